@@ -1,0 +1,59 @@
+package config
+
+import "fmt"
+
+// claim is a name that can exist once, and the setting that gives it.
+type claim struct{ kind, key, value string }
+
+// claims are the names that the environment takes. Those of a region carry it; roles
+// belong to the whole account.
+func (e *Environment) claims() []claim {
+	regional := func(kind, key, value string) claim { return claim{kind + " in " + e.Region, key, value} }
+	claims := []claim{
+		regional("cluster", "cluster.name", e.Cluster.Name),
+		regional("log group", "logs.group", e.Logs.Group),
+		{"role", "iam.execution_role_name", e.IAM.ExecutionRoleName},
+		{"role", "iam.task_role_name", e.IAM.TaskRoleName},
+	}
+	if e.Network.FlowLogs != FlowLogsNone {
+		claims = append(claims,
+			regional("log group", "network.name", e.FlowLogGroup()),
+			claim{"role", "network.name", e.FlowLogRole()})
+	}
+	if e.Secret.ExistingARN == "" {
+		claims = append(claims, regional("secret", "secret.name", e.Secret.Name))
+	}
+	if e.WorkPool.Type == PoolECS {
+		claims = append(claims, regional("queue", "worker.service_name", e.EventQueue()))
+	}
+	return claims
+}
+
+// conflicts reports environments that would fight over one name in one account, or over
+// one state. An environment without account_id may be in any account.
+func conflicts(envs []*Environment) Problems {
+	var problems Problems
+	for i, env := range envs {
+		v := &validator{env: env}
+		for _, other := range envs[:i] {
+			if env.Backend.Type == BackendS3 && env.Backend.Bucket == other.Backend.Bucket && env.Backend.Key == other.Backend.Key {
+				v.refuse("backend.key", env.Backend.Key, "each environment has a state of its own, and "+other.source.file+" uses this one", "choose another key")
+			}
+			if env.AccountID != "" && other.AccountID != "" && env.AccountID != other.AccountID {
+				continue
+			}
+			taken := map[claim]bool{}
+			for _, c := range other.claims() {
+				taken[claim{kind: c.kind, value: c.value}] = true
+			}
+			for _, c := range env.claims() {
+				if taken[claim{kind: c.kind, value: c.value}] {
+					v.refuse(c.key, c.value, fmt.Sprintf("a %s of this name can exist once, and %s has it too", c.kind, other.source.file),
+						fmt.Sprintf(`set name_suffix: "-%s", or set %s; if the two are in different accounts, set account_id in both`, env.Name, c.key))
+				}
+			}
+		}
+		problems = append(problems, v.problems...)
+	}
+	return problems
+}

@@ -1,0 +1,93 @@
+package config
+
+// Default returns the environment that an empty file of that name gives.
+func Default(name string) *Environment {
+	env := base()
+	env.Name = name
+	env.fillDerived()
+	return env
+}
+
+// base holds the defaults that depend on nothing else. YAML is decoded over it.
+func base() *Environment {
+	return &Environment{
+		Region: "us-east-1",
+		Network: Network{
+			VPCCIDR:            "10.0.0.0/16",
+			PublicSubnetCIDRs:  []string{"10.0.1.0/24", "10.0.2.0/24", "10.0.3.0/24"},
+			PrivateSubnetCIDRs: []string{"10.0.4.0/24", "10.0.5.0/24", "10.0.6.0/24"},
+			NAT:                NATSingle,
+			FlowLogs:           FlowLogsAll,
+			S3Endpoint:         true,
+		},
+		Cluster: Cluster{
+			Namespace:         "default.prefect.local",
+			ContainerInsights: true,
+		},
+		Worker: Worker{
+			Image:              "prefecthq/prefect:2-latest",
+			CPU:                256,
+			MemoryMiB:          512,
+			Architecture:       X8664,
+			DesiredCount:       1,
+			StopTimeoutSeconds: 120,
+		},
+		WorkPool: WorkPool{
+			Name: "ecs-work-pool",
+			Type: PoolProcess,
+		},
+		Secret: Secret{
+			Version:            1,
+			RecoveryWindowDays: 0,
+		},
+		Logs: Logs{RetentionDays: 30},
+		IAM:  IAM{FlowTaskFamilies: []string{"prefect"}},
+		Backend: Backend{
+			Type: BackendLocal,
+		},
+	}
+}
+
+// fillDerived sets what is still empty and depends on other values.
+func (e *Environment) fillDerived() {
+	orDefault(&e.Network.Name, "prefect-ecs"+e.NameSuffix)
+	orDefault(&e.Cluster.Name, "prefect-cluster"+e.NameSuffix)
+	orDefault(&e.Worker.ServiceName, e.Name+"-worker")
+	orDefault(&e.Secret.Name, "prefect-api-key-new-2"+e.NameSuffix)
+	orDefault(&e.Logs.Group, "/ecs/prefect-worker"+e.NameSuffix)
+	orDefault(&e.IAM.ExecutionRoleName, "prefect-task-execution-role"+e.NameSuffix)
+	orDefault(&e.IAM.TaskRoleName, "prefect-task-role"+e.NameSuffix)
+	if e.Backend.Type == BackendS3 {
+		orDefault(&e.Backend.Key, "prefect-worker/"+e.Name+".tfstate")
+		orDefault(&e.Backend.Region, e.Region)
+	}
+	if e.Worker.ConcurrencyLimit == 0 && e.WorkPool.Type == PoolProcess {
+		e.Worker.ConcurrencyLimit = 1
+	}
+
+	tags := map[string]string{
+		"Project":     "prefect-worker",
+		"Environment": e.Name,
+		"ManagedBy":   "cdktf",
+	}
+	for key, value := range e.Tags {
+		tags[key] = value
+	}
+	e.Tags = tags
+}
+
+func orDefault(value *string, def string) {
+	if *value == "" {
+		*value = def
+	}
+}
+
+// FlowLogGroup is the name of the log group of the VPC's flow logs.
+func (e *Environment) FlowLogGroup() string { return "/vpc/" + e.Network.Name }
+
+// FlowLogRole is the name of the role that writes the VPC's flow logs.
+func (e *Environment) FlowLogRole() string { return e.Network.Name + "-flow-logs" }
+
+// EventQueue is the name of the SQS queue in which the worker of an ecs pool learns what
+// became of the tasks of its flow runs.
+func (e *Environment) EventQueue() string { return e.Worker.ServiceName + "-task-events" }

@@ -1,0 +1,188 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/Masterminds/semver/v3"
+	"github.com/distribution/reference"
+)
+
+// The images that Prefect publishes, in the normalized form of a reference.
+const (
+	prefectImage    = "docker.io/prefecthq/prefect"
+	prefectAWSImage = "docker.io/prefecthq/prefect-aws"
+)
+
+// newest stands for a part of a version that a floating tag leaves open: 2-latest
+// is the newest 2.x there is, so it counts as newer than every known release.
+const newest = 99999
+
+// Runtime is what the container image holds, as far as the configuration tells.
+type Runtime struct {
+	// Prefect is the version of Prefect. Parts that a floating tag such as 2-latest
+	// leaves open are 99999.
+	Prefect *semver.Version
+	// Official says that the image is Prefect's own, with its entrypoint and tini.
+	Official bool
+	// PrefectAWS says that prefect-aws is in the image.
+	PrefectAWS bool
+}
+
+// Major is the major version of Prefect in the image.
+func (r Runtime) Major() int { return int(r.Prefect.Major()) }
+
+// Runtime tells what the worker's image holds. The error says, for a person, why that
+// cannot be known; it has the form "rule; fix".
+func (w Worker) Runtime() (Runtime, error) {
+	runtime, problem := w.runtime()
+	if problem != nil {
+		return Runtime{}, fmt.Errorf("%s: %s; %s", problem.Key, problem.Rule, problem.Fix)
+	}
+	return runtime, nil
+}
+
+func (w Worker) runtime() (Runtime, *Problem) {
+	refuse := func(rule, fix string) (Runtime, *Problem) {
+		return Runtime{}, &Problem{Key: "worker.image", Value: w.Image, Rule: rule, Fix: fix}
+	}
+	named, err := reference.ParseNormalizedNamed(w.Image)
+	if err != nil {
+		return refuse("an image is [host/]name:tag or [host/]name@sha256:digest, but "+err.Error(),
+			"write for example prefecthq/prefect:2-latest or prefecthq/prefect:3.8.3-python3.12")
+	}
+	tag := ""
+	if tagged, ok := named.(reference.Tagged); ok {
+		tag = tagged.Tag()
+	}
+	_, digested := named.(reference.Digested)
+	if !digested && (tag == "" || tag == "latest") {
+		return refuse("the tag latest, or none, moves to the next major version of Prefect without notice",
+			"name a version, for example prefecthq/prefect:2-latest or prefecthq/prefect:3.8.3-python3.12")
+	}
+
+	runtime := Runtime{
+		Official:   named.Name() == prefectImage || named.Name() == prefectAWSImage,
+		PrefectAWS: w.PrefectAWSIncluded || named.Name() == prefectAWSImage,
+	}
+	version := w.PrefectVersion
+	if version == "" {
+		version = versionInTag(named.Name(), tag)
+	}
+	if version == "" {
+		return refuse("which Prefect is in the image cannot be read from its reference",
+			`set worker.prefect_version to it, for example "2.20.25" or "3"`)
+	}
+	runtime.Prefect = parseVersion(version)
+	if runtime.Prefect == nil {
+		return Runtime{}, &Problem{Key: "worker.prefect_version", Value: w.PrefectVersion,
+			Rule: "a version is one to three numbers with dots between them",
+			Fix:  `write for example "2", "3.8" or "3.8.3"`}
+	}
+	if !supportedPrefect.Check(runtime.Prefect) {
+		return refuse("the program supports Prefect from 2.20.0 to 3.x, and this image holds "+version,
+			"use an image of one of these, for example prefecthq/prefect:2-latest")
+	}
+	return runtime, nil
+}
+
+// supportedPrefect are the releases whose worker command was read and run.
+var supportedPrefect = mustConstraint(">=2.20.0, <4.0.0")
+
+var (
+	leadingVersion  = regexp.MustCompile(`^v?(\d+(?:\.\d+){0,2})(?:-.*)?$`)
+	trailingVersion = regexp.MustCompile(`-prefect(\d+(?:\.\d+){0,2})$`)
+	plainVersion    = regexp.MustCompile(`^\d{1,5}(?:\.\d{1,5}){0,2}$`)
+)
+
+// versionInTag reads Prefect's version from the tag of one of Prefect's images:
+// 2-latest, 3.8.3-python3.12, or for prefect-aws 0.7.5-python3.12-prefect3.6.20.
+// The tag of another image says the version of something else.
+func versionInTag(name, tag string) string {
+	pattern := leadingVersion
+	switch name {
+	case prefectImage:
+	case prefectAWSImage:
+		pattern = trailingVersion
+	default:
+		return ""
+	}
+	if m := pattern.FindStringSubmatch(tag); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
+func parseVersion(version string) *semver.Version {
+	if !plainVersion.MatchString(version) {
+		return nil
+	}
+	parts := [3]uint64{newest, newest, newest}
+	for i, part := range strings.Split(version, ".") {
+		parts[i], _ = strconv.ParseUint(part, 10, 32)
+	}
+	return semver.New(parts[0], parts[1], parts[2], "", "")
+}
+
+func mustConstraint(text string) *semver.Constraints {
+	c, err := semver.NewConstraint(text)
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
+
+// prefectAWSPins are the releases of prefect-aws that the program installs, each with
+// the releases of Prefect that its metadata on PyPI allows. An unpinned install
+// into a 2.x image would replace Prefect 2 by 3. The first match counts.
+var prefectAWSPins = []struct {
+	prefect *semver.Constraints
+	release string
+}{
+	{mustConstraint(">=3.7.0, <4.0.0"), "0.7.11"},
+	{mustConstraint(">=3.4.7, <3.7.0"), "0.6.0"},
+	{mustConstraint(">=3.1.3, <3.4.7"), "0.5.5"},
+	{mustConstraint(">=3.0.0, <3.1.3"), "0.5.0"},
+	{mustConstraint(">=2.20.0, <3.0.0"), "0.4.20"},
+}
+
+// PipPackages are all packages to install when the container starts: the configured
+// ones and, for an ecs pool whose image lacks it, the release of prefect-aws that
+// fits the image's Prefect.
+func (e *Environment) PipPackages() []string {
+	packages := append([]string(nil), e.Worker.ExtraPipPackages...)
+	runtime, err := e.Worker.Runtime()
+	if err != nil || e.WorkPool.Type != PoolECS || runtime.PrefectAWS || hasPackage(packages, "prefect-aws") {
+		return packages
+	}
+	for _, pin := range prefectAWSPins {
+		if pin.prefect.Check(runtime.Prefect) {
+			return append(packages, "prefect-aws=="+pin.release)
+		}
+	}
+	return packages
+}
+
+// pipRequirement is the part of PEP 508 that survives the image's entrypoint, which
+// splits EXTRA_PIP_PACKAGES at blanks.
+var pipRequirement = regexp.MustCompile(`^([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?:\[[A-Za-z0-9._,-]+\])?((?:(?:===?|~=|!=|<=?|>=?)[A-Za-z0-9.*+!_-]+,?)*)$`)
+
+func hasPackage(packages []string, name string) bool {
+	for _, p := range packages {
+		if packageName(p) == name {
+			return true
+		}
+	}
+	return false
+}
+
+// packageName is the normalized name (PEP 503) in a requirement, or "" if it is none.
+func packageName(requirement string) string {
+	m := pipRequirement.FindStringSubmatch(requirement)
+	if m == nil {
+		return ""
+	}
+	return strings.NewReplacer("_", "-", ".", "-").Replace(strings.ToLower(m[1]))
+}

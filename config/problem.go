@@ -1,0 +1,64 @@
+package config
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+)
+
+// Problem is one thing in the configuration that cannot work: where it is, what was
+// given, the rule that it breaks and how to mend it.
+type Problem struct {
+	// File is the path of the YAML file.
+	File string
+	// Line is the line in File, from 1. 0 if the value is not in the file but a default.
+	Line int
+	// Key is the path of the value, such as network.vpc_cidr. Empty if the problem
+	// is with the file as a whole.
+	Key string
+	// Value is what was given.
+	Value string
+	// Rule says what is allowed, as a sentence without a capital and a full stop.
+	Rule string
+	// Fix says what to do.
+	Fix string
+}
+
+// String renders the problem as a block of lines for a person.
+func (p Problem) String() string {
+	var b strings.Builder
+	b.WriteString(p.File)
+	if p.Line > 0 {
+		fmt.Fprintf(&b, ":%d", p.Line)
+	}
+	if p.Key != "" {
+		fmt.Fprintf(&b, ": %s = %s", p.Key, p.Value)
+	}
+	fmt.Fprintf(&b, "\n    rule: %s\n    fix:  %s", p.Rule, p.Fix)
+	return b.String()
+}
+
+// Problems are all that is wrong with a configuration. It is an error, so that a
+// caller prints everything at once.
+type Problems []Problem
+
+// Error lists the problems in the order of files and lines.
+func (ps Problems) Error() string {
+	sort.SliceStable(ps, func(i, j int) bool {
+		if ps[i].File != ps[j].File {
+			return ps[i].File < ps[j].File
+		}
+		return ps[i].Line < ps[j].Line
+	})
+	var b strings.Builder
+	noun := "problems"
+	if len(ps) == 1 {
+		noun = "problem"
+	}
+	fmt.Fprintf(&b, "%d %s in the configuration, nothing was written", len(ps), noun)
+	for _, p := range ps {
+		b.WriteString("\n\n")
+		b.WriteString(p.String())
+	}
+	return b.String()
+}
