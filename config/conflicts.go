@@ -23,8 +23,8 @@ func (e *Environment) claims() []claim {
 	if e.Secret.ExistingARN == "" {
 		claims = append(claims, regional("secret", "secret.name", e.Secret.Name))
 	}
-	if e.WorkPool.Type == PoolECS {
-		claims = append(claims, regional("queue", "worker.service_name", e.EventQueue()))
+	if queue := e.EventQueue(); queue != "" {
+		claims = append(claims, regional("queue", "worker.service_name", queue))
 	}
 	return claims
 }

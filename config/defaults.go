@@ -88,6 +88,13 @@ func (e *Environment) FlowLogGroup() string { return "/vpc/" + e.Network.Name }
 // FlowLogRole is the name of the role that writes the VPC's flow logs.
 func (e *Environment) FlowLogRole() string { return e.Network.Name + "-flow-logs" }
 
-// EventQueue is the name of the SQS queue in which the worker of an ecs pool learns what
-// became of the tasks of its flow runs.
-func (e *Environment) EventQueue() string { return e.Worker.ServiceName + "-task-events" }
+// EventQueue is the name of the SQS queue in which the worker learns what became of the
+// tasks of its flow runs. Empty where it needs none: a process pool has no such tasks,
+// and with Prefect 2 the worker watches them itself.
+func (e *Environment) EventQueue() string {
+	runtime, err := e.Worker.Runtime()
+	if err != nil || e.WorkPool.Type != PoolECS || runtime.Major() < 3 {
+		return ""
+	}
+	return e.Worker.ServiceName + "-task-events"
+}

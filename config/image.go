@@ -186,3 +186,11 @@ func packageName(requirement string) string {
 	}
 	return strings.NewReplacer("_", "-", ".", "-").Replace(strings.ToLower(m[1]))
 }
+
+// createPoolFlag is the first release whose worker knows --no-create-pool-if-not-found
+// and by default creates a pool that is missing (read in Prefect's source).
+var createPoolFlag = mustConstraint(">=3.6.23")
+
+// CanRefuseToCreatePool says that the worker of this release can be told not to create
+// its pool when it is missing, so that a mistyped name does not make a pool.
+func (r Runtime) CanRefuseToCreatePool() bool { return createPoolFlag.Check(r.Prefect) }

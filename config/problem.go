@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"regexp"
 	"sort"
 	"strings"
 )
@@ -24,6 +25,21 @@ type Problem struct {
 	Fix string
 }
 
+// secretLooking are values that are credentials and must not stand in clear text.
+var secretLooking = regexp.MustCompile(`^(pn[ub]_|A[KS]IA[A-Z0-9]{12}|gh[pousr]_|github_pat_|-----BEGIN )`)
+
+// secretNamed are keys whose values are credentials, whatever they look like.
+var secretNamed = regexp.MustCompile(`(?i)(api_?key|password|passwd|token|credential|private_?key)$`)
+
+// shown is the value as it may stand in a message: a credential that somebody wrote into
+// the file must not get into a log as well.
+func shown(key, value string) string {
+	if secretNamed.MatchString(key) || secretLooking.MatchString(value) {
+		return "(not shown)"
+	}
+	return value
+}
+
 // String renders the problem as a block of lines for a person.
 func (p Problem) String() string {
 	var b strings.Builder
@@ -32,7 +48,7 @@ func (p Problem) String() string {
 		fmt.Fprintf(&b, ":%d", p.Line)
 	}
 	if p.Key != "" {
-		fmt.Fprintf(&b, ": %s = %s", p.Key, p.Value)
+		fmt.Fprintf(&b, ": %s = %s", p.Key, shown(p.Key, p.Value))
 	}
 	fmt.Fprintf(&b, "\n    rule: %s\n    fix:  %s", p.Rule, p.Fix)
 	return b.String()

@@ -310,10 +310,13 @@ const (
 	flowRunMiB = 136
 )
 
+// APIKeyVariable is the environment variable in which a worker finds its API key.
+const APIKeyVariable = "PREFECT_API_KEY"
+
 // reservedVariables are set by the program; a second value would break what they do.
 var reservedVariables = map[string]string{
 	"PREFECT_API_URL":                        "set prefect.api_url, or the Terraform variable prefect_api_url",
-	"PREFECT_API_KEY":                        "give the key in the Terraform variable prefect_api_key; it must not stand in a file",
+	APIKeyVariable:                           "give the key in the Terraform variable prefect_api_key; it must not stand in a file",
 	"PREFECT_WORK_POOL_NAME":                 "set work_pool.name",
 	"PREFECT_WORKER_WEBSERVER_HOST":          "remove it: the health check asks 127.0.0.1",
 	"PREFECT_WORKER_WEBSERVER_PORT":          "remove it: the health check asks port 8080",
@@ -321,9 +324,6 @@ var reservedVariables = map[string]string{
 	"ECS_CONTAINER_METADATA_URI_V4":          "remove it: ECS sets it",
 	"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "remove it: ECS sets it",
 }
-
-// secretLooking are values that are credentials and must not stand in clear text.
-var secretLooking = regexp.MustCompile(`^(pn[ub]_[A-Za-z0-9]{8,}|A[KS]IA[A-Z0-9]{12,}|gh[pousr]_[A-Za-z0-9]{20,}|-----BEGIN )`)
 
 func (v *validator) worker() {
 	w := v.env.Worker
@@ -354,9 +354,9 @@ func (v *validator) worker() {
 		case !variableName.MatchString(name):
 			v.refuse(key, w.Environment[name], "a variable's name is letters, digits and underscores and does not begin with a digit", "rename it")
 		case reserved:
-			v.refuse(key, hidden(name, w.Environment[name]), "the program sets this variable itself", fix)
+			v.refuse(key, w.Environment[name], "the program sets this variable itself", fix)
 		case secretLooking.MatchString(w.Environment[name]):
-			v.refuse(key, "(not shown)", "the value looks like a credential, and variables stand in clear text in the task definition", "put it in Secrets Manager and its ARN in worker.secrets."+name)
+			v.refuse(key, w.Environment[name], "the value looks like a credential, and variables stand in clear text in the task definition", "put it in Secrets Manager and its ARN in worker.secrets."+name)
 		}
 	}
 	for _, name := range sortedKeys(w.Secrets) {
@@ -367,21 +367,13 @@ func (v *validator) worker() {
 		case !variableName.MatchString(name):
 			v.refuse(key, w.Secrets[name], "a variable's name is letters, digits and underscores and does not begin with a digit", "rename it")
 		case reserved:
-			v.refuse(key, hidden(name, w.Secrets[name]), "the program sets this variable itself", fix)
+			v.refuse(key, w.Secrets[name], "the program sets this variable itself", fix)
 		case twice:
 			v.refuse(key, w.Secrets[name], "a variable is in worker.environment or in worker.secrets, not in both", "remove one of them")
 		case !secretARN.MatchString(w.Secrets[name]):
 			v.refuse(key, "(not shown)", "the value is the whole ARN of a secret in Secrets Manager, with the six characters that AWS adds", "copy the ARN from the console or from aws secretsmanager describe-secret")
 		}
 	}
-}
-
-// hidden keeps a value that may be the key itself out of the message.
-func hidden(name, value string) string {
-	if strings.HasSuffix(name, "_KEY") {
-		return "(not shown)"
-	}
-	return value
 }
 
 func cpuSizes() []string {

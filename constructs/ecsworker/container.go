@@ -1,0 +1,167 @@
+package ecsworker
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/tf"
+)
+
+// ContainerName is the name of the worker's container in its task.
+const ContainerName = "prefect-worker"
+
+// container is a container definition of ECS: the fields of ContainerDefinition in its
+// API reference that the worker needs.
+type container struct {
+	Name             string            `json:"name"`
+	Image            string            `json:"image"`
+	Essential        bool              `json:"essential"`
+	EntryPoint       []string          `json:"entryPoint,omitempty"`
+	Command          []string          `json:"command"`
+	Environment      []variable        `json:"environment"`
+	Secrets          []secret          `json:"secrets"`
+	HealthCheck      healthCheck       `json:"healthCheck"`
+	StopTimeout      int               `json:"stopTimeout"`
+	LogConfiguration logConfiguration  `json:"logConfiguration"`
+	DockerLabels     map[string]string `json:"dockerLabels"`
+}
+
+type variable struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+type secret struct {
+	Name      string `json:"name"`
+	ValueFrom string `json:"valueFrom"`
+}
+
+// healthCheck has its times in seconds.
+type healthCheck struct {
+	Command     []string `json:"command"`
+	Interval    int      `json:"interval"`
+	Timeout     int      `json:"timeout"`
+	Retries     int      `json:"retries"`
+	StartPeriod int      `json:"startPeriod"`
+}
+
+type logConfiguration struct {
+	LogDriver string            `json:"logDriver"`
+	Options   map[string]string `json:"options"`
+}
+
+// Time that a worker may take to start before a failed health check counts. A quarter of
+// a vCPU needs about 15 s for Prefect alone; ECS allows 300 s at most, which is left for
+// packages that are installed first.
+const (
+	startPeriodSeconds        = 120
+	installStartPeriodSeconds = 300
+)
+
+func newContainer(cfg Config) container {
+	c := container{
+		Name:        ContainerName,
+		Image:       cfg.Worker.Image,
+		Essential:   true,
+		Command:     command(cfg),
+		Environment: environment(cfg),
+		Secrets:     secretVariables(cfg),
+		// The worker's own health server. Python, because the image has no curl; a list and
+		// no shell, so that no quotes nest.
+		HealthCheck: healthCheck{
+			Command: []string{"CMD", "python", "-c",
+				"import urllib.request as u; u.urlopen('http://127.0.0.1:8080/health', timeout=8)"},
+			Interval:    30,
+			Timeout:     10,
+			Retries:     3,
+			StartPeriod: startPeriodSeconds,
+		},
+		StopTimeout: cfg.Worker.StopTimeoutSeconds,
+		LogConfiguration: logConfiguration{
+			LogDriver: "awslogs",
+			Options: map[string]string{
+				"awslogs-group":         cfg.LogGroup,
+				"awslogs-region":        cfg.Account.Region,
+				"awslogs-stream-prefix": ContainerName,
+				// A slow CloudWatch must not stop the worker.
+				"mode":            "non-blocking",
+				"max-buffer-size": "4m",
+			},
+		},
+		// ECS does not see that a secret's value changed; a changed label makes a new
+		// revision, and the service replaces its tasks.
+		DockerLabels: map[string]string{"prefect-api-key-version": strconv.Itoa(cfg.APIKeyVersion)},
+	}
+	if len(cfg.PipPackages) > 0 {
+		c.HealthCheck.StartPeriod = installStartPeriodSeconds
+	}
+	if cfg.Runtime.Official && cfg.Runtime.Major() == 2 {
+		// The image's own entrypoint, "tini -g", sends SIGTERM to the flow runs too, and they
+		// crash. Without -g the worker stops taking runs and waits for those it has.
+		c.EntryPoint = []string{"/usr/bin/tini", "--", "/opt/prefect/entrypoint.sh"}
+	}
+	return c
+}
+
+// command starts the worker. The arguments are a list that no shell reads, so that any
+// name of a pool arrives as written. The shell only makes the worker's name and then
+// becomes the worker (exec), which therefore gets the stop signal itself.
+func command(cfg Config) []string {
+	args := []string{
+		"/bin/sh", "-c", tf.Literal(workerName(cfg.Worker.ServiceName)), "worker",
+		"prefect", "worker", "start",
+		"--pool", tf.Literal(cfg.WorkPool.Name),
+		"--type", string(cfg.WorkPool.Type),
+	}
+	for _, queue := range cfg.WorkPool.Queues {
+		args = append(args, "--work-queue", tf.Literal(queue))
+	}
+	if cfg.Worker.ConcurrencyLimit > 0 {
+		args = append(args, "--limit", strconv.Itoa(cfg.Worker.ConcurrencyLimit))
+	}
+	if cfg.Runtime.CanRefuseToCreatePool() {
+		args = append(args, "--no-create-pool-if-not-found")
+	}
+	return append(args, "--with-healthcheck")
+}
+
+// environment is sorted by name: a map's own order would change from run to run.
+func environment(cfg Config) []variable {
+	values := map[string]string{
+		"PREFECT_API_URL": cfg.APIURL,
+		// Nothing in Prefect reads this one; the original design asks for it, and it tells a
+		// person in the console which pool the task serves.
+		"PREFECT_WORK_POOL_NAME": tf.Literal(cfg.WorkPool.Name),
+		// A message that is wrapped at 80 columns is several log events, and no search finds it.
+		"PREFECT_CLI_WRAP_LINES": "false",
+		"PREFECT_LOGGING_COLORS": "false",
+		// The default of 60 s makes a worker without a route silent for 25 minutes.
+		"PREFECT_API_REQUEST_TIMEOUT": "10",
+		"DO_NOT_TRACK":                "1",
+	}
+	if len(cfg.PipPackages) > 0 {
+		values["EXTRA_PIP_PACKAGES"] = strings.Join(cfg.PipPackages, " ")
+	}
+	if cfg.EventQueue != "" {
+		values["PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_NAME"] = cfg.EventQueue
+	}
+	for name, value := range cfg.Worker.Environment {
+		values[name] = tf.Literal(value)
+	}
+	variables := make([]variable, 0, len(values))
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		variables = append(variables, variable{name, values[name]})
+	}
+	return variables
+}
+
+func secretVariables(cfg Config) []secret {
+	secrets := []secret{{config.APIKeyVariable, cfg.APIKeyFrom}}
+	for _, name := range slices.Sorted(maps.Keys(cfg.Worker.Secrets)) {
+		secrets = append(secrets, secret{name, cfg.Worker.Secrets[name]})
+	}
+	return secrets
+}

@@ -1,0 +1,215 @@
+// Package ecsworker builds the ECS cluster and in it the Fargate service that keeps the
+// Prefect worker running.
+package ecsworker
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/aws/constructs-go/constructs/v10"
+	"github.com/aws/jsii-runtime-go"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/ecscluster"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/ecsclustercapacityproviders"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/ecsservice"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/ecstaskdefinition"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/securitygroup"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/servicediscoveryprivatednsnamespace"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/vpcsecuritygroupegressrule"
+	"github.com/hashicorp/terraform-cdk-go/cdktf"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/arn"
+	"prefect-worker-ecs/internal/tf"
+)
+
+// SecurityGroupName is the name of the worker's security group.
+const SecurityGroupName = "prefect_worker_sg"
+
+// Config says which worker New builds.
+type Config struct {
+	Cluster  config.Cluster
+	Worker   config.Worker
+	WorkPool config.WorkPool
+
+	// Runtime is what the worker's image holds.
+	Runtime config.Runtime
+
+	// PipPackages are installed when the container starts.
+	PipPackages []string
+
+	// Account is where the worker runs.
+	Account arn.Account
+
+	// APIURL is the URL of the Prefect API, a Terraform reference.
+	APIURL string
+
+	// APIPort is the TCP port of the Prefect API, to which the worker may connect beside
+	// 443.
+	APIPort int
+
+	// Requirements are conditions for the task definition, checked by Terraform.
+	Requirements *cdktf.TerraformResourceLifecycle
+
+	// APIKeyFrom is where ECS reads the API key: a secret's ARN, with a JSON key or not.
+	APIKeyFrom string
+
+	// APIKeyVersion is the number of the key. A new one replaces the tasks.
+	APIKeyVersion int
+
+	// LogGroup is the name of the worker's log group.
+	LogGroup string
+
+	// VPCID and SubnetIDs are where the tasks run.
+	VPCID     string
+	SubnetIDs []string
+
+	// ExecutionRoleARN and TaskRoleARN are the roles of the task.
+	ExecutionRoleARN, TaskRoleARN string
+
+	// EventQueue is the name of the queue that tells the worker of an ecs pool what
+	// became of the tasks of its flow runs. Empty: none.
+	EventQueue string
+
+	// DependsOn must exist before a task can start, and may go only after the service:
+	// the route to the internet, the roles' policies, the key.
+	DependsOn []cdktf.ITerraformDependable
+}
+
+// ECSWorker is what the outputs need of the worker.
+type ECSWorker struct {
+	Cluster        ecscluster.EcsCluster
+	Service        ecsservice.EcsService
+	TaskDefinition ecstaskdefinition.EcsTaskDefinition
+	SecurityGroup  securitygroup.SecurityGroup
+}
+
+// New builds the cluster, its namespace, the task definition and the service.
+func New(scope constructs.Construct, id string, cfg Config) *ECSWorker {
+	scope = constructs.NewConstruct(scope, &id)
+
+	insights := "disabled"
+	if cfg.Cluster.ContainerInsights {
+		insights = "enabled"
+	}
+	cluster := tf.Fix(ecscluster.NewEcsCluster(scope, jsii.String("cluster"), &ecscluster.EcsClusterConfig{
+		Name: &cfg.Cluster.Name,
+		Setting: []*ecscluster.EcsClusterSetting{{
+			Name:  jsii.String("containerInsights"),
+			Value: &insights,
+		}},
+	}), "main")
+	tf.Fix(servicediscoveryprivatednsnamespace.NewServiceDiscoveryPrivateDnsNamespace(scope, jsii.String("namespace"), &servicediscoveryprivatednsnamespace.ServiceDiscoveryPrivateDnsNamespaceConfig{
+		Name:        &cfg.Cluster.Namespace,
+		Description: jsii.String("Names of services in the VPC of the Prefect worker"),
+		Vpc:         &cfg.VPCID,
+	}), "main")
+
+	group, rules := securityGroup(scope, cfg)
+	task := tf.Fix(ecstaskdefinition.NewEcsTaskDefinition(scope, jsii.String("task-definition"), &ecstaskdefinition.EcsTaskDefinitionConfig{
+		Family:                  &cfg.Worker.ServiceName,
+		RequiresCompatibilities: jsii.Strings("FARGATE"),
+		NetworkMode:             jsii.String("awsvpc"),
+		Cpu:                     jsii.String(strconv.Itoa(cfg.Worker.CPU)),
+		Memory:                  jsii.String(strconv.Itoa(cfg.Worker.MemoryMiB)),
+		RuntimePlatform: &ecstaskdefinition.EcsTaskDefinitionRuntimePlatform{
+			CpuArchitecture:       jsii.String(strings.ToUpper(string(cfg.Worker.Architecture))),
+			OperatingSystemFamily: jsii.String("LINUX"),
+		},
+		ExecutionRoleArn:     &cfg.ExecutionRoleARN,
+		TaskRoleArn:          &cfg.TaskRoleARN,
+		ContainerDefinitions: tf.JSON([]container{newContainer(cfg)}),
+		Lifecycle:            cfg.Requirements,
+	}), "worker")
+
+	if cfg.EventQueue != "" {
+		taskEvents(scope, cfg, *cluster.Arn())
+	}
+	service := newService(scope, cfg, cluster, task, group, append(rules, cfg.DependsOn...))
+	return &ECSWorker{Cluster: cluster, Service: service, TaskDefinition: task, SecurityGroup: group}
+}
+
+// securityGroup lets nothing in, not even the health check, which runs inside the
+// container; and out only HTTPS and the port of the Prefect API. DNS goes to the VPC's
+// resolver, which security groups do not filter.
+func securityGroup(scope constructs.Construct, cfg Config) (securitygroup.SecurityGroup, []cdktf.ITerraformDependable) {
+	group := tf.Fix(securitygroup.NewSecurityGroup(scope, jsii.String("security-group"), &securitygroup.SecurityGroupConfig{
+		Name:        jsii.String(SecurityGroupName),
+		Description: jsii.String("Prefect worker: nothing in, HTTPS and the Prefect API out"),
+		VpcId:       &cfg.VPCID,
+		Tags:        tf.Name(SecurityGroupName),
+	}), SecurityGroupName)
+
+	egress := func(name, description string, port int) cdktf.ITerraformDependable {
+		return tf.Fix(vpcsecuritygroupegressrule.NewVpcSecurityGroupEgressRule(scope, jsii.String("egress-"+name), &vpcsecuritygroupegressrule.VpcSecurityGroupEgressRuleConfig{
+			SecurityGroupId: group.Id(),
+			Description:     &description,
+			IpProtocol:      jsii.String("tcp"),
+			FromPort:        jsii.Number(port),
+			ToPort:          jsii.Number(port),
+			CidrIpv4:        jsii.String("0.0.0.0/0"),
+			Tags:            tf.Name(SecurityGroupName),
+		}), name)
+	}
+	rules := []cdktf.ITerraformDependable{egress("https", "Prefect Cloud, the image registry and the APIs of AWS", 443)}
+	if cfg.APIPort != 443 {
+		rules = append(rules, egress("prefect_api", "Self-hosted Prefect API", cfg.APIPort))
+	}
+	return group, rules
+}
+
+func newService(scope constructs.Construct, cfg Config, cluster ecscluster.EcsCluster, task ecstaskdefinition.EcsTaskDefinition, group securitygroup.SecurityGroup, dependsOn []cdktf.ITerraformDependable) ecsservice.EcsService {
+	service := &ecsservice.EcsServiceConfig{
+		Name:            &cfg.Worker.ServiceName,
+		Cluster:         cluster.Id(),
+		TaskDefinition:  task.Arn(),
+		DesiredCount:    jsii.Number(cfg.Worker.DesiredCount),
+		PlatformVersion: jsii.String("LATEST"),
+		LaunchType:      jsii.String("FARGATE"),
+		NetworkConfiguration: &ecsservice.EcsServiceNetworkConfiguration{
+			Subnets:        jsii.Strings(cfg.SubnetIDs...),
+			SecurityGroups: jsii.Strings(*group.Id()),
+			AssignPublicIp: jsii.Bool(cfg.Worker.PublicIP),
+		},
+		// The new task must be healthy before the old one stops, and a task definition
+		// whose tasks do not become healthy is rolled back instead of retried for ever.
+		DeploymentMinimumHealthyPercent: jsii.Number(100),
+		DeploymentMaximumPercent:        jsii.Number(200),
+		DeploymentCircuitBreaker: &ecsservice.EcsServiceDeploymentCircuitBreaker{
+			Enable:   jsii.Bool(true),
+			Rollback: jsii.Bool(true),
+		},
+		WaitForSteadyState: jsii.Bool(true),
+		// The breaker gives up after three tasks; each may take the start period, three
+		// failed health checks and the pull of the image.
+		Timeouts: &ecsservice.EcsServiceTimeouts{
+			Create: jsii.String("30m"),
+			Update: jsii.String("30m"),
+			Delete: jsii.String("20m"),
+		},
+		EnableEcsManagedTags: jsii.Bool(true),
+		PropagateTags:        jsii.String("SERVICE"),
+	}
+	if cfg.Worker.Spot {
+		providers := tf.Fix(ecsclustercapacityproviders.NewEcsClusterCapacityProviders(scope, jsii.String("capacity-providers"), &ecsclustercapacityproviders.EcsClusterCapacityProvidersConfig{
+			ClusterName:       cluster.Name(),
+			CapacityProviders: jsii.Strings("FARGATE", "FARGATE_SPOT"),
+		}), "main")
+		service.LaunchType = nil
+		service.CapacityProviderStrategy = []*ecsservice.EcsServiceCapacityProviderStrategy{{
+			CapacityProvider: jsii.String("FARGATE_SPOT"),
+			Weight:           jsii.Number(1),
+		}}
+		dependsOn = append(dependsOn, providers)
+	}
+	service.DependsOn = &dependsOn
+	return tf.Fix(ecsservice.NewEcsService(scope, jsii.String("service"), service), "worker")
+}
+
+// workerName is a shell expression for a name that no other task has. Prefect knows a
+// worker by its name: two tasks with one name, as in each rolling deployment, would
+// be one worker. On Fargate the last part of the metadata address is the task's id
+// and, after a hyphen, a number for the container.
+func workerName(service string) string {
+	return fmt.Sprintf(`task=${ECS_CONTAINER_METADATA_URI_V4##*/}; exec "$@" --name "%s-${task%%%%-*}"`, service)
+}

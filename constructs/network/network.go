@@ -1,0 +1,240 @@
+// Package network builds the VPC: public and private subnets in several availability
+// zones, their routes, the NAT gateways and the flow logs.
+package network
+
+import (
+	"fmt"
+
+	"github.com/aws/constructs-go/constructs/v10"
+	"github.com/aws/jsii-runtime-go"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/dataawsavailabilityzones"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/defaultsecuritygroup"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/eip"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/internetgateway"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/natgateway"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/route"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/routetable"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/routetableassociation"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/subnet"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/vpc"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/vpcendpoint"
+	"github.com/hashicorp/terraform-cdk-go/cdktf"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/arn"
+	"prefect-worker-ecs/internal/tf"
+)
+
+// anywhere is the destination of a default route.
+const anywhere = "0.0.0.0/0"
+
+// Config says which network New builds.
+type Config struct {
+	Network config.Network
+
+	// Account is where the network is built.
+	Account arn.Account
+
+	// FlowLogs are the settings of the flow logs' group and role. Unused when
+	// Network.FlowLogs is none.
+	FlowLogs FlowLogs
+}
+
+// Network is what the rest of the stack needs of the network.
+type Network struct {
+	// VPCID is the VPC's id.
+	VPCID string
+
+	// PublicSubnetIDs and PrivateSubnetIDs are in the order of the configuration.
+	PublicSubnetIDs, PrivateSubnetIDs []string
+
+	// Routes must exist before anything in a subnet can reach the internet, and may go
+	// only after it has stopped.
+	Routes []cdktf.ITerraformDependable
+}
+
+// builder carries what all parts of the network share.
+type builder struct {
+	Config
+	scope constructs.Construct
+	vpc   vpc.Vpc
+}
+
+// New builds the network.
+func New(scope constructs.Construct, id string, cfg Config) *Network {
+	b := &builder{Config: cfg, scope: constructs.NewConstruct(scope, &id)}
+	b.vpc = tf.Fix(vpc.NewVpc(b.scope, jsii.String("vpc"), &vpc.VpcConfig{
+		CidrBlock:          &cfg.Network.VPCCIDR,
+		EnableDnsSupport:   jsii.Bool(true),
+		EnableDnsHostnames: jsii.Bool(true),
+		Tags:               b.name(),
+	}), "main")
+
+	// Every VPC comes with a security group that lets its members talk to each other.
+	// Nothing here uses it; without rules nothing can use it by mistake.
+	tf.Fix(defaultsecuritygroup.NewDefaultSecurityGroup(b.scope, jsii.String("default-security-group"), &defaultsecuritygroup.DefaultSecurityGroupConfig{
+		VpcId: b.vpc.Id(),
+		Tags:  b.name(),
+	}), "main")
+
+	zones := b.zones()
+	public := b.subnets("public", cfg.Network.PublicSubnetCIDRs, zones)
+	private := b.subnets("private", cfg.Network.PrivateSubnetCIDRs, zones)
+
+	publicTable, publicRoutes := b.publicRoutes(public)
+	privateTables, privateRoutes := b.privateRoutes(public, private, publicRoutes)
+
+	if cfg.Network.S3Endpoint {
+		b.s3Endpoint(append([]routetable.RouteTable{publicTable}, privateTables...))
+	}
+	if cfg.Network.FlowLogs != config.FlowLogsNone {
+		b.flowLogs()
+	}
+	return &Network{
+		VPCID:            *b.vpc.Id(),
+		PublicSubnetIDs:  ids(public),
+		PrivateSubnetIDs: ids(private),
+		Routes:           append(publicRoutes, privateRoutes...),
+	}
+}
+
+// name is the Name tag, which the original design asks for on every part.
+func (b *builder) name() *map[string]*string { return tf.Name(b.Network.Name) }
+
+// zones are the availability zones of the subnets, one for each pair.
+func (b *builder) zones() []string {
+	if len(b.Network.AvailabilityZones) > 0 {
+		return b.Network.AvailabilityZones
+	}
+	count := len(b.Network.PublicSubnetCIDRs)
+	tf.Fix(dataawsavailabilityzones.NewDataAwsAvailabilityZones(b.scope, jsii.String("zones"), &dataawsavailabilityzones.DataAwsAvailabilityZonesConfig{
+		State: jsii.String("available"),
+		// Local zones are available too once somebody opted in, and lack Fargate and NAT.
+		Filter: []*dataawsavailabilityzones.DataAwsAvailabilityZonesFilter{{
+			Name:   jsii.String("opt-in-status"),
+			Values: jsii.Strings("opt-in-not-required"),
+		}},
+		Lifecycle: &cdktf.TerraformResourceLifecycle{
+			Postcondition: &[]*cdktf.Postcondition{{
+				Condition:    jsii.String(fmt.Sprintf("${length(self.names) >= %d}", count)),
+				ErrorMessage: jsii.String(fmt.Sprintf("The region has fewer than %d availability zones, and each pair of subnets is in another one. Configure fewer subnets in network.public_subnet_cidrs and network.private_subnet_cidrs.", count)),
+			}},
+		},
+	}), "available")
+	zones := make([]string, count)
+	for i := range zones {
+		zones[i] = fmt.Sprintf("${data.aws_availability_zones.available.names[%d]}", i)
+	}
+	return zones
+}
+
+func (b *builder) subnets(kind string, cidrs, zones []string) []subnet.Subnet {
+	subnets := make([]subnet.Subnet, len(cidrs))
+	for i, cidr := range cidrs {
+		n := i + 1
+		subnets[i] = tf.Fix(subnet.NewSubnet(b.scope, jsii.String(fmt.Sprintf("%s-subnet-%d", kind, n)), &subnet.SubnetConfig{
+			VpcId:               b.vpc.Id(),
+			CidrBlock:           jsii.String(cidr),
+			AvailabilityZone:    jsii.String(zones[i]),
+			MapPublicIpOnLaunch: jsii.Bool(false),
+			Tags:                b.name(),
+		}), fmt.Sprintf("%s_%d", kind, n))
+	}
+	return subnets
+}
+
+// publicRoutes sends the traffic of the public subnets to an internet gateway.
+func (b *builder) publicRoutes(subnets []subnet.Subnet) (routetable.RouteTable, []cdktf.ITerraformDependable) {
+	gateway := tf.Fix(internetgateway.NewInternetGateway(b.scope, jsii.String("internet-gateway"), &internetgateway.InternetGatewayConfig{
+		VpcId: b.vpc.Id(),
+		Tags:  b.name(),
+	}), "main")
+	table := b.routeTable("public")
+	out := tf.Fix(route.NewRoute(b.scope, jsii.String("public-route"), &route.RouteConfig{
+		RouteTableId:         table.Id(),
+		DestinationCidrBlock: jsii.String(anywhere),
+		GatewayId:            gateway.Id(),
+	}), "public")
+	for i, s := range subnets {
+		b.associate("public", i, s, table)
+	}
+	return table, []cdktf.ITerraformDependable{out}
+}
+
+// privateRoutes sends the traffic of the private subnets to NAT gateways. The first
+// table and gateway keep their addresses when the mode changes between single and
+// per_az, so that the change only adds or removes the others.
+func (b *builder) privateRoutes(public, private []subnet.Subnet, internet []cdktf.ITerraformDependable) ([]routetable.RouteTable, []cdktf.ITerraformDependable) {
+	count := 1
+	if b.Network.NAT == config.NATPerAZ {
+		count = len(private)
+	}
+	var tables []routetable.RouteTable
+	var routes []cdktf.ITerraformDependable
+	for i := range count {
+		n := i + 1
+		table := b.routeTable(fmt.Sprintf("private_%d", n))
+		tables = append(tables, table)
+		if b.Network.NAT == config.NATNone {
+			continue
+		}
+		address := tf.Fix(eip.NewEip(b.scope, jsii.String(fmt.Sprintf("nat-address-%d", n)), &eip.EipConfig{
+			Domain:    jsii.String("vpc"),
+			Tags:      b.name(),
+			DependsOn: &internet,
+		}), fmt.Sprintf("nat_%d", n))
+		gateway := tf.Fix(natgateway.NewNatGateway(b.scope, jsii.String(fmt.Sprintf("nat-gateway-%d", n)), &natgateway.NatGatewayConfig{
+			AllocationId: address.Id(),
+			SubnetId:     public[i].Id(),
+			Tags:         b.name(),
+			// The gateway reaches the internet through the public route, which it does not refer to.
+			DependsOn: &internet,
+		}), fmt.Sprintf("nat_%d", n))
+		routes = append(routes, tf.Fix(route.NewRoute(b.scope, jsii.String(fmt.Sprintf("private-route-%d", n)), &route.RouteConfig{
+			RouteTableId:         table.Id(),
+			DestinationCidrBlock: jsii.String(anywhere),
+			NatGatewayId:         gateway.Id(),
+		}), fmt.Sprintf("private_%d", n)))
+	}
+	for i, s := range private {
+		b.associate("private", i, s, tables[i%count])
+	}
+	return tables, routes
+}
+
+func (b *builder) routeTable(name string) routetable.RouteTable {
+	return tf.Fix(routetable.NewRouteTable(b.scope, jsii.String(name+"-route-table"), &routetable.RouteTableConfig{
+		VpcId: b.vpc.Id(),
+		Tags:  b.name(),
+	}), name)
+}
+
+func (b *builder) associate(kind string, i int, s subnet.Subnet, table routetable.RouteTable) {
+	name := fmt.Sprintf("%s_%d", kind, i+1)
+	tf.Fix(routetableassociation.NewRouteTableAssociation(b.scope, jsii.String(name+"-association"), &routetableassociation.RouteTableAssociationConfig{
+		SubnetId:     s.Id(),
+		RouteTableId: table.Id(),
+	}), name)
+}
+
+func (b *builder) s3Endpoint(tables []routetable.RouteTable) {
+	ids := make([]*string, len(tables))
+	for i, table := range tables {
+		ids[i] = table.Id()
+	}
+	tf.Fix(vpcendpoint.NewVpcEndpoint(b.scope, jsii.String("s3-endpoint"), &vpcendpoint.VpcEndpointConfig{
+		VpcId:           b.vpc.Id(),
+		ServiceName:     jsii.String(fmt.Sprintf("com.amazonaws.%s.s3", b.Account.Region)),
+		VpcEndpointType: jsii.String("Gateway"),
+		RouteTableIds:   &ids,
+		Tags:            b.name(),
+	}), "s3")
+}
+
+func ids(subnets []subnet.Subnet) []string {
+	all := make([]string, len(subnets))
+	for i, s := range subnets {
+		all[i] = *s.Id()
+	}
+	return all
+}

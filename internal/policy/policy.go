@@ -1,0 +1,66 @@
+// Package policy holds the types of an IAM policy document. Policies are built from
+// them instead of from text, so that a reviewer reads fields and the compiler
+// checks the shape.
+package policy
+
+import "prefect-worker-ecs/internal/arn"
+
+// Document is a policy document.
+type Document struct {
+	Version   string
+	Statement []Statement
+}
+
+// Statement is one rule of a policy. Sid says in a word what it is for.
+type Statement struct {
+	Sid       string `json:",omitempty"`
+	Effect    string
+	Principal *Principal `json:",omitempty"`
+	Action    []string
+	Resource  []string  `json:",omitempty"`
+	Condition Condition `json:",omitempty"`
+}
+
+// Principal is who a resource policy or trust policy speaks of.
+type Principal struct {
+	Service string
+}
+
+// Condition maps an operator such as StringEquals to condition keys and their values.
+type Condition map[string]map[string]string
+
+// New returns a document with the statements.
+func New(statements ...Statement) Document {
+	return Document{Version: "2012-10-17", Statement: statements}
+}
+
+// Allow is a statement that permits actions on resources.
+func Allow(sid string, actions []string, resources ...string) Statement {
+	return Statement{Sid: sid, Effect: "Allow", Action: actions, Resource: resources}
+}
+
+// If adds a condition to the statement.
+func (s Statement) If(operator, key, value string) Statement {
+	condition := Condition{}
+	for op, keys := range s.Condition {
+		condition[op] = keys
+	}
+	keys := map[string]string{key: value}
+	for k, v := range condition[operator] {
+		keys[k] = v
+	}
+	condition[operator] = keys
+	s.Condition = condition
+	return s
+}
+
+// Trust lets an AWS service assume a role, but only on behalf of this account and of
+// the resources that sourceARN matches: without that, another account could make the
+// service use the role for it (the "confused deputy" of the IAM User Guide).
+func Trust(service string, account arn.Account, sourceARN string) Document {
+	return New(Statement{
+		Effect:    "Allow",
+		Principal: &Principal{Service: service},
+		Action:    []string{"sts:AssumeRole"},
+	}.If("StringEquals", "aws:SourceAccount", account.ID).If("ArnLike", "aws:SourceArn", sourceARN))
+}

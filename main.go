@@ -1,0 +1,47 @@
+// Command prefect-worker-ecs is the CDKTF app: it reads config/environments and writes
+// one stack of Terraform JSON for each environment. The CDKTF CLI runs it for every
+// synth, diff, deploy and destroy (see cdktf.json); run by itself it does a synth.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/aws/jsii-runtime-go"
+	"github.com/hashicorp/terraform-cdk-go/cdktf"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/stacks"
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	envs, err := config.Load(config.Dir)
+	if err != nil {
+		return err
+	}
+	return synth(cdktf.NewApp, envs)
+}
+
+// synth writes the stacks of all environments. CDKTF reports errors as panics; a person
+// who runs the program must not be shown a stack trace for them.
+func synth(newApp func(*cdktf.AppConfig) cdktf.App, envs []*config.Environment) (err error) {
+	defer jsii.Close()
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("CDKTF could not build the stacks: %v", r)
+		}
+	}()
+	app := newApp(nil)
+	for _, env := range envs {
+		stacks.NewPrefectWorker(app, env)
+	}
+	app.Synth()
+	return nil
+}

@@ -1,0 +1,67 @@
+package stacks
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/aws/jsii-runtime-go"
+	"github.com/hashicorp/terraform-cdk-go/cdktf"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/constructs/ecsworker"
+	"prefect-worker-ecs/constructs/iam"
+	"prefect-worker-ecs/constructs/logs"
+	"prefect-worker-ecs/constructs/network"
+	"prefect-worker-ecs/constructs/secrets"
+	"prefect-worker-ecs/internal/tf"
+)
+
+// built is what the outputs speak of.
+type built struct {
+	network *network.Network
+	logs    *logs.Logs
+	secrets *secrets.Secrets
+	iam     *iam.IAM
+	worker  *ecsworker.ECSWorker
+}
+
+// newOutputs gives the operator what the next step needs: names for the AWS CLI, values for
+// the form of the work pool, links to the consoles.
+func newOutputs(stack cdktf.TerraformStack, env *config.Environment, b built) {
+	for _, o := range []struct {
+		name, description string
+		value             any
+	}{
+		{"ecs_cluster_arn", "ARN of the ECS cluster", b.worker.Cluster.Arn()},
+		{"ecs_cluster_name", "Name of the ECS cluster", b.worker.Cluster.Name()},
+		{"ecs_service_name", "Name of the ECS service that keeps the worker running", b.worker.Service.Name()},
+		{"task_definition_arn", "ARN of the revision of the task definition that the service runs", b.worker.TaskDefinition.Arn()},
+		{"log_group_name", "CloudWatch log group of the worker", b.logs.Group.Name()},
+		{"secret_arn", "ARN of the secret with the Prefect API key", b.secrets.ARN},
+		{"vpc_id", "VPC of the worker; vpc_id of an ecs work pool", b.network.VPCID},
+		{"public_subnet_ids", "Public subnets", b.network.PublicSubnetIDs},
+		{"private_subnet_ids", "Private subnets; for the network configuration of an ecs work pool", b.network.PrivateSubnetIDs},
+		{"security_group_id", "Security group of the worker; for the network configuration of an ecs work pool", b.worker.SecurityGroup.Id()},
+		{"execution_role_arn", "Role with which ECS starts the worker; execution_role_arn of an ecs work pool", b.iam.ExecutionRoleARN},
+		{"task_role_arn", "Role of the code inside the worker's task", b.iam.TaskRoleARN},
+		{"prefect_api_url", "Prefect API that the worker talks to", apiURLReference},
+		{"console_service_url", "The service in the AWS console", consoleURL("ecs/v2/clusters/" + env.Cluster.Name + "/services/" + env.Worker.ServiceName + "/health?region=" + regionReference)},
+		{"console_logs_url", "The worker's log in the AWS console", consoleURL("cloudwatch/home?region=" + regionReference + "#logsV2:log-groups/log-group/" + consoleEscape(env.Logs.Group))},
+	} {
+		cdktf.NewTerraformOutput(stack, jsii.String("output-"+o.name), &cdktf.TerraformOutputConfig{
+			Description: jsii.String(o.description),
+			Value:       o.value,
+		}).OverrideLogicalId(jsii.String(o.name))
+	}
+}
+
+func consoleURL(path string) string {
+	return fmt.Sprintf("https://%s.console.aws.amazon.com/%s", regionReference, path)
+}
+
+// consoleEscape encodes a log group's name as the CloudWatch console does: percent
+// encoding twice, with $ for the percent sign.
+func consoleEscape(name string) string {
+	return tf.Literal(strings.ReplaceAll(url.QueryEscape(url.QueryEscape(name)), "%", "$"))
+}

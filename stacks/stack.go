@@ -1,0 +1,195 @@
+// Package stacks composes the constructs into the one stack of an environment.
+package stacks
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/aws/constructs-go/constructs/v10"
+	"github.com/aws/jsii-runtime-go"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/dataawscalleridentity"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/dataawspartition"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/provider"
+	"github.com/hashicorp/terraform-cdk-go/cdktf"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/constructs/ecsworker"
+	"prefect-worker-ecs/constructs/iam"
+	"prefect-worker-ecs/constructs/logs"
+	"prefect-worker-ecs/constructs/network"
+	"prefect-worker-ecs/constructs/secrets"
+	"prefect-worker-ecs/internal/arn"
+	"prefect-worker-ecs/internal/tf"
+)
+
+// Versions of what carries out the stack. CDKTF has no word for the first, and would pin
+// the provider to the exact release that the binding was generated from, which shuts
+// out the later ones of the same major version.
+const (
+	// 1.11 is the first with write-only arguments.
+	requiredTerraform = ">= 1.11"
+	providerSource    = "hashicorp/aws"
+	providerVersion   = "~> 5.99"
+)
+
+// NewPrefectWorker builds the stack of an environment that config has found valid. It
+// panics, as CDKTF itself does, where a construct is used wrongly.
+func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf.TerraformStack {
+	runtime, err := env.Worker.Runtime()
+	if err != nil {
+		panic(fmt.Sprintf("stacks: environment %s was not validated: %v", env.Name, err))
+	}
+	stack := cdktf.NewTerraformStack(scope, &env.Name)
+	newBackend(stack, env)
+	newVariables(stack, env)
+	account := newProvider(stack, env)
+
+	net := network.New(stack, "network", network.Config{
+		Network: env.Network,
+		Account: account,
+		FlowLogs: network.FlowLogs{
+			Group:                  env.FlowLogGroup(),
+			Role:                   env.FlowLogRole(),
+			RetentionDays:          env.Logs.RetentionDays,
+			KMSKeyARN:              env.Logs.KMSKeyARN,
+			PermissionsBoundaryARN: env.IAM.PermissionsBoundaryARN,
+		},
+	})
+	logGroup := logs.New(stack, "logs", logs.Config{Logs: env.Logs})
+	apiKey := secrets.New(stack, "secrets", secrets.Config{Secret: env.Secret, APIKey: apiKeyReference})
+	roles := iam.New(stack, "iam", iam.Config{
+		IAM:             env.IAM,
+		Account:         account,
+		SecretARNs:      secretARNs(apiKey.ARN, env.Worker.Secrets),
+		SecretKMSKeyARN: env.Secret.KMSKeyARN,
+		FlowTasks:       flowTasks(env, account, *logGroup.Group.Arn()),
+	})
+
+	subnets := net.PrivateSubnetIDs
+	if env.Worker.PublicIP {
+		subnets = net.PublicSubnetIDs
+	}
+	dependsOn := append(net.Routes, roles.Ready...)
+	dependsOn = append(dependsOn, apiKey.Ready...)
+	worker := ecsworker.New(stack, "ecsworker", ecsworker.Config{
+		Cluster:          env.Cluster,
+		Worker:           env.Worker,
+		WorkPool:         env.WorkPool,
+		Runtime:          runtime,
+		PipPackages:      env.PipPackages(),
+		Account:          account,
+		APIURL:           apiURLReference,
+		APIPort:          config.APIPort(env.Prefect.APIURL),
+		Requirements:     apiRequirements(env),
+		APIKeyFrom:       apiKey.ValueFrom,
+		APIKeyVersion:    env.Secret.Version,
+		LogGroup:         *logGroup.Group.Name(),
+		VPCID:            net.VPCID,
+		SubnetIDs:        subnets,
+		ExecutionRoleARN: roles.ExecutionRoleARN,
+		TaskRoleARN:      roles.TaskRoleARN,
+		EventQueue:       env.EventQueue(),
+		DependsOn:        dependsOn,
+	})
+
+	adopt(stack, env)
+	newOutputs(stack, env, built{net, logGroup, apiKey, roles, worker})
+	return stack
+}
+
+// secretARNs are the secrets that the container gets, each once, the API key's first.
+func secretARNs(apiKey string, further map[string]string) []string {
+	arns := []string{apiKey}
+	seen := map[string]bool{apiKey: true}
+	for _, name := range slices.Sorted(maps.Keys(further)) {
+		if secretARN := further[name]; !seen[secretARN] {
+			seen[secretARN] = true
+			arns = append(arns, secretARN)
+		}
+	}
+	return arns
+}
+
+func flowTasks(env *config.Environment, account arn.Account, logGroupARN string) *iam.FlowTasks {
+	if env.WorkPool.Type != config.PoolECS {
+		return nil
+	}
+	tasks := &iam.FlowTasks{ClusterName: env.Cluster.Name, LogGroupARN: logGroupARN}
+	if queue := env.EventQueue(); queue != "" {
+		tasks.EventQueueARN = account.Of("sqs", queue)
+	}
+	return tasks
+}
+
+// newProvider configures AWS and tells where the stack is deployed.
+func newProvider(stack cdktf.TerraformStack, env *config.Environment) arn.Account {
+	stack.AddOverride(jsii.String("terraform.required_version"), requiredTerraform)
+	stack.AddOverride(jsii.String("terraform.required_providers.aws.source"), providerSource)
+	stack.AddOverride(jsii.String("terraform.required_providers.aws.version"), providerVersion)
+
+	tags := map[string]*string{}
+	for key, value := range env.Tags {
+		tags[key] = jsii.String(value)
+	}
+	aws := &provider.AwsProviderConfig{
+		Region:      jsii.String(regionReference),
+		DefaultTags: []*provider.AwsProviderDefaultTags{{Tags: &tags}},
+	}
+	if env.AccountID != "" {
+		aws.AllowedAccountIds = jsii.Strings(env.AccountID)
+	}
+	provider.NewAwsProvider(stack, jsii.String("aws"), aws)
+
+	identity := tf.Fix(dataawscalleridentity.NewDataAwsCallerIdentity(stack, jsii.String("identity"), &dataawscalleridentity.DataAwsCallerIdentityConfig{}), "current")
+	partition := tf.Fix(dataawspartition.NewDataAwsPartition(stack, jsii.String("partition"), &dataawspartition.DataAwsPartitionConfig{}), "current")
+	return arn.Account{
+		Partition: *partition.Partition(),
+		ID:        *identity.AccountId(),
+		Region:    regionReference,
+	}
+}
+
+// newBackend says where the state is kept. CDKTF's own default is an absolute path, which
+// differs on each machine; Terraform runs in cdktf.out/stacks/<name>, so this relative
+// one is the project's folder.
+func newBackend(stack cdktf.TerraformStack, env *config.Environment) {
+	b := env.Backend
+	if b.Type == config.BackendLocal {
+		cdktf.NewLocalBackend(stack, &cdktf.LocalBackendConfig{
+			Path: jsii.String("../../../terraform." + env.Name + ".tfstate"),
+		})
+		return
+	}
+	backend := cdktf.NewS3Backend(stack, &cdktf.S3BackendConfig{
+		Bucket:   &b.Bucket,
+		Key:      &b.Key,
+		Region:   &b.Region,
+		Encrypt:  jsii.Bool(true),
+		KmsKeyId: tf.Optional(b.KMSKeyARN),
+	})
+	backend.AddOverride(jsii.String("use_lockfile"), true) // the binding has no field for it
+}
+
+// importBlock is Terraform's import block. CDKTF's ImportFrom would start Terraform at
+// each synth to ask for its version.
+type importBlock struct {
+	To string `json:"to"`
+	ID string `json:"id"`
+}
+
+// adopt takes over resources that exist already. Once imported the blocks do nothing.
+func adopt(stack cdktf.TerraformStack, env *config.Environment) {
+	blocks := map[config.Adoptable]importBlock{
+		config.AdoptExecutionRole: {"aws_iam_role.execution", env.IAM.ExecutionRoleName},
+		config.AdoptTaskRole:      {"aws_iam_role.task", env.IAM.TaskRoleName},
+		config.AdoptLogGroup:      {"aws_cloudwatch_log_group.worker", env.Logs.Group},
+	}
+	var imports []map[string]string
+	for _, name := range env.Adopt {
+		imports = append(imports, map[string]string{"to": blocks[name].To, "id": blocks[name].ID})
+	}
+	if len(imports) > 0 {
+		stack.AddOverride(jsii.String("import"), imports)
+	}
+}

@@ -1,0 +1,99 @@
+package stacks
+
+import (
+	"fmt"
+
+	"github.com/aws/jsii-runtime-go"
+	"github.com/hashicorp/terraform-cdk-go/cdktf"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/tf"
+)
+
+// References to the variables below and to what is calculated from them.
+const (
+	regionReference = "${var.aws_region}"
+	apiKeyReference = "${var.prefect_api_key}"
+	apiURLReference = "${local.prefect_api_url}"
+)
+
+const uuidPattern = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+
+// newVariables declares the values of one deployment, under the original design's names.
+//
+// Each has a default, and an empty string means "not given": for a variable without a
+// default the CDKTF CLI would wait for ever at a prompt that it does not show. What is
+// indispensable is asked for by preconditions, which destroy does not check.
+func newVariables(stack cdktf.TerraformStack, env *config.Environment) {
+	variable(stack, "aws_region", env.Region,
+		"AWS region to deploy to",
+		tf.Rule{Condition: `can(regex("^[a-z]{2}(-[a-z]+){1,2}-[0-9]$", var.aws_region))`,
+			Message: "The variable aws_region must be a region's code, such as us-east-1."})
+	if env.Secret.ExistingARN == "" {
+		key := variable(stack, "prefect_api_key", "",
+			"API key of the Prefect worker, best one of a service account with the role Worker in the workspace",
+			tf.Rule{Condition: `can(regex("^[!-~]*$", var.prefect_api_key))`,
+				Message: "The variable prefect_api_key must be one line without blanks. A line break at its end is a frequent slip; Prefect fails with it at run time (Illegal header value)."})
+		key.AddOverride(jsii.String("sensitive"), true)
+		// Ephemeral values are kept out of plan files and state; the binding has no field for it.
+		key.AddOverride(jsii.String("ephemeral"), true)
+	}
+	variable(stack, "prefect_api_url", env.Prefect.APIURL,
+		"URL of the Prefect API; empty for the one of prefect_account_id and prefect_workspace_id",
+		tf.Rule{Condition: `var.prefect_api_url == "" || can(regex("^https://api\\.prefect\\.cloud/api/accounts/` + uuidPattern + `/workspaces/` + uuidPattern + `$", var.prefect_api_url)) || can(regex("^https?://[^/@?#\\s]+(/[^?#\\s]*)?/api$", var.prefect_api_url)) && !can(regex("^https?://([^/]*\\.)?prefect\\.cloud[:/]", var.prefect_api_url))`,
+			Message: "The variable prefect_api_url must be https://api.prefect.cloud/api/accounts/<uuid>/workspaces/<uuid>, or the address of a self-hosted API, which ends in /api."})
+	variable(stack, "prefect_account_id", env.Prefect.AccountID,
+		"Account of Prefect Cloud: the first UUID in the address of the workspace in the browser",
+		uuidRule("prefect_account_id"))
+	variable(stack, "prefect_workspace_id", env.Prefect.WorkspaceID,
+		"Workspace of Prefect Cloud: the second UUID in the address of the workspace in the browser",
+		uuidRule("prefect_workspace_id"))
+
+	local(stack, "prefect_api_url", `var.prefect_api_url != "" ? var.prefect_api_url : "`+config.CloudAPIURL+`${var.prefect_account_id}/workspaces/${var.prefect_workspace_id}"`)
+	local(stack, "prefect_api_port", `try(tonumber(regex("^https?://[^/:]+:([0-9]+)/", local.prefect_api_url)[0]), startswith(local.prefect_api_url, "http:") ? 80 : 443)`)
+}
+
+// apiRequirements are what the variables of the API must satisfy together, checked when
+// the task definition is planned.
+func apiRequirements(env *config.Environment) *cdktf.TerraformResourceLifecycle {
+	port := config.APIPort(env.Prefect.APIURL)
+	return tf.Require(
+		tf.Rule{Condition: `var.prefect_api_url != "" || var.prefect_account_id != "" && var.prefect_workspace_id != ""`,
+			Message: "The worker has no Prefect API. Set the variables prefect_account_id and prefect_workspace_id, or prefect_api_url, with TF_VAR_... or in terraform.tfvars."},
+		tf.Rule{Condition: fmt.Sprintf("contains([443, %d], local.prefect_api_port)", port),
+			Message: fmt.Sprintf("The worker's security group lets it connect to port 443%s only, and the Prefect API is at port ${local.prefect_api_port}. Set prefect.api_url in config/environments/%s.yaml instead of the variable prefect_api_url: the port is opened for it.", also(port), env.Name)},
+	)
+}
+
+func also(port int) string {
+	if port == 443 {
+		return ""
+	}
+	return fmt.Sprintf(" and %d", port)
+}
+
+func uuidRule(name string) tf.Rule {
+	return tf.Rule{
+		Condition: fmt.Sprintf(`var.%[1]s == "" || can(regex("^%[2]s$", var.%[1]s))`, name, uuidPattern),
+		Message:   fmt.Sprintf("The variable %s must be a UUID in lower case, as in the address of the workspace: app.prefect.cloud/account/<account id>/workspace/<workspace id>.", name),
+	}
+}
+
+func variable(stack cdktf.TerraformStack, name, value, description string, rule tf.Rule) cdktf.TerraformVariable {
+	return cdktf.NewTerraformVariable(stack, &name, &cdktf.TerraformVariableConfig{
+		Type:        jsii.String("string"),
+		Description: &description,
+		Default:     tf.Literal(value),
+		Nullable:    jsii.Bool(false),
+		Validation: &[]*cdktf.TerraformVariableValidationConfig{{
+			Condition:    jsii.String("${" + rule.Condition + "}"),
+			ErrorMessage: &rule.Message,
+		}},
+	})
+}
+
+// local names an expression. The construct's id must differ from that of the variable of
+// the same name; the address need not.
+func local(stack cdktf.TerraformStack, name, expression string) {
+	tf.Fix(cdktf.NewTerraformLocal(stack, jsii.String("local-"+name), "${"+expression+"}"), name)
+}
