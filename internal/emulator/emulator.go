@@ -1,0 +1,237 @@
+// Package emulator runs an AWS emulator on this machine: moto's server, with
+// the few answers added that moto leaves out (see server.py). It keeps all in
+// memory: what is stopped is forgotten.
+//
+// It listens on 127.0.0.1 only, on a port that the system chooses.
+package emulator
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"prefect-worker-ecs/internal/proc"
+	"prefect-worker-ecs/internal/pyenv"
+)
+
+//go:embed server.py
+var serverScript []byte
+
+// Region is the AWS region of Env, the default of the project's variable
+// aws_region.
+const Region = "us-east-1"
+
+const (
+	// startTimeout is generous: moto needs 1 s to 2 s, on a loaded machine and
+	// for the first time (no byte code yet) up to 20 s.
+	startTimeout = 90 * time.Second
+	pollEvery    = 50 * time.Millisecond
+	// stopGrace is how long SIGTERM has. moto exits at once unless a request
+	// hangs.
+	stopGrace = 3 * time.Second
+)
+
+// Options says how to start an emulator.
+type Options struct {
+	// Python is the environment with moto: pyenv.Ensure(ctx, pyenv.Moto, ...).
+	// Required.
+	Python pyenv.Env
+	// Dir is the folder for its log (emulator.log) and its script. Required; it
+	// is made if missing. Two emulators must not share one.
+	Dir string
+	// Detached lets the emulator run on when this program and its terminal
+	// end. Default: it runs until Stop, but is not ended by Ctrl-C.
+	Detached bool
+	// RunningTasks is the running count that every ECS service reports; the
+	// emulator runs no tasks. A service is stable when it reports at least as
+	// many as are desired. Default 1.
+	RunningTasks int
+}
+
+// Emulator is an AWS emulator that runs, or ran.
+type Emulator struct {
+	// Endpoint is its address, such as http://127.0.0.1:43210.
+	Endpoint string `json:"endpoint"`
+	// Process is the server's process.
+	Process proc.Identity `json:"process"`
+	// Log is the path of its log. It holds one line for each request and
+	// neither bodies nor secrets.
+	Log string `json:"log"`
+}
+
+// Start starts an emulator and returns when it answers. If it does not start,
+// or ctx ends first, nothing is left running and the error holds the last lines
+// of its log.
+func Start(ctx context.Context, opt Options) (*Emulator, error) {
+	dir, err := filepath.Abs(opt.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("start the AWS emulator: folder: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("start the AWS emulator: %w", err)
+	}
+	script := filepath.Join(dir, "server.py")
+	portFile := filepath.Join(dir, "port")
+	logPath := filepath.Join(dir, "emulator.log")
+	if err := os.WriteFile(script, serverScript, 0o644); err != nil {
+		return nil, fmt.Errorf("start the AWS emulator: %w", err)
+	}
+	if err := os.Remove(portFile); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("start the AWS emulator: %w", err)
+	}
+	log, err := os.Create(logPath)
+	if err != nil {
+		return nil, fmt.Errorf("start the AWS emulator: %w", err)
+	}
+	defer log.Close() // The process has its own copy.
+
+	running := opt.RunningTasks
+	if running == 0 {
+		running = 1
+	}
+	cmd := exec.Command(opt.Python.Python(), script, portFile)
+	cmd.Dir = dir
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Env = append(os.Environ(),
+		"PYTHONUNBUFFERED=1",
+		// AmazonECSTaskExecutionRolePolicy and the like exist only with this.
+		"MOTO_IAM_LOAD_MANAGED_POLICIES=true",
+		"MOTO_ECS_SERVICE_RUNNING="+strconv.Itoa(running),
+	)
+	process, err := proc.Start(cmd, opt.Detached)
+	if err != nil {
+		return nil, fmt.Errorf("start the AWS emulator: %w", err)
+	}
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
+
+	e := &Emulator{Process: process, Log: logPath}
+	if err := e.awaitStart(ctx, portFile, ended); err != nil {
+		stopErr := e.Stop(context.WithoutCancel(ctx))
+		if ctx.Err() != nil {
+			return nil, errors.Join(ctx.Err(), stopErr)
+		}
+		return nil, errors.Join(fmt.Errorf("start the AWS emulator: %w; the end of %s:\n%s", err, logPath, tail(logPath)), stopErr)
+	}
+	return e, nil
+}
+
+func (e *Emulator) awaitStart(ctx context.Context, portFile string, ended <-chan struct{}) error {
+	deadline := time.NewTimer(startTimeout)
+	defer deadline.Stop()
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		if port, err := os.ReadFile(portFile); err == nil {
+			e.Endpoint = "http://127.0.0.1:" + string(port)
+			if e.Ready(ctx) {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ended:
+			return errors.New("it ended by itself")
+		case <-deadline.C:
+			return fmt.Errorf("it does not answer after %v", startTimeout)
+		case <-tick.C:
+		}
+	}
+}
+
+// Ready reports whether the emulator answers now. Answers within 5 s count.
+func (e *Emulator) Ready(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	return e.do(ctx, http.MethodGet, "/moto-api/data.json", "") == nil
+}
+
+// Reset makes the emulator forget all that was created in it.
+func (e *Emulator) Reset(ctx context.Context) error {
+	return e.do(ctx, http.MethodPost, "/moto-api/reset", "")
+}
+
+// EnforceIAM makes the emulator check keys and policies as AWS does, after the
+// next n requests: 0 is at once. A test makes a deployment fail with it.
+func (e *Emulator) EnforceIAM(ctx context.Context, n int) error {
+	return e.do(ctx, http.MethodPost, "/moto-api/reset-auth", strconv.Itoa(n))
+}
+
+// AllowAll ends EnforceIAM.
+func (e *Emulator) AllowAll(ctx context.Context) error {
+	return e.do(ctx, http.MethodPost, "/moto-api/reset-auth", "inf")
+}
+
+func (e *Emulator) do(ctx context.Context, method, path, body string) error {
+	req, err := http.NewRequestWithContext(ctx, method, e.Endpoint+path, strings.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("AWS emulator: %w", err)
+	}
+	// With the type of a form, moto fails to read the body of reset-auth.
+	req.Header.Set("Content-Type", "application/octet-stream")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("AWS emulator: %w", err)
+	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, resp.Body)
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("AWS emulator: %s %s: %s", method, path, resp.Status)
+	}
+	return nil
+}
+
+// PID is the process id of the server.
+func (e *Emulator) PID() int { return e.Process.PID }
+
+// Stop ends the emulator, if it still runs.
+func (e *Emulator) Stop(ctx context.Context) error {
+	if err := e.Process.Stop(ctx, syscall.SIGTERM, stopGrace); err != nil {
+		return fmt.Errorf("stop the AWS emulator: %w", err)
+	}
+	return nil
+}
+
+// Env is what points the AWS CLI, the SDKs and the Terraform provider to the
+// emulator: append it to an environment. The keys are not secrets, the emulator
+// accepts any.
+func (e *Emulator) Env() []string {
+	return []string{
+		"AWS_ENDPOINT_URL=" + e.Endpoint,
+		"AWS_ACCESS_KEY_ID=test",
+		"AWS_SECRET_ACCESS_KEY=test",
+		"AWS_SESSION_TOKEN=",
+		"AWS_REGION=" + Region,
+		"AWS_DEFAULT_REGION=" + Region,
+		"AWS_EC2_METADATA_DISABLED=true",
+		// A profile of the user could name another endpoint, or a login to
+		// real AWS.
+		"AWS_PROFILE=",
+		"AWS_CONFIG_FILE=" + os.DevNull,
+		"AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
+	}
+}
+
+func tail(path string) string {
+	const most = 2000
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	if len(raw) > most {
+		raw = raw[len(raw)-most:]
+	}
+	return string(bytes.TrimSpace(raw))
+}

@@ -1,0 +1,129 @@
+"""The AWS emulator of the local run: moto's server, and the answers it lacks.
+
+usage: server.py PORT_FILE
+
+Listens on 127.0.0.1, on a port that the system chooses and that is therefore
+free, and writes the port to PORT_FILE once it listens.
+
+Each patch below makes moto 5.2.1 answer as AWS does where the AWS provider
+would otherwise plan the same change for ever, or a destroyed stack would leave
+something behind. Remove one when moto does it by itself: the life cycle tests
+then still pass.
+"""
+
+import os
+import signal
+import sys
+
+import moto.ec2.models.nat_gateways as nat_gateways
+import moto.ecs.models as ecs_models
+import moto.ecs.responses as ecs_responses
+import moto.servicediscovery.models as discovery_models
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication,
+    create_backend_app,
+)
+from moto.route53 import route53_backends
+from moto.utilities.utils import get_partition
+from werkzeug.serving import make_server
+
+
+def keep_service_fields():
+    """CreateService drops these fields, so DescribeServices cannot return them.
+
+    moto writes the answer from attributes of the service object, so that it is
+    enough to set them.
+    """
+    kept = {
+        "availabilityZoneRebalancing": "availability_zone_rebalancing",
+        "deploymentConfiguration": "deployment_configuration",
+        "enableECSManagedTags": "enable_ecs_managed_tags",
+        "enableExecuteCommand": "enable_execute_command",
+        "healthCheckGracePeriodSeconds": "health_check_grace_period_seconds",
+    }
+    ecs_models.Service.availability_zone_rebalancing = "DISABLED"  # AWS's default
+    responses = ecs_responses.EC2ContainerServiceResponse
+    original = responses.create_service
+
+    def create_service(self):
+        answer = original(self)
+        for field, attribute in kept.items():
+            value = self._get_params().get(field)
+            if value is not None:
+                setattr(answer.result["service"], attribute, value)
+        return answer
+
+    responses.create_service = create_service
+
+
+def update_deployment_with_service():
+    """UpdateService leaves the deployment's first task definition in place."""
+    backend = ecs_models.EC2ContainerServiceBackend
+    original = backend.update_service
+
+    def update_service(self, service_properties):
+        service = original(self, service_properties)
+        for deployment in service.deployments[:1]:
+            deployment["taskDefinition"] = service.task_definition
+            deployment["desiredCount"] = service.desired_count
+            deployment["runningCount"] = service.running_count
+            deployment["pendingCount"] = service.pending_count
+        return service
+
+    backend.update_service = update_service
+
+
+def delete_hosted_zone_with_namespace():
+    """DeleteNamespace leaves its private hosted zone behind."""
+    backend = discovery_models.ServiceDiscoveryBackend
+    original = backend.delete_namespace
+
+    def delete_namespace(self, namespace_id):
+        namespace = self.namespaces.get(namespace_id)
+        answer = original(self, namespace_id)
+        properties = getattr(namespace, "dns_properties", None) or {}
+        zone = properties.get("HostedZoneId", "").split("/")[-1]
+        if zone:
+            partition = get_partition(self.region_name)
+            route53_backends[self.account_id][partition].zones.pop(zone, None)
+        return answer
+
+    backend.delete_namespace = delete_namespace
+
+
+def delete_interface_with_nat_gateway():
+    """DeleteNatGateway leaves its network interface behind."""
+    backend = nat_gateways.NatGatewayBackend
+    original = backend.delete_nat_gateway
+
+    def delete_nat_gateway(self, nat_gateway_id):
+        gateway = original(self, nat_gateway_id)
+        self.enis.pop(gateway._eni.id, None)
+        return gateway
+
+    backend.delete_nat_gateway = delete_nat_gateway
+
+
+def main(port_file):
+    keep_service_fields()
+    update_deployment_with_service()
+    delete_hosted_zone_with_namespace()
+    delete_interface_with_nat_gateway()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(0))
+
+    server = make_server(
+        "127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=True
+    )
+    # moto tells itself its own address by this variable.
+    os.environ["MOTO_PORT"] = str(server.server_port)
+    # A reader never sees half a file: rename is atomic.
+    with open(port_file + ".new", "w", encoding="ascii") as new:
+        new.write(str(server.server_port))
+    os.replace(port_file + ".new", port_file)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,116 @@
+package proc
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func start(t *testing.T, script string) (*exec.Cmd, Identity, <-chan error) {
+	t.Helper()
+	cmd := exec.Command("/bin/sh", "-c", script)
+	id, err := Start(cmd, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+	return cmd, id, done
+}
+
+func TestIdentityTellsAProcessFromALaterOneWithTheSameID(t *testing.T) {
+	// GIVEN a running process
+	id, err := Identify(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// THEN its identity is alive, and the same id with another start is not
+	if !id.Alive() {
+		t.Error("this process counts as dead")
+	}
+	id.Started += "0"
+	if id.Alive() {
+		t.Error("another start time counts as the same process")
+	}
+	if (Identity{PID: os.Getpid()}).Alive() || (Identity{}).Alive() {
+		t.Error("an identity without a start time must never be alive")
+	}
+}
+
+func TestStopEndsTheWholeGroup(t *testing.T) {
+	// GIVEN a process with a child that ignores SIGTERM
+	_, id, done := start(t, `(trap '' TERM; while :; do sleep 0.05; done) & wait`)
+
+	// WHEN it is stopped with little patience
+	if err := id.Stop(context.Background(), syscall.SIGTERM, 100*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	<-done
+
+	// THEN nothing of the group is left, and a second Stop is no error
+	if GroupAlive(id.PID) {
+		t.Error("a child survived")
+	}
+	if _, err := Identify(id.PID); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("Identify after the end: %v, want ErrNotRunning", err)
+	}
+	if err := id.Stop(context.Background(), syscall.SIGTERM, time.Second); err != nil {
+		t.Errorf("second Stop: %v", err)
+	}
+}
+
+func TestStopLeavesAStrangerAlone(t *testing.T) {
+	// GIVEN a record whose process id now belongs to somebody else
+	cmd, id, done := start(t, `sleep 60`)
+	id.Started = "long ago"
+
+	// WHEN the recorded process is stopped
+	if err := id.Stop(context.Background(), syscall.SIGKILL, time.Second); err != nil {
+		t.Fatal(err)
+	}
+
+	// THEN the stranger still runs
+	select {
+	case <-done:
+		t.Fatal("the stranger was ended")
+	default:
+	}
+	if cmd.Process.Signal(syscall.Signal(0)) != nil {
+		t.Error("the stranger is gone")
+	}
+}
+
+func TestStopEndsWhatAKilledLeaderLeftBehind(t *testing.T) {
+	// GIVEN a server whose helper survives its kill -9
+	ready := filepath.Join(t.TempDir(), "ready")
+	if err := syscall.Mkfifo(ready, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd, id, done := start(t, `sleep 60 & echo started > `+ready+`; wait`)
+	if _, err := os.ReadFile(ready); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-done
+	if id.Alive() || !id.GroupAlive() {
+		t.Fatal("the helper should run, and only it")
+	}
+
+	// WHEN it is stopped
+	if err := id.Stop(context.Background(), syscall.SIGTERM, time.Second); err != nil {
+		t.Fatal(err)
+	}
+
+	// THEN the helper is gone too
+	if id.GroupAlive() {
+		t.Error("the helper survived")
+	}
+}

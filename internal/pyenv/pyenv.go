@@ -1,0 +1,288 @@
+// Package pyenv makes the Python virtual environments of the local run: the
+// AWS emulator and Prefect itself, each with every package pinned.
+//
+// An environment is a folder <root>/venv/<name>-<hash>. The hash covers all
+// that decides its content, so an environment is never changed: other
+// requirements are another folder, and one in use is not touched. The packages
+// are kept in <root>/wheels, from which an environment is made again without a
+// network. (pip's own cache cannot do that: it still asks the index which
+// versions there are.)
+package pyenv
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// Env is a virtual environment that is complete.
+type Env struct {
+	// Dir is its absolute path.
+	Dir string
+}
+
+// Bin is the folder of its programs, to be put first on a PATH.
+func (e Env) Bin() string { return filepath.Join(e.Dir, "bin") }
+
+// Python is its interpreter.
+func (e Env) Python() string { return filepath.Join(e.Bin(), "python") }
+
+// Options says where environments live and who is told about progress.
+type Options struct {
+	// Root holds the environments, the packages and the logs. Required; it is
+	// made if missing. The project's own is <project>/.local.
+	Root string
+	// Progress is called with one line of text before each step that takes
+	// long, such as a download. Nil: nobody is told.
+	Progress func(string)
+}
+
+// doneFile is written last into an environment: without it, the environment
+// was interrupted while being made.
+const doneFile = ".complete"
+
+// Ensure returns the environment that spec describes, and makes it first if
+// there is none (30 s to 90 s, mostly download and unpacking). It is safe
+// to call from several programs at once: one makes it, the others wait.
+//
+// Errors name what is missing on this machine: a suitable Python, or the
+// packages that the package index did not deliver. They hold no address of a
+// package index, which may contain credentials.
+func Ensure(ctx context.Context, spec Spec, opt Options) (Env, error) {
+	root, err := filepath.Abs(opt.Root)
+	if err != nil {
+		return Env{}, fmt.Errorf("folder for Python environments: %w", err)
+	}
+	python, err := FindPython(ctx, spec.MinPython, spec.MaxPython)
+	if err != nil {
+		return Env{}, fmt.Errorf("Python environment %s: %w", spec.Name, err)
+	}
+	hash := contentHash(spec, python)
+	m := maker{
+		spec:     spec,
+		python:   python,
+		env:      Env{Dir: filepath.Join(root, "venv", spec.Name+"-"+hash)},
+		wheels:   filepath.Join(root, "wheels", spec.Name+"-"+hash),
+		progress: opt.Progress,
+	}
+	if m.progress == nil {
+		m.progress = func(string) {}
+	}
+	if m.complete(ctx) {
+		return m.env, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(m.env.Dir), 0o755); err != nil {
+		return Env{}, fmt.Errorf("Python environment %s: %w", spec.Name, err)
+	}
+
+	lock := flock.New(m.env.Dir + ".lock")
+	if _, err := lock.TryLockContext(ctx, 200*time.Millisecond); err != nil {
+		return Env{}, fmt.Errorf("Python environment %s: wait for another program that makes it: %w", spec.Name, err)
+	}
+	defer lock.Unlock()
+	if m.complete(ctx) {
+		return m.env, nil // Made by the other program.
+	}
+	if err := m.make(ctx); err != nil {
+		return Env{}, fmt.Errorf("Python environment %s: %w", spec.Name, err)
+	}
+	return m.env, nil
+}
+
+func contentHash(spec Spec, python Python) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\n%s\n%s\n", python.Path, python.Version, spec.Requirements)
+	for _, extra := range spec.Extra {
+		fmt.Fprintf(h, "extra %s\n", extra)
+	}
+	return hex.EncodeToString(h.Sum(nil))[:10]
+}
+
+type maker struct {
+	spec     Spec
+	python   Python
+	env      Env
+	wheels   string
+	progress func(string)
+}
+
+// complete also starts the Python once: an update of the system may have
+// removed the interpreter that the environment points to.
+func (m maker) complete(ctx context.Context) bool {
+	if _, err := os.Stat(filepath.Join(m.env.Dir, doneFile)); err != nil {
+		return false
+	}
+	cmd := exec.CommandContext(ctx, m.env.Python(), "-I", "-c", "")
+	cmd.Env = pythonEnviron()
+	return cmd.Run() == nil
+}
+
+func (m maker) make(ctx context.Context) error {
+	// What is there was interrupted or is broken.
+	if err := os.RemoveAll(m.env.Dir); err != nil {
+		return err
+	}
+	log, err := os.Create(m.env.Dir + ".log")
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+
+	if err := m.run(ctx, log, m.python.Path, "-m", "venv", m.env.Dir); err != nil {
+		return fmt.Errorf("make it with %s: %w (log: %s)", m.python.Path, err, log.Name())
+	}
+	requirements := filepath.Join(m.env.Dir, "requirements.txt")
+	if err := os.WriteFile(requirements, []byte(m.spec.Requirements), 0o644); err != nil {
+		return err
+	}
+	if err := m.fetch(ctx, log, requirements); err != nil {
+		return err
+	}
+	m.progress(fmt.Sprintf("unpacking the packages of %s", m.spec.Name))
+	// Byte code is made on first use: compiling everything here would double
+	// the time, and most of it is never imported.
+	install := []string{"install", "--no-index", "--find-links", m.wheels, "--no-compile"}
+	if err := m.pip(ctx, log, append(install, "--no-deps", "-r", requirements)...); err != nil {
+		return err
+	}
+	if len(m.spec.Extra) > 0 {
+		if err := m.pip(ctx, log, append(install, m.spec.Extra...)...); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(filepath.Join(m.env.Dir, doneFile), nil, 0o644)
+}
+
+// fetch fills the folder of packages. A marker says that it is full, so that
+// the next time no network is needed.
+func (m maker) fetch(ctx context.Context, log io.Writer, requirements string) error {
+	marker := filepath.Join(m.wheels, doneFile)
+	if _, err := os.Stat(marker); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(m.wheels, 0o755); err != nil {
+		return err
+	}
+	m.progress(fmt.Sprintf("downloading the packages of %s (only the first time)", m.spec.Name))
+	wheel := []string{"wheel", "--wheel-dir", m.wheels, "--find-links", m.wheels}
+	if err := m.pip(ctx, log, append(wheel, "--no-deps", "-r", requirements)...); err != nil {
+		return err
+	}
+	if len(m.spec.Extra) > 0 {
+		// With dependencies. What Requirements pins and the extra accepts is
+		// taken as it is, because that is what the image has installed.
+		if err := m.pip(ctx, log, append(wheel, m.spec.Extra...)...); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(marker, nil, 0o644)
+}
+
+func (m maker) pip(ctx context.Context, log io.Writer, args ...string) error {
+	var out strings.Builder
+	args = append([]string{"-m", "pip", "--disable-pip-version-check", "--no-input"}, args...)
+	err := m.run(ctx, io.MultiWriter(log, &out), m.env.Python(), args...)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	return fmt.Errorf("%s (log: %s.log)", explainPip(out.String()), m.env.Dir)
+}
+
+// run runs one program to its end. When ctx ends first, the program and all
+// that it started are ended.
+func (m maker) run(ctx context.Context, out io.Writer, program string, args ...string) error {
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = pythonEnviron()
+	clean := &scrubber{to: out}
+	cmd.Stdout, cmd.Stderr = clean, clean
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 5 * time.Second
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if flushErr := clean.Flush(); err == nil {
+		err = flushErr
+	}
+	return err
+}
+
+// pythonEnviron is the caller's environment (pip takes its index, proxy and
+// certificates from it) without what would lead Python or pip out of the
+// virtual environment.
+func pythonEnviron() []string {
+	var env []string
+	for _, kv := range os.Environ() {
+		switch name, _, _ := strings.Cut(kv, "="); name {
+		case "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__", "VIRTUAL_ENV",
+			"PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_PYTHON", "PIP_REQUIRE_HASHES":
+		default:
+			env = append(env, kv)
+		}
+	}
+	return append(env, "PIP_USER=0")
+}
+
+var (
+	unresolved = regexp.MustCompile(`(?m)^ERROR: (?:No matching distribution found for|Could not find a version that satisfies the requirement) (\S+)`)
+	lastError  = regexp.MustCompile(`(?m)^ERROR: (.+)$`)
+)
+
+// explainPip turns the output of a failed pip into one sentence.
+func explainPip(out string) string {
+	if found := unresolved.FindStringSubmatch(out); found != nil {
+		// pip says the same for an index that it cannot reach and for one that
+		// does not know the package.
+		return fmt.Sprintf("the package %s is not on this machine, and the package index that pip is configured for cannot be reached or does not offer it for this Python; connect to the network once and try again", found[1])
+	}
+	if found := lastError.FindAllStringSubmatch(out, -1); found != nil {
+		return "pip failed: " + found[len(found)-1][1]
+	}
+	return "pip failed"
+}
+
+// scrubber passes text on line by line and leaves out addresses: that of a
+// package index often contains a user name and a password.
+type scrubber struct {
+	to  io.Writer
+	buf []byte
+}
+
+var address = regexp.MustCompile(`[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'")]+|(host=)?'[^' ]+\.[^' ]+', port=\d+`)
+
+func (s *scrubber) Write(p []byte) (int, error) {
+	s.buf = append(s.buf, p...)
+	for {
+		i := strings.IndexByte(string(s.buf), '\n')
+		if i < 0 {
+			return len(p), nil
+		}
+		line := s.buf[:i+1]
+		if _, err := s.to.Write(address.ReplaceAll(line, []byte("<address>"))); err != nil {
+			return 0, err
+		}
+		s.buf = s.buf[i+1:]
+	}
+}
+
+// Flush passes on an unfinished last line.
+func (s *scrubber) Flush() error {
+	if len(s.buf) == 0 {
+		return nil
+	}
+	_, err := s.to.Write(address.ReplaceAll(s.buf, []byte("<address>")))
+	s.buf = nil
+	return err
+}
