@@ -60,16 +60,17 @@ func apiRequirements(env *config.Environment) *cdktf.TerraformResourceLifecycle 
 	return tf.Require(
 		tf.Rule{Condition: `var.prefect_api_url != "" || var.prefect_account_id != "" && var.prefect_workspace_id != ""`,
 			Message: "The worker has no Prefect API. Set the variables prefect_account_id and prefect_workspace_id, or prefect_api_url, with TF_VAR_... or in terraform.tfvars."},
-		tf.Rule{Condition: fmt.Sprintf("contains([443, %d], local.prefect_api_port)", port),
-			Message: fmt.Sprintf("The worker's security group lets it connect to port 443%s only, and the Prefect API is at port ${local.prefect_api_port}. Set prefect.api_url in config/environments/%s.yaml instead of the variable prefect_api_url: the port is opened for it.", also(port), env.Name)},
+		tf.Rule{Condition: fmt.Sprintf("contains([443%s], local.prefect_api_port)", further(port, ", %d")),
+			Message: fmt.Sprintf("The worker's security group lets it connect to port 443%s only, and the Prefect API is at port ${local.prefect_api_port}. Set prefect.api_url in config/environments/%s.yaml instead of the variable prefect_api_url: the port is opened for it.", further(port, " and %d"), env.Name)},
 	)
 }
 
-func also(port int) string {
+// further formats the port of the API where it is not 443, which is open anyway.
+func further(port int, format string) string {
 	if port == 443 {
 		return ""
 	}
-	return fmt.Sprintf(" and %d", port)
+	return fmt.Sprintf(format, port)
 }
 
 func uuidRule(name string) tf.Rule {

@@ -155,10 +155,11 @@ func (b *builder) publicRoutes(subnets []subnet.Subnet) (routetable.RouteTable, 
 		DestinationCidrBlock: jsii.String(anywhere),
 		GatewayId:            gateway.Id(),
 	}), "public")
+	routes := []cdktf.ITerraformDependable{out}
 	for i, s := range subnets {
-		b.associate("public", i, s, table)
+		routes = append(routes, b.associate("public", i, s, table))
 	}
-	return table, []cdktf.ITerraformDependable{out}
+	return table, routes
 }
 
 // privateRoutes sends the traffic of the private subnets to NAT gateways. The first
@@ -197,7 +198,7 @@ func (b *builder) privateRoutes(public, private []subnet.Subnet, internet []cdkt
 		}), fmt.Sprintf("private_%d", n)))
 	}
 	for i, s := range private {
-		b.associate("private", i, s, tables[i%count])
+		routes = append(routes, b.associate("private", i, s, tables[i%count]))
 	}
 	return tables, routes
 }
@@ -209,9 +210,9 @@ func (b *builder) routeTable(name string) routetable.RouteTable {
 	}), name)
 }
 
-func (b *builder) associate(kind string, i int, s subnet.Subnet, table routetable.RouteTable) {
+func (b *builder) associate(kind string, i int, s subnet.Subnet, table routetable.RouteTable) cdktf.ITerraformDependable {
 	name := fmt.Sprintf("%s_%d", kind, i+1)
-	tf.Fix(routetableassociation.NewRouteTableAssociation(b.scope, jsii.String(name+"-association"), &routetableassociation.RouteTableAssociationConfig{
+	return tf.Fix(routetableassociation.NewRouteTableAssociation(b.scope, jsii.String(name+"-association"), &routetableassociation.RouteTableAssociationConfig{
 		SubnetId:     s.Id(),
 		RouteTableId: table.Id(),
 	}), name)

@@ -1,0 +1,61 @@
+# The targets a person needs. Each is one call of workerctl, which knows how to run the
+# tools; `make help` lists them.
+
+ENV ?= dev
+WORKERCTL := .local/bin/workerctl
+APPROVE := $(if $(AUTO_APPROVE),--auto-approve)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this list
+	@echo "usage: make TARGET [ENV=dev]    ENV is a file in config/environments"
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: $(WORKERCTL)
+$(WORKERCTL):
+	@command -v go >/dev/null || { echo "Go is not installed; it builds the program. Needed: 1.26 or newer. Get it: https://go.dev/dl" >&2; exit 1; }
+	@go build -o $@ ./cmd/workerctl
+
+.PHONY: setup
+setup: $(WORKERCTL) ## Check Go, Node, Terraform and Python and install the pinned CDKTF CLI
+	@$(WORKERCTL) setup
+
+.PHONY: synth
+synth: $(WORKERCTL) ## Write the Terraform JSON of all environments to cdktf.out, for review
+	@$(WORKERCTL) cdktf -- synth
+
+.PHONY: diff
+diff: $(WORKERCTL) ## Show what deploy would change
+	@$(WORKERCTL) cdktf -- diff $(ENV)
+
+.PHONY: deploy
+deploy: $(WORKERCTL) ## Create or change the AWS resources (AUTO_APPROVE=1 asks nothing)
+	@$(WORKERCTL) cdktf -- deploy $(ENV) $(APPROVE)
+
+.PHONY: destroy
+destroy: $(WORKERCTL) ## Remove the AWS resources (AUTO_APPROVE=1 asks nothing)
+	@$(WORKERCTL) cdktf -- destroy $(ENV) $(APPROVE)
+
+.PHONY: output
+output: $(WORKERCTL) ## Show the outputs of the deployment
+	@$(WORKERCTL) cdktf -- output $(ENV)
+
+.PHONY: lock
+lock: synth ## Write the provider lock of ENV with the checksums of Linux and macOS
+	@$(WORKERCTL) lock $(ENV)
+
+.PHONY: test
+test: ## Run all tests
+	go test -count=1 -p 1 -timeout 40m ./...
+
+.PHONY: lint
+lint: ## Check format, go vet and staticcheck
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "not formatted: run make fmt" >&2; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+
+.PHONY: fmt
+fmt: ## Format the code
+	gofmt -w .

@@ -1,0 +1,30 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"prefect-worker-ecs/internal/toolchain"
+)
+
+func newLockCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "lock ENVIRONMENT",
+		Short: "Write the provider lock of an environment, with checksums for Linux and macOS",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			project, err := toolchain.Find(".")
+			if err != nil {
+				return err
+			}
+			file, err := project.Lock(cmd.Context(), args[0], os.Stdout)
+			if err != nil {
+				return err
+			}
+			fmt.Printf("wrote %s: commit it, and every machine uses just these providers\n", file)
+			return nil
+		},
+	}
+}

@@ -1,0 +1,48 @@
+// Command workerctl is the operator's tool. It is thin: each subcommand calls one
+// internal package.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+
+	root := &cobra.Command{
+		Use:           "workerctl",
+		Short:         "Set up, deploy, try out and verify the Prefect worker",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.AddCommand(newSetupCommand(), newCDKTFCommand(), newLockCommand())
+
+	if err := root.ExecuteContext(ctx); err != nil {
+		os.Exit(report(err))
+	}
+}
+
+// report shows an error to a person and gives the exit status.
+func report(err error) int {
+	var exit *exec.ExitError
+	switch {
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(os.Stderr, "interrupted")
+		return 130 // 128 + SIGINT, as shells have it
+	case errors.As(err, &exit):
+		// The program that failed has said why.
+		return exit.ExitCode()
+	default:
+		fmt.Fprintln(os.Stderr, "workerctl: "+err.Error())
+		return 1
+	}
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"prefect-worker-ecs/internal/pyenv"
+	"prefect-worker-ecs/internal/toolchain"
+)
+
+func newSetupCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "setup",
+		Short: "Check the tools that must be there and install the pinned ones",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			project, err := toolchain.Find(".")
+			if err != nil {
+				return err
+			}
+			var missing []error
+			table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+			for _, tool := range toolchain.Tools {
+				version, err := tool.Check(cmd.Context())
+				if err != nil {
+					missing = append(missing, err)
+					continue
+				}
+				fmt.Fprintf(table, "%s\t%s\t(needed: %s)\n", tool.Name, version, tool.Need)
+			}
+			python, err := pyenv.FindPython(cmd.Context(), pyenv.Moto.MinPython, pyenv.Moto.MaxPython)
+			if err != nil {
+				missing = append(missing, fmt.Errorf("%w (only for make local and make test)", err))
+			} else {
+				fmt.Fprintf(table, "Python\t%s\t(for make local and make test)\n", python.Version)
+			}
+			table.Flush()
+			if len(missing) > 0 {
+				return errors.Join(missing...)
+			}
+			if err := project.EnsureCLI(cmd.Context(), progress); err != nil {
+				return err
+			}
+			fmt.Println("everything is in place")
+			return nil
+		},
+	}
+}
+
+func progress(line string) { fmt.Fprintln(os.Stderr, line) }

@@ -1,0 +1,183 @@
+package toolchain
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// The CLI and all it depends on, each with a checksum.
+var (
+	//go:embed cli/package.json
+	cliPackage []byte
+	//go:embed cli/package-lock.json
+	cliLock []byte
+)
+
+// EnsureCLI installs the pinned CDKTF CLI into the project's .local folder, if it is not
+// there. It takes about half a minute and 420 MB the first time. progress, which may be
+// nil, is told before that.
+func (p Project) EnsureCLI(ctx context.Context, progress func(string)) error {
+	dir := p.cliDir()
+	if p.haveCLI() {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return fmt.Errorf("install the CDKTF CLI: %w", err)
+	}
+	lock := flock.New(dir + ".lock")
+	if _, err := lock.TryLockContext(ctx, 200*time.Millisecond); err != nil {
+		return fmt.Errorf("install the CDKTF CLI: wait for another program that does it: %w", err)
+	}
+	defer lock.Unlock()
+	if p.haveCLI() {
+		return nil // installed by the other program
+	}
+	if progress != nil {
+		progress("installing the CDKTF CLI (about 420 MB, once)")
+	}
+
+	// Installed beside and then renamed, so that an interrupted one is never taken for whole.
+	partial := dir + ".partial"
+	if err := os.RemoveAll(partial); err != nil {
+		return fmt.Errorf("install the CDKTF CLI: %w", err)
+	}
+	if err := os.MkdirAll(partial, 0o755); err != nil {
+		return fmt.Errorf("install the CDKTF CLI: %w", err)
+	}
+	for name, content := range map[string][]byte{"package.json": cliPackage, "package-lock.json": cliLock} {
+		if err := os.WriteFile(filepath.Join(partial, name), content, 0o644); err != nil {
+			return fmt.Errorf("install the CDKTF CLI: %w", err)
+		}
+	}
+	// Its packages hold what they need; their install scripts only look for compilers.
+	cmd := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund", "--loglevel=error")
+	cmd.Dir = partial
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("install the CDKTF CLI: npm ci: %w\n%s\nIf the npm registry cannot be reached from here, run make setup once where it can: npm keeps the packages in its cache",
+			err, indent(lastLines(output.String(), 15)))
+	}
+	if err := os.Rename(partial, dir); err != nil {
+		return fmt.Errorf("install the CDKTF CLI: %w", err)
+	}
+	return nil
+}
+
+// cliDir is the folder of the CLI. Its name changes with the lock file, so that another
+// pinned release is another folder.
+func (p Project) cliDir() string {
+	sum := sha256.Sum256(append(append([]byte(nil), cliPackage...), cliLock...))
+	return filepath.Join(p.Local(), "cdktf-cli-"+hex.EncodeToString(sum[:4]))
+}
+
+func (p Project) cliBinary() string {
+	return filepath.Join(p.cliDir(), "node_modules", ".bin", "cdktf")
+}
+
+func (p Project) haveCLI() bool {
+	_, err := os.Stat(p.cliBinary())
+	return err == nil
+}
+
+// Run is one call of the CDKTF CLI.
+type Run struct {
+	// Dir is the folder with cdktf.json. Default: the project's.
+	Dir string
+	// Args are the CLI's arguments, such as deploy dev.
+	Args []string
+	// Env are further variables, such as TF_VAR_prefect_api_key=..., over those of this
+	// process.
+	Env []string
+	// Stdin, Stdout and Stderr are the CLI's. Without a Stdin it cannot ask anything.
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+}
+
+// CDKTF runs the CLI, which must have been installed by EnsureCLI. When ctx ends it gets
+// the signal that Ctrl-C sends: Terraform then finishes the request that it is at, saves
+// the state and ends. The error is an *exec.ExitError if the CLI fails.
+func (p Project) CDKTF(ctx context.Context, run Run) error {
+	if run.Dir == "" {
+		run.Dir = p.Root
+	}
+	if err := refuseKeyArgument(run.Args); err != nil {
+		return err
+	}
+	if err := p.placeLocks(run.Dir); err != nil {
+		return err
+	}
+	env, err := p.Environ(append(os.Environ(), run.Env...))
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, p.cliBinary(), run.Args...)
+	cmd.Dir, cmd.Env = run.Dir, env
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = run.Stdin, run.Stdout, run.Stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 2 * time.Minute // AWS may be slow to answer the request in progress
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("cdktf %s: %w", strings.Join(run.Args, " "), err)
+	}
+	return nil
+}
+
+// refuseKeyArgument keeps the API key out of the list of processes, which every user of
+// the machine can read.
+func refuseKeyArgument(args []string) error {
+	for _, arg := range args {
+		if strings.Contains(arg, "prefect_api_key=") {
+			return errors.New("the API key must not be given with --var: every user of this machine can read a program's arguments. Use: export TF_VAR_prefect_api_key=...")
+		}
+	}
+	return nil
+}
+
+// placeLocks puts the provider locks of the repository where Terraform looks for them.
+func (p Project) placeLocks(dir string) error {
+	locks, err := filepath.Glob(p.LockFile("*"))
+	if err != nil {
+		return err
+	}
+	for _, lock := range locks {
+		environment := strings.TrimSuffix(filepath.Base(lock), ".terraform.lock.hcl")
+		stack := filepath.Join(dir, "cdktf.out", "stacks", environment)
+		content, err := os.ReadFile(lock)
+		if err != nil {
+			return fmt.Errorf("put the provider lock in place: %w", err)
+		}
+		if err := os.MkdirAll(stack, 0o755); err != nil {
+			return fmt.Errorf("put the provider lock in place: %w", err)
+		}
+		if err := os.WriteFile(filepath.Join(stack, ".terraform.lock.hcl"), content, 0o644); err != nil {
+			return fmt.Errorf("put the provider lock in place: %w", err)
+		}
+	}
+	return nil
+}
+
+func lastLines(text string, n int) string {
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+func indent(text string) string { return "    " + strings.ReplaceAll(text, "\n", "\n    ") }

@@ -1,0 +1,166 @@
+package toolchain
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
+// MirrorVariable names an environment variable with the path of a filesystem mirror of
+// Terraform providers, for machines that do not reach the registry.
+const MirrorVariable = "PREFECT_WORKER_PROVIDER_MIRROR"
+
+// awsProvider is the provider's folder in a filesystem mirror.
+var awsProvider = filepath.Join("registry.terraform.io", "hashicorp", "aws")
+
+// Environ returns base with the variables that the CDKTF CLI and Terraform need to behave
+// as a person expects. Of a variable that is in the result twice the last one counts,
+// as exec.Cmd has it.
+func (p Project) Environ(base []string) ([]string, error) {
+	env := append([]string(nil), base...)
+	set := func(name, value string) { env = append(env, name+"="+value) }
+
+	// Without this the CLI reports each call to its vendor, and to do so writes an id into
+	// cdktf.json, which is in git.
+	set("CHECKPOINT_DISABLE", "1")
+	set("DISABLE_VERSION_CHECK", "1")
+	set("CDKTF_HOME", filepath.Join(p.Local(), "cdktf-home"))
+	// A missing variable is an error at once. By default Terraform would ask for it, inside
+	// a terminal of the CLI's that nobody sees.
+	set("TF_INPUT", "0")
+	// The CLI would make a cache in the home folder.
+	set("CDKTF_DISABLE_PLUGIN_CACHE_ENV", "1")
+	// jsii fills the screen with a warning about Node 20, which works.
+	set("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
+	if !isTerminal(os.Stdin) {
+		set("CI", "1") // plain lines instead of a redrawn screen
+	}
+
+	mirror, err := findMirror(lookup(env, MirrorVariable), p.Root)
+	if err != nil {
+		return nil, err
+	}
+	config, err := p.cliConfig(lookup(env, "TF_CLI_CONFIG_FILE"), mirror)
+	if err != nil {
+		return nil, err
+	}
+	if config != "" {
+		set("TF_CLI_CONFIG_FILE", config)
+	}
+	if mirror != "" {
+		// The CLI makes a lock with a command that asks the registry whatever the
+		// configuration says.
+		set("TF_CLI_ARGS_providers_lock", strings.TrimSpace(lookup(env, "TF_CLI_ARGS_providers_lock")+" -fs-mirror="+mirror))
+	} else if lookup(env, "TF_PLUGIN_CACHE_DIR") == "" {
+		// Without a cache each environment would load its own 700 MB.
+		cache := filepath.Join(p.Local(), "provider-cache")
+		if err := os.MkdirAll(cache, 0o755); err != nil {
+			return nil, fmt.Errorf("make the cache for Terraform providers: %w", err)
+		}
+		set("TF_PLUGIN_CACHE_DIR", cache)
+	}
+	return env, nil
+}
+
+// cliConfig is the Terraform CLI configuration to use, or "" for Terraform's own choice.
+// A configuration of the user's stands, unless it names a file that does not exist,
+// which Terraform would complain about at every call.
+func (p Project) cliConfig(named, mirror string) (string, error) {
+	userHas := false
+	if named != "" {
+		userHas = exists(named)
+	} else if home, err := os.UserHomeDir(); err == nil {
+		userHas = exists(filepath.Join(home, ".terraformrc"))
+	}
+	if userHas || (named == "" && mirror == "") {
+		return "", nil
+	}
+	text := "# Made by internal/toolchain.\ndisable_checkpoint = true\n"
+	if mirror != "" {
+		text += fmt.Sprintf(`
+provider_installation {
+  filesystem_mirror {
+    path    = %q
+    include = ["registry.terraform.io/hashicorp/aws"]
+  }
+  direct {
+    exclude = ["registry.terraform.io/hashicorp/aws"]
+  }
+}
+`, mirror)
+	}
+	file := filepath.Join(p.Local(), "terraform.rc")
+	if err := os.MkdirAll(p.Local(), 0o755); err != nil {
+		return "", fmt.Errorf("write the Terraform CLI configuration: %w", err)
+	}
+	if old, err := os.ReadFile(file); err == nil && string(old) == text {
+		return file, nil
+	}
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		return "", fmt.Errorf("write the Terraform CLI configuration: %w", err)
+	}
+	return file, nil
+}
+
+// findMirror looks for a folder with the AWS provider in filesystem-mirror layout: the
+// named one, the implied mirrors of Terraform's documentation ("Implied Local Mirror
+// Directories"), and the folders directly under /opt. It returns "" if there is none.
+func findMirror(named, root string) (string, error) {
+	if named != "" {
+		if !holdsProvider(named) {
+			return "", fmt.Errorf("%s is %s, and there is no %s with a release for %s_%s in it; correct it or unset it",
+				MirrorVariable, named, filepath.ToSlash(awsProvider), runtime.GOOS, runtime.GOARCH)
+		}
+		return filepath.Abs(named)
+	}
+	dirs := []string{filepath.Join(root, "terraform.d", "plugins")}
+	if home, err := os.UserHomeDir(); err == nil {
+		dirs = append(dirs,
+			filepath.Join(home, ".terraform.d", "plugins"),
+			filepath.Join(home, ".local", "share", "terraform", "plugins"),
+			filepath.Join(home, "Library", "Application Support", "io.terraform", "plugins"))
+	}
+	dirs = append(dirs, "/Library/Application Support/io.terraform/plugins",
+		"/usr/local/share/terraform/plugins", "/usr/share/terraform/plugins")
+	if opt, err := filepath.Glob("/opt/*"); err == nil {
+		dirs = append(dirs, opt...)
+	}
+	for _, dir := range dirs {
+		if holdsProvider(dir) {
+			return dir, nil
+		}
+	}
+	return "", nil
+}
+
+// holdsProvider tells whether a mirror has the AWS provider for this system, unpacked or
+// as an archive.
+func holdsProvider(dir string) bool {
+	system := runtime.GOOS + "_" + runtime.GOARCH
+	for _, pattern := range []string{
+		filepath.Join(dir, awsProvider, "*", system),
+		filepath.Join(dir, awsProvider, "terraform-provider-aws_*_"+system+".zip"),
+	} {
+		if found, err := filepath.Glob(pattern); err == nil && len(found) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func exists(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
+}
+
+// lookup is the value of a variable in a list of assignments, the last one counting.
+func lookup(env []string, name string) string {
+	for i := len(env) - 1; i >= 0; i-- {
+		if value, ok := strings.CutPrefix(env[i], name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}

@@ -1,0 +1,9 @@
+package toolchain
+
+import (
+	"os"
+
+	"golang.org/x/term"
+)
+
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }

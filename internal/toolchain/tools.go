@@ -1,0 +1,89 @@
+package toolchain
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"strings"
+
+	"github.com/Masterminds/semver/v3"
+)
+
+// Tool is a program that must be on the PATH.
+type Tool struct {
+	// Name of the program, as a person calls it.
+	Name string
+	// Need is the range of versions that the project works with.
+	Need string
+	// Why says what it is for.
+	Why string
+	// Get says how to get it.
+	Get string
+
+	command string
+	args    []string
+	version func(output []byte) string
+}
+
+// Tools are the programs that the project needs beside Go and Python: the CLI's own
+// package asks for Node 20.9, its native module has no build for Node 23 and later, and
+// write-only arguments came with Terraform 1.11.
+var Tools = []Tool{
+	{
+		Name: "Go", Need: ">=1.26.0", Why: "builds the program", Get: "https://go.dev/dl",
+		command: "go", args: []string{"version"}, version: firstVersion,
+	},
+	{
+		Name: "Node.js", Need: ">=20.9.0, <23.0.0", Why: "runs CDKTF", Get: "https://nodejs.org (22 is the one to take)",
+		command: "node", args: []string{"--version"}, version: firstVersion,
+	},
+	{
+		Name: "npm", Need: ">=9.0.0", Why: "installs the CDKTF CLI", Get: "it comes with Node.js",
+		command: "npm", args: []string{"--version"}, version: firstVersion,
+	},
+	{
+		Name: "Terraform", Need: ">=1.11.0, <2.0.0", Why: "deploys", Get: "https://developer.hashicorp.com/terraform/install",
+		command: "terraform", args: []string{"version", "-json"}, version: terraformVersion,
+	},
+}
+
+// Check reports the version of the tool. The error says what is missing and how to get it.
+func (t Tool) Check(ctx context.Context) (version string, err error) {
+	out, err := exec.CommandContext(ctx, t.command, t.args...).Output()
+	if errors.Is(err, exec.ErrNotFound) {
+		return "", fmt.Errorf("%s is not installed; it %s. Needed: %s. Get it: %s", t.Name, t.Why, t.Need, t.Get)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s does not run (%s %s: %w). Needed: %s. Get it: %s", t.Name, t.command, strings.Join(t.args, " "), err, t.Need, t.Get)
+	}
+	version = t.version(out)
+	v, err := semver.NewVersion(version)
+	if err != nil {
+		return "", fmt.Errorf("%s: its version cannot be read from %q. Needed: %s", t.Name, strings.TrimSpace(string(out)), t.Need)
+	}
+	need, err := semver.NewConstraint(t.Need)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", t.Name, err)
+	}
+	if !need.Check(v) {
+		return "", fmt.Errorf("%s %s is here. Needed: %s. Get it: %s", t.Name, version, t.Need, t.Get)
+	}
+	return version, nil
+}
+
+var versionPattern = regexp.MustCompile(`\d+\.\d+(\.\d+)?`)
+
+func firstVersion(output []byte) string { return string(versionPattern.Find(output)) }
+
+func terraformVersion(output []byte) string {
+	var answer struct {
+		Version string `json:"terraform_version"`
+	}
+	if json.Unmarshal(output, &answer) != nil {
+		return ""
+	}
+	return answer.Version
+}
