@@ -49,10 +49,10 @@ func newOutputs(stack cdktf.TerraformStack, env *config.Environment, b built) {
 		{"console_service_url", "The service in the AWS console", consoleURL("ecs/v2/clusters/" + env.Cluster.Name + "/services/" + env.Worker.ServiceName + "/health?region=" + regionReference)},
 		{"console_logs_url", "The worker's log in the AWS console", consoleURL("cloudwatch/home?region=" + regionReference + "#logsV2:log-groups/log-group/" + consoleEscape(env.Logs.Group))},
 	} {
-		cdktf.NewTerraformOutput(stack, jsii.String("output-"+o.name), &cdktf.TerraformOutputConfig{
+		cdktf.NewTerraformOutput(stack, jsii.String(o.name), &cdktf.TerraformOutputConfig{
 			Description: jsii.String(o.description),
 			Value:       o.value,
-		}).OverrideLogicalId(jsii.String(o.name))
+		})
 	}
 }
 

@@ -80,8 +80,10 @@ func uuidRule(name string) tf.Rule {
 	}
 }
 
+// variable declares a variable. Its construct's id has a prefix, because an output of the
+// same name has the plain one, by which the CLI shows it.
 func variable(stack cdktf.TerraformStack, name, value, description string, rule tf.Rule) cdktf.TerraformVariable {
-	return cdktf.NewTerraformVariable(stack, &name, &cdktf.TerraformVariableConfig{
+	return tf.Fix(cdktf.NewTerraformVariable(stack, jsii.String("variable-"+name), &cdktf.TerraformVariableConfig{
 		Type:        jsii.String("string"),
 		Description: &description,
 		Default:     tf.Literal(value),
@@ -90,11 +92,10 @@ func variable(stack cdktf.TerraformStack, name, value, description string, rule 
 			Condition:    jsii.String("${" + rule.Condition + "}"),
 			ErrorMessage: &rule.Message,
 		}},
-	})
+	}), name)
 }
 
-// local names an expression. The construct's id must differ from that of the variable of
-// the same name; the address need not.
+// local names an expression.
 func local(stack cdktf.TerraformStack, name, expression string) {
 	tf.Fix(cdktf.NewTerraformLocal(stack, jsii.String("local-"+name), "${"+expression+"}"), name)
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -127,7 +128,11 @@ func (p Project) CDKTF(ctx context.Context, run Run) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, p.cliBinary(), run.Args...)
+	args := run.Args
+	if out, ok := run.Stdout.(*os.File); !ok || !isTerminal(out) {
+		args = withoutColor(args)
+	}
+	cmd := exec.CommandContext(ctx, p.cliBinary(), args...)
 	cmd.Dir, cmd.Env = run.Dir, env
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = run.Stdin, run.Stdout, run.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
@@ -139,6 +144,15 @@ func (p Project) CDKTF(ctx context.Context, run Run) error {
 		return fmt.Errorf("cdktf %s: %w", strings.Join(run.Args, " "), err)
 	}
 	return nil
+}
+
+// withoutColor keeps escape sequences out of files and CI logs, for the commands that
+// know the flag.
+func withoutColor(args []string) []string {
+	if len(args) > 0 && slices.Contains([]string{"diff", "deploy", "destroy", "output"}, args[0]) {
+		return append([]string{args[0], "--no-color"}, args[1:]...)
+	}
+	return args
 }
 
 // refuseKeyArgument keeps the API key out of the list of processes, which every user of
