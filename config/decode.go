@@ -48,7 +48,9 @@ func decodeYAML(file string, data io.Reader, env *Environment) Problems {
 	if isNull(root) {
 		return nil
 	}
-	c.check(root, reflect.TypeFor[Environment](), "")
+	if !c.check(root, reflect.TypeFor[Environment](), "") {
+		return c.problems
+	}
 	if err := root.Decode(env); err != nil {
 		return append(c.problems, syntaxProblem(file, err))
 	}
@@ -177,13 +179,37 @@ func yamlFields(t reflect.Type) map[string]reflect.Type {
 
 // unknownFix points to the known key that a mistyped one most likely meant.
 func unknownFix(key string, fields map[string]reflect.Type) string {
-	squash := func(s string) string { return strings.NewReplacer("_", "", "-", "").Replace(strings.ToLower(s)) }
+	if secretNamed.MatchString(key) {
+		return "remove the line, and replace the credential if others may have seen it; the API key is given in the Terraform variable prefect_api_key (export TF_VAR_prefect_api_key=...)"
+	}
 	for _, known := range sortedKeys(fields) {
-		if strings.Contains(squash(known), squash(key)) || strings.Contains(squash(key), squash(known)) {
+		if editDistance(strings.ReplaceAll(key, "-", "_"), known) <= 2 {
 			return fmt.Sprintf("did you mean %s? If not, remove the line", known)
 		}
 	}
 	return "remove the line or correct the key"
+}
+
+// editDistance is the number of letters to insert, remove or replace to get from a to b
+// (Levenshtein).
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replace := diagonal
+			if a[i] != b[j] {
+				replace++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replace, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
 }
 
 func sortedKeys[V any](m map[string]V) []string {

@@ -25,8 +25,9 @@ type Problem struct {
 	Fix string
 }
 
-// secretLooking are values that are credentials and must not stand in clear text.
-var secretLooking = regexp.MustCompile(`^(pn[ub]_|A[KS]IA[A-Z0-9]{12}|gh[pousr]_|github_pat_|-----BEGIN )`)
+// secretLooking are values that are credentials, or URLs with one in them, and must not
+// stand in clear text.
+var secretLooking = regexp.MustCompile(`^(pn[ub]_|A[KS]IA[A-Z0-9]{12}|gh[pousr]_|github_pat_|-----BEGIN |[a-z]+://[^/@]+@)`)
 
 // secretNamed are keys whose values are credentials, whatever they look like.
 var secretNamed = regexp.MustCompile(`(?i)(api_?key|password|passwd|token|credential|private_?key)$`)

@@ -1,0 +1,488 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"prefect-worker-ecs/internal/golden"
+)
+
+// load reads environments given as file name and YAML.
+func load(t *testing.T, files map[string]string) ([]*Environment, error) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	if err := os.MkdirAll(Dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, yaml := range files {
+		if err := os.WriteFile(filepath.Join(Dir, name), []byte(yaml), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return Load(Dir)
+}
+
+// loadOne reads one environment, dev, that must be valid.
+func loadOne(t *testing.T, yaml string) *Environment {
+	t.Helper()
+	envs, err := load(t, map[string]string{"dev.yaml": yaml})
+	if err != nil {
+		t.Fatalf("the environment should be valid:\n%s\n%v", yaml, err)
+	}
+	return envs[0]
+}
+
+var ignoreSource = cmpopts.IgnoreFields(Environment{}, "source")
+
+func TestAnEmptyFileIsTheOriginalDeployment(t *testing.T) {
+	// GIVEN the values of the original design
+	want := &Environment{
+		Name:   "dev",
+		Region: "us-east-1",
+		Tags:   map[string]string{"Project": "prefect-worker", "Environment": "dev", "ManagedBy": "cdktf"},
+		Network: Network{
+			Name:               "prefect-ecs",
+			VPCCIDR:            "10.0.0.0/16",
+			PublicSubnetCIDRs:  []string{"10.0.1.0/24", "10.0.2.0/24", "10.0.3.0/24"},
+			PrivateSubnetCIDRs: []string{"10.0.4.0/24", "10.0.5.0/24", "10.0.6.0/24"},
+			NAT:                NATSingle,
+			FlowLogs:           FlowLogsAll,
+			S3Endpoint:         true,
+		},
+		Cluster: Cluster{Name: "prefect-cluster", Namespace: "default.prefect.local", ContainerInsights: true},
+		Worker: Worker{
+			ServiceName: "dev-worker", Image: "prefecthq/prefect:2-latest",
+			CPU: 256, MemoryMiB: 512, Architecture: X8664,
+			DesiredCount: 1, ConcurrencyLimit: 1, StopTimeoutSeconds: 120,
+		},
+		WorkPool: WorkPool{Name: "ecs-work-pool", Type: PoolProcess},
+		Secret:   Secret{Name: "prefect-api-key-new-2", Version: 1},
+		Logs:     Logs{Group: "/ecs/prefect-worker", RetentionDays: 30},
+		IAM: IAM{
+			ExecutionRoleName: "prefect-task-execution-role", TaskRoleName: "prefect-task-role",
+			FlowTaskFamilies: []string{"prefect"},
+		},
+		Backend: Backend{Type: BackendLocal},
+	}
+
+	for name, yaml := range map[string]string{
+		"empty":          "",
+		"only a comment": "# nothing\n",
+		"null":           "null\n",
+		"keys without a value": "network:\nworker:\n  cpu:\n  environment:\nregion:\n" +
+			"work_pool: {type: }\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			// WHEN the file says nothing
+			got := loadOne(t, yaml)
+			// THEN the environment is the original's
+			if diff := cmp.Diff(want, got, ignoreSource); diff != "" {
+				t.Errorf("(- want, + got)\n%s", diff)
+			}
+		})
+	}
+	if diff := cmp.Diff(want, Default("dev"), ignoreSource); diff != "" {
+		t.Errorf("Default differs from an empty file (- want, + got)\n%s", diff)
+	}
+}
+
+func TestTheShippedEnvironmentIsTheDefault(t *testing.T) {
+	// GIVEN the files in this repository
+	envs, err := Load("environments")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// THEN dev is what an empty file gives
+	if diff := cmp.Diff([]*Environment{Default("dev")}, envs, ignoreSource); diff != "" {
+		t.Errorf("(- want, + got)\n%s", diff)
+	}
+}
+
+func TestEachOption(t *testing.T) {
+	const policy = "arn:aws:iam::123456789012:policy/p"
+	const key = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+	const secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:prefect-AbCdEf"
+	for _, test := range []struct {
+		yaml string
+		set  func(*Environment)
+	}{
+		{"region: eu-central-1", func(e *Environment) { e.Region = "eu-central-1" }},
+		{`account_id: "123456789012"`, func(e *Environment) { e.AccountID = "123456789012" }},
+		{"name_suffix: -b", func(e *Environment) {
+			e.NameSuffix = "-b"
+			e.Network.Name = "prefect-ecs-b"
+			e.Cluster.Name = "prefect-cluster-b"
+			e.Secret.Name = "prefect-api-key-new-2-b"
+			e.Logs.Group = "/ecs/prefect-worker-b"
+			e.IAM.ExecutionRoleName = "prefect-task-execution-role-b"
+			e.IAM.TaskRoleName = "prefect-task-role-b"
+		}},
+		{"name_suffix: -b\ncluster: {name: mine}\nsecret: {name: s}\nlogs: {group: l}\nnetwork: {name: n}\niam: {execution_role_name: x, task_role_name: y}", func(e *Environment) {
+			e.NameSuffix = "-b"
+			e.Network.Name, e.Cluster.Name, e.Secret.Name, e.Logs.Group = "n", "mine", "s", "l"
+			e.IAM.ExecutionRoleName, e.IAM.TaskRoleName = "x", "y"
+		}},
+		{"tags: {Team: data, Project: other}", func(e *Environment) { e.Tags["Team"] = "data"; e.Tags["Project"] = "other" }},
+		{"local_run: true\nprefect: {api_url: 'http://127.0.0.1:4200/api'}", func(e *Environment) {
+			e.LocalRun = true
+			e.Prefect.APIURL = "http://127.0.0.1:4200/api"
+		}},
+		{"network:\n  vpc_cidr: 10.8.0.0/20\n  public_subnet_cidrs: [10.8.0.0/24]\n  private_subnet_cidrs: [10.8.1.0/24]", func(e *Environment) {
+			e.Network.VPCCIDR = "10.8.0.0/20"
+			e.Network.PublicSubnetCIDRs, e.Network.PrivateSubnetCIDRs = []string{"10.8.0.0/24"}, []string{"10.8.1.0/24"}
+		}},
+		{"network: {availability_zones: [us-east-1a, us-east-1b, us-east-1f]}", func(e *Environment) {
+			e.Network.AvailabilityZones = []string{"us-east-1a", "us-east-1b", "us-east-1f"}
+		}},
+		{"network: {nat: per_az}", func(e *Environment) { e.Network.NAT = NATPerAZ }},
+		{"network: {nat: none}\nworker: {public_ip: true}", func(e *Environment) { e.Network.NAT = NATNone; e.Worker.PublicIP = true }},
+		{"network: {flow_logs: reject}", func(e *Environment) { e.Network.FlowLogs = FlowLogsReject }},
+		{"network: {flow_logs: none}", func(e *Environment) { e.Network.FlowLogs = FlowLogsNone }},
+		{"network: {s3_endpoint: false}", func(e *Environment) { e.Network.S3Endpoint = false }},
+		{"cluster: {name: c, namespace: ns.example, container_insights: false}", func(e *Environment) {
+			e.Cluster = Cluster{Name: "c", Namespace: "ns.example"}
+		}},
+		{"worker: {service_name: w}", func(e *Environment) { e.Worker.ServiceName = "w" }},
+		{"worker: {image: 'prefecthq/prefect:3.8.3-python3.12'}", func(e *Environment) { e.Worker.Image = "prefecthq/prefect:3.8.3-python3.12" }},
+		{"worker: {image: 'example.com/w:1', prefect_version: '3.8'}", func(e *Environment) {
+			e.Worker.Image, e.Worker.PrefectVersion = "example.com/w:1", "3.8"
+		}},
+		{"worker: {image: 'example.com/w:1', prefect_version: '3', prefect_aws_included: true}\nwork_pool: {type: ecs}", func(e *Environment) {
+			e.Worker.Image, e.Worker.PrefectVersion, e.Worker.PrefectAWSIncluded = "example.com/w:1", "3", true
+			e.WorkPool.Type, e.Worker.ConcurrencyLimit = PoolECS, 0
+		}},
+		{"worker: {cpu: 1024, memory: 4096}", func(e *Environment) { e.Worker.CPU, e.Worker.MemoryMiB = 1024, 4096 }},
+		{"worker: {architecture: arm64}", func(e *Environment) { e.Worker.Architecture = ARM64 }},
+		{"worker: {desired_count: 0}", func(e *Environment) { e.Worker.DesiredCount = 0 }},
+		{"worker: {spot: true}", func(e *Environment) { e.Worker.Spot = true }},
+		{"worker: {concurrency_limit: 2}", func(e *Environment) { e.Worker.ConcurrencyLimit = 2 }},
+		{"worker: {extra_pip_packages: ['s3fs==2025.3.0', 'boto3[crt]>=1,<2']}", func(e *Environment) {
+			e.Worker.ExtraPipPackages = []string{"s3fs==2025.3.0", "boto3[crt]>=1,<2"}
+		}},
+		{"worker: {environment: {LEVEL: '1', EMPTY: ''}}", func(e *Environment) {
+			e.Worker.Environment = map[string]string{"LEVEL": "1", "EMPTY": ""}
+		}},
+		{"worker: {secrets: {DB: '" + secret + "'}}", func(e *Environment) { e.Worker.Secrets = map[string]string{"DB": secret} }},
+		{"worker: {stop_timeout: 30}", func(e *Environment) { e.Worker.StopTimeoutSeconds = 30 }},
+		{"work_pool: {name: 'my pool', queues: [a, b]}", func(e *Environment) {
+			e.WorkPool.Name, e.WorkPool.Queues = "my pool", []string{"a", "b"}
+		}},
+		{"work_pool: {type: ecs}", func(e *Environment) { e.WorkPool.Type, e.Worker.ConcurrencyLimit = PoolECS, 0 }},
+		{"prefect: {api_url: 'https://prefect.example.com:4200/api'}", func(e *Environment) { e.Prefect.APIURL = "https://prefect.example.com:4200/api" }},
+		{"prefect: {account_id: 11111111-1111-4111-8111-111111111111, workspace_id: 22222222-2222-4222-8222-222222222222}", func(e *Environment) {
+			e.Prefect.AccountID, e.Prefect.WorkspaceID = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+		}},
+		{"secret: {name: s, version: 2, recovery_window_days: 7, kms_key_arn: '" + key + "'}", func(e *Environment) {
+			e.Secret = Secret{Name: "s", Version: 2, RecoveryWindowDays: 7, KMSKeyARN: key}
+		}},
+		{"secret: {existing_arn: '" + secret + "', json_key: k}", func(e *Environment) { e.Secret.ExistingARN, e.Secret.JSONKey = secret, "k" }},
+		{"logs: {group: /g, retention_days: 0, kms_key_arn: '" + key + "'}", func(e *Environment) { e.Logs = Logs{Group: "/g", KMSKeyARN: key} }},
+		{"iam: {permissions_boundary_arn: '" + policy + "', task_policy_arns: ['" + policy + "']}", func(e *Environment) {
+			e.IAM.PermissionsBoundaryARN, e.IAM.TaskPolicyARNs = policy, []string{policy}
+		}},
+		{"work_pool: {type: ecs}\niam: {flow_role_arns: ['arn:aws:iam::123456789012:role/flow'], flow_task_families: [etl]}", func(e *Environment) {
+			e.WorkPool.Type, e.Worker.ConcurrencyLimit = PoolECS, 0
+			e.IAM.FlowRoleARNs, e.IAM.FlowTaskFamilies = []string{"arn:aws:iam::123456789012:role/flow"}, []string{"etl"}
+		}},
+		{"adopt: [execution_role, task_role, log_group]", func(e *Environment) {
+			e.Adopt = []Adoptable{AdoptExecutionRole, AdoptTaskRole, AdoptLogGroup}
+		}},
+		{"backend: {type: s3, bucket: states}", func(e *Environment) {
+			e.Backend = Backend{Type: BackendS3, Bucket: "states", Key: "prefect-worker/dev.tfstate", Region: "us-east-1"}
+		}},
+		{"backend: {type: s3, bucket: states, key: k, region: eu-west-1, kms_key_arn: '" + key + "'}", func(e *Environment) {
+			e.Backend = Backend{Type: BackendS3, Bucket: "states", Key: "k", Region: "eu-west-1", KMSKeyARN: key}
+		}},
+	} {
+		t.Run(test.yaml, func(t *testing.T) {
+			// GIVEN the defaults with one option changed
+			want := Default("dev")
+			test.set(want)
+			// WHEN the file sets that option
+			got := loadOne(t, test.yaml)
+			// THEN nothing else differs
+			if diff := cmp.Diff(want, got, ignoreSource, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("(- want, + got)\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestRefused has one case for each thing that is refused. The messages, which are what
+// a person sees, are in testdata/refused.golden.
+func TestRefused(t *testing.T) {
+	var messages strings.Builder
+	for _, test := range refused {
+		t.Run(test.name, func(t *testing.T) {
+			// WHEN the configuration is read
+			_, err := load(t, map[string]string{"dev.yaml": test.yaml})
+			// THEN it is refused for just the keys that are wrong
+			problems, ok := err.(Problems)
+			if !ok {
+				t.Fatalf("the configuration should be refused with Problems, got %v", err)
+			}
+			var keys []string
+			for _, p := range problems {
+				if p.Key != "" {
+					keys = append(keys, p.Key)
+				}
+			}
+			if diff := cmp.Diff(strings.Fields(test.keys), keys, cmpopts.EquateEmpty(), cmpopts.SortSlices(strings.Compare)); diff != "" {
+				t.Errorf("keys (- want, + got)\n%s", diff)
+			}
+			fmt.Fprintf(&messages, "=== %s\n%s\n\n", test.name, err)
+		})
+	}
+	golden.Equal(t, filepath.Join(testdata, "refused.golden"), messages.String())
+}
+
+// testdata is absolute, because the tests change the working directory.
+var testdata = func() string {
+	dir, err := filepath.Abs("testdata")
+	if err != nil {
+		panic(err)
+	}
+	return dir
+}()
+
+var refused = []struct{ name, yaml, keys string }{
+	// What the file itself must be.
+	{"invalid YAML", "worker:\n\tcpu: 256", ""},
+	{"two documents", "region: us-east-1\n---\nregion: us-east-2", ""},
+	{"a list instead of keys", "- region", ""},
+	{"unknown key", "regoin: us-east-1", "regoin"},
+	{"unknown key inside a block", "worker:\n  memroy: 512", "worker.memroy"},
+	{"unknown key like a known one", "network:\n  vpc-cidr: 10.0.0.0/16", "network.vpc-cidr"},
+	{"a key twice", "region: us-east-1\nregion: us-east-2", "region"},
+	{"a variable twice", "worker:\n  environment:\n    A: '1'\n    A: '2'", "worker.environment.A"},
+	{"text for a number", "worker: {cpu: '256'}", "worker.cpu"},
+	{"a fraction for a whole number", "worker: {memory: 512.5}", "worker.memory"},
+	{"a number for text", "worker: {environment: {A: 1}}", "worker.environment.A"},
+	{"a variable without a value", "worker: {environment: {A: }}", "worker.environment.A"},
+	{"text for a switch", "worker: {spot: 'yes'}", "worker.spot"},
+	{"text for a list", "work_pool: {queues: a}", "work_pool.queues"},
+	{"a number in a list", "work_pool: {queues: [1]}", "work_pool.queues[0]"},
+	{"text for a block", "network: none", "network"},
+	{"several problems at once", "regoin: x\nworker: {cpu: '1', memory: 600, desired_count: -1}\nwork_pool: {type: prefect:managed}",
+		"regoin worker.cpu worker.desired_count work_pool.type"},
+	{"a key of the API in the file", "prefect:\n  api_key: pnu_0123456789abcdef", "prefect.api_key"},
+
+	// General.
+	{"region", "region: Frankfurt", "region"},
+	{"account as a number", "account_id: 123456789012", "account_id"},
+	{"account with a digit missing", "account_id: '12345678901'", "account_id"},
+	{"suffix without a hyphen", "name_suffix: prod", "name_suffix"},
+	{"tag of AWS", "tags: {'aws:x': y}", "tags.aws:x"},
+	{"tag with a bracket", "tags: {Team: '${x}'}", "tags.Team"},
+	{"adopt something else", "adopt: [vpc]", "adopt[0]"},
+	{"adopt twice", "adopt: [log_group, log_group]", "adopt[1]"},
+
+	// Network.
+	{"network name", "network: {name: 'a b'}", "network.name"},
+	{"VPC not a CIDR", "network: {vpc_cidr: 10.0.0.0}", "network.vpc_cidr"},
+	{"VPC in IPv6", "network: {vpc_cidr: 'fd00::/16'}", "network.vpc_cidr"},
+	{"VPC too large", "network: {vpc_cidr: 10.0.0.0/8}", "network.vpc_cidr"},
+	{"VPC with host bits", "network: {vpc_cidr: 10.0.0.1/16}", "network.vpc_cidr"},
+	{"VPC that does not hold the default subnets", "network: {vpc_cidr: 10.1.0.0/16, public_subnet_cidrs: [10.1.0.0/24, 10.1.1.0/24, 10.1.2.0/24]}",
+		"network.private_subnet_cidrs[0] network.private_subnet_cidrs[1] network.private_subnet_cidrs[2]"},
+	{"subnet too small", "network: {public_subnet_cidrs: [10.0.1.0/29, 10.0.2.0/24, 10.0.3.0/24]}", "network.public_subnet_cidrs[0]"},
+	{"subnets that overlap", "network: {private_subnet_cidrs: [10.0.4.0/24, 10.0.3.0/24, 10.0.6.0/24]}", "network.private_subnet_cidrs[1]"},
+	{"more public than private subnets", "network: {private_subnet_cidrs: [10.0.4.0/24]}", "network.private_subnet_cidrs"},
+	{"no subnets", "network: {public_subnet_cidrs: [], private_subnet_cidrs: []}", "network.public_subnet_cidrs"},
+	{"seven subnets", "network:\n  public_subnet_cidrs: [10.0.1.0/24, 10.0.2.0/24, 10.0.3.0/24, 10.0.4.0/24, 10.0.5.0/24, 10.0.6.0/24, 10.0.7.0/24]\n  private_subnet_cidrs: [10.0.11.0/24, 10.0.12.0/24, 10.0.13.0/24, 10.0.14.0/24, 10.0.15.0/24, 10.0.16.0/24, 10.0.17.0/24]", "network.public_subnet_cidrs"},
+	{"subnets too small for the tasks", "network:\n  public_subnet_cidrs: [10.0.1.0/28]\n  private_subnet_cidrs: [10.0.2.0/28]\nworker: {desired_count: 6}", "worker.desired_count"},
+	{"two zones for three subnets", "network: {availability_zones: [us-east-1a, us-east-1b]}", "network.availability_zones"},
+	{"zone of another region", "network: {availability_zones: [us-east-1a, us-east-1b, eu-west-1c]}", "network.availability_zones[2]"},
+	{"one zone twice", "network: {availability_zones: [us-east-1a, us-east-1b, us-east-1a]}", "network.availability_zones[2]"},
+	{"NAT mode", "network: {nat: instance}", "network.nat"},
+	{"flow logs", "network: {flow_logs: accept}", "network.flow_logs"},
+	{"no way out", "network: {nat: none}", "network.nat"},
+	{"a NAT gateway that nothing uses", "worker: {public_ip: true}", "worker.public_ip"},
+
+	// Cluster and worker.
+	{"cluster name", "cluster: {name: 'a b'}", "cluster.name"},
+	{"namespace", "cluster: {namespace: Default_X}", "cluster.namespace"},
+	{"service name", "worker: {service_name: 'a/b'}", "worker.service_name"},
+	{"CPU that Fargate lacks", "worker: {cpu: 300}", "worker.cpu"},
+	{"memory that Fargate lacks for the CPU", "worker: {memory: 600}", "worker.memory"},
+	{"default memory with a larger CPU", "worker: {cpu: 1024}", "worker.memory"},
+	{"too much memory for the CPU", "worker: {cpu: 512, memory: 8192}", "worker.memory"},
+	{"memory between the steps", "worker: {cpu: 8192, memory: 17408}", "worker.memory"},
+	{"architecture", "worker: {architecture: ARM64}", "worker.architecture"},
+	{"negative count", "worker: {desired_count: -1}", "worker.desired_count"},
+	{"stop timeout beyond Fargate's", "worker: {stop_timeout: 300}", "worker.stop_timeout"},
+	{"more runs than memory", "worker: {concurrency_limit: 3}", "worker.concurrency_limit"},
+	{"variable name", "worker: {environment: {A-B: x}}", "worker.environment.A-B"},
+	{"API key as a variable", "worker: {environment: {PREFECT_API_KEY: pnu_0123456789abcdef}}", "worker.environment.PREFECT_API_KEY"},
+	{"port of the health check", "worker: {environment: {PREFECT_WORKER_WEBSERVER_PORT: '9'}}", "worker.environment.PREFECT_WORKER_WEBSERVER_PORT"},
+	{"a credential under another name", "worker: {environment: {HARMLESS: AKIAIOSFODNN7EXAMPLE}}", "worker.environment.HARMLESS"},
+	{"a secret that is no ARN", "worker: {secrets: {DB: hunter2}}", "worker.secrets.DB"},
+	{"a secret without AWS's six characters", "worker: {secrets: {DB: 'arn:aws:secretsmanager:us-east-1:123456789012:secret:db'}}", "worker.secrets.DB"},
+	{"the API key as a further secret", "worker: {secrets: {PREFECT_API_KEY: 'arn:aws:secretsmanager:us-east-1:123456789012:secret:db-AbCdEf'}}", "worker.secrets.PREFECT_API_KEY"},
+	{"a variable and a secret", "worker: {environment: {DB: x}, secrets: {DB: 'arn:aws:secretsmanager:us-east-1:123456789012:secret:db-AbCdEf'}}", "worker.secrets.DB"},
+
+	// Image x Prefect x pool x packages.
+	{"image reference", "worker: {image: 'Prefect Image'}", "worker.image"},
+	{"image without a tag", "worker: {image: prefecthq/prefect}", "worker.image"},
+	{"image latest", "worker: {image: 'prefecthq/prefect:latest'}", "worker.image"},
+	{"image of unknown content", "worker: {image: 'example.com/worker:1.2.3'}", "worker.image"},
+	{"Prefect too old", "worker: {image: 'prefecthq/prefect:2.10.0-python3.11'}", "worker.image"},
+	{"Prefect too new", "worker: {image: 'prefecthq/prefect:4-latest'}", "worker.image"},
+	{"Prefect version", "worker: {image: 'example.com/w:1', prefect_version: three}", "worker.prefect_version"},
+	{"managed pool", "work_pool: {type: 'Prefect:managed'}", "work_pool.type"},
+	{"push pool", "work_pool: {type: 'ecs:push'}", "work_pool.type"},
+	{"docker pool", "work_pool: {type: docker}", "work_pool.type"},
+	{"unknown pool", "work_pool: {type: fargate}", "work_pool.type"},
+	{"pool name with a slash", "work_pool: {name: a/b}", "work_pool.name"},
+	{"pool name of Prefect's", "work_pool: {name: prefect-pool}", "work_pool.name"},
+	{"queue twice", "work_pool: {queues: [a, a]}", "work_pool.queues[1]"},
+	{"prefect as a package", "worker: {extra_pip_packages: [prefect==3.0.0]}", "worker.extra_pip_packages[0]"},
+	{"two packages in one entry", "worker: {extra_pip_packages: ['a b']}", "worker.extra_pip_packages[0]"},
+	{"prefect-aws unpinned in a 2.x image", "worker: {extra_pip_packages: [prefect_aws]}", "worker.extra_pip_packages[0]"},
+	{"prefect-aws for Prefect 3 in a 2.x image", "worker: {extra_pip_packages: [prefect-aws==0.7.11]}", "worker.extra_pip_packages[0]"},
+	{"prefect-aws for Prefect 2 in a 3.x image", "worker: {image: 'prefecthq/prefect:3-latest', extra_pip_packages: [prefect-aws==0.4.20]}", "worker.extra_pip_packages[0]"},
+	{"ecs pool with an image that lacks prefect-aws", "worker: {image: 'example.com/w:1', prefect_version: '3'}\nwork_pool: {type: ecs}", "worker.image"},
+	{"packages with an image that does not install them", "worker: {image: 'example.com/w:1', prefect_version: '3', extra_pip_packages: [s3fs]}", "worker.extra_pip_packages"},
+
+	// Prefect API.
+	{"API on the web page's host", "prefect: {api_url: 'https://app.prefect.cloud/account/1/workspace/2'}", "prefect.api_url"},
+	{"API with account in the singular", "prefect: {api_url: 'https://api.prefect.cloud/api/account/11111111-1111-4111-8111-111111111111/workspace/22222222-2222-4222-8222-222222222222'}", "prefect.api_url"},
+	{"API without a workspace", "prefect: {api_url: 'https://api.prefect.cloud/api'}", "prefect.api_url"},
+	{"self-hosted API without /api", "prefect: {api_url: 'https://prefect.example.com'}", "prefect.api_url"},
+	{"API with a password", "prefect: {api_url: 'https://u:p@prefect.example.com/api'}", "prefect.api_url"},
+	{"API on a bad port", "prefect: {api_url: 'https://prefect.example.com:99999/api'}", "prefect.api_url"},
+	{"API on this machine", "prefect: {api_url: 'http://127.0.0.1:4200/api'}", "prefect.api_url"},
+	{"API and ids", "prefect: {api_url: 'https://prefect.example.com/api', account_id: 11111111-1111-4111-8111-111111111111}", "prefect.api_url"},
+	{"account not a UUID", "prefect: {account_id: me}", "prefect.account_id"},
+	{"workspace not a UUID", "prefect: {workspace_id: me}", "prefect.workspace_id"},
+
+	// Secret, logs, roles, backend.
+	{"secret name", "secret: {name: 'a b'}", "secret.name"},
+	{"secret version", "secret: {version: 0}", "secret.version"},
+	{"recovery window", "secret: {recovery_window_days: 3}", "secret.recovery_window_days"},
+	{"existing secret without AWS's six characters", "secret: {existing_arn: 'arn:aws:secretsmanager:us-east-1:123456789012:secret:key'}", "secret.existing_arn"},
+	{"JSON key of the program's own secret", "secret: {json_key: k}", "secret.json_key"},
+	{"key alias", "secret: {kms_key_arn: 'arn:aws:kms:us-east-1:123456789012:alias/x'}", "secret.kms_key_arn"},
+	{"log group", "logs: {group: 'a b'}", "logs.group"},
+	{"log group of AWS", "logs: {group: aws/x}", "logs.group"},
+	{"log retention", "logs: {retention_days: 31}", "logs.retention_days"},
+	{"log key", "logs: {kms_key_arn: x}", "logs.kms_key_arn"},
+	{"role name too long", "iam: {execution_role_name: " + strings.Repeat("x", 65) + "}", "iam.execution_role_name"},
+	{"one role for both", "iam: {task_role_name: prefect-task-execution-role}", "iam.task_role_name"},
+	{"boundary", "iam: {permissions_boundary_arn: x}", "iam.permissions_boundary_arn"},
+	{"task policy", "iam: {task_policy_arns: [AdministratorAccess]}", "iam.task_policy_arns[0]"},
+	{"flow role of a process pool", "iam: {flow_role_arns: ['arn:aws:iam::123456789012:role/flow']}", "iam.flow_role_arns"},
+	{"flow role that is a pattern", "work_pool: {type: ecs}\niam: {flow_role_arns: ['arn:aws:iam::123456789012:role/*']}", "iam.flow_role_arns[0]"},
+	{"task family", "iam: {flow_task_families: ['*']}", "iam.flow_task_families[0]"},
+	{"no task family", "iam: {flow_task_families: []}", "iam.flow_task_families"},
+	{"backend", "backend: {type: gcs}", "backend.type"},
+	{"backend without a bucket", "backend: {type: s3}", "backend.bucket"},
+	{"bucket of a local backend", "backend: {bucket: states}", "backend.bucket"},
+	{"bucket name", "backend: {type: s3, bucket: My_Bucket}", "backend.bucket"},
+}
+
+func TestEnvironmentsThatFightOverNames(t *testing.T) {
+	const a, b = `account_id: "111111111111"`, `account_id: "222222222222"`
+	for _, test := range []struct {
+		name, dev, prod string
+		keys            string
+	}{
+		{"both with the defaults", "", "", "cluster.name logs.group iam.execution_role_name iam.task_role_name network.name network.name secret.name"},
+		{"a suffix", "", "name_suffix: -prod", ""},
+		{"two accounts", a, b, ""},
+		{"one account", a, a, "cluster.name logs.group iam.execution_role_name iam.task_role_name network.name network.name secret.name"},
+		{"perhaps one account", a, "", "cluster.name logs.group iam.execution_role_name iam.task_role_name network.name network.name secret.name"},
+		{"two regions: only roles clash", "", "region: eu-west-1", "iam.execution_role_name iam.task_role_name network.name"},
+		{"one state", "backend: {type: s3, bucket: states, key: k}\n" + a, "backend: {type: s3, bucket: states, key: k}\n" + b, "backend.key"},
+		{"one event queue", "worker: {image: 'prefecthq/prefect:3-latest', service_name: w}\nwork_pool: {type: ecs}",
+			"name_suffix: -prod\nworker: {image: 'prefecthq/prefect:3-latest', service_name: w}\nwork_pool: {type: ecs}", "worker.service_name"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			// WHEN two environments are read
+			_, err := load(t, map[string]string{"dev.yaml": test.dev, "prod.yaml": test.prod})
+			// THEN the names that can exist once are refused, at the second environment
+			var keys []string
+			if problems, ok := err.(Problems); ok {
+				for _, p := range problems {
+					keys = append(keys, p.Key)
+					if p.File != "config/environments/prod.yaml" {
+						t.Errorf("the problem is shown in %s, want the second file", p.File)
+					}
+				}
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(strings.Fields(test.keys), keys, cmpopts.EquateEmpty(), cmpopts.SortSlices(strings.Compare)); diff != "" {
+				t.Errorf("keys (- want, + got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestEnvironmentNames(t *testing.T) {
+	for name, valid := range map[string]bool{
+		"dev": true, "eu-prod-2": true, "Prod": false, "a_b": false, "-a": false, strings.Repeat("a", 31): false,
+	} {
+		_, err := load(t, map[string]string{name + ".yaml": ""})
+		if (err == nil) != valid {
+			t.Errorf("environment %q: valid = %t, want %t (%v)", name, err == nil, valid, err)
+		}
+	}
+}
+
+func TestLoadOne(t *testing.T) {
+	_, err := load(t, map[string]string{"dev.yaml": "", "prod.yaml": "name_suffix: -prod"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if env, err := LoadOne(Dir, "prod"); err != nil || env.Name != "prod" {
+		t.Errorf("LoadOne(prod) = %v, %v", env, err)
+	}
+	_, err = LoadOne(Dir, "test")
+	const want = `there is no environment "test" in config/environments; there are: dev, prod. Add the file test.yaml, which may be empty`
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
+func TestLoadWithoutEnvironments(t *testing.T) {
+	t.Chdir(t.TempDir())
+	_, err := Load(Dir)
+	if want := "the folder config/environments does not exist here; run the program in the project's folder"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if err := os.MkdirAll(Dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Load(Dir)
+	if want := "there is no environment in config/environments; add a file such as dev.yaml, which may be empty"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// TestNoCredentialInAMessage: whoever writes the key into the file by mistake must not
+// find it in the CI log as well.
+func TestNoCredentialInAMessage(t *testing.T) {
+	const key = "pnu_0123456789abcdef0123456789abcdef"
+	for _, yaml := range []string{
+		"prefect: {api_key: " + key + "}",
+		"prefect_api_key: " + key,
+		"worker: {environment: {PREFECT_API_KEY: " + key + "}}",
+		"worker: {environment: {X: " + key + "}}",
+		"worker: {secrets: {X: " + key + "}}",
+		"region: " + key,
+	} {
+		_, err := load(t, map[string]string{"dev.yaml": yaml})
+		if err == nil {
+			t.Errorf("%s: not refused", strings.ReplaceAll(yaml, key, "KEY"))
+		} else if strings.Contains(err.Error(), key) {
+			t.Errorf("%s: the key is in the message", strings.ReplaceAll(yaml, key, "KEY"))
+		}
+	}
+}
