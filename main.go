@@ -26,19 +26,19 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	return synth(cdktf.NewApp, envs)
+	defer jsii.Close()
+	return synth(envs, nil)
 }
 
 // synth writes the stacks of all environments. CDKTF reports errors as panics; a person
 // who runs the program must not be shown a stack trace for them.
-func synth(newApp func(*cdktf.AppConfig) cdktf.App, envs []*config.Environment) (err error) {
-	defer jsii.Close()
+func synth(envs []*config.Environment, options *cdktf.AppConfig) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("CDKTF could not build the stacks: %v", r)
 		}
 	}()
-	app := newApp(nil)
+	app := cdktf.NewApp(options)
 	for _, env := range envs {
 		stacks.NewPrefectWorker(app, env)
 	}
