@@ -94,8 +94,7 @@ func Start(ctx context.Context, opt Options) (*Emulator, error) {
 	}
 	cmd := exec.Command(opt.Python.Python(), script, portFile)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(),
-		"PYTHONUNBUFFERED=1",
+	cmd.Env = append(pyenv.Environ(),
 		// AmazonECSTaskExecutionRolePolicy and the like exist only with this.
 		"MOTO_IAM_LOAD_MANAGED_POLICIES=true",
 		"MOTO_ECS_SERVICE_RUNNING="+strconv.Itoa(running),

@@ -139,12 +139,12 @@ func startOn(ctx context.Context, opt Options, dir string, port int) (*Server, e
 // profile. home becomes its PREFECT_HOME. Telemetry is off.
 func Environ(home string) []string {
 	var env []string
-	for _, kv := range os.Environ() {
-		if !strings.HasPrefix(kv, "PREFECT_") && !strings.HasPrefix(kv, "PYTHONPATH=") && !strings.HasPrefix(kv, "PYTHONHOME=") {
+	for _, kv := range pyenv.Environ() {
+		if !strings.HasPrefix(kv, "PREFECT_") {
 			env = append(env, kv)
 		}
 	}
-	return append(env, "PREFECT_HOME="+home, "DO_NOT_TRACK=1", "PYTHONUNBUFFERED=1")
+	return append(env, "PREFECT_HOME="+home, "DO_NOT_TRACK=1")
 }
 
 // Ready reports whether the server answers now. Answers within 5 s count.
