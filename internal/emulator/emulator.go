@@ -6,7 +6,6 @@
 package emulator
 
 import (
-	"bytes"
 	"context"
 	_ "embed"
 	"errors"
@@ -36,7 +35,6 @@ const (
 	// startTimeout is generous: moto needs 1 s to 2 s, on a loaded machine and
 	// for the first time (no byte code yet) up to 20 s.
 	startTimeout = 90 * time.Second
-	pollEvery    = 50 * time.Millisecond
 	// stopGrace is how long SIGTERM has. moto exits at once unless a request
 	// hangs.
 	stopGrace = 3 * time.Second
@@ -90,65 +88,33 @@ func Start(ctx context.Context, opt Options) (*Emulator, error) {
 	if err := os.Remove(portFile); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("start the AWS emulator: %w", err)
 	}
-	log, err := os.Create(logPath)
-	if err != nil {
-		return nil, fmt.Errorf("start the AWS emulator: %w", err)
-	}
-	defer log.Close() // The process has its own copy.
-
 	running := opt.RunningTasks
 	if running == 0 {
 		running = 1
 	}
 	cmd := exec.Command(opt.Python.Python(), script, portFile)
 	cmd.Dir = dir
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = append(os.Environ(),
-		"PYTHONUNBUFFERED=1",
+	cmd.Env = append(pyenv.Environ(),
 		// AmazonECSTaskExecutionRolePolicy and the like exist only with this.
 		"MOTO_IAM_LOAD_MANAGED_POLICIES=true",
 		"MOTO_ECS_SERVICE_RUNNING="+strconv.Itoa(running),
 	)
-	process, err := proc.Start(cmd, opt.Detached)
+	e := &Emulator{Log: logPath}
+	e.Process, err = proc.Launch(ctx, proc.Server{
+		Name: "the AWS emulator", Cmd: cmd, Log: logPath, Detached: opt.Detached, Timeout: startTimeout,
+		Ready: func(ctx context.Context) bool {
+			port, err := os.ReadFile(portFile)
+			if err != nil {
+				return false
+			}
+			e.Endpoint = "http://127.0.0.1:" + string(port)
+			return e.Ready(ctx)
+		},
+	})
 	if err != nil {
-		return nil, fmt.Errorf("start the AWS emulator: %w", err)
-	}
-	ended := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(ended) }()
-
-	e := &Emulator{Process: process, Log: logPath}
-	if err := e.awaitStart(ctx, portFile, ended); err != nil {
-		stopErr := e.Stop(context.WithoutCancel(ctx))
-		if ctx.Err() != nil {
-			return nil, errors.Join(ctx.Err(), stopErr)
-		}
-		return nil, errors.Join(fmt.Errorf("start the AWS emulator: %w; the end of %s:\n%s", err, logPath, tail(logPath)), stopErr)
+		return nil, err
 	}
 	return e, nil
-}
-
-func (e *Emulator) awaitStart(ctx context.Context, portFile string, ended <-chan struct{}) error {
-	deadline := time.NewTimer(startTimeout)
-	defer deadline.Stop()
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	for {
-		if port, err := os.ReadFile(portFile); err == nil {
-			e.Endpoint = "http://127.0.0.1:" + string(port)
-			if e.Ready(ctx) {
-				return nil
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-ended:
-			return errors.New("it ended by itself")
-		case <-deadline.C:
-			return fmt.Errorf("it does not answer after %v", startTimeout)
-		case <-tick.C:
-		}
-	}
 }
 
 // Ready reports whether the emulator answers now. Answers within 5 s count.
@@ -222,16 +188,4 @@ func (e *Emulator) Env() []string {
 		"AWS_CONFIG_FILE=" + os.DevNull,
 		"AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
 	}
-}
-
-func tail(path string) string {
-	const most = 2000
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return err.Error()
-	}
-	if len(raw) > most {
-		raw = raw[len(raw)-most:]
-	}
-	return string(bytes.TrimSpace(raw))
 }

@@ -124,7 +124,7 @@ func (m maker) complete(ctx context.Context) bool {
 		return false
 	}
 	cmd := exec.CommandContext(ctx, m.env.Python(), "-I", "-c", "")
-	cmd.Env = pythonEnviron()
+	cmd.Env = Environ()
 	return cmd.Run() == nil
 }
 
@@ -203,7 +203,7 @@ func (m maker) pip(ctx context.Context, log io.Writer, args ...string) error {
 // that it started are ended.
 func (m maker) run(ctx context.Context, out io.Writer, program string, args ...string) error {
 	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env = pythonEnviron()
+	cmd.Env = Environ()
 	clean := &scrubber{to: out}
 	cmd.Stdout, cmd.Stderr = clean, clean
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -219,20 +219,23 @@ func (m maker) run(ctx context.Context, out io.Writer, program string, args ...s
 	return err
 }
 
-// pythonEnviron is the caller's environment (pip takes its index, proxy and
-// certificates from it) without what would lead Python or pip out of the
-// virtual environment.
-func pythonEnviron() []string {
+// Environ is the caller's environment for a program of an Env: without what
+// would lead Python or pip out of the virtual environment, and without
+// PYTHONDONTWRITEBYTECODE, with which each start would compile all that it
+// imports (Prefect: 10 s instead of 5 s). The index, proxy and certificates
+// that pip is configured for stay.
+func Environ() []string {
 	var env []string
 	for _, kv := range os.Environ() {
 		switch name, _, _ := strings.Cut(kv, "="); name {
-		case "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__", "VIRTUAL_ENV",
+		case "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONDONTWRITEBYTECODE", "__PYVENV_LAUNCHER__", "VIRTUAL_ENV",
 			"PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_PYTHON", "PIP_REQUIRE_HASHES":
 		default:
 			env = append(env, kv)
 		}
 	}
-	return append(env, "PIP_USER=0")
+	// Logs are read while the program runs.
+	return append(env, "PIP_USER=0", "PYTHONUNBUFFERED=1")
 }
 
 var (

@@ -104,7 +104,7 @@ func probePython(ctx context.Context, path string) (Python, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, "-I", "-c", probe)
-	cmd.Env = pythonEnviron()
+	cmd.Env = Environ()
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

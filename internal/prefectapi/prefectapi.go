@@ -1,0 +1,329 @@
+// Package prefectapi is a small client of Prefect's REST API, of Prefect Cloud
+// and of a self-hosted server, version 2 or 3: what is needed to prove that a
+// worker works, and no more.
+package prefectapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Errors that a caller can tell apart with errors.Is. What they wrap names the
+// request and the answer, never the key.
+var (
+	// ErrUnauthorized: the key is not accepted, or may not do this (401, 403).
+	ErrUnauthorized = errors.New("the Prefect API refuses the key")
+	// ErrNotFound: the API has no such object (404). It also answers so to
+	// everything if the URL lacks account and workspace.
+	ErrNotFound = errors.New("not found in the Prefect API")
+	// ErrConflict: an object of that name exists (409).
+	ErrConflict = errors.New("exists already in the Prefect API")
+	// ErrUnreachable: there was no answer at all.
+	ErrUnreachable = errors.New("the Prefect API cannot be reached")
+	// ErrBadKey: the key cannot be sent as a header. Usually a line break was
+	// stored with it.
+	ErrBadKey = errors.New("the Prefect API key holds a character that cannot be sent")
+)
+
+// StatusError is an answer other than success.
+type StatusError struct {
+	// Status is the HTTP status code.
+	Status int
+	// Request is the method and the path, without host.
+	Request string
+	// Detail is what the API says about it; it may be empty.
+	Detail string
+}
+
+func (e *StatusError) Error() string {
+	s := fmt.Sprintf("%s: %d %s", e.Request, e.Status, http.StatusText(e.Status))
+	if e.Detail != "" {
+		s += ": " + e.Detail
+	}
+	return s
+}
+
+// Is makes errors.Is work with the errors above.
+func (e *StatusError) Is(target error) bool {
+	switch e.Status {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return target == ErrUnauthorized
+	case http.StatusNotFound:
+		return target == ErrNotFound
+	case http.StatusConflict:
+		return target == ErrConflict
+	}
+	return false
+}
+
+// requestTimeout is how long one request may take. Prefect itself waits 60 s,
+// which is long for somebody who looks at a terminal.
+const requestTimeout = 10 * time.Second
+
+// Client calls one API. The zero value is useless, use New.
+type Client struct {
+	base *url.URL
+	key  string
+	http *http.Client
+}
+
+// New returns a client for the API at apiURL, the value of PREFECT_API_URL:
+// https://api.prefect.cloud/api/accounts/<id>/workspaces/<id>, or
+// http(s)://<host>:<port>/api of a self-hosted server. The key may be empty for
+// a server that wants none.
+func New(apiURL, key string) (*Client, error) {
+	base, err := url.Parse(apiURL)
+	if err != nil {
+		// The text of the parser's error repeats the URL, which may hold a
+		// password.
+		return nil, errors.New("the Prefect API URL is not a URL")
+	}
+	if base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
+		return nil, fmt.Errorf("the Prefect API URL %q must start with http:// or https:// and name a host", base.Redacted())
+	}
+	for _, c := range []byte(key) {
+		if c < ' ' || c == 0x7f {
+			return nil, fmt.Errorf("%w (a line break, most often at its end); store it again without", ErrBadKey)
+		}
+	}
+	// No proxy for this machine itself is Go's default already.
+	return &Client{base: base, key: key, http: &http.Client{Timeout: requestTimeout}}, nil
+}
+
+// do sends body as JSON and reads the answer into answer, if it is not nil.
+func (c *Client) do(ctx context.Context, method string, path []string, body, answer any) error {
+	for i, p := range path {
+		path[i] = url.PathEscape(p)
+	}
+	target := c.base.JoinPath(path...)
+	request := method + " " + target.Path
+
+	var payload io.Reader
+	if body != nil {
+		raw, err := json.Marshal(body)
+		if err != nil {
+			return fmt.Errorf("%s: %w", request, err)
+		}
+		payload = bytes.NewReader(raw)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target.String(), payload)
+	if err != nil {
+		return fmt.Errorf("%s: the request cannot be made", request)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.key != "" {
+		req.Header.Set("Authorization", "Bearer "+c.key)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var inner *url.Error // Its text holds the whole URL; its cause does not.
+		if errors.As(err, &inner) {
+			err = inner.Err
+		}
+		return fmt.Errorf("%w: %s at %s: %w", ErrUnreachable, request, target.Host, err)
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, 4<<20))
+	if err != nil {
+		return fmt.Errorf("%w: %s at %s: %w", ErrUnreachable, request, target.Host, err)
+	}
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return &StatusError{Status: resp.StatusCode, Request: request, Detail: c.detail(raw)}
+	}
+	if answer == nil {
+		return nil
+	}
+	if err := json.Unmarshal(raw, answer); err != nil {
+		return fmt.Errorf("%s: the answer is not what a Prefect API gives: %w", request, err)
+	}
+	return nil
+}
+
+// detail is the short text of an error answer, without the key in case the
+// other side repeats it.
+func (c *Client) detail(raw []byte) string {
+	var answer struct {
+		Detail any `json:"detail"`
+	}
+	text := ""
+	if json.Unmarshal(raw, &answer) == nil && answer.Detail != nil {
+		if s, ok := answer.Detail.(string); ok {
+			text = s
+		} else if again, err := json.Marshal(answer.Detail); err == nil {
+			text = string(again)
+		}
+	}
+	if c.key != "" {
+		text = strings.ReplaceAll(text, c.key, "***")
+	}
+	if len(text) > 300 {
+		text = text[:300] + "…"
+	}
+	return text
+}
+
+// Health reports whether the API answers: nil, or why not.
+func (c *Client) Health(ctx context.Context) error {
+	return c.do(ctx, http.MethodGet, []string{"health"}, nil, nil)
+}
+
+// WorkPool is a work pool as the API shows it.
+type WorkPool struct {
+	Name string `json:"name"`
+	// Type is the pool's type in the API's spelling, such as "process", "ecs"
+	// or "prefect:managed".
+	Type string `json:"type"`
+	// Paused pools hand out no work.
+	Paused bool `json:"is_paused"`
+	// Status is READY (a worker is online), NOT_READY or PAUSED.
+	Status string `json:"status"`
+}
+
+// WorkPool returns the pool of that name.
+func (c *Client) WorkPool(ctx context.Context, name string) (WorkPool, error) {
+	var pool WorkPool
+	err := c.do(ctx, http.MethodGet, []string{"work_pools", name}, nil, &pool)
+	return pool, err
+}
+
+// CreateWorkPool creates a pool whose flow runs need no settings of their own:
+// its base job template is filled in by the first worker. It is ErrConflict if
+// there is one of that name.
+func (c *Client) CreateWorkPool(ctx context.Context, name, poolType string) error {
+	return c.do(ctx, http.MethodPost, []string{"work_pools", ""}, map[string]any{"name": name, "type": poolType}, nil)
+}
+
+// Worker is a worker of a pool as the API shows it. Two processes with one name
+// are one worker.
+type Worker struct {
+	Name string `json:"name"`
+	// Status is ONLINE or OFFLINE. A worker that has ended stays ONLINE for
+	// three heartbeat intervals (90 s), so look at LastHeartbeat too.
+	Status        string    `json:"status"`
+	LastHeartbeat time.Time `json:"last_heartbeat_time"`
+}
+
+// OnlineWorkers returns the workers of a pool that are ONLINE and gave a
+// heartbeat after a point of time; the zero time is any. It reads at most 200,
+// the most that the API gives at once.
+func (c *Client) OnlineWorkers(ctx context.Context, pool string, after time.Time) ([]Worker, error) {
+	filter := map[string]any{"status": map[string]any{"any_": []string{"ONLINE"}}}
+	if !after.IsZero() {
+		filter["last_heartbeat_time"] = map[string]any{"after_": after.UTC().Format(time.RFC3339Nano)}
+	}
+	var workers []Worker
+	err := c.do(ctx, http.MethodPost, []string{"work_pools", pool, "workers", "filter"},
+		map[string]any{"workers": filter, "limit": 200}, &workers)
+	return workers, err
+}
+
+// LocalFlow is a flow in a file on the machine of the worker.
+type LocalFlow struct {
+	// Name is the flow's name, and that of its deployment.
+	Name string
+	// Pool is the work pool that its runs are given to.
+	Pool string
+	// Dir is the folder that a run copies to its own before it starts.
+	Dir string
+	// Entrypoint is <file>:<function> within Dir, such as "hello.py:hello".
+	Entrypoint string
+}
+
+// Deploy creates the deployment, or brings an existing one up to date, and
+// returns its id.
+func (c *Client) Deploy(ctx context.Context, flow LocalFlow) (string, error) {
+	var created struct {
+		ID string `json:"id"`
+	}
+	if err := c.do(ctx, http.MethodPost, []string{"flows", ""}, map[string]any{"name": flow.Name}, &created); err != nil {
+		return "", err
+	}
+	err := c.do(ctx, http.MethodPost, []string{"deployments", ""}, map[string]any{
+		"name": flow.Name, "flow_id": created.ID, "work_pool_name": flow.Pool,
+		"path": flow.Dir, "entrypoint": flow.Entrypoint,
+		"enforce_parameter_schema": false,
+	}, &created)
+	return created.ID, err
+}
+
+// FlowRun is one run of a flow as the API shows it.
+type FlowRun struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	// State is what Prefect calls the state's type: SCHEDULED, PENDING,
+	// RUNNING, COMPLETED, FAILED, CANCELLED, CANCELLING, CRASHED or PAUSED.
+	State string `json:"state_type"`
+	// StateDetail says more about the state.
+	StateDetail struct {
+		Message string `json:"message"`
+	} `json:"state"`
+}
+
+// Ended reports whether the run is over, well or not.
+func (r FlowRun) Ended() bool {
+	switch r.State {
+	case "COMPLETED", "FAILED", "CANCELLED", "CRASHED":
+		return true
+	}
+	return false
+}
+
+// Run submits a run of a deployment, to start as soon as a worker takes it.
+func (c *Client) Run(ctx context.Context, deployment string, parameters map[string]any) (FlowRun, error) {
+	if parameters == nil {
+		parameters = map[string]any{}
+	}
+	var run FlowRun
+	err := c.do(ctx, http.MethodPost, []string{"deployments", deployment, "create_flow_run"},
+		map[string]any{"state": map[string]any{"type": "SCHEDULED"}, "parameters": parameters}, &run)
+	return run, err
+}
+
+// FlowRun returns a run by its id.
+func (c *Client) FlowRun(ctx context.Context, id string) (FlowRun, error) {
+	var run FlowRun
+	err := c.do(ctx, http.MethodGet, []string{"flow_runs", id}, nil, &run)
+	return run, err
+}
+
+// AwaitEnd waits until a run is over, and returns it as it then is. seen, if
+// not nil, is called with each new state. An API that cannot be reached for a
+// moment is asked again; every other error ends the wait, as does ctx.
+func (c *Client) AwaitEnd(ctx context.Context, id string, seen func(FlowRun)) (FlowRun, error) {
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	last := ""
+	for {
+		run, err := c.FlowRun(ctx, id)
+		switch {
+		case err == nil:
+			if run.State != last && seen != nil {
+				seen(run)
+			}
+			last = run.State
+			if run.Ended() {
+				return run, nil
+			}
+		case !errors.Is(err, ErrUnreachable):
+			return FlowRun{}, err
+		}
+		select {
+		case <-ctx.Done():
+			return FlowRun{}, fmt.Errorf("flow run %s is still %s: %w", id, last, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
