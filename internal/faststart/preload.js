@@ -19,6 +19,7 @@ const fs = require('fs');
 const Module = require('module');
 const path = require('path');
 const { Writable } = require('stream');
+const util = require('util');
 const vm = require('vm');
 
 const options = JSON.parse(process.env.PREFECT_WORKER_FASTSTART_OPTIONS);
@@ -52,6 +53,7 @@ if (checkedNode && starter.endsWith('/bin/jsii-runtime.js')) {
     beOneProcess();
     acceptChecksums();
     readTypesOnFirstUse();
+    renderTypesOnce();
     loadModulesFast();
     keepForNextRun();
     time('jsii');
@@ -153,7 +155,6 @@ function openAssembly(dir) {
   const file = path.join(dir, '.jsii');
   const fd = fs.openSync(file, 'r');
   const { size, mtimeMs } = fs.fstatSync(fd);
-  if (size < 1e6) return undefined; // as fast without all this
 
   const cacheFile = path.join(options.dir, `assembly-${checksum}.json`);
   const cached = readChecked(cacheFile);
@@ -175,7 +176,10 @@ function openAssembly(dir) {
   const types = new Proxy(Object.create(null), {
     get(known, fqn) {
       if (typeof fqn !== 'string') return undefined;
-      if (!(fqn in known)) known[fqn] = readType(fd, index, fqn) ?? (whole ??= readWhole())[fqn];
+      if (!(fqn in known)) {
+        known[fqn] = readType(fd, index, fqn) ?? (whole ??= readWhole())[fqn];
+        neverChanges(known[fqn]);
+      }
       return known[fqn];
     },
   });
@@ -230,6 +234,27 @@ function readType(fd, index, fqn) {
   return parse(bytes.toString('utf8', at + key.length, end + '\n    }'.length));
 }
 
+// For each value that crosses between Go and Node, jsii renders the value's type
+// for a message that it then does not need: a tenth of a large synth. What was
+// read from an assembly never changes, so its rendering can be kept.
+const rendered = new WeakMap(); // part of a type -> its rendering, '' for not yet
+
+function neverChanges(part) {
+  if (typeof part !== 'object' || part === null) return;
+  rendered.set(part, '');
+  Object.values(part).forEach(neverChanges);
+}
+
+function renderTypesOnce() {
+  const { inspect } = util;
+  const inspectOnce = function (value) {
+    if (arguments.length !== 1 || !rendered.has(value)) return inspect.apply(this, arguments);
+    if (!rendered.get(value)) rendered.set(value, inspect(value));
+    return rendered.get(value);
+  };
+  util.inspect = Object.assign(inspectOnce, inspect);
+}
+
 // ---- 4. modules -------------------------------------------------------------
 
 const codeFile = path.join(options.dir, `code-${process.version}-${process.arch}`);
@@ -251,6 +276,7 @@ function loadModulesFast() {
     require.extensions = Module._extensions;
     require.cache = Module._cache;
     run.call(module.exports, module.exports, require, module, file, path.dirname(file));
+    if (key === '/node_modules/cdktf/lib/tokens/private/stack-trace.js') formatStacksOnFirstUse(module.exports);
   };
 
   // Inside the packages a request from one folder always leads to the same
@@ -313,6 +339,24 @@ function compile(file, key) {
   } catch (e) {
     return undefined; // an ES module, for example: Node knows what to do
   }
+}
+
+// cdktf notes for every token where it was made, as text for an error message.
+// Taking down a stack is cheap, making text of it is not.
+function formatStacksOnFirstUse(exports) {
+  exports.captureStackTrace = function captureLazily(below) {
+    const { stackTraceLimit } = Error;
+    const taken = {};
+    Error.stackTraceLimit = Number.MAX_SAFE_INTEGER;
+    Error.captureStackTrace(taken, below || captureLazily);
+    Error.stackTraceLimit = stackTraceLimit;
+    return new Proxy([], {
+      get(lines, name) {
+        if (!lines.length) lines.push(...taken.stack.split('\n').slice(1).map((line) => line.replace(/^\s*at\s+/, '')));
+        return lines[name];
+      },
+    });
+  };
 }
 
 // The provider's lib/index.js is 2,123 lines of exports.x = require("./y");
