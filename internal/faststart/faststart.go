@@ -120,7 +120,11 @@ func enable() error {
 	if err := checkSurroundings(); err != nil {
 		return err
 	}
-	dir, err := cacheDir()
+	base, err := os.UserCacheDir()
+	if err != nil {
+		return err
+	}
+	dir, err := cacheDir(base)
 	if err != nil {
 		return err
 	}
@@ -171,13 +175,10 @@ func sourceFile(f func()) string {
 	return filepath.ToSlash(file)
 }
 
-// cacheDir returns the folder for everything that is kept between runs. Its
-// content is code that will be executed, so it must be the user's alone.
-func cacheDir() (string, error) {
-	base, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
+// cacheDir returns the folder for everything that is kept between runs, under
+// base. Its content is code that will be executed, so it must be the user's
+// alone.
+func cacheDir(base string) (string, error) {
 	h := sha256.New()
 	h.Write(preload)
 	fmt.Fprint(h, checkedJsii, markerPrefix)
