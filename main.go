@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/faststart"
 	"prefect-worker-ecs/stacks"
 )
 
@@ -26,6 +27,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	faststart.Enable()
 	defer jsii.Close()
 	return synth(envs, nil)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/faststart"
 	"prefect-worker-ecs/internal/golden"
 	"prefect-worker-ecs/internal/tf"
 )
@@ -22,6 +23,7 @@ import (
 // All tests here share one jsii process, which is not safe for use by several at once:
 // none of them may be parallel.
 func TestMain(m *testing.M) {
+	faststart.Enable()
 	code := m.Run()
 	jsii.Close()
 	os.Exit(code)

@@ -1,0 +1,652 @@
+package faststart
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// runVariable turns the test binary into one that runs programs.
+const runVariable = "PREFECT_WORKER_FASTSTART_TEST_RUN"
+
+func TestMain(m *testing.M) {
+	if names := os.Getenv(runVariable); names != "" {
+		runPrograms(strings.Split(names, ","))
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// home is a home directory for programs, with a cache of its own for this
+// package. jsii's package cache is the user's: filling it takes ten seconds.
+type home struct{ dir string }
+
+func newHome(t *testing.T) home {
+	return home{t.TempDir()}
+}
+
+func (h home) environment(t *testing.T) []string {
+	root, err := packageCacheRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(os.Environ(),
+		"HOME="+h.dir,
+		"XDG_CACHE_HOME="+filepath.Join(h.dir, ".cache"),
+		"JSII_RUNTIME_PACKAGE_CACHE_ROOT="+root,
+		"TERRAFORM_BINARY_NAME=echo Terraform v1.99.0",
+	)
+}
+
+// cache returns the folder that Enable keeps its files in.
+func (h home) cache(t *testing.T) string {
+	t.Helper()
+	base := filepath.Join(h.dir, ".cache")
+	if runtime.GOOS == "darwin" {
+		base = filepath.Join(h.dir, "Library", "Caches")
+	}
+	dir, err := cacheDir(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// result is what a run of programs leaves.
+type result struct {
+	report report
+	files  map[string]string
+	counts map[string]int // nil if the kernel was not prepared
+	notice string
+}
+
+// start starts the programs and returns a function that waits for their result.
+func (h home) start(t *testing.T, names string, env ...string) func() result {
+	t.Helper()
+	dir, tmp := t.TempDir(), t.TempDir()
+	for name, text := range map[string]string{"cdktf.json": "{}", "asset/a": "an asset"} {
+		file := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	traceFile := filepath.Join(t.TempDir(), "trace")
+	var stdout, stderr strings.Builder
+	cmd := exec.Command(os.Args[0])
+	cmd.Dir = dir
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.Env = append(h.environment(t), runVariable+"="+names, traceVariable+"="+traceFile, "TMPDIR="+tmp)
+	cmd.Env = append(cmd.Env, env...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return func() result {
+		t.Helper()
+		if err := cmd.Wait(); err != nil {
+			t.Fatalf("%v\n%s%s", err, &stdout, &stderr)
+		}
+		var r result
+		if err := json.Unmarshal([]byte(stdout.String()), &r.report); err != nil {
+			t.Fatalf("%v\n%s%s", err, &stdout, &stderr)
+		}
+		r.files = readFiles(t, dir)
+		for name, text := range r.files {
+			r.files[name] = strings.ReplaceAll(text, dir, "WORK") // of the state file
+		}
+		if left := readFiles(t, tmp); len(left) > 0 {
+			t.Errorf("left in TMPDIR: %v", left)
+		}
+		text, _ := os.ReadFile(traceFile)
+		for line := range strings.Lines(string(text)) {
+			var entry struct {
+				Counts map[string]int
+				Notice string
+			}
+			if err := json.Unmarshal([]byte(line), &entry); err != nil {
+				t.Fatal(err)
+			}
+			if entry.Counts != nil {
+				r.counts = entry.Counts
+			}
+			r.notice += entry.Notice
+		}
+		return r
+	}
+}
+
+func (h home) run(t *testing.T, names string, env ...string) result {
+	t.Helper()
+	return h.start(t, names, env...)()
+}
+
+func readFiles(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		name, _ := filepath.Rel(dir, path)
+		files[name] = string(text)
+		if strings.HasSuffix(name, ".zip") {
+			files[name] = "" // holds the time
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+var (
+	stockOnce   sync.Once
+	stockResult result
+)
+
+// stock is what the programs give with the mechanism switched off.
+func stock(t *testing.T) result {
+	t.Helper()
+	stockOnce.Do(func() {
+		stockResult = newHome(t).run(t, "mini,unusual,broken", switchVariable+"=off")
+	})
+	if errors := stockResult.report.Errors; len(errors) != 1 || errors["broken"] == "" {
+		t.Fatalf("errors of the stock programs: %v", errors)
+	}
+	return stockResult
+}
+
+// sameAsStock fails the test unless the program wrote what it writes stock.
+func sameAsStock(t *testing.T, name string, got result) {
+	t.Helper()
+	want := map[string]string{}
+	for file, text := range stock(t).files {
+		if strings.HasPrefix(file, name+"/") {
+			want[file] = text
+		}
+	}
+	have := map[string]string{}
+	for file, text := range got.files {
+		if strings.HasPrefix(file, name+"/") {
+			have[file] = text
+		}
+	}
+	if len(want) < 2 {
+		t.Fatalf("stock wrote only %d files of %s", len(want), name)
+	}
+	if diff := cmp.Diff(want, have); diff != "" {
+		t.Errorf("%s differs from stock (-stock +fast):\n%s", name, diff)
+	}
+	if e := got.report.Errors[name]; e != "" {
+		t.Errorf("%s: %s", name, e)
+	}
+}
+
+// warm says whether a run found all that it could have kept.
+func (r result) warm() bool {
+	return r.counts["checksums"] == len(packages) && r.counts["compiled"] == 0 && r.counts["compiledFromCache"] > 50 &&
+		r.counts["indexesBuilt"] == 0 && r.counts["assembliesParsedWhole"] == 0 && r.notice == ""
+}
+
+func TestSameOutputFirstAndNextTime(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+
+	// WHEN there is no cache THEN the output is the same, and the cache is built
+	first := h.run(t, "mini")
+	sameAsStock(t, "mini", first)
+	if first.counts["indexesBuilt"] != len(packages) || first.counts["checksums"] != 0 || first.counts["compiledFromCache"] != 0 {
+		t.Errorf("first run: %v", first)
+	}
+
+	// WHEN there is THEN the output is the same, and nothing is read that is not needed
+	second := h.run(t, "mini")
+	sameAsStock(t, "mini", second)
+	if !second.warm() || second.counts["submodules"] != 7 {
+		t.Errorf("second run: %v %v", second.counts, second.notice)
+	}
+
+	// THEN nothing is written but the cache, which is the user's alone
+	for file := range readFiles(t, h.dir) {
+		path := filepath.Join(h.dir, file)
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if filepath.Dir(path) != h.cache(t) || info.Mode().Perm() != 0o600 {
+			t.Errorf("wrote %s with mode %v", file, info.Mode())
+		}
+	}
+}
+
+func TestSwitchedOff(t *testing.T) {
+	t.Parallel()
+	// WHEN switched off THEN the kernel is not prepared
+	if r := stock(t); r.counts != nil || r.notice != "switched off" {
+		t.Errorf("%v %q", r.counts, r.notice)
+	}
+}
+
+func TestResourceThatNoOtherStackUses(t *testing.T) {
+	t.Parallel()
+	// GIVEN a cache made by another stack
+	h := newHome(t)
+	h.run(t, "mini")
+
+	// WHEN a stack needs what that one did not
+	r := h.run(t, "unusual")
+
+	// THEN that loads by itself, and is there the next time
+	sameAsStock(t, "unusual", r)
+	if r.counts["checksums"] != len(packages) || r.counts["compiled"] == 0 || r.counts["compiled"] > 60 {
+		t.Errorf("first run: %v", r.counts)
+	}
+	again := h.run(t, "unusual")
+	sameAsStock(t, "unusual", again)
+	if !again.warm() {
+		t.Errorf("second run: %v", again.counts)
+	}
+	// AND what the first stack needs is still there
+	if mini := h.run(t, "mini"); !mini.warm() {
+		t.Errorf("first stack again: %v", mini.counts)
+	}
+}
+
+func TestErrorsReadTheSame(t *testing.T) {
+	t.Parallel()
+	// The folders of a run, and a name inside Node that V8 forgets early.
+	random := regexp.MustCompile(`/[^ ]*/jsii-(kernel|runtime)[.-]\w+/|Immediate\.\S+`)
+
+	want := random.ReplaceAllString(stock(t).report.Errors["broken"], "")
+	got := random.ReplaceAllString(newHome(t).run(t, "broken").report.Errors["broken"], "")
+
+	if !strings.Contains(want, "Object creation stack:") {
+		t.Fatalf("stock error has no stack: %s", want)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-stock +fast):\n%s", diff)
+	}
+}
+
+func TestDamagedCache(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	h.run(t, "mini")
+	dir := h.cache(t)
+	files := readFiles(t, dir)
+	if len(files) != 6 { // the script, checksums, code, three indexes
+		t.Fatalf("%d files in the cache", len(files))
+	}
+
+	damages := map[string]func(string) string{
+		"empty":     func(string) string { return "" },
+		"truncated": func(s string) string { return s[:len(s)/2] },
+		"changed":   func(s string) string { return s[:len(s)-100] + "\x00" + s[len(s)-99:] },
+	}
+	for name, damage := range damages {
+		t.Run(name, func(t *testing.T) {
+			// GIVEN every file damaged in the same way
+			for file, content := range files {
+				if err := os.WriteFile(filepath.Join(dir, file), []byte(damage(content)), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			// WHEN a program runs THEN its output is right
+			r := h.run(t, "mini")
+			sameAsStock(t, "mini", r)
+			if r.warm() {
+				t.Error("damaged files were used")
+			}
+			// AND the cache is repaired
+			if again := h.run(t, "mini"); !again.warm() {
+				t.Errorf("not repaired: %v %s", again.counts, again.notice)
+			}
+		})
+	}
+}
+
+func TestCacheThatOthersCanRead(t *testing.T) {
+	t.Parallel()
+	// GIVEN code that others could have put there
+	h := newHome(t)
+	h.run(t, "mini")
+	code, _ := filepath.Glob(filepath.Join(h.cache(t), "code-*"))
+	if len(code) != 1 {
+		t.Fatal(code)
+	}
+	if err := os.Chmod(code[0], 0o622); err != nil {
+		t.Fatal(err)
+	}
+
+	// WHEN a program runs THEN that code is not run
+	r := h.run(t, "mini")
+	sameAsStock(t, "mini", r)
+	if r.counts["compiledFromCache"] != 0 {
+		t.Errorf("%v", r.counts)
+	}
+}
+
+func TestTypeOutsideTheIndex(t *testing.T) {
+	t.Parallel()
+	// GIVEN indexes, valid by their checksum, that lead nowhere
+	h := newHome(t)
+	h.run(t, "mini")
+	indexes, _ := filepath.Glob(filepath.Join(h.cache(t), "assembly-*"))
+	for _, file := range indexes {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var index map[string]any
+		if err := json.Unmarshal(text[64:], &index); err != nil {
+			t.Fatal(err)
+		}
+		names := index["names"].([]any)
+		positions := index["positions"].([]any)
+		index["names"], index["positions"] = names[:1], positions[:2]
+		content, _ := json.Marshal(index)
+		sum := sha256.Sum256(content)
+		if err := os.WriteFile(file, append([]byte(hex.EncodeToString(sum[:])), content...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	// WHEN a program runs THEN the types are read the stock way
+	r := h.run(t, "mini")
+	sameAsStock(t, "mini", r)
+	if n := r.counts["assembliesParsedWhole"]; n == 0 {
+		t.Errorf("%v", r.counts)
+	}
+}
+
+func TestTwoFirstRunsAtOnce(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	one, other := h.start(t, "mini"), h.start(t, "mini")
+	sameAsStock(t, "mini", one())
+	sameAsStock(t, "mini", other())
+	if r := h.run(t, "mini"); !r.warm() {
+		t.Errorf("afterwards: %v %s", r.counts, r.notice)
+	}
+}
+
+func TestInterruptedFirstRun(t *testing.T) {
+	t.Parallel()
+	// GIVEN a first run that is killed
+	h := newHome(t)
+	cmd := exec.Command(os.Args[0])
+	cmd.Dir = t.TempDir()
+	cmd.Env = append(h.environment(t), runVariable+"=mini", "TMPDIR="+t.TempDir())
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(400 * time.Millisecond)
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait()
+
+	// WHEN a program runs THEN it is as if nothing had been
+	sameAsStock(t, "mini", h.run(t, "mini"))
+	if r := h.run(t, "mini"); !r.warm() {
+		t.Errorf("afterwards: %v %s", r.counts, r.notice)
+	}
+}
+
+func TestCacheThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	t.Run("no folder", func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "file")
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if dir, err := cacheDir(file); err == nil {
+			t.Errorf("no error, but %s", dir)
+		}
+	})
+	t.Run("folder that others can write", func(t *testing.T) {
+		base := t.TempDir()
+		dir, err := cacheDir(base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(dir, 0o770); err != nil {
+			t.Fatal(err)
+		}
+		if dir, err := cacheDir(base); err == nil {
+			t.Errorf("no error, but %s", dir)
+		}
+	})
+	t.Run("read-only", func(t *testing.T) {
+		if os.Getuid() == 0 {
+			t.Skip("root writes everywhere")
+		}
+		// GIVEN a cache of another stack in a folder that cannot be written
+		h := newHome(t)
+		h.run(t, "mini")
+		dir := h.cache(t)
+		before := readFiles(t, dir)
+		if err := os.Chmod(dir, 0o500); err != nil {
+			t.Fatal(err)
+		}
+		defer os.Chmod(dir, 0o700)
+
+		// WHEN a stack needs more THEN it gets it, and nothing is written
+		sameAsStock(t, "unusual", h.run(t, "unusual"))
+		if diff := cmp.Diff(before, readFiles(t, dir)); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestNodeOptionsOfTheUser(t *testing.T) {
+	t.Parallel()
+	// GIVEN a user whose NODE_OPTIONS load a script from a folder with a space,
+	// and a home directory with one
+	h := home{filepath.Join(t.TempDir(), `a "home" of \ his own`)}
+	if err := os.Mkdir(h.dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "a folder")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	seen := filepath.Join(dir, "seen")
+	script := filepath.Join(dir, "probe.js")
+	err := os.WriteFile(script, []byte(`
+		const { NODE_OPTIONS, NODE_EXTRA_CA_CERTS, PREFECT_WORKER_FASTSTART_OPTIONS: ours } = process.env;
+		process.on('exit', () => require('fs').appendFileSync(__dirname + '/seen', JSON.stringify({
+			options: process.env.NODE_OPTIONS, certs: process.env.NODE_EXTRA_CA_CERTS, ours: process.env.PREFECT_WORKER_FASTSTART_OPTIONS,
+		}) + '\n'));`), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := `--max-old-space-size=3000 --require "` + script + `"`
+	env := []string{"NODE_OPTIONS=" + options, "NODE_EXTRA_CA_CERTS=" + filepath.Join(dir, "none.pem")}
+
+	// WHEN a program runs with a cache
+	h.run(t, "mini", env...)
+	if err := os.Remove(seen); err != nil {
+		t.Fatal(err)
+	}
+	r := h.run(t, "unusual", env...)
+
+	// THEN his script ran in the kernel and in the kernel's child, which makes
+	// an archive, and both saw the environment as he had set it
+	sameAsStock(t, "unusual", r)
+	text, err := os.ReadFile(seen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, _ := json.Marshal(map[string]string{"options": options, "certs": filepath.Join(dir, "none.pem")})
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	if len(lines) != 2 {
+		t.Errorf("%d Node processes, want the kernel and its child", len(lines))
+	}
+	for _, line := range lines {
+		var got, expected map[string]string
+		json.Unmarshal([]byte(line), &got)
+		json.Unmarshal(want, &expected)
+		if diff := cmp.Diff(expected, got); diff != "" {
+			t.Error(diff)
+		}
+	}
+	// AND so did the Go program, after Enable
+	if got, _ := r.report.lookup("NODE_OPTIONS"); got != options {
+		t.Errorf("NODE_OPTIONS in Go: %s", got)
+	}
+	if got, set := r.report.lookup(optionsVariable); set {
+		t.Errorf("left in Go: %s", got)
+	}
+	// AND the fast way was taken
+	if r.counts["checksums"] != len(packages) {
+		t.Errorf("%v", r.counts)
+	}
+}
+
+func TestOtherNodeVersion(t *testing.T) {
+	t.Parallel()
+	// GIVEN a cache made by a version of Node that is known
+	h := newHome(t)
+	h.run(t, "mini")
+
+	// WHEN the same runs on one that is not
+	script := filepath.Join(t.TempDir(), "other.js")
+	err := os.WriteFile(script, []byte(`Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '21.0.0' } });`), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := h.run(t, "mini", `NODE_OPTIONS=--require `+script)
+
+	// THEN the stock kernel does the work
+	sameAsStock(t, "mini", r)
+	if r.counts != nil || !strings.Contains(r.notice, "kernel failed") {
+		t.Errorf("%v %q", r.counts, r.notice)
+	}
+}
+
+func TestOtherModuleVersions(t *testing.T) {
+	// GIVEN the versions in go.mod THEN they are those that were checked
+	if err := checkSurroundings(); err != nil {
+		t.Fatalf("%v\nAfter an upgrade change the version in faststart.go and run all tests.", err)
+	}
+	// WHEN one is another THEN it is refused
+	for i := range packages {
+		old := packages[i].module
+		packages[i].module = strings.TrimSuffix(old, "/") + "1/"
+		if err := checkSurroundings(); err == nil {
+			t.Errorf("no error for %s", packages[i].module)
+		}
+		packages[i].module = old
+	}
+	// WHEN the user has another runtime, or jsii's cache is off THEN likewise
+	for name, value := range map[string]string{"JSII_RUNTIME": "x", "JSII_VALIDATE_ASSEMBLIES": "1", "JSII_RUNTIME_PACKAGE_CACHE": "disabled"} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, value)
+			if err := checkSurroundings(); err == nil {
+				t.Error("no error")
+			}
+		})
+	}
+	t.Setenv("JSII_RUNTIME_PACKAGE_CACHE", "Enabled")
+	if err := checkSurroundings(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPackageGoneFromJsiiCache(t *testing.T) {
+	t.Parallel()
+	// GIVEN a cache, and a package cache of jsii from which a package was pruned
+	h := newHome(t)
+	h.run(t, "mini")
+	full, err := packageCacheRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pruned := t.TempDir()
+	for _, name := range []string{"cdktf", "@cdktf"} {
+		if err := os.Symlink(filepath.Join(full, name), filepath.Join(pruned, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	// WHEN a program runs THEN the modules load their packages by content
+	env := "JSII_RUNTIME_PACKAGE_CACHE_ROOT=" + pruned
+	r := h.run(t, "mini", env)
+	sameAsStock(t, "mini", r)
+	if r.counts["checksums"] != 0 || r.counts["compiled"] != 0 {
+		t.Errorf("%v", r.counts)
+	}
+	// AND the next time by checksum again
+	if again := h.run(t, "mini", env); !again.warm() {
+		t.Errorf("%v %s", again.counts, again.notice)
+	}
+}
+
+// TestWholeProgram compares the program that this package is for.
+func TestWholeProgram(t *testing.T) {
+	t.Parallel()
+	root := filepath.Join("..", "..")
+	if _, err := os.Stat(filepath.Join(root, "main.go")); err != nil {
+		t.Skip("no main.go")
+	}
+	binary := filepath.Join(t.TempDir(), "program")
+	build := exec.Command("go", "build", "-o", binary, ".")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+
+	// GIVEN the environments of the repository and one with another name
+	workspace := t.TempDir()
+	environments := filepath.Join(workspace, "config", "environments")
+	if err := os.CopyFS(environments, os.DirFS(filepath.Join(root, "config", "environments"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(environments, "other.yaml"), []byte("name_suffix: -other\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := newHome(t)
+	synth := func(env ...string) (map[string]string, string) {
+		out := filepath.Join(workspace, "cdktf.out")
+		os.RemoveAll(out)
+		traceFile := filepath.Join(t.TempDir(), "trace")
+		cmd := exec.Command(binary)
+		cmd.Dir = workspace
+		cmd.Env = append(append(h.environment(t), traceVariable+"="+traceFile), env...)
+		if text, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, text)
+		}
+		text, _ := os.ReadFile(traceFile)
+		return readFiles(t, out), string(text)
+	}
+
+	// WHEN it runs with and without THEN the output is the same
+	want, _ := synth(switchVariable + "=off")
+	if len(want) < 3 { // the manifest and at least two stacks
+		t.Fatalf("only %d files", len(want))
+	}
+	for _, which := range []string{"first", "second"} {
+		got, trace := synth()
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s run (-stock +fast):\n%s", which, diff)
+		}
+		if which == "second" && !strings.Contains(trace, `"checksums":3`) {
+			t.Errorf("the fast way was not taken: %s", trace)
+		}
+	}
+}
