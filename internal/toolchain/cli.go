@@ -25,6 +25,8 @@ var (
 	cliPackage []byte
 	//go:embed cli/package-lock.json
 	cliLock []byte
+	//go:embed terraform.sh
+	terraformScript []byte
 )
 
 // EnsureCLI installs the pinned CDKTF CLI into the project's .local folder, if it is not
@@ -128,6 +130,11 @@ func (p Project) CDKTF(ctx context.Context, run Run) error {
 	if err != nil {
 		return err
 	}
+	errorsFile, env, err := p.keepErrors(env)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(errorsFile)
 	args := run.Args
 	if out, ok := run.Stdout.(*os.File); !ok || !isTerminal(out) {
 		args = withoutColor(args)
@@ -137,13 +144,46 @@ func (p Project) CDKTF(ctx context.Context, run Run) error {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = run.Stdin, run.Stdout, run.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 2 * time.Minute // AWS may be slow to answer the request in progress
-	if err := cmd.Run(); err != nil {
+	err = cmd.Run()
+	if messages, readErr := os.ReadFile(errorsFile); readErr == nil && run.Stderr != nil {
+		if _, err := run.Stderr.Write(messages); err != nil {
+			return err
+		}
+	}
+	if err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		return fmt.Errorf("cdktf %s: %w", strings.Join(run.Args, " "), err)
 	}
 	return nil
+}
+
+// keepErrors makes the CLI run Terraform through a script that keeps its errors in the
+// file whose path is returned. See terraform.sh.
+func (p Project) keepErrors(env []string) (string, []string, error) {
+	script := filepath.Join(p.Local(), "bin", "terraform-for-cdktf")
+	if old, err := os.ReadFile(script); err != nil || !bytes.Equal(old, terraformScript) {
+		if err := os.MkdirAll(filepath.Dir(script), 0o755); err != nil {
+			return "", nil, err
+		}
+		// Written beside and renamed: a script that runs must not change under the shell.
+		if err := os.WriteFile(script+".new", terraformScript, 0o755); err != nil {
+			return "", nil, err
+		}
+		if err := os.Rename(script+".new", script); err != nil {
+			return "", nil, err
+		}
+	}
+	file, err := os.CreateTemp("", "terraform-errors-")
+	if err != nil {
+		return "", nil, err
+	}
+	file.Close()
+	if own := lookup(env, "TERRAFORM_BINARY_NAME"); own != "" && own != script {
+		env = append(env, "WORKERCTL_TERRAFORM="+own)
+	}
+	return file.Name(), append(env, "TERRAFORM_BINARY_NAME="+script, "WORKERCTL_TERRAFORM_ERRORS="+file.Name()), nil
 }
 
 // withoutColor keeps escape sequences out of files and CI logs, for the commands that

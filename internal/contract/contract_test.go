@@ -1,0 +1,132 @@
+// Package contract tests the synthesized JSON with Terraform and the real AWS provider,
+// but without AWS: is it valid, and do its variables, conditions and expressions do
+// what they say? The JSON is that of the golden files, which the tests of the root
+// package compare with what the program writes.
+package contract
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"prefect-worker-ecs/internal/testtools"
+	"prefect-worker-ecs/internal/toolchain"
+)
+
+// workdir is a folder with a golden stack, changed by edit, in which Terraform is
+// initialized.
+func workdir(t *testing.T, name string, edit func(stack map[string]any)) string {
+	t.Helper()
+	project, err := toolchain.Find(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile(filepath.Join(project.Root, "testdata", "golden", name+".tf.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stack map[string]any
+	if err := json.Unmarshal(file, &stack); err != nil {
+		t.Fatal(err)
+	}
+	// Neither validate nor test keeps a state, but both would look for its backend.
+	delete(stack["terraform"].(map[string]any), "backend")
+	if edit != nil {
+		edit(stack)
+	}
+	file, err = json.Marshal(stack)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "cdk.tf.json"), file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := terraform(t, dir, "init", "-input=false"); err != nil {
+		t.Fatalf("terraform init: %v\n%s", err, out)
+	}
+	return dir
+}
+
+func terraform(t *testing.T, dir string, args ...string) (string, error) {
+	t.Helper()
+	project, err := toolchain.Find(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	env, err := project.Environ(os.Environ())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "terraform", append(args, "-no-color")...)
+	cmd.Dir, cmd.Env = dir, env
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err = cmd.Run()
+	return out.String(), err
+}
+
+func TestValidate(t *testing.T) {
+	testtools.Require(t, testtools.Terraform)
+	for _, name := range []string{"dev", "full", "ecs"} {
+		t.Run(name, func(t *testing.T) {
+			// GIVEN a synthesized stack
+			dir := workdir(t, name, nil)
+			// THEN Terraform and the provider's schema accept it
+			if out, err := terraform(t, dir, "validate"); err != nil {
+				t.Errorf("terraform validate: %v\n%s", err, out)
+			}
+		})
+	}
+}
+
+// TestValidateKeepsTheKeyOutOfTheState: should anybody put the key where it would be
+// stored, Terraform refuses, because the variable is ephemeral.
+func TestValidateKeepsTheKeyOutOfTheState(t *testing.T) {
+	testtools.Require(t, testtools.Terraform)
+	dir := workdir(t, "dev", func(stack map[string]any) {
+		version := stack["resource"].(map[string]any)["aws_secretsmanager_secret_version"].(map[string]any)["prefect_api_key"].(map[string]any)
+		version["secret_string"] = version["secret_string_wo"]
+		delete(version, "secret_string_wo")
+		delete(version, "secret_string_wo_version")
+	})
+	out, err := terraform(t, dir, "validate")
+	if err == nil || !strings.Contains(out, "Invalid use of ephemeral value") {
+		t.Errorf("the key in a stored attribute should be refused, got %v\n%s", err, out)
+	}
+}
+
+// TestPlan runs `terraform test`: the files in testdata hold plans against a mocked
+// provider, with what must be refused and what must be calculated.
+func TestPlan(t *testing.T) {
+	testtools.Require(t, testtools.Terraform)
+	for _, name := range []string{"dev", "full", "ecs"} {
+		t.Run(name, func(t *testing.T) {
+			dir := workdir(t, name, func(stack map[string]any) {
+				delete(stack, "import") // a mocked provider has nothing to import
+			})
+			var tests []byte
+			for _, part := range []string{"mock.tftest.hcl", name + ".tftest.hcl"} {
+				content, err := os.ReadFile(filepath.Join("testdata", part))
+				if err != nil {
+					t.Fatal(err)
+				}
+				tests = append(tests, content...)
+			}
+			if err := os.WriteFile(filepath.Join(dir, "main.tftest.hcl"), tests, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			out, err := terraform(t, dir, "test")
+			if err != nil {
+				t.Errorf("terraform test: %v\n%s", err, out)
+			}
+			if !strings.Contains(out, " 0 failed.") || strings.Contains(out, "Success! 0 passed") {
+				t.Errorf("no test ran:\n%s", out)
+			}
+		})
+	}
+}

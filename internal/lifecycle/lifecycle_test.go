@@ -1,0 +1,419 @@
+// Package lifecycle tests a deployment from its first command to the last resource
+// destroyed: the real CDKTF CLI, Terraform and AWS provider against the emulator.
+package lifecycle
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"prefect-worker-ecs/internal/emulator"
+	"prefect-worker-ecs/internal/pyenv"
+	"prefect-worker-ecs/internal/testtools"
+	"prefect-worker-ecs/internal/toolchain"
+)
+
+const (
+	// The keys are markers to search for: nothing that is written may hold one.
+	firstKey  = "pnu_marker5d0c1f6e7a8b49c2"
+	secondKey = "pnu_marker93b7e2d4c6f015a8"
+
+	accountID   = "11111111-1111-4111-8111-111111111111"
+	workspaceID = "22222222-2222-4222-8222-222222222222"
+)
+
+// deployment is a workspace, an emulator to deploy to, and all output of the tools.
+type deployment struct {
+	t         *testing.T
+	project   toolchain.Project
+	workspace toolchain.Workspace
+	app       string
+	emulator  *emulator.Emulator
+	// output collects all that the tools print.
+	output *bytes.Buffer
+	// deployer are the keys of a user whose permissions are enforced. Nil: no permissions
+	// are asked for.
+	deployer []string
+}
+
+// as makes the deployment that of a user whose permissions count.
+func (d *deployment) as(keys []string) *deployment {
+	other := *d
+	other.deployer = keys
+	return &other
+}
+
+// enforced runs f while the emulator asks for permissions, if there is a deployer.
+func (d *deployment) enforced(f func()) {
+	d.t.Helper()
+	if d.deployer == nil {
+		f()
+		return
+	}
+	if err := d.emulator.EnforceIAM(d.t.Context(), 0); err != nil {
+		d.t.Fatal(err)
+	}
+	f()
+	if err := d.emulator.AllowAll(d.t.Context()); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func newDeployment(t *testing.T) *deployment {
+	t.Helper()
+	testtools.Require(t, testtools.CDKTF, testtools.Python)
+	project, err := toolchain.Find(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := project.EnsureCLI(t.Context(), func(line string) { t.Log(line) }); err != nil {
+		t.Fatal(err)
+	}
+	python, err := pyenv.Ensure(t.Context(), pyenv.Moto, pyenv.Options{Root: project.Local()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	aws, err := emulator.Start(t.Context(), emulator.Options{Python: python, Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := aws.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	// The path has a blank and a quote, as a user's may.
+	workspace, err := project.NewWorkspace(t.Context(), filepath.Join(t.TempDir(), "work o'space"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	app, err := project.Build(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &deployment{t: t, project: project, app: app, workspace: workspace, emulator: aws, output: new(bytes.Buffer)}
+}
+
+// environment sets the YAML of dev.
+func (d *deployment) environment(yaml string) {
+	d.t.Helper()
+	if err := d.workspace.WriteEnvironment("dev", []byte(yaml)); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// env is the environment of a call. An empty key is not set at all.
+func (d *deployment) env(key string) []string {
+	env := append(d.emulator.Env(),
+		"TF_VAR_prefect_account_id="+accountID,
+		"TF_VAR_prefect_workspace_id="+workspaceID)
+	if key != "" {
+		env = append(env, "TF_VAR_prefect_api_key="+key)
+	}
+	return append(env, d.deployer...)
+}
+
+// cdktf runs the CLI and returns its output. No call may take longer than five minutes:
+// one that waits for an answer that nobody gives would never end.
+func (d *deployment) cdktf(key string, args ...string) (string, error) {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(d.t.Context(), 5*time.Minute)
+	defer cancel()
+	var out bytes.Buffer
+	start := time.Now()
+	var err error
+	d.enforced(func() {
+		err = d.project.CDKTF(ctx, toolchain.Run{
+			Dir: d.workspace.Dir, Args: args, Env: d.env(key), Stdout: &out, Stderr: &out,
+		})
+	})
+	d.t.Logf("cdktf %s: %.1fs", strings.Join(args, " "), time.Since(start).Seconds())
+	d.output.Write(out.Bytes())
+	return out.String(), err
+}
+
+// must is cdktf for a call that succeeds.
+func (d *deployment) must(key string, args ...string) string {
+	d.t.Helper()
+	out, err := d.cdktf(key, args...)
+	if err != nil {
+		d.t.Fatalf("%v\n%s", err, out)
+	}
+	return out
+}
+
+// terraform runs Terraform in the stack's folder, as the CLI would.
+func (d *deployment) terraform(key string, args ...string) ([]byte, error) {
+	d.t.Helper()
+	env, err := d.project.Environ(append(os.Environ(), d.env(key)...))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	cmd := exec.CommandContext(d.t.Context(), "terraform", args...)
+	cmd.Dir, cmd.Env = d.workspace.Stack("dev"), env
+	var out []byte
+	d.enforced(func() { out, err = cmd.CombinedOutput() })
+	d.output.Write(out)
+	return out, err
+}
+
+// plan synthesizes and returns the changes that a deployment would make, as "address
+// actions", such as "aws_vpc.main update".
+func (d *deployment) plan(key string) []string {
+	d.t.Helper()
+	// As the CLI would call it, but without the CLI's own start.
+	synth := exec.CommandContext(d.t.Context(), d.app)
+	synth.Dir = d.workspace.Dir
+	if out, err := synth.CombinedOutput(); err != nil {
+		d.t.Fatalf("synth: %v\n%s", err, out)
+	}
+	file := filepath.Join(d.t.TempDir(), "plan.bin")
+	if out, err := d.terraform(key, "plan", "-no-color", "-out", file); err != nil {
+		d.t.Fatalf("terraform plan: %v\n%s", err, out)
+	}
+	d.searchArchive(file)
+	out, err := d.terraform(key, "show", "-json", file)
+	if err != nil {
+		d.t.Fatalf("terraform show: %v\n%s", err, out)
+	}
+	var plan struct {
+		Changes []struct {
+			Address string
+			Change  struct{ Actions []string }
+		} `json:"resource_changes"`
+	}
+	if err := json.Unmarshal(out, &plan); err != nil {
+		d.t.Fatal(err)
+	}
+	var changes []string
+	for _, c := range plan.Changes {
+		if !slices.Equal(c.Change.Actions, []string{"no-op"}) {
+			changes = append(changes, c.Address+" "+strings.Join(c.Change.Actions, "+"))
+		}
+	}
+	slices.Sort(changes)
+	return changes
+}
+
+func (d *deployment) noChanges(key string) {
+	d.t.Helper()
+	if changes := d.plan(key); len(changes) > 0 {
+		d.t.Errorf("a plan directly after a deployment shows changes: %v", changes)
+	}
+}
+
+// TestLifeCycle goes through the life of one deployment. Its steps build on each other.
+func TestLifeCycle(t *testing.T) {
+	d := newDeployment(t)
+	d.environment("")
+	aws := newReader(t, d.emulator)
+	before := aws.inventory()
+
+	t.Log("a deployment without the key stops, names the variable and creates nothing")
+	out, err := d.cdktf("", "deploy", "dev", "--auto-approve")
+	if err == nil || !strings.Contains(unwrapped(out), "export TF_VAR_prefect_api_key=") {
+		t.Fatalf("got %v\n%s", err, out)
+	}
+	if diff := cmp.Diff(before, aws.inventory()); diff != "" {
+		t.Errorf("something was created (- before, + now)\n%s", diff)
+	}
+
+	t.Log("deploy: everything is in AWS as the design says")
+	d.must(firstKey, "deploy", "dev", "--auto-approve", "--outputs-file", "outputs.json")
+	if diff := cmp.Diff(design, aws.deployment()); diff != "" {
+		t.Errorf("(- design, + AWS)\n%s", diff)
+	}
+	if got := aws.secret("prefect-api-key-new-2"); got != firstKey {
+		t.Error("the secret does not hold the key")
+	}
+	d.outputs()
+
+	t.Log("a second plan shows no change, and so does cdktf diff")
+	d.noChanges(firstKey)
+	if out := d.must(firstKey, "diff", "dev"); !strings.Contains(out, "No changes.") {
+		t.Errorf("cdktf diff:\n%s", out)
+	}
+
+	t.Log("more memory and another image: just the task definition and the service change")
+	d.environment("worker: {memory: 1024, image: 'prefecthq/prefect:2.20.25-python3.11'}")
+	taskChange := []string{"aws_ecs_service.worker update", "aws_ecs_task_definition.worker delete+create"}
+	if diff := cmp.Diff(taskChange, d.plan(firstKey)); diff != "" {
+		t.Errorf("plan (- want, + got)\n%s", diff)
+	}
+	d.must(firstKey, "deploy", "dev", "--auto-approve")
+	changed := aws.deployment()
+	if changed.Memory != "1024" || changed.Container.Image != "prefecthq/prefect:2.20.25-python3.11" {
+		t.Errorf("memory %s and image %s are deployed", changed.Memory, changed.Container.Image)
+	}
+
+	t.Log("a new key alone changes nothing; a new version of it is written and rolls the service")
+	if changes := d.plan(secondKey); len(changes) > 0 {
+		t.Errorf("changes without a new version: %v", changes)
+	}
+	d.environment("worker: {memory: 1024, image: 'prefecthq/prefect:2.20.25-python3.11'}\nsecret: {version: 2}")
+	if diff := cmp.Diff(append(taskChange, "aws_secretsmanager_secret_version.prefect_api_key delete+create"), d.plan(secondKey)); diff != "" {
+		t.Errorf("plan (- want, + got)\n%s", diff)
+	}
+	d.must(secondKey, "deploy", "dev", "--auto-approve")
+	if got := aws.secret("prefect-api-key-new-2"); got != secondKey {
+		t.Error("the secret does not hold the new key")
+	}
+	if rolled := aws.deployment(); rolled.TaskRevision <= changed.TaskRevision {
+		t.Errorf("the service still runs revision %d", rolled.TaskRevision)
+	}
+
+	t.Log("destroy, without the key: nothing is left")
+	d.must("", "destroy", "dev", "--auto-approve")
+	if diff := cmp.Diff(before, aws.inventory()); diff != "" {
+		t.Errorf("something is left (- before, + now)\n%s", diff)
+	}
+
+	t.Log("the same names again, refused half-way: one action is denied")
+	d.environment("")
+	restricted := d.as(aws.newDeployer("ec2:CreateNatGateway"))
+	out, err = restricted.cdktf(firstKey, "deploy", "dev", "--auto-approve")
+	if err == nil || !strings.Contains(unwrapped(out), "ec2:CreateNatGateway") {
+		t.Fatalf("the deployment should fail at ec2:CreateNatGateway: %v\n%s", err, out)
+	}
+	t.Log("... and repeated when the cause is gone: it converges, nothing is doubled or lost")
+	aws.allow()
+	restricted.must(firstKey, "deploy", "dev", "--auto-approve")
+	again := aws.deployment()
+	if again.TaskRevision <= changed.TaskRevision {
+		t.Errorf("revision %d: AWS does not use a number twice", again.TaskRevision)
+	}
+	again.TaskRevision = design.TaskRevision
+	if diff := cmp.Diff(design, again); diff != "" {
+		t.Errorf("(- design, + AWS)\n%s", diff)
+	}
+	restricted.noChanges(firstKey)
+	restricted.must("", "destroy", "dev", "--auto-approve")
+	if diff := cmp.Diff(before, aws.inventory()); diff != "" {
+		t.Errorf("something is left (- before, + now)\n%s", diff)
+	}
+
+	t.Log("the key is in nothing that was written")
+	d.searchWorkspace()
+}
+
+// unwrapped undoes Terraform's line breaks and frames in messages.
+func unwrapped(text string) string {
+	text = strings.NewReplacer("│", " ", "\n", " ").Replace(text)
+	return strings.ReplaceAll(strings.Join(strings.Fields(text), " "), " dev ", " ")
+}
+
+// outputs checks what the operator is given.
+func (d *deployment) outputs() {
+	d.t.Helper()
+	file, err := os.ReadFile(filepath.Join(d.workspace.Dir, "outputs.json"))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	var outputs map[string]map[string]any
+	if err := json.Unmarshal(file, &outputs); err != nil {
+		d.t.Fatal(err)
+	}
+	for name, want := range map[string]any{
+		"ecs_cluster_arn":     "arn:aws:ecs:us-east-1:123456789012:cluster/prefect-cluster",
+		"ecs_cluster_name":    "prefect-cluster",
+		"ecs_service_name":    "dev-worker",
+		"log_group_name":      "/ecs/prefect-worker",
+		"execution_role_arn":  "arn:aws:iam::123456789012:role/prefect-task-execution-role",
+		"task_role_arn":       "arn:aws:iam::123456789012:role/prefect-task-role",
+		"prefect_api_url":     "https://api.prefect.cloud/api/accounts/" + accountID + "/workspaces/" + workspaceID,
+		"console_service_url": "https://us-east-1.console.aws.amazon.com/ecs/v2/clusters/prefect-cluster/services/dev-worker/health?region=us-east-1",
+		"console_logs_url":    "https://us-east-1.console.aws.amazon.com/cloudwatch/home?region=us-east-1#logsV2:log-groups/log-group/$252Fecs$252Fprefect-worker",
+	} {
+		if got := outputs["dev"][name]; got != want {
+			d.t.Errorf("output %s = %v, want %v", name, got, want)
+		}
+	}
+	for name, count := range map[string]int{"private_subnet_ids": 3, "public_subnet_ids": 3} {
+		if got, _ := outputs["dev"][name].([]any); len(got) != count {
+			d.t.Errorf("output %s = %v, want %d", name, got, count)
+		}
+	}
+	for _, name := range []string{"secret_arn", "vpc_id", "security_group_id", "task_definition_arn"} {
+		if got, _ := outputs["dev"][name].(string); got == "" {
+			d.t.Errorf("output %s is empty", name)
+		}
+	}
+}
+
+// searchWorkspace looks for the keys in every file of the workspace, in all that the tools
+// printed and in the emulator's log. To show that it would find them, it also looks
+// for a value that must be there.
+func (d *deployment) searchWorkspace() {
+	d.t.Helper()
+	found := d.search("output of the tools", d.output.Bytes())
+	for _, dir := range []string{d.workspace.Dir, filepath.Dir(d.emulator.Log)} {
+		err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() || entry.Type()&fs.ModeSymlink != 0 {
+				return err
+			}
+			content, err := os.ReadFile(path)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			found = d.search(path, content) || found
+			if filepath.Base(path) == "plan" {
+				d.searchArchive(path)
+			}
+			return err
+		})
+		if err != nil {
+			d.t.Fatal(err)
+		}
+	}
+	if !found {
+		d.t.Error("the search found nothing at all, not even the account id: it is broken")
+	}
+}
+
+// search reports a key in content, and returns whether content holds the account id.
+func (d *deployment) search(name string, content []byte) bool {
+	for _, key := range []string{firstKey, secondKey} {
+		if bytes.Contains(content, []byte(key)) {
+			d.t.Errorf("the API key is in %s", name)
+		}
+	}
+	return bytes.Contains(content, []byte(accountID))
+}
+
+// searchArchive searches a plan file, which is a zip archive.
+func (d *deployment) searchArchive(path string) {
+	d.t.Helper()
+	archive, err := zip.OpenReader(path)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer archive.Close()
+	found := false
+	for _, file := range archive.File {
+		r, err := file.Open()
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		content, err := io.ReadAll(r)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		found = d.search(path+"/"+file.Name, content) || found
+	}
+	if !found {
+		d.t.Errorf("the search does not see into %s", path)
+	}
+}
