@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"prefect-worker-ecs/internal/proc"
 )
 
 // The CLI and all it depends on, each with a checksum.
@@ -109,6 +111,10 @@ type Run struct {
 	// Stdin, Stdout and Stderr are the CLI's. Without a Stdin it cannot ask anything.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
+	// Started, if set, is told of the CLI's process, which then has a process group of its
+	// own: a Ctrl-C in the terminal reaches it only through ctx, and it cannot read from
+	// the terminal.
+	Started func(proc.Identity)
 }
 
 // CDKTF runs the CLI, which must have been installed by EnsureCLI. When ctx ends it gets
@@ -137,13 +143,25 @@ func (p Project) CDKTF(ctx context.Context, run Run) error {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = run.Stdin, run.Stdout, run.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 2 * time.Minute // AWS may be slow to answer the request in progress
-	if err := cmd.Run(); err != nil {
+	if err := run.run(cmd); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		return fmt.Errorf("cdktf %s: %w", strings.Join(run.Args, " "), err)
 	}
 	return nil
+}
+
+func (r Run) run(cmd *exec.Cmd) error {
+	if r.Started == nil {
+		return cmd.Run()
+	}
+	id, err := proc.Start(cmd, false)
+	if err != nil {
+		return err
+	}
+	r.Started(id)
+	return cmd.Wait()
 }
 
 // withoutColor keeps escape sequences out of files and CI logs, for the commands that
