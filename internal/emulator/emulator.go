@@ -123,7 +123,7 @@ func Start(ctx context.Context, opt Options) (*Emulator, error) {
 func (e *Emulator) Ready(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	return e.do(ctx, http.MethodGet, "/moto-api/data.json", "") == nil
+	return e.do(ctx, http.MethodGet, "/moto-api/", "") == nil
 }
 
 // Reset makes the emulator forget all that was created in it.

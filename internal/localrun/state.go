@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -97,6 +98,11 @@ func (r *run) update(change func(*State)) error {
 // update that follows when it is ready.
 func (r *run) starting(id proc.Identity) {
 	_ = r.update(func(s *State) { s.Starting = append(s.Starting, id) })
+}
+
+// started takes a process that is recorded elsewhere, or has ended, off that list.
+func (s *State) started(id proc.Identity) {
+	s.Starting = slices.DeleteFunc(s.Starting, func(other proc.Identity) bool { return other == id })
 }
 
 // events reads what the supervisor wrote about its tasks.

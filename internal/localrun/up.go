@@ -289,7 +289,7 @@ func (u *up) startEmulator(ctx context.Context) error {
 		if err != nil {
 			return "", err
 		}
-		return "AWS emulator: " + e.Endpoint, u.update(func(s *State) { s.Emulator = e })
+		return "AWS emulator: " + e.Endpoint, u.update(func(s *State) { s.Emulator = e; s.started(e.Process) })
 	})
 }
 
@@ -302,7 +302,7 @@ func (u *up) startPrefect(ctx context.Context, port int) error {
 			if err != nil {
 				return "", err
 			}
-			return "Prefect server: " + s.URL, u.update(func(st *State) { st.Prefect = s })
+			return "Prefect server: " + s.URL, u.update(func(st *State) { st.Prefect = s; st.started(s.Process) })
 		})
 		if err != nil {
 			return err
@@ -358,6 +358,7 @@ func (r *run) cdktf(ctx context.Context, project toolchain.Project, apiURL strin
 	defer log.Close()
 	key := make([]byte, 16)
 	_, _ = rand.Read(key) // Never fails.
+	var cli proc.Identity
 	err = project.CDKTF(ctx, toolchain.Run{
 		Dir:  r.workspaceDir(),
 		Args: args,
@@ -371,8 +372,11 @@ func (r *run) cdktf(ctx context.Context, project toolchain.Project, apiURL strin
 			"TF_WORKSPACE=", "TF_DATA_DIR=",
 		),
 		Stdout: log, Stderr: log,
-		Started: r.starting,
+		Started: func(id proc.Identity) { cli = id; r.starting(id) },
 	})
+	if updateErr := r.update(func(s *State) { s.started(cli) }); err == nil {
+		err = updateErr
+	}
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("%w; the end of %s:\n%s", err, r.deployLog(), proc.Tail(r.deployLog(), 30))
 	}
