@@ -10,7 +10,7 @@ import (
 )
 
 func newLocalCommand() *cobra.Command {
-	var dir string
+	var dir, config string
 	options := func(args []string) (localrun.Options, error) {
 		project, err := toolchain.Find(".")
 		if err != nil {
@@ -25,7 +25,7 @@ func newLocalCommand() *cobra.Command {
 			environment = args[0]
 		}
 		return localrun.Options{
-			Project: project, Environment: environment, Dir: dir, Out: os.Stdout,
+			Project: project, Environment: environment, Dir: dir, Config: config, Out: os.Stdout,
 			Supervisor: []string{self, "local", "supervise"},
 		}, nil
 	}
@@ -34,6 +34,7 @@ func newLocalCommand() *cobra.Command {
 		Short: "Run the whole system on this machine: emulator, Prefect server, worker",
 	}
 	local.PersistentFlags().StringVar(&dir, "dir", "", "folder of the run (default .local/run/ENVIRONMENT)")
+	local.PersistentFlags().StringVar(&config, "config", "", "folder of the environments (default config/environments)")
 	local.AddCommand(
 		&cobra.Command{
 			Use:   "up [ENVIRONMENT]",

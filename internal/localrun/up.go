@@ -49,11 +49,21 @@ type Options struct {
 	Environment string
 	// Dir is the run's folder. Default <project>/.local/run/<environment>.
 	Dir string
+	// Config is the folder with the environments. Default
+	// <project>/config/environments.
+	Config string
 	// Out is where progress and the summary go. Required.
 	Out io.Writer
 	// Supervisor is the command that calls Supervise for a run's folder, which
 	// is added as the last argument. Required for Up.
 	Supervisor []string
+}
+
+func (o Options) config() string {
+	if o.Config != "" {
+		return o.Config
+	}
+	return filepath.Join(o.Project.Root, filepath.FromSlash(config.Dir))
 }
 
 func (o Options) run() (*run, error) {
@@ -98,7 +108,7 @@ const (
 // again. If it fails, or ctx ends, nothing is left running; the logs stay in
 // the run's folder.
 func Up(ctx context.Context, opt Options) (err error) {
-	env, err := config.LoadOne(filepath.Join(opt.Project.Root, filepath.FromSlash(config.Dir)), opt.Environment)
+	env, err := config.LoadOne(opt.config(), opt.Environment)
 	if err != nil {
 		return err
 	}
@@ -220,7 +230,7 @@ func (u *up) all(ctx context.Context) error {
 // setUp makes what must be there: quick when it is, dominated by downloads
 // when it is not.
 func (u *up) setUp(ctx context.Context) error {
-	return u.p.step("setting up (the first time this downloads about 600 MB and takes some minutes)", func() (string, error) {
+	return u.p.step("setting up", func() (string, error) {
 		for _, tool := range toolchain.Tools {
 			if _, err := tool.Check(ctx); err != nil {
 				return "", err
@@ -329,7 +339,7 @@ func (u *up) startPrefect(ctx context.Context, port int) error {
 }
 
 func (u *up) deployStack(ctx context.Context, apiURL string) (leftOut []string, err error) {
-	user, err := readEnvironment(filepath.Join(u.opt.Project.Root, filepath.FromSlash(config.Dir)), u.env.Name)
+	user, err := readEnvironment(u.opt.config(), u.env.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -533,7 +543,7 @@ func (u *up) summary(leftOut []string) {
 	p.line("\n%s (any keys do: export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test)", bold("AWS"))
 	p.line("  %s ecs describe-services --cluster %s --services %s", awsCLI, s.Cluster, s.Service)
 	p.line("  %s ecs describe-task-definition --task-definition %s", awsCLI, short(s.TaskDefinition))
-	p.line("  %s logs tail %s --follow", awsCLI, u.env.Logs.Group)
+	p.line("  %s logs filter-log-events --log-group-name %s --query 'events[].message'", awsCLI, u.env.Logs.Group)
 	p.line("\n%s\n  %s", bold("Files"), u.dir)
 	p.line("\n%s\n  workerctl local down %s     (or: make local-down ENV=%s)", bold("Take it down"), u.env.Name, u.env.Name)
 }
