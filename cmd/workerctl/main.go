@@ -24,7 +24,7 @@ func main() {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newSetupCommand(), newCDKTFCommand(), newLockCommand())
+	root.AddCommand(newSetupCommand(), newCDKTFCommand(), newLockCommand(), newLocalCommand())
 
 	if err := root.ExecuteContext(ctx); err != nil {
 		os.Exit(report(err))

@@ -51,6 +51,8 @@ type Options struct {
 	// Detached lets the emulator run on when this program and its terminal
 	// end. Default: it runs until Stop, but is not ended by Ctrl-C.
 	Detached bool
+	// Started is told of the process before it is ready. Default: nobody.
+	Started func(proc.Identity)
 	// RunningTasks is the running count that every ECS service reports; the
 	// emulator runs no tasks. A service is stable when it reports at least as
 	// many as are desired. Default 1.
@@ -101,7 +103,7 @@ func Start(ctx context.Context, opt Options) (*Emulator, error) {
 	)
 	e := &Emulator{Log: logPath}
 	e.Process, err = proc.Launch(ctx, proc.Server{
-		Name: "the AWS emulator", Cmd: cmd, Log: logPath, Detached: opt.Detached, Timeout: startTimeout,
+		Name: "the AWS emulator", Cmd: cmd, Log: logPath, Detached: opt.Detached, Started: opt.Started, Timeout: startTimeout,
 		Ready: func(ctx context.Context) bool {
 			port, err := os.ReadFile(portFile)
 			if err != nil {
@@ -121,7 +123,7 @@ func Start(ctx context.Context, opt Options) (*Emulator, error) {
 func (e *Emulator) Ready(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	return e.do(ctx, http.MethodGet, "/moto-api/data.json", "") == nil
+	return e.do(ctx, http.MethodGet, "/moto-api/", "") == nil
 }
 
 // Reset makes the emulator forget all that was created in it.

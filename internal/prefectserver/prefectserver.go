@@ -45,6 +45,8 @@ type Options struct {
 	// Detached lets the server run on when this program and its terminal end.
 	// Default: it runs until Stop, but is not ended by Ctrl-C.
 	Detached bool
+	// Started is told of the process before it is ready. Default: nobody.
+	Started func(proc.Identity)
 	// ExtraEnv is added to the server's environment, such as
 	// PREFECT_SERVER_API_AUTH_STRING=… for one of Prefect 3 that wants a key.
 	ExtraEnv []string
@@ -82,7 +84,7 @@ func Start(ctx context.Context, opt Options) (*Server, error) {
 	port := opt.Port
 	for attempt := 1; ; attempt++ {
 		if port == 0 {
-			if port, err = freePort(); err != nil {
+			if port, err = FreePort(); err != nil {
 				return nil, fmt.Errorf("start the Prefect server: %w", err)
 			}
 		}
@@ -120,7 +122,7 @@ func startOn(ctx context.Context, opt Options, dir string, port int) (*Server, e
 	)
 	cmd.Env = append(cmd.Env, opt.ExtraEnv...)
 	s.Process, err = proc.Launch(ctx, proc.Server{
-		Name: "the Prefect server", Cmd: cmd, Log: s.Log, Detached: opt.Detached, Timeout: startTimeout,
+		Name: "the Prefect server", Cmd: cmd, Log: s.Log, Detached: opt.Detached, Started: opt.Started, Timeout: startTimeout,
 		Ready: func(ctx context.Context) bool {
 			// An answer that is not success is an answer: it may want a key.
 			err := api.Health(ctx)
@@ -163,8 +165,8 @@ func (s *Server) Stop(ctx context.Context) error {
 	return nil
 }
 
-// freePort returns a port that nobody listens on now.
-func freePort() (int, error) {
+// FreePort returns a port that nobody listens on now.
+func FreePort() (int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, fmt.Errorf("find a free port: %w", err)

@@ -21,6 +21,10 @@ type Server struct {
 	Log string
 	// Detached: see Start.
 	Detached bool
+	// Started is told of the process as soon as there is one, so that it can be
+	// stopped by whoever comes next if this program is killed while it waits.
+	// Nil: nobody is told.
+	Started func(Identity)
 	// Ready reports whether it serves. It is asked again and again.
 	Ready func(context.Context) bool
 	// Timeout is how long it may take until it is ready.
@@ -58,6 +62,9 @@ func Launch(ctx context.Context, s Server) (Identity, error) {
 	id, err := Start(s.Cmd, s.Detached)
 	if err != nil {
 		return Identity{}, fmt.Errorf("start %s: %w", s.Name, err)
+	}
+	if s.Started != nil {
+		s.Started(id)
 	}
 	ended := make(chan struct{})
 	go func() { _ = s.Cmd.Wait(); close(ended) }()

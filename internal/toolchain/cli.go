@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"prefect-worker-ecs/internal/proc"
 )
 
 // The CLI and all it depends on, each with a checksum.
@@ -111,6 +113,10 @@ type Run struct {
 	// Stdin, Stdout and Stderr are the CLI's. Without a Stdin it cannot ask anything.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
+	// Started, if set, is told of the CLI's process, which then has a process group of its
+	// own: a Ctrl-C in the terminal reaches it only through ctx, and it cannot read from
+	// the terminal.
+	Started func(proc.Identity)
 }
 
 // CDKTF runs the CLI, which must have been installed by EnsureCLI. When ctx ends it gets
@@ -144,7 +150,7 @@ func (p Project) CDKTF(ctx context.Context, run Run) error {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = run.Stdin, run.Stdout, run.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 2 * time.Minute // AWS may be slow to answer the request in progress
-	err = cmd.Run()
+	err = run.run(cmd)
 	if messages, readErr := os.ReadFile(errorsFile); readErr == nil && run.Stderr != nil {
 		if _, err := run.Stderr.Write(messages); err != nil {
 			return err
@@ -184,6 +190,18 @@ func (p Project) keepErrors(env []string) (string, []string, error) {
 		env = append(env, "WORKERCTL_TERRAFORM="+own)
 	}
 	return file.Name(), append(env, "TERRAFORM_BINARY_NAME="+script, "WORKERCTL_TERRAFORM_ERRORS="+file.Name()), nil
+}
+
+func (r Run) run(cmd *exec.Cmd) error {
+	if r.Started == nil {
+		return cmd.Run()
+	}
+	id, err := proc.Start(cmd, false)
+	if err != nil {
+		return err
+	}
+	r.Started(id)
+	return cmd.Wait()
 }
 
 // withoutColor keeps escape sequences out of files and CI logs, for the commands that

@@ -1,0 +1,388 @@
+// Package ecstask runs a task definition on this machine as ECS would run it on
+// Fargate, with the container as a local process: so that the definition that
+// is deployed is also the one that was tried.
+//
+// What is as on Fargate: entry point and command, the environment (the
+// definition's and the image's, nothing of the caller's), secrets fetched by
+// ARN, the task metadata address, the container health check on its interval,
+// replacement of a task that ends or is unhealthy with a growing delay, the stop
+// signal and the stop timeout, the output in the log group.
+//
+// What is not: there is no container, so that the files are this machine's and
+// CPU and memory are not limited; Prefect comes from a virtual environment; and
+// the health port, which a task on Fargate has for itself, is a free port of
+// this machine, in PREFECT_WORKER_WEBSERVER_PORT and in the health check. Those
+// two places are the only ones in which the process differs from the
+// definition.
+package ecstask
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+
+	"prefect-worker-ecs/internal/proc"
+	"prefect-worker-ecs/internal/pyenv"
+)
+
+// Options says which task to run and how.
+type Options struct {
+	// Definition is the task definition as DescribeTaskDefinition gives it, with
+	// one container. Required.
+	Definition types.TaskDefinition
+	// Cluster and Service are the names of the cluster and the service that the
+	// task belongs to. They stand in its metadata.
+	Cluster, Service string
+	// AWS is the configuration of the clients for Secrets Manager and CloudWatch
+	// Logs. Required.
+	AWS aws.Config
+	// Image returns the environment that stands for the container's image, with
+	// extra packages installed over it (none: nil). Required.
+	Image func(ctx context.Context, extra []string) (pyenv.Env, error)
+	// Platform are further variables that Fargate would give the container. The
+	// credentials of the task role are such; here they point to the emulator.
+	Platform []string
+	// Dir is the folder for the container's files and logs. Required; it is made
+	// if missing.
+	Dir string
+	// Notify is told what happens, from one goroutine at a time. Nil: nobody.
+	Notify func(Event)
+	// FirstDelay is the wait before the first replacement of a task, doubled
+	// with each further one up to MostDelay. Default 1 s and 1 min. (ECS
+	// starts as fast and goes up to 27 min.)
+	FirstDelay, MostDelay time.Duration
+}
+
+// Kind says what an Event is about.
+type Kind string
+
+// The kinds of event.
+const (
+	// Started: the container's process runs. Process is set.
+	Started Kind = "started"
+	// HealthChanged: the health check changed the status. Health is set.
+	HealthChanged Kind = "health"
+	// Stopped: the process ended or was stopped. Reason and ExitCode are set.
+	Stopped Kind = "stopped"
+	// Failed: the task could not be started. Reason is set.
+	Failed Kind = "failed"
+)
+
+// Event is something that happened to a task.
+type Event struct {
+	Time     time.Time     `json:"time"`
+	Kind     Kind          `json:"kind"`
+	TaskID   string        `json:"task_id"`
+	Process  proc.Identity `json:"process,omitzero"`
+	Health   Health        `json:"health,omitempty"`
+	Reason   string        `json:"reason,omitempty"`
+	ExitCode int           `json:"exit_code"`
+}
+
+// LogFile is the file in Options.Dir with the output of all tasks.
+const LogFile = "container.log"
+
+// steadyAfter is how long a task must have run for its successor to be started
+// without a growing delay.
+const steadyAfter = time.Minute
+
+// defaultStopTimeout is that of Fargate.
+const defaultStopTimeout = 30 * time.Second
+
+// Run keeps one task of the definition running, as a service with a desired
+// count of 1 does, until ctx ends; then it stops the task and returns nil. It
+// returns an error only if the definition or the options cannot be used at all.
+func Run(ctx context.Context, opt Options) error {
+	c, err := container(opt.Definition)
+	if err != nil {
+		return err
+	}
+	if opt.Dir, err = filepath.Abs(opt.Dir); err != nil {
+		return fmt.Errorf("folder of the task: %w", err)
+	}
+	if err := os.MkdirAll(opt.Dir, 0o755); err != nil {
+		return fmt.Errorf("folder of the task: %w", err)
+	}
+	if opt.Notify == nil {
+		opt.Notify = func(Event) {}
+	}
+	if opt.FirstDelay == 0 {
+		opt.FirstDelay = time.Second
+	}
+	if opt.MostDelay == 0 {
+		opt.MostDelay = time.Minute
+	}
+	delay := opt.FirstDelay
+	for {
+		began := time.Now()
+		runTask(ctx, opt, c)
+		if time.Since(began) > steadyAfter {
+			delay = opt.FirstDelay
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(delay):
+		}
+		delay = min(2*delay, opt.MostDelay)
+	}
+}
+
+// taskARN is what ECS would call the task.
+func (o Options) taskARN(taskID string) string {
+	// arn:aws:ecs:<region>:<account>:task-definition/<family>:<revision>
+	part := strings.SplitN(aws.ToString(o.Definition.TaskDefinitionArn), ":", 6)
+	if len(part) < 6 {
+		return "task/" + o.Cluster + "/" + taskID
+	}
+	return strings.Join(part[:5], ":") + ":task/" + o.Cluster + "/" + taskID
+}
+
+// runTask runs one task to its end.
+func runTask(ctx context.Context, opt Options, c types.ContainerDefinition) {
+	id := newTaskID()
+	notify := func(e Event) {
+		e.Time, e.TaskID = time.Now(), id
+		opt.Notify(e)
+	}
+	t, err := startTask(ctx, opt, c, id)
+	if err != nil {
+		if ctx.Err() == nil {
+			notify(Event{Kind: Failed, Reason: err.Error()})
+		}
+		return
+	}
+	defer t.cleanUp()
+	notify(Event{Kind: Started, Process: t.process})
+
+	// The health check runs beside the container until either ends.
+	checking, endCheck := context.WithCancel(ctx)
+	defer endCheck()
+	health := make(chan Health)
+	checked := make(chan struct{})
+	go func() {
+		defer close(checked)
+		if t.check != nil {
+			t.check.watch(checking, t.env, t.work, func(h Health) {
+				select {
+				case health <- h:
+				case <-checking.Done():
+				}
+			})
+		}
+	}()
+	reason := "Essential container in task exited"
+wait:
+	for {
+		select {
+		case <-t.ended:
+			break wait
+		case h := <-health:
+			notify(Event{Kind: HealthChanged, Health: h})
+			if h == Unhealthy {
+				reason = "Task failed container health checks"
+				t.stop()
+				break wait
+			}
+		case <-ctx.Done():
+			reason = "Scaling activity initiated by the service" // ECS's words for a stop that was asked for
+			endCheck()
+			t.stop()
+			break wait
+		}
+	}
+	endCheck()
+	<-checked
+	t.finish()
+	notify(Event{Kind: Stopped, Reason: reason, ExitCode: t.exitCode()})
+}
+
+// task is one container that was started.
+type task struct {
+	cmd         *exec.Cmd
+	process     proc.Identity
+	env         []string
+	work        string
+	check       *healthCheck
+	signalGroup bool
+	stopTimeout time.Duration
+	ended       chan struct{} // closed when the main process has ended
+	copied      chan struct{} // closed when all output was sent on
+	cleanUp     func()
+}
+
+func startTask(ctx context.Context, opt Options, c types.ContainerDefinition, id string) (_ *task, err error) {
+	var undo []func()
+	cleanUp := func() {
+		for i := len(undo) - 1; i >= 0; i-- {
+			undo[i]()
+		}
+	}
+	defer func() {
+		if err != nil {
+			cleanUp()
+		}
+	}()
+
+	secrets, err := resolveSecrets(ctx, secretsmanager.NewFromConfig(opt.AWS), c.Secrets)
+	if err != nil {
+		return nil, err
+	}
+	file, err := os.OpenFile(filepath.Join(opt.Dir, LogFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	undo = append(undo, func() { file.Close() })
+	sink, err := newLogSink(ctx, cloudwatchlogs.NewFromConfig(opt.AWS), c, id, file)
+	if err != nil {
+		return nil, err
+	}
+	meta, err := serveMetadata(opt, c, id, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	undo = append(undo, meta.close)
+
+	// The container's files. They go with the container.
+	root := filepath.Join(opt.Dir, "task-"+id)
+	undo = append(undo, func() { os.RemoveAll(root) })
+	home, work, tmp := filepath.Join(root, "root"), filepath.Join(root, "work"), filepath.Join(root, "tmp")
+	for _, dir := range []string{home, work, tmp} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, err
+		}
+	}
+
+	l := newLaunch(c)
+	declared := environ(nil, opt.Platform, c, secrets, nil)
+	var extra []string
+	if l.script {
+		extra = strings.Fields(lookup(declared, extraPackages))
+	}
+	image, err := opt.Image(ctx, extra)
+	if err != nil {
+		return nil, fmt.Errorf("container image: %w", err)
+	}
+	if len(l.args) == 0 {
+		// What the image does without a command: a banner, and the end.
+		l.args = []string{"/bin/sh", "-c", "echo 'The container has no command, so the image only prints a banner and ends.'"}
+	}
+
+	from := lookup(declared, healthPortVariable)
+	if from == "" {
+		from = healthPort
+	}
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	env := environ([]string{
+		"PATH=" + image.Bin() + ":" + systemPath, "LANG=C.UTF-8", "LC_ALL=C.UTF-8",
+		"HOME=" + home, "TMPDIR=" + tmp,
+	}, append([]string{
+		"AWS_EXECUTION_ENV=AWS_ECS_FARGATE", "ECS_CONTAINER_METADATA_URI_V4=" + meta.uri,
+	}, opt.Platform...), c, secrets, []string{healthPortVariable + "=" + port})
+
+	t := &task{
+		env: env, work: work, signalGroup: l.signalGroup, cleanUp: cleanUp,
+		stopTimeout: defaultStopTimeout,
+		check:       newHealthCheck(c.HealthCheck),
+		ended:       make(chan struct{}), copied: make(chan struct{}),
+	}
+	if c.StopTimeout != nil {
+		t.stopTimeout = time.Duration(*c.StopTimeout) * time.Second
+	}
+	if t.check != nil {
+		t.check.command = movePort(t.check.command, from, port)
+	}
+
+	// One pipe for both, so that lines keep their order. Flow runs inherit it.
+	output, input, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	t.cmd = &exec.Cmd{
+		Path: lookPath(l.args[0], env), Args: l.args, Env: env, Dir: work,
+		Stdout: input, Stderr: input,
+	}
+	t.process, err = proc.Start(t.cmd, false)
+	input.Close()
+	if err != nil {
+		output.Close()
+		return nil, fmt.Errorf("CannotStartContainerError: %w", err)
+	}
+	go func() {
+		defer close(t.copied)
+		sink.copy(output)
+		output.Close()
+	}()
+	go func() {
+		_ = t.cmd.Wait()
+		close(t.ended)
+	}()
+	return t, nil
+}
+
+// stop sends the stop signal and, when the stop timeout is over, kills.
+func (t *task) stop() {
+	target := t.cmd.Process.Pid
+	if t.signalGroup {
+		target = -target
+	}
+	_ = syscall.Kill(target, syscall.SIGTERM)
+	select {
+	case <-t.ended:
+	case <-time.After(t.stopTimeout):
+	}
+}
+
+// finish ends all that is left: a container ends with its first process.
+func (t *task) finish() {
+	_ = syscall.Kill(-t.cmd.Process.Pid, syscall.SIGKILL)
+	<-t.ended
+	<-t.copied
+}
+
+// exitCode is as a shell, Docker and ECS have it: 128 + the signal for a
+// process that a signal ended.
+func (t *task) exitCode() int {
+	if status, ok := t.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return t.cmd.ProcessState.ExitCode()
+}
+
+// newTaskID returns 32 hexadecimal digits, as ECS does.
+func newTaskID() string {
+	var id [16]byte
+	_, _ = rand.Read(id[:]) // Never fails.
+	return hex.EncodeToString(id[:])
+}
+
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("find a free port for the container's health: %w", err)
+	}
+	defer l.Close()
+	addr, ok := l.Addr().(*net.TCPAddr)
+	if !ok {
+		return "", errors.New("find a free port for the container's health: not a TCP address")
+	}
+	return strconv.Itoa(addr.Port), nil
+}

@@ -1,0 +1,63 @@
+package localrun
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// localSettings turns the YAML of an environment into that of its local run. It
+// returns the new YAML and, for a person, what was left out and why.
+//
+// What must change is little: the Prefect API is on this machine, the state is
+// a file beside the run, and what exists only in the user's AWS account cannot
+// be named.
+func localSettings(user []byte, apiURL string) (local []byte, leftOut []string, err error) {
+	settings := map[string]any{}
+	if err := yaml.Unmarshal(user, &settings); err != nil {
+		return nil, nil, fmt.Errorf("read the environment: %w", err)
+	}
+	if settings == nil { // A file with comments only.
+		settings = map[string]any{}
+	}
+	drop := func(section, key, why string) {
+		from := settings
+		if section != "" {
+			from, _ = settings[section].(map[string]any)
+		}
+		if _, ok := from[key]; !ok {
+			return
+		}
+		delete(from, key)
+		name := strings.TrimPrefix(section+"."+key, ".")
+		leftOut = append(leftOut, name+": "+why)
+	}
+	const elsewhere = "names what is only in your AWS account"
+	drop("", "account_id", "the emulator's account is 123456789012")
+	drop("", "adopt", elsewhere)
+	drop("", "backend", "the state of the local run is a file of its own")
+	drop("secret", "existing_arn", elsewhere+"; the local run makes a secret of its own")
+	drop("secret", "json_key", "belongs to secret.existing_arn")
+	drop("secret", "kms_key_arn", elsewhere)
+	drop("logs", "kms_key_arn", elsewhere)
+	drop("iam", "permissions_boundary_arn", elsewhere)
+	drop("iam", "task_policy_arns", elsewhere)
+	drop("worker", "secrets", elsewhere)
+	drop("worker", "desired_count", "the local run has one worker")
+
+	settings["local_run"] = true
+	settings["prefect"] = map[string]any{"api_url": apiURL}
+	local, err = yaml.Marshal(settings)
+	return local, leftOut, err
+}
+
+// readEnvironment reads the YAML file of an environment, with either ending.
+func readEnvironment(dir, name string) ([]byte, error) {
+	raw, err := os.ReadFile(dir + "/" + name + ".yaml")
+	if os.IsNotExist(err) {
+		return os.ReadFile(dir + "/" + name + ".yml")
+	}
+	return raw, err
+}

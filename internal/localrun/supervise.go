@@ -1,0 +1,101 @@
+package localrun
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"prefect-worker-ecs/internal/ecstask"
+	"prefect-worker-ecs/internal/pyenv"
+)
+
+// Supervise is the part of ECS that runs the service's task: it reads the
+// service and its task definition from the emulator's ECS API and keeps the
+// task running until ctx ends. Up starts it as a process of its own. dir is the
+// run's folder, local that of the Python environments.
+func Supervise(ctx context.Context, dir, local string) error {
+	r := &run{dir: dir}
+	if err := r.load(); err != nil {
+		return err
+	}
+	cfg := awsConfig(r.state)
+	definition, err := readService(ctx, cfg, r.state.Cluster, r.state.Service)
+	if err != nil {
+		return err
+	}
+	spec, err := pyenv.Prefect(r.state.PrefectMajor)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(r.taskDir(), 0o755); err != nil {
+		return err
+	}
+	events, err := os.OpenFile(r.eventPath(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return err
+	}
+	defer events.Close()
+	out := json.NewEncoder(events)
+
+	return ecstask.Run(ctx, ecstask.Options{
+		Definition: definition,
+		Cluster:    r.state.Cluster,
+		Service:    r.state.Service,
+		AWS:        cfg,
+		Image: func(ctx context.Context, extra []string) (pyenv.Env, error) {
+			spec := spec
+			spec.Extra = extra
+			return pyenv.Ensure(ctx, spec, pyenv.Options{Root: local})
+		},
+		// In place of the task role's credentials and the region that Fargate
+		// gives: a worker of an ecs pool must not find the user's AWS.
+		Platform: awsEnv(r.state),
+		Dir:      r.taskDir(),
+		Notify: func(e ecstask.Event) {
+			if err := out.Encode(e); err != nil {
+				fmt.Fprintln(os.Stderr, "record an event:", err)
+			}
+			fmt.Printf("%s task %s %s %s%s\n", e.Time.Format("15:04:05"), e.TaskID, e.Kind, e.Health, e.Reason)
+		},
+	})
+}
+
+// awsEnv points AWS clients to the emulator, in the environment's region.
+func awsEnv(s State) []string {
+	return append(s.Emulator.Env(), "AWS_REGION="+s.Region, "AWS_DEFAULT_REGION="+s.Region)
+}
+
+func awsConfig(s State) aws.Config {
+	return aws.Config{
+		Region:       s.Region,
+		BaseEndpoint: &s.Emulator.Endpoint,
+		Credentials:  credentials.NewStaticCredentialsProvider("test", "test", ""),
+	}
+}
+
+// readService reads the task definition that a service runs.
+func readService(ctx context.Context, cfg aws.Config, cluster, service string) (types.TaskDefinition, error) {
+	client := ecs.NewFromConfig(cfg)
+	services, err := client.DescribeServices(ctx, &ecs.DescribeServicesInput{Cluster: &cluster, Services: []string{service}})
+	if err != nil {
+		return types.TaskDefinition{}, fmt.Errorf("read the service %s: %w", service, err)
+	}
+	if len(services.Services) == 0 {
+		return types.TaskDefinition{}, fmt.Errorf("the cluster %s has no service %s", cluster, service)
+	}
+	out, err := client.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: services.Services[0].TaskDefinition})
+	if err != nil {
+		return types.TaskDefinition{}, fmt.Errorf("read the task definition of the service %s: %w", service, err)
+	}
+	return *out.TaskDefinition, nil
+}
+
+// containerLog is the file with the container's output.
+func (r *run) containerLog() string { return filepath.Join(r.taskDir(), ecstask.LogFile) }

@@ -1,0 +1,549 @@
+// Package localrun runs the whole system on one machine, without AWS and
+// without Prefect Cloud: the real CLI, the real Terraform and the real AWS
+// provider deploy the stack to an AWS emulator; the service's task definition,
+// as read back from there, runs as a local process against a Prefect server;
+// and a flow run proves that the worker works.
+//
+// A run is a folder, <project>/.local/run/<environment>, with all its files. Its
+// processes run on in the background when Up has ended; state.json says which
+// they are.
+package localrun
+
+import (
+	"context"
+	"crypto/rand"
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/fatih/color"
+	"github.com/gofrs/flock"
+	"golang.org/x/sync/errgroup"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/ecstask"
+	"prefect-worker-ecs/internal/emulator"
+	"prefect-worker-ecs/internal/prefectapi"
+	"prefect-worker-ecs/internal/prefectserver"
+	"prefect-worker-ecs/internal/proc"
+	"prefect-worker-ecs/internal/pyenv"
+	"prefect-worker-ecs/internal/toolchain"
+)
+
+//go:embed hello.py
+var helloFlow []byte
+
+// Options says which run is meant.
+type Options struct {
+	// Project is the checkout. Required.
+	Project toolchain.Project
+	// Environment is the name of a file in config/environments. Required.
+	Environment string
+	// Dir is the run's folder. Default <project>/.local/run/<environment>.
+	Dir string
+	// Config is the folder with the environments. Default
+	// <project>/config/environments.
+	Config string
+	// Out is where progress and the summary go. Required.
+	Out io.Writer
+	// Supervisor is the command that calls Supervise for a run's folder, which
+	// is added as the last argument. Required for Up.
+	Supervisor []string
+}
+
+func (o Options) config() string {
+	if o.Config != "" {
+		return o.Config
+	}
+	return filepath.Join(o.Project.Root, filepath.FromSlash(config.Dir))
+}
+
+func (o Options) run() (*run, error) {
+	dir := o.Dir
+	if dir == "" {
+		dir = filepath.Join(o.Project.Local(), "run", o.Environment)
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &run{dir: dir}, nil
+}
+
+// lock makes sure that only one command works on a run at a time.
+func (r *run) lock() (release func(), err error) {
+	if err := os.MkdirAll(r.dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make the folder of the local run: %w", err)
+	}
+	l := flock.New(r.dir + ".lock")
+	ok, err := l.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock the local run: %w", err)
+	}
+	if !ok {
+		return nil, errors.New("another workerctl works on this local run; wait for it or interrupt it")
+	}
+	return func() { _ = l.Unlock() }, nil
+}
+
+const (
+	// onlineTimeout is how long a worker may take to be online: Prefect alone
+	// takes 10 s to start, and packages may have to be installed first.
+	onlineTimeout = 5 * time.Minute
+	// flowTimeout is how long the flow run may take. A worker asks for work each
+	// 10 s, and the run starts a Python of its own.
+	flowTimeout = 3 * time.Minute
+)
+
+// Up brings the local run up, from whatever state an earlier one left behind,
+// and shows that its worker works. What runs already and still fits is used
+// again. If it fails, or ctx ends, nothing is left running; the logs stay in
+// the run's folder.
+func Up(ctx context.Context, opt Options) (err error) {
+	env, err := config.LoadOne(opt.config(), opt.Environment)
+	if err != nil {
+		return err
+	}
+	runtime, err := env.Worker.Runtime()
+	if err != nil {
+		return err
+	}
+	r, err := opt.run()
+	if err != nil {
+		return err
+	}
+	release, err := r.lock()
+	if err != nil {
+		return err
+	}
+	defer release()
+
+	p := newProgress(opt.Out)
+	p.line("%s", color.New(color.Bold).Sprintf("Local run of %s: Prefect %d, work pool %s (%s)", env.Name, runtime.Major(), env.WorkPool.Name, env.WorkPool.Type))
+	u := &up{run: r, opt: opt, env: env, major: runtime.Major(), p: p}
+	if err := u.resume(ctx); err != nil {
+		return err
+	}
+	defer func() {
+		if err == nil {
+			return
+		}
+		p.line("  %s", color.HiBlackString("stopping what was started; the logs stay in %s", r.dir))
+		stopErr := r.stopAll(context.WithoutCancel(ctx))
+		if stopErr == nil {
+			stopErr = r.forget()
+		}
+		err = errors.Join(err, stopErr)
+	}()
+	return u.all(ctx)
+}
+
+// forget removes what would be taken for a run.
+func (r *run) forget() error {
+	for _, path := range []string{r.statePath(), r.workspaceDir()} {
+		if err := os.RemoveAll(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// up is one call of Up.
+type up struct {
+	*run
+	opt   Options
+	env   *config.Environment
+	major int
+	p     *progress
+
+	moto, prefect pyenv.Env
+	workspace     toolchain.Workspace
+	api           *prefectapi.Client
+}
+
+// resume looks at what an earlier run left behind. If both servers still run
+// they are kept, and with them all that was deployed; otherwise the rest is
+// stopped and forgotten, because the emulator keeps all in memory.
+func (u *up) resume(ctx context.Context) error {
+	err := u.load()
+	if err != nil && !errors.Is(err, errNoRun) {
+		return err
+	}
+	s := &u.state
+	usable := err == nil && s.Emulator != nil && s.Prefect != nil && s.PrefectMajor == u.major && s.Region == u.env.Region &&
+		s.Emulator.Process.Alive() && s.Emulator.Ready(ctx) && s.Prefect.Process.Alive() && s.Prefect.Ready(ctx)
+	if usable {
+		u.p.note("using the emulator and the Prefect server that run already")
+		for _, id := range s.Starting {
+			if err := id.Stop(ctx, syscall.SIGINT, 10*time.Second); err != nil {
+				return err
+			}
+		}
+		return u.update(func(s *State) { s.Starting = nil })
+	}
+	if err == nil {
+		u.p.note("clearing away what an earlier run left behind")
+		if err := u.stopAll(ctx); err != nil {
+			return err
+		}
+	}
+	if err := os.RemoveAll(u.dir); err != nil {
+		return fmt.Errorf("clear the folder of the local run: %w", err)
+	}
+	if err := os.MkdirAll(u.dir, 0o755); err != nil {
+		return fmt.Errorf("make the folder of the local run: %w", err)
+	}
+	u.state = State{}
+	return u.update(func(s *State) {
+		*s = State{Environment: u.env.Name, PrefectMajor: u.major, Region: u.env.Region}
+	})
+}
+
+func (u *up) all(ctx context.Context) error {
+	if err := u.setUp(ctx); err != nil {
+		return err
+	}
+	leftOut, err := u.deploy(ctx)
+	if err != nil {
+		return err
+	}
+	if err := u.startWorker(ctx); err != nil {
+		return err
+	}
+	if u.env.WorkPool.Type == config.PoolProcess {
+		if err := u.runFlow(ctx); err != nil {
+			return err
+		}
+	}
+	u.summary(leftOut)
+	return nil
+}
+
+// setUp makes what must be there: quick when it is, dominated by downloads
+// when it is not.
+func (u *up) setUp(ctx context.Context) error {
+	return u.p.step("setting up", func() (string, error) {
+		for _, tool := range toolchain.Tools {
+			if _, err := tool.Check(ctx); err != nil {
+				return "", err
+			}
+		}
+		prefect, err := pyenv.Prefect(u.major)
+		if err != nil {
+			return "", err
+		}
+		note := func(s string) { u.p.note("%s", s) }
+		pyOptions := pyenv.Options{Root: u.opt.Project.Local(), Progress: note}
+		g, ctx := errgroup.WithContext(ctx)
+		g.Go(func() (err error) { u.moto, err = pyenv.Ensure(ctx, pyenv.Moto, pyOptions); return err })
+		g.Go(func() (err error) { u.prefect, err = pyenv.Ensure(ctx, prefect, pyOptions); return err })
+		g.Go(func() error { return u.opt.Project.EnsureCLI(ctx, note) })
+		g.Go(func() (err error) { u.workspace, err = u.opt.Project.NewWorkspace(ctx, u.workspaceDir()); return err })
+		if err := g.Wait(); err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("set up: CDKTF CLI, moto %s, Prefect %s", pyenv.Moto.Pin("moto"), prefect.Pin("prefect")), nil
+	})
+}
+
+// deploy brings both servers up and deploys the stack, at the same time as far
+// as one does not need the other: the stack needs only the address of the
+// Prefect server.
+func (u *up) deploy(ctx context.Context) (leftOut []string, err error) {
+	port := 0
+	if u.state.Prefect != nil {
+		port = u.state.Prefect.Port
+	} else if port, err = prefectserver.FreePort(); err != nil {
+		return nil, err
+	}
+	url := func(port int) string { return fmt.Sprintf("http://127.0.0.1:%d/api", port) }
+
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return u.startPrefect(gctx, port) })
+	g.Go(func() error {
+		if err := u.startEmulator(gctx); err != nil {
+			return err
+		}
+		var err error
+		leftOut, err = u.deployStack(gctx, url(port))
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	if u.state.Prefect.Port != port {
+		// Somebody took the port in between. The stack follows the server.
+		if _, err := u.deployStack(ctx, url(u.state.Prefect.Port)); err != nil {
+			return nil, err
+		}
+	}
+	return leftOut, nil
+}
+
+func (u *up) startEmulator(ctx context.Context) error {
+	if u.state.Emulator != nil {
+		return nil
+	}
+	return u.p.step("starting the AWS emulator", func() (string, error) {
+		e, err := emulator.Start(ctx, emulator.Options{
+			Python: u.moto, Dir: filepath.Join(u.dir, "emulator"), Detached: true, Started: u.starting,
+		})
+		if err != nil {
+			return "", err
+		}
+		return "AWS emulator: " + e.Endpoint, u.update(func(s *State) { s.Emulator = e; s.started(e.Process) })
+	})
+}
+
+func (u *up) startPrefect(ctx context.Context, port int) error {
+	if u.state.Prefect == nil {
+		err := u.p.step("starting the Prefect server", func() (string, error) {
+			s, err := prefectserver.Start(ctx, prefectserver.Options{
+				Env: u.prefect, Dir: filepath.Join(u.dir, "prefect"), Port: port, Detached: true, Started: u.starting,
+			})
+			if err != nil {
+				return "", err
+			}
+			return "Prefect server: " + s.URL, u.update(func(st *State) { st.Prefect = s; st.started(s.Process) })
+		})
+		if err != nil {
+			return err
+		}
+	}
+	api, err := prefectapi.New(u.state.Prefect.APIURL(), "")
+	if err != nil {
+		return err
+	}
+	u.api = api
+	pool, err := api.WorkPool(ctx, u.env.WorkPool.Name)
+	switch {
+	case err == nil && pool.Type != string(u.env.WorkPool.Type):
+		return fmt.Errorf("the Prefect server of the local run has a work pool %s of type %s from before; run workerctl local down %s first", pool.Name, pool.Type, u.env.Name)
+	case err == nil:
+		return nil
+	case !errors.Is(err, prefectapi.ErrNotFound):
+		return fmt.Errorf("look for the work pool: %w", err)
+	}
+	return u.p.step("creating the work pool", func() (string, error) {
+		return fmt.Sprintf("work pool %s of type %s", u.env.WorkPool.Name, u.env.WorkPool.Type),
+			api.CreateWorkPool(ctx, u.env.WorkPool.Name, string(u.env.WorkPool.Type))
+	})
+}
+
+func (u *up) deployStack(ctx context.Context, apiURL string) (leftOut []string, err error) {
+	user, err := readEnvironment(u.opt.config(), u.env.Name)
+	if err != nil {
+		return nil, err
+	}
+	local, leftOut, err := localSettings(user, apiURL)
+	if err != nil {
+		return nil, err
+	}
+	if err := u.workspace.WriteEnvironment(u.env.Name, local); err != nil {
+		return nil, fmt.Errorf("write the environment of the local run: %w", err)
+	}
+	err = u.p.step("deploying the stack with cdktf", func() (string, error) {
+		if err := u.cdktf(ctx, u.opt.Project, apiURL, "deploy", u.env.Name, "--auto-approve"); err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("cdktf deploy %s: %s", u.env.Name, applied(u.deployLog())), nil
+	})
+	return leftOut, err
+}
+
+// cdktf runs the CLI on the run's workspace, its output in the run's log.
+func (r *run) cdktf(ctx context.Context, project toolchain.Project, apiURL string, args ...string) error {
+	log, err := os.Create(r.deployLog())
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	key := make([]byte, 16)
+	_, _ = rand.Read(key) // Never fails.
+	var cli proc.Identity
+	err = project.CDKTF(ctx, toolchain.Run{
+		Dir:  r.workspaceDir(),
+		Args: args,
+		Env: append(awsEnv(r.state),
+			// The Prefect server wants no key. The worker sends this one all the same,
+			// and nobody but the emulator's Secrets Manager keeps it.
+			"TF_VAR_prefect_api_key=local_"+hex.EncodeToString(key),
+			// The user's own values for a real deployment must not reach this one.
+			"TF_VAR_prefect_api_url="+apiURL,
+			"TF_VAR_aws_region="+r.state.Region,
+			"TF_WORKSPACE=", "TF_DATA_DIR=",
+		),
+		Stdout: log, Stderr: log,
+		Started: func(id proc.Identity) { cli = id; r.starting(id) },
+	})
+	if updateErr := r.update(func(s *State) { s.started(cli) }); err == nil {
+		err = updateErr
+	}
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("%w; the end of %s:\n%s", err, r.deployLog(), proc.Tail(r.deployLog(), 30))
+	}
+	return err
+}
+
+// applied finds Terraform's own summary in the CLI's output.
+func applied(log string) string {
+	raw, _ := os.ReadFile(log)
+	found := "done"
+	for line := range strings.Lines(string(raw)) {
+		if _, after, ok := strings.Cut(line, "Apply complete! Resources: "); ok {
+			found = strings.TrimRight(strings.TrimSpace(after), ".")
+		}
+	}
+	return found
+}
+
+// startWorker runs the service's task, unless that very revision runs already,
+// and waits until Prefect's API says that the worker is online.
+func (u *up) startWorker(ctx context.Context) error {
+	definition, err := readService(ctx, awsConfig(u.state), u.env.Cluster.Name, u.env.Worker.ServiceName)
+	if err != nil {
+		return err
+	}
+	arn := *definition.TaskDefinitionArn
+	if !u.state.Supervisor.Alive() || u.state.TaskDefinition != arn {
+		if err := u.stopWorker(ctx); err != nil {
+			return err
+		}
+		if err := os.RemoveAll(u.taskDir()); err != nil {
+			return err
+		}
+		if err := u.update(func(s *State) {
+			s.Cluster, s.Service, s.TaskDefinition = u.env.Cluster.Name, u.env.Worker.ServiceName, arn
+			s.WorkerStarted = time.Now()
+		}); err != nil {
+			return err
+		}
+		if err := u.startSupervisor(); err != nil {
+			return err
+		}
+	}
+	before := fmt.Sprintf("running the task definition %s as ECS would, until its worker is online", short(arn))
+	return u.p.step(before, func() (string, error) {
+		name, err := u.awaitOnline(ctx)
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("worker %s is ONLINE, from task definition %s", name, short(arn)), nil
+	})
+}
+
+func short(arn string) string { return arn[strings.LastIndex(arn, "/")+1:] }
+
+func (u *up) startSupervisor() error {
+	log, err := os.Create(u.supervisorLog())
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := exec.Command(u.opt.Supervisor[0], append(u.opt.Supervisor[1:], u.dir)...)
+	cmd.Dir = u.opt.Project.Root
+	cmd.Stdout, cmd.Stderr = log, log
+	id, err := proc.Start(cmd, true)
+	if err != nil {
+		return err
+	}
+	go func() { _ = cmd.Wait() }()
+	return u.update(func(s *State) { s.Supervisor = id })
+}
+
+// awaitOnline waits for a worker of the pool with a heartbeat newer than its
+// start, and gives up when its task ends.
+func (u *up) awaitOnline(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, onlineTimeout)
+	defer cancel()
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		workers, err := u.api.OnlineWorkers(ctx, u.env.WorkPool.Name, u.state.WorkerStarted)
+		if err == nil && len(workers) > 0 {
+			return workers[0].Name, nil
+		}
+		for _, e := range u.events() {
+			if e.Kind == ecstask.Failed {
+				return "", fmt.Errorf("the task does not start: %s", e.Reason)
+			}
+			if e.Kind == ecstask.Stopped {
+				return "", fmt.Errorf("the task ended with exit code %d (%s); the end of its output:\n%s", e.ExitCode, e.Reason, proc.Tail(u.containerLog(), 30))
+			}
+		}
+		if !u.state.Supervisor.Alive() {
+			return "", fmt.Errorf("the task's supervisor ended; the end of %s:\n%s", u.supervisorLog(), proc.Tail(u.supervisorLog(), 10))
+		}
+		select {
+		case <-ctx.Done():
+			if context.Cause(ctx) == context.DeadlineExceeded {
+				return "", fmt.Errorf("no worker of the pool is online after %v (last answer of the API: %v); the end of its output:\n%s", onlineTimeout, err, proc.Tail(u.containerLog(), 30))
+			}
+			return "", ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// runFlow submits a flow run to the pool and waits until it is COMPLETED.
+func (u *up) runFlow(ctx context.Context) error {
+	return u.p.step("submitting a flow run to the work pool", func() (string, error) {
+		dir := filepath.Join(u.dir, "flow")
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return "", err
+		}
+		if err := os.WriteFile(filepath.Join(dir, "hello.py"), helloFlow, 0o644); err != nil {
+			return "", err
+		}
+		ctx, cancel := context.WithTimeout(ctx, flowTimeout)
+		defer cancel()
+		deployment, err := u.api.Deploy(ctx, prefectapi.LocalFlow{Name: "hello", Pool: u.env.WorkPool.Name, Dir: dir, Entrypoint: "hello.py:hello"})
+		if err != nil {
+			return "", fmt.Errorf("create the deployment of the flow: %w", err)
+		}
+		run, err := u.api.Run(ctx, deployment, nil)
+		if err != nil {
+			return "", fmt.Errorf("submit the flow run: %w", err)
+		}
+		run, err = u.api.AwaitEnd(ctx, run.ID, func(r prefectapi.FlowRun) { u.p.note("flow run %s: %s", r.Name, r.State) })
+		if err != nil {
+			return "", fmt.Errorf("%w; the end of the worker's output:\n%s", err, proc.Tail(u.containerLog(), 30))
+		}
+		if run.State != "COMPLETED" {
+			return "", fmt.Errorf("flow run %s is %s: %s; the end of the worker's output:\n%s", run.Name, run.State, run.StateDetail.Message, proc.Tail(u.containerLog(), 30))
+		}
+		return fmt.Sprintf("flow run %s is COMPLETED", run.Name), nil
+	})
+}
+
+func (u *up) summary(leftOut []string) {
+	bold := color.New(color.Bold).Sprint
+	s := u.state
+	p := u.p
+	p.line("\n%s", color.GreenString("The worker works. It took %.0f s; all of it runs on in the background.", time.Since(p.start).Seconds()))
+	if u.env.WorkPool.Type == config.PoolECS {
+		p.line("No flow run was submitted: those of an ecs pool are ECS tasks of their own, which nothing here can run.")
+	}
+	if len(leftOut) > 0 {
+		p.line("\n%s", bold("Left out of your configuration, here only"))
+		for _, l := range leftOut {
+			p.line("  %s", l)
+		}
+	}
+	p.line("\n%s\n  user interface  %s\n  API             %s", bold("Prefect"), s.Prefect.URL, s.Prefect.APIURL())
+	awsCLI := fmt.Sprintf("aws --endpoint-url %s --region %s", s.Emulator.Endpoint, s.Region)
+	p.line("\n%s (any keys do: export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test)", bold("AWS"))
+	p.line("  %s ecs describe-services --cluster %s --services %s", awsCLI, s.Cluster, s.Service)
+	p.line("  %s ecs describe-task-definition --task-definition %s", awsCLI, short(s.TaskDefinition))
+	p.line("  %s logs filter-log-events --log-group-name %s --query 'events[].message'", awsCLI, u.env.Logs.Group)
+	p.line("\n%s\n  %s", bold("Files"), u.dir)
+	p.line("\n%s\n  workerctl local down %s     (or: make local-down ENV=%s)", bold("Take it down"), u.env.Name, u.env.Name)
+}
