@@ -24,7 +24,7 @@ func main() {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newSetupCommand(), newCDKTFCommand(), newLockCommand(), newLocalCommand())
+	root.AddCommand(newSetupCommand(), newCDKTFCommand(), newLockCommand(), newVerifyCommand(), newLocalCommand())
 
 	if err := root.ExecuteContext(ctx); err != nil {
 		os.Exit(report(err))
@@ -35,6 +35,8 @@ func main() {
 func report(err error) int {
 	var exit *exec.ExitError
 	switch {
+	case errors.Is(err, errReported):
+		return 1
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(os.Stderr, "interrupted")
 		return 130 // 128 + SIGINT, as shells have it

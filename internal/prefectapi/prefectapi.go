@@ -199,6 +199,13 @@ func (c *Client) WorkPool(ctx context.Context, name string) (WorkPool, error) {
 	return pool, err
 }
 
+// WorkPools returns the pools of the workspace, at most 200.
+func (c *Client) WorkPools(ctx context.Context) ([]WorkPool, error) {
+	var pools []WorkPool
+	err := c.do(ctx, http.MethodPost, []string{"work_pools", "filter"}, map[string]any{"limit": 200}, &pools)
+	return pools, err
+}
+
 // CreateWorkPool creates a pool whose flow runs need no settings of their own:
 // its base job template is filled in by the first worker. It is ErrConflict if
 // there is one of that name.
@@ -214,6 +221,9 @@ type Worker struct {
 	// three heartbeat intervals (90 s), so look at LastHeartbeat too.
 	Status        string    `json:"status"`
 	LastHeartbeat time.Time `json:"last_heartbeat_time"`
+	// HeartbeatSeconds is the interval at which the worker says it beats. 0 if it
+	// did not say.
+	HeartbeatSeconds int `json:"heartbeat_interval_seconds"`
 }
 
 // OnlineWorkers returns the workers of a pool that are ONLINE and gave a

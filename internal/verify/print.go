@@ -1,0 +1,36 @@
+package verify
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/fatih/color"
+)
+
+// Print writes the checklist for a person.
+func (r Report) Print(w io.Writer) {
+	marks := map[Status]string{OK: color.GreenString("✓"), Failed: color.RedString("✗"), Skipped: color.YellowString("–")}
+	width := 0
+	for _, check := range r.Checks {
+		width = max(width, len(check.Name))
+	}
+	margin := strings.Repeat(" ", width+4)
+	for _, check := range r.Checks {
+		fmt.Fprintf(w, "%s %-*s  %s\n", marks[check.Status], width, check.Name, strings.ReplaceAll(check.Detail, "\n", "\n"+margin))
+		if check.Fix != "" {
+			fmt.Fprintf(w, "%s%s %s\n", margin, color.New(color.Bold).Sprint("fix:"), check.Fix)
+		}
+	}
+	if len(r.Log) > 0 {
+		fmt.Fprintf(w, "\nlast lines of the worker's log:\n")
+		for _, line := range r.Log {
+			fmt.Fprintf(w, "  %s\n", line)
+		}
+	}
+	if r.OK {
+		fmt.Fprintf(w, "\n%s\n", color.GreenString("The worker of %s runs flows.", r.Environment))
+	} else {
+		fmt.Fprintf(w, "\n%s\n", color.RedString("The worker of %s does not run flows.", r.Environment))
+	}
+}
