@@ -46,9 +46,25 @@ output: $(WORKERCTL) ## Show the outputs of the deployment
 lock: synth ## Write the provider lock of ENV with the checksums of Linux and macOS
 	@$(WORKERCTL) lock $(ENV)
 
+.PHONY: verify
+verify: $(WORKERCTL) ## Check that the deployed worker runs flows
+	@$(WORKERCTL) verify $(ENV)
+
+.PHONY: local
+local: $(WORKERCTL) ## Run the whole system on this machine, and a flow on it
+	@$(WORKERCTL) local up $(ENV)
+
+.PHONY: local-down
+local-down: $(WORKERCTL) ## Destroy and stop what local started
+	@$(WORKERCTL) local down $(ENV)
+
 .PHONY: test
 test: ## Run all tests
-	go test -count=1 -p 1 -timeout 40m ./...
+	go test -count=1 -p 2 -timeout 40m ./...
+
+.PHONY: bench
+bench: ## Measure synth with and without the fast start
+	go run ./internal/faststart/bench
 
 .PHONY: lint
 lint: ## Check format, go vet and staticcheck

@@ -7,11 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"prefect-worker-ecs/internal/toolchain"
 )
 
 func main() {
@@ -33,16 +34,15 @@ func main() {
 
 // report shows an error to a person and gives the exit status.
 func report(err error) int {
-	var exit *exec.ExitError
+	var cli *toolchain.CLIError
 	switch {
 	case errors.Is(err, errReported):
 		return 1
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(os.Stderr, "interrupted")
 		return 130 // 128 + SIGINT, as shells have it
-	case errors.As(err, &exit):
-		// The program that failed has said why.
-		return exit.ExitCode()
+	case errors.As(err, &cli):
+		return cli.Status // the CLI has said why
 	default:
 		fmt.Fprintln(os.Stderr, "workerctl: "+err.Error())
 		return 1

@@ -121,7 +121,7 @@ type Run struct {
 
 // CDKTF runs the CLI, which must have been installed by EnsureCLI. When ctx ends it gets
 // the signal that Ctrl-C sends: Terraform then finishes the request that it is at, saves
-// the state and ends. The error is an *exec.ExitError if the CLI fails.
+// the state and ends. The error is a *CLIError if the CLI ran and failed.
 func (p Project) CDKTF(ctx context.Context, run Run) error {
 	if run.Dir == "" {
 		run.Dir = p.Root
@@ -160,9 +160,26 @@ func (p Project) CDKTF(ctx context.Context, run Run) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			return &CLIError{Args: run.Args, Status: exit.ExitCode()}
+		}
 		return fmt.Errorf("cdktf %s: %w", strings.Join(run.Args, " "), err)
 	}
 	return nil
+}
+
+// CLIError says that the CDKTF CLI ended with a status other than 0. The CLI, or Terraform,
+// has said why.
+type CLIError struct {
+	// Args are the arguments that the CLI was called with.
+	Args []string
+	// Status is its exit status.
+	Status int
+}
+
+func (e *CLIError) Error() string {
+	return fmt.Sprintf("cdktf %s ended with status %d", strings.Join(e.Args, " "), e.Status)
 }
 
 // keepErrors makes the CLI run Terraform through a script that keeps its errors in the
