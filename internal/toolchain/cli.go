@@ -235,7 +235,7 @@ func withoutColor(args []string) []string {
 func refuseKeyArgument(args []string) error {
 	for _, arg := range args {
 		if strings.Contains(arg, "prefect_api_key=") {
-			return errors.New("the API key must not be given with --var: every user of this machine can read a program's arguments. Use: export TF_VAR_prefect_api_key=...")
+			return errors.New("the API key must not be given with --var: every user of this machine can read a program's arguments. Use the environment variable TF_VAR_prefect_api_key")
 		}
 	}
 	return nil
