@@ -125,7 +125,7 @@ const submodulesOf = new Map(); // entry file -> its exports, as [name, request]
 // without types, and types that read themselves.
 function readTypesOnFirstUse() {
   fs.readFileSync = function (file) {
-    if (typeof file === 'string' && path.basename(file) === '.jsii') {
+    if (typeof file === 'string' && file.endsWith('/.jsii')) {
       try {
         const assembly = openAssembly(path.dirname(file));
         if (assembly) {
@@ -178,7 +178,7 @@ function openAssembly(dir) {
       if (typeof fqn !== 'string') return undefined;
       if (!(fqn in known)) {
         known[fqn] = readType(fd, index, fqn) ?? (whole ??= readWhole())[fqn];
-        neverChanges(known[fqn]);
+        if (known[fqn]) neverChanges(known[fqn]);
       }
       return known[fqn];
     },
@@ -222,13 +222,17 @@ function readType(fd, index, fqn) {
     if (index.names[middle] <= fqn) low = middle;
     else high = middle - 1;
   }
-  const position = index.positions[low];
-  const bytes = Buffer.allocUnsafe(index.positions[low + 1] - position);
-  if (readSync(fd, bytes, 0, bytes.length, position) !== bytes.length) return undefined;
+  if (index.low !== low) { // else the neighbour of the last one
+    const length = index.positions[low + 1] - index.positions[low];
+    index.bytes = Buffer.allocUnsafe(length);
+    if (readSync(fd, index.bytes, 0, length, index.positions[low]) !== length) return undefined;
+    index.low = low;
+  }
+  const { bytes } = index;
   const key = Buffer.from(`\n    ${JSON.stringify(fqn)}: `);
   const at = bytes.indexOf(key);
   if (at < 0) return undefined;
-  let end = bytes.indexOf('\n    }', at);
+  const end = bytes.indexOf('\n    }', at);
   if (end < 0) return undefined;
   counts.typesRead++;
   return parse(bytes.toString('utf8', at + key.length, end + '\n    }'.length));
@@ -239,10 +243,11 @@ function readType(fd, index, fqn) {
 // read from an assembly never changes, so its rendering can be kept.
 const rendered = new WeakMap(); // part of a type -> its rendering, '' for not yet
 
-function neverChanges(part) {
-  if (typeof part !== 'object' || part === null) return;
-  rendered.set(part, '');
-  Object.values(part).forEach(neverChanges);
+function neverChanges({ properties = [], methods = [], initializer }) {
+  for (const property of properties) rendered.set(property, '');
+  for (const { parameters = [], returns } of [...methods, initializer ?? {}]) {
+    for (const value of returns ? [...parameters, returns] : parameters) rendered.set(value, '');
+  }
 }
 
 function renderTypesOnce() {
@@ -374,20 +379,28 @@ function indexSubmodules(dir) {
 }
 
 function exportOnFirstUse(module, submodules) {
-  const { exports } = module;
-  Object.defineProperty(exports, '__esModule', { value: true });
-  for (const [name, request] of submodules) {
-    Object.defineProperty(exports, name, {
-      configurable: true,
-      enumerable: true,
-      get() {
-        counts.submodules++;
-        const value = module.require(request);
-        Object.defineProperty(exports, name, { configurable: true, enumerable: true, writable: true, value });
-        return value;
-      },
-    });
-  }
+  const requests = new Map(submodules);
+  const load = (exports, name) => {
+    counts.submodules++;
+    return exports[name] = module.require(requests.get(name));
+  };
+  const loadAll = (exports) => {
+    for (const name of requests.keys()) if (!(name in exports)) load(exports, name);
+  };
+  Object.defineProperty(module.exports, '__esModule', { value: true });
+  module.exports = new Proxy(module.exports, {
+    get: (exports, name) => (name in exports || !requests.has(name) ? exports[name] : load(exports, name)),
+    // jsii does none of these; who does gets what the stock module has.
+    has: (exports, name) => name in exports || requests.has(name),
+    ownKeys(exports) {
+      loadAll(exports);
+      return Reflect.ownKeys(exports);
+    },
+    getOwnPropertyDescriptor(exports, name) {
+      loadAll(exports);
+      return Reflect.getOwnPropertyDescriptor(exports, name);
+    },
+  });
 }
 
 // ---- 5. for the next run ----------------------------------------------------
