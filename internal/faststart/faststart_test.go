@@ -83,12 +83,17 @@ func (h home) start(t *testing.T, names string, env ...string) func() result {
 			t.Fatal(err)
 		}
 	}
+	// As on macOS, the temporary folder is behind a symbolic link.
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(tmp, link); err != nil {
+		t.Fatal(err)
+	}
 	traceFile := filepath.Join(t.TempDir(), "trace")
 	var stdout, stderr strings.Builder
 	cmd := exec.Command(os.Args[0])
 	cmd.Dir = dir
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	cmd.Env = append(h.environment(t), runVariable+"="+names, traceVariable+"="+traceFile, "TMPDIR="+tmp)
+	cmd.Env = append(h.environment(t), runVariable+"="+names, traceVariable+"="+traceFile, "TMPDIR="+link)
 	cmd.Env = append(cmd.Env, env...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

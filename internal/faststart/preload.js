@@ -43,8 +43,9 @@ const times = [['node', performance.timeOrigin], ['preload', preloadTime]];
 const time = (name) => times.push([name, performance.timeOrigin + performance.now()]);
 
 // jsii starts bin/jsii-runtime.js, which starts a second Node process with
-// lib/program.js and passes messages on.
-const starter = process.argv[1] || '';
+// lib/program.js and passes messages on. Node loads it by its real path; the
+// temporary folder of macOS is behind a symbolic link.
+const starter = fs.realpathSync(process.argv[1] || '/');
 const program = path.join(path.dirname(starter), '..', 'lib', 'program.js');
 const checkedNode = [20, 22, 24].includes(Number(process.versions.node.split('.')[0]));
 if (checkedNode && starter.endsWith('/bin/jsii-runtime.js')) {
@@ -147,7 +148,7 @@ function readTypesOnFirstUse() {
 }
 
 function openAssembly(dir) {
-  const name = dir.slice(dir.indexOf('/node_modules/') + '/node_modules/'.length);
+  const name = splitFile(dir)[1].slice('/node_modules/'.length);
   const checksum = path.basename(fs.realpathSync(dir));
   checksums[name] = checksum;
   time(name);
