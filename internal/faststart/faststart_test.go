@@ -71,6 +71,7 @@ type result struct {
 	files  map[string]string
 	counts map[string]int // nil if the kernel was not prepared
 	notice string
+	stdout, stderr string // without the report
 }
 
 // start starts the programs and returns a function that waits for their result.
@@ -104,9 +105,11 @@ func (h home) start(t *testing.T, names string, env ...string) func() result {
 			t.Fatalf("%v\n%s%s", err, &stdout, &stderr)
 		}
 		var r result
-		if err := json.Unmarshal([]byte(stdout.String()), &r.report); err != nil {
+		printed, last, _ := strings.Cut(stdout.String(), reportPrefix)
+		if err := json.Unmarshal([]byte(last), &r.report); err != nil {
 			t.Fatalf("%v\n%s%s", err, &stdout, &stderr)
 		}
+		r.stdout, r.stderr = printed, stderr.String()
 		r.files = readFiles(t, dir)
 		for name, text := range r.files {
 			r.files[name] = strings.ReplaceAll(text, dir, "WORK") // of the state file
@@ -473,10 +476,13 @@ func TestNodeOptionsOfTheUser(t *testing.T) {
 	seen := filepath.Join(dir, "seen")
 	script := filepath.Join(dir, "probe.js")
 	err := os.WriteFile(script, []byte(`
-		const { NODE_OPTIONS, NODE_EXTRA_CA_CERTS, PREFECT_WORKER_FASTSTART_OPTIONS: ours } = process.env;
-		process.on('exit', () => require('fs').appendFileSync(__dirname + '/seen', JSON.stringify({
-			options: process.env.NODE_OPTIONS, certs: process.env.NODE_EXTRA_CA_CERTS, ours: process.env.PREFECT_WORKER_FASTSTART_OPTIONS,
-		}) + '\n'));`), 0o600)
+		process.on('exit', () => {
+			console.log('printed by Node');
+			console.error('error by Node');
+			require('fs').appendFileSync(__dirname + '/seen', JSON.stringify({
+				options: process.env.NODE_OPTIONS, certs: process.env.NODE_EXTRA_CA_CERTS, ours: process.env.PREFECT_WORKER_FASTSTART_OPTIONS,
+			}) + '\n');
+		});`), 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -510,7 +516,11 @@ func TestNodeOptionsOfTheUser(t *testing.T) {
 			t.Error(diff)
 		}
 	}
-	// AND so did the Go program, after Enable
+	// AND what the kernel printed came out where it should
+	if r.stdout != "printed by Node\n" || !strings.Contains(r.stderr, "error by Node\n") {
+		t.Errorf("stdout %q, stderr %q", r.stdout, r.stderr)
+	}
+	// AND the Go program, after Enable, sees it likewise
 	if got, _ := r.report.lookup("NODE_OPTIONS"); got != options {
 		t.Errorf("NODE_OPTIONS in Go: %s", got)
 	}
