@@ -67,10 +67,10 @@ func (h home) cache(t *testing.T) string {
 
 // result is what a run of programs leaves.
 type result struct {
-	report report
-	files  map[string]string
-	counts map[string]int // nil if the kernel was not prepared
-	notice string
+	report         report
+	files          map[string]string
+	counts         map[string]int // nil if the kernel was not prepared
+	notice         string
 	stdout, stderr string // without the report
 }
 
@@ -626,14 +626,14 @@ func TestWholeProgram(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 
-	// GIVEN the environments of the repository and one with another name
+	// GIVEN all environments of the repository: those shipped, and those of the
+	// golden files
 	workspace := t.TempDir()
 	environments := filepath.Join(workspace, "config", "environments")
-	if err := os.CopyFS(environments, os.DirFS(filepath.Join(root, "config", "environments"))); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(environments, "other.yaml"), []byte("name_suffix: -other\n"), 0o600); err != nil {
-		t.Fatal(err)
+	for _, dir := range []string{"config/environments", "testdata/environments"} {
+		if err := os.CopyFS(environments, os.DirFS(filepath.Join(root, dir))); err != nil {
+			t.Fatal(err)
+		}
 	}
 	h := newHome(t)
 	synth := func(env ...string) (map[string]string, string) {
@@ -652,7 +652,7 @@ func TestWholeProgram(t *testing.T) {
 
 	// WHEN it runs with and without THEN the output is the same
 	want, _ := synth(switchVariable + "=off")
-	if len(want) < 3 { // the manifest and at least two stacks
+	if len(want) < 4 { // the manifest and at least three stacks
 		t.Fatalf("only %d files", len(want))
 	}
 	for _, which := range []string{"first", "second"} {
