@@ -54,6 +54,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 
 	constructs "github.com/aws/constructs-go/constructs/v10/jsii"
@@ -104,14 +105,19 @@ type options struct {
 	Restore map[string]*string `json:"restore"`
 }
 
-// Enable prepares the jsii kernel to start fast. Call it once, before anything
-// else of cdktf or jsii: it replaces the jsii client, which so far has done
-// nothing. Where the fast way is not available it does nothing, silently.
+// Enable prepares the jsii kernel to start fast. Call it before anything else
+// of cdktf or jsii: it replaces the jsii client, which so far has done nothing.
+// Where the fast way is not available it does nothing, silently; a second call
+// does nothing either.
 func Enable() {
-	if err := enable(); err != nil {
-		trace(err)
-	}
+	once.Do(func() {
+		if err := enable(); err != nil {
+			trace(err)
+		}
+	})
 }
+
+var once sync.Once
 
 func enable() error {
 	if os.Getenv(switchVariable) == "off" {

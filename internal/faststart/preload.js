@@ -69,6 +69,11 @@ if (checkedNode && starter.endsWith('/bin/jsii-runtime.js')) {
 // is wrapped as the parent would do it.
 function beOneProcess() {
   process.execArgv.push('--preserve-symlinks'); // jsii asks for it by this
+  try {
+    fs.fstatSync(3); // Node's own, normally
+  } catch {
+    fs.openSync('/dev/null', 'r'); // takes 3, so that no other file gets it
+  }
   fs.readSync = (fd, ...rest) => readSync(fd === 3 ? 0 : fd, ...rest);
   fs.writeSync = (fd, ...rest) => writeSync(fd === 3 ? 1 : fd, ...rest);
   // Loading Node's own streams for these would take a tenth of the whole start.
