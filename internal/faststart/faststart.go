@@ -20,8 +20,9 @@
 //   - Nothing is generated, forked or patched on disk. Every type and every file
 //     still comes from the package that the module embeds; only when it is read
 //     changes. The output is byte for byte the same, and tests hold that.
-//   - Only public entry points are used: jsii.Close, runtime.Load, documented
-//     environment variables, and in Node the public functions of its modules.
+//   - In Go only public functions of the modules and documented environment
+//     variables are used, in Node the public functions of its own modules and
+//     one function of cdktf.
 //   - Whatever was not foreseen leads back to the stock way: another version of
 //     one of the modules or of Node, a cache folder that cannot be written or is
 //     not the user's own, a damaged cache file, a type outside the index.
