@@ -20,8 +20,9 @@
 //   - Nothing is generated, forked or patched on disk. Every type and every file
 //     still comes from the package that the module embeds; only when it is read
 //     changes. The output is byte for byte the same, and tests hold that.
-//   - Only public entry points are used: jsii.Close, runtime.Load, documented
-//     environment variables, and in Node the public functions of its modules.
+//   - In Go only public functions of the modules and documented environment
+//     variables are used, in Node the public functions of its own modules and
+//     one function of cdktf.
 //   - Whatever was not foreseen leads back to the stock way: another version of
 //     one of the modules or of Node, a cache folder that cannot be written or is
 //     not the user's own, a damaged cache file, a type outside the index.
@@ -54,6 +55,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 
 	constructs "github.com/aws/constructs-go/constructs/v10/jsii"
@@ -104,14 +106,19 @@ type options struct {
 	Restore map[string]*string `json:"restore"`
 }
 
-// Enable prepares the jsii kernel to start fast. Call it once, before anything
-// else of cdktf or jsii: it replaces the jsii client, which so far has done
-// nothing. Where the fast way is not available it does nothing, silently.
+// Enable prepares the jsii kernel to start fast. Call it before anything else
+// of cdktf or jsii: it replaces the jsii client, which so far has done nothing.
+// Where the fast way is not available it does nothing, silently; a second call
+// does nothing either.
 func Enable() {
-	if err := enable(); err != nil {
-		trace(err)
-	}
+	once.Do(func() {
+		if err := enable(); err != nil {
+			trace(err)
+		}
+	})
 }
+
+var once sync.Once
 
 func enable() error {
 	if os.Getenv(switchVariable) == "off" {

@@ -67,10 +67,11 @@ func (h home) cache(t *testing.T) string {
 
 // result is what a run of programs leaves.
 type result struct {
-	report report
-	files  map[string]string
-	counts map[string]int // nil if the kernel was not prepared
-	notice string
+	report         report
+	files          map[string]string
+	counts         map[string]int // nil if the kernel was not prepared
+	notice         string
+	stdout, stderr string // without the report
 }
 
 // start starts the programs and returns a function that waits for their result.
@@ -83,12 +84,17 @@ func (h home) start(t *testing.T, names string, env ...string) func() result {
 			t.Fatal(err)
 		}
 	}
+	// As on macOS, the temporary folder is behind a symbolic link.
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(tmp, link); err != nil {
+		t.Fatal(err)
+	}
 	traceFile := filepath.Join(t.TempDir(), "trace")
 	var stdout, stderr strings.Builder
 	cmd := exec.Command(os.Args[0])
 	cmd.Dir = dir
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	cmd.Env = append(h.environment(t), runVariable+"="+names, traceVariable+"="+traceFile, "TMPDIR="+tmp)
+	cmd.Env = append(h.environment(t), runVariable+"="+names, traceVariable+"="+traceFile, "TMPDIR="+link)
 	cmd.Env = append(cmd.Env, env...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -99,9 +105,11 @@ func (h home) start(t *testing.T, names string, env ...string) func() result {
 			t.Fatalf("%v\n%s%s", err, &stdout, &stderr)
 		}
 		var r result
-		if err := json.Unmarshal([]byte(stdout.String()), &r.report); err != nil {
+		printed, last, _ := strings.Cut(stdout.String(), reportPrefix)
+		if err := json.Unmarshal([]byte(last), &r.report); err != nil {
 			t.Fatalf("%v\n%s%s", err, &stdout, &stderr)
 		}
+		r.stdout, r.stderr = printed, stderr.String()
 		r.files = readFiles(t, dir)
 		for name, text := range r.files {
 			r.files[name] = strings.ReplaceAll(text, dir, "WORK") // of the state file
@@ -468,10 +476,13 @@ func TestNodeOptionsOfTheUser(t *testing.T) {
 	seen := filepath.Join(dir, "seen")
 	script := filepath.Join(dir, "probe.js")
 	err := os.WriteFile(script, []byte(`
-		const { NODE_OPTIONS, NODE_EXTRA_CA_CERTS, PREFECT_WORKER_FASTSTART_OPTIONS: ours } = process.env;
-		process.on('exit', () => require('fs').appendFileSync(__dirname + '/seen', JSON.stringify({
-			options: process.env.NODE_OPTIONS, certs: process.env.NODE_EXTRA_CA_CERTS, ours: process.env.PREFECT_WORKER_FASTSTART_OPTIONS,
-		}) + '\n'));`), 0o600)
+		process.on('exit', () => {
+			console.log('printed by Node');
+			console.error('error by Node');
+			require('fs').appendFileSync(__dirname + '/seen', JSON.stringify({
+				options: process.env.NODE_OPTIONS, certs: process.env.NODE_EXTRA_CA_CERTS, ours: process.env.PREFECT_WORKER_FASTSTART_OPTIONS,
+			}) + '\n');
+		});`), 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -505,7 +516,11 @@ func TestNodeOptionsOfTheUser(t *testing.T) {
 			t.Error(diff)
 		}
 	}
-	// AND so did the Go program, after Enable
+	// AND what the kernel printed came out where it should
+	if r.stdout != "printed by Node\n" || !strings.Contains(r.stderr, "error by Node\n") {
+		t.Errorf("stdout %q, stderr %q", r.stdout, r.stderr)
+	}
+	// AND the Go program, after Enable, sees it likewise
 	if got, _ := r.report.lookup("NODE_OPTIONS"); got != options {
 		t.Errorf("NODE_OPTIONS in Go: %s", got)
 	}
@@ -611,14 +626,14 @@ func TestWholeProgram(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 
-	// GIVEN the environments of the repository and one with another name
+	// GIVEN all environments of the repository: those shipped, and those of the
+	// golden files
 	workspace := t.TempDir()
 	environments := filepath.Join(workspace, "config", "environments")
-	if err := os.CopyFS(environments, os.DirFS(filepath.Join(root, "config", "environments"))); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(environments, "other.yaml"), []byte("name_suffix: -other\n"), 0o600); err != nil {
-		t.Fatal(err)
+	for _, dir := range []string{"config/environments", "testdata/environments"} {
+		if err := os.CopyFS(environments, os.DirFS(filepath.Join(root, dir))); err != nil {
+			t.Fatal(err)
+		}
 	}
 	h := newHome(t)
 	synth := func(env ...string) (map[string]string, string) {
@@ -637,7 +652,7 @@ func TestWholeProgram(t *testing.T) {
 
 	// WHEN it runs with and without THEN the output is the same
 	want, _ := synth(switchVariable + "=off")
-	if len(want) < 3 { // the manifest and at least two stacks
+	if len(want) < 4 { // the manifest and at least three stacks
 		t.Fatalf("only %d files", len(want))
 	}
 	for _, which := range []string{"first", "second"} {

@@ -10,8 +10,9 @@
 //   4. modules loaded on first use, from V8's code cache
 //   5. what is kept for the next run
 //
-// Everything hooked is a public function of a Node module, and each hook hands
-// over to the original for every call that is not exactly the one it is for.
+// Everything hooked is a public function of a Node module, but for one of cdktf
+// (formatStacksOnFirstUse), and each hook hands over to the original for every
+// call that is not exactly the one it is for.
 
 const preloadTime = Date.now();
 const crypto = require('crypto');
@@ -43,8 +44,9 @@ const times = [['node', performance.timeOrigin], ['preload', preloadTime]];
 const time = (name) => times.push([name, performance.timeOrigin + performance.now()]);
 
 // jsii starts bin/jsii-runtime.js, which starts a second Node process with
-// lib/program.js and passes messages on.
-const starter = process.argv[1] || '';
+// lib/program.js and passes messages on. Node loads it by its real path; the
+// temporary folder of macOS is behind a symbolic link.
+const starter = fs.realpathSync(process.argv[1] || '/');
 const program = path.join(path.dirname(starter), '..', 'lib', 'program.js');
 const checkedNode = [20, 22, 24].includes(Number(process.versions.node.split('.')[0]));
 if (checkedNode && starter.endsWith('/bin/jsii-runtime.js')) {
@@ -68,6 +70,11 @@ if (checkedNode && starter.endsWith('/bin/jsii-runtime.js')) {
 // is wrapped as the parent would do it.
 function beOneProcess() {
   process.execArgv.push('--preserve-symlinks'); // jsii asks for it by this
+  try {
+    fs.fstatSync(3); // Node's own, normally
+  } catch {
+    fs.openSync('/dev/null', 'r'); // takes 3, so that no other file gets it
+  }
   fs.readSync = (fd, ...rest) => readSync(fd === 3 ? 0 : fd, ...rest);
   fs.writeSync = (fd, ...rest) => writeSync(fd === 3 ? 1 : fd, ...rest);
   // Loading Node's own streams for these would take a tenth of the whole start.
@@ -125,7 +132,7 @@ const submodulesOf = new Map(); // entry file -> its exports, as [name, request]
 // without types, and types that read themselves.
 function readTypesOnFirstUse() {
   fs.readFileSync = function (file) {
-    if (typeof file === 'string' && path.basename(file) === '.jsii') {
+    if (typeof file === 'string' && file.endsWith('/.jsii')) {
       try {
         const assembly = openAssembly(path.dirname(file));
         if (assembly) {
@@ -147,7 +154,7 @@ function readTypesOnFirstUse() {
 }
 
 function openAssembly(dir) {
-  const name = dir.slice(dir.indexOf('/node_modules/') + '/node_modules/'.length);
+  const name = splitFile(dir)[1].slice('/node_modules/'.length);
   const checksum = path.basename(fs.realpathSync(dir));
   checksums[name] = checksum;
   time(name);
@@ -178,7 +185,7 @@ function openAssembly(dir) {
       if (typeof fqn !== 'string') return undefined;
       if (!(fqn in known)) {
         known[fqn] = readType(fd, index, fqn) ?? (whole ??= readWhole())[fqn];
-        neverChanges(known[fqn]);
+        if (known[fqn]) neverChanges(known[fqn]);
       }
       return known[fqn];
     },
@@ -222,13 +229,17 @@ function readType(fd, index, fqn) {
     if (index.names[middle] <= fqn) low = middle;
     else high = middle - 1;
   }
-  const position = index.positions[low];
-  const bytes = Buffer.allocUnsafe(index.positions[low + 1] - position);
-  if (readSync(fd, bytes, 0, bytes.length, position) !== bytes.length) return undefined;
+  if (index.low !== low) { // else the neighbour of the last one
+    const length = index.positions[low + 1] - index.positions[low];
+    index.bytes = Buffer.allocUnsafe(length);
+    if (readSync(fd, index.bytes, 0, length, index.positions[low]) !== length) return undefined;
+    index.low = low;
+  }
+  const { bytes } = index;
   const key = Buffer.from(`\n    ${JSON.stringify(fqn)}: `);
   const at = bytes.indexOf(key);
   if (at < 0) return undefined;
-  let end = bytes.indexOf('\n    }', at);
+  const end = bytes.indexOf('\n    }', at);
   if (end < 0) return undefined;
   counts.typesRead++;
   return parse(bytes.toString('utf8', at + key.length, end + '\n    }'.length));
@@ -239,10 +250,11 @@ function readType(fd, index, fqn) {
 // read from an assembly never changes, so its rendering can be kept.
 const rendered = new WeakMap(); // part of a type -> its rendering, '' for not yet
 
-function neverChanges(part) {
-  if (typeof part !== 'object' || part === null) return;
-  rendered.set(part, '');
-  Object.values(part).forEach(neverChanges);
+function neverChanges({ properties = [], methods = [], initializer }) {
+  for (const property of properties) rendered.set(property, '');
+  for (const { parameters = [], returns } of [...methods, initializer ?? {}]) {
+    for (const value of returns ? [...parameters, returns] : parameters) rendered.set(value, '');
+  }
 }
 
 function renderTypesOnce() {
@@ -374,20 +386,28 @@ function indexSubmodules(dir) {
 }
 
 function exportOnFirstUse(module, submodules) {
-  const { exports } = module;
-  Object.defineProperty(exports, '__esModule', { value: true });
-  for (const [name, request] of submodules) {
-    Object.defineProperty(exports, name, {
-      configurable: true,
-      enumerable: true,
-      get() {
-        counts.submodules++;
-        const value = module.require(request);
-        Object.defineProperty(exports, name, { configurable: true, enumerable: true, writable: true, value });
-        return value;
-      },
-    });
-  }
+  const requests = new Map(submodules);
+  const load = (exports, name) => {
+    counts.submodules++;
+    return exports[name] = module.require(requests.get(name));
+  };
+  const loadAll = (exports) => {
+    for (const name of requests.keys()) if (!(name in exports)) load(exports, name);
+  };
+  Object.defineProperty(module.exports, '__esModule', { value: true });
+  module.exports = new Proxy(module.exports, {
+    get: (exports, name) => (name in exports || !requests.has(name) ? exports[name] : load(exports, name)),
+    // jsii does none of these; who does gets what the stock module has.
+    has: (exports, name) => name in exports || requests.has(name),
+    ownKeys(exports) {
+      loadAll(exports);
+      return Reflect.ownKeys(exports);
+    },
+    getOwnPropertyDescriptor(exports, name) {
+      loadAll(exports);
+      return Reflect.getOwnPropertyDescriptor(exports, name);
+    },
+  });
 }
 
 // ---- 5. for the next run ----------------------------------------------------

@@ -46,10 +46,13 @@ func runPrograms(names []string) {
 		}()
 	}
 	jsii.Close()
+	fmt.Print(reportPrefix)
 	if err := json.NewEncoder(os.Stdout).Encode(report); err != nil {
 		panic(err)
 	}
 }
+
+const reportPrefix = "report: "
 
 type report struct {
 	Errors      map[string]string
