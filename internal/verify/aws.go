@@ -501,7 +501,8 @@ func (c *checklist) log(ctx context.Context, online bool) {
 		c.fail(checkLog, "the log group "+group+" cannot be read: "+why(err), loginFix)
 		return
 	}
-	c.report.Log = lines[max(0, len(lines)-logLines):]
+	telling := withoutFrames(lines)
+	c.report.Log = telling[max(0, len(telling)-logLines):]
 	s, line, found := lastSymptom(lines)
 	switch {
 	case found && online:
