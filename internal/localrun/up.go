@@ -426,6 +426,12 @@ func (u *up) startWorker(ctx context.Context) error {
 		}); err != nil {
 			return err
 		}
+		// The supervisor would do this as well, but nobody would see it.
+		if extra := ecstask.ExtraPackages(definition); len(extra) > 0 {
+			if err := u.installExtra(ctx, extra); err != nil {
+				return err
+			}
+		}
 		if err := u.startSupervisor(); err != nil {
 			return err
 		}
@@ -437,6 +443,18 @@ func (u *up) startWorker(ctx context.Context) error {
 			return "", err
 		}
 		return fmt.Sprintf("worker %s is ONLINE, from task definition %s", name, short(arn)), nil
+	})
+}
+
+func (u *up) installExtra(ctx context.Context, extra []string) error {
+	return u.p.step("installing what the image's entry point would: "+strings.Join(extra, " "), func() (string, error) {
+		spec, err := pyenv.Prefect(u.major)
+		if err != nil {
+			return "", err
+		}
+		spec.Extra = extra
+		_, err = pyenv.Ensure(ctx, spec, pyenv.Options{Root: u.opt.Project.Local(), Progress: func(s string) { u.p.note("%s", s) }})
+		return "installed " + strings.Join(extra, " "), err
 	})
 }
 
