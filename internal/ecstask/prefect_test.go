@@ -21,7 +21,30 @@ import (
 // worker and a real server. It is why the stack sets an entry point of its own
 // for Prefect 2, and README says so.
 func TestFlowRunWhenItsTaskIsStopped(t *testing.T) {
-	env := environment(t, pyenv.Prefect2)
+	t.Run("Prefect 2", func(t *testing.T) {
+		stopDuringFlowRun(t, pyenv.Prefect2, []stopCase{
+			{"with-g", "the image's own entry point, tini -g", nil, "CRASHED"},
+			{"without-g", "the stack's entry point, tini without -g", []string{"/usr/bin/tini", "--", "/opt/prefect/entrypoint.sh"}, "COMPLETED"},
+		})
+	})
+	// The worker of Prefect 3 ends its runs itself, so an entry point of one's
+	// own would change nothing and the stack sets none.
+	t.Run("Prefect 3", func(t *testing.T) {
+		stopDuringFlowRun(t, pyenv.Prefect3, []stopCase{
+			{"with-g", "the image's own entry point, tini -g", nil, "CRASHED"},
+			{"without-g", "tini without -g", []string{"/usr/bin/tini", "--", "/opt/prefect/entrypoint.sh"}, "CRASHED"},
+		})
+	})
+}
+
+type stopCase struct {
+	pool, name string
+	entry      []string
+	want       string // the state of the flow run in the end
+}
+
+func stopDuringFlowRun(t *testing.T, spec pyenv.Spec, tests []stopCase) {
+	env := environment(t, spec)
 	server, err := prefectserver.Start(t.Context(), prefectserver.Options{Env: env, Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
@@ -32,14 +55,6 @@ func TestFlowRunWhenItsTaskIsStopped(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	tests := []struct {
-		pool, name string
-		entry      []string
-		want       string
-	}{
-		{"with-g", "the image's own entry point, tini -g", nil, "CRASHED"},
-		{"without-g", "the stack's entry point, tini without -g", []string{"/usr/bin/tini", "--", "/opt/prefect/entrypoint.sh"}, "COMPLETED"},
-	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			// GIVEN a worker, as a task, with a flow run that goes on until it is told to end

@@ -152,7 +152,7 @@ func TestLocalRun(t *testing.T) {
 	out := w.must("up", "dev")
 
 	// THEN a flow run has completed, and everything runs in the background
-	for _, want := range []string{"is ONLINE", "is COMPLETED", "The worker works."} {
+	for _, want := range []string{"is ONLINE", "checks of workerctl verify are green", "is COMPLETED", "The worker works."} {
 		if !strings.Contains(out, want) {
 			t.Fatalf("the output lacks %q:\n%s", want, out)
 		}
