@@ -109,3 +109,24 @@ func TestOnlineWorkersAsksForFreshHeartbeats(t *testing.T) {
 		t.Errorf("sent %s", *sent)
 	}
 }
+
+func TestABusyServerIsAskedAgain(t *testing.T) {
+	// GIVEN a server that is busy for the first two requests
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked++; asked <= 2 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = io.WriteString(w, `{"id":"1"}`)
+	}))
+	defer server.Close()
+	api, err := New(server.URL+"/api", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// WHEN a run is submitted THEN it is, at the third attempt
+	if run, err := api.Run(t.Context(), "d", nil); err != nil || run.ID != "1" || asked != 3 {
+		t.Errorf("%+v, %v after %d requests", run, err, asked)
+	}
+}
