@@ -418,7 +418,7 @@ func (u *up) startWorker(ctx context.Context) error {
 	}
 	arn := *definition.TaskDefinitionArn
 	if !u.state.Supervisor.Alive() || u.state.TaskDefinition != arn {
-		if err := u.stopWorker(ctx); err != nil {
+		if err := u.stopWorker(ctx, drain); err != nil {
 			return err
 		}
 		if err := os.RemoveAll(u.taskDir()); err != nil {
