@@ -15,6 +15,7 @@ import (
 	"prefect-worker-ecs/internal/prefectapi"
 	"prefect-worker-ecs/internal/prefectserver"
 	"prefect-worker-ecs/internal/pyenv"
+	"prefect-worker-ecs/internal/testtools"
 )
 
 // What happens to a flow run when ECS stops its worker's task, against a real
@@ -45,7 +46,7 @@ type stopCase struct {
 }
 
 func stopDuringFlowRun(t *testing.T, spec pyenv.Spec, tests []stopCase) {
-	env := environment(t, spec)
+	env := testtools.Environment(t, spec)
 	server, err := prefectserver.Start(t.Context(), prefectserver.Options{Env: env, Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)

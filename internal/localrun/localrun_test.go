@@ -21,7 +21,7 @@ import (
 	"prefect-worker-ecs/internal/ecstask"
 	"prefect-worker-ecs/internal/proc"
 	"prefect-worker-ecs/internal/pyenv"
-	"prefect-worker-ecs/internal/toolchain"
+	"prefect-worker-ecs/internal/testtools"
 )
 
 // workerctl is the real program with a run folder of its own.
@@ -35,36 +35,9 @@ type workerctl struct {
 // install is there: the tests measure and interrupt a run, not a download.
 func newWorkerctl(t *testing.T) workerctl {
 	t.Helper()
-	need := func(err error) {
-		t.Helper()
-		if err == nil {
-			return
-		}
-		if os.Getenv("CI") == "" {
-			t.Skip(err)
-		}
-		t.Fatal(err)
-	}
-	for _, tool := range toolchain.Tools {
-		_, err := tool.Check(t.Context())
-		need(err)
-	}
-	_, err := pyenv.FindPython(t.Context(), pyenv.Moto.MinPython, pyenv.Moto.MaxPython)
-	need(err)
-
-	project, err := toolchain.Find(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	say := func(s string) { t.Log(s) }
-	if err := project.EnsureCLI(t.Context(), say); err != nil {
-		t.Fatal(err)
-	}
-	for _, spec := range []pyenv.Spec{pyenv.Moto, pyenv.Prefect2} {
-		if _, err := pyenv.Ensure(t.Context(), spec, pyenv.Options{Root: project.Local(), Progress: say}); err != nil {
-			t.Fatal(err)
-		}
-	}
+	testtools.Project(t)
+	testtools.Environment(t, pyenv.Moto)
+	testtools.Environment(t, pyenv.Prefect2)
 	w := workerctl{t: t, program: filepath.Join(t.TempDir(), "workerctl"), dir: filepath.Join(t.TempDir(), "run")}
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", w.program, "prefect-worker-ecs/cmd/workerctl").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
@@ -51,21 +50,12 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	testtools.Require(t, testtools.Python)
 	project, err := toolchain.Find(".")
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t}
-	options := pyenv.Options{Root: project.Local(), Progress: func(line string) { t.Log(line) }}
-	moto, err := pyenv.Ensure(t.Context(), pyenv.Moto, options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if b.prefect, err = pyenv.Ensure(t.Context(), pyenv.Prefect2, options); err != nil {
-		t.Fatal(err)
-	}
-	if b.emu, err = emulator.Start(t.Context(), emulator.Options{Python: moto, Dir: t.TempDir()}); err != nil {
+	b := &bench{t: t, prefect: testtools.Environment(t, pyenv.Prefect2)}
+	if b.emu, err = emulator.Start(t.Context(), emulator.Options{Python: testtools.Environment(t, pyenv.Moto), Dir: t.TempDir()}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -81,13 +71,7 @@ func newBench(t *testing.T) *bench {
 			t.Error(err)
 		}
 	})
-	for _, v := range b.emu.Env() {
-		name, value, _ := strings.Cut(v, "=")
-		t.Setenv(name, value)
-	}
-	if b.aws, err = awsconfig.LoadDefaultConfig(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	b.aws = testtools.AWS(t, b.emu.Env())
 	file, err := os.ReadFile(filepath.Join(project.Root, "testdata", "golden", "dev.tf.json"))
 	if err != nil {
 		t.Fatal(err)
