@@ -32,6 +32,7 @@ func newCDKTFCommand() *cobra.Command {
 			if err := project.EnsureCLI(cmd.Context(), progress); err != nil {
 				return err
 			}
+			warnOfFiles(os.Stderr, project.Root, os.Environ())
 			return project.CDKTF(cmd.Context(), toolchain.Run{
 				Args: args, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 			})
