@@ -90,8 +90,8 @@ func waiting(limit time.Duration) func(verify.Report) {
 		failure, failed := r.FirstFailure()
 		text := failure.Name + ": " + firstLine(failure.Detail)
 		switch {
-		case terminal && !failed:
-			fmt.Fprint(os.Stderr, "\r\033[K")
+		case terminal && (!failed || time.Since(start) >= limit):
+			fmt.Fprint(os.Stderr, "\r\033[K") // the report follows
 		case terminal:
 			fmt.Fprintf(os.Stderr, "\r\033[K%3.0f s of %s  %.100s", time.Since(start).Seconds(), limit, text)
 		case failed && text != last:

@@ -589,7 +589,7 @@ func (u *up) summary(leftOut []string) {
 	}
 	p.line("\n%s\n  user interface  %s\n  API             %s", bold("Prefect"), s.Prefect.URL, s.Prefect.APIURL())
 	p.line("\n%s", bold("AWS"))
-	p.line("  export AWS_ENDPOINT_URL=%s AWS_REGION=%s AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test", s.Emulator.Endpoint, s.Region)
+	p.line("  export AWS_ENDPOINT_URL=%s AWS_DEFAULT_REGION=%s AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test", s.Emulator.Endpoint, s.Region)
 	p.line("  aws ecs describe-services --cluster %s --services %s", s.Cluster, s.Service)
 	p.line("  aws ecs describe-task-definition --task-definition %s", short(s.TaskDefinition))
 	p.line("  aws logs filter-log-events --log-group-name %s --query 'events[].message'", u.env.Logs.Group)

@@ -501,8 +501,10 @@ func (c *checklist) log(ctx context.Context, online bool) {
 		c.fail(checkLog, "the log group "+group+" cannot be read: "+why(err), loginFix)
 		return
 	}
-	telling := withoutFrames(lines)
-	c.report.Log = telling[max(0, len(telling)-logLines):]
+	if !online {
+		telling := withoutFrames(lines)
+		c.report.Log = telling[max(0, len(telling)-logLines):]
+	}
 	s, line, found := lastSymptom(lines)
 	switch {
 	case found && online:

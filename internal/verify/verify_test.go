@@ -367,11 +367,11 @@ func TestVerify(t *testing.T) {
 		b.createPool(t, "managed", "prefect:managed")
 		env := b.deploy(t, process("managed"))
 		b.start(t, env)
-		// The worker is told to be of type process, so it starts, and warns.
+		// The worker is told to be of type process, so it starts, warns and is even online.
 		var report Report
-		eventually(t, "the warning", func() bool {
+		eventually(t, "an online worker", func() bool {
 			report = b.verify(t, env)
-			return saysStarted(report)
+			return slices.ContainsFunc(report.Checks, func(c Check) bool { return c.Name == checkWorker && c.Status == OK })
 		})
 		expect(t, report, checkPool, "managed is of type prefect:managed: Prefect runs its flows itself", "prefect work-pool create NAME --type process")
 	})
