@@ -289,6 +289,7 @@ function loadModulesFast() {
     require.cache = Module._cache;
     run.call(module.exports, module.exports, require, module, file, path.dirname(file));
     if (key === '/node_modules/cdktf/lib/tokens/private/stack-trace.js') formatStacksOnFirstUse(module.exports);
+    if (key === '/node_modules/cdktf/lib/tokens/private/resolve.js') resolveOnlyTokens(module.exports);
   };
 
   // Inside the packages a request from one folder always leads to the same
@@ -368,6 +369,50 @@ function formatStacksOnFirstUse(exports) {
         return lines[name];
       },
     });
+  };
+}
+
+// cdktf resolves each resource three times, and for each name and each value in
+// it builds what a token would need: a quarter of a large synth. Most hold no
+// token and stay as they are. Whatever is not plainly one of those goes to cdktf.
+function resolveOnlyTokens(exports) {
+  const { resolve } = exports;
+  const token = /TfToken\[|^(String|Any) Map Token Value$|[-|\d|.+]e[-|\d|.|e|E|+]/;
+  // The numbers that are tokens have 289 and more digits, or are negative.
+  const isPlain = (value) => (typeof value === 'string' ? !token.test(value)
+    : typeof value === 'number' ? Number.isSafeInteger(value) && value >= 0
+      : typeof value === 'boolean' || value == null);
+  const isLeaf = (value) => typeof value !== 'object' || value === null;
+
+  exports.resolve = function (whole, options) {
+    if (options.prefix || options.previousContext) return resolve(whole, options);
+    const path = [];
+    const inside = (key, value) => {
+      path.push(key);
+      const result = resolveAny(value);
+      path.pop();
+      return result;
+    };
+    const resolveAny = (value) => {
+      if (isPlain(value)) return value;
+      if (!isLeaf(value) && path.length < 200) {
+        if (Array.isArray(value)) {
+          if (value.every((x) => !isLeaf(x) || isPlain(x))) {
+            return value.map((x, i) => inside(`${i}`, x)).filter((x) => x !== undefined);
+          }
+        } else if (Object.getPrototypeOf(value) === Object.prototype && typeof value.resolve !== 'function'
+            && value._children === undefined && Object.keys(value).every(isPlain)) {
+          const result = {};
+          for (const key of Object.keys(value)) {
+            const resolved = inside(key, value[key]);
+            if (resolved !== undefined) result[key] = resolved;
+          }
+          return result;
+        }
+      }
+      return resolve(value, { ...options, prefix: [...path] });
+    };
+    return resolveAny(whole);
   };
 }
 
