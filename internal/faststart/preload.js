@@ -179,17 +179,16 @@ function openAssembly(dir) {
     return parse(readFileSync(file, 'utf8')).types;
   };
   // jsii only ever asks for a type by name (and counts them, for a number that
-  // Go does not look at).
-  const types = new Proxy(Object.create(null), {
-    get(known, fqn) {
+  // Go does not look at). A name that is not there yet is looked up in the
+  // prototype, which puts it there.
+  const types = Object.create(new Proxy(Object.create(null), {
+    get(_, fqn) {
       if (typeof fqn !== 'string') return undefined;
-      if (!(fqn in known)) {
-        known[fqn] = readType(fd, index, fqn) ?? (whole ??= readWhole())[fqn];
-        if (known[fqn]) neverChanges(known[fqn]);
-      }
-      return known[fqn];
+      const type = readType(fd, index, fqn) ?? (whole ??= readWhole())[fqn];
+      if (type) neverChanges(type);
+      return types[fqn] = type;
     },
-  });
+  }));
   return { text: JSON.stringify(index.header), types };
 }
 
@@ -260,9 +259,12 @@ function neverChanges({ properties = [], methods = [], initializer }) {
 function renderTypesOnce() {
   const { inspect } = util;
   const inspectOnce = function (value) {
-    if (arguments.length !== 1 || !rendered.has(value)) return inspect.apply(this, arguments);
-    if (!rendered.get(value)) rendered.set(value, inspect(value));
-    return rendered.get(value);
+    if (arguments.length !== 1) return inspect.apply(this, arguments);
+    if (typeof value === 'string') return /^\w+$/.test(value) ? `'${value}'` : inspect(value);
+    let text = rendered.get(value);
+    if (text === undefined) return inspect(value);
+    if (text === '') rendered.set(value, text = inspect(value));
+    return text;
   };
   util.inspect = Object.assign(inspectOnce, inspect);
 }
@@ -377,11 +379,17 @@ function formatStacksOnFirstUse(exports) {
 // token and stay as they are. Whatever is not plainly one of those goes to cdktf.
 function resolveOnlyTokens(exports) {
   const { resolve } = exports;
-  const token = /TfToken\[|^(String|Any) Map Token Value$|[-|\d|.+]e[-|\d|.|e|E|+]/;
-  // The numbers that are tokens have 289 and more digits, or are negative.
-  const isPlain = (value) => (typeof value === 'string' ? !token.test(value)
-    : typeof value === 'number' ? Number.isSafeInteger(value) && value >= 0
-      : typeof value === 'boolean' || value == null);
+  const token = /TfToken\[|^(String|Any) Map Token Value$/;
+  const numbers = /[-|\d|.+]+e[-|\d|.|e|E|+]+/g; // as cdktf looks for them
+  const isPlainNumber = (n) => !(Math.abs(n) > 1e280 || n === -123456789); // tokens are about -1e289 and -1e298
+  const isPlain = (value) => {
+    switch (typeof value) {
+      case 'string': return !token.test(value) && (value.match(numbers) ?? []).every((n) => isPlainNumber(parseFloat(n)));
+      case 'number': return isPlainNumber(value);
+      case 'boolean': case 'undefined': return true;
+      default: return value === null;
+    }
+  };
   const isLeaf = (value) => typeof value !== 'object' || value === null;
 
   exports.resolve = function (whole, options) {
