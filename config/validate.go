@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Validate reports everything in the environment that could not work. None of it asks
@@ -106,8 +107,7 @@ var (
 	regionName      = regexp.MustCompile(`^[a-z]{2}(-[a-z]+){1,2}-\d$`)
 	accountID       = regexp.MustCompile(`^\d{12}$`)
 	nameSuffix      = regexp.MustCompile(`^-[a-z0-9][a-z0-9-]{0,28}$`)
-	tagKey          = regexp.MustCompile(`^[\p{L}\p{N} _.:/=+\-@]{1,128}$`)
-	tagValue        = regexp.MustCompile(`^[\p{L}\p{N} _.:/=+\-@]{0,256}$`)
+	tagText         = regexp.MustCompile(`^[\p{L}\p{N} _.:/=+\-@]*$`)
 	networkName     = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,50}$`)
 	ecsName         = regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`)
 	serviceName     = regexp.MustCompile(`^[A-Za-z0-9_-]{1,60}$`)
@@ -142,7 +142,10 @@ func (v *validator) general() {
 	}
 	for _, key := range sortedKeys(e.Tags) {
 		value := e.Tags[key]
-		if !tagKey.MatchString(key) || strings.HasPrefix(strings.ToLower(key), "aws:") || !tagValue.MatchString(value) {
+		valid := key != "" && utf8.RuneCountInString(key) <= 128 && tagText.MatchString(key) &&
+			!strings.HasPrefix(strings.ToLower(key), "aws:") &&
+			utf8.RuneCountInString(value) <= 256 && tagText.MatchString(value)
+		if !valid {
 			v.refuse("tags."+key, value, "a tag's key has 1 to 128 and its value up to 256 letters, digits, blanks and _.:/=+-@, and a key does not begin with aws:", "shorten it or replace the other characters")
 		}
 	}

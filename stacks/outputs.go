@@ -33,16 +33,16 @@ func newOutputs(stack cdktf.TerraformStack, env *config.Environment, b built) {
 		name, description string
 		value             any
 	}{
-		{"ecs_cluster_arn", "ARN of the ECS cluster", b.worker.Cluster.Arn()},
-		{"ecs_cluster_name", "Name of the ECS cluster", b.worker.Cluster.Name()},
-		{"ecs_service_name", "Name of the ECS service that keeps the worker running", b.worker.Service.Name()},
-		{"task_definition_arn", "ARN of the revision of the task definition that the service runs", b.worker.TaskDefinition.Arn()},
-		{"log_group_name", "CloudWatch log group of the worker", b.logs.Group.Name()},
+		{"ecs_cluster_arn", "ARN of the ECS cluster", b.worker.ClusterARN},
+		{"ecs_cluster_name", "Name of the ECS cluster", b.worker.ClusterName},
+		{"ecs_service_name", "Name of the ECS service that keeps the worker running", b.worker.ServiceName},
+		{"task_definition_arn", "ARN of the revision of the task definition that the service runs", b.worker.TaskDefinitionARN},
+		{"log_group_name", "CloudWatch log group of the worker", b.logs.GroupName},
 		{"secret_arn", "ARN of the secret with the Prefect API key", b.secrets.ARN},
 		{"vpc_id", "VPC of the worker; vpc_id of an ecs work pool", b.network.VPCID},
 		{"public_subnet_ids", "Public subnets", b.network.PublicSubnetIDs},
 		{"private_subnet_ids", "Private subnets; for the network configuration of an ecs work pool", b.network.PrivateSubnetIDs},
-		{"security_group_id", "Security group of the worker; for the network configuration of an ecs work pool", b.worker.SecurityGroup.Id()},
+		{"security_group_id", "Security group of the worker; for the network configuration of an ecs work pool", b.worker.SecurityGroupID},
 		{"execution_role_arn", "Role with which ECS starts the worker; execution_role_arn of an ecs work pool", b.iam.ExecutionRoleARN},
 		{"task_role_arn", "Role of the code inside the worker's task", b.iam.TaskRoleARN},
 		{"prefect_api_url", "Prefect API that the worker talks to", apiURLReference},

@@ -63,7 +63,7 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 		Account:         account,
 		SecretARNs:      secretARNs(apiKey.ARN, env.Worker.Secrets),
 		SecretKMSKeyARN: env.Secret.KMSKeyARN,
-		FlowTasks:       flowTasks(env, account, *logGroup.Group.Arn()),
+		FlowTasks:       flowTasks(env, account, logGroup.GroupARN),
 	})
 
 	subnets := net.PrivateSubnetIDs
@@ -84,7 +84,7 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 		Requirements:     apiRequirements(env),
 		APIKeyFrom:       apiKey.ValueFrom,
 		APIKeyVersion:    env.Secret.Version,
-		LogGroup:         *logGroup.Group.Name(),
+		LogGroup:         logGroup.GroupName,
 		VPCID:            net.VPCID,
 		SubnetIDs:        subnets,
 		ExecutionRoleARN: roles.ExecutionRoleARN,
@@ -124,9 +124,10 @@ func flowTasks(env *config.Environment, account arn.Account, logGroupARN string)
 
 // newProvider configures AWS and tells where the stack is deployed.
 func newProvider(stack cdktf.TerraformStack, env *config.Environment) arn.Account {
-	stack.AddOverride(jsii.String("terraform.required_version"), requiredTerraform)
-	stack.AddOverride(jsii.String("terraform.required_providers.aws.source"), providerSource)
-	stack.AddOverride(jsii.String("terraform.required_providers.aws.version"), providerVersion)
+	stack.AddOverride(jsii.String("terraform"), map[string]any{
+		"required_version":   requiredTerraform,
+		"required_providers": map[string]any{"aws": map[string]string{"source": providerSource, "version": providerVersion}},
+	})
 
 	tags := map[string]*string{}
 	for key, value := range env.Tags {
@@ -141,11 +142,11 @@ func newProvider(stack cdktf.TerraformStack, env *config.Environment) arn.Accoun
 	}
 	provider.NewAwsProvider(stack, jsii.String("aws"), aws)
 
-	identity := tf.Fix(dataawscalleridentity.NewDataAwsCallerIdentity(stack, jsii.String("identity"), &dataawscalleridentity.DataAwsCallerIdentityConfig{}), "current")
-	partition := tf.Fix(dataawspartition.NewDataAwsPartition(stack, jsii.String("partition"), &dataawspartition.DataAwsPartitionConfig{}), "current")
+	tf.Fix(dataawscalleridentity.NewDataAwsCallerIdentity(stack, jsii.String("identity"), &dataawscalleridentity.DataAwsCallerIdentityConfig{}), "current")
+	tf.Fix(dataawspartition.NewDataAwsPartition(stack, jsii.String("partition"), &dataawspartition.DataAwsPartitionConfig{}), "current")
 	return arn.Account{
-		Partition: *partition.Partition(),
-		ID:        *identity.AccountId(),
+		Partition: *tf.Ref("data.aws_partition.current.partition"),
+		ID:        *tf.Ref("data.aws_caller_identity.current.account_id"),
 		Region:    regionReference,
 	}
 }

@@ -76,12 +76,19 @@ type Config struct {
 	DependsOn []cdktf.ITerraformDependable
 }
 
-// ECSWorker is what the outputs need of the worker.
+// References to what more than one place needs.
+var (
+	clusterARN        = tf.Ref("aws_ecs_cluster.main.arn")
+	clusterName       = tf.Ref("aws_ecs_cluster.main.name")
+	taskDefinitionARN = tf.Ref("aws_ecs_task_definition.worker.arn")
+	securityGroupID   = tf.Ref("aws_security_group." + SecurityGroupName + ".id")
+)
+
+// ECSWorker is what the outputs need of the worker, as references.
 type ECSWorker struct {
-	Cluster        ecscluster.EcsCluster
-	Service        ecsservice.EcsService
-	TaskDefinition ecstaskdefinition.EcsTaskDefinition
-	SecurityGroup  securitygroup.SecurityGroup
+	ClusterARN, ClusterName            string
+	ServiceName                        string
+	TaskDefinitionARN, SecurityGroupID string
 }
 
 // New builds the cluster, its namespace, the task definition and the service.
@@ -92,7 +99,7 @@ func New(scope constructs.Construct, id string, cfg Config) *ECSWorker {
 	if cfg.Cluster.ContainerInsights {
 		insights = "enabled"
 	}
-	cluster := tf.Fix(ecscluster.NewEcsCluster(scope, jsii.String("cluster"), &ecscluster.EcsClusterConfig{
+	tf.Fix(ecscluster.NewEcsCluster(scope, jsii.String("cluster"), &ecscluster.EcsClusterConfig{
 		Name: &cfg.Cluster.Name,
 		Setting: []*ecscluster.EcsClusterSetting{{
 			Name:  jsii.String("containerInsights"),
@@ -105,8 +112,8 @@ func New(scope constructs.Construct, id string, cfg Config) *ECSWorker {
 		Vpc:         &cfg.VPCID,
 	}), "main")
 
-	group, rules := securityGroup(scope, cfg)
-	task := tf.Fix(ecstaskdefinition.NewEcsTaskDefinition(scope, jsii.String("task-definition"), &ecstaskdefinition.EcsTaskDefinitionConfig{
+	rules := securityGroup(scope, cfg)
+	tf.Fix(ecstaskdefinition.NewEcsTaskDefinition(scope, jsii.String("task-definition"), &ecstaskdefinition.EcsTaskDefinitionConfig{
 		Family:                  &cfg.Worker.ServiceName,
 		RequiresCompatibilities: jsii.Strings("FARGATE"),
 		NetworkMode:             jsii.String("awsvpc"),
@@ -123,17 +130,23 @@ func New(scope constructs.Construct, id string, cfg Config) *ECSWorker {
 	}), "worker")
 
 	if cfg.EventQueue != "" {
-		taskEvents(scope, cfg, *cluster.Arn())
+		taskEvents(scope, cfg)
 	}
-	service := newService(scope, cfg, cluster, task, group, append(rules, cfg.DependsOn...))
-	return &ECSWorker{Cluster: cluster, Service: service, TaskDefinition: task, SecurityGroup: group}
+	newService(scope, cfg, append(rules, cfg.DependsOn...))
+	return &ECSWorker{
+		ClusterARN:        *clusterARN,
+		ClusterName:       *clusterName,
+		ServiceName:       *tf.Ref("aws_ecs_service.worker.name"),
+		TaskDefinitionARN: *taskDefinitionARN,
+		SecurityGroupID:   *securityGroupID,
+	}
 }
 
 // securityGroup lets nothing in, not even the health check, which runs inside the
 // container; and out only HTTPS and the port of the Prefect API. DNS goes to the VPC's
-// resolver, which security groups do not filter.
-func securityGroup(scope constructs.Construct, cfg Config) (securitygroup.SecurityGroup, []cdktf.ITerraformDependable) {
-	group := tf.Fix(securitygroup.NewSecurityGroup(scope, jsii.String("security-group"), &securitygroup.SecurityGroupConfig{
+// resolver, which security groups do not filter. It returns the rules.
+func securityGroup(scope constructs.Construct, cfg Config) []cdktf.ITerraformDependable {
+	tf.Fix(securitygroup.NewSecurityGroup(scope, jsii.String("security-group"), &securitygroup.SecurityGroupConfig{
 		Name:        jsii.String(SecurityGroupName),
 		Description: jsii.String("Prefect worker: nothing in, HTTPS and the Prefect API out"),
 		VpcId:       &cfg.VPCID,
@@ -142,7 +155,7 @@ func securityGroup(scope constructs.Construct, cfg Config) (securitygroup.Securi
 
 	egress := func(name, description string, port int) cdktf.ITerraformDependable {
 		return tf.Fix(vpcsecuritygroupegressrule.NewVpcSecurityGroupEgressRule(scope, jsii.String("egress-"+name), &vpcsecuritygroupegressrule.VpcSecurityGroupEgressRuleConfig{
-			SecurityGroupId: group.Id(),
+			SecurityGroupId: securityGroupID,
 			Description:     &description,
 			IpProtocol:      jsii.String("tcp"),
 			FromPort:        jsii.Number(port),
@@ -155,20 +168,20 @@ func securityGroup(scope constructs.Construct, cfg Config) (securitygroup.Securi
 	if cfg.APIPort != 443 {
 		rules = append(rules, egress("prefect_api", "Self-hosted Prefect API", cfg.APIPort))
 	}
-	return group, rules
+	return rules
 }
 
-func newService(scope constructs.Construct, cfg Config, cluster ecscluster.EcsCluster, task ecstaskdefinition.EcsTaskDefinition, group securitygroup.SecurityGroup, dependsOn []cdktf.ITerraformDependable) ecsservice.EcsService {
+func newService(scope constructs.Construct, cfg Config, dependsOn []cdktf.ITerraformDependable) {
 	service := &ecsservice.EcsServiceConfig{
 		Name:            &cfg.Worker.ServiceName,
-		Cluster:         cluster.Id(),
-		TaskDefinition:  task.Arn(),
+		Cluster:         tf.Ref("aws_ecs_cluster.main.id"),
+		TaskDefinition:  taskDefinitionARN,
 		DesiredCount:    jsii.Number(cfg.Worker.DesiredCount),
 		PlatformVersion: jsii.String("LATEST"),
 		LaunchType:      jsii.String("FARGATE"),
 		NetworkConfiguration: &ecsservice.EcsServiceNetworkConfiguration{
 			Subnets:        jsii.Strings(cfg.SubnetIDs...),
-			SecurityGroups: jsii.Strings(*group.Id()),
+			SecurityGroups: jsii.Strings(*securityGroupID),
 			AssignPublicIp: jsii.Bool(cfg.Worker.PublicIP),
 		},
 		// The new task must be healthy before the old one stops, and a task definition
@@ -192,7 +205,7 @@ func newService(scope constructs.Construct, cfg Config, cluster ecscluster.EcsCl
 	}
 	if cfg.Worker.Spot {
 		providers := tf.Fix(ecsclustercapacityproviders.NewEcsClusterCapacityProviders(scope, jsii.String("capacity-providers"), &ecsclustercapacityproviders.EcsClusterCapacityProvidersConfig{
-			ClusterName:       cluster.Name(),
+			ClusterName:       clusterName,
 			CapacityProviders: jsii.Strings("FARGATE", "FARGATE_SPOT"),
 		}), "main")
 		service.LaunchType = nil
@@ -203,7 +216,7 @@ func newService(scope constructs.Construct, cfg Config, cluster ecscluster.EcsCl
 		dependsOn = append(dependsOn, providers)
 	}
 	service.DependsOn = &dependsOn
-	return tf.Fix(ecsservice.NewEcsService(scope, jsii.String("service"), service), "worker")
+	tf.Fix(ecsservice.NewEcsService(scope, jsii.String("service"), service), "worker")
 }
 
 // workerName is a shell expression for a name that no other task has. Prefect knows a

@@ -27,13 +27,13 @@ type eventDetail struct {
 // taskEvents sends the changes of tasks to a queue. prefect-aws since 0.5.14 no longer
 // watches the tasks of its flow runs itself: without the queue a crashed task leaves
 // its flow run "running" for ever. Times are those of Prefect's own template.
-func taskEvents(scope constructs.Construct, cfg Config, clusterARN string) {
-	deadLetters := tf.Fix(sqsqueue.NewSqsQueue(scope, jsii.String("task-events-dead-letters"), &sqsqueue.SqsQueueConfig{
+func taskEvents(scope constructs.Construct, cfg Config) {
+	tf.Fix(sqsqueue.NewSqsQueue(scope, jsii.String("task-events-dead-letters"), &sqsqueue.SqsQueueConfig{
 		Name:                    jsii.String(cfg.EventQueue + "-dlq"),
 		MessageRetentionSeconds: jsii.Number(14 * 24 * 3600),
 		SqsManagedSseEnabled:    jsii.Bool(true),
 	}), "task_events_dead_letters")
-	queue := tf.Fix(sqsqueue.NewSqsQueue(scope, jsii.String("task-events"), &sqsqueue.SqsQueueConfig{
+	tf.Fix(sqsqueue.NewSqsQueue(scope, jsii.String("task-events"), &sqsqueue.SqsQueueConfig{
 		Name:                     &cfg.EventQueue,
 		MessageRetentionSeconds:  jsii.Number(7 * 24 * 3600),
 		VisibilityTimeoutSeconds: jsii.Number(300),
@@ -41,29 +41,30 @@ func taskEvents(scope constructs.Construct, cfg Config, clusterARN string) {
 		RedrivePolicy: tf.JSON(struct {
 			DeadLetterTargetARN string `json:"deadLetterTargetArn"`
 			MaxReceiveCount     int    `json:"maxReceiveCount"`
-		}{*deadLetters.Arn(), 3}),
+		}{*tf.Ref("aws_sqs_queue.task_events_dead_letters.arn"), 3}),
 	}), "task_events")
-	rule := tf.Fix(cloudwatcheventrule.NewCloudwatchEventRule(scope, jsii.String("task-events-rule"), &cloudwatcheventrule.CloudwatchEventRuleConfig{
+	queueARN := tf.Ref("aws_sqs_queue.task_events.arn")
+	tf.Fix(cloudwatcheventrule.NewCloudwatchEventRule(scope, jsii.String("task-events-rule"), &cloudwatcheventrule.CloudwatchEventRuleConfig{
 		Name:        &cfg.EventQueue,
 		Description: jsii.String("Changes of the tasks of Prefect flow runs"),
 		EventPattern: tf.JSON(eventPattern{
 			Source:     []string{"aws.ecs"},
 			DetailType: []string{"ECS Task State Change"},
-			Detail:     eventDetail{ClusterARN: []string{clusterARN}},
+			Detail:     eventDetail{ClusterARN: []string{*clusterARN}},
 		}),
 	}), "task_events")
 	tf.Fix(sqsqueuepolicy.NewSqsQueuePolicy(scope, jsii.String("task-events-policy"), &sqsqueuepolicy.SqsQueuePolicyConfig{
-		QueueUrl: queue.Url(),
+		QueueUrl: tf.Ref("aws_sqs_queue.task_events.url"),
 		Policy: tf.JSON(policy.New(policy.Statement{
 			Sid:       "ReceiveTaskEvents",
 			Effect:    "Allow",
 			Principal: &policy.Principal{Service: "events.amazonaws.com"},
 			Action:    []string{"sqs:SendMessage"},
-			Resource:  []string{*queue.Arn()},
-		}.If("ArnEquals", "aws:SourceArn", *rule.Arn()))),
+			Resource:  []string{*queueARN},
+		}.If("ArnEquals", "aws:SourceArn", *tf.Ref("aws_cloudwatch_event_rule.task_events.arn")))),
 	}), "task_events")
 	tf.Fix(cloudwatcheventtarget.NewCloudwatchEventTarget(scope, jsii.String("task-events-target"), &cloudwatcheventtarget.CloudwatchEventTargetConfig{
-		Rule: rule.Name(),
-		Arn:  queue.Arn(),
+		Rule: tf.Ref("aws_cloudwatch_event_rule.task_events.name"),
+		Arn:  queueARN,
 	}), "task_events")
 }

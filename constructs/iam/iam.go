@@ -66,45 +66,49 @@ type IAM struct {
 func New(scope constructs.Construct, id string, cfg Config) *IAM {
 	scope = constructs.NewConstruct(scope, &id)
 	trust := tf.JSON(policy.Trust(tasksService, cfg.Account, cfg.Account.Of("ecs", "*")))
+	roles := &IAM{
+		ExecutionRoleARN: *tf.Ref("aws_iam_role.execution.arn"),
+		TaskRoleARN:      *tf.Ref("aws_iam_role.task.arn"),
+	}
 	boundary := tf.Optional(cfg.IAM.PermissionsBoundaryARN)
 
-	execution := tf.Fix(iamrole.NewIamRole(scope, jsii.String("execution-role"), &iamrole.IamRoleConfig{
+	tf.Fix(iamrole.NewIamRole(scope, jsii.String("execution-role"), &iamrole.IamRoleConfig{
 		Name:                &cfg.IAM.ExecutionRoleName,
 		Description:         jsii.String("Starts the Prefect worker: pulls the image, reads the API key, writes the log"),
 		AssumeRolePolicy:    trust,
 		PermissionsBoundary: boundary,
 	}), "execution")
 	managed := tf.Fix(iamrolepolicyattachment.NewIamRolePolicyAttachment(scope, jsii.String("execution-managed-policy"), &iamrolepolicyattachment.IamRolePolicyAttachmentConfig{
-		Role:      execution.Name(),
+		Role:      tf.Ref("aws_iam_role.execution.name"),
 		PolicyArn: jsii.String(cfg.Account.AWSPolicy("service-role/AmazonECSTaskExecutionRolePolicy")),
 	}), "execution")
 	readSecret := tf.Fix(iamrolepolicy.NewIamRolePolicy(scope, jsii.String("execution-policy"), &iamrolepolicy.IamRolePolicyConfig{
 		Name:   jsii.String("read-prefect-api-key"),
-		Role:   execution.Id(),
+		Role:   tf.Ref("aws_iam_role.execution.id"),
 		Policy: tf.JSON(cfg.executionPolicy()),
 	}), "execution")
 
-	task := tf.Fix(iamrole.NewIamRole(scope, jsii.String("task-role"), &iamrole.IamRoleConfig{
+	tf.Fix(iamrole.NewIamRole(scope, jsii.String("task-role"), &iamrole.IamRoleConfig{
 		Name:                &cfg.IAM.TaskRoleName,
 		Description:         jsii.String("What the Prefect worker, and the flows of a process pool, may do in AWS"),
 		AssumeRolePolicy:    trust,
 		PermissionsBoundary: boundary,
 	}), "task")
-	ready := []cdktf.ITerraformDependable{managed, readSecret}
+	roles.Ready = []cdktf.ITerraformDependable{managed, readSecret}
 	for i, policyARN := range cfg.IAM.TaskPolicyARNs {
-		ready = append(ready, tf.Fix(iamrolepolicyattachment.NewIamRolePolicyAttachment(scope, jsii.String(fmt.Sprintf("task-managed-policy-%d", i+1)), &iamrolepolicyattachment.IamRolePolicyAttachmentConfig{
-			Role:      task.Name(),
+		roles.Ready = append(roles.Ready, tf.Fix(iamrolepolicyattachment.NewIamRolePolicyAttachment(scope, jsii.String(fmt.Sprintf("task-managed-policy-%d", i+1)), &iamrolepolicyattachment.IamRolePolicyAttachmentConfig{
+			Role:      tf.Ref("aws_iam_role.task.name"),
 			PolicyArn: jsii.String(policyARN),
 		}), fmt.Sprintf("task_%d", i+1)))
 	}
 	if cfg.FlowTasks != nil {
-		ready = append(ready, tf.Fix(iamrolepolicy.NewIamRolePolicy(scope, jsii.String("task-policy"), &iamrolepolicy.IamRolePolicyConfig{
+		roles.Ready = append(roles.Ready, tf.Fix(iamrolepolicy.NewIamRolePolicy(scope, jsii.String("task-policy"), &iamrolepolicy.IamRolePolicyConfig{
 			Name:   jsii.String("run-flow-tasks"),
-			Role:   task.Id(),
-			Policy: tf.JSON(cfg.flowTaskPolicy(*execution.Arn())),
+			Role:   tf.Ref("aws_iam_role.task.id"),
+			Policy: tf.JSON(cfg.flowTaskPolicy(roles.ExecutionRoleARN)),
 		}), "task"))
 	}
-	return &IAM{ExecutionRoleARN: *execution.Arn(), TaskRoleARN: *task.Arn(), Ready: ready}
+	return roles
 }
 
 func (cfg Config) executionPolicy() policy.Document {

@@ -17,17 +17,20 @@ type Config struct {
 
 // Logs is what the rest of the stack needs of the log group.
 type Logs struct {
-	// Group is where the container's output goes.
-	Group cloudwatchloggroup.CloudwatchLogGroup
+	// GroupName and GroupARN are of the log group where the container's output goes.
+	GroupName, GroupARN string
 }
 
 // New builds the log group.
 func New(scope constructs.Construct, id string, cfg Config) *Logs {
 	scope = constructs.NewConstruct(scope, &id)
-	group := cloudwatchloggroup.NewCloudwatchLogGroup(scope, jsii.String("group"), &cloudwatchloggroup.CloudwatchLogGroupConfig{
+	tf.Fix(cloudwatchloggroup.NewCloudwatchLogGroup(scope, jsii.String("group"), &cloudwatchloggroup.CloudwatchLogGroupConfig{
 		Name:            &cfg.Logs.Group,
 		RetentionInDays: jsii.Number(cfg.Logs.RetentionDays),
 		KmsKeyId:        tf.Optional(cfg.Logs.KMSKeyARN),
-	})
-	return &Logs{Group: tf.Fix(group, "worker")}
+	}), "worker")
+	return &Logs{
+		GroupName: *tf.Ref("aws_cloudwatch_log_group.worker.name"),
+		GroupARN:  *tf.Ref("aws_cloudwatch_log_group.worker.arn"),
+	}
 }

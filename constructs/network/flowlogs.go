@@ -29,12 +29,13 @@ type FlowLogs struct {
 // to that group and not create it: otherwise a late record would bring the group
 // back after destroy, and the next deployment would find it in the way.
 func (b *builder) flowLogs() {
-	group := tf.Fix(cloudwatchloggroup.NewCloudwatchLogGroup(b.scope, jsii.String("flow-log-group"), &cloudwatchloggroup.CloudwatchLogGroupConfig{
+	tf.Fix(cloudwatchloggroup.NewCloudwatchLogGroup(b.scope, jsii.String("flow-log-group"), &cloudwatchloggroup.CloudwatchLogGroupConfig{
 		Name:            &b.FlowLogs.Group,
 		RetentionInDays: jsii.Number(b.FlowLogs.RetentionDays),
 		KmsKeyId:        tf.Optional(b.FlowLogs.KMSKeyARN),
 	}), "flow_logs")
-	role := tf.Fix(iamrole.NewIamRole(b.scope, jsii.String("flow-log-role"), &iamrole.IamRoleConfig{
+	group := tf.Ref("aws_cloudwatch_log_group.flow_logs.arn")
+	tf.Fix(iamrole.NewIamRole(b.scope, jsii.String("flow-log-role"), &iamrole.IamRoleConfig{
 		Name:                &b.FlowLogs.Role,
 		Description:         jsii.String("Writes the flow logs of the VPC"),
 		AssumeRolePolicy:    tf.JSON(policy.Trust("vpc-flow-logs.amazonaws.com", b.Account, b.Account.Of("ec2", "vpc-flow-log/*"))),
@@ -42,17 +43,17 @@ func (b *builder) flowLogs() {
 	}), "flow_logs")
 	tf.Fix(iamrolepolicy.NewIamRolePolicy(b.scope, jsii.String("flow-log-policy"), &iamrolepolicy.IamRolePolicyConfig{
 		Name: jsii.String("write-flow-logs"),
-		Role: role.Id(),
+		Role: tf.Ref("aws_iam_role.flow_logs.id"),
 		Policy: tf.JSON(policy.New(policy.Allow("WriteFlowLogs",
 			[]string{"logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"},
-			*group.Arn()+":*"))),
+			*group+":*"))),
 	}), "flow_logs")
 	tf.Fix(flowlog.NewFlowLog(b.scope, jsii.String("flow-log"), &flowlog.FlowLogConfig{
-		VpcId:              b.vpc.Id(),
+		VpcId:              vpcID,
 		TrafficType:        jsii.String(strings.ToUpper(string(b.Network.FlowLogs))),
-		LogDestination:     group.Arn(),
+		LogDestination:     group,
 		LogDestinationType: jsii.String("cloud-watch-logs"),
-		IamRoleArn:         role.Arn(),
+		IamRoleArn:         tf.Ref("aws_iam_role.flow_logs.arn"),
 		Tags:               b.name(),
 	}), "main")
 }

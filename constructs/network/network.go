@@ -25,6 +25,9 @@ import (
 	"prefect-worker-ecs/internal/tf"
 )
 
+// vpcID refers to the VPC.
+var vpcID = tf.Ref("aws_vpc.main.id")
+
 // anywhere is the destination of a default route.
 const anywhere = "0.0.0.0/0"
 
@@ -57,13 +60,12 @@ type Network struct {
 type builder struct {
 	Config
 	scope constructs.Construct
-	vpc   vpc.Vpc
 }
 
 // New builds the network.
 func New(scope constructs.Construct, id string, cfg Config) *Network {
 	b := &builder{Config: cfg, scope: constructs.NewConstruct(scope, &id)}
-	b.vpc = tf.Fix(vpc.NewVpc(b.scope, jsii.String("vpc"), &vpc.VpcConfig{
+	tf.Fix(vpc.NewVpc(b.scope, jsii.String("vpc"), &vpc.VpcConfig{
 		CidrBlock:          &cfg.Network.VPCCIDR,
 		EnableDnsSupport:   jsii.Bool(true),
 		EnableDnsHostnames: jsii.Bool(true),
@@ -73,7 +75,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Network {
 	// Every VPC comes with a security group that lets its members talk to each other.
 	// Nothing here uses it; without rules nothing can use it by mistake.
 	tf.Fix(defaultsecuritygroup.NewDefaultSecurityGroup(b.scope, jsii.String("default-security-group"), &defaultsecuritygroup.DefaultSecurityGroupConfig{
-		VpcId: b.vpc.Id(),
+		VpcId: vpcID,
 		Tags:  b.name(),
 	}), "main")
 
@@ -85,15 +87,15 @@ func New(scope constructs.Construct, id string, cfg Config) *Network {
 	privateTables, privateRoutes := b.privateRoutes(public, private, publicRoutes)
 
 	if cfg.Network.S3Endpoint {
-		b.s3Endpoint(append([]routetable.RouteTable{publicTable}, privateTables...))
+		b.s3Endpoint(append([]*string{publicTable}, privateTables...))
 	}
 	if cfg.Network.FlowLogs != config.FlowLogsNone {
 		b.flowLogs()
 	}
 	return &Network{
-		VPCID:            *b.vpc.Id(),
-		PublicSubnetIDs:  ids(public),
-		PrivateSubnetIDs: ids(private),
+		VPCID:            *vpcID,
+		PublicSubnetIDs:  public,
+		PrivateSubnetIDs: private,
 		Routes:           append(publicRoutes, privateRoutes...),
 	}
 }
@@ -128,32 +130,36 @@ func (b *builder) zones() []string {
 	return zones
 }
 
-func (b *builder) subnets(kind string, cidrs, zones []string) []subnet.Subnet {
-	subnets := make([]subnet.Subnet, len(cidrs))
+// subnets builds the subnets of a kind and returns their ids.
+func (b *builder) subnets(kind string, cidrs, zones []string) []string {
+	ids := make([]string, len(cidrs))
 	for i, cidr := range cidrs {
 		n := i + 1
-		subnets[i] = tf.Fix(subnet.NewSubnet(b.scope, jsii.String(fmt.Sprintf("%s-subnet-%d", kind, n)), &subnet.SubnetConfig{
-			VpcId:               b.vpc.Id(),
+		name := fmt.Sprintf("%s_%d", kind, n)
+		tf.Fix(subnet.NewSubnet(b.scope, jsii.String(fmt.Sprintf("%s-subnet-%d", kind, n)), &subnet.SubnetConfig{
+			VpcId:               vpcID,
 			CidrBlock:           jsii.String(cidr),
 			AvailabilityZone:    jsii.String(zones[i]),
 			MapPublicIpOnLaunch: jsii.Bool(false),
 			Tags:                b.name(),
-		}), fmt.Sprintf("%s_%d", kind, n))
+		}), name)
+		ids[i] = *tf.Ref("aws_subnet." + name + ".id")
 	}
-	return subnets
+	return ids
 }
 
-// publicRoutes sends the traffic of the public subnets to an internet gateway.
-func (b *builder) publicRoutes(subnets []subnet.Subnet) (routetable.RouteTable, []cdktf.ITerraformDependable) {
-	gateway := tf.Fix(internetgateway.NewInternetGateway(b.scope, jsii.String("internet-gateway"), &internetgateway.InternetGatewayConfig{
-		VpcId: b.vpc.Id(),
+// publicRoutes sends the traffic of the public subnets to an internet gateway. It returns
+// the id of their route table, and the routes.
+func (b *builder) publicRoutes(subnets []string) (*string, []cdktf.ITerraformDependable) {
+	tf.Fix(internetgateway.NewInternetGateway(b.scope, jsii.String("internet-gateway"), &internetgateway.InternetGatewayConfig{
+		VpcId: vpcID,
 		Tags:  b.name(),
 	}), "main")
 	table := b.routeTable("public")
 	out := tf.Fix(route.NewRoute(b.scope, jsii.String("public-route"), &route.RouteConfig{
-		RouteTableId:         table.Id(),
+		RouteTableId:         table,
 		DestinationCidrBlock: jsii.String(anywhere),
-		GatewayId:            gateway.Id(),
+		GatewayId:            tf.Ref("aws_internet_gateway.main.id"),
 	}), "public")
 	routes := []cdktf.ITerraformDependable{out}
 	for i, s := range subnets {
@@ -164,13 +170,14 @@ func (b *builder) publicRoutes(subnets []subnet.Subnet) (routetable.RouteTable, 
 
 // privateRoutes sends the traffic of the private subnets to NAT gateways. The first
 // table and gateway keep their addresses when the mode changes between single and
-// per_az, so that the change only adds or removes the others.
-func (b *builder) privateRoutes(public, private []subnet.Subnet, internet []cdktf.ITerraformDependable) ([]routetable.RouteTable, []cdktf.ITerraformDependable) {
+// per_az, so that the change only adds or removes the others. It returns the ids of the
+// route tables, and the routes.
+func (b *builder) privateRoutes(public, private []string, internet []cdktf.ITerraformDependable) ([]*string, []cdktf.ITerraformDependable) {
 	count := 1
 	if b.Network.NAT == config.NATPerAZ {
 		count = len(private)
 	}
-	var tables []routetable.RouteTable
+	var tables []*string
 	var routes []cdktf.ITerraformDependable
 	for i := range count {
 		n := i + 1
@@ -179,22 +186,22 @@ func (b *builder) privateRoutes(public, private []subnet.Subnet, internet []cdkt
 		if b.Network.NAT == config.NATNone {
 			continue
 		}
-		address := tf.Fix(eip.NewEip(b.scope, jsii.String(fmt.Sprintf("nat-address-%d", n)), &eip.EipConfig{
+		tf.Fix(eip.NewEip(b.scope, jsii.String(fmt.Sprintf("nat-address-%d", n)), &eip.EipConfig{
 			Domain:    jsii.String("vpc"),
 			Tags:      b.name(),
 			DependsOn: &internet,
 		}), fmt.Sprintf("nat_%d", n))
-		gateway := tf.Fix(natgateway.NewNatGateway(b.scope, jsii.String(fmt.Sprintf("nat-gateway-%d", n)), &natgateway.NatGatewayConfig{
-			AllocationId: address.Id(),
-			SubnetId:     public[i].Id(),
+		tf.Fix(natgateway.NewNatGateway(b.scope, jsii.String(fmt.Sprintf("nat-gateway-%d", n)), &natgateway.NatGatewayConfig{
+			AllocationId: tf.Ref(fmt.Sprintf("aws_eip.nat_%d.id", n)),
+			SubnetId:     &public[i],
 			Tags:         b.name(),
 			// The gateway reaches the internet through the public route, which it does not refer to.
 			DependsOn: &internet,
 		}), fmt.Sprintf("nat_%d", n))
 		routes = append(routes, tf.Fix(route.NewRoute(b.scope, jsii.String(fmt.Sprintf("private-route-%d", n)), &route.RouteConfig{
-			RouteTableId:         table.Id(),
+			RouteTableId:         table,
 			DestinationCidrBlock: jsii.String(anywhere),
-			NatGatewayId:         gateway.Id(),
+			NatGatewayId:         tf.Ref(fmt.Sprintf("aws_nat_gateway.nat_%d.id", n)),
 		}), fmt.Sprintf("private_%d", n)))
 	}
 	for i, s := range private {
@@ -203,39 +210,29 @@ func (b *builder) privateRoutes(public, private []subnet.Subnet, internet []cdkt
 	return tables, routes
 }
 
-func (b *builder) routeTable(name string) routetable.RouteTable {
-	return tf.Fix(routetable.NewRouteTable(b.scope, jsii.String(name+"-route-table"), &routetable.RouteTableConfig{
-		VpcId: b.vpc.Id(),
+// routeTable builds a route table and returns its id.
+func (b *builder) routeTable(name string) *string {
+	tf.Fix(routetable.NewRouteTable(b.scope, jsii.String(name+"-route-table"), &routetable.RouteTableConfig{
+		VpcId: vpcID,
 		Tags:  b.name(),
 	}), name)
+	return tf.Ref("aws_route_table." + name + ".id")
 }
 
-func (b *builder) associate(kind string, i int, s subnet.Subnet, table routetable.RouteTable) cdktf.ITerraformDependable {
+func (b *builder) associate(kind string, i int, subnet string, table *string) cdktf.ITerraformDependable {
 	name := fmt.Sprintf("%s_%d", kind, i+1)
 	return tf.Fix(routetableassociation.NewRouteTableAssociation(b.scope, jsii.String(name+"-association"), &routetableassociation.RouteTableAssociationConfig{
-		SubnetId:     s.Id(),
-		RouteTableId: table.Id(),
+		SubnetId:     &subnet,
+		RouteTableId: table,
 	}), name)
 }
 
-func (b *builder) s3Endpoint(tables []routetable.RouteTable) {
-	ids := make([]*string, len(tables))
-	for i, table := range tables {
-		ids[i] = table.Id()
-	}
+func (b *builder) s3Endpoint(tables []*string) {
 	tf.Fix(vpcendpoint.NewVpcEndpoint(b.scope, jsii.String("s3-endpoint"), &vpcendpoint.VpcEndpointConfig{
-		VpcId:           b.vpc.Id(),
+		VpcId:           vpcID,
 		ServiceName:     jsii.String(fmt.Sprintf("com.amazonaws.%s.s3", b.Account.Region)),
 		VpcEndpointType: jsii.String("Gateway"),
-		RouteTableIds:   &ids,
+		RouteTableIds:   &tables,
 		Tags:            b.name(),
 	}), "s3")
-}
-
-func ids(subnets []subnet.Subnet) []string {
-	all := make([]string, len(subnets))
-	for i, s := range subnets {
-		all[i] = *s.Id()
-	}
-	return all
 }

@@ -47,7 +47,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Secrets {
 	}
 
 	scope = constructs.NewConstruct(scope, &id)
-	secret := tf.Fix(secretsmanagersecret.NewSecretsmanagerSecret(scope, jsii.String("secret"), &secretsmanagersecret.SecretsmanagerSecretConfig{
+	tf.Fix(secretsmanagersecret.NewSecretsmanagerSecret(scope, jsii.String("secret"), &secretsmanagersecret.SecretsmanagerSecretConfig{
 		Name:                 &s.Name,
 		Description:          jsii.String("Prefect API key of the worker"),
 		KmsKeyId:             tf.Optional(s.KMSKeyARN),
@@ -60,7 +60,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Secrets {
 	// prompt that nobody sees; the precondition asks for the key instead. It is not
 	// checked by destroy, which needs no key.
 	version := tf.Fix(secretsmanagersecretversion.NewSecretsmanagerSecretVersion(scope, jsii.String("version"), &secretsmanagersecretversion.SecretsmanagerSecretVersionConfig{
-		SecretId:              secret.Id(),
+		SecretId:              tf.Ref("aws_secretsmanager_secret.prefect_api_key.id"),
 		SecretStringWo:        &cfg.APIKey,
 		SecretStringWoVersion: jsii.Number(s.Version),
 		Lifecycle: tf.Require(tf.Rule{
@@ -69,9 +69,10 @@ func New(scope constructs.Construct, id string, cfg Config) *Secrets {
 		}),
 	}), "prefect_api_key")
 
+	arn := *tf.Ref("aws_secretsmanager_secret.prefect_api_key.arn")
 	return &Secrets{
-		ARN:       *secret.Arn(),
-		ValueFrom: *secret.Arn(),
+		ARN:       arn,
+		ValueFrom: arn,
 		Ready:     []cdktf.ITerraformDependable{version},
 	}
 }

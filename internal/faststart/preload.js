@@ -179,17 +179,16 @@ function openAssembly(dir) {
     return parse(readFileSync(file, 'utf8')).types;
   };
   // jsii only ever asks for a type by name (and counts them, for a number that
-  // Go does not look at).
-  const types = new Proxy(Object.create(null), {
-    get(known, fqn) {
+  // Go does not look at). A name that is not there yet is looked up in the
+  // prototype, which puts it there.
+  const types = Object.create(new Proxy(Object.create(null), {
+    get(_, fqn) {
       if (typeof fqn !== 'string') return undefined;
-      if (!(fqn in known)) {
-        known[fqn] = readType(fd, index, fqn) ?? (whole ??= readWhole())[fqn];
-        if (known[fqn]) neverChanges(known[fqn]);
-      }
-      return known[fqn];
+      const type = readType(fd, index, fqn) ?? (whole ??= readWhole())[fqn];
+      if (type) neverChanges(type);
+      return types[fqn] = type;
     },
-  });
+  }));
   return { text: JSON.stringify(index.header), types };
 }
 
@@ -249,20 +248,33 @@ function readType(fd, index, fqn) {
 // for a message that it then does not need: a tenth of a large synth. What was
 // read from an assembly never changes, so its rendering can be kept.
 const rendered = new WeakMap(); // part of a type -> its rendering, '' for not yet
+const renderedOption = new WeakMap(); // the same for an option of a union, which jsii wraps anew each time
 
 function neverChanges({ properties = [], methods = [], initializer }) {
-  for (const property of properties) rendered.set(property, '');
+  const values = [...properties];
   for (const { parameters = [], returns } of [...methods, initializer ?? {}]) {
-    for (const value of returns ? [...parameters, returns] : parameters) rendered.set(value, '');
+    values.push(...parameters);
+    if (returns) values.push(returns);
+  }
+  for (const value of values) {
+    rendered.set(value, '');
+    for (const option of value.type?.union?.types ?? []) renderedOption.set(option, '');
   }
 }
 
 function renderTypesOnce() {
   const { inspect } = util;
+  const once = (texts, key, value) => {
+    if (!texts.get(key)) texts.set(key, inspect(value));
+    return texts.get(key);
+  };
   const inspectOnce = function (value) {
-    if (arguments.length !== 1 || !rendered.has(value)) return inspect.apply(this, arguments);
-    if (!rendered.get(value)) rendered.set(value, inspect(value));
-    return rendered.get(value);
+    if (arguments.length !== 1) return inspect.apply(this, arguments);
+    if (typeof value === 'string' && /^\w+$/.test(value)) return `'${value}'`;
+    if (typeof value !== 'object' || value === null) return inspect(value);
+    if (rendered.has(value)) return once(rendered, value, value);
+    if (Object.keys(value).length === 1 && renderedOption.has(value.type)) return once(renderedOption, value.type, value);
+    return inspect(value);
   };
   util.inspect = Object.assign(inspectOnce, inspect);
 }
@@ -289,6 +301,7 @@ function loadModulesFast() {
     require.cache = Module._cache;
     run.call(module.exports, module.exports, require, module, file, path.dirname(file));
     if (key === '/node_modules/cdktf/lib/tokens/private/stack-trace.js') formatStacksOnFirstUse(module.exports);
+    if (key === '/node_modules/cdktf/lib/tokens/private/resolve.js') resolveOnlyTokens(module.exports);
   };
 
   // Inside the packages a request from one folder always leads to the same
@@ -368,6 +381,63 @@ function formatStacksOnFirstUse(exports) {
         return lines[name];
       },
     });
+  };
+}
+
+// cdktf resolves each resource three times, and for each name and each value in
+// it makes what a token would need: a quarter of a large synth. Most hold no
+// token and stay as they are. Whatever is not plainly one of those goes to cdktf.
+function resolveOnlyTokens(exports) {
+  const { resolve } = exports;
+  const token = /TfToken\[|^(String|Any) Map Token Value$/;
+  const numbers = /[-|\d|.+]+e[-|\d|.|e|E|+]+/g; // as cdktf looks for them
+  const isPlainNumber = (n) => !(Math.abs(n) > 1e280 || n === -123456789); // tokens are about -1e289 and -1e298
+  const plain = new Set(); // strings
+  const isPlain = (value) => {
+    switch (typeof value) {
+      case 'string':
+        if (plain.has(value)) return true;
+        if (token.test(value) || value.match(numbers)?.some((n) => !isPlainNumber(parseFloat(n)))) return false;
+        plain.add(value);
+        return true;
+      case 'number': return isPlainNumber(value);
+      case 'boolean': case 'undefined': return true;
+      default: return value === null;
+    }
+  };
+  const isPlainOrObject = (value) => (typeof value === 'object' && value !== null) || isPlain(value);
+  const isPlainObject = (value) => Object.getPrototypeOf(value) === Object.prototype &&
+    typeof value.resolve !== 'function' && value._children === undefined && Object.keys(value).every(isPlain);
+
+  exports.resolve = function (whole, options) {
+    if (options.prefix || options.previousContext) return resolve(whole, options);
+    const path = [];
+    const resolveAny = (value) => {
+      if (isPlain(value)) return value;
+      if (typeof value !== 'object' || path.length >= 200) return resolve(value, { ...options, prefix: [...path] });
+      if (Array.isArray(value) && value.every(isPlainOrObject)) {
+        const result = [];
+        for (const [i, element] of value.entries()) {
+          path.push(`${i}`);
+          const resolved = resolveAny(element);
+          path.pop();
+          if (resolved !== undefined) result.push(resolved);
+        }
+        return result;
+      }
+      if (!Array.isArray(value) && isPlainObject(value)) {
+        const result = {};
+        for (const key of Object.keys(value)) {
+          path.push(key);
+          const resolved = resolveAny(value[key]);
+          path.pop();
+          if (resolved !== undefined) result[key] = resolved;
+        }
+        return result;
+      }
+      return resolve(value, { ...options, prefix: [...path] });
+    };
+    return resolveAny(whole);
   };
 }
 

@@ -114,6 +114,25 @@ func unusual(app cdktf.App) {
 	cdktf.NewTerraformOutput(stack, jsii.String("stage"), &cdktf.TerraformOutputConfig{
 		Value: pipeline.Stage().Get(jsii.Number(0)).Action().Get(jsii.Number(0)).Name(),
 	})
+
+	// Every kind of token, in every place, and what only looks like one.
+	number := cdktf.Token_AsNumber(queue.Arn())
+	cdktf.NewTerraformOutput(stack, jsii.String("tokens"), &cdktf.TerraformOutputConfig{Value: map[string]any{
+		"number":            number,
+		"list":              cdktf.Token_AsList(queue.Arn(), nil),
+		"numbers":           cdktf.Token_AsNumberList(queue.Arn()),
+		"map":               cdktf.Token_AsStringMap(queue.Arn(), nil),
+		"text":              fmt.Sprintf("a %s and %v, 1e5, -12e+3", *queue.Arn(), *number),
+		*queue.Arn():        "the key is a token",
+		"plain":             []any{"-e01", "1e300", 1e21, -1, 0.5, true, nil, []any{}, map[string]any{"a": nil}},
+		"listOfLists":       []any{[]any{queue.Arn(), "x"}, map[string]any{"deep": []any{queue.Url()}}},
+		"function":          cdktf.Fn_Join(jsii.String(","), jsii.Strings(*queue.Arn(), "${not.escaped}", `"quoted"`)),
+		"aResource":         pipeline,
+		"literal reference": "${data.aws_sqs_queue.queue.arn}",
+	}})
+	// A reference to another stack adds to both when it is resolved.
+	other := newStack(app, "unusual-other")
+	cdktf.NewTerraformOutput(other, jsii.String("reference"), &cdktf.TerraformOutputConfig{Value: []any{pipeline.Arn()}})
 }
 
 // broken has two stacks that need each other.
