@@ -70,23 +70,9 @@ func terraform(t *testing.T, dir string, args ...string) (string, error) {
 	return out.String(), err
 }
 
-func TestValidate(t *testing.T) {
-	testtools.Require(t, testtools.Terraform)
-	for _, name := range []string{"dev", "full", "ecs"} {
-		t.Run(name, func(t *testing.T) {
-			// GIVEN a synthesized stack
-			dir := workdir(t, name, nil)
-			// THEN Terraform and the provider's schema accept it
-			if out, err := terraform(t, dir, "validate"); err != nil {
-				t.Errorf("terraform validate: %v\n%s", err, out)
-			}
-		})
-	}
-}
-
-// TestValidateKeepsTheKeyOutOfTheState: should anybody put the key where it would be
+// TestTheKeyCannotGetIntoTheState: should anybody put the key where it would be
 // stored, Terraform refuses, because the variable is ephemeral.
-func TestValidateKeepsTheKeyOutOfTheState(t *testing.T) {
+func TestTheKeyCannotGetIntoTheState(t *testing.T) {
 	testtools.Require(t, testtools.Terraform)
 	dir := workdir(t, "dev", func(stack map[string]any) {
 		version := stack["resource"].(map[string]any)["aws_secretsmanager_secret_version"].(map[string]any)["prefect_api_key"].(map[string]any)
@@ -100,15 +86,19 @@ func TestValidateKeepsTheKeyOutOfTheState(t *testing.T) {
 	}
 }
 
-// TestPlan runs `terraform test`: the files in testdata hold plans against a mocked
-// provider, with what must be refused and what must be calculated.
-func TestPlan(t *testing.T) {
+// TestStacks runs `terraform validate` on each synthesized stack and then `terraform test`: the
+// files in testdata hold plans against a mocked provider, with what must be refused and
+// what must be calculated.
+func TestStacks(t *testing.T) {
 	testtools.Require(t, testtools.Terraform)
 	for _, name := range []string{"dev", "full", "ecs"} {
 		t.Run(name, func(t *testing.T) {
 			dir := workdir(t, name, func(stack map[string]any) {
 				delete(stack, "import") // a mocked provider has nothing to import
 			})
+			if out, err := terraform(t, dir, "validate"); err != nil {
+				t.Fatalf("terraform validate: %v\n%s", err, out)
+			}
 			var tests []byte
 			for _, part := range []string{"mock.tftest.hcl", name + ".tftest.hcl"} {
 				content, err := os.ReadFile(filepath.Join("testdata", part))

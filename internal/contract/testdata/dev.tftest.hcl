@@ -41,29 +41,24 @@ run "the_url_wins_over_the_ids" {
   }
 }
 
-run "no_key" {
-  command = plan
-  variables {
-    prefect_api_url = "https://prefect.example.com/api"
-  }
-  expect_failures = [aws_secretsmanager_secret_version.prefect_api_key]
+run "nothing_is_given" {
+  command         = plan
+  expect_failures = [aws_secretsmanager_secret_version.prefect_api_key, aws_ecs_task_definition.worker]
 }
 
-run "key_with_a_line_break" {
+# All of them at once, because each run starts the provider anew.
+run "values_that_cannot_be" {
   command = plan
   variables {
-    prefect_api_key = "pnu_key\n"
-    prefect_api_url = "https://prefect.example.com/api"
+    aws_region           = "Frankfurt"
+    prefect_api_key      = "pnu_key\n"
+    prefect_api_url      = "https://app.prefect.cloud/api"
+    prefect_account_id   = "me"
+    prefect_workspace_id = "mine"
   }
-  expect_failures = [var.prefect_api_key]
-}
-
-run "no_api" {
-  command = plan
-  variables {
-    prefect_api_key = "pnu_key"
-  }
-  expect_failures = [aws_ecs_task_definition.worker]
+  expect_failures = [
+    var.aws_region, var.prefect_api_key, var.prefect_api_url, var.prefect_account_id, var.prefect_workspace_id,
+  ]
 }
 
 run "half_an_api" {
@@ -93,15 +88,6 @@ run "plain_http_is_port_80" {
   expect_failures = [aws_ecs_task_definition.worker]
 }
 
-run "the_web_page_is_not_the_api" {
-  command = plan
-  variables {
-    prefect_api_key = "pnu_key"
-    prefect_api_url = "https://app.prefect.cloud/api"
-  }
-  expect_failures = [var.prefect_api_url]
-}
-
 run "account_in_the_singular" {
   command = plan
   variables {
@@ -109,36 +95,6 @@ run "account_in_the_singular" {
     prefect_api_url = "https://api.prefect.cloud/api/account/11111111-1111-4111-8111-111111111111/workspace/22222222-2222-4222-8222-222222222222"
   }
   expect_failures = [var.prefect_api_url]
-}
-
-run "an_account_that_is_no_uuid" {
-  command = plan
-  variables {
-    prefect_api_key      = "pnu_key"
-    prefect_account_id   = "me"
-    prefect_workspace_id = "22222222-2222-4222-8222-222222222222"
-  }
-  expect_failures = [var.prefect_account_id]
-}
-
-run "a_workspace_that_is_no_uuid" {
-  command = plan
-  variables {
-    prefect_api_key      = "pnu_key"
-    prefect_account_id   = "11111111-1111-4111-8111-111111111111"
-    prefect_workspace_id = "mine"
-  }
-  expect_failures = [var.prefect_workspace_id]
-}
-
-run "no_region" {
-  command = plan
-  variables {
-    aws_region      = "Frankfurt"
-    prefect_api_key = "pnu_key"
-    prefect_api_url = "https://prefect.example.com/api"
-  }
-  expect_failures = [var.aws_region]
 }
 
 run "a_region_with_two_zones" {
