@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aws/jsii-runtime-go"
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
 	"prefect-worker-ecs/config"
@@ -25,7 +24,7 @@ import (
 func TestMain(m *testing.M) {
 	faststart.Enable()
 	code := m.Run()
-	jsii.Close()
+	faststart.Close()
 	os.Exit(code)
 }
 
