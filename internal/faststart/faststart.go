@@ -22,7 +22,7 @@
 //     changes. The output is byte for byte the same, and tests hold that.
 //   - In Go only public functions of the modules and documented environment
 //     variables are used, in Node the public functions of its own modules and
-//     one function of cdktf.
+//     two functions of cdktf.
 //   - Whatever was not foreseen leads back to the stock way: another version of
 //     one of the modules or of Node, a cache folder that cannot be written or is
 //     not the user's own, a damaged cache file, a type outside the index.
