@@ -4,10 +4,12 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/toolchain"
 )
 
@@ -17,21 +19,45 @@ func newCDKTFCommand() *cobra.Command {
 		Short: "Run the pinned CDKTF CLI without its traps, for example: workerctl cdktf -- deploy dev",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			project, err := toolchain.Find(".")
+			project, err := enterProject()
 			if err != nil {
 				return err
 			}
 			if err := requireApproval(args); err != nil {
 				return err
 			}
+			if err := checkConfiguration(args); err != nil {
+				return err
+			}
 			if err := project.EnsureCLI(cmd.Context(), progress); err != nil {
 				return err
 			}
+			warnOfFiles(os.Stderr, project.Root, os.Environ())
 			return project.CDKTF(cmd.Context(), toolchain.Run{
 				Args: args, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 			})
 		},
 	}
+}
+
+// checkConfiguration reads the configuration as the program itself will. The CLI would show
+// the same problems, after several seconds and twice.
+func checkConfiguration(args []string) error {
+	if !slices.Contains([]string{"synth", "diff", "deploy", "destroy", "output"}, args[0]) {
+		return nil
+	}
+	if _, err := config.Load(config.Dir); err != nil {
+		return err
+	}
+	for _, name := range args[1:] {
+		if strings.HasPrefix(name, "-") {
+			break // the names come first; after a flag there may be its value
+		}
+		if _, err := config.LoadOne(config.Dir, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // requireApproval stops a change that would ask for approval where nobody can answer:

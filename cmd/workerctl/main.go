@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/toolchain"
 )
 
@@ -32,15 +33,29 @@ func main() {
 	}
 }
 
+// enterProject finds the project that the working directory is in and makes its folder the
+// working directory, so that paths in messages are those that a person sees there.
+func enterProject() (toolchain.Project, error) {
+	project, err := toolchain.Find(".")
+	if err != nil {
+		return toolchain.Project{}, err
+	}
+	return project, os.Chdir(project.Root)
+}
+
 // report shows an error to a person and gives the exit status.
 func report(err error) int {
 	var cli *toolchain.CLIError
+	var problems config.Problems
 	switch {
 	case errors.Is(err, errReported):
 		return 1
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(os.Stderr, "interrupted")
 		return 130 // 128 + SIGINT, as shells have it
+	case errors.As(err, &problems):
+		fmt.Fprintln(os.Stderr, problems)
+		return 1
 	case errors.As(err, &cli):
 		return cli.Status // the CLI has said why
 	default:

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
@@ -13,7 +12,6 @@ import (
 	"golang.org/x/term"
 
 	"prefect-worker-ecs/config"
-	"prefect-worker-ecs/internal/toolchain"
 	"prefect-worker-ecs/internal/verify"
 )
 
@@ -69,15 +67,14 @@ var errReported = errors.New("reported")
 
 // environment is the one that a command is for: the first argument, or dev.
 func environment(args []string) (*config.Environment, error) {
-	project, err := toolchain.Find(".")
-	if err != nil {
+	if _, err := enterProject(); err != nil {
 		return nil, err
 	}
 	name := "dev"
 	if len(args) > 0 {
 		name = args[0]
 	}
-	return config.LoadOne(filepath.Join(project.Root, config.Dir), name)
+	return config.LoadOne(config.Dir, name)
 }
 
 // waiting shows on stderr what is waited for: a line that is redrawn in a terminal, and
@@ -93,8 +90,8 @@ func waiting(limit time.Duration) func(verify.Report) {
 		failure, failed := r.FirstFailure()
 		text := failure.Name + ": " + firstLine(failure.Detail)
 		switch {
-		case terminal && !failed:
-			fmt.Fprint(os.Stderr, "\r\033[K")
+		case terminal && (!failed || time.Since(start) >= limit):
+			fmt.Fprint(os.Stderr, "\r\033[K") // the report follows
 		case terminal:
 			fmt.Fprintf(os.Stderr, "\r\033[K%3.0f s of %s  %.100s", time.Since(start).Seconds(), limit, text)
 		case failed && text != last:

@@ -59,6 +59,17 @@ func newLaunch(c types.ContainerDefinition) launch {
 	return l
 }
 
+// ExtraPackages returns the Python packages that the entry point of the image
+// installs before it starts the container's command: those in
+// EXTRA_PIP_PACKAGES, if the definition leaves the script in place.
+func ExtraPackages(def types.TaskDefinition) []string {
+	c, err := container(def)
+	if err != nil || !newLaunch(c).script {
+		return nil
+	}
+	return strings.Fields(lookup(environ(nil, nil, c, nil, nil), extraPackages))
+}
+
 // healthPort is where a worker serves its health by default; the variable
 // changes it (Prefect's PREFECT_WORKER_WEBSERVER_PORT).
 const (

@@ -2,7 +2,6 @@ package ecstask
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,28 +17,16 @@ import (
 	"prefect-worker-ecs/internal/emulator"
 	"prefect-worker-ecs/internal/proc"
 	"prefect-worker-ecs/internal/pyenv"
+	"prefect-worker-ecs/internal/testtools"
 )
 
 // limit ends a test that waits for something which does not come.
 const limit = 60 * time.Second
 
-// environment returns one of the project's own environments, made once.
-func environment(t *testing.T, spec pyenv.Spec) pyenv.Env {
-	t.Helper()
-	env, err := pyenv.Ensure(t.Context(), spec, pyenv.Options{Root: "../../.local", Progress: func(s string) { t.Log(s) }})
-	if errors.Is(err, pyenv.ErrNoPython) && os.Getenv("CI") == "" {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return env
-}
-
 // startEmulator returns the configuration of clients for a new emulator.
 func startEmulator(t *testing.T) (aws.Config, *emulator.Emulator) {
 	t.Helper()
-	e, err := emulator.Start(t.Context(), emulator.Options{Python: environment(t, pyenv.Moto), Dir: t.TempDir()})
+	e, err := emulator.Start(t.Context(), emulator.Options{Python: testtools.Environment(t, pyenv.Moto), Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

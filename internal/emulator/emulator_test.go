@@ -8,46 +8,21 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
 	"prefect-worker-ecs/internal/pyenv"
+	"prefect-worker-ecs/internal/testtools"
 )
 
 // python returns the project's own environment with moto, which is made once.
-func python(t *testing.T) pyenv.Env {
-	t.Helper()
-	env, err := pyenv.Ensure(t.Context(), pyenv.Moto, pyenv.Options{Root: "../../.local", Progress: func(s string) { t.Log(s) }})
-	if errors.Is(err, pyenv.ErrNoPython) && os.Getenv("CI") == "" {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return env
-}
-
-func ecsClient(t *testing.T, e *Emulator) *ecs.Client {
-	t.Helper()
-	for _, kv := range e.Env() {
-		name, value, _ := strings.Cut(kv, "=")
-		t.Setenv(name, value)
-	}
-	cfg, err := config.LoadDefaultConfig(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ecs.NewFromConfig(cfg)
-}
-
 func TestEmulatorAnswersAsAWSWhereMotoDoesNot(t *testing.T) {
-	e, err := Start(t.Context(), Options{Python: python(t), Dir: t.TempDir()})
+	e, err := Start(t.Context(), Options{Python: testtools.Environment(t, pyenv.Moto), Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer e.Stop(context.Background())
-	client := ecsClient(t, e)
+	client := ecs.NewFromConfig(testtools.AWS(t, e.Env()))
 
 	// GIVEN a service with the settings that moto drops
 	must := func(_ any, err error) {
@@ -117,7 +92,7 @@ func TestEmulatorAnswersAsAWSWhereMotoDoesNot(t *testing.T) {
 }
 
 func TestTwoEmulatorsRunSideBySideAndStop(t *testing.T) {
-	env := python(t)
+	env := testtools.Environment(t, pyenv.Moto)
 	// GIVEN two at once
 	a, err := Start(t.Context(), Options{Python: env, Dir: t.TempDir()})
 	if err != nil {

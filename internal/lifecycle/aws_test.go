@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
@@ -21,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
 
 	"prefect-worker-ecs/internal/emulator"
+	"prefect-worker-ecs/internal/testtools"
 )
 
 // reader reads back what is deployed, through the AWS API.
@@ -36,14 +36,7 @@ type reader struct {
 
 func newReader(t *testing.T, e *emulator.Emulator) *reader {
 	t.Helper()
-	for _, variable := range e.Env() {
-		name, value, _ := strings.Cut(variable, "=")
-		t.Setenv(name, value)
-	}
-	cfg, err := awsconfig.LoadDefaultConfig(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	cfg := testtools.AWS(t, e.Env())
 	return &reader{t, ec2.NewFromConfig(cfg), ecs.NewFromConfig(cfg), iam.NewFromConfig(cfg),
 		secretsmanager.NewFromConfig(cfg), cloudwatchlogs.NewFromConfig(cfg), servicediscovery.NewFromConfig(cfg)}
 }

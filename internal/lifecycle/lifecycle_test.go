@@ -74,19 +74,8 @@ func (d *deployment) enforced(f func()) {
 
 func newDeployment(t *testing.T) *deployment {
 	t.Helper()
-	testtools.Require(t, testtools.CDKTF, testtools.Python)
-	project, err := toolchain.Find(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := project.EnsureCLI(t.Context(), func(line string) { t.Log(line) }); err != nil {
-		t.Fatal(err)
-	}
-	python, err := pyenv.Ensure(t.Context(), pyenv.Moto, pyenv.Options{Root: project.Local()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	aws, err := emulator.Start(t.Context(), emulator.Options{Python: python, Dir: t.TempDir()})
+	project := testtools.Project(t)
+	aws, err := emulator.Start(t.Context(), emulator.Options{Python: testtools.Environment(t, pyenv.Moto), Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

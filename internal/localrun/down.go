@@ -34,7 +34,7 @@ func Down(ctx context.Context, opt Options) error {
 	}
 
 	// As ECS does when a service is deleted: its tasks are stopped first.
-	stopErr := p.step("stopping the worker", func() (string, error) { return "worker stopped", r.stopWorker(ctx) })
+	stopErr := p.step("stopping the worker", func() (string, error) { return "worker stopped", r.stopWorker(ctx, drain) })
 	destroyErr := r.destroy(ctx, opt, p)
 	stopErr = errors.Join(stopErr, p.step("stopping the servers", func() (string, error) {
 		return "everything is stopped", r.stopAll(context.WithoutCancel(ctx))

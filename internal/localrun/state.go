@@ -122,13 +122,19 @@ func (r *run) events() []ecstask.Event {
 	}
 }
 
-// workerGrace is how long a worker may take to stop: Fargate's longest stop
-// timeout, and some time to send the last lines of its log.
-const workerGrace = 130 * time.Second
+const (
+	// drain is how long a worker may take to stop: Fargate's longest stop
+	// timeout, and some time to send the last lines of its log.
+	drain = 130 * time.Second
+	// abort is the same when somebody pressed Ctrl-C, or something failed: it is
+	// enough for a worker without a flow run.
+	abort = 5 * time.Second
+)
 
-// stopWorker stops the service's task as ECS would, and the supervisor.
-func (r *run) stopWorker(ctx context.Context) error {
-	err := r.state.Supervisor.Stop(ctx, syscall.SIGTERM, workerGrace)
+// stopWorker stops the service's task as ECS would, and the supervisor. What
+// still runs after grace is killed.
+func (r *run) stopWorker(ctx context.Context, grace time.Duration) error {
+	err := r.state.Supervisor.Stop(ctx, syscall.SIGTERM, grace)
 	// If the supervisor was killed, the container is on its own.
 	for _, e := range r.events() {
 		if e.Kind == ecstask.Started {
@@ -143,7 +149,7 @@ func (r *run) stopWorker(ctx context.Context) error {
 
 // stopAll stops everything of the run, and nothing else.
 func (r *run) stopAll(ctx context.Context) error {
-	errs := []error{r.stopWorker(ctx)}
+	errs := []error{r.stopWorker(ctx, abort)}
 	if r.state.Prefect != nil {
 		errs = append(errs, r.state.Prefect.Stop(ctx))
 	}

@@ -36,6 +36,7 @@ import (
 	"prefect-worker-ecs/internal/proc"
 	"prefect-worker-ecs/internal/pyenv"
 	"prefect-worker-ecs/internal/toolchain"
+	"prefect-worker-ecs/internal/verify"
 )
 
 //go:embed hello.py
@@ -216,6 +217,9 @@ func (u *up) all(ctx context.Context) error {
 		return err
 	}
 	if err := u.startWorker(ctx); err != nil {
+		return err
+	}
+	if err := u.verify(ctx); err != nil {
 		return err
 	}
 	if u.env.WorkPool.Type == config.PoolProcess {
@@ -414,7 +418,7 @@ func (u *up) startWorker(ctx context.Context) error {
 	}
 	arn := *definition.TaskDefinitionArn
 	if !u.state.Supervisor.Alive() || u.state.TaskDefinition != arn {
-		if err := u.stopWorker(ctx); err != nil {
+		if err := u.stopWorker(ctx, drain); err != nil {
 			return err
 		}
 		if err := os.RemoveAll(u.taskDir()); err != nil {
@@ -425,6 +429,12 @@ func (u *up) startWorker(ctx context.Context) error {
 			s.WorkerStarted = time.Now()
 		}); err != nil {
 			return err
+		}
+		// The supervisor would do this as well, but nobody would see it.
+		if extra := ecstask.ExtraPackages(definition); len(extra) > 0 {
+			if err := u.installExtra(ctx, extra); err != nil {
+				return err
+			}
 		}
 		if err := u.startSupervisor(); err != nil {
 			return err
@@ -437,6 +447,18 @@ func (u *up) startWorker(ctx context.Context) error {
 			return "", err
 		}
 		return fmt.Sprintf("worker %s is ONLINE, from task definition %s", name, short(arn)), nil
+	})
+}
+
+func (u *up) installExtra(ctx context.Context, extra []string) error {
+	return u.p.step("installing what the image's entry point would: "+strings.Join(extra, " "), func() (string, error) {
+		spec, err := pyenv.Prefect(u.major)
+		if err != nil {
+			return "", err
+		}
+		spec.Extra = extra
+		_, err = pyenv.Ensure(ctx, spec, pyenv.Options{Root: u.opt.Project.Local(), Progress: func(s string) { u.p.note("%s", s) }})
+		return "installed " + strings.Join(extra, " "), err
 	})
 }
 
@@ -493,6 +515,33 @@ func (u *up) awaitOnline(ctx context.Context) (string, error) {
 	}
 }
 
+// verifyTimeout is how long the checklist may take to become green once the
+// worker is online: the first lines of its log are sent after a second.
+const verifyTimeout = 30 * time.Second
+
+// verify goes through the very checklist that workerctl verify has for AWS.
+func (u *up) verify(ctx context.Context) error {
+	env, err := config.LoadOne(filepath.Join(u.workspaceDir(), filepath.FromSlash(config.Dir)), u.env.Name)
+	if err != nil {
+		return err
+	}
+	var report verify.Report
+	err = u.p.step("verifying as workerctl verify does", func() (string, error) {
+		report = verify.Wait(ctx, verify.Options{Environment: env, AWS: awsConfig(u.state)}, verifyTimeout, nil)
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+		if !report.OK {
+			return "", errors.New("the checklist of workerctl verify is not green; see above")
+		}
+		return fmt.Sprintf("verified: all %d checks of workerctl verify are green", len(report.Checks)), nil
+	})
+	if err != nil && ctx.Err() == nil {
+		report.Print(u.opt.Out)
+	}
+	return err
+}
+
 // runFlow submits a flow run to the pool and waits until it is COMPLETED.
 func (u *up) runFlow(ctx context.Context) error {
 	return u.p.step("submitting a flow run to the work pool", func() (string, error) {
@@ -539,11 +588,12 @@ func (u *up) summary(leftOut []string) {
 		}
 	}
 	p.line("\n%s\n  user interface  %s\n  API             %s", bold("Prefect"), s.Prefect.URL, s.Prefect.APIURL())
-	awsCLI := fmt.Sprintf("aws --endpoint-url %s --region %s", s.Emulator.Endpoint, s.Region)
-	p.line("\n%s (any keys do: export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test)", bold("AWS"))
-	p.line("  %s ecs describe-services --cluster %s --services %s", awsCLI, s.Cluster, s.Service)
-	p.line("  %s ecs describe-task-definition --task-definition %s", awsCLI, short(s.TaskDefinition))
-	p.line("  %s logs filter-log-events --log-group-name %s --query 'events[].message'", awsCLI, u.env.Logs.Group)
+	p.line("\n%s", bold("AWS"))
+	p.line("  export AWS_ENDPOINT_URL=%s AWS_DEFAULT_REGION=%s AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test", s.Emulator.Endpoint, s.Region)
+	p.line("  aws ecs describe-services --cluster %s --services %s", s.Cluster, s.Service)
+	p.line("  aws ecs describe-task-definition --task-definition %s", short(s.TaskDefinition))
+	p.line("  aws logs filter-log-events --log-group-name %s --query 'events[].message'", u.env.Logs.Group)
+	p.line("  .local/bin/workerctl verify %s", u.env.Name)
 	p.line("\n%s\n  %s", bold("Files"), u.dir)
-	p.line("\n%s\n  workerctl local down %s     (or: make local-down ENV=%s)", bold("Take it down"), u.env.Name, u.env.Name)
+	p.line("\n%s\n  make local-down ENV=%s", bold("Take it down"), u.env.Name)
 }

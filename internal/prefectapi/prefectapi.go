@@ -98,12 +98,44 @@ func New(apiURL, key string) (*Client, error) {
 	return &Client{base: base, key: key, http: &http.Client{Timeout: requestTimeout}}, nil
 }
 
+// The API says "try again" with these: when there were too many requests, and
+// a server with SQLite also when two requests write at the same time, which is
+// usual in its first seconds. It has then done nothing. Prefect's own client
+// tries again after the same answers.
+const (
+	attempts   = 6
+	firstPause = 100 * time.Millisecond // doubled each time: 3 s in all
+)
+
+func tryAgain(err error) bool {
+	var status *StatusError
+	if !errors.As(err, &status) {
+		return false
+	}
+	return status.Status == http.StatusTooManyRequests || status.Status == http.StatusBadGateway || status.Status == http.StatusServiceUnavailable
+}
+
 // do sends body as JSON and reads the answer into answer, if it is not nil.
 func (c *Client) do(ctx context.Context, method string, path []string, body, answer any) error {
-	for i, p := range path {
-		path[i] = url.PathEscape(p)
+	for attempt, pause := 1, firstPause; ; attempt, pause = attempt+1, 2*pause {
+		err := c.once(ctx, method, path, body, answer)
+		if attempt == attempts || !tryAgain(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
 	}
-	target := c.base.JoinPath(path...)
+}
+
+func (c *Client) once(ctx context.Context, method string, path []string, body, answer any) error {
+	escaped := make([]string, len(path))
+	for i, p := range path {
+		escaped[i] = url.PathEscape(p)
+	}
+	target := c.base.JoinPath(escaped...)
 	request := method + " " + target.Path
 
 	var payload io.Reader

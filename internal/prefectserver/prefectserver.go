@@ -81,7 +81,13 @@ func Start(ctx context.Context, opt Options) (*Server, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("start the Prefect server: %w", err)
 	}
+	if err := newDatabase(ctx, opt.Env, filepath.Join(dir, "prefect.db")); err != nil {
+		return nil, fmt.Errorf("start the Prefect server: %w", err)
+	}
 	port := opt.Port
+	if port != 0 && !isFree(port) {
+		port = 0 // Prefect itself would find that out after ten seconds
+	}
 	for attempt := 1; ; attempt++ {
 		if port == 0 {
 			if port, err = FreePort(); err != nil {
@@ -113,7 +119,7 @@ func startOn(ctx context.Context, opt Options, dir string, port int) (*Server, e
 		"--host", "127.0.0.1", "--port", strconv.Itoa(port))
 	cmd.Dir = dir
 	cmd.Env = append(Environ(filepath.Join(dir, "home")),
-		"PREFECT_API_DATABASE_CONNECTION_URL=sqlite+aiosqlite:///"+filepath.Join(dir, "prefect.db"),
+		databaseVariable(filepath.Join(dir, "prefect.db")),
 		"PREFECT_SERVER_ANALYTICS_ENABLED=false",
 		"PREFECT_UI_API_URL="+s.APIURL(),
 		// By default the pages go to the installed package, where a second
@@ -163,6 +169,14 @@ func (s *Server) Stop(ctx context.Context) error {
 		return fmt.Errorf("stop the Prefect server: %w", err)
 	}
 	return nil
+}
+
+func isFree(port int) bool {
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return false
+	}
+	return l.Close() == nil
 }
 
 // FreePort returns a port that nobody listens on now.

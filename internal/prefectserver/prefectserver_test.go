@@ -4,34 +4,22 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os"
 	"testing"
 	"time"
 
 	"prefect-worker-ecs/internal/prefectapi"
 	"prefect-worker-ecs/internal/pyenv"
+	"prefect-worker-ecs/internal/testtools"
 )
-
-func python(t *testing.T, major int) pyenv.Env {
-	t.Helper()
-	spec, err := pyenv.Prefect(major)
-	if err != nil {
-		t.Fatal(err)
-	}
-	env, err := pyenv.Ensure(t.Context(), spec, pyenv.Options{Root: "../../.local", Progress: func(s string) { t.Log(s) }})
-	if errors.Is(err, pyenv.ErrNoPython) && os.Getenv("CI") == "" {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return env
-}
 
 func TestServerOfBothMajorVersions(t *testing.T) {
 	for _, major := range []int{2, 3} {
 		t.Run(map[int]string{2: "Prefect 2", 3: "Prefect 3"}[major], func(t *testing.T) {
-			env := python(t, major)
+			spec, err := pyenv.Prefect(major)
+			if err != nil {
+				t.Fatal(err)
+			}
+			env := testtools.Environment(t, spec)
 			// GIVEN the user's own Prefect settings, and somebody on the wanted port
 			t.Setenv("PREFECT_API_URL", "https://api.prefect.cloud/api/accounts/a/workspaces/w")
 			t.Setenv("PREFECT_API_KEY", "of-the-user")

@@ -68,12 +68,15 @@ func Ensure(ctx context.Context, spec Spec, opt Options) (Env, error) {
 	if err != nil {
 		return Env{}, fmt.Errorf("Python environment %s: %w", spec.Name, err)
 	}
-	hash := contentHash(spec, python)
+	withExtra := spec.Name + "-" + contentHash(spec, python)
+	pinnedOnly := spec
+	pinnedOnly.Extra = nil
 	m := maker{
 		spec:     spec,
 		python:   python,
-		env:      Env{Dir: filepath.Join(root, "venv", spec.Name+"-"+hash)},
-		wheels:   filepath.Join(root, "wheels", spec.Name+"-"+hash),
+		env:      Env{Dir: filepath.Join(root, "venv", withExtra)},
+		pinned:   filepath.Join(root, "wheels", spec.Name+"-"+contentHash(pinnedOnly, python)),
+		extra:    filepath.Join(root, "wheels", withExtra),
 		progress: opt.Progress,
 	}
 	if m.progress == nil {
@@ -113,7 +116,8 @@ type maker struct {
 	spec     Spec
 	python   Python
 	env      Env
-	wheels   string
+	pinned   string // folder with the packages of spec.Requirements
+	extra    string // and with those of spec.Extra; the same without any
 	progress func(string)
 }
 
@@ -146,13 +150,21 @@ func (m maker) make(ctx context.Context) error {
 	if err := os.WriteFile(requirements, []byte(m.spec.Requirements), 0o644); err != nil {
 		return err
 	}
-	if err := m.fetch(ctx, log, requirements); err != nil {
+	wheel := []string{"wheel", "--find-links", m.pinned, "--wheel-dir"}
+	if err := m.fetch(ctx, log, m.spec.Name, m.pinned, append(wheel, m.pinned, "--no-deps", "-r", requirements)); err != nil {
 		return err
+	}
+	if len(m.spec.Extra) > 0 {
+		// With dependencies: pip leaves alone what is pinned and will do.
+		what := strings.Join(m.spec.Extra, " ")
+		if err := m.fetch(ctx, log, what, m.extra, append(append(wheel, m.extra), m.spec.Extra...)); err != nil {
+			return err
+		}
 	}
 	m.progress(fmt.Sprintf("unpacking the packages of %s", m.spec.Name))
 	// Byte code is made on first use: compiling everything here would double
 	// the time, and most of it is never imported.
-	install := []string{"install", "--no-index", "--find-links", m.wheels, "--no-compile"}
+	install := []string{"install", "--no-index", "--no-compile", "--find-links", m.pinned, "--find-links", m.extra}
 	if err := m.pip(ctx, log, append(install, "--no-deps", "-r", requirements)...); err != nil {
 		return err
 	}
@@ -164,27 +176,19 @@ func (m maker) make(ctx context.Context) error {
 	return os.WriteFile(filepath.Join(m.env.Dir, doneFile), nil, 0o644)
 }
 
-// fetch fills the folder of packages. A marker says that it is full, so that
+// fetch fills a folder with packages. A marker says that it is full, so that
 // the next time no network is needed.
-func (m maker) fetch(ctx context.Context, log io.Writer, requirements string) error {
-	marker := filepath.Join(m.wheels, doneFile)
+func (m maker) fetch(ctx context.Context, log io.Writer, what, dir string, pip []string) error {
+	marker := filepath.Join(dir, doneFile)
 	if _, err := os.Stat(marker); err == nil {
 		return nil
 	}
-	if err := os.MkdirAll(m.wheels, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	m.progress(fmt.Sprintf("downloading the packages of %s (only the first time)", m.spec.Name))
-	wheel := []string{"wheel", "--wheel-dir", m.wheels, "--find-links", m.wheels}
-	if err := m.pip(ctx, log, append(wheel, "--no-deps", "-r", requirements)...); err != nil {
+	m.progress(fmt.Sprintf("downloading the packages of %s (only the first time)", what))
+	if err := m.pip(ctx, log, pip...); err != nil {
 		return err
-	}
-	if len(m.spec.Extra) > 0 {
-		// With dependencies. What Requirements pins and the extra accepts is
-		// taken as it is, because that is what the image has installed.
-		if err := m.pip(ctx, log, append(wheel, m.spec.Extra...)...); err != nil {
-			return err
-		}
 	}
 	return os.WriteFile(marker, nil, 0o644)
 }

@@ -1,10 +1,14 @@
-// Package testtools says what a test needs of the machine.
+// Package testtools gives a test what it needs of the machine, or skips it.
 package testtools
 
 import (
 	"context"
 	"os"
+	"strings"
 	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
 
 	"prefect-worker-ecs/internal/pyenv"
 	"prefect-worker-ecs/internal/toolchain"
@@ -55,4 +59,54 @@ func Require(t *testing.T, needs ...Need) {
 			t.Skip(err)
 		}
 	}
+}
+
+// Environment returns one of the project's Python environments, and makes it first if there
+// is none: that needs the package index once.
+func Environment(t *testing.T, spec pyenv.Spec) pyenv.Env {
+	t.Helper()
+	Require(t, Python)
+	env, err := pyenv.Ensure(t.Context(), spec, pyenv.Options{
+		Root:     project(t).Local(),
+		Progress: func(line string) { t.Log(line) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return env
+}
+
+// Project returns this project with the CDKTF CLI installed.
+func Project(t *testing.T) toolchain.Project {
+	t.Helper()
+	Require(t, CDKTF)
+	p := project(t)
+	if err := p.EnsureCLI(t.Context(), func(line string) { t.Log(line) }); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func project(t *testing.T) toolchain.Project {
+	t.Helper()
+	p, err := toolchain.Find(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// AWS returns the configuration of clients under the given variables, those of an emulator,
+// which it sets for the rest of the test.
+func AWS(t *testing.T, variables []string) aws.Config {
+	t.Helper()
+	for _, variable := range variables {
+		name, value, _ := strings.Cut(variable, "=")
+		t.Setenv(name, value)
+	}
+	cfg, err := config.LoadDefaultConfig(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
 }

@@ -37,7 +37,7 @@ func (p Project) Lock(ctx context.Context, environment string, progress io.Write
 		return "", fmt.Errorf("write the provider lock: %w", err)
 	}
 
-	args := []string{"providers", "lock"}
+	args := []string{"providers", "lock", "-no-color"}
 	for _, platform := range Platforms {
 		args = append(args, "-platform="+platform)
 	}

@@ -137,18 +137,18 @@ func (c *checklist) serviceFound(ctx context.Context) bool {
 	return true
 }
 
-// rolledBack tells whether the breaker went back to an older revision: the service then
-// runs another one than the newest of its family.
+// rolledBack tells whether the circuit breaker went back to an older deployment. That one is
+// then the current one, and completed; only its reason and the events tell.
 func (c *checklist) rolledBack() bool {
-	for _, e := range c.service.service.Events {
-		if e.CreatedAt != nil && c.service.deployment.CreatedAt != nil && e.CreatedAt.Before(*c.service.deployment.CreatedAt) {
-			break
-		}
-		if strings.Contains(aws.ToString(e.Message), "rolling back to") {
-			return true
-		}
+	d := c.service.deployment
+	if strings.Contains(aws.ToString(d.RolloutStateReason), "rolling back") {
+		return true
 	}
-	return false
+	// The event stands just before the deployment that it brings back.
+	since := aws.ToTime(d.CreatedAt).Add(-time.Minute)
+	return slices.ContainsFunc(c.service.service.Events, func(e types.ServiceEvent) bool {
+		return aws.ToTime(e.CreatedAt).After(since) && strings.Contains(aws.ToString(e.Message), "rolling back to")
+	})
 }
 
 func (c *checklist) runningTasks(ctx context.Context, deployment string) []string {
@@ -501,7 +501,10 @@ func (c *checklist) log(ctx context.Context, online bool) {
 		c.fail(checkLog, "the log group "+group+" cannot be read: "+why(err), loginFix)
 		return
 	}
-	c.report.Log = lines[max(0, len(lines)-logLines):]
+	if !online {
+		telling := withoutFrames(lines)
+		c.report.Log = telling[max(0, len(telling)-logLines):]
+	}
 	s, line, found := lastSymptom(lines)
 	switch {
 	case found && online:

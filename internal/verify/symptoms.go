@@ -101,3 +101,22 @@ func recovered(lines []string) bool {
 	}
 	return true
 }
+
+// Parts of a Python stack trace: the bar before the lines of a group of exceptions, and
+// lines that say where an error passed and not what it was.
+var (
+	groupBar  = regexp.MustCompile(`^\s*\| `)
+	traceOnly = regexp.MustCompile(`^ |^\s*\+-|Traceback \(most recent call last\)`)
+)
+
+// withoutFrames leaves the lines that a person wants to see.
+func withoutFrames(lines []string) []string {
+	var kept []string
+	for _, line := range lines {
+		line = groupBar.ReplaceAllString(line, "")
+		if line != "" && !traceOnly.MatchString(line) {
+			kept = append(kept, line)
+		}
+	}
+	return kept
+}

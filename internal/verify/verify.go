@@ -49,7 +49,7 @@ type Report struct {
 	OK bool `json:"ok"`
 	// Checks are in the order in which they were made.
 	Checks []Check `json:"checks"`
-	// Log holds the last lines of the worker's log, if something failed.
+	// Log holds the last lines of the worker's log, if no worker is online.
 	Log []string `json:"log,omitempty"`
 }
 
@@ -90,9 +90,6 @@ func Run(ctx context.Context, opt Options) Report {
 	c.run(ctx)
 	_, failed := c.report.FirstFailure()
 	c.report.OK = !failed
-	if c.report.OK {
-		c.report.Log = nil
-	}
 	return c.report
 }
 

@@ -1,0 +1,295 @@
+package localrun
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+
+	"prefect-worker-ecs/internal/ecstask"
+	"prefect-worker-ecs/internal/proc"
+	"prefect-worker-ecs/internal/pyenv"
+	"prefect-worker-ecs/internal/testtools"
+)
+
+// workerctl is the real program with a run folder of its own.
+type workerctl struct {
+	t       *testing.T
+	program string
+	dir     string
+}
+
+// newWorkerctl builds the program, and makes sure that what a first run would
+// install is there: the tests measure and interrupt a run, not a download.
+func newWorkerctl(t *testing.T) workerctl {
+	t.Helper()
+	testtools.Project(t)
+	testtools.Environment(t, pyenv.Moto)
+	testtools.Environment(t, pyenv.Prefect2)
+	w := workerctl{t: t, program: filepath.Join(t.TempDir(), "workerctl"), dir: filepath.Join(t.TempDir(), "run")}
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", w.program, "prefect-worker-ecs/cmd/workerctl").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	t.Cleanup(func() {
+		// Whatever went wrong, nothing may be left.
+		for _, id := range w.processes() {
+			if id.GroupAlive() {
+				t.Errorf("process %d was left running", id.PID)
+				_ = id.Stop(t.Context(), syscall.SIGKILL, time.Second)
+			}
+		}
+	})
+	return w
+}
+
+func (w workerctl) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(w.program, append([]string{"local", "--dir", w.dir}, args...)...)
+	// Values of a real deployment, which must not reach the local run.
+	cmd.Env = append(os.Environ(), "TF_VAR_prefect_api_key=of-the-user", "TF_VAR_prefect_api_url=https://of.the.user/api",
+		"PREFECT_API_URL=https://of.the.user/api", "PREFECT_API_KEY=of-the-user")
+	return cmd
+}
+
+// must runs a command to its end and returns its output.
+func (w workerctl) must(args ...string) string {
+	w.t.Helper()
+	began := time.Now()
+	out, err := w.command(args...).CombinedOutput()
+	if err != nil {
+		w.t.Fatalf("workerctl local %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	w.t.Logf("workerctl local %s took %.0f s", strings.Join(args, " "), time.Since(began).Seconds())
+	return string(out)
+}
+
+// state reads the run's state, or returns nil if there is none.
+func (w workerctl) state() *State {
+	w.t.Helper()
+	raw, err := os.ReadFile(filepath.Join(w.dir, "state.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var s State
+	if err != nil || json.Unmarshal(raw, &s) != nil {
+		w.t.Fatalf("state.json: %v\n%s", err, raw)
+	}
+	return &s
+}
+
+// processes are all that the run started, as far as it is recorded.
+func (w workerctl) processes() []proc.Identity {
+	var ids []proc.Identity
+	if s := w.state(); s != nil {
+		ids = append(ids, s.Starting...)
+		if s.Emulator != nil {
+			ids = append(ids, s.Emulator.Process)
+		}
+		if s.Prefect != nil {
+			ids = append(ids, s.Prefect.Process)
+		}
+		ids = append(ids, s.Supervisor)
+	}
+	for _, e := range (&run{dir: w.dir}).events() {
+		if e.Kind == ecstask.Started {
+			ids = append(ids, e.Process)
+		}
+	}
+	return ids
+}
+
+func (w workerctl) assertAllEnded(ids []proc.Identity) {
+	w.t.Helper()
+	for _, id := range ids {
+		if id.GroupAlive() {
+			w.t.Errorf("process %d still runs", id.PID)
+		}
+	}
+}
+
+func TestLocalRun(t *testing.T) {
+	w := newWorkerctl(t)
+
+	// WHEN the local run is brought up
+	out := w.must("up", "dev")
+
+	// THEN a flow run has completed, and everything runs in the background
+	for _, want := range []string{"is ONLINE", "checks of workerctl verify are green", "is COMPLETED", "The worker works."} {
+		if !strings.Contains(out, want) {
+			t.Fatalf("the output lacks %q:\n%s", want, out)
+		}
+	}
+	first := w.processes()
+	if len(first) != 4 {
+		t.Errorf("%d processes are recorded, want emulator, Prefect server, supervisor and worker: %+v", len(first), w.state())
+	}
+	for _, id := range first {
+		if !id.Alive() {
+			t.Errorf("process %d of %v does not run", id.PID, first)
+		}
+	}
+	if status := w.must("status", "dev"); strings.Contains(status, "not running") || strings.Count(status, "running") != 4 {
+		t.Errorf("status:\n%s", status)
+	}
+	s := w.state()
+	cfg := awsConfig(*s)
+
+	// AND the flow run's output is in the worker's log group
+	logs := cloudwatchlogs.NewFromConfig(cfg)
+	events, err := logs.FilterLogEvents(t.Context(), &cloudwatchlogs.FilterLogEventsInput{LogGroupName: aws.String("/ecs/prefect-worker")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	for _, e := range events.Events {
+		text.WriteString(*e.Message + "\n")
+	}
+	if !strings.Contains(text.String(), "Hello from a flow run") {
+		t.Errorf("the log group holds:\n%s", text.String())
+	}
+
+	// AND the key is in the secret, is not the user's, and is in no file of the run
+	secret, err := secretsmanager.NewFromConfig(cfg).GetSecretValue(t.Context(), &secretsmanager.GetSecretValueInput{SecretId: aws.String("prefect-api-key-new-2")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(*secret.SecretString, "local_") {
+		t.Error("the secret does not hold the key of the local run")
+	}
+	assertNowhere(t, w.dir, *secret.SecretString, "of-the-user", "of.the.user")
+
+	// WHEN it is brought up again, after the supervisor was killed
+	if err := s.Supervisor.Stop(t.Context(), syscall.SIGKILL, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	out = w.must("up", "dev")
+
+	// THEN what still runs is used again, and the worker that was left alone is replaced
+	if !strings.Contains(out, "that run already") || !strings.Contains(out, "0 added, 0 changed, 0 destroyed") || !strings.Contains(out, "is COMPLETED") {
+		t.Errorf("second up:\n%s", out)
+	}
+	if again := w.state(); again.Emulator.Process != s.Emulator.Process || again.Prefect.Process != s.Prefect.Process || again.Supervisor == s.Supervisor {
+		t.Errorf("before %+v\nafter %+v", s, again)
+	}
+	if worker := first[3]; worker.GroupAlive() {
+		t.Error("the first worker still runs")
+	}
+
+	// WHEN it is taken down
+	last := w.processes()
+	out = w.must("down", "dev")
+
+	// THEN the stack was destroyed, nothing runs, and nothing is left
+	if !strings.Contains(out, "cdktf destroy dev") {
+		t.Errorf("down:\n%s", out)
+	}
+	w.assertAllEnded(append(first, last...))
+	if _, err := os.Stat(w.dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the run's folder is still there: %v", err)
+	}
+	if out := w.must("down", "dev"); !strings.Contains(out, "no local run") {
+		t.Errorf("second down:\n%s", out)
+	}
+}
+
+func TestInterruptLeavesNothing(t *testing.T) {
+	w := newWorkerctl(t)
+	// GIVEN a local run in the middle of its deployment
+	cmd := w.command("up", "dev")
+	output := &watchedBuffer{text: "deploying the stack", seen: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = output, output
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-output.seen:
+	case <-time.After(3 * time.Minute):
+		_ = cmd.Process.Kill()
+		t.Fatalf("the deployment does not begin:\n%s", output)
+	}
+	var ids []proc.Identity
+	for end := time.Now().Add(time.Minute); len(ids) < 4; time.Sleep(20 * time.Millisecond) {
+		// Emulator, (unused) supervisor, Prefect server and the CLI, which starts last.
+		if ids = w.processes(); time.Now().After(end) {
+			t.Fatalf("recorded: %+v", w.state())
+		}
+	}
+
+	// WHEN it is interrupted
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	err := cmd.Wait()
+
+	// THEN it says so and leaves nothing, and the next command sees a clean place
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 130 {
+		t.Errorf("ended with %v, want exit status 130:\n%s", err, output)
+	}
+	w.assertAllEnded(ids)
+	if out := w.must("down", "dev"); !strings.Contains(out, "no local run") {
+		t.Errorf("down after the interrupt:\n%s", out)
+	}
+}
+
+// watchedBuffer closes seen when text was written to it.
+type watchedBuffer struct {
+	mu   sync.Mutex
+	buf  bytes.Buffer
+	text string
+	once sync.Once
+	seen chan struct{}
+}
+
+func (b *watchedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n, err := b.buf.Write(p)
+	if strings.Contains(b.buf.String(), b.text) {
+		b.once.Do(func() { close(b.seen) })
+	}
+	return n, err
+}
+
+func (b *watchedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// assertNowhere fails if a file below dir holds one of the secrets.
+func assertNowhere(t *testing.T, dir string, secrets ...string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // A file of a server that came and went.
+		}
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		raw, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		for _, s := range secrets {
+			if bytes.Contains(raw, []byte(s)) {
+				t.Errorf("%s holds %q", path, s[:5]+"…")
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

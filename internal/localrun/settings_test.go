@@ -1,0 +1,61 @@
+package localrun
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"prefect-worker-ecs/config"
+)
+
+func TestLocalSettingsKeepTheShapeAndDropWhatIsElsewhere(t *testing.T) {
+	// GIVEN an environment with everything that only real AWS has
+	user := `
+account_id: "210987654321"
+adopt: [log_group]
+backend: {type: s3, bucket: states}
+secret: {existing_arn: "arn:aws:secretsmanager:us-east-1:210987654321:secret:k-AbCdEf", json_key: k}
+prefect: {account_id: 00000000-0000-0000-0000-000000000000}
+worker: {image: "prefecthq/prefect:3.8.3-python3.12", cpu: 512, memory: 1024, secrets: {A: "arn:aws:secretsmanager:us-east-1:210987654321:secret:a-AbCdEf"}}
+work_pool: {name: "my pool"}
+`
+	// WHEN it becomes that of a local run
+	local, leftOut, err := localSettings([]byte(user), "http://127.0.0.1:4200/api")
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	// THEN the project accepts it, the shape is kept and the API is the local one
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "prod.yaml"), local, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env, err := config.LoadOne(dir, "prod")
+	if err != nil {
+		t.Fatalf("%v\n%s", err, local)
+	}
+	if !env.LocalRun || env.Prefect.APIURL != "http://127.0.0.1:4200/api" || env.WorkPool.Name != "my pool" || env.Worker.MemoryMiB != 1024 {
+		t.Errorf("%s", local)
+	}
+	// AND nothing of the account is left, and a person is told what is missing
+	if strings.Contains(string(local), "210987654321") || env.Backend.Type != config.BackendLocal {
+		t.Errorf("the user's account is still in it:\n%s", local)
+	}
+	var names []string
+	for _, l := range leftOut {
+		name, _, _ := strings.Cut(l, ":")
+		names = append(names, name)
+	}
+	if want := []string{"account_id", "adopt", "backend", "secret.existing_arn", "secret.json_key", "worker.secrets"}; !slices.Equal(names, want) {
+		t.Errorf("left out %q, want %q", names, want)
+	}
+}
+
+func TestLocalSettingsOfAnEmptyFile(t *testing.T) {
+	local, leftOut, err := localSettings([]byte("# only a comment\n"), "http://127.0.0.1:1/api")
+	if err != nil || len(leftOut) > 0 || !strings.Contains(string(local), "api_url: http://127.0.0.1:1/api") {
+		t.Errorf("%s\n%q, %v", local, leftOut, err)
+	}
+}

@@ -1,0 +1,255 @@
+package toolchain
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// project is an empty one, with a home folder of its own so that nothing of the user's
+// counts.
+func project(t *testing.T) Project {
+	t.Helper()
+	t.Setenv("HOME", t.TempDir())
+	return Project{Root: t.TempDir()}
+}
+
+// mirror makes a filesystem mirror that holds the AWS provider for this system.
+func mirror(t *testing.T, dir string) string {
+	t.Helper()
+	write(t, filepath.Join(dir, awsProvider, "5.100.0", runtime.GOOS+"_"+runtime.GOARCH, "terraform-provider-aws"), "")
+	return dir
+}
+
+func write(t *testing.T, file, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(content), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func environ(t *testing.T, p Project, base ...string) []string {
+	t.Helper()
+	env, err := p.Environ(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return env
+}
+
+func TestFind(t *testing.T) {
+	found, err := Find(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(found.Root, "cdktf.json")); err != nil {
+		t.Errorf("%s is not the project's folder: %v", found.Root, err)
+	}
+	if _, err := Find(t.TempDir()); err == nil || !strings.Contains(err.Error(), "is not in a checkout of this project") {
+		t.Errorf("another folder: %v", err)
+	}
+}
+
+func TestTheCLIsTrapsAreSwitchedOff(t *testing.T) {
+	env := environ(t, project(t), "TF_INPUT=1", "CHECKPOINT_DISABLE=", "PATH=/bin")
+	for name, want := range map[string]string{
+		"CHECKPOINT_DISABLE": "1", "TF_INPUT": "0", "CDKTF_DISABLE_PLUGIN_CACHE_ENV": "1", "DISABLE_VERSION_CHECK": "1", "PATH": "/bin",
+	} {
+		if got := lookup(env, name); got != want {
+			t.Errorf("%s = %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestTheMirrorIsUsed(t *testing.T) {
+	t.Run("named by the variable", func(t *testing.T) {
+		p, dir := project(t), mirror(t, t.TempDir())
+		env := environ(t, p, MirrorVariable+"="+dir)
+		if got := lookup(env, "TF_CLI_ARGS_providers_lock"); got != "-fs-mirror="+dir {
+			t.Errorf("the lock command asks %q", got)
+		}
+		config, err := os.ReadFile(lookup(env, "TF_CLI_CONFIG_FILE"))
+		if err != nil || !strings.Contains(string(config), dir) {
+			t.Errorf("the configuration does not name the mirror: %v\n%s", err, config)
+		}
+		if lookup(env, "TF_PLUGIN_CACHE_DIR") != "" {
+			t.Error("a provider in a mirror needs no cache")
+		}
+	})
+	t.Run("in one of Terraform's implied folders", func(t *testing.T) {
+		p := project(t)
+		dir := mirror(t, filepath.Join(os.Getenv("HOME"), ".terraform.d", "plugins"))
+		if got := lookup(environ(t, p), "TF_CLI_ARGS_providers_lock"); got != "-fs-mirror="+dir {
+			t.Errorf("the lock command asks %q", got)
+		}
+	})
+	t.Run("as an archive", func(t *testing.T) {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, awsProvider, "terraform-provider-aws_5.100.0_"+runtime.GOOS+"_"+runtime.GOARCH+".zip"), "")
+		if !holdsProvider(dir) {
+			t.Error("not found")
+		}
+	})
+	t.Run("not of another system", func(t *testing.T) {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, awsProvider, "5.100.0", "plan9_mips", "terraform-provider-aws"), "")
+		_, err := project(t).Environ([]string{MirrorVariable + "=" + dir})
+		if err == nil || !strings.Contains(err.Error(), "there is no registry.terraform.io/hashicorp/aws with a release for "+runtime.GOOS+"_"+runtime.GOARCH) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestTheUsersTerraformConfigurationStands(t *testing.T) {
+	dir := mirror(t, t.TempDir())
+	t.Run("named", func(t *testing.T) {
+		p, own := project(t), filepath.Join(t.TempDir(), "own.rc")
+		write(t, own, "")
+		if got := lookup(environ(t, p, MirrorVariable+"="+dir, "TF_CLI_CONFIG_FILE="+own), "TF_CLI_CONFIG_FILE"); got != own {
+			t.Errorf("TF_CLI_CONFIG_FILE = %s", got)
+		}
+	})
+	t.Run("in the home folder", func(t *testing.T) {
+		p := project(t)
+		write(t, filepath.Join(os.Getenv("HOME"), ".terraformrc"), "")
+		if got := lookup(environ(t, p, MirrorVariable+"="+dir), "TF_CLI_CONFIG_FILE"); got != "" {
+			t.Errorf("TF_CLI_CONFIG_FILE = %s", got)
+		}
+	})
+	t.Run("but not one that does not exist", func(t *testing.T) {
+		p := project(t)
+		got := lookup(environ(t, p, MirrorVariable+"="+dir, "TF_CLI_CONFIG_FILE=/nowhere/.terraformrc"), "TF_CLI_CONFIG_FILE")
+		if got != filepath.Join(p.Local(), "terraform.rc") {
+			t.Errorf("TF_CLI_CONFIG_FILE = %s", got)
+		}
+	})
+}
+
+func TestALockInTheRepositoryIsPutInPlace(t *testing.T) {
+	// GIVEN a lock for prod, and none for dev
+	p := project(t)
+	write(t, p.LockFile("prod"), "# the lock\n")
+	// WHEN the CLI is about to run
+	if err := p.placeLocks(p.Root); err != nil {
+		t.Fatal(err)
+	}
+	// THEN Terraform finds it
+	stacks := filepath.Join(p.Root, "cdktf.out", "stacks")
+	got, err := os.ReadFile(filepath.Join(stacks, "prod", ".terraform.lock.hcl"))
+	if err != nil || string(got) != "# the lock\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := os.Stat(filepath.Join(stacks, "dev")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("dev has no lock: %v", err)
+	}
+}
+
+func TestLockNeedsASynthesizedStack(t *testing.T) {
+	_, err := project(t).Lock(t.Context(), "dev", new(bytes.Buffer))
+	if want := "write the provider lock of dev: cdktf.out holds no stack of that name; run make synth first"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestTheKeyIsNoArgument(t *testing.T) {
+	err := project(t).CDKTF(t.Context(), Run{Args: []string{"deploy", "dev", "--var", "prefect_api_key=pnu_secret"}})
+	if err == nil || !strings.Contains(err.Error(), "must not be given with --var") || strings.Contains(err.Error(), "pnu_secret") {
+		t.Errorf("got %v", err)
+	}
+	if err := refuseKeyArgument([]string{"deploy", "dev", "--var", "aws_region=eu-west-1"}); err != nil {
+		t.Errorf("another variable: %v", err)
+	}
+}
+
+// fakeCLI puts a shell script in the place of the CLI.
+func fakeCLI(t *testing.T, p Project, script string) {
+	t.Helper()
+	write(t, p.cliBinary(), "#!/bin/sh\n"+script)
+}
+
+func TestErrorsOfTerraformAreShown(t *testing.T) {
+	// GIVEN a CLI that runs Terraform and loses what it says
+	p := project(t)
+	bin := t.TempDir()
+	write(t, filepath.Join(bin, "terraform"), "#!/bin/sh\necho planned\necho 'Error: it failed' >&2\nexit 1\n")
+	fakeCLI(t, p, `"$TERRAFORM_BINARY_NAME" apply >/dev/null; exit $?`)
+	// WHEN it fails
+	var out, errOut bytes.Buffer
+	err := p.CDKTF(t.Context(), Run{Args: []string{"deploy"}, Env: []string{"PATH=" + bin + ":" + os.Getenv("PATH")}, Stdout: &out, Stderr: &errOut})
+	// THEN the error is shown all the same, and the status is known
+	var cli *CLIError
+	if !errors.As(err, &cli) || cli.Status != 1 {
+		t.Errorf("got %v", err)
+	}
+	if errOut.String() != "Error: it failed\n" {
+		t.Errorf("stderr is %q", errOut.String())
+	}
+}
+
+func TestNoColorInAFile(t *testing.T) {
+	p := project(t)
+	fakeCLI(t, p, `echo "$@"`)
+	for _, test := range []struct{ args, want string }{
+		{"deploy dev --auto-approve", "deploy --no-color dev --auto-approve\n"},
+		{"synth", "synth\n"}, // it does not know the flag
+	} {
+		var out bytes.Buffer
+		if err := p.CDKTF(t.Context(), Run{Args: strings.Fields(test.args), Stdout: &out}); err != nil {
+			t.Fatal(err)
+		}
+		if out.String() != test.want {
+			t.Errorf("%s: the CLI got %q", test.args, out.String())
+		}
+	}
+}
+
+func TestTools(t *testing.T) {
+	bin := t.TempDir()
+	t.Setenv("PATH", bin+":/bin:/usr/bin")
+	node := Tools[1]
+	for _, test := range []struct{ prints, want string }{
+		{"v22.1.0", ""},
+		{"v24.0.0", "Node.js 24.0.0 is here. Needed: >=20.9.0, <23.0.0. Get it: https://nodejs.org (22 is the one to take)"},
+		{"v18.20.0", "Node.js 18.20.0 is here. Needed: >=20.9.0, <23.0.0. Get it: https://nodejs.org (22 is the one to take)"},
+		{"nonsense", `Node.js: its version cannot be read from "nonsense". Needed: >=20.9.0, <23.0.0`},
+	} {
+		write(t, filepath.Join(bin, "node"), "#!/bin/sh\necho "+test.prints+"\n")
+		_, err := node.Check(t.Context())
+		if (err == nil) != (test.want == "") || (err != nil && err.Error() != test.want) {
+			t.Errorf("%s: got %v, want %s", test.prints, err, test.want)
+		}
+	}
+	t.Setenv("PATH", t.TempDir())
+	_, err := node.Check(t.Context())
+	if want := "Node.js is not installed; it runs CDKTF. Needed: >=20.9.0, <23.0.0. Get it: https://nodejs.org (22 is the one to take)"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestWorkspace(t *testing.T) {
+	p, err := Find(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := p.NewWorkspace(t.Context(), filepath.Join(t.TempDir(), "a b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.WriteEnvironment("dev", []byte("region: eu-west-1\n")); err != nil {
+		t.Fatal(err)
+	}
+	config, err := os.ReadFile(filepath.Join(w.Dir, "cdktf.json"))
+	if err != nil || !strings.Contains(string(config), `"app": "'`+p.Local()) {
+		t.Errorf("%v\n%s", err, config)
+	}
+	if got := shellQuote("it's"); got != `'it'\''s'` {
+		t.Errorf("shellQuote = %s", got)
+	}
+}
