@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/aws/jsii-runtime-go"
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
 	"prefect-worker-ecs/config"
@@ -28,7 +27,7 @@ func run() error {
 		return err
 	}
 	faststart.Enable()
-	defer jsii.Close()
+	defer faststart.Close()
 	return synth(envs, nil)
 }
 

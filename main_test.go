@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aws/jsii-runtime-go"
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
 	"prefect-worker-ecs/config"
@@ -25,7 +24,7 @@ import (
 func TestMain(m *testing.M) {
 	faststart.Enable()
 	code := m.Run()
-	jsii.Close()
+	faststart.Close()
 	os.Exit(code)
 }
 
@@ -49,8 +48,25 @@ func synthesize(t *testing.T, envs ...*config.Environment) map[string]string {
 			t.Fatal(err)
 		}
 		files[env.Name] = string(file)
+		everyReferenceLeads(t, string(file))
 	}
 	return files
+}
+
+// everyReferenceLeads fails the test for a reference to an element that the stack has not:
+// references are text (tf.Ref), which no compiler checks.
+func everyReferenceLeads(t *testing.T, file string) {
+	t.Helper()
+	addresses := parse(t, file).addresses()
+	references := regexp.MustCompile(`\$\{((?:data\.)?aws_\w+\.\w+)`).FindAllStringSubmatch(file, -1)
+	for _, reference := range references {
+		if !slices.Contains(addresses, reference[1]) {
+			t.Errorf("nothing has the address %s", reference[1])
+		}
+	}
+	if len(references) < 30 {
+		t.Errorf("only %d references found", len(references))
+	}
 }
 
 // goldenEnvironments are dev as shipped, and those in testdata, each a set of options.

@@ -22,7 +22,7 @@
 //     changes. The output is byte for byte the same, and tests hold that.
 //   - In Go only public functions of the modules and documented environment
 //     variables are used, in Node the public functions of its own modules and
-//     one function of cdktf.
+//     two functions of cdktf.
 //   - Whatever was not foreseen leads back to the stock way: another version of
 //     one of the modules or of Node, a cache folder that cannot be written or is
 //     not the user's own, a damaged cache file, a type outside the index.
@@ -48,6 +48,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -148,6 +149,33 @@ func enable() error {
 	}
 	return loadPackages(dir, root)
 }
+
+// Close ends the kernel as jsii.Close does, without a false alarm. jsii's Go
+// runtime waits for its Node process in two places at once; where the one in
+// Close comes first, the other finds no process and says on standard error that
+// the process exited abnormally, in the middle of a good run. Everything else
+// that is written while the kernel ends is passed on.
+func Close() {
+	stderr := os.Stderr
+	r, w, err := os.Pipe()
+	if err != nil {
+		jsii.Close()
+		return
+	}
+	passedOn := make(chan struct{})
+	go func() {
+		text, _ := io.ReadAll(r)
+		stderr.Write(falseAlarm.ReplaceAll(text, nil))
+		close(passedOn)
+	}()
+	os.Stderr = w // jsii writes to this variable
+	jsii.Close()
+	os.Stderr = stderr
+	w.Close()
+	<-passedOn
+}
+
+var falseAlarm = regexp.MustCompile(`Runtime process exited abnormally: wait\w*: no child processes`)
 
 // checkSurroundings refuses everything that this package was not checked with.
 func checkSurroundings() error {

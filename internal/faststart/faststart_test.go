@@ -110,6 +110,9 @@ func (h home) start(t *testing.T, names string, env ...string) func() result {
 			t.Fatalf("%v\n%s%s", err, &stdout, &stderr)
 		}
 		r.stdout, r.stderr = printed, stderr.String()
+		if strings.Contains(r.stderr, "exited abnormally") {
+			t.Errorf("stderr: %s", r.stderr)
+		}
 		r.files = readFiles(t, dir)
 		for name, text := range r.files {
 			r.files[name] = strings.ReplaceAll(text, dir, "WORK") // of the state file

@@ -10,9 +10,9 @@
 //   4. modules loaded on first use, from V8's code cache
 //   5. what is kept for the next run
 //
-// Everything hooked is a public function of a Node module, but for one of cdktf
-// (formatStacksOnFirstUse), and each hook hands over to the original for every
-// call that is not exactly the one it is for.
+// Everything hooked is a public function of a Node module, but for two of cdktf
+// (formatStacksOnFirstUse, resolveOnlyTokens), and each hook hands over to the
+// original for every call that is not exactly the one it is for.
 
 const preloadTime = Date.now();
 const crypto = require('crypto');

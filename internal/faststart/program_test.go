@@ -45,7 +45,7 @@ func runPrograms(names []string) {
 			app.Synth()
 		}()
 	}
-	jsii.Close()
+	Close()
 	fmt.Print(reportPrefix)
 	if err := json.NewEncoder(os.Stdout).Encode(report); err != nil {
 		panic(err)
@@ -122,8 +122,9 @@ func unusual(app cdktf.App) {
 		"list":              cdktf.Token_AsList(queue.Arn(), nil),
 		"numbers":           cdktf.Token_AsNumberList(queue.Arn()),
 		"map":               cdktf.Token_AsStringMap(queue.Arn(), nil),
+		"numberInText":      fmt.Sprintf("%v of them", *number),
 		"text":              fmt.Sprintf("a %s and %v, 1e5, -12e+3", *queue.Arn(), *number),
-		*queue.Arn():        "the key is a token",
+		"key":               map[string]any{*queue.Arn(): "the key is a token", "x": number},
 		"plain":             []any{"-e01", "1e300", 1e21, -1, 0.5, true, nil, []any{}, map[string]any{"a": nil}},
 		"listOfLists":       []any{[]any{queue.Arn(), "x"}, map[string]any{"deep": []any{queue.Url()}}},
 		"function":          cdktf.Fn_Join(jsii.String(","), jsii.Strings(*queue.Arn(), "${not.escaped}", `"quoted"`)),

@@ -57,6 +57,7 @@ func bench(runs, cold int) error {
 	}
 
 	var one []pair
+	onSeconds := map[int]float64{}
 	for _, environments := range []int{1, 10, 50} {
 		workspace, err := b.workspace(environments)
 		if err != nil {
@@ -70,6 +71,7 @@ func bench(runs, cold int) error {
 			return err
 		}
 		row(environments, "warm", pairs)
+		onSeconds[environments] = median(pairs, func(p pair) sample { return p.on }).seconds
 		if environments == 1 {
 			one = pairs
 		}
@@ -88,6 +90,8 @@ func bench(runs, cold int) error {
 	if err := out.Flush(); err != nil {
 		return err
 	}
+
+	fmt.Printf("\n50 environments take %.2f s more than one\n", onSeconds[50]-onSeconds[1])
 
 	fmt.Print("\nWhere the time goes, 1 environment, warm caches\n\n")
 	for i, name := range one[0].on.names {
