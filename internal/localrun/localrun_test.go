@@ -147,16 +147,20 @@ func TestLocalRun(t *testing.T) {
 
 	// AND the flow run's output is in the worker's log group
 	logs := cloudwatchlogs.NewFromConfig(cfg)
-	events, err := logs.FilterLogEvents(t.Context(), &cloudwatchlogs.FilterLogEventsInput{LogGroupName: aws.String("/ecs/prefect-worker")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var text strings.Builder
-	for _, e := range events.Events {
-		text.WriteString(*e.Message + "\n")
-	}
-	if !strings.Contains(text.String(), "Hello from a flow run") {
-		t.Errorf("the log group holds:\n%s", text.String())
+	// Soon, as on AWS: the run is COMPLETED in Prefect before its last lines are delivered.
+	var text string
+	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(text, "Hello from a flow run"); time.Sleep(200 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the log group holds:\n%s", text)
+		}
+		events, err := logs.FilterLogEvents(t.Context(), &cloudwatchlogs.FilterLogEventsInput{LogGroupName: aws.String("/ecs/prefect-worker")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = ""
+		for _, e := range events.Events {
+			text += *e.Message + "\n"
+		}
 	}
 
 	// AND the key is in the secret, is not the user's, and is in no file of the run
