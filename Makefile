@@ -58,9 +58,10 @@ local: $(WORKERCTL) ## Run the whole system on this machine, and a flow on it
 local-down: $(WORKERCTL) ## Destroy and stop what local started
 	@$(WORKERCTL) local down $(ENV)
 
+# Three packages at a time: those that deploy mostly wait for Terraform.
 .PHONY: test
 test: ## Run all tests
-	go test -count=1 -p 2 -timeout 40m ./...
+	go test -count=1 -p 3 -timeout 40m ./...
 
 .PHONY: bench
 bench: ## Measure synth with and without the fast start

@@ -28,13 +28,12 @@ func TestFlowRunWhenItsTaskIsStopped(t *testing.T) {
 			{"without-g", "the stack's entry point, tini without -g", []string{"/usr/bin/tini", "--", "/opt/prefect/entrypoint.sh"}, "COMPLETED"},
 		})
 	})
-	// The worker of Prefect 3 ends at once and takes its runs with it; nobody
-	// tells the API, where they stay RUNNING. An entry point of one's own changes
-	// nothing, and the stack sets none.
+	// The worker of Prefect 3 ends at once and takes its runs with it; nobody tells the API,
+	// where they stay RUNNING. An entry point of one's own would change nothing (tried with
+	// 3.8.3), and the stack sets none.
 	t.Run("Prefect 3", func(t *testing.T) {
 		stopDuringFlowRun(t, pyenv.Prefect3, []stopCase{
 			{"with-g", "the image's own entry point, tini -g", nil, "RUNNING"},
-			{"without-g", "tini without -g", []string{"/usr/bin/tini", "--", "/opt/prefect/entrypoint.sh"}, "RUNNING"},
 		})
 	})
 }
