@@ -58,6 +58,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	constructs "github.com/aws/constructs-go/constructs/v10/jsii"
 	"github.com/aws/jsii-runtime-go"
@@ -170,12 +171,32 @@ func Close() {
 	}()
 	os.Stderr = w // jsii writes to this variable
 	jsii.Close()
+	awaitWaiter()
 	os.Stderr = stderr
 	w.Close()
 	<-passedOn
 }
 
 var falseAlarm = regexp.MustCompile(`Runtime process exited abnormally: wait\w*: no child processes`)
+
+// awaitWaiter returns when the other of the two, which may be late, has had its
+// say: it has nothing left to do but to write a line.
+func awaitWaiter() {
+	for range 200 {
+		if !waiterRuns() {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// waiterRuns tells whether jsii's goroutine that waits for the Node process
+// exists. Only the list of goroutines says so.
+func waiterRuns() bool {
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	return bytes.Contains(stacks, []byte("jsii-runtime-go/internal/kernel/process.(*Process).ensureStarted.func"))
+}
 
 // checkSurroundings refuses everything that this package was not checked with.
 func checkSurroundings() error {
@@ -361,7 +382,7 @@ func loadPackages(dir, root string) (err error) {
 	defer func() {
 		// A kernel that failed here has built nothing yet: start over, stock.
 		if r := recover(); r != nil {
-			jsii.Close()
+			Close()
 			err = fmt.Errorf("kernel failed: %v", r)
 		}
 	}()

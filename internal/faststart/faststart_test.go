@@ -113,6 +113,9 @@ func (h home) start(t *testing.T, names string, env ...string) func() result {
 		if strings.Contains(r.stderr, "exited abnormally") {
 			t.Errorf("stderr: %s", r.stderr)
 		}
+		if !r.report.WaiterBefore || r.report.WaiterAfter {
+			t.Errorf("goroutine of jsii: before Close %v, after %v; want true, false", r.report.WaiterBefore, r.report.WaiterAfter)
+		}
 		r.files = readFiles(t, dir)
 		for name, text := range r.files {
 			r.files[name] = strings.ReplaceAll(text, dir, "WORK") // of the state file

@@ -45,7 +45,9 @@ func runPrograms(names []string) {
 			app.Synth()
 		}()
 	}
+	report.WaiterBefore = waiterRuns()
 	Close()
+	report.WaiterAfter = waiterRuns()
 	fmt.Print(reportPrefix)
 	if err := json.NewEncoder(os.Stdout).Encode(report); err != nil {
 		panic(err)
@@ -57,6 +59,8 @@ const reportPrefix = "report: "
 type report struct {
 	Errors      map[string]string
 	Environment []string
+	// Whether jsii's goroutine existed before and after Close.
+	WaiterBefore, WaiterAfter bool
 }
 
 func (r report) lookup(name string) (value string, set bool) {
