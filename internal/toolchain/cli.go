@@ -27,8 +27,6 @@ var (
 	cliPackage []byte
 	//go:embed cli/package-lock.json
 	cliLock []byte
-	//go:embed terraform.sh
-	terraformScript []byte
 )
 
 // EnsureCLI installs the pinned CDKTF CLI into the project's .local folder, if it is not
@@ -136,25 +134,27 @@ func (p Project) CDKTF(ctx context.Context, run Run) error {
 	if err != nil {
 		return err
 	}
-	errorsFile, env, err := p.keepErrors(env)
+	terraform, err := p.watchTerraform()
 	if err != nil {
 		return err
 	}
-	defer os.Remove(errorsFile)
+	defer terraform.close()
+
 	args := run.Args
 	if out, ok := run.Stdout.(*os.File); !ok || !isTerminal(out) {
 		args = withoutColor(args)
 	}
 	cmd := exec.CommandContext(ctx, p.cliBinary(), args...)
-	cmd.Dir, cmd.Env = run.Dir, env
+	cmd.Dir, cmd.Env = run.Dir, terraform.environ(env)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = run.Stdin, run.Stdout, run.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 2 * time.Minute // AWS may be slow to answer the request in progress
 	err = run.run(cmd)
-	if messages, readErr := os.ReadFile(errorsFile); readErr == nil && run.Stderr != nil {
-		if _, err := run.Stderr.Write(messages); err != nil {
-			return err
-		}
+	if run.Stderr == nil {
+		run.Stderr = io.Discard
+	}
+	if waitErr := terraform.wait(run.Stderr); err == nil {
+		err = waitErr
 	}
 	if err != nil {
 		if ctx.Err() != nil {
@@ -180,33 +180,6 @@ type CLIError struct {
 
 func (e *CLIError) Error() string {
 	return fmt.Sprintf("cdktf %s ended with status %d", strings.Join(e.Args, " "), e.Status)
-}
-
-// keepErrors makes the CLI run Terraform through a script that keeps its errors in the
-// file whose path is returned. See terraform.sh.
-func (p Project) keepErrors(env []string) (string, []string, error) {
-	script := filepath.Join(p.Local(), "bin", "terraform-for-cdktf")
-	if old, err := os.ReadFile(script); err != nil || !bytes.Equal(old, terraformScript) {
-		if err := os.MkdirAll(filepath.Dir(script), 0o755); err != nil {
-			return "", nil, err
-		}
-		// Written beside and renamed: a script that runs must not change under the shell.
-		if err := os.WriteFile(script+".new", terraformScript, 0o755); err != nil {
-			return "", nil, err
-		}
-		if err := os.Rename(script+".new", script); err != nil {
-			return "", nil, err
-		}
-	}
-	file, err := os.CreateTemp("", "terraform-errors-")
-	if err != nil {
-		return "", nil, err
-	}
-	file.Close()
-	if own := lookup(env, "TERRAFORM_BINARY_NAME"); own != "" && own != script {
-		env = append(env, "WORKERCTL_TERRAFORM="+own)
-	}
-	return file.Name(), append(env, "TERRAFORM_BINARY_NAME="+script, "WORKERCTL_TERRAFORM_ERRORS="+file.Name()), nil
 }
 
 func (r Run) run(cmd *exec.Cmd) error {

@@ -1,19 +1,39 @@
 #!/bin/sh
-# What the CDKTF CLI runs as "terraform" (TERRAFORM_BINARY_NAME).
+# What the CDKTF CLI runs as "terraform" (TERRAFORM_BINARY_NAME), for two faults of the
+# CLI in init, apply and destroy, which it runs in a terminal of its own:
 #
-# The CLI runs init, apply and destroy in a terminal of its own and stops reading it as
-# soon as Terraform has ended, so that the last lines, which say what went wrong, can be
-# lost. Errors therefore go to a file, which workerctl shows when the CLI has ended.
+# It stops reading as soon as Terraform has ended, so that the last lines, which say what
+# went wrong, can be lost. Errors therefore go to a file, which workerctl shows.
+#
+# At Ctrl-C it passes that on and ends within a few hundredths of a second. Its terminal
+# goes with it, and the hang-up would kill Terraform before it has saved the state. So
+# Terraform does not see the hang-up, and workerctl waits until "running", a named pipe
+# that this script holds open, is closed.
 terraform=${WORKERCTL_TERRAFORM:-terraform}
 case $1 in
 init | apply | destroy) ;;
 *) exec "$terraform" "$@" ;;
 esac
-# Ctrl-C goes to Terraform as well, which ends in order; this script only waits for it.
-# (A trap that does something, so that Terraform does not inherit an ignored signal.)
-trap : INT
-"$terraform" "$@" 2>>"$WORKERCTL_TERRAFORM_ERRORS"
-status=$?
+
+exec 8<&0 9>"$WORKERCTL_TERRAFORM_DIR/running"
+# In the background, because only wait lets a signal through. There the shell takes away
+# the input, and the CLI gives its approval on it.
+(
+	trap '' HUP
+	exec "$terraform" "$@" <&8 8<&- 9>&-
+) 2>>"$WORKERCTL_TERRAFORM_DIR/errors" &
+pid=$!
+
+# Ctrl-C reaches Terraform by itself, and a second one would make it end at once, without
+# the state. A hang-up alone, from a CLI that was killed, is passed on as one.
+interrupted=
+trap 'interrupted=yes' INT
+trap '[ "$interrupted" ] || kill -INT "$pid"; interrupted=yes' HUP TERM
+while
+	wait "$pid"
+	status=$?
+	[ "$status" -gt 128 ] && kill -0 "$pid" 2>/dev/null
+do :; done
 # Let the CLI read the rest, such as the outputs. Errors do not depend on it.
 sleep 0.2
-exit $status
+exit "$status"

@@ -2,12 +2,16 @@ package toolchain
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 // project is an empty one, with a home folder of its own so that nothing of the user's
@@ -190,6 +194,83 @@ func TestErrorsOfTerraformAreShown(t *testing.T) {
 	}
 	if errOut.String() != "Error: it failed\n" {
 		t.Errorf("stderr is %q", errOut.String())
+	}
+}
+
+// stateVariable turns the test binary into a Terraform that needs a moment to save its
+// state, the file that the variable names, when it is interrupted.
+const stateVariable = "TOOLCHAIN_TEST_STATE"
+
+func TestMain(m *testing.M) {
+	if file := os.Getenv(stateVariable); file != "" {
+		slowTerraform(file)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func slowTerraform(file string) {
+	interrupts := make(chan os.Signal, 9)
+	signal.Notify(interrupts, os.Interrupt)
+	note := func(what string) {
+		state, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			panic(err)
+		}
+		defer state.Close()
+		fmt.Fprintln(state, what)
+	}
+	note("begun")
+	ended := time.After(time.Minute) // whatever goes wrong
+	for {
+		select {
+		case <-interrupts:
+			note("interrupted")
+			ended = time.After(300 * time.Millisecond)
+		case <-ended:
+			note("saved")
+			return
+		}
+	}
+}
+
+func TestTerraformEndsInOrderAfterTheCLI(t *testing.T) {
+	// GIVEN a CLI that does not wait for Terraform
+	p := project(t)
+	for name, interrupt := range map[string]string{
+		"a CLI that hangs up":                      `kill -HUP -- -$group`,
+		"a CLI that passes Ctrl-C on and hangs up": `kill -INT -- -$group; sleep 0.1; kill -HUP -- -$group`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			state := filepath.Join(t.TempDir(), "state")
+			// A process group of their own gets signals as from a terminal.
+			write(t, p.cliBinary(), `#!/usr/bin/env bash
+export `+stateVariable+`="$STATE"
+set -m
+"$TERRAFORM_BINARY_NAME" apply & group=$!
+trap '`+interrupt+`; exit 1' INT
+while :; do sleep 0.05; done
+`)
+
+			// WHEN the user interrupts it
+			ctx, interrupt := context.WithCancel(t.Context())
+			go func() {
+				defer interrupt()
+				for begun := []byte(nil); len(begun) == 0 && ctx.Err() == nil; time.Sleep(10 * time.Millisecond) {
+					begun, _ = os.ReadFile(state)
+				}
+			}()
+			err := p.CDKTF(ctx, Run{Args: []string{"deploy"}, Env: []string{"TERRAFORM_BINARY_NAME=" + os.Args[0], "STATE=" + state}})
+
+			// THEN Terraform was interrupted once, and has saved its state when that is said
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("got %v", err)
+			}
+			got, _ := os.ReadFile(state)
+			if want := "begun\ninterrupted\nsaved\n"; string(got) != want {
+				t.Errorf("Terraform wrote %q, want %q", got, want)
+			}
+		})
 	}
 }
 
