@@ -64,11 +64,13 @@ type Network struct {
 	VPCCIDR string `yaml:"vpc_cidr"`
 
 	// PublicSubnetCIDRs are the ranges of the public subnets, each in another
-	// availability zone. Default 10.0.1.0/24, 10.0.2.0/24, 10.0.3.0/24.
+	// availability zone. Default: the second to fourth /24 of the VPC, so 10.0.1.0/24,
+	// 10.0.2.0/24 and 10.0.3.0/24.
 	PublicSubnetCIDRs []string `yaml:"public_subnet_cidrs"`
 
 	// PrivateSubnetCIDRs are the ranges of the private subnets, as many as there
-	// are public ones. Default 10.0.4.0/24, 10.0.5.0/24, 10.0.6.0/24.
+	// are public ones. Default: the fifth to seventh /24 of the VPC, so 10.0.4.0/24,
+	// 10.0.5.0/24 and 10.0.6.0/24.
 	PrivateSubnetCIDRs []string `yaml:"private_subnet_cidrs"`
 
 	// AvailabilityZones are the zones of the subnets, in their order.

@@ -137,6 +137,16 @@ func TestEachOption(t *testing.T) {
 			e.Network.VPCCIDR = "10.8.0.0/20"
 			e.Network.PublicSubnetCIDRs, e.Network.PrivateSubnetCIDRs = []string{"10.8.0.0/24"}, []string{"10.8.1.0/24"}
 		}},
+		{"network: {vpc_cidr: 10.8.0.0/16}", func(e *Environment) {
+			e.Network.VPCCIDR = "10.8.0.0/16"
+			e.Network.PublicSubnetCIDRs = []string{"10.8.1.0/24", "10.8.2.0/24", "10.8.3.0/24"}
+			e.Network.PrivateSubnetCIDRs = []string{"10.8.4.0/24", "10.8.5.0/24", "10.8.6.0/24"}
+		}},
+		{"network: {vpc_cidr: 172.16.8.0/21, public_subnet_cidrs: [172.16.8.0/26, 172.16.8.64/26, 172.16.8.128/26]}", func(e *Environment) {
+			e.Network.VPCCIDR = "172.16.8.0/21"
+			e.Network.PublicSubnetCIDRs = []string{"172.16.8.0/26", "172.16.8.64/26", "172.16.8.128/26"}
+			e.Network.PrivateSubnetCIDRs = []string{"172.16.12.0/24", "172.16.13.0/24", "172.16.14.0/24"}
+		}},
 		{"network: {availability_zones: [us-east-1a, us-east-1b, us-east-1f]}", func(e *Environment) {
 			e.Network.AvailabilityZones = []string{"us-east-1a", "us-east-1b", "us-east-1f"}
 		}},
@@ -289,7 +299,7 @@ var refused = []struct{ name, yaml, keys string }{
 	{"VPC in IPv6", "network: {vpc_cidr: 'fd00::/16'}", "network.vpc_cidr"},
 	{"VPC too large", "network: {vpc_cidr: 10.0.0.0/8}", "network.vpc_cidr"},
 	{"VPC with host bits", "network: {vpc_cidr: 10.0.0.1/16}", "network.vpc_cidr"},
-	{"VPC that does not hold the default subnets", "network: {vpc_cidr: 10.1.0.0/16, public_subnet_cidrs: [10.1.0.0/24, 10.1.1.0/24, 10.1.2.0/24]}",
+	{"VPC that does not hold the default subnets", "network: {vpc_cidr: 10.1.0.0/22}",
 		"network.private_subnet_cidrs[0] network.private_subnet_cidrs[1] network.private_subnet_cidrs[2]"},
 	{"subnet too small", "network: {public_subnet_cidrs: [10.0.1.0/29, 10.0.2.0/24, 10.0.3.0/24]}", "network.public_subnet_cidrs[0]"},
 	{"subnets that overlap", "network: {private_subnet_cidrs: [10.0.4.0/24, 10.0.3.0/24, 10.0.6.0/24]}", "network.private_subnet_cidrs[1]"},

@@ -1,5 +1,9 @@
 package config
 
+import "net/netip"
+
+const defaultVPC = "10.0.0.0/16"
+
 // Default returns the environment that an empty file of that name gives.
 func Default(name string) *Environment {
 	env := base()
@@ -13,12 +17,10 @@ func base() *Environment {
 	return &Environment{
 		Region: "us-east-1",
 		Network: Network{
-			VPCCIDR:            "10.0.0.0/16",
-			PublicSubnetCIDRs:  []string{"10.0.1.0/24", "10.0.2.0/24", "10.0.3.0/24"},
-			PrivateSubnetCIDRs: []string{"10.0.4.0/24", "10.0.5.0/24", "10.0.6.0/24"},
-			NAT:                NATSingle,
-			FlowLogs:           FlowLogsAll,
-			S3Endpoint:         true,
+			VPCCIDR:    defaultVPC,
+			NAT:        NATSingle,
+			FlowLogs:   FlowLogsAll,
+			S3Endpoint: true,
 		},
 		Cluster: Cluster{
 			Namespace:         "default.prefect.local",
@@ -51,6 +53,12 @@ func base() *Environment {
 // fillDerived sets what is still empty and depends on other values.
 func (e *Environment) fillDerived() {
 	orDefault(&e.Network.Name, "prefect-ecs"+e.NameSuffix)
+	if e.Network.PublicSubnetCIDRs == nil {
+		e.Network.PublicSubnetCIDRs = defaultSubnets(e.Network.VPCCIDR, 1)
+	}
+	if e.Network.PrivateSubnetCIDRs == nil {
+		e.Network.PrivateSubnetCIDRs = defaultSubnets(e.Network.VPCCIDR, 4)
+	}
 	orDefault(&e.Cluster.Name, "prefect-cluster"+e.NameSuffix)
 	orDefault(&e.Worker.ServiceName, e.Name+"-worker")
 	orDefault(&e.Secret.Name, "prefect-api-key-new-2"+e.NameSuffix)
@@ -74,6 +82,23 @@ func (e *Environment) fillDerived() {
 		tags[key] = value
 	}
 	e.Tags = tags
+}
+
+// defaultSubnets are three subnets of 256 addresses, from the first-th of the VPC on. Whether
+// they fit is left to validation, and so is a VPC whose range is none: the subnets are
+// then those of the default, so that it alone is reported.
+func defaultSubnets(vpcCIDR string, first byte) []string {
+	vpc, err := netip.ParsePrefix(vpcCIDR)
+	if err != nil || !vpc.Addr().Is4() {
+		vpc = netip.MustParsePrefix(defaultVPC)
+	}
+	var cidrs []string
+	for n := first; n < first+3; n++ {
+		address := vpc.Addr().As4()
+		address[2] += n
+		cidrs = append(cidrs, netip.PrefixFrom(netip.AddrFrom4(address), 24).Masked().String())
+	}
+	return cidrs
 }
 
 func orDefault(value *string, def string) {
