@@ -79,6 +79,20 @@ func TestTheConfigurationIsCheckedFirst(t *testing.T) {
 	}
 }
 
+func TestTheRegionToVerifyIsTheOneDeployedTo(t *testing.T) {
+	for variable, want := range map[string]string{"": "us-east-1", "eu-west-1": "eu-west-1"} {
+		t.Setenv("TF_VAR_aws_region", variable)
+		t.Chdir(".") // environment changes the folder
+		env, err := environment(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if env.Name != "dev" || env.Region != want {
+			t.Errorf("TF_VAR_aws_region=%s: %s in %s, want dev in %s", variable, env.Name, env.Region, want)
+		}
+	}
+}
+
 func TestExitStatus(t *testing.T) {
 	for _, test := range []struct {
 		err  error

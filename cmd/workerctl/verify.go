@@ -24,8 +24,8 @@ func newVerifyCommand() *cobra.Command {
 		Long: `Check that the worker runs flows: in AWS, in the Prefect API, in its log.
 
 It uses the AWS credentials of the AWS CLI (AWS_PROFILE, AWS_ACCESS_KEY_ID, ...) and reads
-the API key as the worker does, from Secrets Manager. The exit status is 0 only if
-all is well.`,
+the API key as the worker does, from Secrets Manager. The region is that of the
+configuration, or TF_VAR_aws_region. The exit status is 0 only if all is well.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			env, err := environment(args)
@@ -65,7 +65,8 @@ all is well.`,
 // errReported ends the program with status 1 and without a further message.
 var errReported = errors.New("reported")
 
-// environment is the one that a command is for: the first argument, or dev.
+// environment is the one that a command is for: the first argument, or dev. Its region is
+// the one that deploy was told in the variable.
 func environment(args []string) (*config.Environment, error) {
 	if _, err := enterProject(); err != nil {
 		return nil, err
@@ -74,7 +75,11 @@ func environment(args []string) (*config.Environment, error) {
 	if len(args) > 0 {
 		name = args[0]
 	}
-	return config.LoadOne(config.Dir, name)
+	env, err := config.LoadOne(config.Dir, name)
+	if region := os.Getenv("TF_VAR_aws_region"); err == nil && region != "" {
+		env.Region = region
+	}
+	return env, err
 }
 
 // waiting shows on stderr what is waited for: a line that is redrawn in a terminal, and
