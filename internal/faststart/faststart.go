@@ -31,8 +31,8 @@
 //     appear in it complete or not at all, so any number of processes may share
 //     it. Deleting it is always allowed.
 //
-// Checked with the versions in packages and checkedJsii below, on Node 20, 22
-// and 24. To upgrade a module, change its version there and run this package's
+// Checked with the versions in packages and checkedJsii below, on Node 20, 22,
+// 24 and 26. To upgrade a module, change its version there and run this package's
 // tests; until then the program runs with the new version at stock speed.
 //
 // Environment: PREFECT_WORKER_FASTSTART=off switches it off.

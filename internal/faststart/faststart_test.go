@@ -233,6 +233,10 @@ func TestSameOutputFirstAndNextTime(t *testing.T) {
 	if !second.warm() || second.counts["submodules"] != 7 {
 		t.Errorf("second run: %v %v", second.counts, second.notice)
 	}
+	// AND nothing is said, neither by jsii nor by Node
+	if said := first.stdout + first.stderr + second.stdout + second.stderr; said != "" {
+		t.Errorf("printed: %s", said)
+	}
 
 	// THEN nothing is written but the cache, which is the user's alone
 	for file := range readFiles(t, h.dir) {

@@ -30,6 +30,10 @@ for (const [name, value] of Object.entries(options.restore)) {
   else process.env[name] = value;
 }
 
+// cdktf calls util.isArray, of which Node 22 and later warn at every run. The CDKTF CLI
+// shows the warning as an error, and nobody who reads it could do anything about it.
+if (!process.traceDeprecation && !process.throwDeprecation) process.noDeprecation = true;
+
 // The originals, for use in here.
 const { readFileSync, readSync, writeSync } = fs;
 const { parse } = JSON;
@@ -48,7 +52,7 @@ const time = (name) => times.push([name, performance.timeOrigin + performance.no
 // temporary folder of macOS is behind a symbolic link.
 const starter = fs.realpathSync(process.argv[1] || '/');
 const program = path.join(path.dirname(starter), '..', 'lib', 'program.js');
-const checkedNode = [20, 22, 24].includes(Number(process.versions.node.split('.')[0]));
+const checkedNode = [20, 22, 24, 26].includes(Number(process.versions.node.split('.')[0]));
 if (checkedNode && starter.endsWith('/bin/jsii-runtime.js')) {
   Module._extensions['.js'] = function (module, file) {
     if (file !== starter) return loadJavaScript.apply(this, arguments);

@@ -21,7 +21,9 @@ import (
 	"prefect-worker-ecs/internal/proc"
 )
 
-// The CLI and all it depends on, each with a checksum.
+// The CLI and all it depends on, each with a checksum. package.json puts another package in
+// the place of the CLI's node-pty, with the same functions: the CLI's own has no build for
+// Node 23 and later and none for a Mac with an Intel processor, and is 160 MB larger.
 var (
 	//go:embed cli/package.json
 	cliPackage []byte
@@ -30,7 +32,7 @@ var (
 )
 
 // EnsureCLI installs the pinned CDKTF CLI into the project's .local folder, if it is not
-// there. It takes about half a minute and 420 MB the first time. progress, which may be
+// there. It takes about half a minute and 260 MB the first time. progress, which may be
 // nil, is told before that.
 func (p Project) EnsureCLI(ctx context.Context, progress func(string)) error {
 	dir := p.cliDir()
@@ -49,7 +51,7 @@ func (p Project) EnsureCLI(ctx context.Context, progress func(string)) error {
 		return nil // installed by the other program
 	}
 	if progress != nil {
-		progress("installing the CDKTF CLI (about 420 MB, once)")
+		progress("installing the CDKTF CLI (about 260 MB, once)")
 	}
 
 	// Installed beside and then renamed, so that an interrupted one is never taken for whole.

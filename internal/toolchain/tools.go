@@ -28,16 +28,15 @@ type Tool struct {
 	version func(output []byte) string
 }
 
-// Tools are the programs that the project needs beside Go and Python: the CLI's own
-// package asks for Node 20.9, its native module has no build for Node 23 and later, and
-// write-only arguments came with Terraform 1.11.
+// Tools are the programs that the project needs beside Python: the CLI's own package asks
+// for Node 20.9, and write-only arguments came with Terraform 1.11.
 var Tools = []Tool{
 	{
 		Name: "Go", Need: ">=1.26.0", Why: "builds the program", Get: "https://go.dev/dl",
 		command: "go", args: []string{"version"}, version: firstVersion,
 	},
 	{
-		Name: "Node.js", Need: ">=20.9.0, <23.0.0", Why: "runs CDKTF", Get: "https://nodejs.org (22 is the one to take)",
+		Name: "Node.js", Need: ">=20.9.0", Why: "runs CDKTF", Get: "https://nodejs.org (24 is the one to take)",
 		command: "node", args: []string{"--version"}, version: firstVersion,
 	},
 	{
