@@ -119,7 +119,13 @@ func (d *deployment) env(key string) []string {
 // one that waits for an answer that nobody gives would never end.
 func (d *deployment) cdktf(key string, args ...string) (string, error) {
 	d.t.Helper()
-	ctx, cancel := context.WithTimeout(d.t.Context(), 5*time.Minute)
+	return d.cdktfUntil(d.t.Context(), key, args...)
+}
+
+// cdktfUntil is cdktf, interrupted as by Ctrl-C when ctx ends.
+func (d *deployment) cdktfUntil(ctx context.Context, key string, args ...string) (string, error) {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	var out bytes.Buffer
 	start := time.Now()
@@ -270,14 +276,29 @@ func TestLifeCycle(t *testing.T) {
 		t.Errorf("something is left (- before, + now)\n%s", diff)
 	}
 
-	t.Log("the same names again, refused half-way: one action is denied")
+	t.Log("the same names again, interrupted half-way: as soon as there is a VPC")
 	d.environment("")
+	halfWay, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	go func() {
+		for !aws.hasVPC(halfWay) && halfWay.Err() == nil {
+			time.Sleep(50 * time.Millisecond)
+		}
+		interrupt()
+	}()
+	if out, err := d.cdktfUntil(halfWay, firstKey, "deploy", "dev", "--auto-approve"); !errors.Is(err, context.Canceled) {
+		t.Fatalf("the deployment should be interrupted: %v\n%s", err, out)
+	}
+	if cmp.Equal(before, aws.inventory()) {
+		t.Error("nothing was created before the interrupt")
+	}
+	t.Log("... then refused half-way: one action is denied")
 	restricted := d.as(aws.newDeployer("ec2:CreateNatGateway"))
 	out, err = restricted.cdktf(firstKey, "deploy", "dev", "--auto-approve")
 	if err == nil || !strings.Contains(unwrapped(out), "ec2:CreateNatGateway") {
 		t.Fatalf("the deployment should fail at ec2:CreateNatGateway: %v\n%s", err, out)
 	}
-	t.Log("... and repeated when the cause is gone: it converges, nothing is doubled or lost")
+	t.Log("... and repeated when nothing is in its way: it converges, nothing is doubled or lost")
 	aws.allow()
 	restricted.must(firstKey, "deploy", "dev", "--auto-approve")
 	again := aws.deployment()

@@ -15,7 +15,8 @@ init | apply | destroy) ;;
 *) exec "$terraform" "$@" ;;
 esac
 
-exec 8<&0 9>"$WORKERCTL_TERRAFORM_DIR/running"
+# (Opened for reading too, so as not to wait for a workerctl that is gone.)
+exec 8<&0 9<>"$WORKERCTL_TERRAFORM_DIR/running"
 # In the background, because only wait lets a signal through. There the shell takes away
 # the input, and the CLI gives its approval on it.
 (
