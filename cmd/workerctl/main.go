@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -29,7 +30,7 @@ func main() {
 	root.AddCommand(newSetupCommand(), newCDKTFCommand(), newLockCommand(), newVerifyCommand(), newLocalCommand())
 
 	if err := root.ExecuteContext(ctx); err != nil {
-		os.Exit(report(err))
+		os.Exit(report(os.Stderr, err))
 	}
 }
 
@@ -44,22 +45,25 @@ func enterProject() (toolchain.Project, error) {
 }
 
 // report shows an error to a person and gives the exit status.
-func report(err error) int {
+func report(out io.Writer, err error) int {
 	var cli *toolchain.CLIError
 	var problems config.Problems
 	switch {
 	case errors.Is(err, errReported):
 		return 1
 	case errors.Is(err, context.Canceled):
-		fmt.Fprintln(os.Stderr, "interrupted")
+		fmt.Fprintln(out, "interrupted")
 		return 130 // 128 + SIGINT, as shells have it
 	case errors.As(err, &problems):
-		fmt.Fprintln(os.Stderr, problems)
+		fmt.Fprintln(out, problems)
 		return 1
 	case errors.As(err, &cli):
-		return cli.Status // the CLI has said why
+		if err != error(cli) { // by itself the CLI has said why, on this terminal
+			fmt.Fprintln(out, "workerctl: "+err.Error())
+		}
+		return cli.Status
 	default:
-		fmt.Fprintln(os.Stderr, "workerctl: "+err.Error())
+		fmt.Fprintln(out, "workerctl: "+err.Error())
 		return 1
 	}
 }

@@ -93,19 +93,23 @@ func TestTheRegionToVerifyIsTheOneDeployedTo(t *testing.T) {
 	}
 }
 
-func TestExitStatus(t *testing.T) {
+func TestHowItEnds(t *testing.T) {
+	cli := &toolchain.CLIError{Args: []string{"deploy"}, Status: 3}
 	for _, test := range []struct {
-		err  error
-		want int
+		err    error
+		status int
+		says   string
 	}{
-		{errors.New("anything"), 1},
-		{config.Problems{{}}, 1},
-		{errReported, 1},
-		{fmt.Errorf("deploy: %w", context.Canceled), 130},
-		{fmt.Errorf("deploy: %w", &toolchain.CLIError{Status: 3}), 3},
+		{errors.New("anything"), 1, "workerctl: anything\n"},
+		{config.Problems{{File: "dev.yaml", Rule: "r", Fix: "f"}}, 1, "1 problem in the configuration, nothing was written\n\ndev.yaml\n    rule: r\n    fix:  f\n"},
+		{errReported, 1, ""},
+		{fmt.Errorf("deploy: %w", context.Canceled), 130, "interrupted\n"},
+		{cli, 3, ""}, // the CLI has said why
+		{fmt.Errorf("%w; the end of its log: why", cli), 3, "workerctl: cdktf deploy ended with status 3; the end of its log: why\n"},
 	} {
-		if got := report(test.err); got != test.want {
-			t.Errorf("%v: %d, want %d", test.err, got, test.want)
+		var out bytes.Buffer
+		if got := report(&out, test.err); got != test.status || out.String() != test.says {
+			t.Errorf("%v: status %d, %q; want %d, %q", test.err, got, out.String(), test.status, test.says)
 		}
 	}
 }
