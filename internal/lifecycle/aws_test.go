@@ -309,13 +309,6 @@ func (r *reader) network(d *deployed) {
 	}
 }
 
-// hasVPC tells whether there is another VPC than the one that each account has. Unlike the
-// other questions it may be asked beside the test.
-func (r *reader) hasVPC(ctx context.Context) bool {
-	out, err := r.ec2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: []ec2types.Filter{{Name: aws.String("is-default"), Values: []string{"false"}}}})
-	return err == nil && len(out.Vpcs) > 0
-}
-
 func (r *reader) subnetRanges() map[string]string {
 	ranges := map[string]string{}
 	for _, s := range call(r, r.ec2.DescribeSubnets, &ec2.DescribeSubnetsInput{}).Subnets {
