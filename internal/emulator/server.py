@@ -14,6 +14,7 @@ then still pass.
 import os
 import signal
 import sys
+import threading
 
 import moto.ec2.models.nat_gateways as nat_gateways
 import moto.ecs.models as ecs_models
@@ -104,6 +105,22 @@ def delete_interface_with_nat_gateway():
     backend.delete_nat_gateway = delete_nat_gateway
 
 
+def one_at_a_time(app):
+    """Answer requests one after the other.
+
+    moto keeps everything in plain dictionaries, and the server has a thread for
+    each connection; Terraform sends ten requests at the same time. Without this,
+    one of them can see another's work half done and fail.
+    """
+    lock = threading.Lock()
+
+    def locked(environ, start_response):
+        with lock:
+            return list(app(environ, start_response))
+
+    return locked
+
+
 def main(port_file):
     keep_service_fields()
     update_deployment_with_service()
@@ -113,9 +130,8 @@ def main(port_file):
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
 
-    server = make_server(
-        "127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=True
-    )
+    app = one_at_a_time(DomainDispatcherApplication(create_backend_app))
+    server = make_server("127.0.0.1", 0, app, threaded=True)
     # moto tells itself its own address by this variable.
     os.environ["MOTO_PORT"] = str(server.server_port)
     # A reader never sees half a file: rename is atomic.
