@@ -16,6 +16,7 @@ import (
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/faststart"
 	"prefect-worker-ecs/internal/golden"
+	"prefect-worker-ecs/internal/testtools"
 	"prefect-worker-ecs/internal/tf"
 )
 
@@ -32,6 +33,7 @@ func TestMain(m *testing.M) {
 // files of Terraform JSON by environment.
 func synthesize(t *testing.T, envs ...*config.Environment) map[string]string {
 	t.Helper()
+	testtools.Require(t, testtools.Node)
 	out := t.TempDir()
 	for _, env := range envs {
 		if problems := env.Validate(); len(problems) > 0 {
@@ -644,6 +646,7 @@ func TestVariables(t *testing.T) {
 }
 
 func TestPanicsOfCDKTFAreErrors(t *testing.T) {
+	testtools.Require(t, testtools.Node)
 	// GIVEN two environments of one name, which CDKTF refuses by a panic
 	twice := []*config.Environment{config.Default("dev"), config.Default("dev")}
 	// WHEN they are built

@@ -29,6 +29,9 @@ func newCDKTFCommand() *cobra.Command {
 			if err := checkConfiguration(args); err != nil {
 				return err
 			}
+			if err := checkTools(); err != nil {
+				return err
+			}
 			if err := project.EnsureCLI(cmd.Context(), progress); err != nil {
 				return err
 			}
@@ -38,6 +41,18 @@ func newCDKTFCommand() *cobra.Command {
 			})
 		},
 	}
+}
+
+// checkTools says which of the tools are missing. The CLI would fail in words that name none.
+func checkTools() error {
+	var missing []error
+	for _, tool := range toolchain.Tools {
+		if tool.Name == "Terraform" && os.Getenv("TERRAFORM_BINARY_NAME") != "" {
+			continue // the user has another one
+		}
+		missing = append(missing, tool.Installed())
+	}
+	return errors.Join(missing...)
 }
 
 // checkConfiguration reads the configuration as the program itself will. The CLI would show

@@ -50,6 +50,23 @@ func TestApprovalNeedsATerminal(t *testing.T) {
 	}
 }
 
+func TestMissingToolsAreNamed(t *testing.T) {
+	// GIVEN a machine with nothing on it
+	t.Setenv("PATH", t.TempDir())
+	for own, want := range map[string]string{"": "Go Node.js npm Terraform", "tofu": "Go Node.js npm"} {
+		t.Setenv("TERRAFORM_BINARY_NAME", own)
+		// THEN each tool that is needed has a line
+		var named []string
+		for line := range strings.Lines(checkTools().Error()) {
+			name, _, _ := strings.Cut(line, " is not installed; ")
+			named = append(named, name)
+		}
+		if got := strings.Join(named, " "); got != want {
+			t.Errorf("named are %q, want %q", got, want)
+		}
+	}
+}
+
 func TestTheConfigurationIsCheckedFirst(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if err := os.MkdirAll(config.Dir, 0o755); err != nil {

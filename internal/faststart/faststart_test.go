@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"prefect-worker-ecs/internal/testtools"
 )
 
 // runVariable turns the test binary into one that runs programs.
@@ -40,6 +42,8 @@ type home struct {
 }
 
 func newHome(t *testing.T) home {
+	t.Helper()
+	testtools.Require(t, testtools.Node)
 	return home{dir: t.TempDir()}
 }
 
@@ -181,6 +185,7 @@ var (
 // stock is what the programs give with the mechanism switched off.
 func stock(t *testing.T) result {
 	t.Helper()
+	testtools.Require(t, testtools.Node)
 	stockOnce.Do(func() {
 		stockResult = newHome(t).run(t, "mini,unusual,broken", switchVariable+"=off")
 	})
@@ -489,7 +494,8 @@ func TestNodeOptionsOfTheUser(t *testing.T) {
 	t.Parallel()
 	// GIVEN a user whose NODE_OPTIONS load a script from a folder with a space,
 	// and a home directory with one
-	h := home{dir: filepath.Join(t.TempDir(), `a "home" of \ his own`)}
+	h := newHome(t)
+	h.dir = filepath.Join(h.dir, `a "home" of \ his own`)
 	if err := os.Mkdir(h.dir, 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -18,9 +18,10 @@ import (
 // that says what is missing.
 type Need func(context.Context) error
 
-// Terraform and CDKTF are the tools of a deployment. Python is for the emulator and
-// Prefect.
+// Node is for CDKTF constructs. Terraform and CDKTF are the tools of a deployment. Python is for
+// the emulator and Prefect.
 var (
+	Node      Need = tools("Node.js")
 	Terraform Need = tools("Terraform")
 	CDKTF     Need = tools("Terraform", "Node.js", "npm")
 	Python    Need = func(ctx context.Context) error {

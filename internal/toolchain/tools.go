@@ -3,7 +3,6 @@ package toolchain
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os/exec"
 	"regexp"
@@ -51,10 +50,10 @@ var Tools = []Tool{
 
 // Check reports the version of the tool. The error says what is missing and how to get it.
 func (t Tool) Check(ctx context.Context) (version string, err error) {
-	out, err := exec.CommandContext(ctx, t.command, t.args...).Output()
-	if errors.Is(err, exec.ErrNotFound) {
-		return "", fmt.Errorf("%s is not installed; it %s. Needed: %s. Get it: %s", t.Name, t.Why, t.Need, t.Get)
+	if err := t.Installed(); err != nil {
+		return "", err
 	}
+	out, err := exec.CommandContext(ctx, t.command, t.args...).Output()
 	if err != nil {
 		return "", fmt.Errorf("%s does not run (%s %s: %w). Needed: %s. Get it: %s", t.Name, t.command, strings.Join(t.args, " "), err, t.Need, t.Get)
 	}
@@ -71,6 +70,15 @@ func (t Tool) Check(ctx context.Context) (version string, err error) {
 		return "", fmt.Errorf("%s %s is here. Needed: %s. Get it: %s", t.Name, version, t.Need, t.Get)
 	}
 	return version, nil
+}
+
+// Installed checks that the tool is on the PATH, without starting it. The error says how to get
+// it.
+func (t Tool) Installed() error {
+	if _, err := exec.LookPath(t.command); err != nil {
+		return fmt.Errorf("%s is not installed; it %s. Needed: %s. Get it: %s", t.Name, t.Why, t.Need, t.Get)
+	}
+	return nil
 }
 
 var versionPattern = regexp.MustCompile(`\d+\.\d+(\.\d+)?`)
