@@ -22,12 +22,13 @@ func main() {
 }
 
 func run() error {
+	// First of all, because the modules have unpacked the jsii runtime already.
+	defer faststart.Close()
 	envs, err := config.Load(config.Dir)
 	if err != nil {
 		return err
 	}
 	faststart.Enable()
-	defer faststart.Close()
 	return synth(envs, nil)
 }
 

@@ -2,9 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -23,11 +25,18 @@ import (
 // All tests here share one jsii process, which is not safe for use by several at once:
 // none of them may be parallel.
 func TestMain(m *testing.M) {
+	if os.Getenv(programVariable) != "" {
+		main()
+		return
+	}
 	faststart.Enable()
 	code := m.Run()
 	faststart.Close()
 	os.Exit(code)
 }
+
+// programVariable turns the test binary into the program.
+const programVariable = "PREFECT_WORKER_TEST_PROGRAM"
 
 // synthesize writes the stacks of the environments as the program does and returns the
 // files of Terraform JSON by environment.
@@ -642,6 +651,42 @@ func TestVariables(t *testing.T) {
 		if sensitive := s.get(at+"sensitive") == "true"; sensitive != (name == "prefect_api_key") {
 			t.Errorf("%s: sensitive = %t", name, sensitive)
 		}
+	}
+}
+
+func TestAWrongConfigurationLeavesNothing(t *testing.T) {
+	// GIVEN a project with a wrong configuration
+	project, tmp := t.TempDir(), t.TempDir()
+	file := filepath.Join(project, filepath.FromSlash(config.Dir), "dev.yaml")
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte("network: {nat: none}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+
+	// WHEN the program runs
+	program := exec.Command(os.Args[0])
+	program.Dir = project
+	program.Env = append(os.Environ(), programVariable+"=1", "TMPDIR="+tmp)
+	var stdout, stderr strings.Builder
+	program.Stdout, program.Stderr = &stdout, &stderr
+	err := program.Run()
+
+	// THEN it fails and says why, and nothing else
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 {
+		t.Errorf("ended with %v, want exit status 1", err)
+	}
+	_, problems := config.Load(filepath.Join(project, filepath.FromSlash(config.Dir)))
+	if want := strings.ReplaceAll(problems.Error(), project+"/", "") + "\n"; stdout.String() != "" || stderr.String() != want {
+		t.Errorf("printed %q and %q, want %q", stdout.String(), stderr.String(), want)
+	}
+	// AND nothing was written, there or elsewhere
+	left, _ := filepath.Glob(filepath.Join(project, "*"))
+	temporary, _ := filepath.Glob(filepath.Join(tmp, "*"))
+	if len(left) != 1 || len(temporary) != 0 {
+		t.Errorf("left %v and %v, want only the configuration", left, temporary)
 	}
 }
 
