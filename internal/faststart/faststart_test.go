@@ -30,7 +30,9 @@ func TestMain(m *testing.M) {
 		runPrograms(strings.Split(names, ","))
 		return
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	Close() // what the modules unpacked, although no test here uses it
+	os.Exit(code)
 }
 
 // home is a home directory for programs, with a cache of its own for this
