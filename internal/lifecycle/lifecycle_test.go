@@ -42,9 +42,8 @@ type deployment struct {
 	workspace toolchain.Workspace
 	app       string
 	emulator  *emulator.Emulator
-	// output collects all that the tools print, watch sees it while the CLI runs.
+	// output collects all that the tools print.
 	output *bytes.Buffer
-	watch  io.Writer
 	// deployer are the keys of a user whose permissions are enforced. Nil: no permissions
 	// are asked for.
 	deployer []string
@@ -94,7 +93,7 @@ func newDeployment(t *testing.T) *deployment {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &deployment{t: t, project: project, app: app, workspace: workspace, emulator: aws, output: new(bytes.Buffer), watch: io.Discard}
+	return &deployment{t: t, project: project, app: app, workspace: workspace, emulator: aws, output: new(bytes.Buffer)}
 }
 
 // environment sets the YAML of dev.
@@ -120,16 +119,17 @@ func (d *deployment) env(key string) []string {
 // one that waits for an answer that nobody gives would never end.
 func (d *deployment) cdktf(key string, args ...string) (string, error) {
 	d.t.Helper()
-	return d.cdktfUntil(d.t.Context(), key, args...)
+	return d.cdktfWatched(d.t.Context(), io.Discard, key, args...)
 }
 
-// cdktfUntil is cdktf, interrupted as by Ctrl-C when ctx ends.
-func (d *deployment) cdktfUntil(ctx context.Context, key string, args ...string) (string, error) {
+// cdktfWatched is cdktf, interrupted as by Ctrl-C when ctx ends. watch sees the output while
+// the CLI runs.
+func (d *deployment) cdktfWatched(ctx context.Context, watch io.Writer, key string, args ...string) (string, error) {
 	d.t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	var out bytes.Buffer
-	both := io.MultiWriter(&out, d.watch) // one writer for both, or they would write at the same time
+	both := io.MultiWriter(&out, watch) // one writer for both, or they would write at the same time
 	start := time.Now()
 	var err error
 	d.enforced(func() {
@@ -301,12 +301,10 @@ func TestLifeCycle(t *testing.T) {
 	d.environment("")
 	halfWay, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
-	d.watch = &interrupter{interrupt: interrupt}
-	out, err = d.cdktfUntil(halfWay, firstKey, "deploy", "dev", "--auto-approve")
+	out, err = d.cdktfWatched(halfWay, &interrupter{interrupt: interrupt}, firstKey, "deploy", "dev", "--auto-approve")
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("the deployment should be interrupted: %v\n%s", err, out)
 	}
-	d.watch = io.Discard
 	t.Log("... then refused half-way: one action is denied")
 	restricted := d.as(aws.newDeployer("ec2:CreateNatGateway"))
 	out, err = restricted.cdktf(firstKey, "deploy", "dev", "--auto-approve")

@@ -92,13 +92,7 @@ provider_installation {
 `, mirror)
 	}
 	file := filepath.Join(p.Local(), "terraform.rc")
-	if err := os.MkdirAll(p.Local(), 0o755); err != nil {
-		return "", fmt.Errorf("write the Terraform CLI configuration: %w", err)
-	}
-	if old, err := os.ReadFile(file); err == nil && string(old) == text {
-		return file, nil
-	}
-	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+	if err := keepFile(file, []byte(text), 0o644); err != nil {
 		return "", fmt.Errorf("write the Terraform CLI configuration: %w", err)
 	}
 	return file, nil

@@ -1,7 +1,6 @@
 package toolchain
 
 import (
-	"bytes"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -24,17 +23,8 @@ type terraform struct {
 
 func (p Project) watchTerraform() (*terraform, error) {
 	t := &terraform{script: filepath.Join(p.Local(), "bin", "terraform-for-cdktf")}
-	if old, err := os.ReadFile(t.script); err != nil || !bytes.Equal(old, terraformScript) {
-		if err := os.MkdirAll(filepath.Dir(t.script), 0o755); err != nil {
-			return nil, err
-		}
-		// Written beside and renamed: a script that runs must not change under the shell.
-		if err := os.WriteFile(t.script+".new", terraformScript, 0o755); err != nil {
-			return nil, err
-		}
-		if err := os.Rename(t.script+".new", t.script); err != nil {
-			return nil, err
-		}
+	if err := keepFile(t.script, terraformScript, 0o755); err != nil {
+		return nil, err
 	}
 	var err error
 	if t.dir, err = os.MkdirTemp("", "workerctl-terraform-"); err != nil {
