@@ -238,7 +238,27 @@ type Prefect struct {
 
 	// WorkspaceID is the default of the variable prefect_workspace_id, a UUID.
 	WorkspaceID string `yaml:"workspace_id"`
+
+	// Authentication is how the worker proves to the API who it is. Default api_key.
+	// Prefect Cloud takes nothing else.
+	Authentication Authentication `yaml:"authentication"`
 }
+
+// Authentication is how a worker proves to the Prefect API who it is.
+type Authentication string
+
+// The ways of authentication that Prefect's client has.
+const (
+	// AuthAPIKey sends an API key (PREFECT_API_KEY) as bearer token: Prefect Cloud, or a
+	// proxy before a server of one's own.
+	AuthAPIKey Authentication = "api_key"
+	// AuthBasic sends user and password (PREFECT_API_AUTH_STRING, "user:password"): a
+	// server of one's own, Prefect 3, with PREFECT_SERVER_API_AUTH_STRING set.
+	AuthBasic Authentication = "basic"
+	// AuthNone sends nothing: a server of one's own without authentication. There is then
+	// no secret, and nothing but the network guards the API.
+	AuthNone Authentication = "none"
+)
 
 // Secret is where the Prefect API key is kept.
 type Secret struct {

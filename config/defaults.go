@@ -38,6 +38,7 @@ func base() *Environment {
 			Name: "ecs-work-pool",
 			Type: PoolProcess,
 		},
+		Prefect: Prefect{Authentication: AuthAPIKey},
 		Secret: Secret{
 			Version:            1,
 			RecoveryWindowDays: 0,
