@@ -48,9 +48,10 @@ func enterProject() (toolchain.Project, error) {
 func report(out io.Writer, err error) int {
 	var cli *toolchain.CLIError
 	var problems config.Problems
+	var silent reported
 	switch {
-	case errors.Is(err, errReported):
-		return 1
+	case errors.As(err, &silent):
+		return int(silent)
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(out, "interrupted")
 		return 130 // 128 + SIGINT, as shells have it

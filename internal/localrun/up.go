@@ -525,9 +525,13 @@ func (u *up) verify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	stack, err := os.ReadFile(filepath.Join(u.workspaceDir(), "cdktf.out", "stacks", u.env.Name, "cdk.tf.json"))
+	if err != nil {
+		return err
+	}
 	var report verify.Report
 	err = u.p.step("verifying as workerctl verify does", func() (string, error) {
-		report = verify.Wait(ctx, verify.Options{Environment: env, AWS: awsConfig(u.state)}, verifyTimeout, nil)
+		report = verify.Wait(ctx, verify.Options{Environment: env, Stack: stack, AWS: awsConfig(u.state)}, verifyTimeout, nil)
 		if ctx.Err() != nil {
 			return "", ctx.Err()
 		}
