@@ -83,22 +83,20 @@ def know_tasks_of_services():
     it belongs to as the reason.
     """
 
-    class ServiceTask(ecs_models.Task):
-        def __init__(self, backend, cluster, arn, deployment):
-            definition = next(
-                service.task_definition
-                for service in backend.services.values()
-                if any(d["id"] == deployment for d in service.deployments)
-            )
-            definition = copy.copy(backend.describe_task_definition(definition))
-            definition.network_mode = "none"  # the process has no interface here
-            super().__init__(
-                cluster, definition, None, None, backend, "", "FARGATE", None, deployment
-            )
-            self.id = arn.split("/")[-1]
-
-        def advance(self):
-            pass  # only the agent's reports change it
+    def service_task(backend, cluster, arn, deployment):
+        definition = next(
+            service.task_definition
+            for service in backend.services.values()
+            if any(d["id"] == deployment for d in service.deployments)
+        )
+        definition = copy.copy(backend.describe_task_definition(definition))
+        definition.network_mode = "none"  # the process has no interface here
+        task = ecs_models.Task(
+            cluster, definition, None, None, backend, "", "FARGATE", None, deployment
+        )
+        task.id = arn.split("/")[-1]
+        task.advance = lambda: None  # only the agent's reports change it
+        return task
 
     def submit_task_state_change(self):
         params = self._get_params()
@@ -107,7 +105,7 @@ def know_tasks_of_services():
         tasks = backend.tasks.setdefault(cluster.name, {})
         arn, status = params["task"], params["status"]
         if arn not in tasks:
-            tasks[arn] = ServiceTask(backend, cluster, arn, params.get("reason"))
+            tasks[arn] = service_task(backend, cluster, arn, params.get("reason"))
         task = tasks[arn]
         task.last_status = task.desired_status = status
         if status == "STOPPED":
