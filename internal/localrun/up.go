@@ -521,10 +521,11 @@ const verifyTimeout = 30 * time.Second
 
 // verify goes through the very checklist that workerctl verify has for AWS.
 func (u *up) verify(ctx context.Context) error {
-	env, err := config.LoadOne(filepath.Join(u.workspaceDir(), filepath.FromSlash(config.Dir)), u.env.Name)
+	envs, err := config.LoadLocal(filepath.Join(u.workspaceDir(), filepath.FromSlash(config.Dir)))
 	if err != nil {
 		return err
 	}
+	env := envs[0] // the workspace has one
 	var report verify.Report
 	err = u.p.step("verifying as workerctl verify does", func() (string, error) {
 		report = verify.Wait(ctx, verify.Options{Environment: env, AWS: awsConfig(u.state)}, verifyTimeout, nil)

@@ -32,7 +32,7 @@ func Text(text string) string {
 	})
 	text = assignment.ReplaceAllStringFunc(text, func(found string) string {
 		m := assignment.FindStringSubmatch(found)
-		if Named(m[1]) {
+		if isCredential(m) {
 			return m[1] + "=" + Hidden
 		}
 		return found
@@ -46,9 +46,7 @@ func Credential(value string) bool {
 	if token.MatchString(value) || slices.ContainsFunc(address.FindAllString(value, -1), addressHoldsCredential) {
 		return true
 	}
-	return slices.ContainsFunc(assignment.FindAllStringSubmatch(value, -1), func(m []string) bool {
-		return Named(m[1])
-	})
+	return slices.ContainsFunc(assignment.FindAllStringSubmatch(value, -1), isCredential)
 }
 
 // token are the forms in which services issue credentials, each documented by its service:
@@ -71,6 +69,11 @@ var assignment = regexp.MustCompile("([A-Za-z][\\w.-]*)=([^\\s;&,(\"'`]+)")
 
 // port is what follows a host's colon where no password does.
 var port = regexp.MustCompile(`^\d{1,5}/`)
+
+// isCredential judges what assignment found: dots stand for a value, as in TOKEN=...
+func isCredential(found []string) bool {
+	return Named(found[1]) && strings.Trim(found[2], ".") != ""
+}
 
 // addressHoldsCredential looks at the text and not only at what url.Parse makes of it: a
 // password with a "/" or "%" in it makes a URL that cannot be parsed.

@@ -50,7 +50,7 @@ func TestWhatIsNone(t *testing.T) {
 		"", "true", "https://prefect.example.com:4200/api", "git+ssh://git@github.com/x/y.git", "git+https://git@github.com/x/y",
 		"postgresql://reader@db/prefect", "https://h.example/x?page=2&tokens=3", "npm:pkg@1.2.3", "https://h.example/pkg@v1:2", "https://h.example:5000/pkg@v1",
 		"arn:aws:secretsmanager:us-east-1:123456789012:secret:db-AbCdEf", "s3fs==2025.3.0", "prefecthq/prefect:2-latest", "a=b",
-		"costs ${amount}", "key: value", "basic auth is off",
+		"costs ${amount}", "key: value", "basic auth is off", "export TF_VAR_prefect_api_key=...",
 	} {
 		if Credential(value) || Value("HARMLESS", value) != value || Text(value) != value {
 			t.Errorf("%q is taken for a credential: %q", value, Text(value))
