@@ -105,145 +105,151 @@ func TestTheShippedEnvironmentIsTheDefault(t *testing.T) {
 	}
 }
 
+// ARNs of the tests.
+const (
+	policy    = "arn:aws:iam::123456789012:policy/p"
+	key       = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+	stateKey  = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+	secret    = "arn:aws:secretsmanager:us-east-1:123456789012:secret:prefect-AbCdEf"
+	parameter = "arn:aws:ssm:us-east-1:123456789012:parameter/db/url"
+)
+
+var eachOption = []struct {
+	yaml string
+	set  func(*Environment)
+}{
+	{"region: eu-central-1", func(e *Environment) { e.Region = "eu-central-1" }},
+	{`account_id: "123456789012"`, func(e *Environment) { e.AccountID = "123456789012" }},
+	{"name_suffix: -b", func(e *Environment) {
+		e.NameSuffix = "-b"
+		e.Network.Name = "prefect-ecs-b"
+		e.Cluster.Name = "prefect-cluster-b"
+		e.Secret.Name = "prefect-api-key-new-2-b"
+		e.Logs.Group = "/ecs/prefect-worker-b"
+		e.IAM.ExecutionRoleName = "prefect-task-execution-role-b"
+		e.IAM.TaskRoleName = "prefect-task-role-b"
+	}},
+	{"name_suffix: -b\ncluster: {name: mine}\nsecret: {name: s}\nlogs: {group: l}\nnetwork: {name: n}\niam: {execution_role_name: x, task_role_name: y}", func(e *Environment) {
+		e.NameSuffix = "-b"
+		e.Network.Name, e.Cluster.Name, e.Secret.Name, e.Logs.Group = "n", "mine", "s", "l"
+		e.IAM.ExecutionRoleName, e.IAM.TaskRoleName = "x", "y"
+	}},
+	{"tags: {Team: data, Project: other}", func(e *Environment) { e.Tags["Team"] = "data"; e.Tags["Project"] = "other" }},
+	{"network:\n  vpc_cidr: 10.8.0.0/20\n  public_subnet_cidrs: [10.8.0.0/24]\n  private_subnet_cidrs: [10.8.1.0/24]", func(e *Environment) {
+		e.Network.VPCCIDR = "10.8.0.0/20"
+		e.Network.PublicSubnetCIDRs, e.Network.PrivateSubnetCIDRs = []string{"10.8.0.0/24"}, []string{"10.8.1.0/24"}
+	}},
+	{"network: {vpc_cidr: 10.8.0.0/16}", func(e *Environment) {
+		e.Network.VPCCIDR = "10.8.0.0/16"
+		e.Network.PublicSubnetCIDRs = []string{"10.8.1.0/24", "10.8.2.0/24", "10.8.3.0/24"}
+		e.Network.PrivateSubnetCIDRs = []string{"10.8.4.0/24", "10.8.5.0/24", "10.8.6.0/24"}
+	}},
+	{"network: {vpc_cidr: 172.16.8.0/21, public_subnet_cidrs: [172.16.8.0/26, 172.16.8.64/26, 172.16.8.128/26]}", func(e *Environment) {
+		e.Network.VPCCIDR = "172.16.8.0/21"
+		e.Network.PublicSubnetCIDRs = []string{"172.16.8.0/26", "172.16.8.64/26", "172.16.8.128/26"}
+		e.Network.PrivateSubnetCIDRs = []string{"172.16.12.0/24", "172.16.13.0/24", "172.16.14.0/24"}
+	}},
+	{"network: {availability_zones: [us-east-1a, us-east-1b, us-east-1f]}", func(e *Environment) {
+		e.Network.AvailabilityZones = []string{"us-east-1a", "us-east-1b", "us-east-1f"}
+	}},
+	{"network: {nat: per_az}", func(e *Environment) { e.Network.NAT = NATPerAZ }},
+	{"network: {nat: none}\nworker: {public_ip: true}", func(e *Environment) { e.Network.NAT = NATNone; e.Worker.PublicIP = true }},
+	{"network: {flow_logs: reject}", func(e *Environment) { e.Network.FlowLogs = FlowLogsReject }},
+	{"network: {flow_logs: none}", func(e *Environment) { e.Network.FlowLogs = FlowLogsNone }},
+	{"network: {s3_endpoint: false}", func(e *Environment) { e.Network.S3Endpoint = false }},
+	{"cluster: {name: c, namespace: ns.example, container_insights: false}", func(e *Environment) {
+		e.Cluster = Cluster{Name: "c", Namespace: "ns.example"}
+	}},
+	{"worker: {service_name: w}", func(e *Environment) { e.Worker.ServiceName = "w" }},
+	{"worker: {image: 'prefecthq/prefect:3.8.3-python3.12'}", func(e *Environment) { e.Worker.Image = "prefecthq/prefect:3.8.3-python3.12" }},
+	{"worker: {image: 'example.com/w:1', prefect_version: '3.8'}", func(e *Environment) {
+		e.Worker.Image, e.Worker.PrefectVersion = "example.com/w:1", "3.8"
+	}},
+	{"worker: {image: 'example.com/w:1', prefect_version: '3', prefect_aws_included: true}\nwork_pool: {type: ecs}", func(e *Environment) {
+		e.Worker.Image, e.Worker.PrefectVersion, e.Worker.PrefectAWSIncluded = "example.com/w:1", "3", true
+		e.WorkPool.Type, e.Worker.ConcurrencyLimit = PoolECS, 0
+	}},
+	{"worker: {cpu: 1024, memory: 4096}", func(e *Environment) { e.Worker.CPU, e.Worker.MemoryMiB = 1024, 4096 }},
+	{"worker: {architecture: arm64}", func(e *Environment) { e.Worker.Architecture = ARM64 }},
+	{"worker: {desired_count: 0}", func(e *Environment) { e.Worker.DesiredCount = 0 }},
+	{"worker: {spot: true}", func(e *Environment) { e.Worker.Spot = true }},
+	{"worker: {concurrency_limit: 2}", func(e *Environment) { e.Worker.ConcurrencyLimit = 2 }},
+	{"worker: {extra_pip_packages: ['s3fs==2025.3.0', 'boto3[crt]>=1,<2']}", func(e *Environment) {
+		e.Worker.ExtraPipPackages = []string{"s3fs==2025.3.0", "boto3[crt]>=1,<2"}
+	}},
+	{"worker: {environment: {LEVEL: '1', EMPTY: ''}}", func(e *Environment) {
+		e.Worker.Environment = map[string]string{"LEVEL": "1", "EMPTY": ""}
+	}},
+	{"worker: {secrets: {DB: '" + secret + "'}}", func(e *Environment) { e.Worker.Secrets = map[string]string{"DB": secret} }},
+	{"worker: {stop_timeout: 30}", func(e *Environment) { e.Worker.StopTimeoutSeconds = 30 }},
+	{"work_pool: {name: 'my pool', queues: [a, b]}", func(e *Environment) {
+		e.WorkPool.Name, e.WorkPool.Queues = "my pool", []string{"a", "b"}
+	}},
+	{"work_pool: {type: ecs}", func(e *Environment) { e.WorkPool.Type, e.Worker.ConcurrencyLimit = PoolECS, 0 }},
+	{"prefect: {api_url: 'https://prefect.example.com:4200/api'}", func(e *Environment) { e.Prefect.APIURL = "https://prefect.example.com:4200/api" }},
+	{"prefect: {account_id: 11111111-1111-4111-8111-111111111111, workspace_id: 22222222-2222-4222-8222-222222222222}", func(e *Environment) {
+		e.Prefect.AccountID, e.Prefect.WorkspaceID = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+	}},
+	{"secret: {name: s, version: 2, recovery_window_days: 7, kms_key_arn: '" + key + "'}", func(e *Environment) {
+		e.Secret = Secret{Name: "s", Version: 2, RecoveryWindowDays: 7, KMSKeyARN: key}
+	}},
+	{"secret: {existing_arn: '" + secret + "', json_key: k}", func(e *Environment) { e.Secret.ExistingARN, e.Secret.JSONKey = secret, "k" }},
+	{"logs: {group: /g, retention_days: 0, kms_key_arn: '" + key + "'}", func(e *Environment) { e.Logs = Logs{Group: "/g", KMSKeyARN: key} }},
+	{"iam: {permissions_boundary_arn: '" + policy + "', task_policy_arns: ['" + policy + "']}", func(e *Environment) {
+		e.IAM.PermissionsBoundaryARN, e.IAM.TaskPolicyARNs = policy, []string{policy}
+	}},
+	{"work_pool: {type: ecs}\niam: {flow_role_arns: ['arn:aws:iam::123456789012:role/flow'], flow_task_families: [etl]}", func(e *Environment) {
+		e.WorkPool.Type, e.Worker.ConcurrencyLimit = PoolECS, 0
+		e.IAM.FlowRoleARNs, e.IAM.FlowTaskFamilies = []string{"arn:aws:iam::123456789012:role/flow"}, []string{"etl"}
+	}},
+	{"adopt: [execution_role, task_role, log_group]", func(e *Environment) {
+		e.Adopt = []Adoptable{AdoptExecutionRole, AdoptTaskRole, AdoptLogGroup}
+	}},
+	{"backend: {type: s3, bucket: states}", func(e *Environment) {
+		e.Backend = Backend{Type: BackendS3, Bucket: "states", Key: "prefect-worker/dev.tfstate", Region: "us-east-1"}
+	}},
+	{"backend: {type: s3, bucket: states, key: k, region: eu-west-1, kms_key_arn: '" + stateKey + "'}", func(e *Environment) {
+		e.Backend = Backend{Type: BackendS3, Bucket: "states", Key: "k", Region: "eu-west-1", KMSKeyARN: stateKey}
+	}},
+	// Right, though written otherwise.
+	{"prefect: {account_id: AAAAAAAA-1111-4111-8111-111111111111}", func(e *Environment) {
+		e.Prefect.AccountID = "aaaaaaaa-1111-4111-8111-111111111111"
+	}},
+	{"prefect: {api_url: 'https://Prefect.example.com:4200/api/'}", func(e *Environment) { e.Prefect.APIURL = "https://prefect.example.com:4200/api" }},
+	{"prefect: {api_url: 'https://api.prefect.cloud/api/accounts/AAAAAAAA-1111-4111-8111-111111111111/workspaces/BBBBBBBB-2222-4222-8222-222222222222/'}", func(e *Environment) {
+		e.Prefect.APIURL = "https://api.prefect.cloud/api/accounts/aaaaaaaa-1111-4111-8111-111111111111/workspaces/bbbbbbbb-2222-4222-8222-222222222222"
+	}},
+	{"worker: {secrets: {A: '" + secret + ":key::', B: '" + secret + ":key:AWSPREVIOUS:', C: '" + secret + ":::4f2c', D: '" + parameter + "'}}", func(e *Environment) {
+		e.Worker.Secrets = map[string]string{"A": secret + ":key::", "B": secret + ":key:AWSPREVIOUS:", "C": secret + ":::4f2c", "D": parameter}
+	}},
+	{"worker: {environment: {TOKENIZERS_PARALLELISM: 'true', MAX_TOKENS: '9', SECRET_ARN: '" + secret + "', USE_PASSWORD: 'no', GOOGLE_APPLICATION_CREDENTIALS: /etc/gcp.json, DB_PASSWORD: '', HOOK: 'https://hooks.example.com/a?page=1'}}", func(e *Environment) {
+		e.Worker.Environment = map[string]string{"TOKENIZERS_PARALLELISM": "true", "MAX_TOKENS": "9", "SECRET_ARN": secret, "USE_PASSWORD": "no",
+			"GOOGLE_APPLICATION_CREDENTIALS": "/etc/gcp.json", "DB_PASSWORD": "", "HOOK": "https://hooks.example.com/a?page=1"}
+	}},
+	{"worker: {service_name: " + strings.Repeat("w", 100) + "}", func(e *Environment) { e.Worker.ServiceName = strings.Repeat("w", 100) }},
+	{"prefect: {api_url: 'http://server.default.prefect.local:4200/api', authentication: none}", func(e *Environment) {
+		e.Prefect.APIURL, e.Prefect.Authentication = "http://server.default.prefect.local:4200/api", AuthNone
+	}},
+	{"prefect: {api_url: 'http://10.0.7.7:4200/api', authentication: basic}\nworker: {image: 'prefecthq/prefect:3-latest'}", func(e *Environment) {
+		e.Prefect.APIURL, e.Prefect.Authentication = "http://10.0.7.7:4200/api", AuthBasic
+		e.Worker.Image = "prefecthq/prefect:3-latest"
+	}},
+	{"backend: {type: s3, bucket: states, kms_key_arn: 'arn:aws:kms:us-east-1:999999999999:key/1'}\naccount_id: '123456789012'", func(e *Environment) {
+		e.AccountID = "123456789012"
+		e.Backend = Backend{Type: BackendS3, Bucket: "states", Key: "prefect-worker/dev.tfstate", Region: "us-east-1", KMSKeyARN: "arn:aws:kms:us-east-1:999999999999:key/1"}
+	}},
+	{"region: cn-north-1\nworker: {secrets: {A: 'arn:aws-cn:ssm:cn-north-1:123456789012:parameter/a/b'}}", func(e *Environment) {
+		e.Region = "cn-north-1"
+		e.Worker.Secrets = map[string]string{"A": "arn:aws-cn:ssm:cn-north-1:123456789012:parameter/a/b"}
+	}},
+	{"worker: {image: 'prefecthq/prefect:2-latest', prefect_version: '2.20.25', extra_pip_packages: [prefect-gcp==0.5.18, 'a~=1.2', 'b>=1,<2', 'c==1.*']}", func(e *Environment) {
+		e.Worker.PrefectVersion = "2.20.25"
+		e.Worker.ExtraPipPackages = []string{"prefect-gcp==0.5.18", "a~=1.2", "b>=1,<2", "c==1.*"}
+	}},
+}
+
 func TestEachOption(t *testing.T) {
-	const policy = "arn:aws:iam::123456789012:policy/p"
-	const key = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
-	const stateKey = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
-	const secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:prefect-AbCdEf"
-	const parameter = "arn:aws:ssm:us-east-1:123456789012:parameter/db/url"
-	for _, test := range []struct {
-		yaml string
-		set  func(*Environment)
-	}{
-		{"region: eu-central-1", func(e *Environment) { e.Region = "eu-central-1" }},
-		{`account_id: "123456789012"`, func(e *Environment) { e.AccountID = "123456789012" }},
-		{"name_suffix: -b", func(e *Environment) {
-			e.NameSuffix = "-b"
-			e.Network.Name = "prefect-ecs-b"
-			e.Cluster.Name = "prefect-cluster-b"
-			e.Secret.Name = "prefect-api-key-new-2-b"
-			e.Logs.Group = "/ecs/prefect-worker-b"
-			e.IAM.ExecutionRoleName = "prefect-task-execution-role-b"
-			e.IAM.TaskRoleName = "prefect-task-role-b"
-		}},
-		{"name_suffix: -b\ncluster: {name: mine}\nsecret: {name: s}\nlogs: {group: l}\nnetwork: {name: n}\niam: {execution_role_name: x, task_role_name: y}", func(e *Environment) {
-			e.NameSuffix = "-b"
-			e.Network.Name, e.Cluster.Name, e.Secret.Name, e.Logs.Group = "n", "mine", "s", "l"
-			e.IAM.ExecutionRoleName, e.IAM.TaskRoleName = "x", "y"
-		}},
-		{"tags: {Team: data, Project: other}", func(e *Environment) { e.Tags["Team"] = "data"; e.Tags["Project"] = "other" }},
-		{"network:\n  vpc_cidr: 10.8.0.0/20\n  public_subnet_cidrs: [10.8.0.0/24]\n  private_subnet_cidrs: [10.8.1.0/24]", func(e *Environment) {
-			e.Network.VPCCIDR = "10.8.0.0/20"
-			e.Network.PublicSubnetCIDRs, e.Network.PrivateSubnetCIDRs = []string{"10.8.0.0/24"}, []string{"10.8.1.0/24"}
-		}},
-		{"network: {vpc_cidr: 10.8.0.0/16}", func(e *Environment) {
-			e.Network.VPCCIDR = "10.8.0.0/16"
-			e.Network.PublicSubnetCIDRs = []string{"10.8.1.0/24", "10.8.2.0/24", "10.8.3.0/24"}
-			e.Network.PrivateSubnetCIDRs = []string{"10.8.4.0/24", "10.8.5.0/24", "10.8.6.0/24"}
-		}},
-		{"network: {vpc_cidr: 172.16.8.0/21, public_subnet_cidrs: [172.16.8.0/26, 172.16.8.64/26, 172.16.8.128/26]}", func(e *Environment) {
-			e.Network.VPCCIDR = "172.16.8.0/21"
-			e.Network.PublicSubnetCIDRs = []string{"172.16.8.0/26", "172.16.8.64/26", "172.16.8.128/26"}
-			e.Network.PrivateSubnetCIDRs = []string{"172.16.12.0/24", "172.16.13.0/24", "172.16.14.0/24"}
-		}},
-		{"network: {availability_zones: [us-east-1a, us-east-1b, us-east-1f]}", func(e *Environment) {
-			e.Network.AvailabilityZones = []string{"us-east-1a", "us-east-1b", "us-east-1f"}
-		}},
-		{"network: {nat: per_az}", func(e *Environment) { e.Network.NAT = NATPerAZ }},
-		{"network: {nat: none}\nworker: {public_ip: true}", func(e *Environment) { e.Network.NAT = NATNone; e.Worker.PublicIP = true }},
-		{"network: {flow_logs: reject}", func(e *Environment) { e.Network.FlowLogs = FlowLogsReject }},
-		{"network: {flow_logs: none}", func(e *Environment) { e.Network.FlowLogs = FlowLogsNone }},
-		{"network: {s3_endpoint: false}", func(e *Environment) { e.Network.S3Endpoint = false }},
-		{"cluster: {name: c, namespace: ns.example, container_insights: false}", func(e *Environment) {
-			e.Cluster = Cluster{Name: "c", Namespace: "ns.example"}
-		}},
-		{"worker: {service_name: w}", func(e *Environment) { e.Worker.ServiceName = "w" }},
-		{"worker: {image: 'prefecthq/prefect:3.8.3-python3.12'}", func(e *Environment) { e.Worker.Image = "prefecthq/prefect:3.8.3-python3.12" }},
-		{"worker: {image: 'example.com/w:1', prefect_version: '3.8'}", func(e *Environment) {
-			e.Worker.Image, e.Worker.PrefectVersion = "example.com/w:1", "3.8"
-		}},
-		{"worker: {image: 'example.com/w:1', prefect_version: '3', prefect_aws_included: true}\nwork_pool: {type: ecs}", func(e *Environment) {
-			e.Worker.Image, e.Worker.PrefectVersion, e.Worker.PrefectAWSIncluded = "example.com/w:1", "3", true
-			e.WorkPool.Type, e.Worker.ConcurrencyLimit = PoolECS, 0
-		}},
-		{"worker: {cpu: 1024, memory: 4096}", func(e *Environment) { e.Worker.CPU, e.Worker.MemoryMiB = 1024, 4096 }},
-		{"worker: {architecture: arm64}", func(e *Environment) { e.Worker.Architecture = ARM64 }},
-		{"worker: {desired_count: 0}", func(e *Environment) { e.Worker.DesiredCount = 0 }},
-		{"worker: {spot: true}", func(e *Environment) { e.Worker.Spot = true }},
-		{"worker: {concurrency_limit: 2}", func(e *Environment) { e.Worker.ConcurrencyLimit = 2 }},
-		{"worker: {extra_pip_packages: ['s3fs==2025.3.0', 'boto3[crt]>=1,<2']}", func(e *Environment) {
-			e.Worker.ExtraPipPackages = []string{"s3fs==2025.3.0", "boto3[crt]>=1,<2"}
-		}},
-		{"worker: {environment: {LEVEL: '1', EMPTY: ''}}", func(e *Environment) {
-			e.Worker.Environment = map[string]string{"LEVEL": "1", "EMPTY": ""}
-		}},
-		{"worker: {secrets: {DB: '" + secret + "'}}", func(e *Environment) { e.Worker.Secrets = map[string]string{"DB": secret} }},
-		{"worker: {stop_timeout: 30}", func(e *Environment) { e.Worker.StopTimeoutSeconds = 30 }},
-		{"work_pool: {name: 'my pool', queues: [a, b]}", func(e *Environment) {
-			e.WorkPool.Name, e.WorkPool.Queues = "my pool", []string{"a", "b"}
-		}},
-		{"work_pool: {type: ecs}", func(e *Environment) { e.WorkPool.Type, e.Worker.ConcurrencyLimit = PoolECS, 0 }},
-		{"prefect: {api_url: 'https://prefect.example.com:4200/api'}", func(e *Environment) { e.Prefect.APIURL = "https://prefect.example.com:4200/api" }},
-		{"prefect: {account_id: 11111111-1111-4111-8111-111111111111, workspace_id: 22222222-2222-4222-8222-222222222222}", func(e *Environment) {
-			e.Prefect.AccountID, e.Prefect.WorkspaceID = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
-		}},
-		{"secret: {name: s, version: 2, recovery_window_days: 7, kms_key_arn: '" + key + "'}", func(e *Environment) {
-			e.Secret = Secret{Name: "s", Version: 2, RecoveryWindowDays: 7, KMSKeyARN: key}
-		}},
-		{"secret: {existing_arn: '" + secret + "', json_key: k}", func(e *Environment) { e.Secret.ExistingARN, e.Secret.JSONKey = secret, "k" }},
-		{"logs: {group: /g, retention_days: 0, kms_key_arn: '" + key + "'}", func(e *Environment) { e.Logs = Logs{Group: "/g", KMSKeyARN: key} }},
-		{"iam: {permissions_boundary_arn: '" + policy + "', task_policy_arns: ['" + policy + "']}", func(e *Environment) {
-			e.IAM.PermissionsBoundaryARN, e.IAM.TaskPolicyARNs = policy, []string{policy}
-		}},
-		{"work_pool: {type: ecs}\niam: {flow_role_arns: ['arn:aws:iam::123456789012:role/flow'], flow_task_families: [etl]}", func(e *Environment) {
-			e.WorkPool.Type, e.Worker.ConcurrencyLimit = PoolECS, 0
-			e.IAM.FlowRoleARNs, e.IAM.FlowTaskFamilies = []string{"arn:aws:iam::123456789012:role/flow"}, []string{"etl"}
-		}},
-		{"adopt: [execution_role, task_role, log_group]", func(e *Environment) {
-			e.Adopt = []Adoptable{AdoptExecutionRole, AdoptTaskRole, AdoptLogGroup}
-		}},
-		{"backend: {type: s3, bucket: states}", func(e *Environment) {
-			e.Backend = Backend{Type: BackendS3, Bucket: "states", Key: "prefect-worker/dev.tfstate", Region: "us-east-1"}
-		}},
-		{"backend: {type: s3, bucket: states, key: k, region: eu-west-1, kms_key_arn: '" + stateKey + "'}", func(e *Environment) {
-			e.Backend = Backend{Type: BackendS3, Bucket: "states", Key: "k", Region: "eu-west-1", KMSKeyARN: stateKey}
-		}},
-		// Right, though written otherwise.
-		{"prefect: {account_id: AAAAAAAA-1111-4111-8111-111111111111}", func(e *Environment) {
-			e.Prefect.AccountID = "aaaaaaaa-1111-4111-8111-111111111111"
-		}},
-		{"prefect: {api_url: 'https://Prefect.example.com:4200/api/'}", func(e *Environment) { e.Prefect.APIURL = "https://prefect.example.com:4200/api" }},
-		{"prefect: {api_url: 'https://api.prefect.cloud/api/accounts/AAAAAAAA-1111-4111-8111-111111111111/workspaces/BBBBBBBB-2222-4222-8222-222222222222/'}", func(e *Environment) {
-			e.Prefect.APIURL = "https://api.prefect.cloud/api/accounts/aaaaaaaa-1111-4111-8111-111111111111/workspaces/bbbbbbbb-2222-4222-8222-222222222222"
-		}},
-		{"worker: {secrets: {A: '" + secret + ":key::', B: '" + secret + ":key:AWSPREVIOUS:', C: '" + secret + ":::4f2c', D: '" + parameter + "'}}", func(e *Environment) {
-			e.Worker.Secrets = map[string]string{"A": secret + ":key::", "B": secret + ":key:AWSPREVIOUS:", "C": secret + ":::4f2c", "D": parameter}
-		}},
-		{"worker: {environment: {TOKENIZERS_PARALLELISM: 'true', MAX_TOKENS: '9', SECRET_ARN: '" + secret + "', USE_PASSWORD: 'no', GOOGLE_APPLICATION_CREDENTIALS: /etc/gcp.json, DB_PASSWORD: '', HOOK: 'https://hooks.example.com/a?page=1'}}", func(e *Environment) {
-			e.Worker.Environment = map[string]string{"TOKENIZERS_PARALLELISM": "true", "MAX_TOKENS": "9", "SECRET_ARN": secret, "USE_PASSWORD": "no",
-				"GOOGLE_APPLICATION_CREDENTIALS": "/etc/gcp.json", "DB_PASSWORD": "", "HOOK": "https://hooks.example.com/a?page=1"}
-		}},
-		{"worker: {service_name: " + strings.Repeat("w", 100) + "}", func(e *Environment) { e.Worker.ServiceName = strings.Repeat("w", 100) }},
-		{"prefect: {api_url: 'http://server.default.prefect.local:4200/api', authentication: none}", func(e *Environment) {
-			e.Prefect.APIURL, e.Prefect.Authentication = "http://server.default.prefect.local:4200/api", AuthNone
-		}},
-		{"prefect: {api_url: 'http://10.0.7.7:4200/api', authentication: basic}\nworker: {image: 'prefecthq/prefect:3-latest'}", func(e *Environment) {
-			e.Prefect.APIURL, e.Prefect.Authentication = "http://10.0.7.7:4200/api", AuthBasic
-			e.Worker.Image = "prefecthq/prefect:3-latest"
-		}},
-		{"backend: {type: s3, bucket: states, kms_key_arn: 'arn:aws:kms:us-east-1:999999999999:key/1'}\naccount_id: '123456789012'", func(e *Environment) {
-			e.AccountID = "123456789012"
-			e.Backend = Backend{Type: BackendS3, Bucket: "states", Key: "prefect-worker/dev.tfstate", Region: "us-east-1", KMSKeyARN: "arn:aws:kms:us-east-1:999999999999:key/1"}
-		}},
-		{"region: cn-north-1\nworker: {secrets: {A: 'arn:aws-cn:ssm:cn-north-1:123456789012:parameter/a/b'}}", func(e *Environment) {
-			e.Region = "cn-north-1"
-			e.Worker.Secrets = map[string]string{"A": "arn:aws-cn:ssm:cn-north-1:123456789012:parameter/a/b"}
-		}},
-		{"worker: {image: 'prefecthq/prefect:2-latest', prefect_version: '2.20.25', extra_pip_packages: [prefect-gcp==0.5.18, 'a~=1.2', 'b>=1,<2', 'c==1.*']}", func(e *Environment) {
-			e.Worker.PrefectVersion = "2.20.25"
-			e.Worker.ExtraPipPackages = []string{"prefect-gcp==0.5.18", "a~=1.2", "b>=1,<2", "c==1.*"}
-		}},
-	} {
+	for _, test := range eachOption {
 		t.Run(test.yaml, func(t *testing.T) {
 			// GIVEN the defaults with one option changed
 			want := Default("dev")
@@ -578,7 +584,7 @@ func TestEnvironmentsThatFightOverNames(t *testing.T) {
 func TestFilesInTheFolder(t *testing.T) {
 	for _, test := range []struct{ name, rule string }{
 		{".#dev.yaml", ""}, {"._dev.yaml", ""}, {".DS_Store", ""}, {".dev.yaml.swp", ""}, {"dev.yaml~", ""}, {"#dev.yaml#", ""},
-		{"dev.yaml___jb_tmp___", ""}, {"README.md", ""}, {"dev.yaml.bak", ""}, {".gitkeep", ""},
+		{"dev.yaml___jb_tmp___", ""}, {"README.md", ""}, {"dev.yaml.bak", ""}, {"dev.terraform.lock.hcl", ""}, {".gitkeep", ""},
 		{"dev.yml", "an environment has one file, and dev.yaml beside it has the same name"},
 		{"PROD.YAML", "an environment's file ends in .yaml or .yml, in lower case; this one would not be read"},
 		{"prod.json", "an environment's file ends in .yaml or .yml, in lower case; this one would not be read"},

@@ -71,8 +71,8 @@ func LoadOne(dir, name string) (*Environment, error) {
 }
 
 // ignored are files that editors, systems and people leave beside others, and that nobody
-// means as an environment: hidden ones, backups and notes.
-var ignored = regexp.MustCompile(`^\.|~$|^#.*#$|___jb_(tmp|old)___$|(?i)\.(md|txt|bak|orig|swp|tmp)$|^(?i)(thumbs\.db|desktop\.ini)$`)
+// means as an environment: hidden ones, backups and notes; and the locks of `make lock`.
+var ignored = regexp.MustCompile(`^\.|~$|^#.*#$|___jb_(tmp|old)___$|(?i)\.(md|txt|bak|orig|swp|tmp)$|^(?i)(thumbs\.db|desktop\.ini)$|\.terraform\.lock\.hcl$`)
 
 // environmentFiles lists the files to read. What is in the folder and would not be read is a
 // problem: whoever put it there believes that it counts.
