@@ -32,7 +32,13 @@ func documented(t *testing.T) *jsonschema.Schema {
 	if err := reflector.AddGoComments("prefect-worker-ecs/config", ".", jsonschema.WithFullComment()); err != nil {
 		t.Fatal(err)
 	}
-	return reflector.Reflect(&Environment{})
+	schema := reflector.Reflect(&Environment{})
+	for f := range reflect.TypeFor[Environment]().Fields() {
+		if block, isKey := schema.Properties.Get(f.Tag.Get("yaml")); isKey && f.Type.Kind() == reflect.Struct {
+			block.Description = reflector.CommentMap[f.Type.PkgPath()+"."+f.Type.Name()]
+		}
+	}
+	return schema
 }
 
 // properties calls visit for each key of a schema, blocks before what is in them.
@@ -282,7 +288,7 @@ func optionTables(t *testing.T) string {
 	properties(documented(t), "", func(path string, property *jsonschema.Schema) {
 		o, leaf := all[path]
 		if !leaf {
-			fmt.Fprintf(&blocks, "\n### %s\n%s", path, header)
+			fmt.Fprintf(&blocks, "\n### %s\n\n`%[1]s` is %s\n%s", path, escapeTable(meaning(property.Description)), header)
 			return
 		}
 		to := &blocks
