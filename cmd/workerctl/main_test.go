@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -155,4 +156,96 @@ func TestWaitingShowsWhatIsWaitedFor(t *testing.T) {
 		t.Errorf("firstLine = %q", got)
 	}
 	waiting(1)(verify.Report{Checks: []verify.Check{{Name: "x", Status: verify.Failed, Detail: "y"}}})
+}
+
+// run calls workerctl in a project with the environments, with streams of its own.
+func run(t *testing.T, environments map[string]string, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	root := t.TempDir()
+	files := map[string]string{"internal/toolchain/cli/package.json": "{}"} // what a project is known by
+	for name, yaml := range environments {
+		files[config.Dir+"/"+name] = yaml
+	}
+	for name, content := range files {
+		file := filepath.Join(root, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(root)
+	command := newRootCommand()
+	var out, errors bytes.Buffer
+	command.SetOut(&out)
+	command.SetErr(&errors)
+	command.SetArgs(args)
+	err = command.ExecuteContext(t.Context())
+	return out.String(), errors.String(), err
+}
+
+func TestConfigShowsWhatIsInForce(t *testing.T) {
+	// GIVEN an option from each source, and a URL with a password in a variable
+	t.Setenv("TF_VAR_aws_region", "eu-west-1")
+	t.Setenv("TF_VAR_prefect_api_url", "https://u:hunter2@prefect.example.com/api")
+	environments := map[string]string{"dev.yaml": "worker:\n  cpu:\n  memory: 1024\n  environment: {B: x y, A: ''}\n" +
+		"  secrets: {DB_PASSWORD: 'arn:aws:ssm:us-east-1:123456789012:parameter/db'}\n  extra_pip_packages: [s3fs]\n"}
+
+	// WHEN they are shown
+	stdout, stderr, err := run(t, environments, "config")
+	if err != nil || stderr != "" {
+		t.Fatalf("%v: %s", err, stderr)
+	}
+	// THEN each has its value and says where that is from
+	lines := map[string]string{}
+	for line := range strings.Lines(stdout) {
+		key, rest, _ := strings.Cut(line, " ")
+		lines[key] = strings.Join(strings.Fields(rest), " ")
+	}
+	for key, want := range map[string]string{
+		"region":                      "eu-west-1 TF_VAR_aws_region",
+		"prefect.api_url":             "(not shown) TF_VAR_prefect_api_url",
+		"worker.cpu":                  "256 default",
+		"worker.memory":               "1024 config/environments/dev.yaml:3",
+		"worker.environment":          `{A: "", B: "x y"} config/environments/dev.yaml:4`,
+		"worker.secrets":              `{DB_PASSWORD: "arn:aws:ssm:us-east-1:123456789012:parameter/db"} config/environments/dev.yaml:5`,
+		"worker.extra_pip_packages":   "[s3fs] config/environments/dev.yaml:6",
+		"account_id":                  "- default",
+		"network.public_subnet_cidrs": "[10.0.1.0/24, 10.0.2.0/24, 10.0.3.0/24] default",
+	} {
+		if lines[key] != want {
+			t.Errorf("%s: %q, want %q", key, lines[key], want)
+		}
+	}
+	if len(lines) != len(config.Options()) {
+		t.Errorf("%d lines for %d options", len(lines), len(config.Options()))
+	}
+
+	// AND a program gets the same
+	stdout, _, err = run(t, environments, "config", "dev", "--json")
+	var settings []setting
+	if err := errors.Join(err, json.Unmarshal([]byte(stdout), &settings)); err != nil {
+		t.Fatal(err)
+	}
+	if len(settings) != len(config.Options()) || settings[0] != (setting{"region", "eu-west-1", "variable", "TF_VAR_aws_region"}) {
+		t.Errorf("%d settings, the first %+v", len(settings), settings[0])
+	}
+	if strings.Contains(stdout, "hunter2") {
+		t.Error("the password is shown")
+	}
+}
+
+func TestNewWritesAnEnvironment(t *testing.T) {
+	stdout, _, err := run(t, map[string]string{"dev.yaml": ""}, "new", "prod")
+	if want := "wrote config/environments/prod.yaml; change it as you like, then look with: make diff ENV=prod\n"; err != nil || stdout != want {
+		t.Fatalf("%v: %q, want %q", err, stdout, want)
+	}
+	envs, err := config.Load(config.Dir)
+	if err != nil || len(envs) != 2 {
+		t.Errorf("%d environments, %v", len(envs), err)
+	}
+	if _, _, err := run(t, map[string]string{"dev.yaml": ""}, "config", "prod"); err == nil || !strings.HasPrefix(err.Error(), `there is no environment "prod"`) {
+		t.Errorf("got %v", err)
+	}
 }
