@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/redact"
 	"prefect-worker-ecs/internal/toolchain"
 )
 
@@ -21,17 +22,20 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
+	if err := newRootCommand().ExecuteContext(ctx); err != nil {
+		os.Exit(report(os.Stderr, err))
+	}
+}
+
+func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "workerctl",
 		Short:         "Set up, deploy, try out and verify the Prefect worker",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newSetupCommand(), newCDKTFCommand(), newLockCommand(), newVerifyCommand(), newLocalCommand())
-
-	if err := root.ExecuteContext(ctx); err != nil {
-		os.Exit(report(os.Stderr, err))
-	}
+	root.AddCommand(newSetupCommand(), newNewCommand(), newConfigCommand(), newCDKTFCommand(), newLockCommand(), newVerifyCommand(), newLocalCommand())
+	return root
 }
 
 // enterProject finds the project that the working directory is in and makes its folder the
@@ -44,7 +48,8 @@ func enterProject() (toolchain.Project, error) {
 	return project, os.Chdir(project.Root)
 }
 
-// report shows an error to a person and gives the exit status.
+// report shows an error to a person and gives the exit status. Errors quote what somebody
+// typed, which may be a key in the wrong place.
 func report(out io.Writer, err error) int {
 	var cli *toolchain.CLIError
 	var problems config.Problems
@@ -60,11 +65,11 @@ func report(out io.Writer, err error) int {
 		return 1
 	case errors.As(err, &cli):
 		if err != error(cli) { // by itself the CLI has said why, on this terminal
-			fmt.Fprintln(out, "workerctl: "+err.Error())
+			fmt.Fprintln(out, "workerctl: "+redact.Text(err.Error()))
 		}
 		return cli.Status
 	default:
-		fmt.Fprintln(out, "workerctl: "+err.Error())
+		fmt.Fprintln(out, "workerctl: "+redact.Text(err.Error()))
 		return 1
 	}
 }

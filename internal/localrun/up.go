@@ -521,10 +521,11 @@ const verifyTimeout = 30 * time.Second
 
 // verify goes through the very checklist that workerctl verify has for AWS.
 func (u *up) verify(ctx context.Context) error {
-	env, err := config.LoadOne(filepath.Join(u.workspaceDir(), filepath.FromSlash(config.Dir)), u.env.Name)
+	envs, err := config.LoadLocal(filepath.Join(u.workspaceDir(), filepath.FromSlash(config.Dir)))
 	if err != nil {
 		return err
 	}
+	env := envs[0] // the workspace has one
 	stack, err := os.ReadFile(filepath.Join(u.workspaceDir(), "cdktf.out", "stacks", u.env.Name, "cdk.tf.json"))
 	if err != nil {
 		return err

@@ -16,6 +16,8 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/function"
+	"github.com/zclconf/go-cty/cty/function/stdlib"
 )
 
 // Place is where the stack is deployed.
@@ -102,6 +104,11 @@ func Same(want, got string) bool {
 	return slices.EqualFunc(w, g, func(a, b rune) bool { return a == b || a == anyCharacter })
 }
 
+// Shown is an evaluated value for a person, with question marks for what only AWS knows.
+func Shown(value string) string {
+	return strings.NewReplacer(string(anyCharacter), "?", symbol, "").Replace(value)
+}
+
 // evaluate gives strings in v their values.
 func (s *Stack) evaluate(v any) any {
 	switch v := v.(type) {
@@ -144,11 +151,18 @@ func (s *Stack) text(template string) string {
 		}
 		scope.set(path, s.attribute(path))
 	}
-	value, diagnostics := expression.Value(&hcl.EvalContext{Variables: scope.objects()})
+	value, diagnostics := expression.Value(&hcl.EvalContext{Variables: scope.objects(), Functions: functions})
 	if diagnostics.HasErrors() || value.IsNull() || !value.Type().Equals(cty.String) {
 		return unknown
 	}
 	return value.AsString()
+}
+
+// functions are those of Terraform's that the program's expressions call where a value can be
+// known without the state. With another one the expression is unknown.
+var functions = map[string]function.Function{
+	"lower":      stdlib.LowerFunc,
+	"trimsuffix": stdlib.TrimSuffixFunc,
 }
 
 // attribute is the value of a reference such as var.aws_region or aws_iam_role.task.arn.
@@ -159,7 +173,9 @@ func (s *Stack) attribute(path []string) string {
 		case "var":
 			return s.variables[path[1]]
 		case "local":
-			return s.text(s.locals[path[1]])
+			if value := s.text(s.locals[path[1]]); !strings.Contains(value, symbol) {
+				return value
+			}
 		}
 	}
 	switch address {

@@ -53,7 +53,7 @@ func TestReferencesHaveTheirValues(t *testing.T) {
 		t.Errorf("command %q", c.Command[2])
 	}
 	for _, variable := range c.Environment {
-		if variable.Name == "PREFECT_API_URL" && variable.Value != "https://api.prefect.cloud/api/accounts/A/workspaces/W" {
+		if variable.Name == "PREFECT_API_URL" && variable.Value != "https://api.prefect.cloud/api/accounts/a/workspaces/w" {
 			t.Errorf("the URL is %s", variable.Value)
 		}
 	}

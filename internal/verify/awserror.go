@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 // why makes one short line of an AWS error.
@@ -52,7 +53,9 @@ func unread(what string, err error) finding {
 	case is(err, notAllowed...):
 		return unknown(detail, fmt.Sprintf("ask for a role that may call %s, or for the managed policy ReadOnlyAccess", operation(err)))
 	case !errors.As(err, &api):
-		return unknown(detail, networkFix)
+		if sent := (*smithyhttp.RequestSendError)(nil); errors.As(err, &sent) {
+			return unknown(detail, networkFix)
+		}
 	}
 	return unknown(detail, "try again")
 }

@@ -128,7 +128,7 @@ func (b *bench) synthesize(t *testing.T, yaml string) Options {
 	if err := b.workspace.WriteEnvironment("dev", []byte(yaml)); err != nil {
 		t.Fatal(err)
 	}
-	env, err := config.LoadOne(filepath.Join(b.workspace.Dir, filepath.FromSlash(config.Dir)), "dev")
+	envs, err := config.LoadLocal(filepath.Join(b.workspace.Dir, filepath.FromSlash(config.Dir)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func (b *bench) synthesize(t *testing.T, yaml string) Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Options{Environment: env, Stack: file, AWS: b.aws}
+	return Options{Environment: envs[0], Stack: file, AWS: b.aws}
 }
 
 // apply deploys a stack with Terraform.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
+	"prefect-worker-ecs/internal/redact"
 	"prefect-worker-ecs/internal/synthesized"
 )
 
@@ -260,32 +261,31 @@ func join(path, key string) string {
 
 // difference says, for a person, what there is and what is configured.
 func difference(path string, want, got any) string {
-	return fmt.Sprintf("%s is %s, configured is %s", path, show(path, got), show(path, want))
+	name := path[strings.LastIndex(strings.TrimSuffix(path, ".Value"), ".")+1:]
+	return fmt.Sprintf("%s is %s, configured is %s", path, show(strings.TrimSuffix(name, ".Value"), got), show(strings.TrimSuffix(name, ".Value"), want))
 }
 
-// show is a value as it may be shown.
-func show(path string, v any) string {
+// show is a value of the variable or field called name as it may be shown.
+func show(name string, v any) string {
 	switch v := v.(type) {
 	case nil:
 		return "none"
 	case string:
-		return strings.Map(func(r rune) rune {
-			if r >= '\uE000' && r <= '\uF8FF' { // what stands for what only AWS knows
-				return '?'
-			}
-			return r
-		}, v)
+		if strings.HasPrefix(v, "arn:") {
+			return synthesized.Shown(v) // an ARN is no credential, whatever it names
+		}
+		return redact.Value(name, synthesized.Shown(v))
 	case map[string]any:
 		if value, ok := v["Value"].(string); ok { // a variable
-			return show(path, value)
+			return show(name, value)
 		}
 		if from, ok := v["ValueFrom"].(string); ok {
-			return show(path, from)
+			return show(name, from)
 		}
 	}
 	text, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Sprint(v)
 	}
-	return show(path, string(text))
+	return redact.Value(name, redact.Text(synthesized.Shown(string(text))))
 }

@@ -244,8 +244,11 @@ func (b *bench) networkChanges(t *testing.T) []change {
 			gateway := call(t, b.ec2.DescribeInternetGateways, &ec2.DescribeInternetGatewaysInput{}).InternetGateways[0].InternetGatewayId
 			call(t, b.ec2.CreateRoute, &ec2.CreateRouteInput{RouteTableId: table, DestinationCidrBlock: aws.String("0.0.0.0/0"), GatewayId: gateway})
 		})),
-		failing("the NAT gateway of the route is gone", checkNetwork, "is gone", route(func(table, _ *string) {
-			call(t, b.ec2.CreateRoute, &ec2.CreateRouteInput{RouteTableId: table, DestinationCidrBlock: aws.String("0.0.0.0/0"), NatGatewayId: aws.String("nat-00000000000000000")})
+		failing("the NAT gateway of the route is gone", checkNetwork, "is deleted: the worker reaches neither", route(func(table, nat *string) {
+			subnet := call(t, b.ec2.DescribeNatGateways, &ec2.DescribeNatGatewaysInput{NatGatewayIds: []string{*nat}}).NatGateways[0].SubnetId
+			second := call(t, b.ec2.CreateNatGateway, &ec2.CreateNatGatewayInput{SubnetId: subnet, ConnectivityType: ec2types.ConnectivityTypePrivate}).NatGateway.NatGatewayId
+			call(t, b.ec2.CreateRoute, &ec2.CreateRouteInput{RouteTableId: table, DestinationCidrBlock: aws.String("0.0.0.0/0"), NatGatewayId: second})
+			call(t, b.ec2.DeleteNatGateway, &ec2.DeleteNatGatewayInput{NatGatewayId: second})
 		})),
 	}
 }
@@ -334,7 +337,7 @@ func (b *bench) serviceChanges(t *testing.T, opt Options) []change {
 		})),
 		failing("the cluster's settings", checkCluster, "containerInsights.Value is disabled, configured is enabled", func() func() {
 			put := func(value string) {
-				call(t, b.ecs.UpdateClusterSettings, &ecs.UpdateClusterSettingsInput{Cluster: aws.String("prefect-cluster"), Settings: []types.ClusterSetting{{Name: types.ClusterSettingNameContainerInsights, Value: &value}}})
+				call(t, b.ecs.UpdateCluster, &ecs.UpdateClusterInput{Cluster: aws.String("prefect-cluster"), Settings: []types.ClusterSetting{{Name: types.ClusterSettingNameContainerInsights, Value: &value}}})
 			}
 			put("disabled")
 			return func() { put("enabled") }

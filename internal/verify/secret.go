@@ -32,12 +32,18 @@ func (c *checklist) secret(ctx context.Context) finding {
 
 	out, err := c.aws.secrets.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &arn})
 	switch {
-	case is(err, "InvalidRequestException") && strings.Contains(err.Error(), "deletion"):
-		return failed("the secret "+name+" is scheduled for deletion: no task can start", "take it back: aws secretsmanager restore-secret --secret-id "+arn).block()
-	case is(err, "ResourceNotFoundException") && c.secretExists(ctx, arn):
+	case is(err, "InvalidRequestException", "ResourceNotFoundException"):
+		// Both stand for several things; the secret itself tells which.
+		described, gone := c.aws.secrets.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &arn})
+		switch {
+		case is(gone, "ResourceNotFoundException"):
+			return failed("the secret "+name+" does not exist: no task can start", c.deployFix()).block()
+		case gone != nil:
+			return unread("the secret "+name, gone).block()
+		case described.DeletedDate != nil:
+			return failed("the secret "+name+" is scheduled for deletion: no task can start", "take it back: aws secretsmanager restore-secret --secret-id "+arn).block()
+		}
 		return failed("the secret "+name+" has no value: no task can start", store).block()
-	case is(err, "ResourceNotFoundException"):
-		return failed("the secret "+name+" does not exist: no task can start", c.deployFix()).block()
 	case is(err, "DecryptionFailure"):
 		return failed("the secret "+name+" cannot be decrypted: "+why(err), "look at its KMS key below").block()
 	case err != nil:
@@ -68,12 +74,6 @@ func (c *checklist) secret(ctx context.Context) finding {
 		return failed(fmt.Sprintf("the secret %s is not user:password", name), store).block()
 	}
 	return ok("%s holds %s of %d characters", name, map[bool]string{true: "user and password", false: "a key"}[authentication == config.AuthBasic], len(value))
-}
-
-// secretExists tells a secret without a value from none at all.
-func (c *checklist) secretExists(ctx context.Context, arn string) bool {
-	_, err := c.aws.secrets.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &arn})
-	return err == nil
 }
 
 // unpack takes the value that the container gets: the whole secret, or the value under a key
