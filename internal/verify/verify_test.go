@@ -174,7 +174,7 @@ func TestVerify(t *testing.T) {
 
 	t.Run("ecs pool without prefect-aws", func(t *testing.T) {
 		b.createPool(t, b.two, "tasks", "ecs")
-		opt := b.deploy(t, b.yaml("tasks", "ecs", b.two.APIURL(), "worker: {prefect_aws_included: true}\n"), apiKey)
+		opt := b.deploy(t, b.yaml("tasks", "ecs", b.two.APIURL(), "worker: {image: example.com/worker:1, prefect_version: \"2\", prefect_aws_included: true}\n"), apiKey)
 		b.start(t, opt).await(t, ecstask.Stopped)
 		report := verified(t, opt)
 		expect(t, report, checkLog, Failed, "the image lacks the package for this type of pool; for an ecs pool that is prefect-aws", "worker.prefect_aws_included")
