@@ -26,7 +26,7 @@ func newLocalCommand() *cobra.Command {
 		}
 		return localrun.Options{
 			Project: project, Environment: environment, Dir: dir, Config: config, Out: os.Stdout,
-			Supervisor: []string{self, "local", "supervise"},
+			Program: self,
 		}, nil
 	}
 	local := &cobra.Command{
@@ -73,16 +73,16 @@ func newLocalCommand() *cobra.Command {
 			},
 		},
 		&cobra.Command{
-			Use:    "supervise DIR",
+			Use:    "supervise DIR ENVIRONMENT",
 			Short:  "Run the service's task as ECS would (up starts this in the background)",
-			Args:   cobra.ExactArgs(1),
+			Args:   cobra.ExactArgs(2),
 			Hidden: true,
 			RunE: func(cmd *cobra.Command, args []string) error {
 				project, err := toolchain.Find(".")
 				if err != nil {
 					return err
 				}
-				return localrun.Supervise(cmd.Context(), args[0], project.Local())
+				return localrun.Supervise(cmd.Context(), args[0], args[1], project.Local())
 			},
 		},
 	)

@@ -236,14 +236,20 @@ func TestInterruptLeavesNothing(t *testing.T) {
 	}
 	err := cmd.Wait()
 
-	// THEN it says so and leaves nothing, and the next command sees a clean place
+	// THEN it says so and nothing runs; down removes the logs that stayed
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 130 {
 		t.Errorf("ended with %v, want exit status 130:\n%s", err, output)
 	}
 	w.assertAllEnded(ids)
-	if out := w.must("down", "dev"); !strings.Contains(out, "no local run") {
+	if out := w.must("status", "dev"); !strings.Contains(out, "The last local run of dev has ended; its logs are in "+w.dir) {
+		t.Errorf("status after the interrupt:\n%s", out)
+	}
+	if out := w.must("down", "dev"); out != "The last local run of dev has ended; its files are removed.\n" {
 		t.Errorf("down after the interrupt:\n%s", out)
+	}
+	if _, err := os.Stat(w.dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the run's folder is still there: %v", err)
 	}
 }
 

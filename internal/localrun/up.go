@@ -20,12 +20,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/fatih/color"
-	"github.com/gofrs/flock"
 	"golang.org/x/sync/errgroup"
 
 	"prefect-worker-ecs/config"
@@ -55,9 +55,9 @@ type Options struct {
 	Config string
 	// Out is where progress and the summary go. Required.
 	Out io.Writer
-	// Supervisor is the command that calls Supervise for a run's folder, which
-	// is added as the last argument. Required for Up.
-	Supervisor []string
+	// Program is workerctl: Up starts it with local supervise FOLDER ENVIRONMENT, which
+	// calls Supervise, and messages name it. Required.
+	Program string
 }
 
 func (o Options) config() string {
@@ -65,6 +65,38 @@ func (o Options) config() string {
 		return o.Config
 	}
 	return filepath.Join(o.Project.Root, filepath.FromSlash(config.Dir))
+}
+
+// command is what a person types for a subcommand on this run.
+func (o Options) command(verb string) string {
+	program := o.Program
+	if here, err := os.Getwd(); err == nil {
+		if short, err := filepath.Rel(here, program); err == nil && filepath.IsLocal(short) {
+			program = short
+		}
+	}
+	words := []string{program, "local", verb}
+	if o.Dir != "" {
+		words = append(words, "--dir", o.Dir)
+	}
+	if o.Config != "" {
+		words = append(words, "--config", o.Config)
+	}
+	return shell(append(words, o.Environment)...)
+}
+
+// shell is a command line for the words, with those quoted that a shell would read otherwise.
+func shell(words ...string) string {
+	quoted := make([]string, len(words))
+	for i, word := range words {
+		quoted[i] = word
+		if strings.ContainsFunc(word, func(c rune) bool {
+			return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@", c)
+		}) {
+			quoted[i] = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(quoted, " ")
 }
 
 func (o Options) run() (*run, error) {
@@ -77,22 +109,6 @@ func (o Options) run() (*run, error) {
 		return nil, err
 	}
 	return &run{dir: dir}, nil
-}
-
-// lock makes sure that only one command works on a run at a time.
-func (r *run) lock() (release func(), err error) {
-	if err := os.MkdirAll(r.dir, 0o755); err != nil {
-		return nil, fmt.Errorf("make the folder of the local run: %w", err)
-	}
-	l := flock.New(r.dir + ".lock")
-	ok, err := l.TryLock()
-	if err != nil {
-		return nil, fmt.Errorf("lock the local run: %w", err)
-	}
-	if !ok {
-		return nil, errors.New("another workerctl works on this local run; wait for it or interrupt it")
-	}
-	return func() { _ = l.Unlock() }, nil
 }
 
 const (
@@ -121,7 +137,7 @@ func Up(ctx context.Context, opt Options) (err error) {
 	if err != nil {
 		return err
 	}
-	release, err := r.lock()
+	release, err := r.claim(env.Name)
 	if err != nil {
 		return err
 	}
@@ -130,31 +146,30 @@ func Up(ctx context.Context, opt Options) (err error) {
 	p := newProgress(opt.Out)
 	p.line("%s", color.New(color.Bold).Sprintf("Local run of %s: Prefect %d, work pool %s (%s)", env.Name, runtime.Major(), env.WorkPool.Name, env.WorkPool.Type))
 	u := &up{run: r, opt: opt, env: env, major: runtime.Major(), p: p}
-	if err := u.resume(ctx); err != nil {
+	resumed, err := u.resume(ctx)
+	if err != nil {
 		return err
 	}
 	defer func() {
-		if err == nil {
-			return
+		switch {
+		case err == nil:
+		case resumed && ctx.Err() == nil:
+			p.line("  %s", color.HiBlackString("what ran before was left running; %s shows it, %s stops it", opt.command("status"), opt.command("down")))
+		default:
+			p.line("  %s", color.HiBlackString("stopping what was started; the logs stay in %s until %s", r.dir, opt.command("down")))
+			stopErr := r.stopAll(context.WithoutCancel(ctx))
+			if stopErr == nil {
+				stopErr = r.ended()
+			}
+			err = errors.Join(err, stopErr)
 		}
-		p.line("  %s", color.HiBlackString("stopping what was started; the logs stay in %s", r.dir))
-		stopErr := r.stopAll(context.WithoutCancel(ctx))
-		if stopErr == nil {
-			stopErr = r.forget()
-		}
-		err = errors.Join(err, stopErr)
 	}()
 	return u.all(ctx)
 }
 
-// forget removes what would be taken for a run.
-func (r *run) forget() error {
-	for _, path := range []string{r.statePath(), r.workspaceDir()} {
-		if err := os.RemoveAll(path); err != nil {
-			return err
-		}
-	}
-	return nil
+// ended records that nothing of the run runs any more. Its files stay, and are known as its.
+func (r *run) ended() error {
+	return r.update(func(s *State) { *s = State{Environment: s.Environment, MadeFolder: s.MadeFolder} })
 }
 
 // up is one call of Up.
@@ -172,40 +187,40 @@ type up struct {
 
 // resume looks at what an earlier run left behind. If both servers still run
 // they are kept, and with them all that was deployed; otherwise the rest is
-// stopped and forgotten, because the emulator keeps all in memory.
-func (u *up) resume(ctx context.Context) error {
-	err := u.load()
-	if err != nil && !errors.Is(err, errNoRun) {
-		return err
-	}
+// stopped and forgotten, because the emulator keeps all in memory. It returns
+// which of the two it was.
+func (u *up) resume(ctx context.Context) (kept bool, err error) {
 	s := &u.state
-	usable := err == nil && s.Emulator != nil && s.Prefect != nil && s.PrefectMajor == u.major && s.Region == u.env.Region &&
+	usable := s.Emulator != nil && s.Prefect != nil && s.PrefectMajor == u.major && s.Region == u.env.Region &&
 		s.Emulator.Process.Alive() && s.Emulator.Ready(ctx) && s.Prefect.Process.Alive() && s.Prefect.Ready(ctx)
 	if usable {
 		u.p.note("using the emulator and the Prefect server that run already")
 		for _, id := range s.Starting {
 			if err := id.Stop(ctx, syscall.SIGINT, 10*time.Second); err != nil {
-				return err
+				return true, err
 			}
 		}
-		return u.update(func(s *State) { s.Starting = nil })
+		return true, u.update(func(s *State) { s.Starting = nil })
 	}
-	if err == nil {
+	if !s.idle() {
 		u.p.note("clearing away what an earlier run left behind")
 		if err := u.stopAll(ctx); err != nil {
-			return err
+			return false, err
 		}
 	}
-	if err := os.RemoveAll(u.dir); err != nil {
-		return fmt.Errorf("clear the folder of the local run: %w", err)
+	left, err := u.clear()
+	if err != nil {
+		return false, err
 	}
-	if err := os.MkdirAll(u.dir, 0o755); err != nil {
-		return fmt.Errorf("make the folder of the local run: %w", err)
+	for _, name := range left {
+		if name = filepath.Join(u.dir, name); slices.Contains([]string{u.emulatorDir(), u.prefectDir(), u.taskDir(), u.flowDir(), u.workspaceDir()}, name) {
+			return false, fmt.Errorf("%s is not a folder that a local run made, and one of its own has that name: move it away", name)
+		}
 	}
-	u.state = State{}
-	return u.update(func(s *State) {
-		*s = State{Environment: u.env.Name, PrefectMajor: u.major, Region: u.env.Region}
-	})
+	if err := u.ended(); err != nil {
+		return false, err
+	}
+	return false, u.update(func(s *State) { s.PrefectMajor, s.Region = u.major, u.env.Region })
 }
 
 func (u *up) all(ctx context.Context) error {
@@ -298,7 +313,7 @@ func (u *up) startEmulator(ctx context.Context) error {
 	}
 	return u.p.step("starting the AWS emulator", func() (string, error) {
 		e, err := emulator.Start(ctx, emulator.Options{
-			Python: u.moto, Dir: filepath.Join(u.dir, "emulator"), Detached: true, Started: u.starting,
+			Python: u.moto, Dir: u.emulatorDir(), Detached: true, Started: u.starting,
 		})
 		if err != nil {
 			return "", err
@@ -311,7 +326,7 @@ func (u *up) startPrefect(ctx context.Context, port int) error {
 	if u.state.Prefect == nil {
 		err := u.p.step("starting the Prefect server", func() (string, error) {
 			s, err := prefectserver.Start(ctx, prefectserver.Options{
-				Env: u.prefect, Dir: filepath.Join(u.dir, "prefect"), Port: port, Detached: true, Started: u.starting,
+				Env: u.prefect, Dir: u.prefectDir(), Port: port, Detached: true, Started: u.starting,
 			})
 			if err != nil {
 				return "", err
@@ -376,14 +391,13 @@ func (r *run) cdktf(ctx context.Context, project toolchain.Project, apiURL strin
 	err = project.CDKTF(ctx, toolchain.Run{
 		Dir:  r.workspaceDir(),
 		Args: args,
+		Base: withoutUsers(os.Environ()),
 		Env: append(awsEnv(r.state),
 			// The Prefect server wants no key. The worker sends this one all the same,
 			// and nobody but the emulator's Secrets Manager keeps it.
 			"TF_VAR_prefect_api_key=local_"+hex.EncodeToString(key),
-			// The user's own values for a real deployment must not reach this one.
 			"TF_VAR_prefect_api_url="+apiURL,
 			"TF_VAR_aws_region="+r.state.Region,
-			"TF_WORKSPACE=", "TF_DATA_DIR=",
 		),
 		Stdout: log, Stderr: log,
 		Started: func(id proc.Identity) { cli = id; r.starting(id) },
@@ -395,6 +409,16 @@ func (r *run) cdktf(ctx context.Context, project toolchain.Project, apiURL strin
 		return fmt.Errorf("%w; the end of %s:\n%s", err, r.deployLog(), proc.Tail(r.deployLog(), 30))
 	}
 	return err
+}
+
+// withoutUsers is environ without what the user has set for deployments to AWS: an account,
+// values, and arguments of Terraform, which can name another state.
+func withoutUsers(environ []string) []string {
+	return slices.DeleteFunc(environ, func(variable string) bool {
+		return slices.ContainsFunc([]string{"AWS_", "TF_VAR_", "TF_CLI_ARGS", "TF_WORKSPACE=", "TF_DATA_DIR="}, func(prefix string) bool {
+			return strings.HasPrefix(variable, prefix)
+		})
+	})
 }
 
 // applied finds Terraform's own summary in the CLI's output.
@@ -421,8 +445,11 @@ func (u *up) startWorker(ctx context.Context) error {
 		if err := u.stopWorker(ctx, drain); err != nil {
 			return err
 		}
-		if err := os.RemoveAll(u.taskDir()); err != nil {
-			return err
+		// What the worker before this one said must not be taken for this one's words.
+		for _, old := range []string{u.eventPath(), u.containerLog()} {
+			if err := os.Remove(old); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
 		}
 		if err := u.update(func(s *State) {
 			s.Cluster, s.Service, s.TaskDefinition = u.env.Cluster.Name, u.env.Worker.ServiceName, arn
@@ -470,7 +497,7 @@ func (u *up) startSupervisor() error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(u.opt.Supervisor[0], append(u.opt.Supervisor[1:], u.dir)...)
+	cmd := exec.Command(u.opt.Program, "local", "supervise", u.dir, u.env.Name)
 	cmd.Dir = u.opt.Project.Root
 	cmd.Stdout, cmd.Stderr = log, log
 	id, err := proc.Start(cmd, true)
@@ -545,7 +572,7 @@ func (u *up) verify(ctx context.Context) error {
 // runFlow submits a flow run to the pool and waits until it is COMPLETED.
 func (u *up) runFlow(ctx context.Context) error {
 	return u.p.step("submitting a flow run to the work pool", func() (string, error) {
-		dir := filepath.Join(u.dir, "flow")
+		dir := u.flowDir()
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return "", err
 		}
@@ -595,5 +622,5 @@ func (u *up) summary(leftOut []string) {
 	p.line("  aws logs filter-log-events --log-group-name %s --query 'events[].message'", u.env.Logs.Group)
 	p.line("  .local/bin/workerctl verify %s", u.env.Name)
 	p.line("\n%s\n  %s", bold("Files"), u.dir)
-	p.line("\n%s\n  make local-down ENV=%s", bold("Take it down"), u.env.Name)
+	p.line("\n%s\n  %s", bold("Take it down"), u.opt.command("down"))
 }
