@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -96,7 +97,9 @@ func Start(ctx context.Context, opt Options) (*Emulator, error) {
 	}
 	cmd := exec.Command(opt.Python.Python(), script, portFile)
 	cmd.Dir = dir
-	cmd.Env = append(pyenv.Environ(),
+	// moto is made with boto3, which fails where a profile of the user's is not found.
+	environ := slices.DeleteFunc(pyenv.Environ(), func(variable string) bool { return strings.HasPrefix(variable, "AWS_") })
+	cmd.Env = append(environ,
 		// AmazonECSTaskExecutionRolePolicy and the like exist only with this.
 		"MOTO_IAM_LOAD_MANAGED_POLICIES=true",
 		"MOTO_ECS_SERVICE_RUNNING="+strconv.Itoa(running),

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/ecstask"
 	"prefect-worker-ecs/internal/emulator"
 	"prefect-worker-ecs/internal/prefectserver"
@@ -58,13 +59,16 @@ type run struct {
 	state State
 }
 
-func (r *run) statePath() string     { return filepath.Join(r.dir, "state.json") }
-func (r *run) emulatorDir() string   { return filepath.Join(r.dir, "emulator") }
-func (r *run) prefectDir() string    { return filepath.Join(r.dir, "prefect") }
-func (r *run) flowDir() string       { return filepath.Join(r.dir, "flow") }
-func (r *run) taskDir() string       { return filepath.Join(r.dir, "task") }
-func (r *run) eventPath() string     { return filepath.Join(r.taskDir(), "events.jsonl") }
-func (r *run) workspaceDir() string  { return filepath.Join(r.dir, "workspace") }
+func (r *run) statePath() string    { return filepath.Join(r.dir, "state.json") }
+func (r *run) emulatorDir() string  { return filepath.Join(r.dir, "emulator") }
+func (r *run) prefectDir() string   { return filepath.Join(r.dir, "prefect") }
+func (r *run) flowDir() string      { return filepath.Join(r.dir, "flow") }
+func (r *run) taskDir() string      { return filepath.Join(r.dir, "task") }
+func (r *run) eventPath() string    { return filepath.Join(r.taskDir(), "events.jsonl") }
+func (r *run) workspaceDir() string { return filepath.Join(r.dir, "workspace") }
+func (r *run) environments() string {
+	return filepath.Join(r.workspaceDir(), filepath.FromSlash(config.Dir))
+}
 func (r *run) deployLog() string     { return filepath.Join(r.dir, "cdktf.log") }
 func (r *run) supervisorLog() string { return filepath.Join(r.dir, "supervisor.log") }
 

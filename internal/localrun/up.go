@@ -25,6 +25,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/fatih/color"
 	"golang.org/x/sync/errgroup"
 
@@ -69,13 +71,7 @@ func (o Options) config() string {
 
 // command is what a person types for a subcommand on this run.
 func (o Options) command(verb string) string {
-	program := o.Program
-	if here, err := os.Getwd(); err == nil {
-		if short, err := filepath.Rel(here, program); err == nil && filepath.IsLocal(short) {
-			program = short
-		}
-	}
-	words := []string{program, "local", verb}
+	words := []string{o.program(), "local", verb}
 	if o.Dir != "" {
 		words = append(words, "--dir", o.Dir)
 	}
@@ -83,6 +79,16 @@ func (o Options) command(verb string) string {
 		words = append(words, "--config", o.Config)
 	}
 	return shell(append(words, o.Environment)...)
+}
+
+// program is how a person calls workerctl from where they are.
+func (o Options) program() string {
+	if here, err := os.Getwd(); err == nil {
+		if short, err := filepath.Rel(here, o.Program); err == nil && filepath.IsLocal(short) {
+			return short
+		}
+	}
+	return o.Program
 }
 
 // shell is a command line for the words, with those quoted that a shell would read otherwise.
@@ -237,6 +243,11 @@ func (u *up) all(ctx context.Context) error {
 	if err := u.verify(ctx); err != nil {
 		return err
 	}
+	if queue := u.env.EventQueue(); queue != "" {
+		if err := u.observe(ctx, queue); err != nil {
+			return err
+		}
+	}
 	if u.env.WorkPool.Type == config.PoolProcess {
 		if err := u.runFlow(ctx); err != nil {
 			return err
@@ -285,6 +296,12 @@ func (u *up) deploy(ctx context.Context) (leftOut []string, err error) {
 	}
 	url := func(port int) string { return fmt.Sprintf("http://127.0.0.1:%d/api", port) }
 
+	if u.state.Prefect != nil {
+		// What is wrong with its pool is said before anything changes.
+		if err := u.connect(ctx); err != nil {
+			return nil, err
+		}
+	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return u.startPrefect(gctx, port) })
 	g.Go(func() error {
@@ -323,39 +340,77 @@ func (u *up) startEmulator(ctx context.Context) error {
 }
 
 func (u *up) startPrefect(ctx context.Context, port int) error {
-	if u.state.Prefect == nil {
-		err := u.p.step("starting the Prefect server", func() (string, error) {
-			s, err := prefectserver.Start(ctx, prefectserver.Options{
-				Env: u.prefect, Dir: u.prefectDir(), Port: port, Detached: true, Started: u.starting,
-			})
-			if err != nil {
-				return "", err
-			}
-			return "Prefect server: " + s.URL, u.update(func(st *State) { st.Prefect = s; st.started(s.Process) })
+	if u.state.Prefect != nil {
+		return nil
+	}
+	err := u.p.step("starting the Prefect server", func() (string, error) {
+		s, err := prefectserver.Start(ctx, prefectserver.Options{
+			Env: u.prefect, Dir: u.prefectDir(), Port: port, Detached: true, Started: u.starting,
+		})
+		if err != nil {
+			return "", err
+		}
+		return "Prefect server: " + s.URL, u.update(func(st *State) { st.Prefect = s; st.started(s.Process) })
+	})
+	if err != nil {
+		return err
+	}
+	return u.connect(ctx)
+}
+
+// connect makes the client for the Prefect server, and the work pool.
+func (u *up) connect(ctx context.Context) (err error) {
+	if u.api, err = prefectapi.New(u.state.Prefect.APIURL(), ""); err != nil {
+		return err
+	}
+	return u.makePool(ctx)
+}
+
+// makePool creates the work pool and its queues, unless they are there, and refuses those
+// that hand out nothing: the worker would be online and no flow run would start.
+func (u *up) makePool(ctx context.Context) error {
+	want := u.env.WorkPool
+	pool, err := u.api.WorkPool(ctx, want.Name)
+	switch {
+	case errors.Is(err, prefectapi.ErrNotFound):
+		err := u.p.step("creating the work pool", func() (string, error) {
+			return fmt.Sprintf("work pool %s of type %s", want.Name, want.Type), u.api.CreateWorkPool(ctx, want.Name, string(want.Type))
 		})
 		if err != nil {
 			return err
 		}
-	}
-	api, err := prefectapi.New(u.state.Prefect.APIURL(), "")
-	if err != nil {
-		return err
-	}
-	u.api = api
-	pool, err := api.WorkPool(ctx, u.env.WorkPool.Name)
-	switch {
-	case err == nil && pool.Type != string(u.env.WorkPool.Type):
-		return fmt.Errorf("the Prefect server of the local run has a work pool %s of type %s from before; run workerctl local down %s first", pool.Name, pool.Type, u.env.Name)
-	case err == nil:
-		return nil
-	case !errors.Is(err, prefectapi.ErrNotFound):
+	case err != nil:
 		return fmt.Errorf("look for the work pool: %w", err)
+	case pool.Type != string(want.Type):
+		return fmt.Errorf("the Prefect server of the local run has a work pool %s of type %s from before; run %s first", pool.Name, pool.Type, u.opt.command("down"))
+	case pool.Paused:
+		return fmt.Errorf("the work pool %s of the local run is paused, and a paused pool hands out no flow run; resume it at %s/work-pools", pool.Name, u.state.Prefect.URL)
+	case noneAtATime(pool.ConcurrencyLimit):
+		return fmt.Errorf("the work pool %s of the local run has a concurrency limit of 0, with which no flow run starts; change it at %s/work-pools", pool.Name, u.state.Prefect.URL)
 	}
-	return u.p.step("creating the work pool", func() (string, error) {
-		return fmt.Sprintf("work pool %s of type %s", u.env.WorkPool.Name, u.env.WorkPool.Type),
-			api.CreateWorkPool(ctx, u.env.WorkPool.Name, string(u.env.WorkPool.Type))
-	})
+	for _, name := range want.Queues {
+		if err := u.api.CreateWorkQueue(ctx, want.Name, name); err != nil && !errors.Is(err, prefectapi.ErrConflict) {
+			return fmt.Errorf("create the queue %s of the work pool: %w", name, err)
+		}
+	}
+	queues, err := u.api.WorkQueues(ctx, want.Name)
+	if err != nil {
+		return fmt.Errorf("look for the queues of the work pool: %w", err)
+	}
+	for _, queue := range queues {
+		// Without a choice the worker serves all, and the flow run goes to the default one.
+		served := slices.Contains(want.Queues, queue.Name) || len(want.Queues) == 0 && queue.Name == "default"
+		switch {
+		case served && queue.Paused:
+			return fmt.Errorf("the queue %s of the work pool %s of the local run is paused, and a paused queue hands out no flow run; resume it at %s/work-pools", queue.Name, want.Name, u.state.Prefect.URL)
+		case served && noneAtATime(queue.ConcurrencyLimit):
+			return fmt.Errorf("the queue %s of the work pool %s of the local run has a concurrency limit of 0, with which no flow run starts; change it at %s/work-pools", queue.Name, want.Name, u.state.Prefect.URL)
+		}
+	}
+	return nil
 }
+
+func noneAtATime(limit *int) bool { return limit != nil && *limit == 0 }
 
 func (u *up) deployStack(ctx context.Context, apiURL string) (leftOut []string, err error) {
 	user, err := readEnvironment(u.opt.config(), u.env.Name)
@@ -548,7 +603,7 @@ const verifyTimeout = 30 * time.Second
 
 // verify goes through the very checklist that workerctl verify has for AWS.
 func (u *up) verify(ctx context.Context) error {
-	env, err := config.LoadOne(filepath.Join(u.workspaceDir(), filepath.FromSlash(config.Dir)), u.env.Name)
+	env, err := config.LoadOne(u.environments(), u.env.Name)
 	if err != nil {
 		return err
 	}
@@ -581,7 +636,11 @@ func (u *up) runFlow(ctx context.Context) error {
 		}
 		ctx, cancel := context.WithTimeout(ctx, flowTimeout)
 		defer cancel()
-		deployment, err := u.api.Deploy(ctx, prefectapi.LocalFlow{Name: "hello", Pool: u.env.WorkPool.Name, Dir: dir, Entrypoint: "hello.py:hello"})
+		flow := prefectapi.LocalFlow{Name: "hello", Pool: u.env.WorkPool.Name, Dir: dir, Entrypoint: "hello.py:hello"}
+		if len(u.env.WorkPool.Queues) > 0 {
+			flow.Queue = u.env.WorkPool.Queues[0]
+		}
+		deployment, err := u.api.Deploy(ctx, flow)
 		if err != nil {
 			return "", fmt.Errorf("create the deployment of the flow: %w", err)
 		}
@@ -597,6 +656,47 @@ func (u *up) runFlow(ctx context.Context) error {
 			return "", fmt.Errorf("flow run %s is %s: %s; the end of the worker's output:\n%s", run.Name, run.State, run.StateDetail.Message, proc.Tail(u.containerLog(), 30))
 		}
 		return fmt.Sprintf("flow run %s is COMPLETED", run.Name), nil
+	})
+}
+
+// observerTimeout is how long the worker may take to read a message from its queue. It
+// starts to read when it is online, and waits for messages without a pause.
+const observerTimeout = time.Minute
+
+// observe shows that the worker reads the queue with the events of its tasks. That part of
+// it, the observer, can end while the worker stays online: then a flow run whose task
+// crashed would be "running" for ever.
+func (u *up) observe(ctx context.Context, queue string) error {
+	return u.p.step("sending an event to the worker's queue", func() (string, error) {
+		ctx, cancel := context.WithTimeout(ctx, observerTimeout)
+		defer cancel()
+		client := sqs.NewFromConfig(awsConfig(u.state))
+		found, err := client.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &queue})
+		if err != nil {
+			return "", fmt.Errorf("find the queue %s: %w", queue, err)
+		}
+		// An event that is nobody's: the observer takes it off the queue and does nothing.
+		event := `{"detail-type": "Local run", "detail": {}}`
+		if _, err := client.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: found.QueueUrl, MessageBody: &event}); err != nil {
+			return "", fmt.Errorf("send an event to the queue %s: %w", queue, err)
+		}
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			got, err := client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: found.QueueUrl, AttributeNames: []types.QueueAttributeName{"All"}})
+			if err == nil && got.Attributes["ApproximateNumberOfMessages"] == "0" && got.Attributes["ApproximateNumberOfMessagesNotVisible"] == "0" {
+				return "the worker reads the events of its tasks from the queue " + queue, nil
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				if context.Cause(ctx) != context.DeadlineExceeded {
+					return "", ctx.Err()
+				}
+				return "", fmt.Errorf("the worker does not read the events of its tasks from the queue %s within %v, so that a flow run whose task crashes would stay running (last answer of the queue: %v); the end of its output:\n%s",
+					queue, observerTimeout, err, proc.Tail(u.containerLog(), 30))
+			}
+		}
 	})
 }
 
@@ -620,7 +720,11 @@ func (u *up) summary(leftOut []string) {
 	p.line("  aws ecs describe-services --cluster %s --services %s", s.Cluster, s.Service)
 	p.line("  aws ecs describe-task-definition --task-definition %s", short(s.TaskDefinition))
 	p.line("  aws logs filter-log-events --log-group-name %s --query 'events[].message'", u.env.Logs.Group)
-	p.line("  .local/bin/workerctl verify %s", u.env.Name)
+	region := ""
+	if os.Getenv("TF_VAR_aws_region") != "" { // that of another deployment, which verify would follow
+		region = "TF_VAR_aws_region=" + s.Region + " "
+	}
+	p.line("  %s%s", region, shell(u.opt.program(), "verify", "--config", u.environments(), u.env.Name))
 	p.line("\n%s\n  %s", bold("Files"), u.dir)
 	p.line("\n%s\n  %s", bold("Take it down"), u.opt.command("down"))
 }

@@ -222,6 +222,32 @@ type WorkPool struct {
 	Paused bool `json:"is_paused"`
 	// Status is READY (a worker is online), NOT_READY or PAUSED.
 	Status string `json:"status"`
+	// ConcurrencyLimit is how many runs of the pool may be underway; nil is no limit.
+	ConcurrencyLimit *int `json:"concurrency_limit"`
+}
+
+// WorkQueue is a queue of a work pool as the API shows it.
+type WorkQueue struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	// Paused queues hand out no work.
+	Paused bool `json:"is_paused"`
+	// ConcurrencyLimit is how many of its runs may be underway; nil is no limit.
+	ConcurrencyLimit *int `json:"concurrency_limit"`
+	// LastPolled is when a worker last asked for its runs. Nil: never.
+	LastPolled *time.Time `json:"last_polled"`
+}
+
+// WorkQueues returns the queues of a pool, at most 200.
+func (c *Client) WorkQueues(ctx context.Context, pool string) ([]WorkQueue, error) {
+	var queues []WorkQueue
+	err := c.do(ctx, http.MethodPost, []string{"work_pools", pool, "queues", "filter"}, map[string]any{"limit": 200}, &queues)
+	return queues, err
+}
+
+// CreateWorkQueue creates a queue in a pool. It is ErrConflict if there is one of that name.
+func (c *Client) CreateWorkQueue(ctx context.Context, pool, name string) error {
+	return c.do(ctx, http.MethodPost, []string{"work_pools", pool, "queues", ""}, map[string]any{"name": name}, nil)
 }
 
 // WorkPool returns the pool of that name.
@@ -276,8 +302,9 @@ func (c *Client) OnlineWorkers(ctx context.Context, pool string, after time.Time
 type LocalFlow struct {
 	// Name is the flow's name, and that of its deployment.
 	Name string
-	// Pool is the work pool that its runs are given to.
-	Pool string
+	// Pool is the work pool that its runs are given to, and Queue the queue in it. Default
+	// queue: the pool's own.
+	Pool, Queue string
 	// Dir is the folder that a run copies to its own before it starts.
 	Dir string
 	// Entrypoint is <file>:<function> within Dir, such as "hello.py:hello".
@@ -293,11 +320,15 @@ func (c *Client) Deploy(ctx context.Context, flow LocalFlow) (string, error) {
 	if err := c.do(ctx, http.MethodPost, []string{"flows", ""}, map[string]any{"name": flow.Name}, &created); err != nil {
 		return "", err
 	}
-	err := c.do(ctx, http.MethodPost, []string{"deployments", ""}, map[string]any{
+	deployment := map[string]any{
 		"name": flow.Name, "flow_id": created.ID, "work_pool_name": flow.Pool,
 		"path": flow.Dir, "entrypoint": flow.Entrypoint,
 		"enforce_parameter_schema": false,
-	}, &created)
+	}
+	if flow.Queue != "" {
+		deployment["work_queue_name"] = flow.Queue
+	}
+	err := c.do(ctx, http.MethodPost, []string{"deployments", ""}, deployment, &created)
 	return created.ID, err
 }
 
