@@ -407,6 +407,18 @@ func TestEachOption(t *testing.T) {
 				"resource.aws_vpc_security_group_egress_rule.prefect_api.to_port":   `4200`,
 				task + "lifecycle.precondition.1.condition":                         `"${contains([443, 4200], local.prefect_api_port)}"`,
 			}},
+		{name: "user and password", change: func(e *config.Environment) {
+			e.Prefect.APIURL, e.Prefect.Authentication, e.Worker.Image = "https://prefect.example.com/api", config.AuthBasic, "prefecthq/prefect:3-latest"
+		}, stack: map[string]string{
+			"variable.prefect_api_key": "", "variable.prefect_api_auth_string.ephemeral": `true`, "variable.prefect_api_auth_string.sensitive": `true`,
+			"resource.aws_secretsmanager_secret_version.prefect_api_key.secret_string_wo": `"${var.prefect_api_auth_string}"`,
+		}, container: map[string]string{"secrets": `[{"name":"PREFECT_API_AUTH_STRING","valueFrom":"${aws_secretsmanager_secret.prefect_api_key.arn}"}]`}},
+		{name: "no credential", change: func(e *config.Environment) {
+			e.Prefect.APIURL, e.Prefect.Authentication = "https://prefect.example.com/api", config.AuthNone
+		}, stack: map[string]string{
+			"variable.prefect_api_key": "", "resource.aws_secretsmanager_secret": "", "resource.aws_secretsmanager_secret_version": "",
+			"resource.aws_iam_role_policy.execution": "", "output.secret_arn": "",
+		}, container: map[string]string{"secrets": "", "dockerLabels": ""}},
 		{name: "account and workspace", change: func(e *config.Environment) {
 			e.Prefect.AccountID, e.Prefect.WorkspaceID = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 		}, stack: map[string]string{"variable.prefect_account_id.default": `"11111111-1111-4111-8111-111111111111"`, "variable.prefect_workspace_id.default": `"22222222-2222-4222-8222-222222222222"`}},

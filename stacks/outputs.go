@@ -38,7 +38,7 @@ func newOutputs(stack cdktf.TerraformStack, env *config.Environment, b built) {
 		{"ecs_service_name", "Name of the ECS service that keeps the worker running", b.worker.ServiceName},
 		{"task_definition_arn", "ARN of the revision of the task definition that the service runs", b.worker.TaskDefinitionARN},
 		{"log_group_name", "CloudWatch log group of the worker", b.logs.GroupName},
-		{"secret_arn", "ARN of the secret with the Prefect API key", b.secrets.ARN},
+		{"secret_arn", "ARN of the secret with the Prefect " + env.Prefect.Authentication.Noun(), b.secrets.ARN},
 		{"vpc_id", "VPC of the worker; vpc_id of an ecs work pool", b.network.VPCID},
 		{"public_subnet_ids", "Public subnets", b.network.PublicSubnetIDs},
 		{"private_subnet_ids", "Private subnets; for the network configuration of an ecs work pool", b.network.PrivateSubnetIDs},
@@ -49,6 +49,9 @@ func newOutputs(stack cdktf.TerraformStack, env *config.Environment, b built) {
 		{"console_service_url", "The service in the AWS console", consoleURL("ecs/v2/clusters/" + env.Cluster.Name + "/services/" + env.Worker.ServiceName + "/health?region=" + regionReference)},
 		{"console_logs_url", "The worker's log in the AWS console", consoleURL("cloudwatch/home?region=" + regionReference + "#logsV2:log-groups/log-group/" + consoleEscape(env.Logs.Group))},
 	} {
+		if o.value == "" {
+			continue // there is no such thing in this deployment
+		}
 		cdktf.NewTerraformOutput(stack, jsii.String(o.name), &cdktf.TerraformOutputConfig{
 			Description: jsii.String(o.description),
 			Value:       o.value,

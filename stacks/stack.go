@@ -57,7 +57,7 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 		},
 	})
 	logGroup := logs.New(stack, "logs", logs.Config{Logs: env.Logs})
-	apiKey := secrets.New(stack, "secrets", secrets.Config{Secret: env.Secret, APIKey: apiKeyReference})
+	apiKey := secrets.New(stack, "secrets", secrets.Config{Secret: env.Secret, Authentication: env.Prefect.Authentication})
 	roles := iam.New(stack, "iam", iam.Config{
 		IAM:             env.IAM,
 		Account:         account,
@@ -73,17 +73,20 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 	dependsOn := append(net.Routes, roles.Ready...)
 	dependsOn = append(dependsOn, apiKey.Ready...)
 	worker := ecsworker.New(stack, "ecsworker", ecsworker.Config{
-		Cluster:          env.Cluster,
-		Worker:           env.Worker,
-		WorkPool:         env.WorkPool,
-		Runtime:          runtime,
-		PipPackages:      env.PipPackages(),
-		Account:          account,
-		APIURL:           apiURLReference,
-		APIPort:          config.APIPort(env.Prefect.APIURL),
-		Requirements:     apiRequirements(env),
-		APIKeyFrom:       apiKey.ValueFrom,
-		APIKeyVersion:    env.Secret.Version,
+		Cluster:      env.Cluster,
+		Worker:       env.Worker,
+		WorkPool:     env.WorkPool,
+		Runtime:      runtime,
+		PipPackages:  env.PipPackages(),
+		Account:      account,
+		APIURL:       apiURLReference,
+		APIPort:      config.APIPort(env.Prefect.APIURL),
+		Requirements: apiRequirements(env),
+		Credential: ecsworker.Credential{
+			Variable:  env.Prefect.Authentication.Variable(),
+			ValueFrom: apiKey.ValueFrom,
+			Version:   env.Secret.Version,
+		},
 		LogGroup:         logGroup.GroupName,
 		VPCID:            net.VPCID,
 		SubnetIDs:        subnets,
@@ -98,9 +101,13 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 	return stack
 }
 
-// secretARNs are the secrets that the container gets, each once, the API key's first.
+// secretARNs are the secrets that the container gets, each once, the API key's first if
+// there is one.
 func secretARNs(apiKey string, further map[string]string) []string {
-	arns := []string{apiKey}
+	var arns []string
+	if apiKey != "" {
+		arns = append(arns, apiKey)
+	}
 	seen := map[string]bool{apiKey: true}
 	for _, name := range slices.Sorted(maps.Keys(further)) {
 		if secretARN := further[name]; !seen[secretARN] {

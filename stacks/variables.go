@@ -13,7 +13,6 @@ import (
 // References to the variables below and to what is calculated from them.
 const (
 	regionReference = "${var.aws_region}"
-	apiKeyReference = "${var.prefect_api_key}"
 	apiURLReference = "${local.prefect_api_url}"
 )
 
@@ -29,14 +28,11 @@ func newVariables(stack cdktf.TerraformStack, env *config.Environment) {
 		"AWS region to deploy to",
 		tf.Rule{Condition: `can(regex("^[a-z]{2}(-[a-z]+){1,2}-[0-9]$", var.aws_region))`,
 			Message: "The variable aws_region must be a region's code, such as us-east-1."})
-	if env.Secret.ExistingARN == "" {
-		key := variable(stack, "prefect_api_key", "",
-			"API key of the Prefect worker, best one of a service account with the role Worker in the workspace",
-			tf.Rule{Condition: `can(regex("^[!-~]*$", var.prefect_api_key))`,
-				Message: "The variable prefect_api_key must be one line without blanks. A line break at its end is a frequent slip; Prefect fails with it at run time (Illegal header value)."})
-		key.AddOverride(jsii.String("sensitive"), true)
+	if env.Secret.ExistingARN == "" && env.Prefect.Authentication != config.AuthNone {
+		credential := credentialVariable(stack, env.Prefect.Authentication)
+		credential.AddOverride(jsii.String("sensitive"), true)
 		// Ephemeral values are kept out of plan files and state; the binding has no field for it.
-		key.AddOverride(jsii.String("ephemeral"), true)
+		credential.AddOverride(jsii.String("ephemeral"), true)
 	}
 	variable(stack, "prefect_api_url", env.Prefect.APIURL,
 		"URL of the Prefect API; empty for the one of prefect_account_id and prefect_workspace_id",
@@ -51,6 +47,20 @@ func newVariables(stack cdktf.TerraformStack, env *config.Environment) {
 
 	local(stack, "prefect_api_url", `var.prefect_api_url != "" ? var.prefect_api_url : "`+config.CloudAPIURL+`${var.prefect_account_id}/workspaces/${var.prefect_workspace_id}"`)
 	local(stack, "prefect_api_port", `try(tonumber(regex("^https?://[^/:]+:([0-9]+)/", local.prefect_api_url)[0]), startswith(local.prefect_api_url, "http:") ? 80 : 443)`)
+}
+
+// credentialVariable declares the variable with what the worker proves itself by.
+func credentialVariable(stack cdktf.TerraformStack, authentication config.Authentication) cdktf.TerraformVariable {
+	if authentication == config.AuthBasic {
+		return variable(stack, authentication.TerraformVariable(), "",
+			"User and password of the Prefect server, user:password, as in its PREFECT_SERVER_API_AUTH_STRING",
+			tf.Rule{Condition: `var.prefect_api_auth_string == "" || can(regex("^[ -9;-~]+:[ -~]+$", var.prefect_api_auth_string)) && trimspace(var.prefect_api_auth_string) == var.prefect_api_auth_string`,
+				Message: "The variable prefect_api_auth_string must be user:password in one line of ASCII characters. A line break at its end is a frequent slip; the server then refuses it."})
+	}
+	return variable(stack, authentication.TerraformVariable(), "",
+		"API key of the Prefect worker, best one of a service account with the role Worker in the workspace",
+		tf.Rule{Condition: `can(regex("^[!-~]*$", var.prefect_api_key))`,
+			Message: "The variable prefect_api_key must be one line without blanks. A line break at its end is a frequent slip; Prefect fails with it at run time (Illegal header value)."})
 }
 
 // apiRequirements are what the variables of the API must satisfy together, checked when

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/tf"
 )
 
@@ -22,11 +21,11 @@ type container struct {
 	EntryPoint       []string          `json:"entryPoint,omitempty"`
 	Command          []string          `json:"command"`
 	Environment      []variable        `json:"environment"`
-	Secrets          []secret          `json:"secrets"`
+	Secrets          []secret          `json:"secrets,omitempty"`
 	HealthCheck      healthCheck       `json:"healthCheck"`
 	StopTimeout      int               `json:"stopTimeout"`
 	LogConfiguration logConfiguration  `json:"logConfiguration"`
-	DockerLabels     map[string]string `json:"dockerLabels"`
+	DockerLabels     map[string]string `json:"dockerLabels,omitempty"`
 }
 
 type variable struct {
@@ -91,9 +90,11 @@ func newContainer(cfg Config) container {
 				"max-buffer-size": "4m",
 			},
 		},
+	}
+	if cfg.Credential.Variable != "" {
 		// ECS does not see that a secret's value changed; a changed label makes a new
 		// revision, and the service replaces its tasks.
-		DockerLabels: map[string]string{"prefect-api-key-version": strconv.Itoa(cfg.APIKeyVersion)},
+		c.DockerLabels = map[string]string{"prefect-api-key-version": strconv.Itoa(cfg.Credential.Version)}
 	}
 	if len(cfg.PipPackages) > 0 {
 		c.HealthCheck.StartPeriod = installStartPeriodSeconds
@@ -159,7 +160,10 @@ func environment(cfg Config) []variable {
 }
 
 func secretVariables(cfg Config) []secret {
-	secrets := []secret{{config.APIKeyVariable, cfg.APIKeyFrom}}
+	var secrets []secret
+	if cfg.Credential.Variable != "" {
+		secrets = append(secrets, secret{cfg.Credential.Variable, cfg.Credential.ValueFrom})
+	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Worker.Secrets)) {
 		secrets = append(secrets, secret{name, cfg.Worker.Secrets[name]})
 	}

@@ -51,11 +51,8 @@ type Config struct {
 	// Requirements are conditions for the task definition, checked by Terraform.
 	Requirements *cdktf.TerraformResourceLifecycle
 
-	// APIKeyFrom is where ECS reads the API key: a secret's ARN, with a JSON key or not.
-	APIKeyFrom string
-
-	// APIKeyVersion is the number of the key. A new one replaces the tasks.
-	APIKeyVersion int
+	// Credential is what the worker proves itself by to the Prefect API.
+	Credential Credential
 
 	// LogGroup is the name of the worker's log group.
 	LogGroup string
@@ -74,6 +71,17 @@ type Config struct {
 	// DependsOn must exist before a task can start, and may go only after the service:
 	// the route to the internet, the roles' policies, the key.
 	DependsOn []cdktf.ITerraformDependable
+}
+
+// Credential is what the worker proves itself by to the Prefect API.
+type Credential struct {
+	// Variable is the environment variable that Prefect's client reads. Empty: the API
+	// asks for no credential.
+	Variable string
+	// ValueFrom is where ECS reads it: a secret's ARN, with a JSON key or not.
+	ValueFrom string
+	// Version is its number. A new one replaces the tasks.
+	Version int
 }
 
 // References to what more than one place needs.

@@ -28,7 +28,8 @@ type Config struct {
 	// Account is where the worker runs.
 	Account arn.Account
 
-	// SecretARNs are the secrets that ECS hands to the container.
+	// SecretARNs are the secrets that ECS hands to the container. None: the execution role
+	// may read none.
 	SecretARNs []string
 
 	// SecretKMSKeyARN is the customer key of the API key's secret. Empty: none.
@@ -82,11 +83,14 @@ func New(scope constructs.Construct, id string, cfg Config) *IAM {
 		Role:      tf.Ref("aws_iam_role.execution.name"),
 		PolicyArn: jsii.String(cfg.Account.AWSPolicy("service-role/AmazonECSTaskExecutionRolePolicy")),
 	}), "execution")
-	readSecret := tf.Fix(iamrolepolicy.NewIamRolePolicy(scope, jsii.String("execution-policy"), &iamrolepolicy.IamRolePolicyConfig{
-		Name:   jsii.String("read-prefect-api-key"),
-		Role:   tf.Ref("aws_iam_role.execution.id"),
-		Policy: tf.JSON(cfg.executionPolicy()),
-	}), "execution")
+	roles.Ready = []cdktf.ITerraformDependable{managed}
+	if len(cfg.SecretARNs) > 0 {
+		roles.Ready = append(roles.Ready, tf.Fix(iamrolepolicy.NewIamRolePolicy(scope, jsii.String("execution-policy"), &iamrolepolicy.IamRolePolicyConfig{
+			Name:   jsii.String("read-prefect-api-key"),
+			Role:   tf.Ref("aws_iam_role.execution.id"),
+			Policy: tf.JSON(cfg.executionPolicy()),
+		}), "execution"))
+	}
 
 	tf.Fix(iamrole.NewIamRole(scope, jsii.String("task-role"), &iamrole.IamRoleConfig{
 		Name:                &cfg.IAM.TaskRoleName,
@@ -94,7 +98,6 @@ func New(scope constructs.Construct, id string, cfg Config) *IAM {
 		AssumeRolePolicy:    trust,
 		PermissionsBoundary: boundary,
 	}), "task")
-	roles.Ready = []cdktf.ITerraformDependable{managed, readSecret}
 	for i, policyARN := range cfg.IAM.TaskPolicyARNs {
 		roles.Ready = append(roles.Ready, tf.Fix(iamrolepolicyattachment.NewIamRolePolicyAttachment(scope, jsii.String(fmt.Sprintf("task-managed-policy-%d", i+1)), &iamrolepolicyattachment.IamRolePolicyAttachmentConfig{
 			Role:      tf.Ref("aws_iam_role.task.name"),

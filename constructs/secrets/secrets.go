@@ -1,8 +1,10 @@
-// Package secrets builds the secret that holds the Prefect API key, or takes one that
-// exists.
+// Package secrets builds the secret that holds the credential for the Prefect API (an API
+// key, or user and password), or takes one that exists.
 package secrets
 
 import (
+	"fmt"
+
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/secretsmanagersecret"
@@ -17,14 +19,14 @@ import (
 type Config struct {
 	Secret config.Secret
 
-	// APIKey is a reference to the ephemeral variable with the key. Unused with an
-	// existing secret.
-	APIKey string
+	// Authentication says which credential it holds. With config.AuthNone there is
+	// nothing to build.
+	Authentication config.Authentication
 }
 
 // Secrets is what the rest of the stack needs of the secret.
 type Secrets struct {
-	// ARN of the secret.
+	// ARN of the secret. Empty: there is none.
 	ARN string
 
 	// ValueFrom is what a container's secrets list names: the ARN, with the key inside
@@ -35,8 +37,12 @@ type Secrets struct {
 	Ready []cdktf.ITerraformDependable
 }
 
-// New builds the secret and the version with the key, unless the secret exists.
+// New builds the secret and the version with the credential, unless the secret exists or
+// none is needed.
 func New(scope constructs.Construct, id string, cfg Config) *Secrets {
+	if cfg.Authentication == config.AuthNone {
+		return &Secrets{}
+	}
 	s := cfg.Secret
 	if s.ExistingARN != "" {
 		valueFrom := s.ExistingARN
@@ -49,23 +55,26 @@ func New(scope constructs.Construct, id string, cfg Config) *Secrets {
 	scope = constructs.NewConstruct(scope, &id)
 	tf.Fix(secretsmanagersecret.NewSecretsmanagerSecret(scope, jsii.String("secret"), &secretsmanagersecret.SecretsmanagerSecretConfig{
 		Name:                 &s.Name,
-		Description:          jsii.String("Prefect API key of the worker"),
+		Description:          jsii.String("Prefect " + cfg.Authentication.Noun() + " of the worker"),
 		KmsKeyId:             tf.Optional(s.KMSKeyARN),
 		RecoveryWindowInDays: jsii.Number(s.RecoveryWindowDays),
 	}), "prefect_api_key")
 
 	// A write-only argument never gets into the plan or the state, so Terraform cannot
-	// see that the key changed: the version number tells it. The variable has an empty
+	// see that the value changed: the version number tells it. The variable has an empty
 	// default, because for a variable without one the CDKTF CLI waits for ever at a
-	// prompt that nobody sees; the precondition asks for the key instead. It is not
-	// checked by destroy, which needs no key.
+	// prompt that nobody sees; the precondition asks for it instead. It is not
+	// checked by destroy, which needs none. Addresses are a contract, so this one says key
+	// whatever the credential is.
+	name := cfg.Authentication.TerraformVariable()
 	version := tf.Fix(secretsmanagersecretversion.NewSecretsmanagerSecretVersion(scope, jsii.String("version"), &secretsmanagersecretversion.SecretsmanagerSecretVersionConfig{
 		SecretId:              tf.Ref("aws_secretsmanager_secret.prefect_api_key.id"),
-		SecretStringWo:        &cfg.APIKey,
+		SecretStringWo:        jsii.String("${var." + name + "}"),
 		SecretStringWoVersion: jsii.Number(s.Version),
 		Lifecycle: tf.Require(tf.Rule{
-			Condition: `var.prefect_api_key != ""`,
-			Message:   "The variable prefect_api_key is not set. Give the worker its Prefect API key with: export TF_VAR_prefect_api_key=... or a line prefect_api_key = \"...\" in terraform.tfvars.",
+			Condition: fmt.Sprintf(`var.%s != ""`, name),
+			Message: fmt.Sprintf("The variable %[1]s is not set. Give the worker its Prefect %[2]s with: export TF_VAR_%[1]s=... or a line %[1]s = \"...\" in terraform.tfvars.",
+				name, cfg.Authentication.Noun()),
 		}),
 	}), "prefect_api_key")
 
