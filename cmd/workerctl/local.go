@@ -7,6 +7,7 @@ import (
 
 	"prefect-worker-ecs/internal/localrun"
 	"prefect-worker-ecs/internal/toolchain"
+	"prefect-worker-ecs/internal/verify"
 )
 
 func newLocalCommand() *cobra.Command {
@@ -70,6 +71,27 @@ func newLocalCommand() *cobra.Command {
 					return err
 				}
 				return localrun.Status(cmd.Context(), opt)
+			},
+		},
+		&cobra.Command{
+			Use:   "verify [ENVIRONMENT]",
+			Short: "Check the worker of the local run as verify does in AWS (default: dev)",
+			Args:  cobra.MaximumNArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				opt, err := options(args)
+				if err != nil {
+					return err
+				}
+				checklist, err := opt.Checklist()
+				if err != nil {
+					return err
+				}
+				report := verify.Run(cmd.Context(), checklist)
+				report.Print(cmd.OutOrStdout())
+				if !report.OK {
+					return errReported
+				}
+				return nil
 			},
 		},
 		&cobra.Command{

@@ -100,7 +100,7 @@ func TestTheRegionToVerifyIsTheOneDeployedTo(t *testing.T) {
 	for variable, want := range map[string]string{"": "us-east-1", "eu-west-1": "eu-west-1"} {
 		t.Setenv("TF_VAR_aws_region", variable)
 		t.Chdir(".") // environment changes the folder
-		env, err := environment(config.Dir, nil)
+		env, err := environment(nil)
 		if err != nil {
 			t.Fatal(err)
 		}

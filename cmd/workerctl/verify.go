@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
@@ -19,7 +18,6 @@ import (
 func newVerifyCommand() *cobra.Command {
 	var wait time.Duration
 	var asJSON bool
-	var dir string
 	cmd := &cobra.Command{
 		Use:   "verify [ENVIRONMENT]",
 		Short: "Check that the worker runs flows: in AWS, in the Prefect API, in its log (default: dev)",
@@ -30,7 +28,7 @@ the API key as the worker does, from Secrets Manager. The region is that of the
 configuration, or TF_VAR_aws_region. The exit status is 0 only if all is well.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			env, err := environment(dir, args)
+			env, err := environment(args)
 			if err != nil {
 				return err
 			}
@@ -60,7 +58,6 @@ configuration, or TF_VAR_aws_region. The exit status is 0 only if all is well.`,
 		},
 	}
 	cmd.Flags().DurationVar(&wait, "wait", 0, "keep checking for this long until all is well, such as 5m")
-	cmd.Flags().StringVar(&dir, "config", config.Dir, "folder of the environments")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON")
 	return cmd
 }
@@ -70,14 +67,7 @@ var errReported = errors.New("reported")
 
 // environment is the one that a command is for: the first argument, or dev. Its region is
 // the one that deploy was told in the variable.
-func environment(dir string, args []string) (*config.Environment, error) {
-	if dir != config.Dir {
-		absolute, err := filepath.Abs(dir)
-		if err != nil {
-			return nil, err
-		}
-		dir = absolute
-	}
+func environment(args []string) (*config.Environment, error) {
 	if _, err := enterProject(); err != nil {
 		return nil, err
 	}
@@ -85,7 +75,7 @@ func environment(dir string, args []string) (*config.Environment, error) {
 	if len(args) > 0 {
 		name = args[0]
 	}
-	env, err := config.LoadOne(dir, name)
+	env, err := config.LoadOne(config.Dir, name)
 	if region := os.Getenv("TF_VAR_aws_region"); err == nil && region != "" {
 		env.Region = region
 	}

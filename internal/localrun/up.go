@@ -601,15 +601,36 @@ func (u *up) awaitOnline(ctx context.Context) (string, error) {
 // worker is online: the first lines of its log are sent after a second.
 const verifyTimeout = 30 * time.Second
 
+// Checklist is what verify is to look at: the configuration that the run was deployed from,
+// which is not quite the user's, and the emulator.
+func (o Options) Checklist() (verify.Options, error) {
+	r, err := o.run()
+	if err != nil {
+		return verify.Options{}, err
+	}
+	if err := r.load(o.Environment); err != nil && !errors.Is(err, errNoRun) {
+		return verify.Options{}, err
+	}
+	if r.state.Emulator == nil {
+		return verify.Options{}, fmt.Errorf("nothing of the local run of %s runs; %s starts it", o.Environment, o.command("up"))
+	}
+	return r.checklist()
+}
+
+func (r *run) checklist() (verify.Options, error) {
+	env, err := config.LoadOne(r.environments(), r.state.Environment)
+	return verify.Options{Environment: env, AWS: awsConfig(r.state)}, err
+}
+
 // verify goes through the very checklist that workerctl verify has for AWS.
 func (u *up) verify(ctx context.Context) error {
-	env, err := config.LoadOne(u.environments(), u.env.Name)
+	checklist, err := u.checklist()
 	if err != nil {
 		return err
 	}
 	var report verify.Report
 	err = u.p.step("verifying as workerctl verify does", func() (string, error) {
-		report = verify.Wait(ctx, verify.Options{Environment: env, AWS: awsConfig(u.state)}, verifyTimeout, nil)
+		report = verify.Wait(ctx, checklist, verifyTimeout, nil)
 		if ctx.Err() != nil {
 			return "", ctx.Err()
 		}
@@ -720,11 +741,7 @@ func (u *up) summary(leftOut []string) {
 	p.line("  aws ecs describe-services --cluster %s --services %s", s.Cluster, s.Service)
 	p.line("  aws ecs describe-task-definition --task-definition %s", short(s.TaskDefinition))
 	p.line("  aws logs filter-log-events --log-group-name %s --query 'events[].message'", u.env.Logs.Group)
-	region := ""
-	if os.Getenv("TF_VAR_aws_region") != "" { // that of another deployment, which verify would follow
-		region = "TF_VAR_aws_region=" + s.Region + " "
-	}
-	p.line("  %s%s", region, shell(u.opt.program(), "verify", "--config", u.environments(), u.env.Name))
+	p.line("\n%s\n  %s", bold("Verify again"), u.opt.command("verify"))
 	p.line("\n%s\n  %s", bold("Files"), u.dir)
 	p.line("\n%s\n  %s", bold("Take it down"), u.opt.command("down"))
 }
