@@ -58,6 +58,10 @@ local: $(WORKERCTL) ## Run the whole system on this machine, and a flow on it
 local-down: $(WORKERCTL) ## Destroy and stop what local started
 	@$(WORKERCTL) local down $(ENV)
 
+.PHONY: generate
+generate: ## Write anew what is made from the options: docs/configuration.md and the editors' schema
+	go test -count=1 ./config -run TestGenerated -update
+
 # Three packages at a time: those that deploy mostly wait for Terraform.
 .PHONY: test
 test: ## Run all tests

@@ -5,18 +5,21 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
+	"net/url"
 	"os"
 
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/faststart"
+	"prefect-worker-ecs/internal/redact"
 	"prefect-worker-ecs/stacks"
 )
 
 func main() {
 	if err := run(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
+		fmt.Fprintln(os.Stderr, redact.Text(err.Error()))
 		os.Exit(1)
 	}
 }
@@ -24,12 +27,27 @@ func main() {
 func run() error {
 	// First of all, because the modules have unpacked the jsii runtime already.
 	defer faststart.Close()
-	envs, err := config.Load(config.Dir)
+	load := config.Load
+	if emulated(os.Getenv("AWS_ENDPOINT_URL")) {
+		load = config.LoadLocal
+	}
+	envs, err := load(config.Dir)
 	if err != nil {
 		return err
 	}
 	faststart.Enable()
 	return synth(envs, nil)
+}
+
+// emulated says that the AWS provider will talk to an emulator on this machine, which the
+// local run names in the variable that all of AWS's SDKs read.
+func emulated(endpoint string) bool {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return err == nil && ip.IsLoopback()
 }
 
 // synth writes the stacks of all environments. CDKTF reports errors as panics; a person

@@ -148,6 +148,13 @@ func build(t *testing.T, change func(*config.Environment)) stack {
 	return parse(t, synthesize(t, env)["dev"])
 }
 
+func must[T any](value T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return value
+}
+
 // addresses are those of all resources and data sources, sorted.
 func (s stack) addresses() []string {
 	var all []string
@@ -395,6 +402,12 @@ func TestEachOption(t *testing.T) {
 		}, container: map[string]string{"environment.0": `{"name":"A","value":"${x} %{y} \"z\" <&> \\"}`, "environment.4": `{"name":"PREFECT_CLI_WRAP_LINES","value":"true"}`}},
 		{name: "secrets", change: func(e *config.Environment) { e.Worker.Secrets = map[string]string{"DB": secret} },
 			container: map[string]string{"secrets.1": `{"name":"DB","valueFrom":"` + secret + `"}`}},
+		{name: "part of a secret, and a parameter", change: func(e *config.Environment) {
+			e.Worker.Secrets = map[string]string{"A": secret + ":user::", "B": secret + ":password::", "C": "arn:aws:ssm:us-east-1:123456789012:parameter/x"}
+		}, stack: map[string]string{"resource.aws_iam_role_policy.execution.policy": string(must(json.Marshal(`{"Version":"2012-10-17","Statement":[` +
+			`{"Sid":"ReadSecrets","Effect":"Allow","Action":["secretsmanager:GetSecretValue"],"Resource":["${aws_secretsmanager_secret.prefect_api_key.arn}","` + secret + `"]},` +
+			`{"Sid":"ReadParameters","Effect":"Allow","Action":["ssm:GetParameters"],"Resource":["arn:aws:ssm:us-east-1:123456789012:parameter/x"]}]}`)))},
+			container: map[string]string{"secrets.1": `{"name":"A","valueFrom":"` + secret + `:user::"}`, "secrets.3": `{"name":"C","valueFrom":"arn:aws:ssm:us-east-1:123456789012:parameter/x"}`}},
 		{name: "stop timeout", change: func(e *config.Environment) { e.Worker.StopTimeoutSeconds = 30 },
 			container: map[string]string{"stopTimeout": `30`}},
 		{name: "pool", change: func(e *config.Environment) { e.WorkPool.Name, e.WorkPool.Queues = `a "b" ${c}`, []string{"q1", "q 2"} },
@@ -464,8 +477,8 @@ func TestEachOption(t *testing.T) {
 			e.Adopt = []config.Adoptable{config.AdoptExecutionRole, config.AdoptTaskRole, config.AdoptLogGroup}
 		}, stack: map[string]string{"import": `[{"id":"prefect-task-execution-role","to":"aws_iam_role.execution"},{"id":"prefect-task-role","to":"aws_iam_role.task"},{"id":"/ecs/prefect-worker","to":"aws_cloudwatch_log_group.worker"}]`}},
 		{name: "state in S3", change: func(e *config.Environment) {
-			e.Backend = config.Backend{Type: config.BackendS3, Bucket: "states", Key: "k", Region: "eu-west-1", KMSKeyARN: kmsKey}
-		}, stack: map[string]string{"terraform.backend.s3": `{"bucket":"states","encrypt":true,"key":"k","kms_key_id":"` + kmsKey + `","region":"eu-west-1","use_lockfile":true}`, "terraform.backend.local": ""}},
+			e.Backend = config.Backend{Type: config.BackendS3, Bucket: "states", Key: "k", Region: "us-east-1", KMSKeyARN: kmsKey}
+		}, stack: map[string]string{"terraform.backend.s3": `{"bucket":"states","encrypt":true,"key":"k","kms_key_id":"` + kmsKey + `","region":"us-east-1","use_lockfile":true}`, "terraform.backend.local": ""}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			// WHEN one option is changed

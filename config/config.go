@@ -4,6 +4,12 @@
 //
 // It is plain Go and knows nothing of Terraform or CDKTF, so that every rule is
 // checked before a single construct exists.
+//
+// What can be data about an option stands beside its field: the doc comment is its
+// meaning, the jsonschema tag its default, allowed values, range and format, and
+// jsonschema_extras its unit, its source, a default in words where it is calculated, and
+// the formats of the names and values of a map. Options reads them; defaults, validation,
+// docs/configuration.md and the schema for editors come from there.
 package config
 
 // Environment is one deployment: one YAML file, one stack, one set of AWS
@@ -14,26 +20,23 @@ type Environment struct {
 	Name string `yaml:"-"`
 
 	// Region is the AWS region, the default of the Terraform variable aws_region.
-	// Default us-east-1.
-	Region string `yaml:"region"`
+	Region string `yaml:"region" jsonschema:"default=us-east-1,format=region"`
 
-	// AccountID is the only AWS account, 12 digits, that may be deployed to.
-	// Default empty: the account of the credentials, whichever that is.
-	AccountID string `yaml:"account_id"`
+	// AccountID is the only AWS account that may be deployed to.
+	AccountID string `yaml:"account_id" jsonschema:"format=account-id" jsonschema_extras:"x-default=the account of the credentials"`
 
 	// NameSuffix is appended to each default name that must be unique in an account
-	// (cluster, roles, secret, log groups), so that a second environment needs
-	// one line and not six. Default empty. Example "-prod".
-	NameSuffix string `yaml:"name_suffix"`
+	// (cluster, roles, secret, log groups), so that a second environment needs one line
+	// and not six.
+	NameSuffix string `yaml:"name_suffix" jsonschema:"format=name-suffix"`
 
-	// Tags are put on every resource, over the defaults Project=prefect-worker,
-	// Environment=<name> and ManagedBy=cdktf.
-	Tags map[string]string `yaml:"tags"`
+	// Tags are put on every resource, over the three default ones.
+	Tags map[string]string `yaml:"tags" jsonschema_extras:"x-default=Project=prefect-worker Environment={environment} ManagedBy=cdktf,x-names=tag-key,x-values=tag-value"`
 
-	// LocalRun marks an environment that `workerctl local` deploys to the emulator
-	// on this machine. Only there may the Prefect API be on the loopback interface,
-	// which a task on Fargate could never reach. Default false.
-	LocalRun bool `yaml:"local_run"`
+	// LocalRun marks an environment that `workerctl local` has written for the emulator on
+	// this machine. Only there may the Prefect API be on the loopback interface, which a task
+	// on Fargate could never reach. It is refused in any other place.
+	LocalRun bool `yaml:"local_run" jsonschema:"default=false"`
 
 	Network  Network  `yaml:"network"`
 	Cluster  Cluster  `yaml:"cluster"`
@@ -44,10 +47,9 @@ type Environment struct {
 	Logs     Logs     `yaml:"logs"`
 	IAM      IAM      `yaml:"iam"`
 
-	// Adopt lists resources that exist already, left by an earlier attempt under
-	// the configured names, and are taken over by Terraform import instead of being
-	// created. Default none.
-	Adopt []Adoptable `yaml:"adopt"`
+	// Adopt lists resources that exist already, left by an earlier attempt under the
+	// configured names, and are taken over by Terraform import instead of being created.
+	Adopt []Adoptable `yaml:"adopt" jsonschema:"uniqueItems=true,enum=execution_role,enum=task_role,enum=log_group"`
 
 	Backend Backend `yaml:"backend"`
 
@@ -56,37 +58,37 @@ type Environment struct {
 
 // Network is the VPC that the worker lives in.
 type Network struct {
-	// Name is the Name tag of the VPC, its subnets and its gateways.
-	// Default prefect-ecs plus the name suffix.
-	Name string `yaml:"name"`
+	// Name is the Name tag of the VPC, its subnets and its gateways, and part of the names
+	// of the flow logs' group and role.
+	Name string `yaml:"name" jsonschema:"default=prefect-ecs{name_suffix},format=network-name"`
 
-	// VPCCIDR is the address range of the VPC, from /16 to /28. Default 10.0.0.0/16.
-	VPCCIDR string `yaml:"vpc_cidr"`
+	// VPCCIDR is the address range of the VPC, from /16 to /28.
+	VPCCIDR string `yaml:"vpc_cidr" jsonschema:"default=10.0.0.0/16,format=cidr"`
 
-	// PublicSubnetCIDRs are the ranges of the public subnets, each in another
-	// availability zone. Default: the second to fourth /24 of the VPC, so 10.0.1.0/24,
-	// 10.0.2.0/24 and 10.0.3.0/24.
-	PublicSubnetCIDRs []string `yaml:"public_subnet_cidrs"`
+	// PublicSubnetCIDRs are the ranges of the public subnets, each in another availability
+	// zone.
+	PublicSubnetCIDRs []string `yaml:"public_subnet_cidrs" jsonschema:"minItems=1,maxItems=6,format=cidr" jsonschema_extras:"x-default=the second to fourth /24 of the VPC"`
 
-	// PrivateSubnetCIDRs are the ranges of the private subnets, as many as there
-	// are public ones. Default: the fifth to seventh /24 of the VPC, so 10.0.4.0/24,
-	// 10.0.5.0/24 and 10.0.6.0/24.
-	PrivateSubnetCIDRs []string `yaml:"private_subnet_cidrs"`
+	// PrivateSubnetCIDRs are the ranges of the private subnets, as many as there are public
+	// ones.
+	PrivateSubnetCIDRs []string `yaml:"private_subnet_cidrs" jsonschema:"minItems=1,maxItems=6,format=cidr" jsonschema_extras:"x-default=the fifth to seventh /24 of the VPC"`
 
 	// AvailabilityZones are the zones of the subnets, in their order.
-	// Default empty: the first zones of the region that are available.
-	AvailabilityZones []string `yaml:"availability_zones"`
+	AvailabilityZones []string `yaml:"availability_zones" jsonschema:"uniqueItems=true,format=zone" jsonschema_extras:"x-default=the first zones of the region that have Fargate"`
 
-	// NAT is how the private subnets reach the internet. Default single.
-	NAT NATMode `yaml:"nat"`
+	// NAT is how the private subnets reach the internet: one NAT gateway (single), one in each
+	// availability zone, so that the loss of one does not cut off the others (per_az), or
+	// none at all (none), which needs worker.public_ip. A gateway costs about 32 USD a month
+	// before traffic.
+	NAT NATMode `yaml:"nat" jsonschema:"default=single,enum=single,enum=per_az,enum=none"`
 
-	// FlowLogs says which traffic is recorded in the log group
-	// /vpc/<network name>. Default all.
-	FlowLogs FlowLogs `yaml:"flow_logs"`
+	// FlowLogs says which traffic is recorded in the log group /vpc/NAME, where NAME is
+	// network.name.
+	FlowLogs FlowLogs `yaml:"flow_logs" jsonschema:"default=all,enum=all,enum=reject,enum=none"`
 
-	// S3Endpoint adds the gateway endpoint of S3 to the private route tables: free,
-	// and it keeps the layers of images in ECR off the NAT gateway. Default true.
-	S3Endpoint bool `yaml:"s3_endpoint"`
+	// S3Endpoint adds the gateway endpoint of S3 to all route tables: free, and it keeps the
+	// layers of images in ECR off the NAT gateway.
+	S3Endpoint bool `yaml:"s3_endpoint" jsonschema:"default=true"`
 }
 
 // NATMode is how the private subnets reach the internet.
@@ -115,80 +117,75 @@ const (
 
 // Cluster is the ECS cluster and its private DNS namespace.
 type Cluster struct {
-	// Name of the cluster. Default prefect-cluster plus the name suffix.
-	Name string `yaml:"name"`
+	// Name is the name of the cluster.
+	Name string `yaml:"name" jsonschema:"default=prefect-cluster{name_suffix},format=ecs-name"`
 
 	// Namespace is the Cloud Map private DNS namespace in the VPC.
-	// Default default.prefect.local.
-	Namespace string `yaml:"namespace"`
+	Namespace string `yaml:"namespace" jsonschema:"default=default.prefect.local,format=dns-name"`
 
-	// ContainerInsights collects CPU and memory of tasks in CloudWatch, at the
-	// price of custom metrics. Default true.
-	ContainerInsights bool `yaml:"container_insights"`
+	// ContainerInsights collects CPU and memory of tasks in CloudWatch, at the price of
+	// custom metrics.
+	ContainerInsights bool `yaml:"container_insights" jsonschema:"default=true"`
 }
 
 // Worker is the ECS service and the container that it runs.
 type Worker struct {
-	// ServiceName is the name of the ECS service and the first part of the worker's
-	// name in Prefect. Default <environment>-worker, so dev-worker for dev.yaml.
-	ServiceName string `yaml:"service_name"`
+	// ServiceName is the name of the ECS service and the first part of the worker's name in
+	// Prefect.
+	ServiceName string `yaml:"service_name" jsonschema:"default={environment}-worker,format=ecs-name"`
 
-	// Image is the container image. Default prefecthq/prefect:2-latest.
-	Image string `yaml:"image"`
+	// Image is the container image, with a tag that names a version.
+	Image string `yaml:"image" jsonschema:"default=prefecthq/prefect:2-latest,format=image"`
 
-	// PrefectVersion is the version of Prefect inside the image, such as "2" or
-	// "3.8.3". Default: read from the image's tag. Needed for an image whose tag
-	// does not say it.
-	PrefectVersion string `yaml:"prefect_version"`
+	// PrefectVersion is the version of Prefect inside the image. Needed for an image whose
+	// tag does not say it.
+	PrefectVersion string `yaml:"prefect_version" jsonschema:"format=version" jsonschema_extras:"x-default=read from the tag of the image"`
 
-	// PrefectAWSIncluded says that the image contains prefect-aws, so that an ecs
-	// pool needs no installation at start. Default: true for prefecthq/prefect-aws.
-	PrefectAWSIncluded bool `yaml:"prefect_aws_included"`
+	// PrefectAWSIncluded says that an image of your own contains prefect-aws, so that an ecs
+	// pool needs no installation at start.
+	PrefectAWSIncluded bool `yaml:"prefect_aws_included" jsonschema:"default=false"`
 
-	// CPU is the task's CPU in units of 1/1024 vCPU. Default 256. Fargate takes
-	// 256, 512, 1024, 2048, 4096, 8192 and 16384.
-	CPU int `yaml:"cpu"`
+	// CPU is the task's share of processors; 1024 is one vCPU.
+	CPU int `yaml:"cpu" jsonschema:"default=256,enum=256,enum=512,enum=1024,enum=2048,enum=4096,enum=8192,enum=16384" jsonschema_extras:"x-unit=1/1024 vCPU,x-source=https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-cpu-memory-error.html"`
 
-	// MemoryMiB is the task's memory in MiB. Default 512. Which values Fargate
-	// takes depends on CPU.
-	MemoryMiB int `yaml:"memory"`
+	// MemoryMiB is the task's memory. Which values Fargate takes depends on cpu.
+	MemoryMiB int `yaml:"memory" jsonschema:"default=512,minimum=512,maximum=122880" jsonschema_extras:"x-unit=MiB,x-source=https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-cpu-memory-error.html"`
 
-	// Architecture is the processor that the task runs on. Default x86_64.
-	Architecture Architecture `yaml:"architecture"`
+	// Architecture is the processor that the task runs on; arm64 is about 20 % cheaper.
+	Architecture Architecture `yaml:"architecture" jsonschema:"default=x86_64,enum=x86_64,enum=arm64"`
 
-	// DesiredCount is the number of worker tasks, 0 to 100. Default 1. 0 pauses the worker.
-	DesiredCount int `yaml:"desired_count"`
+	// DesiredCount is the number of worker tasks; 0 pauses the worker.
+	DesiredCount int `yaml:"desired_count" jsonschema:"default=1,minimum=0,maximum=100" jsonschema_extras:"x-unit=tasks"`
 
-	// Spot runs the worker on Fargate Spot: about 70 % cheaper, and stopped by AWS
-	// with two minutes' notice when capacity is short. Default false.
-	Spot bool `yaml:"spot"`
+	// Spot runs the worker on Fargate Spot: about 70 % cheaper, and stopped by AWS with two
+	// minutes' notice when capacity is short.
+	Spot bool `yaml:"spot" jsonschema:"default=false"`
 
-	// PublicIP runs the tasks in the public subnets with a public address, which
-	// saves the NAT gateway. Nothing can connect to them all the same.
-	// Default false.
-	PublicIP bool `yaml:"public_ip"`
+	// PublicIP runs the tasks in the public subnets with a public address, which saves the
+	// NAT gateway and needs network.nat none. Nothing can connect to them all the same.
+	PublicIP bool `yaml:"public_ip" jsonschema:"default=false"`
 
-	// ConcurrencyLimit is the number of flow runs one worker task takes at a time.
-	// Default 1 for a process pool, where each run needs memory of this task, and
-	// no limit for an ecs pool.
-	ConcurrencyLimit int `yaml:"concurrency_limit"`
+	// ConcurrencyLimit is the number of flow runs one worker task takes at a time. In a
+	// process pool each run needs memory of this task.
+	ConcurrencyLimit int `yaml:"concurrency_limit" jsonschema:"minimum=0,maximum=1000" jsonschema_extras:"x-default=1 for a process pool and no limit for an ecs pool,x-unit=flow runs"`
 
-	// ExtraPipPackages are installed each time the container starts, through the
-	// image's EXTRA_PIP_PACKAGES. Default none; for an ecs pool the program adds
-	// the release of prefect-aws that fits the image.
-	ExtraPipPackages []string `yaml:"extra_pip_packages"`
+	// ExtraPipPackages are installed each time the container starts, through the image's
+	// EXTRA_PIP_PACKAGES. For an ecs pool the program adds the release of prefect-aws that
+	// fits the image.
+	ExtraPipPackages []string `yaml:"extra_pip_packages" jsonschema:"format=pip-requirement"`
 
-	// Environment are further environment variables of the container and so of its
-	// flow runs, in clear text. Default none.
-	Environment map[string]string `yaml:"environment"`
+	// Environment are further environment variables of the container and so of its flow runs,
+	// in clear text.
+	Environment map[string]string `yaml:"environment" jsonschema_extras:"x-names=variable-name"`
 
-	// Secrets are environment variables whose values come from Secrets Manager:
-	// the variable's name and the secret's ARN. Default none.
-	Secrets map[string]string `yaml:"secrets"`
+	// Secrets are environment variables whose values come from Secrets Manager or from the
+	// Parameter Store: the variable's name and the ARN, that of a secret with a JSON key and
+	// a version if wanted, as in ARN:key:: .
+	Secrets map[string]string `yaml:"secrets" jsonschema_extras:"x-names=variable-name,x-values=secret-reference"`
 
-	// StopTimeoutSeconds is how long a task may finish its runs after SIGTERM
-	// before it is killed, 2 to 120 (Fargate's maximum). Default 120.
-	StopTimeoutSeconds int `yaml:"stop_timeout"`
+	// StopTimeoutSeconds is how long a task may finish its runs after SIGTERM before it is
+	// killed.
+	StopTimeoutSeconds int `yaml:"stop_timeout" jsonschema:"default=120,minimum=2,maximum=120" jsonschema_extras:"x-unit=seconds,x-source=https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html"`
 }
 
 // Architecture is the processor that a Fargate task runs on.
@@ -202,15 +199,15 @@ const (
 
 // WorkPool is the Prefect work pool that the worker serves.
 type WorkPool struct {
-	// Name of the pool. Default ecs-work-pool.
-	Name string `yaml:"name"`
+	// Name is the name of the pool.
+	Name string `yaml:"name" jsonschema:"default=ecs-work-pool,format=pool-name"`
 
-	// Type of the pool. Default process: flow runs are processes inside the
-	// worker's task. The pool in Prefect must have this type.
-	Type PoolType `yaml:"type"`
+	// Type is the pool's type in Prefect: flow runs are processes inside the worker's task
+	// (process) or ECS tasks of their own (ecs).
+	Type PoolType `yaml:"type" jsonschema:"default=process,enum=process,enum=ecs"`
 
-	// Queues are the work queues to serve. Default: all of the pool.
-	Queues []string `yaml:"queues"`
+	// Queues are the work queues to serve.
+	Queues []string `yaml:"queues" jsonschema:"uniqueItems=true,format=pool-name" jsonschema_extras:"x-default=all of the pool"`
 }
 
 // PoolType is the type of a Prefect work pool.
@@ -227,21 +224,20 @@ const (
 // Prefect says which Prefect API the worker talks to. All three are defaults of
 // Terraform variables, which may override them at deployment.
 type Prefect struct {
-	// APIURL is the default of the variable prefect_api_url. Default empty: derived
-	// from AccountID and WorkspaceID. Examples
-	// https://api.prefect.cloud/api/accounts/<uuid>/workspaces/<uuid> and
-	// https://prefect.example.com:4200/api.
-	APIURL string `yaml:"api_url"`
+	// APIURL is the default of the Terraform variable prefect_api_url. Its port is opened.
+	APIURL string `yaml:"api_url" jsonschema:"format=api-url" jsonschema_extras:"x-default=derived from account_id and workspace_id"`
 
-	// AccountID is the default of the variable prefect_account_id, a UUID.
-	AccountID string `yaml:"account_id"`
+	// AccountID is the default of the Terraform variable prefect_account_id: the first UUID
+	// in the address of the workspace in Prefect Cloud.
+	AccountID string `yaml:"account_id" jsonschema:"format=uuid"`
 
-	// WorkspaceID is the default of the variable prefect_workspace_id, a UUID.
-	WorkspaceID string `yaml:"workspace_id"`
+	// WorkspaceID is the default of the Terraform variable prefect_workspace_id: the second
+	// UUID in the address of the workspace in Prefect Cloud.
+	WorkspaceID string `yaml:"workspace_id" jsonschema:"format=uuid"`
 
-	// Authentication is how the worker proves to the API who it is. Default api_key.
-	// Prefect Cloud takes nothing else.
-	Authentication Authentication `yaml:"authentication"`
+	// Authentication is how the worker proves to the API who it is: with an API key (api_key),
+	// with user and password (basic), or not at all (none). Prefect Cloud takes only keys.
+	Authentication Authentication `yaml:"authentication" jsonschema:"default=api_key,enum=api_key,enum=basic,enum=none"`
 }
 
 // Authentication is how a worker proves to the Prefect API who it is.
@@ -262,70 +258,64 @@ const (
 
 // Secret is where the Prefect API key is kept.
 type Secret struct {
-	// Name of the secret in Secrets Manager.
-	// Default prefect-api-key-new-2 plus the name suffix.
-	Name string `yaml:"name"`
+	// Name is the name of the secret in Secrets Manager.
+	Name string `yaml:"name" jsonschema:"default=prefect-api-key-new-2{name_suffix},format=secret-name"`
 
-	// ExistingARN is a secret that exists already. With it the program creates none
-	// and the variable prefect_api_key is not declared. Default empty.
-	ExistingARN string `yaml:"existing_arn"`
+	// ExistingARN is a secret that exists already. With it the program creates none and the
+	// variable prefect_api_key is not declared.
+	ExistingARN string `yaml:"existing_arn" jsonschema:"format=secret-arn"`
 
 	// JSONKey is the key to take when the existing secret holds a JSON object.
-	// Default empty: the whole value.
-	JSONKey string `yaml:"json_key"`
+	JSONKey string `yaml:"json_key" jsonschema:"format=json-key" jsonschema_extras:"x-default=the whole value"`
 
-	// Version is raised by one when the key is rotated: it makes Terraform write
-	// the variable's new value and rolls the service. Default 1.
-	Version int `yaml:"version"`
+	// Version is raised by one when the key is rotated: it makes Terraform write the
+	// variable's new value and rolls the service.
+	Version int `yaml:"version" jsonschema:"default=1,minimum=1,maximum=1000000"`
 
-	// RecoveryWindowDays is how long AWS keeps a deleted secret, 0 or 7 to 30.
-	// While it is kept its name cannot be used again. Default 0: deleted at once.
-	RecoveryWindowDays int `yaml:"recovery_window_days"`
+	// RecoveryWindowDays is how long AWS keeps a deleted secret, during which its name cannot
+	// be used again: 7 to 30, or 0 to delete it at once.
+	RecoveryWindowDays int `yaml:"recovery_window_days" jsonschema:"default=0,minimum=0,maximum=30" jsonschema_extras:"x-unit=days,x-source=https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_DeleteSecret.html"`
 
 	// KMSKeyARN is the customer key that encrypts the secret.
-	// Default empty: the AWS-managed key.
-	KMSKeyARN string `yaml:"kms_key_arn"`
+	KMSKeyARN string `yaml:"kms_key_arn" jsonschema:"format=kms-key-arn" jsonschema_extras:"x-default=the key that AWS manages"`
 }
 
 // Logs is where the worker's output goes.
 type Logs struct {
 	// Group is the name of the CloudWatch log group.
-	// Default /ecs/prefect-worker plus the name suffix.
-	Group string `yaml:"group"`
+	Group string `yaml:"group" jsonschema:"default=/ecs/prefect-worker{name_suffix},format=log-group"`
 
-	// RetentionDays is how long logs are kept. Default 30. CloudWatch takes only
-	// certain values; 0 is for ever.
-	RetentionDays int `yaml:"retention_days"`
+	// RetentionDays is how long logs are kept; 0 is for ever.
+	RetentionDays int `yaml:"retention_days" jsonschema:"default=30,enum=0,enum=1,enum=3,enum=5,enum=7,enum=14,enum=30,enum=60,enum=90,enum=120,enum=150,enum=180,enum=365,enum=400,enum=545,enum=731,enum=1096,enum=1827,enum=2192,enum=2557,enum=2922,enum=3288,enum=3653" jsonschema_extras:"x-unit=days,x-source=https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html"`
 
-	// KMSKeyARN is the customer key that encrypts the log groups. Its policy must
-	// allow CloudWatch Logs to use it. Default empty: CloudWatch's own encryption.
-	KMSKeyARN string `yaml:"kms_key_arn"`
+	// KMSKeyARN is the customer key that encrypts the log groups. Its policy must allow
+	// CloudWatch Logs to use it.
+	KMSKeyARN string `yaml:"kms_key_arn" jsonschema:"format=kms-key-arn" jsonschema_extras:"x-default=CloudWatch's own encryption"`
 }
 
 // IAM is the identity of the worker.
 type IAM struct {
-	// ExecutionRoleName is the role with which ECS starts the task: it reads the
-	// secret and writes the logs. Default prefect-task-execution-role plus the suffix.
-	ExecutionRoleName string `yaml:"execution_role_name"`
+	// ExecutionRoleName is the role with which ECS starts the task: it reads the secret and
+	// writes the logs.
+	ExecutionRoleName string `yaml:"execution_role_name" jsonschema:"default=prefect-task-execution-role{name_suffix},format=role-name"`
 
 	// TaskRoleName is the role of the code inside the container.
-	// Default prefect-task-role plus the name suffix.
-	TaskRoleName string `yaml:"task_role_name"`
+	TaskRoleName string `yaml:"task_role_name" jsonschema:"default=prefect-task-role{name_suffix},format=role-name"`
 
-	// PermissionsBoundaryARN is put on every role. Default none.
-	PermissionsBoundaryARN string `yaml:"permissions_boundary_arn"`
+	// PermissionsBoundaryARN is put on every role.
+	PermissionsBoundaryARN string `yaml:"permissions_boundary_arn" jsonschema:"format=policy-arn"`
 
-	// TaskPolicyARNs are managed policies for the task role, for what the flows of a
-	// process pool need. Default none.
-	TaskPolicyARNs []string `yaml:"task_policy_arns"`
+	// TaskPolicyARNs are managed policies for the task role, for what the flows of a process
+	// pool need.
+	TaskPolicyARNs []string `yaml:"task_policy_arns" jsonschema:"uniqueItems=true,maxItems=10,format=policy-arn"`
 
-	// FlowRoleARNs are further roles that the worker of an ecs pool may hand to flow
-	// runs. Default none: only the execution role of the worker.
-	FlowRoleARNs []string `yaml:"flow_role_arns"`
+	// FlowRoleARNs are further roles, beside the execution role, that the worker of an ecs pool
+	// may hand to flow runs.
+	FlowRoleARNs []string `yaml:"flow_role_arns" jsonschema:"uniqueItems=true,format=role-arn"`
 
-	// FlowTaskFamilies are the task-definition families, as prefixes, that the worker
-	// of an ecs pool may register and run. Default prefect, Prefect's own default.
-	FlowTaskFamilies []string `yaml:"flow_task_families"`
+	// FlowTaskFamilies are the task-definition families, as prefixes, that the worker of an
+	// ecs pool may register and run. Prefect's own default is prefect.
+	FlowTaskFamilies []string `yaml:"flow_task_families" jsonschema:"default=prefect,minItems=1,uniqueItems=true,format=ecs-name"`
 }
 
 // Adoptable is a resource that can be taken over when it exists already.
@@ -341,22 +331,21 @@ const (
 
 // Backend is where Terraform keeps its state.
 type Backend struct {
-	// Type is local or s3. Default local: terraform.<environment>.tfstate in the
-	// project's folder.
-	Type BackendType `yaml:"type"`
+	// Type is where the state is: terraform.ENVIRONMENT.tfstate in the project's folder
+	// (local), or an S3 bucket (s3).
+	Type BackendType `yaml:"type" jsonschema:"default=local,enum=local,enum=s3"`
 
 	// Bucket is the S3 bucket. Required for s3.
-	Bucket string `yaml:"bucket"`
+	Bucket string `yaml:"bucket" jsonschema:"format=bucket"`
 
-	// Key is the object in the bucket. Default prefect-worker/<environment>.tfstate.
-	Key string `yaml:"key"`
+	// Key is the object in the bucket.
+	Key string `yaml:"key" jsonschema:"default=prefect-worker/{environment}.tfstate,format=object-key"`
 
-	// Region is the region of the bucket. Default: the environment's region.
-	Region string `yaml:"region"`
+	// Region is the region of the bucket.
+	Region string `yaml:"region" jsonschema:"default={region},format=region"`
 
-	// KMSKeyARN is the customer key that encrypts the state. Default empty: the
-	// bucket's own encryption.
-	KMSKeyARN string `yaml:"kms_key_arn"`
+	// KMSKeyARN is the customer key that encrypts the state.
+	KMSKeyARN string `yaml:"kms_key_arn" jsonschema:"format=kms-key-arn" jsonschema_extras:"x-default=the bucket's own encryption"`
 }
 
 // BackendType is the kind of place that holds the state.

@@ -62,6 +62,7 @@ func TestAnEmptyFileIsTheOriginalDeployment(t *testing.T) {
 			DesiredCount: 1, ConcurrencyLimit: 1, StopTimeoutSeconds: 120,
 		},
 		WorkPool: WorkPool{Name: "ecs-work-pool", Type: PoolProcess},
+		Prefect:  Prefect{Authentication: AuthAPIKey},
 		Secret:   Secret{Name: "prefect-api-key-new-2", Version: 1},
 		Logs:     Logs{Group: "/ecs/prefect-worker", RetentionDays: 30},
 		IAM: IAM{
@@ -104,112 +105,151 @@ func TestTheShippedEnvironmentIsTheDefault(t *testing.T) {
 	}
 }
 
+// ARNs of the tests.
+const (
+	policy    = "arn:aws:iam::123456789012:policy/p"
+	key       = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+	stateKey  = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+	secret    = "arn:aws:secretsmanager:us-east-1:123456789012:secret:prefect-AbCdEf"
+	parameter = "arn:aws:ssm:us-east-1:123456789012:parameter/db/url"
+)
+
+var eachOption = []struct {
+	yaml string
+	set  func(*Environment)
+}{
+	{"region: eu-central-1", func(e *Environment) { e.Region = "eu-central-1" }},
+	{`account_id: "123456789012"`, func(e *Environment) { e.AccountID = "123456789012" }},
+	{"name_suffix: -b", func(e *Environment) {
+		e.NameSuffix = "-b"
+		e.Network.Name = "prefect-ecs-b"
+		e.Cluster.Name = "prefect-cluster-b"
+		e.Secret.Name = "prefect-api-key-new-2-b"
+		e.Logs.Group = "/ecs/prefect-worker-b"
+		e.IAM.ExecutionRoleName = "prefect-task-execution-role-b"
+		e.IAM.TaskRoleName = "prefect-task-role-b"
+	}},
+	{"name_suffix: -b\ncluster: {name: mine}\nsecret: {name: s}\nlogs: {group: l}\nnetwork: {name: n}\niam: {execution_role_name: x, task_role_name: y}", func(e *Environment) {
+		e.NameSuffix = "-b"
+		e.Network.Name, e.Cluster.Name, e.Secret.Name, e.Logs.Group = "n", "mine", "s", "l"
+		e.IAM.ExecutionRoleName, e.IAM.TaskRoleName = "x", "y"
+	}},
+	{"tags: {Team: data, Project: other}", func(e *Environment) { e.Tags["Team"] = "data"; e.Tags["Project"] = "other" }},
+	{"network:\n  vpc_cidr: 10.8.0.0/20\n  public_subnet_cidrs: [10.8.0.0/24]\n  private_subnet_cidrs: [10.8.1.0/24]", func(e *Environment) {
+		e.Network.VPCCIDR = "10.8.0.0/20"
+		e.Network.PublicSubnetCIDRs, e.Network.PrivateSubnetCIDRs = []string{"10.8.0.0/24"}, []string{"10.8.1.0/24"}
+	}},
+	{"network: {vpc_cidr: 10.8.0.0/16}", func(e *Environment) {
+		e.Network.VPCCIDR = "10.8.0.0/16"
+		e.Network.PublicSubnetCIDRs = []string{"10.8.1.0/24", "10.8.2.0/24", "10.8.3.0/24"}
+		e.Network.PrivateSubnetCIDRs = []string{"10.8.4.0/24", "10.8.5.0/24", "10.8.6.0/24"}
+	}},
+	{"network: {vpc_cidr: 172.16.8.0/21, public_subnet_cidrs: [172.16.8.0/26, 172.16.8.64/26, 172.16.8.128/26]}", func(e *Environment) {
+		e.Network.VPCCIDR = "172.16.8.0/21"
+		e.Network.PublicSubnetCIDRs = []string{"172.16.8.0/26", "172.16.8.64/26", "172.16.8.128/26"}
+		e.Network.PrivateSubnetCIDRs = []string{"172.16.12.0/24", "172.16.13.0/24", "172.16.14.0/24"}
+	}},
+	{"network: {availability_zones: [us-east-1a, us-east-1b, us-east-1f]}", func(e *Environment) {
+		e.Network.AvailabilityZones = []string{"us-east-1a", "us-east-1b", "us-east-1f"}
+	}},
+	{"network: {nat: per_az}", func(e *Environment) { e.Network.NAT = NATPerAZ }},
+	{"network: {nat: none}\nworker: {public_ip: true}", func(e *Environment) { e.Network.NAT = NATNone; e.Worker.PublicIP = true }},
+	{"network: {flow_logs: reject}", func(e *Environment) { e.Network.FlowLogs = FlowLogsReject }},
+	{"network: {flow_logs: none}", func(e *Environment) { e.Network.FlowLogs = FlowLogsNone }},
+	{"network: {s3_endpoint: false}", func(e *Environment) { e.Network.S3Endpoint = false }},
+	{"cluster: {name: c, namespace: ns.example, container_insights: false}", func(e *Environment) {
+		e.Cluster = Cluster{Name: "c", Namespace: "ns.example"}
+	}},
+	{"worker: {service_name: w}", func(e *Environment) { e.Worker.ServiceName = "w" }},
+	{"worker: {image: 'prefecthq/prefect:3.8.3-python3.12'}", func(e *Environment) { e.Worker.Image = "prefecthq/prefect:3.8.3-python3.12" }},
+	{"worker: {image: 'example.com/w:1', prefect_version: '3.8'}", func(e *Environment) {
+		e.Worker.Image, e.Worker.PrefectVersion = "example.com/w:1", "3.8"
+	}},
+	{"worker: {image: 'example.com/w:1', prefect_version: '3', prefect_aws_included: true}\nwork_pool: {type: ecs}", func(e *Environment) {
+		e.Worker.Image, e.Worker.PrefectVersion, e.Worker.PrefectAWSIncluded = "example.com/w:1", "3", true
+		e.WorkPool.Type, e.Worker.ConcurrencyLimit = PoolECS, 0
+	}},
+	{"worker: {cpu: 1024, memory: 4096}", func(e *Environment) { e.Worker.CPU, e.Worker.MemoryMiB = 1024, 4096 }},
+	{"worker: {architecture: arm64}", func(e *Environment) { e.Worker.Architecture = ARM64 }},
+	{"worker: {desired_count: 0}", func(e *Environment) { e.Worker.DesiredCount = 0 }},
+	{"worker: {spot: true}", func(e *Environment) { e.Worker.Spot = true }},
+	{"worker: {concurrency_limit: 2}", func(e *Environment) { e.Worker.ConcurrencyLimit = 2 }},
+	{"worker: {extra_pip_packages: ['s3fs==2025.3.0', 'boto3[crt]>=1,<2']}", func(e *Environment) {
+		e.Worker.ExtraPipPackages = []string{"s3fs==2025.3.0", "boto3[crt]>=1,<2"}
+	}},
+	{"worker: {environment: {LEVEL: '1', EMPTY: ''}}", func(e *Environment) {
+		e.Worker.Environment = map[string]string{"LEVEL": "1", "EMPTY": ""}
+	}},
+	{"worker: {secrets: {DB: '" + secret + "'}}", func(e *Environment) { e.Worker.Secrets = map[string]string{"DB": secret} }},
+	{"worker: {stop_timeout: 30}", func(e *Environment) { e.Worker.StopTimeoutSeconds = 30 }},
+	{"work_pool: {name: 'my pool', queues: [a, b]}", func(e *Environment) {
+		e.WorkPool.Name, e.WorkPool.Queues = "my pool", []string{"a", "b"}
+	}},
+	{"work_pool: {type: ecs}", func(e *Environment) { e.WorkPool.Type, e.Worker.ConcurrencyLimit = PoolECS, 0 }},
+	{"prefect: {api_url: 'https://prefect.example.com:4200/api'}", func(e *Environment) { e.Prefect.APIURL = "https://prefect.example.com:4200/api" }},
+	{"prefect: {account_id: 11111111-1111-4111-8111-111111111111, workspace_id: 22222222-2222-4222-8222-222222222222}", func(e *Environment) {
+		e.Prefect.AccountID, e.Prefect.WorkspaceID = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+	}},
+	{"secret: {name: s, version: 2, recovery_window_days: 7, kms_key_arn: '" + key + "'}", func(e *Environment) {
+		e.Secret = Secret{Name: "s", Version: 2, RecoveryWindowDays: 7, KMSKeyARN: key}
+	}},
+	{"secret: {existing_arn: '" + secret + "', json_key: k}", func(e *Environment) { e.Secret.ExistingARN, e.Secret.JSONKey = secret, "k" }},
+	{"logs: {group: /g, retention_days: 0, kms_key_arn: '" + key + "'}", func(e *Environment) { e.Logs = Logs{Group: "/g", KMSKeyARN: key} }},
+	{"iam: {permissions_boundary_arn: '" + policy + "', task_policy_arns: ['" + policy + "']}", func(e *Environment) {
+		e.IAM.PermissionsBoundaryARN, e.IAM.TaskPolicyARNs = policy, []string{policy}
+	}},
+	{"work_pool: {type: ecs}\niam: {flow_role_arns: ['arn:aws:iam::123456789012:role/flow'], flow_task_families: [etl]}", func(e *Environment) {
+		e.WorkPool.Type, e.Worker.ConcurrencyLimit = PoolECS, 0
+		e.IAM.FlowRoleARNs, e.IAM.FlowTaskFamilies = []string{"arn:aws:iam::123456789012:role/flow"}, []string{"etl"}
+	}},
+	{"adopt: [execution_role, task_role, log_group]", func(e *Environment) {
+		e.Adopt = []Adoptable{AdoptExecutionRole, AdoptTaskRole, AdoptLogGroup}
+	}},
+	{"backend: {type: s3, bucket: states}", func(e *Environment) {
+		e.Backend = Backend{Type: BackendS3, Bucket: "states", Key: "prefect-worker/dev.tfstate", Region: "us-east-1"}
+	}},
+	{"backend: {type: s3, bucket: states, key: k, region: eu-west-1, kms_key_arn: '" + stateKey + "'}", func(e *Environment) {
+		e.Backend = Backend{Type: BackendS3, Bucket: "states", Key: "k", Region: "eu-west-1", KMSKeyARN: stateKey}
+	}},
+	// Right, though written otherwise.
+	{"prefect: {account_id: AAAAAAAA-1111-4111-8111-111111111111}", func(e *Environment) {
+		e.Prefect.AccountID = "aaaaaaaa-1111-4111-8111-111111111111"
+	}},
+	{"prefect: {api_url: 'https://Prefect.example.com:4200/api/'}", func(e *Environment) { e.Prefect.APIURL = "https://prefect.example.com:4200/api" }},
+	{"prefect: {api_url: 'https://api.prefect.cloud/api/accounts/AAAAAAAA-1111-4111-8111-111111111111/workspaces/BBBBBBBB-2222-4222-8222-222222222222/'}", func(e *Environment) {
+		e.Prefect.APIURL = "https://api.prefect.cloud/api/accounts/aaaaaaaa-1111-4111-8111-111111111111/workspaces/bbbbbbbb-2222-4222-8222-222222222222"
+	}},
+	{"worker: {secrets: {A: '" + secret + ":key::', B: '" + secret + ":key:AWSPREVIOUS:', C: '" + secret + ":::4f2c', D: '" + parameter + "'}}", func(e *Environment) {
+		e.Worker.Secrets = map[string]string{"A": secret + ":key::", "B": secret + ":key:AWSPREVIOUS:", "C": secret + ":::4f2c", "D": parameter}
+	}},
+	{"worker: {environment: {TOKENIZERS_PARALLELISM: 'true', MAX_TOKENS: '9', SECRET_ARN: '" + secret + "', USE_PASSWORD: 'no', GOOGLE_APPLICATION_CREDENTIALS: /etc/gcp.json, DB_PASSWORD: '', HOOK: 'https://hooks.example.com/a?page=1'}}", func(e *Environment) {
+		e.Worker.Environment = map[string]string{"TOKENIZERS_PARALLELISM": "true", "MAX_TOKENS": "9", "SECRET_ARN": secret, "USE_PASSWORD": "no",
+			"GOOGLE_APPLICATION_CREDENTIALS": "/etc/gcp.json", "DB_PASSWORD": "", "HOOK": "https://hooks.example.com/a?page=1"}
+	}},
+	{"worker: {service_name: " + strings.Repeat("w", 100) + "}", func(e *Environment) { e.Worker.ServiceName = strings.Repeat("w", 100) }},
+	{"prefect: {api_url: 'http://server.default.prefect.local:4200/api', authentication: none}", func(e *Environment) {
+		e.Prefect.APIURL, e.Prefect.Authentication = "http://server.default.prefect.local:4200/api", AuthNone
+	}},
+	{"prefect: {api_url: 'http://10.0.7.7:4200/api', authentication: basic}\nworker: {image: 'prefecthq/prefect:3-latest'}", func(e *Environment) {
+		e.Prefect.APIURL, e.Prefect.Authentication = "http://10.0.7.7:4200/api", AuthBasic
+		e.Worker.Image = "prefecthq/prefect:3-latest"
+	}},
+	{"backend: {type: s3, bucket: states, kms_key_arn: 'arn:aws:kms:us-east-1:999999999999:key/1'}\naccount_id: '123456789012'", func(e *Environment) {
+		e.AccountID = "123456789012"
+		e.Backend = Backend{Type: BackendS3, Bucket: "states", Key: "prefect-worker/dev.tfstate", Region: "us-east-1", KMSKeyARN: "arn:aws:kms:us-east-1:999999999999:key/1"}
+	}},
+	{"region: cn-north-1\nworker: {secrets: {A: 'arn:aws-cn:ssm:cn-north-1:123456789012:parameter/a/b'}}", func(e *Environment) {
+		e.Region = "cn-north-1"
+		e.Worker.Secrets = map[string]string{"A": "arn:aws-cn:ssm:cn-north-1:123456789012:parameter/a/b"}
+	}},
+	{"worker: {image: 'prefecthq/prefect:2-latest', prefect_version: '2.20.25', extra_pip_packages: [prefect-gcp==0.5.18, 'a~=1.2', 'b>=1,<2', 'c==1.*']}", func(e *Environment) {
+		e.Worker.PrefectVersion = "2.20.25"
+		e.Worker.ExtraPipPackages = []string{"prefect-gcp==0.5.18", "a~=1.2", "b>=1,<2", "c==1.*"}
+	}},
+}
+
 func TestEachOption(t *testing.T) {
-	const policy = "arn:aws:iam::123456789012:policy/p"
-	const key = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
-	const secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:prefect-AbCdEf"
-	for _, test := range []struct {
-		yaml string
-		set  func(*Environment)
-	}{
-		{"region: eu-central-1", func(e *Environment) { e.Region = "eu-central-1" }},
-		{`account_id: "123456789012"`, func(e *Environment) { e.AccountID = "123456789012" }},
-		{"name_suffix: -b", func(e *Environment) {
-			e.NameSuffix = "-b"
-			e.Network.Name = "prefect-ecs-b"
-			e.Cluster.Name = "prefect-cluster-b"
-			e.Secret.Name = "prefect-api-key-new-2-b"
-			e.Logs.Group = "/ecs/prefect-worker-b"
-			e.IAM.ExecutionRoleName = "prefect-task-execution-role-b"
-			e.IAM.TaskRoleName = "prefect-task-role-b"
-		}},
-		{"name_suffix: -b\ncluster: {name: mine}\nsecret: {name: s}\nlogs: {group: l}\nnetwork: {name: n}\niam: {execution_role_name: x, task_role_name: y}", func(e *Environment) {
-			e.NameSuffix = "-b"
-			e.Network.Name, e.Cluster.Name, e.Secret.Name, e.Logs.Group = "n", "mine", "s", "l"
-			e.IAM.ExecutionRoleName, e.IAM.TaskRoleName = "x", "y"
-		}},
-		{"tags: {Team: data, Project: other}", func(e *Environment) { e.Tags["Team"] = "data"; e.Tags["Project"] = "other" }},
-		{"local_run: true\nprefect: {api_url: 'http://127.0.0.1:4200/api'}", func(e *Environment) {
-			e.LocalRun = true
-			e.Prefect.APIURL = "http://127.0.0.1:4200/api"
-		}},
-		{"network:\n  vpc_cidr: 10.8.0.0/20\n  public_subnet_cidrs: [10.8.0.0/24]\n  private_subnet_cidrs: [10.8.1.0/24]", func(e *Environment) {
-			e.Network.VPCCIDR = "10.8.0.0/20"
-			e.Network.PublicSubnetCIDRs, e.Network.PrivateSubnetCIDRs = []string{"10.8.0.0/24"}, []string{"10.8.1.0/24"}
-		}},
-		{"network: {vpc_cidr: 10.8.0.0/16}", func(e *Environment) {
-			e.Network.VPCCIDR = "10.8.0.0/16"
-			e.Network.PublicSubnetCIDRs = []string{"10.8.1.0/24", "10.8.2.0/24", "10.8.3.0/24"}
-			e.Network.PrivateSubnetCIDRs = []string{"10.8.4.0/24", "10.8.5.0/24", "10.8.6.0/24"}
-		}},
-		{"network: {vpc_cidr: 172.16.8.0/21, public_subnet_cidrs: [172.16.8.0/26, 172.16.8.64/26, 172.16.8.128/26]}", func(e *Environment) {
-			e.Network.VPCCIDR = "172.16.8.0/21"
-			e.Network.PublicSubnetCIDRs = []string{"172.16.8.0/26", "172.16.8.64/26", "172.16.8.128/26"}
-			e.Network.PrivateSubnetCIDRs = []string{"172.16.12.0/24", "172.16.13.0/24", "172.16.14.0/24"}
-		}},
-		{"network: {availability_zones: [us-east-1a, us-east-1b, us-east-1f]}", func(e *Environment) {
-			e.Network.AvailabilityZones = []string{"us-east-1a", "us-east-1b", "us-east-1f"}
-		}},
-		{"network: {nat: per_az}", func(e *Environment) { e.Network.NAT = NATPerAZ }},
-		{"network: {nat: none}\nworker: {public_ip: true}", func(e *Environment) { e.Network.NAT = NATNone; e.Worker.PublicIP = true }},
-		{"network: {flow_logs: reject}", func(e *Environment) { e.Network.FlowLogs = FlowLogsReject }},
-		{"network: {flow_logs: none}", func(e *Environment) { e.Network.FlowLogs = FlowLogsNone }},
-		{"network: {s3_endpoint: false}", func(e *Environment) { e.Network.S3Endpoint = false }},
-		{"cluster: {name: c, namespace: ns.example, container_insights: false}", func(e *Environment) {
-			e.Cluster = Cluster{Name: "c", Namespace: "ns.example"}
-		}},
-		{"worker: {service_name: w}", func(e *Environment) { e.Worker.ServiceName = "w" }},
-		{"worker: {image: 'prefecthq/prefect:3.8.3-python3.12'}", func(e *Environment) { e.Worker.Image = "prefecthq/prefect:3.8.3-python3.12" }},
-		{"worker: {image: 'example.com/w:1', prefect_version: '3.8'}", func(e *Environment) {
-			e.Worker.Image, e.Worker.PrefectVersion = "example.com/w:1", "3.8"
-		}},
-		{"worker: {image: 'example.com/w:1', prefect_version: '3', prefect_aws_included: true}\nwork_pool: {type: ecs}", func(e *Environment) {
-			e.Worker.Image, e.Worker.PrefectVersion, e.Worker.PrefectAWSIncluded = "example.com/w:1", "3", true
-			e.WorkPool.Type, e.Worker.ConcurrencyLimit = PoolECS, 0
-		}},
-		{"worker: {cpu: 1024, memory: 4096}", func(e *Environment) { e.Worker.CPU, e.Worker.MemoryMiB = 1024, 4096 }},
-		{"worker: {architecture: arm64}", func(e *Environment) { e.Worker.Architecture = ARM64 }},
-		{"worker: {desired_count: 0}", func(e *Environment) { e.Worker.DesiredCount = 0 }},
-		{"worker: {spot: true}", func(e *Environment) { e.Worker.Spot = true }},
-		{"worker: {concurrency_limit: 2}", func(e *Environment) { e.Worker.ConcurrencyLimit = 2 }},
-		{"worker: {extra_pip_packages: ['s3fs==2025.3.0', 'boto3[crt]>=1,<2']}", func(e *Environment) {
-			e.Worker.ExtraPipPackages = []string{"s3fs==2025.3.0", "boto3[crt]>=1,<2"}
-		}},
-		{"worker: {environment: {LEVEL: '1', EMPTY: ''}}", func(e *Environment) {
-			e.Worker.Environment = map[string]string{"LEVEL": "1", "EMPTY": ""}
-		}},
-		{"worker: {secrets: {DB: '" + secret + "'}}", func(e *Environment) { e.Worker.Secrets = map[string]string{"DB": secret} }},
-		{"worker: {stop_timeout: 30}", func(e *Environment) { e.Worker.StopTimeoutSeconds = 30 }},
-		{"work_pool: {name: 'my pool', queues: [a, b]}", func(e *Environment) {
-			e.WorkPool.Name, e.WorkPool.Queues = "my pool", []string{"a", "b"}
-		}},
-		{"work_pool: {type: ecs}", func(e *Environment) { e.WorkPool.Type, e.Worker.ConcurrencyLimit = PoolECS, 0 }},
-		{"prefect: {api_url: 'https://prefect.example.com:4200/api'}", func(e *Environment) { e.Prefect.APIURL = "https://prefect.example.com:4200/api" }},
-		{"prefect: {account_id: 11111111-1111-4111-8111-111111111111, workspace_id: 22222222-2222-4222-8222-222222222222}", func(e *Environment) {
-			e.Prefect.AccountID, e.Prefect.WorkspaceID = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
-		}},
-		{"secret: {name: s, version: 2, recovery_window_days: 7, kms_key_arn: '" + key + "'}", func(e *Environment) {
-			e.Secret = Secret{Name: "s", Version: 2, RecoveryWindowDays: 7, KMSKeyARN: key}
-		}},
-		{"secret: {existing_arn: '" + secret + "', json_key: k}", func(e *Environment) { e.Secret.ExistingARN, e.Secret.JSONKey = secret, "k" }},
-		{"logs: {group: /g, retention_days: 0, kms_key_arn: '" + key + "'}", func(e *Environment) { e.Logs = Logs{Group: "/g", KMSKeyARN: key} }},
-		{"iam: {permissions_boundary_arn: '" + policy + "', task_policy_arns: ['" + policy + "']}", func(e *Environment) {
-			e.IAM.PermissionsBoundaryARN, e.IAM.TaskPolicyARNs = policy, []string{policy}
-		}},
-		{"work_pool: {type: ecs}\niam: {flow_role_arns: ['arn:aws:iam::123456789012:role/flow'], flow_task_families: [etl]}", func(e *Environment) {
-			e.WorkPool.Type, e.Worker.ConcurrencyLimit = PoolECS, 0
-			e.IAM.FlowRoleARNs, e.IAM.FlowTaskFamilies = []string{"arn:aws:iam::123456789012:role/flow"}, []string{"etl"}
-		}},
-		{"adopt: [execution_role, task_role, log_group]", func(e *Environment) {
-			e.Adopt = []Adoptable{AdoptExecutionRole, AdoptTaskRole, AdoptLogGroup}
-		}},
-		{"backend: {type: s3, bucket: states}", func(e *Environment) {
-			e.Backend = Backend{Type: BackendS3, Bucket: "states", Key: "prefect-worker/dev.tfstate", Region: "us-east-1"}
-		}},
-		{"backend: {type: s3, bucket: states, key: k, region: eu-west-1, kms_key_arn: '" + key + "'}", func(e *Environment) {
-			e.Backend = Backend{Type: BackendS3, Bucket: "states", Key: "k", Region: "eu-west-1", KMSKeyARN: key}
-		}},
-	} {
+	for _, test := range eachOption {
 		t.Run(test.yaml, func(t *testing.T) {
 			// GIVEN the defaults with one option changed
 			want := Default("dev")
@@ -304,8 +344,8 @@ var refused = []struct{ name, yaml, keys string }{
 	{"subnet too small", "network: {public_subnet_cidrs: [10.0.1.0/29, 10.0.2.0/24, 10.0.3.0/24]}", "network.public_subnet_cidrs[0]"},
 	{"subnets that overlap", "network: {private_subnet_cidrs: [10.0.4.0/24, 10.0.3.0/24, 10.0.6.0/24]}", "network.private_subnet_cidrs[1]"},
 	{"more public than private subnets", "network: {private_subnet_cidrs: [10.0.4.0/24]}", "network.private_subnet_cidrs"},
-	{"no subnets", "network: {public_subnet_cidrs: [], private_subnet_cidrs: []}", "network.public_subnet_cidrs"},
-	{"seven subnets", "network:\n  public_subnet_cidrs: [10.0.1.0/24, 10.0.2.0/24, 10.0.3.0/24, 10.0.4.0/24, 10.0.5.0/24, 10.0.6.0/24, 10.0.7.0/24]\n  private_subnet_cidrs: [10.0.11.0/24, 10.0.12.0/24, 10.0.13.0/24, 10.0.14.0/24, 10.0.15.0/24, 10.0.16.0/24, 10.0.17.0/24]", "network.public_subnet_cidrs"},
+	{"no subnets", "network: {public_subnet_cidrs: [], private_subnet_cidrs: []}", "network.public_subnet_cidrs network.private_subnet_cidrs"},
+	{"seven subnets", "network:\n  public_subnet_cidrs: [10.0.1.0/24, 10.0.2.0/24, 10.0.3.0/24, 10.0.4.0/24, 10.0.5.0/24, 10.0.6.0/24, 10.0.7.0/24]\n  private_subnet_cidrs: [10.0.11.0/24, 10.0.12.0/24, 10.0.13.0/24, 10.0.14.0/24, 10.0.15.0/24, 10.0.16.0/24, 10.0.17.0/24]", "network.public_subnet_cidrs network.private_subnet_cidrs"},
 	{"subnets too small for the tasks", "network:\n  public_subnet_cidrs: [10.0.1.0/28]\n  private_subnet_cidrs: [10.0.2.0/28]\nworker: {desired_count: 6}", "worker.desired_count"},
 	{"two zones for three subnets", "network: {availability_zones: [us-east-1a, us-east-1b]}", "network.availability_zones"},
 	{"zone of another region", "network: {availability_zones: [us-east-1a, us-east-1b, eu-west-1c]}", "network.availability_zones[2]"},
@@ -389,12 +429,116 @@ var refused = []struct{ name, yaml, keys string }{
 	{"task policy", "iam: {task_policy_arns: [AdministratorAccess]}", "iam.task_policy_arns[0]"},
 	{"flow role of a process pool", "iam: {flow_role_arns: ['arn:aws:iam::123456789012:role/flow']}", "iam.flow_role_arns"},
 	{"flow role that is a pattern", "work_pool: {type: ecs}\niam: {flow_role_arns: ['arn:aws:iam::123456789012:role/*']}", "iam.flow_role_arns[0]"},
-	{"task family", "iam: {flow_task_families: ['*']}", "iam.flow_task_families[0]"},
-	{"no task family", "iam: {flow_task_families: []}", "iam.flow_task_families"},
+	{"task family", "work_pool: {type: ecs}\niam: {flow_task_families: ['*']}", "iam.flow_task_families[0]"},
+	{"no task family", "work_pool: {type: ecs}\niam: {flow_task_families: []}", "iam.flow_task_families"},
 	{"backend", "backend: {type: gcs}", "backend.type"},
 	{"backend without a bucket", "backend: {type: s3}", "backend.bucket"},
 	{"bucket of a local backend", "backend: {bucket: states}", "backend.bucket"},
 	{"bucket name", "backend: {type: s3, bucket: My_Bucket}", "backend.bucket"},
+
+	// What YAML reads otherwise than people.
+	{"octal number", "worker: {memory: 0512}", "worker.memory"},
+	{"hexadecimal number", "worker: {cpu: 0x100}", "worker.cpu"},
+	{"number beyond any", "worker: {cpu: 99999999999999999999}", "worker.cpu"},
+	{"unknown alias", "region: us-east-1\nlogs: {group: *other}", ""},
+	{"not UTF-8", "region: us-east-1\nlogs: {group: \xff}", ""},
+	{"NUL", "region: us-east-1\nlogs: {group: \x00}", ""},
+	{"deep nesting", strings.Repeat("[", 20000), ""},
+	{"an alias of itself", "work_pool: {queues: &q [*q]}", "work_pool.queues[0]"},
+
+	// Credentials, in whatever place.
+	{"a password in a package's URL", "worker: {extra_pip_packages: ['GIT+HTTPS://u:hunter2@github.com/x/y']}", "worker.extra_pip_packages[0]"},
+	{"a password in an option of pip", "worker: {extra_pip_packages: ['--index-url=https://u:hunter2@pypi.example/simple']}", "worker.extra_pip_packages[0]"},
+	{"a password by name", "worker: {environment: {DB_PASSWORD: hunter2}}", "worker.environment.DB_PASSWORD"},
+	{"a password by name, as a number", "worker: {environment: {DB_PASSWORD: 12345}}", "worker.environment.DB_PASSWORD"},
+	{"basic authentication as a variable", "worker: {environment: {PREFECT_API_AUTH_STRING: 'u:hunter2'}}", "worker.environment.PREFECT_API_AUTH_STRING"},
+	{"the URL of a database", "worker: {environment: {PREFECT_DB: 'postgresql+asyncpg://u:hunter2@db/prefect'}}", "worker.environment.PREFECT_DB"},
+	{"a token in a query", "worker: {environment: {HOOK: 'https://h.example/x?token=hunter2'}}", "worker.environment.HOOK"},
+	{"a token as a tag", "tags: {Team: pnu_hunter2hunter2}", "tags.Team"},
+	{"a token as a pool", "work_pool: {name: ghp_hunter2hunter2hunter2}", "work_pool.name"},
+	{"a control character", "worker: {environment: {A: \"\\0\"}}", "worker.environment.A"},
+
+	// Places in AWS.
+	{"a region that does not exist", "region: us-east-9", "region"},
+	{"a mistyped region", "region: eu-centrall-1", "region"},
+	{"a state in a region that does not exist", "backend: {type: s3, bucket: states, region: eu-north-7}", "backend.region"},
+	{"a zone that does not exist", "network: {availability_zones: [us-east-1a, us-east-1b, us-east-1z]}", "network.availability_zones[2]"},
+	{"a local zone", "network: {availability_zones: [us-east-1a, us-east-1b, us-east-1-bos-1a]}", "network.availability_zones[2]"},
+	{"a key of another region", "logs: {kms_key_arn: 'arn:aws:kms:eu-west-1:123456789012:key/1'}", "logs.kms_key_arn"},
+	{"a key of another partition", "logs: {kms_key_arn: 'arn:aws-cn:kms:us-east-1:123456789012:key/1'}", "logs.kms_key_arn"},
+	{"a key of another account", "account_id: '111111111111'\nsecret: {kms_key_arn: 'arn:aws:kms:us-east-1:222222222222:key/1'}", "secret.kms_key_arn"},
+	{"a policy of another account", "account_id: '111111111111'\niam: {task_policy_arns: ['arn:aws:iam::222222222222:policy/p']}", "iam.task_policy_arns[0]"},
+	{"policies of two accounts", "iam: {task_policy_arns: ['arn:aws:iam::aws:policy/A', 'arn:aws:iam::111111111111:policy/p', 'arn:aws:iam::222222222222:policy/p']}", "iam.task_policy_arns[2]"},
+	{"a boundary of another partition", "region: us-gov-west-1\niam: {permissions_boundary_arn: 'arn:aws:iam::111111111111:policy/p'}", "iam.permissions_boundary_arn"},
+	{"a role of another account", "account_id: '111111111111'\nwork_pool: {type: ecs}\niam: {flow_role_arns: ['arn:aws:iam::222222222222:role/r']}", "iam.flow_role_arns[0]"},
+	{"a secret of another region", "worker: {secrets: {A: 'arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-AbCdEf'}}", "worker.secrets.A"},
+	{"an API key of another account", "account_id: '111111111111'\nsecret: {existing_arn: 'arn:aws:secretsmanager:us-east-1:222222222222:secret:db-AbCdEf'}", "secret.existing_arn"},
+	{"a state's key of another region", "backend: {type: s3, bucket: states, kms_key_arn: 'arn:aws:kms:eu-west-1:123456789012:key/1'}", "backend.kms_key_arn"},
+	{"a secret with version and stage", "worker: {secrets: {A: 'arn:aws:secretsmanager:us-east-1:123456789012:secret:db-AbCdEf:k:AWSCURRENT:1'}}", "worker.secrets.A"},
+	{"reserved range", "network: {vpc_cidr: 169.254.0.0/16}", "network.vpc_cidr"},
+	{"multicast range", "network: {vpc_cidr: 239.1.0.0/16}", "network.vpc_cidr"},
+	{"a range of AWS", "network: {vpc_cidr: 198.19.0.0/16}", "network.vpc_cidr"},
+	{"loopback range", "network: {vpc_cidr: 127.0.0.0/16}", "network.vpc_cidr"},
+
+	// Names: limits that suffixes break, and clashes.
+	{"a service name that makes the rule's too long", "worker: {service_name: " + strings.Repeat("w", 53) + ", image: 'prefecthq/prefect:3-latest'}\nwork_pool: {type: ecs}", "worker.service_name"},
+	{"log group and flow-log group", "logs: {group: /vpc/prefect-ecs}", "logs.group"},
+	{"roles that differ by case", "iam: {execution_role_name: Worker, task_role_name: worker}", "iam.task_role_name"},
+	{"a role and the flow logs' role", "iam: {task_role_name: Prefect-ECS-flow-logs}", "iam.task_role_name"},
+	{"tags that differ by case", "tags: {Team: a, team: b}", "tags.team"},
+	{"a tag like a default one", "tags: {project: a}", "tags.project"},
+	{"a tag like Name", "tags: {NAME: a}", "tags.NAME"},
+	{"an empty tag key", "tags: {'': a}", "tags."},
+	{"two dots in a bucket", "backend: {type: s3, bucket: a..b}", "backend.bucket"},
+	{"a bucket like an address", "backend: {type: s3, bucket: 10.0.0.1}", "backend.bucket"},
+	{"a bucket with S3's prefix", "backend: {type: s3, bucket: xn--states}", "backend.bucket"},
+	{"a bucket with S3's suffix", "backend: {type: s3, bucket: states-s3alias}", "backend.bucket"},
+	{"a key with a slash at its end", "backend: {type: s3, bucket: states, key: a/}", "backend.key"},
+	{"a namespace over Prefect Cloud", "cluster: {namespace: prefect.cloud}", "cluster.namespace"},
+	{"a namespace over AWS", "cluster: {namespace: amazonaws.com}", "cluster.namespace"},
+	{"a namespace over the registry", "cluster: {namespace: docker.io}", "cluster.namespace"},
+	{"a namespace over the image's registry", "cluster: {namespace: example.com}\nworker: {image: 'reg.example.com/w:1', prefect_version: '3'}", "cluster.namespace"},
+	{"a namespace over the API", "cluster: {namespace: example.com}\nprefect: {api_url: 'https://prefect.example.com/api'}", "cluster.namespace"},
+	{"a namespace over PyPI", "cluster: {namespace: pypi.org}\nworker: {extra_pip_packages: [s3fs]}", "cluster.namespace"},
+
+	// Hosts that no task can reach.
+	{"localhost with a dot", "prefect: {api_url: 'http://localhost.:4200/api'}", "prefect.api_url"},
+	{"a name below localhost", "prefect: {api_url: 'http://x.localhost:4200/api'}", "prefect.api_url"},
+	{"loopback as a number", "prefect: {api_url: 'http://2130706433:4200/api'}", "prefect.api_url"},
+	{"loopback in short", "prefect: {api_url: 'http://127.1:4200/api'}", "prefect.api_url"},
+	{"loopback in hexadecimal", "prefect: {api_url: 'http://0x7f.0.0.1:4200/api'}", "prefect.api_url"},
+	{"loopback in octal", "prefect: {api_url: 'http://0177.0.0.1:4200/api'}", "prefect.api_url"},
+	{"loopback in IPv6", "prefect: {api_url: 'http://[::1]:4200/api'}", "prefect.api_url"},
+	{"loopback of IPv4 in IPv6", "prefect: {api_url: 'http://[::ffff:127.0.0.1]:4200/api'}", "prefect.api_url"},
+	{"any address", "prefect: {api_url: 'http://0.0.0.0:4200/api'}", "prefect.api_url"},
+	{"link-local address", "prefect: {api_url: 'http://169.254.1.1:4200/api'}", "prefect.api_url"},
+	{"IPv6", "prefect: {api_url: 'http://[2001:db8::1]:4200/api'}", "prefect.api_url"},
+	{"multicast", "prefect: {api_url: 'http://224.0.0.1:4200/api'}", "prefect.api_url"},
+	{"Docker's name of the host", "prefect: {api_url: 'http://host.docker.internal:4200/api'}", "prefect.api_url"},
+	{"a name without a domain", "prefect: {api_url: 'http://prefect:4200/api'}", "prefect.api_url"},
+	{"a name of another local network", "prefect: {api_url: 'http://prefect.local:4200/api'}", "prefect.api_url"},
+
+	// Image, packages, authentication, and options that contradict each other.
+	{"a version that the tag denies", "worker: {image: 'prefecthq/prefect:2-latest', prefect_version: '3'}", "worker.prefect_version"},
+	{"prefect-aws that the image lacks", "worker: {prefect_aws_included: true}\nwork_pool: {type: ecs}", "worker.prefect_aws_included"},
+	{"prefect-aws for a process pool", "worker: {image: 'example.com/w:1', prefect_version: '3', prefect_aws_included: true}", "worker.prefect_aws_included"},
+	{"prefect-aws for a newer Prefect 3", "worker: {image: 'prefecthq/prefect:3.4.0-python3.12', extra_pip_packages: [prefect-aws==0.7.11]}", "worker.extra_pip_packages[0]"},
+	{"prefect-client", "worker: {extra_pip_packages: [prefect_client]}", "worker.extra_pip_packages[0]"},
+	{"an integration for the wrong Prefect", "worker: {extra_pip_packages: [prefect-gcp]}", "worker.extra_pip_packages[0]"},
+	{"an integration for a newer Prefect", "worker: {image: 'prefecthq/prefect:3.4.0-python3.12', extra_pip_packages: ['prefect.docker>=0.6']}", "worker.extra_pip_packages[0]"},
+	{"a version that pip cannot read", "worker: {extra_pip_packages: ['s3fs==abc']}", "worker.extra_pip_packages[0]"},
+	{"a compatible version of one part", "worker: {extra_pip_packages: ['s3fs~=1']}", "worker.extra_pip_packages[0]"},
+	{"a package twice", "worker: {extra_pip_packages: ['My.Pkg==1', 'my--pkg']}", "worker.extra_pip_packages[1]"},
+	{"API's sample ids", "prefect: {account_id: 00000000-0000-0000-0000-000000000000}", "prefect.account_id"},
+	{"basic authentication with Prefect Cloud", "prefect: {authentication: basic}\nworker: {image: 'prefecthq/prefect:3-latest'}", "prefect.authentication"},
+	{"no authentication with Prefect Cloud's URL", "prefect: {authentication: none, api_url: 'https://api.prefect.cloud/api/accounts/11111111-1111-4111-8111-111111111111/workspaces/22222222-2222-4222-8222-222222222222'}", "prefect.authentication"},
+	{"basic authentication with Prefect 2", "prefect: {authentication: basic, api_url: 'http://prefect.example.com/api'}", "prefect.authentication"},
+	{"a secret without authentication", "prefect: {authentication: none, api_url: 'http://prefect.example.com/api'}\nsecret: {version: 2, name: s}", "secret.name secret.version"},
+	{"authentication", "prefect: {authentication: oauth}", "prefect.authentication"},
+	{"name of a secret that exists", "secret: {existing_arn: 'arn:aws:secretsmanager:us-east-1:123456789012:secret:k-AbCdEf', name: s, recovery_window_days: 7}", "secret.name secret.recovery_window_days"},
+	{"task families of a process pool", "iam: {flow_task_families: [etl]}", "iam.flow_task_families"},
+	{"a local run on AWS", "local_run: true", "local_run"},
+	{"a task definition that is too large", "worker: {environment: {A: " + strings.Repeat("x", 60000) + "}}", "worker.environment"},
 }
 
 func TestEnvironmentsThatFightOverNames(t *testing.T) {
@@ -403,11 +547,11 @@ func TestEnvironmentsThatFightOverNames(t *testing.T) {
 		name, dev, prod string
 		keys            string
 	}{
-		{"both with the defaults", "", "", "cluster.name logs.group iam.execution_role_name iam.task_role_name network.name network.name secret.name"},
+		{"both with the defaults", "", "", "cluster.name logs.group iam.execution_role_name iam.task_role_name network.name secret.name"},
 		{"a suffix", "", "name_suffix: -prod", ""},
 		{"two accounts", a, b, ""},
-		{"one account", a, a, "cluster.name logs.group iam.execution_role_name iam.task_role_name network.name network.name secret.name"},
-		{"perhaps one account", a, "", "cluster.name logs.group iam.execution_role_name iam.task_role_name network.name network.name secret.name"},
+		{"one account", a, a, "cluster.name logs.group iam.execution_role_name iam.task_role_name network.name secret.name"},
+		{"perhaps one account", a, "", "cluster.name logs.group iam.execution_role_name iam.task_role_name network.name secret.name"},
 		{"two regions: only roles clash", "", "region: eu-west-1", "iam.execution_role_name iam.task_role_name network.name"},
 		{"one state", "backend: {type: s3, bucket: states, key: k}\n" + a, "backend: {type: s3, bucket: states, key: k}\n" + b, "backend.key"},
 		{"one event queue", "worker: {image: 'prefecthq/prefect:3-latest', service_name: w}\nwork_pool: {type: ecs}",
@@ -433,6 +577,76 @@ func TestEnvironmentsThatFightOverNames(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFilesInTheFolder: what is there is read, or refused, or known to be nobody's
+// environment.
+func TestFilesInTheFolder(t *testing.T) {
+	for _, test := range []struct{ name, rule string }{
+		{".#dev.yaml", ""}, {"._dev.yaml", ""}, {".DS_Store", ""}, {".dev.yaml.swp", ""}, {"dev.yaml~", ""}, {"#dev.yaml#", ""},
+		{"dev.yaml___jb_tmp___", ""}, {"README.md", ""}, {"dev.yaml.bak", ""}, {"dev.terraform.lock.hcl", ""}, {".gitkeep", ""},
+		{"dev.yml", "an environment has one file, and dev.yaml beside it has the same name"},
+		{"PROD.YAML", "an environment's file ends in .yaml or .yml, in lower case; this one would not be read"},
+		{"prod.json", "an environment's file ends in .yaml or .yml, in lower case; this one would not be read"},
+		{"prod", "an environment's file ends in .yaml or .yml, in lower case; this one would not be read"},
+	} {
+		_, err := load(t, map[string]string{"dev.yaml": "", test.name: "region: us-east-1"})
+		problems, _ := err.(Problems)
+		if test.rule == "" && err == nil {
+			continue
+		}
+		if len(problems) != 1 || problems[0].File != Dir+"/"+test.name || problems[0].Rule != test.rule {
+			t.Errorf("%s: got %v, want %q", test.name, err, test.rule)
+		}
+	}
+	for name, make := range map[string]func(file string) error{
+		"folders in this folder are not read":        func(file string) error { return os.Mkdir(file, 0o755) },
+		"the link leads to nothing that can be read": func(file string) error { return os.Symlink("nowhere", file) },
+		"an environment is a file":                   func(file string) error { return os.Symlink(os.DevNull, file) },
+	} {
+		if _, err := load(t, map[string]string{"dev.yaml": ""}); err != nil {
+			t.Fatal(err)
+		}
+		if err := make(filepath.Join(Dir, "prod.yaml")); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Load(Dir)
+		if problems, _ := err.(Problems); len(problems) != 1 || problems[0].File != Dir+"/prod.yaml" || problems[0].Rule != name {
+			t.Errorf("got %v, want %q", err, name)
+		}
+	}
+}
+
+func TestALocalRunIsAcceptedOnlyThere(t *testing.T) {
+	const yaml = "local_run: true\nprefect: {api_url: 'http://127.0.0.1:4200/api'}"
+	if _, err := load(t, map[string]string{"dev.yaml": yaml}); err == nil {
+		t.Error("the environment of a local run is accepted for AWS")
+	}
+	envs, err := LoadLocal(Dir)
+	if err != nil || !envs[0].LocalRun {
+		t.Errorf("the local run's own environment is refused: %v", err)
+	}
+}
+
+// FuzzLoad: whatever a file holds, it is accepted or refused in words.
+func FuzzLoad(f *testing.F) {
+	for _, test := range refused {
+		f.Add([]byte(test.yaml))
+	}
+	for _, seed := range []string{"<<: *a", "a: &a [*a]", "network: &n {name: *n}", "? [a]\n: b", "worker: {environment: {? {a: b} : c}}", "!!binary x", "tags: !!set {a}", "%YAML 1.1\n---\nregion: 1", "region: !x y", "---\n...\n---"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		env := base()
+		problems := decodeYAML("dev.yaml", data, env)
+		env.Name = "dev"
+		env.complete()
+		for _, p := range append(problems, env.Validate()...) {
+			if p.Rule == "" || p.Fix == "" || p.File != "dev.yaml" {
+				t.Errorf("a problem without words: %+v", p)
+			}
+		}
+	})
 }
 
 func TestEnvironmentNames(t *testing.T) {
@@ -487,11 +701,26 @@ func TestNoCredentialInAMessage(t *testing.T) {
 		"worker: {environment: {X: " + key + "}}",
 		"worker: {secrets: {X: " + key + "}}",
 		"region: " + key,
+		key + ": x",
+		"https://u:" + key[4:] + "@h.example: x",
+		"worker: {environment: {'postgresql+asyncpg://u:" + key[4:] + "@db': x}}",
+		"worker: {environment: {DB_PASSWORD: [" + key[4:] + "]}}",
+		"worker: {environment: {DB_PASSWORD: &a " + key[4:] + ", DB_PASSWORD: *a}}",
+		"worker: {cpu: " + key + "}",
+		"worker: {spot: 'https://h.example/?token=" + key[4:] + "'}",
+		"prefect: {api_url: 'https://u:" + key[4:] + "@prefect.example.com/api'}",
+		"prefect: {api_url: 'https://prefect.example.com/api?token=" + key[4:] + "'}",
+		"worker: {image: 'https://u:" + key[4:] + "@reg.example.com/w:1'}",
+		"worker: {extra_pip_packages: ['git+https://u:" + key[4:] + "@github.com/x/y']}",
+		"worker: {secrets: {DB: " + key[4:] + "}}",
+		"work_pool: {queues: [a, " + key + "]}",
+		"logs: [group: " + key,
+		"logs: {group: *" + key + "}",
 	} {
 		_, err := load(t, map[string]string{"dev.yaml": yaml})
 		if err == nil {
 			t.Errorf("%s: not refused", strings.ReplaceAll(yaml, key, "KEY"))
-		} else if strings.Contains(err.Error(), key) {
+		} else if strings.Contains(err.Error(), key[4:]) {
 			t.Errorf("%s: the key is in the message", strings.ReplaceAll(yaml, key, "KEY"))
 		}
 	}

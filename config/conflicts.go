@@ -1,9 +1,20 @@
 package config
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // claim is a name that can exist once, and the setting that gives it.
 type claim struct{ kind, key, value string }
+
+// id is the same for two claims that clash. IAM ignores case in names.
+func (c claim) id() string {
+	if c.kind == "role" {
+		return c.kind + strings.ToLower(c.value)
+	}
+	return c.kind + c.value
+}
 
 // claims are the names that the environment takes. Those of a region carry it; roles
 // belong to the whole account.
@@ -20,7 +31,7 @@ func (e *Environment) claims() []claim {
 			regional("log group", "network.name", e.FlowLogGroup()),
 			claim{"role", "network.name", e.FlowLogRole()})
 	}
-	if e.Secret.ExistingARN == "" {
+	if e.Secret.ExistingARN == "" && e.Prefect.Authentication != AuthNone {
 		claims = append(claims, regional("secret", "secret.name", e.Secret.Name))
 	}
 	if queue := e.EventQueue(); queue != "" {
@@ -42,12 +53,12 @@ func conflicts(envs []*Environment) Problems {
 			if env.AccountID != "" && other.AccountID != "" && env.AccountID != other.AccountID {
 				continue
 			}
-			taken := map[claim]bool{}
+			taken := map[string]bool{}
 			for _, c := range other.claims() {
-				taken[claim{kind: c.kind, value: c.value}] = true
+				taken[c.id()] = true
 			}
 			for _, c := range env.claims() {
-				if taken[claim{kind: c.kind, value: c.value}] {
+				if taken[c.id()] {
 					v.refuse(c.key, c.value, fmt.Sprintf("a %s of this name can exist once, and %s has it too", c.kind, other.source.file),
 						fmt.Sprintf(`set name_suffix: "-%s", or set %s; if the two are in different accounts, set account_id in both`, env.Name, c.key))
 				}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -9,8 +10,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
+
+	"prefect-worker-ecs/internal/redact"
 )
 
 // source remembers where the values of an environment stand in its file.
@@ -26,22 +30,26 @@ type source struct {
 // reports types by their Go names and stops at some errors, so the tree is first
 // compared with the Go types: that gives every problem, with its key, at once. What
 // cannot be decoded is left out of env, so that the rest can still be validated.
-func decodeYAML(file string, data io.Reader, env *Environment) Problems {
+func decodeYAML(file string, data []byte, env *Environment) Problems {
 	env.source = source{file: file, lines: map[string]int{}, unread: map[string]bool{}}
 	c := checker{source: env.source}
+	if problem := checkBytes(file, data); problem != nil {
+		return Problems{*problem}
+	}
 
-	decoder := yaml.NewDecoder(data)
-	var doc yaml.Node
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	var doc, second yaml.Node
 	switch err := decoder.Decode(&doc); {
 	case errors.Is(err, io.EOF):
 		return nil
 	case err != nil:
-		return Problems{syntaxProblem(file, err)}
+		return Problems{syntaxProblem(file, data, err)}
 	}
-	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return Problems{{File: file,
-			Rule: "a file holds one YAML document",
-			Fix:  "remove the line --- and what follows it; each environment has a file of its own"}}
+	if err := decoder.Decode(&second); err == nil {
+		return Problems{newProblem(file, second.Line, "", "", "a file holds one YAML document, and a second one begins here",
+			"remove the line --- and what follows it; each environment has a file of its own")}
+	} else if !errors.Is(err, io.EOF) {
+		return Problems{syntaxProblem(file, data, err)}
 	}
 
 	root := doc.Content[0]
@@ -52,21 +60,51 @@ func decodeYAML(file string, data io.Reader, env *Environment) Problems {
 		return c.problems
 	}
 	if err := root.Decode(env); err != nil {
-		return append(c.problems, syntaxProblem(file, err))
+		return append(c.problems, syntaxProblem(file, data, err))
 	}
 	return c.problems
 }
 
-var yamlErrorLine = regexp.MustCompile(`line (\d+)`)
-
-func syntaxProblem(file string, err error) Problem {
-	p := Problem{File: file,
-		Rule: "the file must be valid YAML, but " + strings.TrimPrefix(err.Error(), "yaml: "),
-		Fix:  "mend the syntax there; two spaces indent a level, and no tabs"}
-	if m := yamlErrorLine.FindStringSubmatch(err.Error()); m != nil {
-		p.Line, _ = strconv.Atoi(m[1])
+// checkBytes refuses what is no text, which the YAML library reports without a line.
+func checkBytes(file string, data []byte) *Problem {
+	for n, line := range bytes.Split(data, []byte("\n")) {
+		rule, fix := "", ""
+		switch {
+		case bytes.IndexByte(line, 0) >= 0:
+			rule, fix = "the file is text, and here is a NUL byte", "save it as UTF-8; UTF-16 has such bytes too"
+		case !utf8.Valid(line):
+			rule, fix = "the file is text in UTF-8, and here are bytes that are none", "save it as UTF-8"
+		default:
+			continue
+		}
+		p := newProblem(file, n+1, "", "", rule, fix)
+		return &p
 	}
-	return p
+	return nil
+}
+
+var (
+	yamlErrorLine = regexp.MustCompile(`line (\d+)(: )?`)
+	unknownAnchor = regexp.MustCompile(`unknown anchor '([^']+)' referenced`)
+)
+
+// syntaxProblem is an error of the YAML library. Some of them name no line.
+func syntaxProblem(file string, data []byte, err error) Problem {
+	text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "yaml: "), "unmarshal errors:\n  ")
+	line := 0
+	if m := yamlErrorLine.FindStringSubmatch(text); m != nil {
+		line, _ = strconv.Atoi(m[1])
+		text = strings.Replace(text, m[0], "", 1)
+	} else if m := unknownAnchor.FindStringSubmatch(text); m != nil {
+		if before, _, found := bytes.Cut(data, []byte("*"+m[1])); found {
+			line = 1 + bytes.Count(before, []byte("\n"))
+		}
+	} else if strings.Contains(text, "exceeded max depth") {
+		line = 1
+		return newProblem(file, line, "", "", "the file nests blocks deeper than anything here needs", "remove the brackets that are too many")
+	}
+	return newProblem(file, line, "", "", "the file must be valid YAML, but "+text,
+		"mend the syntax there; two spaces indent a level, and no tabs")
 }
 
 // checker compares a YAML tree with Go types.
@@ -76,7 +114,7 @@ type checker struct {
 }
 
 func (c *checker) add(node *yaml.Node, key, value, rule, fix string) {
-	c.problems = append(c.problems, Problem{File: c.file, Line: node.Line, Key: key, Value: value, Rule: rule, Fix: fix})
+	c.problems = append(c.problems, newProblem(c.file, node.Line, key, value, rule, fix))
 }
 
 // check reports whether node can become a value of type t, and records the problems
@@ -112,15 +150,31 @@ func (c *checker) check(node *yaml.Node, t reflect.Type, path string) bool {
 			return c.wrongType(node, path, "text", fmt.Sprintf("put it in quotes: %q", text(node)))
 		}
 	case reflect.Int:
-		if !is("!!int") {
-			return c.wrongType(node, path, "a whole number", "write digits without quotes")
-		}
+		return c.checkInt(node, path)
 	case reflect.Bool:
 		if !is("!!bool") {
 			return c.wrongType(node, path, "true or false", "write true or false without quotes")
 		}
 	default:
 		panic(fmt.Sprintf("config: no YAML rule for Go type %s at %s", t, path))
+	}
+	return true
+}
+
+var decimal = regexp.MustCompile(`^[-+]?(0|[1-9][0-9]*)$`)
+
+// checkInt accepts a number as people write it. YAML knows others: 0512 is octal.
+func (c *checker) checkInt(node *yaml.Node, path string) bool {
+	_, err := strconv.Atoi(node.Value)
+	switch {
+	case node.Kind != yaml.ScalarNode || node.ShortTag() != "!!int" && !decimal.MatchString(node.Value) || node.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0:
+		return c.wrongType(node, path, "a whole number", "write digits without quotes")
+	case !decimal.MatchString(node.Value):
+		var read int
+		_ = node.Decode(&read) // 0 if it is too large
+		return c.wrongType(node, path, fmt.Sprintf("a whole number in decimal digits, and YAML reads this as %d", read), "write decimal digits without a 0 before them")
+	case err != nil:
+		return c.wrongType(node, path, "a whole number, and this one is too large for any option", "write fewer digits")
 	}
 	return true
 }
@@ -179,13 +233,11 @@ func yamlFields(t reflect.Type) map[string]reflect.Type {
 
 // unknownFix points to the known key that a mistyped one most likely meant.
 func unknownFix(key string, fields map[string]reflect.Type) string {
-	if secretNamed.MatchString(key) {
+	if redact.Named(key) {
 		return "remove the line, and replace the credential if others may have seen it; the API key is given in the Terraform variable prefect_api_key (export TF_VAR_prefect_api_key=...)"
 	}
-	for _, known := range sortedKeys(fields) {
-		if editDistance(strings.ReplaceAll(key, "-", "_"), known) <= 2 {
-			return fmt.Sprintf("did you mean %s? If not, remove the line", known)
-		}
+	if hint := nearest(strings.ReplaceAll(key, "-", "_"), sortedKeys(fields)); hint != "" {
+		return hint + "remove the line"
 	}
 	return "remove the line or correct the key"
 }

@@ -1,88 +1,73 @@
 package config
 
-import "net/netip"
-
-const defaultVPC = "10.0.0.0/16"
+import (
+	"maps"
+	"net/netip"
+	"net/url"
+	"strings"
+)
 
 // Default returns the environment that an empty file of that name gives.
 func Default(name string) *Environment {
 	env := base()
 	env.Name = name
-	env.fillDerived()
+	env.complete()
 	return env
 }
 
 // base holds the defaults that depend on nothing else. YAML is decoded over it.
 func base() *Environment {
-	return &Environment{
-		Region: "us-east-1",
-		Network: Network{
-			VPCCIDR:    defaultVPC,
-			NAT:        NATSingle,
-			FlowLogs:   FlowLogsAll,
-			S3Endpoint: true,
-		},
-		Cluster: Cluster{
-			Namespace:         "default.prefect.local",
-			ContainerInsights: true,
-		},
-		Worker: Worker{
-			Image:              "prefecthq/prefect:2-latest",
-			CPU:                256,
-			MemoryMiB:          512,
-			Architecture:       X8664,
-			DesiredCount:       1,
-			StopTimeoutSeconds: 120,
-		},
-		WorkPool: WorkPool{
-			Name: "ecs-work-pool",
-			Type: PoolProcess,
-		},
-		Prefect: Prefect{Authentication: AuthAPIKey},
-		Secret: Secret{
-			Version:            1,
-			RecoveryWindowDays: 0,
-		},
-		Logs: Logs{RetentionDays: 30},
-		IAM:  IAM{FlowTaskFamilies: []string{"prefect"}},
-		Backend: Backend{
-			Type: BackendLocal,
-		},
+	env := &Environment{}
+	for _, o := range options() {
+		o.setDefault(env)
 	}
+	return env
 }
 
-// fillDerived sets what is still empty and depends on other values.
-func (e *Environment) fillDerived() {
-	orDefault(&e.Network.Name, "prefect-ecs"+e.NameSuffix)
+// complete brings values to the form in which they are used, and sets what is still empty
+// and depends on other values.
+func (e *Environment) complete() {
+	e.normalize()
+	values := strings.NewReplacer("{environment}", e.Name, "{name_suffix}", e.NameSuffix, "{region}", e.Region)
+	for _, o := range options() {
+		if strings.HasPrefix(o.Key, "backend.") && e.Backend.Type != BackendS3 {
+			continue // the local backend takes none of them
+		}
+		if field := o.in(e); o.derived() && field.String() == "" {
+			field.SetString(values.Replace(o.Schema.Default.(string)))
+		}
+	}
 	if e.Network.PublicSubnetCIDRs == nil {
 		e.Network.PublicSubnetCIDRs = defaultSubnets(e.Network.VPCCIDR, 1)
 	}
 	if e.Network.PrivateSubnetCIDRs == nil {
 		e.Network.PrivateSubnetCIDRs = defaultSubnets(e.Network.VPCCIDR, 4)
 	}
-	orDefault(&e.Cluster.Name, "prefect-cluster"+e.NameSuffix)
-	orDefault(&e.Worker.ServiceName, e.Name+"-worker")
-	orDefault(&e.Secret.Name, "prefect-api-key-new-2"+e.NameSuffix)
-	orDefault(&e.Logs.Group, "/ecs/prefect-worker"+e.NameSuffix)
-	orDefault(&e.IAM.ExecutionRoleName, "prefect-task-execution-role"+e.NameSuffix)
-	orDefault(&e.IAM.TaskRoleName, "prefect-task-role"+e.NameSuffix)
-	if e.Backend.Type == BackendS3 {
-		orDefault(&e.Backend.Key, "prefect-worker/"+e.Name+".tfstate")
-		orDefault(&e.Backend.Region, e.Region)
-	}
 	if e.Worker.ConcurrencyLimit == 0 && e.WorkPool.Type == PoolProcess {
 		e.Worker.ConcurrencyLimit = 1
 	}
-
-	tags := map[string]string{
-		"Project":     "prefect-worker",
-		"Environment": e.Name,
-		"ManagedBy":   "cdktf",
-	}
-	for key, value := range e.Tags {
-		tags[key] = value
-	}
+	tags := defaultTags(e.Name)
+	maps.Copy(tags, e.Tags)
 	e.Tags = tags
+}
+
+func defaultTags(environment string) map[string]string {
+	return map[string]string{"Project": "prefect-worker", "Environment": environment, "ManagedBy": "cdktf"}
+}
+
+// normalize accepts what is right but written otherwise: UUIDs in upper case, and URLs with
+// a slash at the end or a host in upper case.
+func (e *Environment) normalize() {
+	p := &e.Prefect
+	p.AccountID, p.WorkspaceID = strings.ToLower(p.AccountID), strings.ToLower(p.WorkspaceID)
+	p.APIURL = strings.TrimRight(p.APIURL, "/")
+	if u, err := url.Parse(p.APIURL); err == nil && u.User == nil {
+		u.Host = strings.ToLower(u.Host)
+		if isCloud(u.Hostname()) {
+			u.Path = strings.ToLower(u.Path)
+		}
+		p.APIURL = u.String()
+	}
 }
 
 // defaultSubnets are three subnets of 256 addresses, from the first-th of the VPC on. Whether
@@ -91,7 +76,7 @@ func (e *Environment) fillDerived() {
 func defaultSubnets(vpcCIDR string, first byte) []string {
 	vpc, err := netip.ParsePrefix(vpcCIDR)
 	if err != nil || !vpc.Addr().Is4() {
-		vpc = netip.MustParsePrefix(defaultVPC)
+		vpc = netip.MustParsePrefix(base().Network.VPCCIDR)
 	}
 	var cidrs []string
 	for n := first; n < first+3; n++ {
@@ -100,12 +85,6 @@ func defaultSubnets(vpcCIDR string, first byte) []string {
 		cidrs = append(cidrs, netip.PrefixFrom(netip.AddrFrom4(address), 24).Masked().String())
 	}
 	return cidrs
-}
-
-func orDefault(value *string, def string) {
-	if *value == "" {
-		*value = def
-	}
 }
 
 // FlowLogGroup is the name of the log group of the VPC's flow logs.

@@ -78,8 +78,7 @@ func (w Worker) runtime() (Runtime, *Problem) {
 	runtime.Prefect = parseVersion(version)
 	if runtime.Prefect == nil {
 		return Runtime{}, &Problem{Key: "worker.prefect_version", Value: w.PrefectVersion,
-			Rule: "a version is one to three numbers with dots between them",
-			Fix:  `write for example "2", "3.8" or "3.8.3"`}
+			Rule: formats["version"].rule, Fix: formats["version"].fix}
 	}
 	if !supportedPrefect.Check(runtime.Prefect) {
 		return refuse("the program supports Prefect from 2.20.0 to 3.x, and this image holds "+version,
@@ -94,7 +93,6 @@ var supportedPrefect = mustConstraint(">=2.20.0, <4.0.0")
 var (
 	leadingVersion  = regexp.MustCompile(`^v?(\d+(?:\.\d+){0,2})(?:-.*)?$`)
 	trailingVersion = regexp.MustCompile(`-prefect(\d+(?:\.\d+){0,2})$`)
-	plainVersion    = regexp.MustCompile(`^\d{1,5}(?:\.\d{1,5}){0,2}$`)
 )
 
 // versionInTag reads Prefect's version from the tag of one of Prefect's images:
@@ -116,7 +114,7 @@ func versionInTag(name, tag string) string {
 }
 
 func parseVersion(version string) *semver.Version {
-	if !plainVersion.MatchString(version) {
+	if !formats["version"].pattern.MatchString(version) {
 		return nil
 	}
 	parts := [3]uint64{newest, newest, newest}
@@ -146,45 +144,6 @@ var prefectAWSPins = []struct {
 	{mustConstraint(">=3.1.3, <3.4.7"), "0.5.5"},
 	{mustConstraint(">=3.0.0, <3.1.3"), "0.5.0"},
 	{mustConstraint(">=2.20.0, <3.0.0"), "0.4.20"},
-}
-
-// PipPackages are all packages to install when the container starts: the configured
-// ones and, for an ecs pool whose image lacks it, the release of prefect-aws that
-// fits the image's Prefect.
-func (e *Environment) PipPackages() []string {
-	packages := append([]string(nil), e.Worker.ExtraPipPackages...)
-	runtime, err := e.Worker.Runtime()
-	if err != nil || e.WorkPool.Type != PoolECS || runtime.PrefectAWS || hasPackage(packages, "prefect-aws") {
-		return packages
-	}
-	for _, pin := range prefectAWSPins {
-		if pin.prefect.Check(runtime.Prefect) {
-			return append(packages, "prefect-aws=="+pin.release)
-		}
-	}
-	return packages
-}
-
-// pipRequirement is the part of PEP 508 that survives the image's entrypoint, which
-// splits EXTRA_PIP_PACKAGES at blanks.
-var pipRequirement = regexp.MustCompile(`^([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?:\[[A-Za-z0-9._,-]+\])?((?:(?:===?|~=|!=|<=?|>=?)[A-Za-z0-9.*+!_-]+,?)*)$`)
-
-func hasPackage(packages []string, name string) bool {
-	for _, p := range packages {
-		if packageName(p) == name {
-			return true
-		}
-	}
-	return false
-}
-
-// packageName is the normalized name (PEP 503) in a requirement, or "" if it is none.
-func packageName(requirement string) string {
-	m := pipRequirement.FindStringSubmatch(requirement)
-	if m == nil {
-		return ""
-	}
-	return strings.NewReplacer("_", "-", ".", "-").Replace(strings.ToLower(m[1]))
 }
 
 // createPoolFlag is the first release whose worker knows --no-create-pool-if-not-found

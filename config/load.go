@@ -6,8 +6,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+
+	"prefect-worker-ecs/internal/redact"
 )
 
 // Dir is where the environments are, below the project's folder.
@@ -16,17 +19,27 @@ const Dir = "config/environments"
 // Load reads and checks every environment in dir, in the order of their names.
 // The error is of type Problems if the files could be read but not used; it then
 // holds all that is wrong with all of them.
-func Load(dir string) ([]*Environment, error) {
-	files, err := environmentFiles(dir)
+func Load(dir string) ([]*Environment, error) { return loadFolder(dir, false) }
+
+// LoadLocal is Load for the folder that `workerctl local` has written: only there may an
+// environment say local_run.
+func LoadLocal(dir string) ([]*Environment, error) { return loadFolder(dir, true) }
+
+func loadFolder(dir string, local bool) ([]*Environment, error) {
+	files, problems, err := environmentFiles(dir)
 	if err != nil {
 		return nil, err
 	}
 	var envs []*Environment
-	var problems Problems
 	for _, file := range files {
 		env, found, err := read(file)
 		if err != nil {
 			return nil, err
+		}
+		if env.LocalRun && !local {
+			v := &validator{env: env}
+			v.refuse("local_run", true, "make local sets it in a copy of the file; on AWS nothing is on this machine", "remove it, and run make local")
+			found = append(found, v.problems...)
 		}
 		problems = append(problems, found...)
 		if len(found) == 0 {
@@ -54,42 +67,68 @@ func LoadOne(dir, name string) (*Environment, error) {
 		names = append(names, env.Name)
 	}
 	return nil, fmt.Errorf("there is no environment %q in %s; there are: %s. Add the file %s.yaml, which may be empty",
-		name, dir, strings.Join(names, ", "), name)
+		redact.Text(name), dir, strings.Join(names, ", "), redact.Text(name))
 }
 
-func environmentFiles(dir string) ([]string, error) {
+// ignored are files that editors, systems and people leave beside others, and that nobody
+// means as an environment: hidden ones, backups and notes; and the locks of `make lock`.
+var ignored = regexp.MustCompile(`^\.|~$|^#.*#$|___jb_(tmp|old)___$|(?i)\.(md|txt|bak|orig|swp|tmp)$|^(?i)(thumbs\.db|desktop\.ini)$|\.terraform\.lock\.hcl$`)
+
+// environmentFiles lists the files to read. What is in the folder and would not be read is a
+// problem: whoever put it there believes that it counts.
+func environmentFiles(dir string) ([]string, Problems, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("the folder %s does not exist here; run the program in the project's folder", dir)
+		return nil, nil, fmt.Errorf("the folder %s does not exist here; run the program in the project's folder", dir)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the environments: %w", err)
+		return nil, nil, fmt.Errorf("read the environments: %w", err)
 	}
 	var files []string
+	var problems Problems
 	for _, entry := range entries {
-		if ext := filepath.Ext(entry.Name()); !entry.IsDir() && (ext == ".yaml" || ext == ".yml") {
-			files = append(files, filepath.Join(dir, entry.Name()))
+		name := entry.Name()
+		if ignored.MatchString(name) {
+			continue
+		}
+		file := filepath.Join(dir, name)
+		refuse := func(rule, fix string) {
+			problems = append(problems, newProblem(filepath.ToSlash(file), 0, "", "", rule, fix))
+		}
+		ext := filepath.Ext(name)
+		other := strings.TrimSuffix(name, ext) + ".yaml"
+		info, err := os.Stat(file)
+		switch {
+		case err != nil:
+			refuse("the link leads to nothing that can be read", "remove it or mend its target")
+		case info.IsDir():
+			refuse("folders in this folder are not read", "move the environments in it up, or the folder elsewhere")
+		case !info.Mode().IsRegular():
+			refuse("an environment is a file", "remove it")
+		case ext == ".yml" && slices.Contains(files, filepath.Join(dir, other)):
+			refuse("an environment has one file, and "+other+" beside it has the same name", "remove one of the two")
+		case ext != ".yaml" && ext != ".yml":
+			refuse("an environment's file ends in .yaml or .yml, in lower case; this one would not be read", "rename it, or move it out of the folder")
+		default:
+			files = append(files, file)
 		}
 	}
-	if len(files) == 0 {
-		return nil, fmt.Errorf("there is no environment in %s; add a file such as dev.yaml, which may be empty", dir)
+	if len(files)+len(problems) == 0 {
+		return nil, nil, fmt.Errorf("there is no environment in %s; add a file such as dev.yaml, which may be empty", dir)
 	}
-	slices.Sort(files)
-	return files, nil
+	return files, problems, nil
 }
 
 func read(file string) (*Environment, Problems, error) {
-	f, err := os.Open(file)
+	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the environment: %w", err)
 	}
-	defer f.Close()
-
 	env := base()
 	// Slashes on every system, so that a message is the same everywhere.
 	slashed := filepath.ToSlash(file)
-	problems := decodeYAML(slashed, f, env)
+	problems := decodeYAML(slashed, data, env)
 	env.Name = strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
-	env.fillDerived()
+	env.complete()
 	return env, append(problems, env.Validate()...), nil
 }

@@ -2,9 +2,12 @@ package config
 
 import (
 	"fmt"
-	"regexp"
 	"sort"
+	"strconv"
 	"strings"
+	"unicode"
+
+	"prefect-worker-ecs/internal/redact"
 )
 
 // Problem is one thing in the configuration that cannot work: where it is, what was
@@ -17,7 +20,7 @@ type Problem struct {
 	// Key is the path of the value, such as network.vpc_cidr. Empty if the problem
 	// is with the file as a whole.
 	Key string
-	// Value is what was given.
+	// Value is what was given, or redact.Hidden in place of a credential.
 	Value string
 	// Rule says what is allowed, as a sentence without a capital and a full stop.
 	Rule string
@@ -25,20 +28,18 @@ type Problem struct {
 	Fix string
 }
 
-// secretLooking are values that are credentials, or URLs with one in them, and must not
-// stand in clear text.
-var secretLooking = regexp.MustCompile(`^(pn[ub]_|A[KS]IA[A-Z0-9]{12}|gh[pousr]_|github_pat_|-----BEGIN |[a-z]+://[^/@]+@)`)
-
-// secretNamed are keys whose values are credentials, whatever they look like.
-var secretNamed = regexp.MustCompile(`(?i)(api_?key|password|passwd|token|credential|private_?key)$`)
-
-// shown is the value as it may stand in a message: a credential that somebody wrote into
-// the file must not get into a log as well.
-func shown(key, value string) string {
-	if secretNamed.MatchString(key) || secretLooking.MatchString(value) {
-		return "(not shown)"
+// newProblem makes a problem that holds no credential, whatever the user wrote: it must not
+// get from the file into a log as well.
+func newProblem(file string, line int, key, value, rule, fix string) Problem {
+	shown := redact.Value(key, value)
+	if shown == value && strings.ContainsFunc(value, unicode.IsControl) {
+		shown = strconv.Quote(value) // a terminal would obey what is in it
 	}
-	return value
+	if shown == redact.Hidden {
+		// Rules and fixes may quote the value.
+		rule, fix = strings.ReplaceAll(rule, value, redact.Hidden), strings.ReplaceAll(fix, value, redact.Hidden)
+	}
+	return Problem{File: file, Line: line, Key: redact.Text(key), Value: shown, Rule: redact.Text(rule), Fix: redact.Text(fix)}
 }
 
 // String renders the problem as a block of lines for a person.
@@ -49,7 +50,7 @@ func (p Problem) String() string {
 		fmt.Fprintf(&b, ":%d", p.Line)
 	}
 	if p.Key != "" {
-		fmt.Fprintf(&b, ": %s = %s", p.Key, shown(p.Key, p.Value))
+		fmt.Fprintf(&b, ": %s = %s", p.Key, p.Value)
 	}
 	fmt.Fprintf(&b, "\n    rule: %s\n    fix:  %s", p.Rule, p.Fix)
 	return b.String()

@@ -59,8 +59,10 @@ func newOutputs(stack cdktf.TerraformStack, env *config.Environment, b built) {
 	}
 }
 
+// consoleURL is an address in the console, which has a domain of its own in each partition
+// ("Getting started with the AWS Management Console" in the guides for China and GovCloud).
 func consoleURL(path string) string {
-	return fmt.Sprintf("https://%s.console.aws.amazon.com/%s", regionReference, path)
+	return fmt.Sprintf("https://%s.console.%s/%s", regionReference, consoleDomainReference, path)
 }
 
 // consoleEscape encodes a log group's name as the CloudWatch console does: percent

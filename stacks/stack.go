@@ -110,7 +110,7 @@ func secretARNs(apiKey string, further map[string]string) []string {
 	}
 	seen := map[string]bool{apiKey: true}
 	for _, name := range slices.Sorted(maps.Keys(further)) {
-		if secretARN := further[name]; !seen[secretARN] {
+		if secretARN := config.SecretARN(further[name]); !seen[secretARN] {
 			seen[secretARN] = true
 			arns = append(arns, secretARN)
 		}

@@ -14,9 +14,11 @@ import (
 const (
 	regionReference = "${var.aws_region}"
 	apiURLReference = "${local.prefect_api_url}"
+
+	consoleDomainReference = "${local.console_domain}"
 )
 
-const uuidPattern = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+const uuidPattern = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 // newVariables declares the values of one deployment, under the original design's names.
 //
@@ -36,7 +38,7 @@ func newVariables(stack cdktf.TerraformStack, env *config.Environment) {
 	}
 	variable(stack, "prefect_api_url", env.Prefect.APIURL,
 		"URL of the Prefect API; empty for the one of prefect_account_id and prefect_workspace_id",
-		tf.Rule{Condition: `var.prefect_api_url == "" || can(regex("^https://api\\.prefect\\.cloud/api/accounts/` + uuidPattern + `/workspaces/` + uuidPattern + `$", var.prefect_api_url)) || can(regex("^https?://[^/@?#\\s]+(/[^?#\\s]*)?/api$", var.prefect_api_url)) && !can(regex("^https?://([^/]*\\.)?prefect\\.cloud[:/]", var.prefect_api_url))`,
+		tf.Rule{Condition: `var.prefect_api_url == "" || can(regex("^https://api\\.prefect\\.cloud/api/accounts/` + uuidPattern + `/workspaces/` + uuidPattern + `/?$", var.prefect_api_url)) || can(regex("^https?://[^/@?#\\s]+(/[^?#\\s]*)?/api/?$", var.prefect_api_url)) && !can(regex("^https?://([^/]*\\.)?prefect\\.cloud[:/]", var.prefect_api_url))`,
 			Message: "The variable prefect_api_url must be https://api.prefect.cloud/api/accounts/<uuid>/workspaces/<uuid>, or the address of a self-hosted API, which ends in /api."})
 	variable(stack, "prefect_account_id", env.Prefect.AccountID,
 		"Account of Prefect Cloud: the first UUID in the address of the workspace in the browser",
@@ -45,8 +47,9 @@ func newVariables(stack cdktf.TerraformStack, env *config.Environment) {
 		"Workspace of Prefect Cloud: the second UUID in the address of the workspace in the browser",
 		uuidRule("prefect_workspace_id"))
 
-	local(stack, "prefect_api_url", `var.prefect_api_url != "" ? var.prefect_api_url : "`+config.CloudAPIURL+`${var.prefect_account_id}/workspaces/${var.prefect_workspace_id}"`)
+	local(stack, "prefect_api_url", `var.prefect_api_url != "" ? trimsuffix(var.prefect_api_url, "/") : lower("`+config.CloudAPIURL+`${var.prefect_account_id}/workspaces/${var.prefect_workspace_id}")`)
 	local(stack, "prefect_api_port", `try(tonumber(regex("^https?://[^/:]+:([0-9]+)/", local.prefect_api_url)[0]), startswith(local.prefect_api_url, "http:") ? 80 : 443)`)
+	local(stack, "console_domain", `lookup({ aws-cn = "amazonaws.cn", aws-us-gov = "amazonaws-us-gov.com" }, data.aws_partition.current.partition, "aws.amazon.com")`)
 }
 
 // credentialVariable declares the variable with what the worker proves itself by.
@@ -85,8 +88,9 @@ func further(port int, format string) string {
 
 func uuidRule(name string) tf.Rule {
 	return tf.Rule{
-		Condition: fmt.Sprintf(`var.%[1]s == "" || can(regex("^%[2]s$", var.%[1]s))`, name, uuidPattern),
-		Message:   fmt.Sprintf("The variable %s must be a UUID in lower case, as in the address of the workspace: app.prefect.cloud/account/<account id>/workspace/<workspace id>.", name),
+		// A UUID of zeros is the sample that stands in dev.yaml.
+		Condition: fmt.Sprintf(`var.%[1]s == "" || can(regex("^%[2]s$", var.%[1]s)) && !can(regex("^[0-]*$", var.%[1]s))`, name, uuidPattern),
+		Message:   fmt.Sprintf("The variable %s must be a UUID, as in the address of the workspace: app.prefect.cloud/account/<account id>/workspace/<workspace id>.", name),
 	}
 }
 

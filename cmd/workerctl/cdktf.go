@@ -29,6 +29,9 @@ func newCDKTFCommand() *cobra.Command {
 			if err := checkConfiguration(args); err != nil {
 				return err
 			}
+			if err := refuseCredentials(os.Environ()); err != nil {
+				return err
+			}
 			if err := checkTools(); err != nil {
 				return err
 			}

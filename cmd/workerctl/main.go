@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/redact"
 	"prefect-worker-ecs/internal/toolchain"
 )
 
@@ -44,7 +45,8 @@ func enterProject() (toolchain.Project, error) {
 	return project, os.Chdir(project.Root)
 }
 
-// report shows an error to a person and gives the exit status.
+// report shows an error to a person and gives the exit status. Errors quote what somebody
+// typed, which may be a key in the wrong place.
 func report(out io.Writer, err error) int {
 	var cli *toolchain.CLIError
 	var problems config.Problems
@@ -59,11 +61,11 @@ func report(out io.Writer, err error) int {
 		return 1
 	case errors.As(err, &cli):
 		if err != error(cli) { // by itself the CLI has said why, on this terminal
-			fmt.Fprintln(out, "workerctl: "+err.Error())
+			fmt.Fprintln(out, "workerctl: "+redact.Text(err.Error()))
 		}
 		return cli.Status
 	default:
-		fmt.Fprintln(out, "workerctl: "+err.Error())
+		fmt.Fprintln(out, "workerctl: "+redact.Text(err.Error()))
 		return 1
 	}
 }

@@ -30,6 +30,21 @@ func TestAFileThatWinsOverAVariable(t *testing.T) {
 	}
 }
 
+func TestACredentialInAVariableIsRefusedUnseen(t *testing.T) {
+	for variable, refused := range map[string]bool{
+		"TF_VAR_prefect_api_url=https://u:hunter2@prefect.example.com/api": true,
+		"TF_VAR_prefect_account_id=pnu_hunter2":                            true,
+		"TF_VAR_prefect_api_url=https://prefect.example.com/api":           false,
+		"TF_VAR_prefect_api_key=pnu_hunter2":                               false,
+		"PREFECT_API_KEY=pnu_hunter2":                                      false,
+	} {
+		err := refuseCredentials([]string{variable})
+		if (err != nil) != refused || err != nil && strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", variable, err)
+		}
+	}
+}
+
 func TestApprovalNeedsATerminal(t *testing.T) {
 	// GIVEN no terminal
 	null, err := os.Open(os.DevNull)
@@ -119,6 +134,7 @@ func TestHowItEnds(t *testing.T) {
 	}{
 		{errors.New("anything"), 1, "workerctl: anything\n"},
 		{config.Problems{{File: "dev.yaml", Rule: "r", Fix: "f"}}, 1, "1 problem in the configuration, nothing was written\n\ndev.yaml\n    rule: r\n    fix:  f\n"},
+		{errors.New(`unknown command "pnu_hunter2" for "workerctl"`), 1, "workerctl: unknown command \"(not shown)\" for \"workerctl\"\n"},
 		{errReported, 1, ""},
 		{fmt.Errorf("deploy: %w", context.Canceled), 130, "interrupted\n"},
 		{cli, 3, ""}, // the CLI has said why

@@ -28,8 +28,8 @@ type Config struct {
 	// Account is where the worker runs.
 	Account arn.Account
 
-	// SecretARNs are the secrets that ECS hands to the container. None: the execution role
-	// may read none.
+	// SecretARNs are the secrets, and parameters of the Parameter Store, that ECS hands to
+	// the container. None: the execution role may read none.
 	SecretARNs []string
 
 	// SecretKMSKeyARN is the customer key of the API key's secret. Empty: none.
@@ -115,8 +115,20 @@ func New(scope constructs.Construct, id string, cfg Config) *IAM {
 }
 
 func (cfg Config) executionPolicy() policy.Document {
-	statements := []policy.Statement{
-		policy.Allow("ReadSecrets", []string{"secretsmanager:GetSecretValue"}, cfg.SecretARNs...),
+	var secrets, parameters []string
+	for _, arn := range cfg.SecretARNs {
+		if config.IsParameter(arn) {
+			parameters = append(parameters, arn)
+		} else {
+			secrets = append(secrets, arn)
+		}
+	}
+	var statements []policy.Statement
+	if len(secrets) > 0 {
+		statements = append(statements, policy.Allow("ReadSecrets", []string{"secretsmanager:GetSecretValue"}, secrets...))
+	}
+	if len(parameters) > 0 {
+		statements = append(statements, policy.Allow("ReadParameters", []string{"ssm:GetParameters"}, parameters...))
 	}
 	if cfg.SecretKMSKeyARN != "" {
 		statements = append(statements,

@@ -103,6 +103,12 @@ func New(scope constructs.Construct, id string, cfg Config) *Network {
 // name is the Name tag, which the original design asks for on every part.
 func (b *builder) name() *map[string]*string { return tf.Name(b.Network.Name) }
 
+// zonesWithoutFargate are the ids of the availability zones in which no task on Fargate can
+// run, in whatever region they are: those that "Supported Regions for Amazon ECS on AWS
+// Fargate" in the Amazon ECS Developer Guide leaves out of a region's list. An id names the
+// same zone in all accounts; a name such as us-east-1a does not.
+var zonesWithoutFargate = []string{"use1-az3", "usw1-az2", "cac1-az3", "apne1-az3", "cnn1-az3", "cnn1-az4"}
+
 // zones are the availability zones of the subnets, one for each pair.
 func (b *builder) zones() []string {
 	if len(b.Network.AvailabilityZones) > 0 {
@@ -110,7 +116,8 @@ func (b *builder) zones() []string {
 	}
 	count := len(b.Network.PublicSubnetCIDRs)
 	tf.Fix(dataawsavailabilityzones.NewDataAwsAvailabilityZones(b.scope, jsii.String("zones"), &dataawsavailabilityzones.DataAwsAvailabilityZonesConfig{
-		State: jsii.String("available"),
+		State:          jsii.String("available"),
+		ExcludeZoneIds: jsii.Strings(zonesWithoutFargate...),
 		// Local zones are available too once somebody opted in, and lack Fargate and NAT.
 		Filter: []*dataawsavailabilityzones.DataAwsAvailabilityZonesFilter{{
 			Name:   jsii.String("opt-in-status"),
@@ -119,7 +126,7 @@ func (b *builder) zones() []string {
 		Lifecycle: &cdktf.TerraformResourceLifecycle{
 			Postcondition: &[]*cdktf.Postcondition{{
 				Condition:    jsii.String(fmt.Sprintf("${length(self.names) >= %d}", count)),
-				ErrorMessage: jsii.String(fmt.Sprintf("The region has fewer than %d availability zones, and each pair of subnets is in another one. Configure fewer subnets in network.public_subnet_cidrs and network.private_subnet_cidrs.", count)),
+				ErrorMessage: jsii.String(fmt.Sprintf("The region has fewer than %d availability zones with Fargate, and each pair of subnets is in another one. Configure fewer subnets in network.public_subnet_cidrs and network.private_subnet_cidrs.", count)),
 			}},
 		},
 	}), "available")

@@ -32,10 +32,11 @@ work_pool: {name: "my pool"}
 	if err := os.WriteFile(filepath.Join(dir, "prod.yaml"), local, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	env, err := config.LoadOne(dir, "prod")
+	envs, err := config.LoadLocal(dir)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, local)
 	}
+	env := envs[0]
 	if !env.LocalRun || env.Prefect.APIURL != "http://127.0.0.1:4200/api" || env.WorkPool.Name != "my pool" || env.Worker.MemoryMiB != 1024 {
 		t.Errorf("%s", local)
 	}

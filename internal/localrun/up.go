@@ -618,8 +618,16 @@ func (o Options) Checklist() (verify.Options, error) {
 }
 
 func (r *run) checklist() (verify.Options, error) {
-	env, err := config.LoadOne(r.environments(), r.state.Environment)
-	return verify.Options{Environment: env, AWS: awsConfig(r.state)}, err
+	envs, err := config.LoadLocal(r.environments())
+	if err != nil {
+		return verify.Options{}, err
+	}
+	for _, env := range envs {
+		if env.Name == r.state.Environment {
+			return verify.Options{Environment: env, AWS: awsConfig(r.state)}, nil
+		}
+	}
+	return verify.Options{}, fmt.Errorf("%s holds no %s.yaml", r.environments(), r.state.Environment)
 }
 
 // verify goes through the very checklist that workerctl verify has for AWS.

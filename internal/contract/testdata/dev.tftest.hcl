@@ -41,6 +41,50 @@ run "the_url_wins_over_the_ids" {
   }
 }
 
+run "a_slash_at_the_end" {
+  command = plan
+  variables {
+    prefect_api_key = "pnu_key"
+    prefect_api_url = "https://prefect.example.com/api/"
+  }
+  assert {
+    condition     = output.prefect_api_url == "https://prefect.example.com/api"
+    error_message = output.prefect_api_url
+  }
+}
+
+run "ids_in_upper_case_in_china" {
+  command = plan
+  variables {
+    prefect_api_key      = "pnu_key"
+    prefect_account_id   = "AAAAAAAA-1111-4111-8111-111111111111"
+    prefect_workspace_id = "22222222-2222-4222-8222-222222222222"
+    aws_region           = "cn-north-1"
+  }
+  override_data {
+    target = data.aws_partition.current
+    values = { partition = "aws-cn" }
+  }
+  assert {
+    condition     = output.prefect_api_url == "https://api.prefect.cloud/api/accounts/aaaaaaaa-1111-4111-8111-111111111111/workspaces/22222222-2222-4222-8222-222222222222"
+    error_message = output.prefect_api_url
+  }
+  assert {
+    condition     = startswith(output.console_logs_url, "https://cn-north-1.console.amazonaws.cn/cloudwatch/")
+    error_message = output.console_logs_url
+  }
+}
+
+run "the_sample_ids" {
+  command = plan
+  variables {
+    prefect_api_key      = "pnu_key"
+    prefect_account_id   = "00000000-0000-0000-0000-000000000000"
+    prefect_workspace_id = "00000000-0000-0000-0000-000000000000"
+  }
+  expect_failures = [var.prefect_account_id, var.prefect_workspace_id]
+}
+
 run "nothing_is_given" {
   command         = plan
   expect_failures = [aws_secretsmanager_secret_version.prefect_api_key, aws_ecs_task_definition.worker]

@@ -1,0 +1,166 @@
+package config
+
+import "regexp"
+
+// format is a form of text that somebody else has fixed: the name that an option's
+// jsonschema tag gives leads here.
+type format struct {
+	// pattern is what is accepted, in syntax that Go and JavaScript (editors) share.
+	pattern *regexp.Regexp
+	// rule and fix are for the message, see Problem.
+	rule, fix string
+	// example is a value that is accepted.
+	example string
+	// source is where the rule is published. Empty for what this program itself fixes.
+	source string
+}
+
+const (
+	awsDocs       = "https://docs.aws.amazon.com/"
+	fixCharacters = "shorten it or replace the other characters"
+	fixKeyARN     = "copy it from the console or from aws kms describe-key"
+)
+
+var formats = map[string]format{
+	"region": {
+		pattern: regexp.MustCompile(`^[a-z]{2,3}(-[a-z]+){1,2}-\d$`), example: "eu-central-1",
+		rule: "a region looks like us-east-1", fix: "write the region's code, for example us-east-1 or eu-central-1",
+		source: awsDocs + "global-infrastructure/latest/regions/aws-regions.html",
+	},
+	"zone": {
+		pattern: regexp.MustCompile(`^[a-z]{2,3}(-[a-z]+){1,2}-\d[a-f]$`), example: "us-east-1a",
+		rule: "a zone is the region and a letter from a to f; local zones and wavelength zones lack Fargate", fix: "write for example us-east-1a",
+		source: awsDocs + "AmazonECS/latest/developerguide/AWS_Fargate-Regions.html",
+	},
+	"account-id": {
+		pattern: regexp.MustCompile(`^\d{12}$`), example: "123456789012",
+		rule: "an AWS account id is 12 digits", fix: `write it in quotes, for example "123456789012"`,
+		source: awsDocs + "accounts/latest/reference/manage-acct-identifiers.html",
+	},
+	"name-suffix": {
+		pattern: regexp.MustCompile(`^-[a-z0-9][a-z0-9-]{0,28}$`), example: "-prod",
+		rule: "a suffix is a hyphen and up to 29 lower-case letters, digits and hyphens", fix: `write for example "-prod"`,
+	},
+	"tag-key": {
+		pattern: regexp.MustCompile(`^[\p{L}\p{N} _.:/=+\-@]{1,128}$`), example: "Team",
+		rule: "a tag's key has 1 to 128 letters, digits, blanks and _.:/=+-@", fix: fixCharacters,
+		source: awsDocs + "IAM/latest/UserGuide/id_tags.html",
+	},
+	"tag-value": {
+		pattern: regexp.MustCompile(`^[\p{L}\p{N} _.:/=+\-@]{0,256}$`), example: "data",
+		rule: "a tag's value has up to 256 letters, digits, blanks and _.:/=+-@", fix: fixCharacters,
+		source: awsDocs + "IAM/latest/UserGuide/id_tags.html",
+	},
+	"network-name": {
+		pattern: regexp.MustCompile(`^[A-Za-z0-9_.-]{1,50}$`), example: "prefect-ecs",
+		rule: "the name is a tag and part of the names of the flow logs' group and role: 1 to 50 letters, digits and _.-", fix: fixCharacters,
+		source: awsDocs + "IAM/latest/APIReference/API_CreateRole.html",
+	},
+	"cidr": {
+		pattern: regexp.MustCompile(`^\d{1,3}(\.\d{1,3}){3}/\d{1,2}$`), example: "10.0.0.0/16",
+		rule: "the value is an IPv4 range in CIDR notation", fix: "write for example 10.0.0.0/16",
+		source: awsDocs + "vpc/latest/userguide/vpc-cidr-blocks.html",
+	},
+	"ecs-name": {
+		pattern: regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`), example: "prefect",
+		rule: "a name in ECS is 1 to 255 letters, digits, hyphens and underscores", fix: fixCharacters,
+		source: awsDocs + "AmazonECS/latest/APIReference/API_CreateService.html",
+	},
+	"dns-name": {
+		pattern: regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`), example: "default.prefect.local",
+		rule: "the namespace is a DNS name in lower case, each part of at most 63 characters", fix: "write for example default.prefect.local",
+		source: "https://www.rfc-editor.org/rfc/rfc1123#section-2",
+	},
+	"image": {
+		pattern: regexp.MustCompile(`^\S{1,500}$`), example: "prefecthq/prefect:3-latest",
+		rule: "an image is [host/]name:tag or [host/]name@sha256:digest", fix: "write for example prefecthq/prefect:2-latest or prefecthq/prefect:3.8.3-python3.12",
+		source: "https://github.com/distribution/reference",
+	},
+	"version": {
+		pattern: regexp.MustCompile(`^\d{1,5}(\.\d{1,5}){0,2}$`), example: "3.8",
+		rule: "a version is one to three numbers with dots between them", fix: `write for example "2", "3.8" or "3.8.3"`,
+	},
+	"variable-name": {
+		pattern: regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`), example: "LOG_LEVEL",
+		rule: "a variable's name is letters, digits and underscores and does not begin with a digit", fix: "rename it",
+		source: "https://pubs.opengroup.org/onlinepubs/9799919799/basedefs/V1_chap08.html",
+	},
+	"pip-requirement": {
+		pattern: regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(\[[A-Za-z0-9._,-]+\])?((===?|~=|!=|<=?|>=?)[A-Za-z0-9.*+!_-]+,?)*$`), example: "s3fs==2025.3.0",
+		rule:   "an entry is one package with an optional version and no blanks, since the image splits the list at blanks",
+		fix:    "write for example s3fs==2025.3.0; for anything else build an image of your own",
+		source: "https://packaging.python.org/en/latest/specifications/dependency-specifiers/",
+	},
+	"pool-name": {
+		pattern: regexp.MustCompile(`^[^\s/%&<>\x00-\x1f\x7f]([^/%&<>\x00-\x1f\x7f]*[^\s/%&<>\x00-\x1f\x7f])?$`), example: "high",
+		rule: "a name is not empty, has no blanks at its ends and none of / % & < >", fix: "choose another name",
+		source: "raise_on_name_with_banned_characters in Prefect's source",
+	},
+	"api-url": {
+		pattern: regexp.MustCompile(`^https?://[^\s/@?#]+(/[^\s?#]*)?$`), example: "https://prefect.example.com:4200/api",
+		rule: "the value is an http or https URL without user, query and fragment", fix: "write for example " + CloudAPIURL + "<uuid>/workspaces/<uuid> or https://prefect.example.com/api",
+		source: "warn_on_misconfigured_api_url in Prefect's source",
+	},
+	"uuid": {
+		pattern: regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`), example: "11111111-1111-4111-8111-111111111111",
+		rule: "the value is a UUID", fix: "copy it from the address of your workspace: app.prefect.cloud/account/<account_id>/workspace/<workspace_id>",
+		source: "https://www.rfc-editor.org/rfc/rfc9562",
+	},
+	"secret-name": {
+		pattern: regexp.MustCompile(`^[A-Za-z0-9/_+=.@-]{1,512}$`), example: "prefect-api-key",
+		rule: "a secret's name is 1 to 512 letters, digits and /_+=.@-", fix: fixCharacters,
+		source: awsDocs + "secretsmanager/latest/apireference/API_CreateSecret.html",
+	},
+	"secret-arn": {
+		pattern: regexp.MustCompile(`^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}$`), example: "arn:aws:secretsmanager:us-east-1:123456789012:secret:prefect-AbCdEf",
+		rule:   "the value is the whole ARN of a secret in Secrets Manager, with the six characters that AWS adds: ECS and the role's policy need it",
+		fix:    "copy the ARN from the console or from aws secretsmanager describe-secret",
+		source: awsDocs + "AmazonECS/latest/developerguide/secrets-envvar-secrets-manager.html",
+	},
+	"secret-reference": {
+		pattern: regexp.MustCompile(`^arn:aws[a-z-]*:(secretsmanager:[a-z0-9-]+:\d{12}:secret:[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}(:[^:]*:[^:]*:|:[^:]*::[^:]*)?|ssm:[a-z0-9-]+:\d{12}:parameter/[A-Za-z0-9_./-]+)$`), example: "arn:aws:secretsmanager:us-east-1:123456789012:secret:db-AbCdEf:password::",
+		rule:   "the value is the whole ARN of a secret in Secrets Manager, with the six characters that AWS adds and, if wanted, :json-key:version-stage: or :json-key::version-id, or the ARN of a parameter",
+		fix:    "copy the ARN from the console, from aws secretsmanager describe-secret or from aws ssm get-parameter",
+		source: awsDocs + "AmazonECS/latest/APIReference/API_Secret.html",
+	},
+	"json-key": {
+		pattern: regexp.MustCompile(`^[A-Za-z0-9_.-]{1,128}$`), example: "api_key",
+		rule: "a key is 1 to 128 letters, digits and _.-", fix: "rename the key in the secret",
+		source: awsDocs + "AmazonECS/latest/developerguide/secrets-envvar-secrets-manager.html",
+	},
+	"kms-key-arn": {
+		pattern: regexp.MustCompile(`^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+$`), example: "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+		rule: "the value is the ARN of a KMS key, not of an alias", fix: fixKeyARN,
+		source: awsDocs + "kms/latest/developerguide/concepts.html",
+	},
+	"log-group": {
+		pattern: regexp.MustCompile(`^[A-Za-z0-9_/.#-]{1,512}$`), example: "/ecs/prefect-worker",
+		rule: "a log group's name is 1 to 512 letters, digits and _/.#-", fix: fixCharacters,
+		source: awsDocs + "AmazonCloudWatchLogs/latest/APIReference/API_CreateLogGroup.html",
+	},
+	"role-name": {
+		pattern: regexp.MustCompile(`^[A-Za-z0-9_+=,.@-]{1,64}$`), example: "prefect-task-role",
+		rule: "a role's name is 1 to 64 letters, digits and +=,.@_-", fix: fixCharacters,
+		source: awsDocs + "IAM/latest/APIReference/API_CreateRole.html",
+	},
+	"policy-arn": {
+		pattern: regexp.MustCompile(`^arn:aws[a-z-]*:iam::(\d{12}|aws):policy/[A-Za-z0-9_+=,.@/-]+$`), example: "arn:aws:iam::123456789012:policy/flows",
+		rule: "the value is the ARN of a managed policy", fix: "write for example arn:aws:iam::123456789012:policy/flows",
+		source: awsDocs + "IAM/latest/UserGuide/reference_identifiers.html",
+	},
+	"role-arn": {
+		pattern: regexp.MustCompile(`^arn:aws[a-z-]*:iam::\d{12}:role/[A-Za-z0-9_+=,.@/-]+$`), example: "arn:aws:iam::123456789012:role/flow",
+		rule: "the value is the ARN of a role", fix: "write for example arn:aws:iam::123456789012:role/flow",
+		source: awsDocs + "IAM/latest/UserGuide/reference_identifiers.html",
+	},
+	"bucket": {
+		pattern: regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`), example: "example-states",
+		rule: "a bucket's name is 3 to 63 lower-case letters, digits, dots and hyphens, with a letter or digit at both ends", fix: "set backend.bucket to a bucket that exists, with versioning on",
+		source: awsDocs + "AmazonS3/latest/userguide/bucketnamingrules.html",
+	},
+	"object-key": {
+		pattern: regexp.MustCompile(`^[A-Za-z0-9!_.*'()-]([A-Za-z0-9!_.*'()/-]{0,998}[A-Za-z0-9!_.*'()-])?$`), example: "prefect-worker/prod.tfstate",
+		rule: "a key is 1 to 1000 letters, digits and !_.*'()/-, with no / at its ends", fix: "write for example prefect-worker/prod.tfstate",
+		source: "https://developer.hashicorp.com/terraform/language/backend/s3",
+	},
+}

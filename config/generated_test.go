@@ -1,0 +1,350 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/invopop/jsonschema"
+	validator6 "github.com/santhosh-tekuri/jsonschema/v6"
+	"go.yaml.in/yaml/v3"
+
+	"prefect-worker-ecs/internal/golden"
+)
+
+// What is generated from the options: `make generate` runs these tests with -update, which
+// writes the files, and without it they fail where a file is out of date.
+const (
+	schemaFile = "environments.schema.json"
+	pageFile   = "../docs/configuration.md"
+)
+
+// documented is the schema of Environment with the doc comments of the Go source.
+func documented(t *testing.T) *jsonschema.Schema {
+	t.Helper()
+	reflector := newReflector()
+	if err := reflector.AddGoComments("prefect-worker-ecs/config", ".", jsonschema.WithFullComment()); err != nil {
+		t.Fatal(err)
+	}
+	schema := reflector.Reflect(&Environment{})
+	for f := range reflect.TypeFor[Environment]().Fields() {
+		if block, isKey := schema.Properties.Get(f.Tag.Get("yaml")); isKey && f.Type.Kind() == reflect.Struct {
+			block.Description = reflector.CommentMap[f.Type.PkgPath()+"."+f.Type.Name()]
+		}
+	}
+	return schema
+}
+
+// properties calls visit for each key of a schema, blocks before what is in them.
+func properties(schema *jsonschema.Schema, path string, visit func(path string, property *jsonschema.Schema)) {
+	if schema.Properties == nil {
+		return
+	}
+	for pair := schema.Properties.Oldest(); pair != nil; pair = pair.Next() {
+		visit(join(path, pair.Key), pair.Value)
+		properties(pair.Value, join(path, pair.Key), visit)
+	}
+}
+
+// meaning is a doc comment as one line without the name that it begins with, beside which
+// it will stand.
+func meaning(comment string) string {
+	_, rest, _ := strings.Cut(strings.Join(strings.Fields(comment), " "), " ")
+	return strings.TrimPrefix(strings.TrimPrefix(rest, "is "), "are ")
+}
+
+func TestGeneratedSchema(t *testing.T) {
+	golden.Equal(t, schemaFile, string(editorSchema(t)))
+}
+
+// editorSchema is what editors and validators are given: patterns in place of the names of
+// formats, all that is known in the description, and null for "not given".
+func editorSchema(t *testing.T) []byte {
+	t.Helper()
+	schema := documented(t)
+	all := map[string]Option{}
+	for _, o := range Options() {
+		all[o.Key] = o
+	}
+	schema.Title = "An environment of prefect-worker-ecs"
+	schema.Description = meaning(schema.Description)
+	nullable(schema)
+	properties(schema, "", func(path string, property *jsonschema.Schema) {
+		property.Description = meaning(property.Description)
+		o, leaf := all[path]
+		if !leaf {
+			nullable(property)
+			return
+		}
+		if def := o.Default(); def != "" && (o.Schema.Default == nil || o.derived()) {
+			property.Description += " Default: " + def + "."
+		}
+		for _, more := range []string{"Unit", "Source"} {
+			if text := o.extra("x-" + strings.ToLower(more)); text != "" {
+				property.Description += fmt.Sprintf(" %s: %s.", more, text)
+			}
+		}
+		if o.derived() {
+			property.Default = nil
+		}
+		if names, known := formats[o.extra("x-names")]; known {
+			property.PropertyNames = &jsonschema.Schema{Pattern: names.pattern.String()}
+		}
+		if values, known := formats[o.extra("x-values")]; known {
+			property.AdditionalProperties.Pattern = values.pattern.String()
+			property.AdditionalProperties.Examples = []any{values.example}
+		}
+		if property.Items != nil {
+			spellOut(property.Items, false)
+		}
+		spellOut(property, o.Schema.Default == nil || o.derived())
+		property.Extras = nil
+		nullable(property)
+	})
+	text, err := json.MarshalIndent(schema, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(text, '\n')
+}
+
+// spellOut replaces the name of a format by its pattern.
+func spellOut(schema *jsonschema.Schema, mayBeEmpty bool) {
+	f, known := formats[schema.Format]
+	if !known {
+		return
+	}
+	schema.Format, schema.Pattern = "", f.pattern.String()
+	if mayBeEmpty {
+		schema.Pattern = "^$|" + schema.Pattern
+	}
+	if len(schema.Examples) == 0 {
+		schema.Examples = []any{f.example}
+	}
+}
+
+// nullable allows a key without a value, which means its default.
+func nullable(schema *jsonschema.Schema) {
+	schema.Extras = map[string]any{"type": []string{schema.Type, "null"}}
+	schema.Type = ""
+	if len(schema.Enum) > 0 {
+		schema.Enum = append(slices.Clone(schema.Enum), nil)
+	}
+}
+
+// TestTheSchemaIsTheProgram: the published schema, read by an independent validator, accepts
+// and refuses just what the program does, as far as form goes; rules between options are the
+// program's alone.
+func TestTheSchemaIsTheProgram(t *testing.T) {
+	document, err := validator6.UnmarshalJSON(bytes.NewReader(editorSchema(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiler := validator6.NewCompiler()
+	if err := compiler.AddResource("schema.json", document); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := compiler.Compile("schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, rejected := 0, 0
+	check := func(name, text string) {
+		if name == "two documents" || name == "hexadecimal number" {
+			return // a schema sees the first document, and values but not their spelling
+		}
+		var value any
+		if err := yaml.Unmarshal([]byte(text), &value); err != nil {
+			return // no schema can judge what is no YAML
+		}
+		asJSON, err := json.Marshal(value)
+		if err != nil {
+			return // keys that are no text
+		}
+		value, err = validator6.UnmarshalJSON(bytes.NewReader(asJSON))
+		if err != nil {
+			t.Fatal(err)
+		}
+		env := base()
+		problems := decodeYAML("dev.yaml", []byte(text), env)
+		env.Name = "dev"
+		env.complete()
+		v := &validator{env: env}
+		v.checkShape()
+		problems = append(problems, v.problems...)
+		valid := schema.Validate(value) == nil
+		if valid {
+			accepted++
+		} else {
+			rejected++
+		}
+		if valid != (len(problems) == 0) {
+			t.Errorf("%s: the schema accepts it: %t, and the program says %v\n%s", name, valid, problems, text)
+		}
+	}
+	for _, test := range eachOption {
+		check("TestEachOption", test.yaml)
+	}
+	for _, test := range refused {
+		check(test.name, test.yaml)
+	}
+	for _, file := range []string{"environments/dev.yaml", "../testdata/environments/ecs.yaml", "../testdata/environments/full.yaml"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(file, string(text))
+		if !strings.HasPrefix(string(text), "# yaml-language-server: $schema=") {
+			t.Errorf("%s does not name the schema in its first line", file)
+		}
+	}
+	if accepted < 100 || rejected < 60 {
+		t.Errorf("only %d environments accepted and %d refused", accepted, rejected)
+	}
+}
+
+// TestOptionsAreDescribed: each option has a meaning, and what its tags name exists.
+func TestOptionsAreDescribed(t *testing.T) {
+	properties(documented(t), "", func(path string, property *jsonschema.Schema) {
+		if property.Description == "" {
+			t.Errorf("%s has no doc comment", path)
+		}
+	})
+	for _, o := range Options() {
+		named := []string{o.Schema.Format, o.extra("x-names"), o.extra("x-values")}
+		if o.Schema.Items != nil {
+			named = append(named, o.Schema.Items.Format)
+		}
+		for _, name := range named {
+			if _, known := formats[name]; name != "" && !known {
+				t.Errorf("%s: there is no format %q", o.Key, name)
+			}
+		}
+		for name := range o.Schema.Extras {
+			if !slices.Contains([]string{"x-default", "x-unit", "x-source", "x-names", "x-values"}, name) {
+				t.Errorf("%s: %s in jsonschema_extras is read by nothing", o.Key, name)
+			}
+		}
+		// The library skips what it does not know without a word.
+		for word := range strings.SplitSeq(fieldTag(o, "jsonschema"), ",") {
+			keyword, _, _ := strings.Cut(word, "=")
+			if word != "" && !slices.Contains([]string{"default", "enum", "format", "minimum", "maximum", "minItems", "maxItems", "uniqueItems"}, keyword) {
+				t.Errorf("%s: %q in the jsonschema tag is read by nothing", o.Key, word)
+			}
+		}
+	}
+	for name, f := range formats {
+		if !f.pattern.MatchString(f.example) || f.rule == "" || f.fix == "" {
+			t.Errorf("format %s lacks a rule or fix, or refuses its own example %s", name, f.example)
+		}
+	}
+	if cpus := len(findOption(t, "worker.cpu").Schema.Enum); cpus != len(fargateSizes) {
+		t.Errorf("worker.cpu allows %d values, and fargateSizes has %d", cpus, len(fargateSizes))
+	}
+}
+
+func fieldTag(o Option, tag string) string {
+	return reflect.TypeFor[Environment]().FieldByIndex(o.field).Tag.Get(tag)
+}
+
+func findOption(t *testing.T, key string) Option {
+	t.Helper()
+	i := slices.IndexFunc(Options(), func(o Option) bool { return o.Key == key })
+	if i < 0 {
+		t.Fatalf("there is no option %s", key)
+	}
+	return Options()[i]
+}
+
+var table = regexp.MustCompile(`(?s)(<!-- options: written by make generate -->\n).*(<!-- end of options -->)`)
+
+func TestGeneratedPage(t *testing.T) {
+	page, err := os.ReadFile(pageFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !table.Match(page) {
+		t.Fatalf("%s has no place for the options", pageFile)
+	}
+	golden.Equal(t, pageFile, table.ReplaceAllString(string(page), "${1}"+strings.ReplaceAll(optionTables(t), "$", "$$")+"${2}"))
+}
+
+// optionTables are the options as Markdown, a table for each block of the file.
+func optionTables(t *testing.T) string {
+	t.Helper()
+	all := map[string]Option{}
+	for _, o := range Options() {
+		all[o.Key] = o
+	}
+	var top, blocks strings.Builder
+	header := "\n| key | default | allowed | |\n|---|---|---|---|\n"
+	top.WriteString(header)
+	properties(documented(t), "", func(path string, property *jsonschema.Schema) {
+		o, leaf := all[path]
+		if !leaf {
+			fmt.Fprintf(&blocks, "\n### %s\n\n`%[1]s` is %s\n%s", path, escapeTable(meaning(property.Description)), header)
+			return
+		}
+		to := &blocks
+		if !strings.Contains(path, ".") {
+			to = &top
+		}
+		def := o.Default()
+		if def != "" && o.extra("x-default") == "" {
+			def = "`" + def + "`"
+		}
+		fmt.Fprintf(to, "| `%s` | %s | %s | %s |\n", path, def, allowed(o), escapeTable(meaning(property.Description)))
+	})
+	return top.String() + blocks.String() + "\n"
+}
+
+// allowed says in words which values an option takes, with the source.
+func allowed(o Option) string {
+	source := o.extra("x-source")
+	var text string
+	schema := o.Schema
+	if schema.Items != nil {
+		schema = schema.Items
+	}
+	format := schema.Format
+	if format == "" {
+		format = o.extra("x-values")
+	}
+	f, known := formats[format]
+	switch {
+	case len(schema.Enum) > 0:
+		var values []string
+		for _, value := range schema.Enum {
+			values = append(values, fmt.Sprintf("`%v`", value))
+		}
+		text = strings.Join(values, ", ")
+	case known:
+		text, source = f.rule+", such as `"+f.example+"`", f.source
+	case schema.Type == "integer":
+		lowest, highest := o.limits()
+		text = fmt.Sprintf("%d to %d", lowest, highest)
+	case schema.Type == "boolean":
+		text = "`true`, `false`"
+	}
+	if unit := o.extra("x-unit"); unit != "" {
+		text += " " + unit
+	}
+	text = escapeTable(text)
+	switch {
+	case strings.HasPrefix(source, "https://"):
+		text += " ([source](" + source + "))"
+	case source != "":
+		text += " (source: " + source + ")"
+	}
+	return text
+}
+
+func escapeTable(text string) string {
+	return strings.NewReplacer("|", `\|`, "<uuid>", "UUID").Replace(text)
+}

@@ -1,0 +1,138 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	version "github.com/aquasecurity/go-pep440-version"
+	"github.com/distribution/reference"
+)
+
+// PipPackages are all packages to install when the container starts: the configured
+// ones and, for an ecs pool whose image lacks it, the release of prefect-aws that
+// fits the image's Prefect.
+func (e *Environment) PipPackages() []string {
+	packages := append([]string(nil), e.Worker.ExtraPipPackages...)
+	runtime, err := e.Worker.Runtime()
+	if err != nil || e.WorkPool.Type != PoolECS || runtime.PrefectAWS || hasPackage(packages, "prefect-aws") {
+		return packages
+	}
+	for _, pin := range prefectAWSPins {
+		if pin.prefect.Check(runtime.Prefect) {
+			return append(packages, "prefect-aws=="+pin.release)
+		}
+	}
+	return packages
+}
+
+// requirement splits what the format pip-requirement accepts: name, extras, versions.
+var requirement = regexp.MustCompile(`^([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?:\[[A-Za-z0-9._,-]+\])?(.*)$`)
+
+// separators are equal in names of packages: the normalized name of the Python packaging
+// specifications has one hyphen for each run of them.
+var separators = regexp.MustCompile(`[-_.]+`)
+
+// packageName is the normalized name in a requirement, and what it says of versions.
+func packageName(text string) (name, versions string) {
+	m := requirement.FindStringSubmatch(text)
+	if m == nil {
+		return "", ""
+	}
+	return separators.ReplaceAllString(strings.ToLower(m[1]), "-"), m[2]
+}
+
+func hasPackage(packages []string, name string) bool {
+	for _, p := range packages {
+		if found, _ := packageName(p); found == name {
+			return true
+		}
+	}
+	return false
+}
+
+// image refuses an image whose content is unknown, or is said to be what it is not.
+func (v *validator) image() {
+	w := v.env.Worker
+	runtime, problem := w.runtime()
+	if problem != nil {
+		v.refuse(problem.Key, problem.Value, problem.Rule, problem.Fix)
+		return
+	}
+	named, err := reference.ParseNormalizedNamed(w.Image)
+	if err != nil {
+		return // refused above
+	}
+	if tagged, ok := named.(reference.Tagged); ok && w.PrefectVersion != "" {
+		inTag := versionInTag(named.Name(), tagged.Tag())
+		if inTag != "" && !strings.HasPrefix(inTag+".", w.PrefectVersion+".") && !strings.HasPrefix(w.PrefectVersion+".", inTag+".") {
+			v.refuse("worker.prefect_version", w.PrefectVersion, "the tag of the image says Prefect "+inTag, "remove it, or choose the image that has this version", "worker.image")
+		}
+	}
+	if w.PrefectAWSIncluded && named.Name() == prefectImage {
+		v.refuse("worker.prefect_aws_included", true, "Prefect's own image "+prefectImage+" is without prefect-aws", "remove it: an ecs pool gets the package that fits by itself", "worker.image")
+	}
+	if v.env.WorkPool.Type == PoolECS && !runtime.PrefectAWS && !runtime.Official && !hasPackage(w.ExtraPipPackages, "prefect-aws") {
+		v.refuse("worker.image", w.Image, "an ecs pool needs prefect-aws, and only the entrypoint of Prefect's own images installs packages at start",
+			"build prefect-aws into the image and set worker.prefect_aws_included to true, or use one of Prefect's images")
+	}
+	if !runtime.Official && len(w.ExtraPipPackages) > 0 {
+		v.refuse("worker.extra_pip_packages", strings.Join(w.ExtraPipPackages, " "), "only the entrypoint of Prefect's own images installs packages at start, and worker.image is another one", "build the packages into the image")
+	}
+}
+
+// packages refuses requirements that pip cannot read, and those that would replace the
+// Prefect of the image.
+func (v *validator) packages() {
+	runtime, err := v.env.Worker.Runtime()
+	seen := map[string]string{}
+	for i, text := range v.env.Worker.ExtraPipPackages {
+		key := fmt.Sprintf("worker.extra_pip_packages[%d]", i)
+		name, versions := packageName(text)
+		if versions = strings.TrimRight(versions, ","); versions != "" && !strings.HasPrefix(versions, "===") {
+			if _, bad := version.NewSpecifiers(versions); bad != nil {
+				v.refuse(key, text, "pip cannot read the version (PEP 440): "+bad.Error(), "write for example s3fs==2025.3.0 or boto3>=1,<2")
+			}
+		}
+		if first, twice := seen[name]; twice && name != "" {
+			v.refuse(key, text, "pip refuses one package twice, and "+first+" is the same (PEP 503)", "remove one of them")
+		}
+		seen[name] = text
+		switch {
+		case name == "prefect" || name == "prefect-client":
+			v.refuse(key, text, "installing "+name+" at start would replace the Prefect of the image", "choose another worker.image")
+		case err != nil:
+		case name == "prefect-aws":
+			v.prefectAWS(key, text, runtime)
+		case strings.HasPrefix(name, "prefect-") && !strings.HasPrefix(versions, "==") && runtime.Prefect.Minor() != newest:
+			v.refuse(key, text, "an integration requires a range of Prefect, and its newest release would replace the image's", "pin it with == to a release that allows Prefect "+shortVersion(runtime), "worker.image")
+		case strings.HasPrefix(name, "prefect-") && !strings.HasPrefix(versions, "==") && runtime.Major() == 2:
+			v.refuse(key, text, "the newest releases of the integrations require Prefect 3, and would replace the Prefect 2 of the image", "pin it with == to a release that allows Prefect 2", "worker.image")
+		}
+	}
+}
+
+// shortVersion is Prefect's version without the parts that a floating tag leaves open.
+func shortVersion(r Runtime) string {
+	return strings.ReplaceAll(r.Prefect.String(), fmt.Sprintf(".%d", newest), "")
+}
+
+// prefectAWS refuses a release of prefect-aws that would change the image's Prefect.
+func (v *validator) prefectAWS(key, requirement string, runtime Runtime) {
+	var pin string
+	for _, p := range prefectAWSPins {
+		if p.prefect.Check(runtime.Prefect) {
+			pin = p.release
+		}
+	}
+	_, text, exact := strings.Cut(requirement, "==")
+	release := parseVersion(text)
+	// prefect-aws 0.5.0 was the first that requires Prefect 3 (its metadata on PyPI).
+	before3 := release != nil && release.LessThan(parseVersion("0.5.0"))
+	// A release that is newer than the one for the image's Prefect requires a newer Prefect.
+	tooNew := release != nil && runtime.Prefect.Minor() != newest && release.GreaterThan(parseVersion(pin))
+	if !exact || release == nil || tooNew || before3 != (runtime.Major() == 2) {
+		v.refuse(key, requirement, fmt.Sprintf("prefect-aws is pinned to a release for Prefect %s, or its installation replaces the Prefect of the image", shortVersion(runtime)),
+			fmt.Sprintf("write prefect-aws==%s, or remove the entry: an ecs pool gets it by itself", pin))
+	}
+}

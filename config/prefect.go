@@ -1,0 +1,235 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/distribution/reference"
+)
+
+// CloudAPIURL is how Prefect Cloud's API URL begins.
+const CloudAPIURL = "https://api.prefect.cloud/api/accounts/"
+
+var cloudAPIPath = regexp.MustCompile(`^/api/accounts/[0-9a-f-]{36}/workspaces/[0-9a-f-]{36}$`)
+
+// isCloud says that a host is one of Prefect Cloud's.
+func isCloud(host string) bool {
+	return host == "prefect.cloud" || strings.HasSuffix(host, ".prefect.cloud")
+}
+
+// api refuses a Prefect API that the worker could not reach. Prefect itself only warns of
+// most of this and then fails with 404 at run time.
+func (v *validator) api() {
+	p := v.env.Prefect
+	for _, id := range []struct{ key, value string }{{"prefect.account_id", p.AccountID}, {"prefect.workspace_id", p.WorkspaceID}} {
+		if id.value != "" && strings.Trim(id.value, "0-") == "" {
+			v.refuse(id.key, id.value, "this is the sample of the documentation and no id", formats["uuid"].fix)
+		}
+	}
+	if p.APIURL == "" {
+		return
+	}
+	if p.AccountID != "" || p.WorkspaceID != "" {
+		v.refuse("prefect.api_url", p.APIURL, "the URL stands alone or is derived from account_id and workspace_id", "remove either the URL or both ids")
+	}
+	if rule, fix := checkAPIURL(p.APIURL, v.env.Cluster.Namespace, v.env.LocalRun); rule != "" {
+		v.refuse("prefect.api_url", p.APIURL, rule, fix)
+	}
+}
+
+// checkAPIURL gives the rule that a URL of the Prefect API breaks and the fix, or nothing.
+func checkAPIURL(text, namespace string, allowLoopback bool) (rule, fix string) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return formats["api-url"].rule, formats["api-url"].fix
+	}
+	if u.Port() != "" {
+		if port, err := strconv.Atoi(u.Port()); err != nil || port < 1 || port > 65535 {
+			return "a port is a number from 1 to 65535", "correct the port"
+		}
+	}
+	host := u.Hostname()
+	if isCloud(host) {
+		if host == "app.prefect.cloud" {
+			return "app.prefect.cloud is the web page; the API is at api.prefect.cloud", "write " + CloudAPIURL + "<uuid>/workspaces/<uuid>, with accounts and workspaces in the plural"
+		}
+		if u.Scheme != "https" || u.Port() != "" || !cloudAPIPath.MatchString(u.Path) {
+			return "the API of Prefect Cloud is at " + CloudAPIURL + "<uuid>/workspaces/<uuid>, with accounts and workspaces in the plural", "set prefect.account_id and prefect.workspace_id and remove the URL"
+		}
+		return "", ""
+	}
+	if !strings.HasSuffix(u.Path, "/api") {
+		return "the URL of a self-hosted API ends in /api", "write " + u.Scheme + "://" + u.Host + "/api"
+	}
+	if why := unreachable(host, namespace); why != "" && !(allowLoopback && why == ownAddress) {
+		return "a task on Fargate cannot reach " + why, "name the server by an address that the VPC can reach; to try the worker on this machine, run make local"
+	}
+	return "", ""
+}
+
+const ownAddress = "this machine's own address"
+
+// unreachable says why no task in the VPC can reach a host, or nothing. Names: RFC 6761
+// (localhost, invalid), RFC 6762 (local), RFC 8375 (home.arpa) and Docker Desktop's own.
+// Addresses: RFC 6890; the VPC has no IPv6.
+func unreachable(host, namespace string) string {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	inside := func(zones ...string) bool {
+		for _, zone := range zones {
+			if host == zone || strings.HasSuffix(host, "."+zone) {
+				return true
+			}
+		}
+		return false
+	}
+	if ip, isAddress := parseAddress(host); isAddress {
+		switch {
+		case ip.IsLoopback() || ip.IsUnspecified():
+			return ownAddress
+		case ip.IsLinkLocalUnicast():
+			return "a link-local address, which means its own host"
+		case ip.Is6():
+			return "an IPv6 address: the VPC has none"
+		}
+		for _, reserved := range reservedRanges {
+			if reserved.prefix.Contains(ip) {
+				return fmt.Sprintf("an address in %s, which is reserved for %s", reserved.prefix, reserved.use)
+			}
+		}
+		return ""
+	}
+	switch {
+	case inside("localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"):
+		return ownAddress
+	case inside("docker.internal", "docker.for.mac.localhost", "docker.for.win.localhost"):
+		return "a name that only Docker Desktop knows"
+	case inside(namespace):
+		return ""
+	case !strings.Contains(host, "."):
+		return "a name without a domain: no search list of the VPC knows it"
+	case inside("local", "localdomain", "lan", "home.arpa", "invalid"):
+		return "a name of a local network other than the VPC's own, " + namespace
+	}
+	return ""
+}
+
+// parseAddress reads an IP address in all the forms that resolvers take (inet_aton): 127.1,
+// 2130706433, 0x7f.0.0.1 and 0177.0.0.1 are all 127.0.0.1.
+func parseAddress(host string) (netip.Addr, bool) {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.Unmap(), true
+	}
+	parts := strings.Split(host, ".")
+	if len(parts) > 4 {
+		return netip.Addr{}, false
+	}
+	var all uint64
+	for i, part := range parts {
+		bits := 8
+		if i == len(parts)-1 {
+			bits = 8 * (5 - len(parts)) // the last part fills what is left
+		}
+		n, err := strconv.ParseUint(part, 0, bits)
+		if goOnly := strings.HasPrefix(part, "0b") || strings.HasPrefix(part, "0o") || strings.Contains(part, "_"); err != nil || goOnly {
+			return netip.Addr{}, false
+		}
+		all = all<<bits | n
+	}
+	return netip.AddrFrom4([4]byte{byte(all >> 24), byte(all >> 16), byte(all >> 8), byte(all)}), true
+}
+
+// namespace refuses a private DNS namespace that hides names which the worker needs: in the
+// VPC a private zone answers for all names below it, and knows only its own ("Considerations
+// when working with a private hosted zone" in the Route 53 Developer Guide).
+func (v *validator) namespace() {
+	e := v.env
+	namespace := e.Cluster.Namespace
+	if len(namespace) > 253 {
+		v.refuse("cluster.namespace", namespace, "a DNS name has at most 253 characters", "shorten it")
+	}
+	for _, host := range e.hosts() {
+		if host == namespace || strings.HasSuffix(host, "."+namespace) {
+			v.refuse("cluster.namespace", namespace, "a private namespace hides the public names in it from the VPC, and the worker needs "+host,
+				"choose a name that nobody else uses, for example default.prefect.local", "prefect.api_url", "worker.image")
+		}
+	}
+}
+
+// hosts are public names that a task asks for.
+func (e *Environment) hosts() []string {
+	var hosts []string
+	if u, err := url.Parse(e.Prefect.APIURL); e.Prefect.APIURL == "" {
+		hosts = append(hosts, "api.prefect.cloud")
+	} else if err == nil && !privateName.MatchString(u.Hostname()) {
+		hosts = append(hosts, u.Hostname())
+	}
+	if named, err := reference.ParseNormalizedNamed(e.Worker.Image); err == nil {
+		registry := reference.Domain(named)
+		hosts = append(hosts, registry)
+		if registry == "docker.io" {
+			hosts = append(hosts, "registry-1.docker.io", "auth.docker.io", "production.cloudflare.docker.com")
+		}
+	}
+	if partition, known := awsRegions[e.Region]; known {
+		hosts = append(hosts, "secretsmanager."+e.Region+"."+partition.DNSSuffix())
+	}
+	if len(e.PipPackages()) > 0 {
+		hosts = append(hosts, "pypi.org", "files.pythonhosted.org")
+	}
+	return hosts
+}
+
+// privateName are names that no public zone has, so that a service may be registered there.
+var privateName = regexp.MustCompile(`\.(local|internal|test|home\.arpa)$`)
+
+// authentication refuses ways of authentication that the API or the image's Prefect lacks.
+func (v *validator) authentication() {
+	p := v.env.Prefect
+	if p.Authentication == AuthAPIKey {
+		return
+	}
+	u, err := url.Parse(p.APIURL)
+	if err != nil || p.APIURL == "" || isCloud(u.Hostname()) {
+		v.refuse("prefect.authentication", p.Authentication, "Prefect Cloud, which is the API where no prefect.api_url says otherwise, takes only API keys", "set prefect.api_url to that of your own server, or remove prefect.authentication", "prefect.api_url")
+	}
+	// PREFECT_API_AUTH_STRING came with Prefect 3.
+	if runtime, err := v.env.Worker.Runtime(); err == nil && p.Authentication == AuthBasic && runtime.Major() < 3 {
+		v.refuse("prefect.authentication", p.Authentication, fmt.Sprintf("Prefect %d cannot send user and password", runtime.Major()), "use an image with Prefect 3, for example prefecthq/prefect:3-latest", "worker.image")
+	}
+	if p.Authentication == AuthNone {
+		v.useless("without authentication there is no secret", "remove it, or set prefect.authentication to api_key or basic",
+			"secret.name", "secret.existing_arn", "secret.json_key", "secret.version", "secret.recovery_window_days", "secret.kms_key_arn")
+	}
+}
+
+func (v *validator) secret() {
+	s := v.env.Secret
+	if s.RecoveryWindowDays > 0 && s.RecoveryWindowDays < 7 {
+		v.refuse("secret.recovery_window_days", s.RecoveryWindowDays, "AWS keeps a deleted secret for 7 to 30 days", "set it to a number from 7 to 30, or to 0 to delete at once")
+	}
+	if s.ExistingARN != "" {
+		v.useless("the program makes no secret where existing_arn names one", "remove it, or existing_arn", "secret.name", "secret.recovery_window_days")
+	} else if s.JSONKey != "" {
+		v.refuse("secret.json_key", s.JSONKey, "the secret that the program creates holds the key alone", "remove json_key, or set existing_arn")
+	}
+}
+
+// APIPort is the TCP port of a Prefect API URL: the one it names, or 80 for http and
+// 443 for https. 443 for an empty URL, which stands for Prefect Cloud.
+func APIPort(apiURL string) int {
+	u, err := url.Parse(apiURL)
+	if err != nil || apiURL == "" {
+		return 443
+	}
+	if port, err := strconv.Atoi(u.Port()); err == nil {
+		return port
+	}
+	if u.Scheme == "http" {
+		return 80
+	}
+	return 443
+}

@@ -1,0 +1,187 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+
+	"prefect-worker-ecs/internal/redact"
+)
+
+// fargateSizes are the memory sizes in MiB that Fargate takes for each CPU size: from,
+// to and step. Source: "Task CPU and memory" in the Amazon ECS Developer Guide.
+var fargateSizes = map[int]struct{ from, to, step int }{
+	256:   {512, 2048, 0},
+	512:   {1024, 4096, 1024},
+	1024:  {2048, 8192, 1024},
+	2048:  {4096, 16384, 1024},
+	4096:  {8192, 30720, 1024},
+	8192:  {16384, 61440, 4096},
+	16384: {32768, 122880, 8192},
+}
+
+// fargateMemory lists the memory sizes for a CPU size, none if Fargate lacks it.
+func fargateMemory(cpu int) []int {
+	size, ok := fargateSizes[cpu]
+	switch {
+	case !ok:
+		return nil
+	case size.step == 0:
+		return []int{512, 1024, 2048}
+	}
+	var sizes []int
+	for m := size.from; m <= size.to; m += size.step {
+		sizes = append(sizes, m)
+	}
+	return sizes
+}
+
+func memorySizes(cpu int) string {
+	sizes := fargateMemory(cpu)
+	if len(sizes) > 4 {
+		return fmt.Sprintf("%d to %d in steps of %d", sizes[0], sizes[len(sizes)-1], sizes[1]-sizes[0])
+	}
+	var texts []string
+	for _, size := range sizes {
+		texts = append(texts, strconv.Itoa(size))
+	}
+	return strings.Join(texts, ", ")
+}
+
+// Memory that a worker needs, in MiB, measured with Prefect 2.20.25 and rounded up: the
+// idle worker, and each flow run of a process pool before any code of the user's.
+const (
+	workerMiB  = 171
+	flowRunMiB = 136
+)
+
+// fargate refuses sizes that Fargate lacks, and more flow runs than there is memory for.
+func (v *validator) fargate() {
+	w := v.env.Worker
+	if sizes := fargateMemory(w.CPU); sizes != nil && !slices.Contains(sizes, w.MemoryMiB) {
+		v.refuse("worker.memory", w.MemoryMiB, fmt.Sprintf("with cpu %d Fargate takes a memory of %s MiB", w.CPU, memorySizes(w.CPU)),
+			"set worker.memory to one of them, or another worker.cpu", "worker.cpu")
+	}
+	if need := workerMiB + w.ConcurrencyLimit*flowRunMiB; v.env.WorkPool.Type == PoolProcess && need > w.MemoryMiB {
+		v.refuse("worker.concurrency_limit", w.ConcurrencyLimit,
+			fmt.Sprintf("the worker takes %d MiB and each flow run of a process pool %d MiB before its own data, here %d of %d MiB", workerMiB, flowRunMiB, need, w.MemoryMiB),
+			fmt.Sprintf("set it to %d or give the task more memory", max(1, (w.MemoryMiB-workerMiB)/flowRunMiB)), "worker.memory")
+	}
+}
+
+// APIKeyVariable is the environment variable in which a worker finds its API key.
+const APIKeyVariable = "PREFECT_API_KEY"
+
+// reservedVariables are set by the program; a second value would break what they do.
+var reservedVariables = map[string]string{
+	"PREFECT_API_URL":                                      "set prefect.api_url, or the Terraform variable prefect_api_url",
+	APIKeyVariable:                                         "give the key in the Terraform variable prefect_api_key; it must not stand in a file",
+	"PREFECT_API_AUTH_STRING":                              "set prefect.authentication to basic: user and password then come from the secret; they must not stand in a file",
+	"PREFECT_WORK_POOL_NAME":                               "set work_pool.name",
+	"PREFECT_WORKER_WEBSERVER_HOST":                        "remove it: the health check asks 127.0.0.1",
+	"PREFECT_WORKER_WEBSERVER_PORT":                        "remove it: the health check asks port 8080",
+	"EXTRA_PIP_PACKAGES":                                   "set worker.extra_pip_packages",
+	"ECS_CONTAINER_METADATA_URI_V4":                        "remove it: ECS sets it",
+	"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI":               "remove it: ECS sets it",
+	"PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_NAME": "remove it: the program makes the queue and names it",
+}
+
+// variables refuses environment variables that the program sets, that are in two places, or
+// that hold a credential.
+func (v *validator) variables() {
+	w := v.env.Worker
+	for _, name := range sortedKeys(w.Environment) {
+		key, value := "worker.environment."+name, w.Environment[name]
+		if fix, reserved := reservedVariables[name]; reserved {
+			v.refuse(key, value, "the program sets this variable itself", fix)
+		}
+		if secretVariable(name, value) {
+			v.refuse(key, value, "the variable holds a credential by its name or value, and worker.environment stands in clear text in Git, in the state and in the task definition",
+				"put it in Secrets Manager or the Parameter Store and its ARN in worker.secrets."+name)
+		}
+	}
+	for _, name := range sortedKeys(w.Secrets) {
+		key, value := "worker.secrets."+name, w.Secrets[name]
+		if fix, reserved := reservedVariables[name]; reserved {
+			v.refuse(key, value, "the program sets this variable itself", fix)
+		}
+		if _, twice := w.Environment[name]; twice {
+			v.refuse(key, value, "a variable is in worker.environment or in worker.secrets, not in both", "remove one of them")
+		}
+		if !strings.HasPrefix(value, "arn:") {
+			value = redact.Hidden // whatever it is, somebody calls it a secret
+		}
+		if f := formats["secret-reference"]; !f.pattern.MatchString(w.Secrets[name]) {
+			v.refuse(key, value, f.rule, f.fix)
+		}
+	}
+}
+
+// secretVariable says that a variable holds a credential. A name alone proves nothing where
+// the value is a switch, or the path of a file that holds the credentials.
+func secretVariable(name, value string) bool {
+	if redact.Credential(value) {
+		return true
+	}
+	_, err := strconv.ParseBool(value)
+	isSwitch := err == nil || slices.Contains([]string{"yes", "no", "on", "off"}, strings.ToLower(value))
+	path := strings.HasPrefix(value, "/") && strings.HasSuffix(strings.ToUpper(name), "CREDENTIALS")
+	return redact.Named(name) && value != "" && !isSwitch && !path
+}
+
+// taskSize refuses what makes the task definition larger than ECS takes ("Amazon ECS service
+// quotas": 64 KiB). The rest of it is well under 8 KiB.
+func (v *validator) taskSize() {
+	const most = 56 << 10
+	w := v.env.Worker
+	text, err := json.Marshal([]any{w.Environment, w.Secrets, w.ExtraPipPackages, v.env.WorkPool})
+	if err != nil {
+		panic(fmt.Sprintf("config: measure the task definition: %v", err)) // maps and lists of text
+	}
+	if size := len(text) + (len(w.Environment)+len(w.Secrets))*len(`{"name":,"value":}`); size > most {
+		v.refuse("worker.environment", fmt.Sprintf("%d variables", len(w.Environment)), fmt.Sprintf("a task definition has at most 64 KiB, 8 of them for the rest, and variables, secrets, packages and queues make %d KiB here", size>>10),
+			"move large values to S3 or the Parameter Store and let the flow read them", "worker.secrets", "worker.extra_pip_packages", "work_pool")
+	}
+}
+
+// poolType refuses types of pool that exist in Prefect and that this worker cannot serve.
+func (v *validator) poolType() {
+	p := v.env.WorkPool
+	switch kind := strings.ToLower(string(p.Type)); {
+	case kind == "prefect:managed" || strings.HasSuffix(kind, ":push"):
+		v.refuse("work_pool.type", p.Type, "Prefect runs the flows of a managed or push pool itself; a worker that is pointed at one exits with status 1",
+			"use a process or ecs pool: on Prefect Cloud with a plan that allows hybrid pools (Starter or above), or on a self-hosted Prefect server through prefect.api_url")
+	case kind == "docker" || kind == "kubernetes":
+		v.refuse("work_pool.type", p.Type, "a Fargate task has no Docker engine and no Kubernetes to start flow runs with", "use process or ecs")
+	}
+	if strings.HasPrefix(strings.ToLower(p.Name), "prefect") {
+		v.refuse("work_pool.name", p.Name, "Prefect keeps names that begin with prefect for itself", "choose another name")
+	}
+}
+
+// flows refuses what only an ecs pool reads.
+func (v *validator) flows() {
+	if v.env.WorkPool.Type == PoolProcess {
+		v.useless("only the worker of an ecs pool starts tasks for flow runs", "remove it; flows of a process pool run in the worker's task, with iam.task_policy_arns",
+			"iam.flow_role_arns", "iam.flow_task_families", "worker.prefect_aws_included")
+	}
+}
+
+// SecretARN is the ARN that the execution role must be allowed to read for a value of
+// worker.secrets: without the JSON key and version that may follow that of a secret.
+func SecretARN(reference string) string {
+	parts := strings.Split(reference, ":")
+	const own = 7 // arn:partition:secretsmanager:region:account:secret:name
+	return strings.Join(parts[:min(own, len(parts))], ":")
+}
+
+// IsParameter says that a value of worker.secrets is a parameter of the Parameter Store and
+// not a secret of Secrets Manager.
+func IsParameter(reference string) bool {
+	parsed, err := arn.Parse(reference)
+	return err == nil && parsed.Service == "ssm"
+}
