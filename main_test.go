@@ -18,6 +18,7 @@ import (
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/faststart"
 	"prefect-worker-ecs/internal/golden"
+	"prefect-worker-ecs/internal/stackrules"
 	"prefect-worker-ecs/internal/testtools"
 	"prefect-worker-ecs/internal/tf"
 )
@@ -60,6 +61,13 @@ func synthesize(t *testing.T, envs ...*config.Environment) map[string]string {
 		}
 		files[env.Name] = string(file)
 		everyReferenceLeads(t, string(file))
+		findings, err := stackrules.Check(file, env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range findings {
+			t.Errorf("%s: %s", env.Name, f)
+		}
 	}
 	return files
 }
@@ -502,142 +510,6 @@ func TestEachOption(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// TestNothingInAndLittleOut: what must be absent, in every golden environment.
-func TestNothingInAndLittleOut(t *testing.T) {
-	for name, file := range synthesize(t, goldenEnvironments(t)...) {
-		s := parse(t, file)
-		for _, bad := range findings(s) {
-			t.Errorf("%s: %s", name, bad)
-		}
-	}
-}
-
-// TestFindingsAreFound shows that the checks of TestNothingInAndLittleOut can fail.
-func TestFindingsAreFound(t *testing.T) {
-	for name, spoil := range map[string]func(stack){
-		"inbound rule":        func(s stack) { s.put("resource.aws_vpc_security_group_ingress_rule.x", map[string]any{}) },
-		"inline inbound rule": func(s stack) { s.put("resource.aws_security_group.prefect_worker_sg.ingress", []any{map[string]any{}}) },
-		"egress to all ports": func(s stack) { s.put("resource.aws_vpc_security_group_egress_rule.https.ip_protocol", "-1") },
-		"default group rules": func(s stack) { s.put("resource.aws_default_security_group.main.egress", []any{map[string]any{}}) },
-		"public IP on launch": func(s stack) { s.put("resource.aws_subnet.public_1.map_public_ip_on_launch", true) },
-		"key in the state":    func(s stack) { s.put("resource.aws_secretsmanager_secret_version.prefect_api_key.secret_string", "x") },
-		"key not ephemeral":   func(s stack) { s.put("variable.prefect_api_key.ephemeral", false) },
-		"key with a default":  func(s stack) { s.put("variable.prefect_api_key.default", "pnu_x") },
-		"hash in an address":  func(s stack) { s.put("resource.aws_vpc.network_vpc_3F2A9C11", map[string]any{}) },
-		"wildcard resource": func(s stack) {
-			s.put("resource.aws_iam_role_policy.execution.policy", `{"Statement":[{"Sid":"X","Action":["s3:GetObject"],"Resource":["*"]}]}`)
-		},
-		"wildcard action": func(s stack) {
-			s.put("resource.aws_iam_role_policy.execution.policy", `{"Statement":[{"Sid":"X","Action":["s3:*"],"Resource":["arn:x"]}]}`)
-		},
-		"trust without a source": func(s stack) {
-			s.put("resource.aws_iam_role.task.assume_role_policy", `{"Statement":[{"Action":["sts:AssumeRole"]}]}`)
-		},
-		"absolute path": func(s stack) { s.put("terraform.backend.local.path", "/tmp/terraform.tfstate") },
-	} {
-		s := build(t, nil)
-		spoil(s)
-		if len(findings(s)) != 1 {
-			t.Errorf("%s: %d findings, want 1: %v", name, len(findings(s)), findings(s))
-		}
-	}
-}
-
-// put sets the value at a path.
-func (s stack) put(path string, value any) {
-	at := map[string]any(s)
-	parts := strings.Split(path, ".")
-	for _, part := range parts[:len(parts)-1] {
-		next, ok := at[part].(map[string]any)
-		if !ok {
-			next = map[string]any{}
-			at[part] = next
-		}
-		at = next
-	}
-	at[parts[len(parts)-1]] = value
-}
-
-var hash = regexp.MustCompile(`_[0-9A-F]{8}$`)
-
-// findings is what a security review would object to.
-func findings(s stack) []string {
-	var bad []string
-	find := func(condition bool, format string, args ...any) {
-		if condition {
-			bad = append(bad, fmt.Sprintf(format, args...))
-		}
-	}
-	for _, address := range s.addresses() {
-		find(hash.MatchString(address), "%s: a hash in the address", address)
-		find(strings.Contains(address, "ingress"), "%s: an inbound rule", address)
-		kind, name, _ := strings.Cut(address, ".")
-		at := "resource." + address + "."
-		switch kind {
-		case "aws_security_group", "aws_default_security_group":
-			find(s.get(at+"ingress") != "" || s.get(at+"egress") != "", "%s: inline rules", address)
-		case "aws_vpc_security_group_egress_rule":
-			find(s.get(at+"ip_protocol") != `"tcp"` || s.get(at+"from_port") != s.get(at+"to_port"), "%s: more than one TCP port", address)
-		case "aws_subnet":
-			find(s.get(at+"map_public_ip_on_launch") != "false", "%s: gives out public addresses", address)
-		case "aws_secretsmanager_secret_version":
-			find(s.get(at+"secret_string") != "" || s.text(at+"secret_string_wo") != "${var.prefect_api_key}", "%s: the key gets into the state", address)
-		case "aws_iam_role":
-			trust := s.text(at + "assume_role_policy")
-			find(!strings.Contains(trust, "aws:SourceAccount") || !strings.Contains(trust, "aws:SourceArn"), "%s: trusts other accounts' tasks", address)
-		case "aws_iam_role_policy":
-			var document struct {
-				Statement []struct {
-					Sid              string
-					Action, Resource []string
-				}
-			}
-			find(json.Unmarshal([]byte(s.text(at+"policy")), &document) != nil, "%s: not readable", address)
-			for _, statement := range document.Statement {
-				// What the ecs worker of Prefect needs and AWS cannot limit to a resource.
-				unlimited := name == "task" && statement.Sid == "Describe"
-				find(slices.Contains(statement.Resource, "*") && !unlimited, "%s %s: on all resources", address, statement.Sid)
-				for _, action := range statement.Action {
-					find(strings.Contains(action, "*"), "%s %s: %s", address, statement.Sid, action)
-				}
-			}
-		}
-	}
-	if s.get("variable.prefect_api_key") != "" {
-		find(s.get("variable.prefect_api_key.ephemeral") != "true" || s.get("variable.prefect_api_key.sensitive") != "true", "the key's variable is stored or shown")
-		find(s.get("variable.prefect_api_key.default") != `""`, "the key's variable has a default")
-	}
-	find(strings.HasPrefix(s.text("terraform.backend.local.path"), "/"), "the state has an absolute path")
-	return bad
-}
-
-func TestLeastPrivilegeOfTheECSWorker(t *testing.T) {
-	s := build(t, func(e *config.Environment) {
-		e.WorkPool.Type, e.Worker.Image, e.Worker.ConcurrencyLimit = config.PoolECS, "prefecthq/prefect:3-latest", 0
-		e.IAM.FlowRoleARNs = []string{"arn:aws:iam::123456789012:role/flow"}
-	})
-	const (
-		here    = "arn:${data.aws_partition.current.partition}:ecs:${var.aws_region}:${data.aws_caller_identity.current.account_id}:"
-		cluster = `{"ArnEquals":{"ecs:cluster":"` + here + `cluster/prefect-cluster"}}`
-	)
-	all := s.statements(t, "task")
-	for sid, want := range map[string][3]string{
-		"RunFlows":           {`["ecs:RunTask"]`, `["` + here + `task-definition/prefect*:*"]`, cluster},
-		"WatchFlows":         {`["ecs:DescribeTasks","ecs:StopTask"]`, `["` + here + `task/prefect-cluster/*"]`, cluster},
-		"TagFlows":           {`["ecs:TagResource"]`, `["` + here + `task/prefect-cluster/*"]`, `{"StringEquals":{"ecs:CreateAction":"RunTask"}}`},
-		"TagFlowDefinitions": {`["ecs:TagResource"]`, `["` + here + `task-definition/prefect*:*"]`, `{"StringEquals":{"ecs:CreateAction":"RegisterTaskDefinition"}}`},
-		"PassRoles":          {`["iam:PassRole"]`, `["${aws_iam_role.execution.arn}","arn:aws:iam::123456789012:role/flow"]`, `{"StringEquals":{"iam:PassedToService":"ecs-tasks.amazonaws.com"}}`},
-	} {
-		got := [3]string{all[sid].get("Action"), all[sid].get("Resource"), all[sid].get("Condition")}
-		if got != want {
-			t.Errorf("%s:\n got  %v\n want %v", sid, got, want)
-		}
-	}
-	if build(t, nil).get("resource.aws_iam_role_policy.task") != "" {
-		t.Error("the worker of a process pool calls nothing in AWS, and its role has a policy")
 	}
 }
 

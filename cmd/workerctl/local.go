@@ -7,6 +7,7 @@ import (
 
 	"prefect-worker-ecs/internal/localrun"
 	"prefect-worker-ecs/internal/toolchain"
+	"prefect-worker-ecs/internal/verify"
 )
 
 func newLocalCommand() *cobra.Command {
@@ -20,13 +21,9 @@ func newLocalCommand() *cobra.Command {
 		if err != nil {
 			return localrun.Options{}, err
 		}
-		environment := "dev"
-		if len(args) > 0 {
-			environment = args[0]
-		}
 		return localrun.Options{
-			Project: project, Environment: environment, Dir: dir, Config: config, Out: os.Stdout,
-			Supervisor: []string{self, "local", "supervise"},
+			Project: project, Environment: environmentName(args), Dir: dir, Config: config, Out: os.Stdout,
+			Program: self,
 		}, nil
 	}
 	local := &cobra.Command{
@@ -73,16 +70,32 @@ func newLocalCommand() *cobra.Command {
 			},
 		},
 		&cobra.Command{
-			Use:    "supervise DIR",
+			Use:   "verify [ENVIRONMENT]",
+			Short: "Check the worker of the local run as verify does in AWS (default: dev)",
+			Args:  cobra.MaximumNArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				opt, err := options(args)
+				if err != nil {
+					return err
+				}
+				checklist, err := opt.Checklist()
+				if err != nil {
+					return err
+				}
+				return showReport(cmd, verify.Run(cmd.Context(), checklist), false)
+			},
+		},
+		&cobra.Command{
+			Use:    "supervise DIR ENVIRONMENT",
 			Short:  "Run the service's task as ECS would (up starts this in the background)",
-			Args:   cobra.ExactArgs(1),
+			Args:   cobra.ExactArgs(2),
 			Hidden: true,
 			RunE: func(cmd *cobra.Command, args []string) error {
 				project, err := toolchain.Find(".")
 				if err != nil {
 					return err
 				}
-				return localrun.Supervise(cmd.Context(), args[0], project.Local())
+				return localrun.Supervise(cmd.Context(), args[0], args[1], project.Local())
 			},
 		},
 	)

@@ -41,34 +41,38 @@ checked.`,
 			report := verifyReport(cmd.Context(), args, flow, func(opt verify.Options) verify.Report {
 				return verify.Wait(cmd.Context(), opt, wait, waiting(cmd.ErrOrStderr(), wait))
 			})
-			if err := cmd.Context().Err(); err != nil && !asJSON {
-				return err
-			}
-			if asJSON {
-				encoder := json.NewEncoder(cmd.OutOrStdout())
-				encoder.SetIndent("", "  ")
-				encoder.SetEscapeHTML(false)
-				if err := encoder.Encode(report); err != nil {
-					return err
-				}
-			} else {
-				report.Print(cmd.OutOrStdout())
-			}
-			switch {
-			case cmd.Context().Err() != nil:
-				return cmd.Context().Err()
-			case report.Outcome == verify.OK:
-				return nil
-			case report.Outcome == verify.Failed:
-				return reported(1)
-			}
-			return reported(2)
+			return showReport(cmd, report, asJSON)
 		},
 	}
 	cmd.Flags().DurationVar(&wait, "wait", 0, "keep checking for this long until all is well, such as 5m")
 	cmd.Flags().BoolVar(&flow, "flow", false, "prove it: run a small flow through the work pool")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON")
 	return cmd
+}
+
+// showReport shows the checklist, and ends with its outcome as the exit status.
+func showReport(cmd *cobra.Command, report verify.Report, asJSON bool) error {
+	interrupted := cmd.Context().Err()
+	switch {
+	case asJSON:
+		encoder := json.NewEncoder(cmd.OutOrStdout())
+		encoder.SetIndent("", "  ")
+		encoder.SetEscapeHTML(false)
+		if err := encoder.Encode(report); err != nil {
+			return err
+		}
+	case interrupted == nil:
+		report.Print(cmd.OutOrStdout())
+	}
+	switch {
+	case interrupted != nil:
+		return interrupted
+	case report.Outcome == verify.OK:
+		return nil
+	case report.Outcome == verify.Failed:
+		return reported(1)
+	}
+	return reported(2)
 }
 
 // verifyReport runs the checklist, or says why it cannot.

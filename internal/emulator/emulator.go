@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -96,7 +97,9 @@ func Start(ctx context.Context, opt Options) (*Emulator, error) {
 	}
 	cmd := exec.Command(opt.Python.Python(), script, portFile)
 	cmd.Dir = dir
-	cmd.Env = append(pyenv.Environ(),
+	// moto is made with boto3, which fails where a profile of the user's is not found.
+	environ := slices.DeleteFunc(pyenv.Environ(), func(variable string) bool { return strings.HasPrefix(variable, "AWS_") })
+	cmd.Env = append(environ,
 		// AmazonECSTaskExecutionRolePolicy and the like exist only with this.
 		"MOTO_IAM_LOAD_MANAGED_POLICIES=true",
 		"MOTO_ECS_SERVICE_RUNNING="+strconv.Itoa(running),
@@ -173,20 +176,18 @@ func (e *Emulator) Stop(ctx context.Context) error {
 }
 
 // Env is what points the AWS CLI, the SDKs and the Terraform provider to the
-// emulator: append it to an environment. The keys are not secrets, the emulator
-// accepts any.
+// emulator, in an environment that knows no other AWS. The keys are not secrets,
+// the emulator accepts any. No value is empty: boto3 takes an empty AWS_PROFILE
+// for the name of a profile and fails.
 func (e *Emulator) Env() []string {
 	return []string{
 		"AWS_ENDPOINT_URL=" + e.Endpoint,
 		"AWS_ACCESS_KEY_ID=test",
 		"AWS_SECRET_ACCESS_KEY=test",
-		"AWS_SESSION_TOKEN=",
 		"AWS_REGION=" + Region,
 		"AWS_DEFAULT_REGION=" + Region,
 		"AWS_EC2_METADATA_DISABLED=true",
-		// A profile of the user could name another endpoint, or a login to
-		// real AWS.
-		"AWS_PROFILE=",
+		// The files of the user's home name other endpoints and logins.
 		"AWS_CONFIG_FILE=" + os.DevNull,
 		"AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
 	}

@@ -17,11 +17,17 @@ import (
 
 // python returns the project's own environment with moto, which is made once.
 func TestEmulatorAnswersAsAWSWhereMotoDoesNot(t *testing.T) {
+	t.Setenv("AWS_PROFILE", "of-the-user") // it must not reach moto
 	e, err := Start(t.Context(), Options{Python: testtools.Environment(t, pyenv.Moto), Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer e.Stop(context.Background())
+	for _, variable := range e.Env() {
+		if strings.HasSuffix(variable, "=") {
+			t.Errorf("%s: boto3 takes an empty AWS_PROFILE for a name", variable)
+		}
+	}
 	client := ecs.NewFromConfig(testtools.AWS(t, e.Env()))
 
 	// GIVEN a service with the settings that moto drops

@@ -16,11 +16,13 @@ import os
 import signal
 import sys
 import threading
+import time
 
 import moto.ec2.models.nat_gateways as nat_gateways
 import moto.ecs.models as ecs_models
 import moto.ecs.responses as ecs_responses
 import moto.servicediscovery.models as discovery_models
+import moto.sqs.models as sqs_models
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
     create_backend_app,
@@ -28,6 +30,9 @@ from moto.moto_server.werkzeug_app import (
 from moto.route53 import route53_backends
 from moto.utilities.utils import get_partition
 from werkzeug.serving import make_server
+
+# Held by the one request that is being answered, see one_at_a_time.
+LOCK = threading.Lock()
 
 
 def keep_service_fields():
@@ -150,6 +155,26 @@ def delete_interface_with_nat_gateway():
     backend.delete_nat_gateway = delete_nat_gateway
 
 
+def wait_for_messages_without_the_lock():
+    """A long poll of SQS would keep all other requests out for 20 s."""
+    backend = sqs_models.SQSBackend
+    original = backend.receive_message
+
+    def receive_message(self, queue_name, count, wait_seconds_timeout, *others, **named):
+        end = time.monotonic() + wait_seconds_timeout
+        while True:
+            messages = original(self, queue_name, count, 0, *others, **named)
+            if messages or time.monotonic() >= end:
+                return messages
+            LOCK.release()
+            try:
+                time.sleep(0.1)
+            finally:
+                LOCK.acquire()
+
+    backend.receive_message = receive_message
+
+
 def one_at_a_time(app):
     """Answer requests one after the other.
 
@@ -157,10 +182,9 @@ def one_at_a_time(app):
     each connection; Terraform sends ten requests at the same time. Without this,
     one of them can see another's work half done and fail.
     """
-    lock = threading.Lock()
 
     def locked(environ, start_response):
-        with lock:
+        with LOCK:
             return list(app(environ, start_response))
 
     return locked
@@ -172,6 +196,7 @@ def main(port_file):
     know_tasks_of_services()
     delete_hosted_zone_with_namespace()
     delete_interface_with_nat_gateway()
+    wait_for_messages_without_the_lock()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))

@@ -4,35 +4,46 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"path/filepath"
 
 	"github.com/fatih/color"
 
+	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/ecstask"
 )
 
-// Down destroys what the local run deployed, with cdktf destroy, and stops
-// what it started, and nothing else. Without a run it does nothing. Everything
-// is stopped even if the destroy fails; the error says so.
+// Down destroys what the local run deployed, with cdktf destroy, stops what it
+// started and removes its files, and nothing else. Without a run it does nothing.
+// Everything is stopped even if the destroy fails; the error says so.
 func Down(ctx context.Context, opt Options) error {
 	r, err := opt.run()
 	if err != nil {
 		return err
 	}
 	p := newProgress(opt.Out)
-	if _, err := os.Stat(r.statePath()); errors.Is(err, os.ErrNotExist) {
-		p.line("There is no local run of %s.", opt.Environment)
-		return nil
+	release, err := r.find(opt.Environment)
+	if errors.Is(err, errNoRun) {
+		return opt.noRun(p)
 	}
-	release, err := r.lock()
 	if err != nil {
 		return err
 	}
 	defer release()
-	if err := r.load(); err != nil {
+
+	if r.state.idle() {
+		p.line("The last local run of %s has ended; its files are removed.", opt.Environment)
+	} else if err := r.end(ctx, opt, p); err != nil {
 		return err
 	}
+	left, err := r.remove()
+	for _, name := range left {
+		p.line("  left: %s, which no local run made", filepath.Join(r.dir, name))
+	}
+	return err
+}
 
+// end destroys and stops what the run consists of.
+func (r *run) end(ctx context.Context, opt Options, p *progress) error {
 	// As ECS does when a service is deleted: its tasks are stopped first.
 	stopErr := p.step("stopping the worker", func() (string, error) { return "worker stopped", r.stopWorker(ctx, drain) })
 	destroyErr := r.destroy(ctx, opt, p)
@@ -42,17 +53,23 @@ func Down(ctx context.Context, opt Options) error {
 	if stopErr != nil {
 		return errors.Join(destroyErr, stopErr) // The state stays, for another try.
 	}
-	if destroyErr != nil {
-		return errors.Join(destroyErr, r.forget())
+	return errors.Join(destroyErr, r.ended())
+}
+
+// noRun says that there is no run, unless there cannot be one.
+func (o Options) noRun(p *progress) error {
+	_, err := config.LoadOne(o.config(), o.Environment)
+	var problems config.Problems
+	if err != nil && !errors.As(err, &problems) {
+		return err
 	}
-	if err := os.RemoveAll(r.dir); err != nil {
-		return fmt.Errorf("remove the folder of the local run: %w", err)
-	}
+	p.line("There is no local run of %s.", o.Environment)
 	return nil
 }
 
 func (r *run) destroy(ctx context.Context, opt Options, p *progress) error {
-	if r.state.Emulator == nil || !r.state.Emulator.Ready(ctx) {
+	// Alive too: what answers at the address of a dead emulator is another run's.
+	if r.state.Emulator == nil || !r.state.Emulator.Process.Alive() || !r.state.Emulator.Ready(ctx) {
 		p.note("the AWS emulator does not run any more, and what was in it is gone: nothing to destroy")
 		return nil
 	}
@@ -75,14 +92,17 @@ func Status(ctx context.Context, opt Options) error {
 		return err
 	}
 	p := newProgress(opt.Out)
-	switch err := r.load(); {
+	switch err := r.load(opt.Environment); {
 	case errors.Is(err, errNoRun):
-		p.line("There is no local run of %s.", opt.Environment)
-		return nil
+		return opt.noRun(p)
 	case err != nil:
 		return err
 	}
 	s := r.state
+	if s.idle() {
+		p.line("The last local run of %s has ended; its logs are in %s until %s.", opt.Environment, r.dir, opt.command("down"))
+		return nil
+	}
 	show := func(name string, running bool, pid int, detail string) {
 		mark, word := color.GreenString("✓"), "running"
 		if !running {
@@ -94,7 +114,11 @@ func Status(ctx context.Context, opt Options) error {
 		show("AWS emulator", s.Emulator.Process.Alive() && s.Emulator.Ready(ctx), s.Emulator.PID(), s.Emulator.Endpoint)
 	}
 	if s.Prefect != nil {
-		show("Prefect server", s.Prefect.Process.Alive() && s.Prefect.Ready(ctx), s.Prefect.PID(), s.Prefect.URL)
+		detail := s.Prefect.URL
+		if !s.Prefect.Process.Alive() && s.Prefect.Process.GroupAlive() {
+			detail += ", but a child of it was left and may still answer there; " + opt.command("up") + " replaces it"
+		}
+		show("Prefect server", s.Prefect.Process.Alive() && s.Prefect.Ready(ctx), s.Prefect.PID(), detail)
 	}
 	if s.Supervisor.PID != 0 {
 		show("task supervisor", s.Supervisor.Alive(), s.Supervisor.PID, s.TaskDefinition)

@@ -5,9 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -29,6 +33,7 @@ type workerctl struct {
 	t       *testing.T
 	program string
 	dir     string
+	config  string
 }
 
 // newWorkerctl builds the program, and makes sure that what a first run would
@@ -38,7 +43,9 @@ func newWorkerctl(t *testing.T) workerctl {
 	testtools.Project(t)
 	testtools.Environment(t, pyenv.Moto)
 	testtools.Environment(t, pyenv.Prefect2)
-	w := workerctl{t: t, program: filepath.Join(t.TempDir(), "workerctl"), dir: filepath.Join(t.TempDir(), "run")}
+	w := workerctl{t: t, program: filepath.Join(t.TempDir(), "workerctl"), dir: filepath.Join(t.TempDir(), "run"), config: t.TempDir()}
+	// The account is not the emulator's, and the worker serves some queues only.
+	write(t, w.config, map[string]string{"dev.yaml": "account_id: '210987654321'\nwork_pool: {queues: [urgent, all the rest]}\n"})
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", w.program, "prefect-worker-ecs/cmd/workerctl").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -55,11 +62,27 @@ func newWorkerctl(t *testing.T) workerctl {
 }
 
 func (w workerctl) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(w.program, append([]string{"local", "--dir", w.dir}, args...)...)
-	// Values of a real deployment, which must not reach the local run.
-	cmd.Env = append(os.Environ(), "TF_VAR_prefect_api_key=of-the-user", "TF_VAR_prefect_api_url=https://of.the.user/api",
-		"PREFECT_API_URL=https://of.the.user/api", "PREFECT_API_KEY=of-the-user")
+	cmd := exec.Command(w.program, append([]string{"local", "--dir", w.dir, "--config", w.config}, args...)...)
+	cmd.Env = userEnviron()
 	return cmd
+}
+
+// userEnviron is an environment with the values of a real deployment, which must not reach the
+// local run.
+func userEnviron() []string {
+	return append(os.Environ(), "TF_VAR_prefect_api_key=of-the-user", "TF_VAR_prefect_api_url=https://of.the.user/api",
+		"TF_VAR_aws_region=eu-west-1", "TF_CLI_ARGS_apply=-state=/of/the/user", "AWS_PROFILE=of-the-user", "AWS_ENDPOINT_URL_ECS=http://of.the.user",
+		"PREFECT_API_URL=https://of.the.user/api", "PREFECT_API_KEY=of-the-user")
+}
+
+// refused runs an up that must fail and returns what it says.
+func (w workerctl) refused() string {
+	w.t.Helper()
+	out, err := w.command("up", "dev").CombinedOutput()
+	if err == nil {
+		w.t.Fatalf("up should fail:\n%s", out)
+	}
+	return string(out)
 }
 
 // must runs a command to its end and returns its output.
@@ -145,6 +168,20 @@ func TestLocalRun(t *testing.T) {
 	s := w.state()
 	cfg := awsConfig(*s)
 
+	// AND as many resources were created as README says, and one that the local Prefect
+	// server needs
+	if want := strconv.Itoa(readmeResources(t)+1) + " added, 0 changed, 0 destroyed"; !strings.Contains(out, want) {
+		t.Errorf("the output lacks %q:\n%s", want, out)
+	}
+
+	// AND the command that it prints works, whatever the user's own environment says
+	printed := regexp.MustCompile(`(?m)^  /.* local verify .*$`).FindString(out)
+	verify := exec.CommandContext(t.Context(), "sh", "-c", printed)
+	verify.Env = userEnviron()
+	if report, err := verify.CombinedOutput(); err != nil {
+		t.Errorf("%s\n%v\n%s", printed, err, report)
+	}
+
 	// AND the flow run's output is in the worker's log group
 	logs := cloudwatchlogs.NewFromConfig(cfg)
 	// Soon, as on AWS: the run is COMPLETED in Prefect before its last lines are delivered.
@@ -173,6 +210,43 @@ func TestLocalRun(t *testing.T) {
 	}
 	assertNowhere(t, w.dir, *secret.SecretString, "of-the-user", "of.the.user")
 
+	// WHEN its pool is paused, or its queue, and it is brought up again
+	patch(t, s.Prefect.APIURL()+"/work_pools/ecs-work-pool", `{"is_paused": true}`)
+	out = w.refused()
+	patch(t, s.Prefect.APIURL()+"/work_pools/ecs-work-pool", `{"is_paused": false}`)
+	patch(t, s.Prefect.APIURL()+"/work_pools/ecs-work-pool/queues/urgent", `{"concurrency_limit": 0}`)
+	atOnce := w.refused()
+	patch(t, s.Prefect.APIURL()+"/work_pools/ecs-work-pool/queues/urgent", `{"concurrency_limit": 1}`)
+	// THEN it says so
+	if want := "workerctl: the work pool ecs-work-pool of the local run is paused, and a paused pool hands out no flow run; resume it at " + s.Prefect.URL + "/work-pools\n"; !strings.HasSuffix(out, want) {
+		t.Errorf("got %s\nwant %s", out, want)
+	}
+	if want := "workerctl: the queue urgent of the work pool ecs-work-pool of the local run has a concurrency limit of 0, with which no flow run starts; change it at " + s.Prefect.URL + "/work-pools\n"; !strings.HasSuffix(atOnce, want) {
+		t.Errorf("got %s\nwant %s", atOnce, want)
+	}
+
+	// WHEN its secret is about to be deleted
+	if _, err := secretsmanager.NewFromConfig(cfg).DeleteSecret(t.Context(), &secretsmanager.DeleteSecretInput{SecretId: secret.ARN}); err != nil {
+		t.Fatal(err)
+	}
+	out = w.refused()
+	if _, err := secretsmanager.NewFromConfig(cfg).RestoreSecret(t.Context(), &secretsmanager.RestoreSecretInput{SecretId: secret.ARN}); err != nil {
+		t.Fatal(err)
+	}
+	// THEN it says so
+	if !strings.Contains(out, "marked deleted") {
+		t.Errorf("up with a broken secret:\n%s", out)
+	}
+	// AND all that ran runs
+	if now := w.processes(); !slices.Equal(now, first) {
+		t.Errorf("before %v, now %v", first, now)
+	}
+	for _, id := range first {
+		if !id.Alive() {
+			t.Errorf("process %d was stopped", id.PID)
+		}
+	}
+
 	// WHEN it is brought up again, after the supervisor was killed
 	if err := s.Supervisor.Stop(t.Context(), syscall.SIGKILL, time.Second); err != nil {
 		t.Fatal(err)
@@ -190,8 +264,23 @@ func TestLocalRun(t *testing.T) {
 		t.Error("the first worker still runs")
 	}
 
-	// WHEN it is taken down
+	// WHEN the Prefect server is killed, but not its child, which still answers
 	last := w.processes()
+	if err := syscall.Kill(s.Prefect.PID(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for s.Prefect.Process.Alive() {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if !s.Prefect.Ready(t.Context()) {
+		t.Error("the child should still answer")
+	}
+	// THEN status says so
+	if status, want := w.must("status", "dev"), s.Prefect.URL+", but a child of it was left and may still answer there; "; !strings.Contains(status, want) {
+		t.Errorf("status lacks %q:\n%s", want, status)
+	}
+
+	// WHEN it is taken down
 	out = w.must("down", "dev")
 
 	// THEN the stack was destroyed, nothing runs, and nothing is left
@@ -199,6 +288,9 @@ func TestLocalRun(t *testing.T) {
 		t.Errorf("down:\n%s", out)
 	}
 	w.assertAllEnded(append(first, last...))
+	if s.Prefect.Ready(t.Context()) {
+		t.Error("the child of the Prefect server still answers")
+	}
 	if _, err := os.Stat(w.dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the run's folder is still there: %v", err)
 	}
@@ -216,8 +308,12 @@ func TestInterruptLeavesNothing(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
 	select {
 	case <-output.seen:
+	case err := <-ended:
+		t.Fatalf("it ended before the deployment: %v\n%s", err, output)
 	case <-time.After(3 * time.Minute):
 		_ = cmd.Process.Kill()
 		t.Fatalf("the deployment does not begin:\n%s", output)
@@ -234,16 +330,59 @@ func TestInterruptLeavesNothing(t *testing.T) {
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	err := cmd.Wait()
+	err := <-ended
 
-	// THEN it says so and leaves nothing, and the next command sees a clean place
+	// THEN it says so and nothing runs; down removes the logs that stayed
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 130 {
 		t.Errorf("ended with %v, want exit status 130:\n%s", err, output)
 	}
 	w.assertAllEnded(ids)
-	if out := w.must("down", "dev"); !strings.Contains(out, "no local run") {
+	if out := w.must("status", "dev"); !strings.Contains(out, "The last local run of dev has ended; its logs are in "+w.dir) {
+		t.Errorf("status after the interrupt:\n%s", out)
+	}
+	if out := w.must("down", "dev"); out != "The last local run of dev has ended; its files are removed.\n" {
 		t.Errorf("down after the interrupt:\n%s", out)
+	}
+	if _, err := os.Stat(w.dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the run's folder is still there: %v", err)
+	}
+}
+
+// readmeResources is the number of resources that README names.
+func readmeResources(t *testing.T) int {
+	t.Helper()
+	var out strings.Builder
+	readme, err := os.ReadFile(filepath.Join(options(t, "", &out).Project.Root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`(?m)^(\d+) resources in all`).FindSubmatch(readme)
+	if found == nil {
+		t.Fatal("README does not say how many resources there are")
+	}
+	n, err := strconv.Atoi(string(found[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// patch changes something in the Prefect server.
+func patch(t *testing.T, url, change string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, url, strings.NewReader(change))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode > 299 {
+		t.Fatalf("%s: %s", url, resp.Status)
 	}
 }
 

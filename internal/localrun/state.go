@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/ecstask"
 	"prefect-worker-ecs/internal/emulator"
 	"prefect-worker-ecs/internal/prefectserver"
@@ -22,6 +23,12 @@ import (
 // run's folder each time something is started, so that whoever comes next (the
 // next up, or down) finds all of it, even after a kill -9. It holds no secrets.
 type State struct {
+	// Of is stateOf. A state.json without it is somebody else's.
+	Of string `json:"of"`
+	// Folder is the folder of the run. Another one is a copy, and the processes are not its.
+	Folder string `json:"folder"`
+	// MadeFolder says that a run made the folder, and did not find it there.
+	MadeFolder bool `json:"made_folder"`
 	// Environment is the name of the environment.
 	Environment string `json:"environment"`
 	// PrefectMajor is the major version of Prefect: 2 or 3.
@@ -52,30 +59,54 @@ type run struct {
 	state State
 }
 
-func (r *run) statePath() string     { return filepath.Join(r.dir, "state.json") }
-func (r *run) taskDir() string       { return filepath.Join(r.dir, "task") }
-func (r *run) eventPath() string     { return filepath.Join(r.taskDir(), "events.jsonl") }
-func (r *run) workspaceDir() string  { return filepath.Join(r.dir, "workspace") }
+func (r *run) statePath() string    { return filepath.Join(r.dir, "state.json") }
+func (r *run) emulatorDir() string  { return filepath.Join(r.dir, "emulator") }
+func (r *run) prefectDir() string   { return filepath.Join(r.dir, "prefect") }
+func (r *run) flowDir() string      { return filepath.Join(r.dir, "flow") }
+func (r *run) taskDir() string      { return filepath.Join(r.dir, "task") }
+func (r *run) eventPath() string    { return filepath.Join(r.taskDir(), "events.jsonl") }
+func (r *run) workspaceDir() string { return filepath.Join(r.dir, "workspace") }
+func (r *run) environments() string {
+	return filepath.Join(r.workspaceDir(), filepath.FromSlash(config.Dir))
+}
 func (r *run) deployLog() string     { return filepath.Join(r.dir, "cdktf.log") }
 func (r *run) supervisorLog() string { return filepath.Join(r.dir, "supervisor.log") }
 
 // errNoRun says that there is no local run.
 var errNoRun = errors.New("there is no local run")
 
-// load reads the state, or returns errNoRun.
-func (r *run) load() error {
+// stateOf tells the state of a local run from any other state.json. The number is raised when a
+// state of before can no longer be used.
+const stateOf = "local run of prefect-worker-ecs, 1"
+
+// load reads the state of a run of the environment, or returns errNoRun. What it cannot
+// be sure of is an error: the state says what is stopped and removed.
+func (r *run) load(environment string) error {
 	raw, err := os.ReadFile(r.statePath())
-	if errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return errNoRun
 	}
 	if err != nil {
 		return fmt.Errorf("read the state of the local run: %w", err)
 	}
-	if err := json.Unmarshal(raw, &r.state); err != nil {
-		return fmt.Errorf("read the state of the local run in %s: %w; stop its processes by hand and remove the folder", r.statePath(), err)
+	var s State
+	if err := json.Unmarshal(raw, &s); err != nil || s.Of != stateOf {
+		return fmt.Errorf("%s is not the state of a local run as this workerctl writes it, so nothing was touched: name another folder with --dir; or, if another version of workerctl made it, take it down with that one, or stop what runs by hand and remove the folder", r.statePath())
 	}
+	folder, err := os.Stat(s.Folder)
+	here, hereErr := os.Stat(r.dir)
+	if err != nil || hereErr != nil || !os.SameFile(folder, here) {
+		return fmt.Errorf("%s is of the local run in %s and was copied or moved here, so nothing was touched: name that folder with --dir, or remove this one by hand", r.statePath(), s.Folder)
+	}
+	if s.Environment != environment {
+		return fmt.Errorf("%s holds the local run of %s, not of %s, so nothing was touched: name %s, or another folder with --dir", r.dir, s.Environment, environment, s.Environment)
+	}
+	r.state = s
 	return nil
 }
+
+// idle reports that nothing of the run runs, because it failed or was interrupted.
+func (s State) idle() bool { return s.PrefectMajor == 0 }
 
 // update changes the state and writes it at once. The file is replaced as a
 // whole, so that it is never half written.
@@ -83,6 +114,7 @@ func (r *run) update(change func(*State)) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	change(&r.state)
+	r.state.Of, r.state.Folder = stateOf, r.dir
 	raw, err := json.MarshalIndent(r.state, "", "  ")
 	if err != nil {
 		return err

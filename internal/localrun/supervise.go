@@ -20,9 +20,9 @@ import (
 // service and its task definition from the emulator's ECS API and keeps the
 // task running until ctx ends. Up starts it as a process of its own. dir is the
 // run's folder, local that of the Python environments.
-func Supervise(ctx context.Context, dir, local string) error {
+func Supervise(ctx context.Context, dir, environment, local string) error {
 	r := &run{dir: dir}
-	if err := r.load(); err != nil {
+	if err := r.load(environment); err != nil {
 		return err
 	}
 	cfg := awsConfig(r.state)

@@ -20,12 +20,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/fatih/color"
-	"github.com/gofrs/flock"
 	"golang.org/x/sync/errgroup"
 
 	"prefect-worker-ecs/config"
@@ -55,9 +57,9 @@ type Options struct {
 	Config string
 	// Out is where progress and the summary go. Required.
 	Out io.Writer
-	// Supervisor is the command that calls Supervise for a run's folder, which
-	// is added as the last argument. Required for Up.
-	Supervisor []string
+	// Program is workerctl: Up starts it with local supervise FOLDER ENVIRONMENT, which
+	// calls Supervise, and messages name it. Required.
+	Program string
 }
 
 func (o Options) config() string {
@@ -65,6 +67,42 @@ func (o Options) config() string {
 		return o.Config
 	}
 	return filepath.Join(o.Project.Root, filepath.FromSlash(config.Dir))
+}
+
+// command is what a person types for a subcommand on this run.
+func (o Options) command(verb string) string {
+	words := []string{o.program(), "local", verb}
+	if o.Dir != "" {
+		words = append(words, "--dir", o.Dir)
+	}
+	if o.Config != "" {
+		words = append(words, "--config", o.Config)
+	}
+	return shell(append(words, o.Environment)...)
+}
+
+// program is how a person calls workerctl from where they are.
+func (o Options) program() string {
+	if here, err := os.Getwd(); err == nil {
+		if short, err := filepath.Rel(here, o.Program); err == nil && filepath.IsLocal(short) {
+			return short
+		}
+	}
+	return o.Program
+}
+
+// shell is a command line for the words, with those quoted that a shell would read otherwise.
+func shell(words ...string) string {
+	quoted := make([]string, len(words))
+	for i, word := range words {
+		quoted[i] = word
+		if strings.ContainsFunc(word, func(c rune) bool {
+			return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@", c)
+		}) {
+			quoted[i] = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(quoted, " ")
 }
 
 func (o Options) run() (*run, error) {
@@ -77,22 +115,6 @@ func (o Options) run() (*run, error) {
 		return nil, err
 	}
 	return &run{dir: dir}, nil
-}
-
-// lock makes sure that only one command works on a run at a time.
-func (r *run) lock() (release func(), err error) {
-	if err := os.MkdirAll(r.dir, 0o755); err != nil {
-		return nil, fmt.Errorf("make the folder of the local run: %w", err)
-	}
-	l := flock.New(r.dir + ".lock")
-	ok, err := l.TryLock()
-	if err != nil {
-		return nil, fmt.Errorf("lock the local run: %w", err)
-	}
-	if !ok {
-		return nil, errors.New("another workerctl works on this local run; wait for it or interrupt it")
-	}
-	return func() { _ = l.Unlock() }, nil
 }
 
 const (
@@ -121,7 +143,7 @@ func Up(ctx context.Context, opt Options) (err error) {
 	if err != nil {
 		return err
 	}
-	release, err := r.lock()
+	release, err := r.claim(env.Name)
 	if err != nil {
 		return err
 	}
@@ -130,31 +152,30 @@ func Up(ctx context.Context, opt Options) (err error) {
 	p := newProgress(opt.Out)
 	p.line("%s", color.New(color.Bold).Sprintf("Local run of %s: Prefect %d, work pool %s (%s)", env.Name, runtime.Major(), env.WorkPool.Name, env.WorkPool.Type))
 	u := &up{run: r, opt: opt, env: env, major: runtime.Major(), p: p}
-	if err := u.resume(ctx); err != nil {
+	resumed, err := u.resume(ctx)
+	if err != nil {
 		return err
 	}
 	defer func() {
-		if err == nil {
-			return
+		switch {
+		case err == nil:
+		case resumed && ctx.Err() == nil:
+			p.line("  %s", color.HiBlackString("what ran before was left running; %s shows it, %s stops it", opt.command("status"), opt.command("down")))
+		default:
+			p.line("  %s", color.HiBlackString("stopping what was started; the logs stay in %s until %s", r.dir, opt.command("down")))
+			stopErr := r.stopAll(context.WithoutCancel(ctx))
+			if stopErr == nil {
+				stopErr = r.ended()
+			}
+			err = errors.Join(err, stopErr)
 		}
-		p.line("  %s", color.HiBlackString("stopping what was started; the logs stay in %s", r.dir))
-		stopErr := r.stopAll(context.WithoutCancel(ctx))
-		if stopErr == nil {
-			stopErr = r.forget()
-		}
-		err = errors.Join(err, stopErr)
 	}()
 	return u.all(ctx)
 }
 
-// forget removes what would be taken for a run.
-func (r *run) forget() error {
-	for _, path := range []string{r.statePath(), r.workspaceDir()} {
-		if err := os.RemoveAll(path); err != nil {
-			return err
-		}
-	}
-	return nil
+// ended records that nothing of the run runs any more. Its files stay, and are known as its.
+func (r *run) ended() error {
+	return r.update(func(s *State) { *s = State{Environment: s.Environment, MadeFolder: s.MadeFolder} })
 }
 
 // up is one call of Up.
@@ -172,40 +193,40 @@ type up struct {
 
 // resume looks at what an earlier run left behind. If both servers still run
 // they are kept, and with them all that was deployed; otherwise the rest is
-// stopped and forgotten, because the emulator keeps all in memory.
-func (u *up) resume(ctx context.Context) error {
-	err := u.load()
-	if err != nil && !errors.Is(err, errNoRun) {
-		return err
-	}
+// stopped and forgotten, because the emulator keeps all in memory. It returns
+// which of the two it was.
+func (u *up) resume(ctx context.Context) (kept bool, err error) {
 	s := &u.state
-	usable := err == nil && s.Emulator != nil && s.Prefect != nil && s.PrefectMajor == u.major && s.Region == u.env.Region &&
+	usable := s.Emulator != nil && s.Prefect != nil && s.PrefectMajor == u.major && s.Region == u.env.Region &&
 		s.Emulator.Process.Alive() && s.Emulator.Ready(ctx) && s.Prefect.Process.Alive() && s.Prefect.Ready(ctx)
 	if usable {
 		u.p.note("using the emulator and the Prefect server that run already")
 		for _, id := range s.Starting {
 			if err := id.Stop(ctx, syscall.SIGINT, 10*time.Second); err != nil {
-				return err
+				return true, err
 			}
 		}
-		return u.update(func(s *State) { s.Starting = nil })
+		return true, u.update(func(s *State) { s.Starting = nil })
 	}
-	if err == nil {
+	if !s.idle() {
 		u.p.note("clearing away what an earlier run left behind")
 		if err := u.stopAll(ctx); err != nil {
-			return err
+			return false, err
 		}
 	}
-	if err := os.RemoveAll(u.dir); err != nil {
-		return fmt.Errorf("clear the folder of the local run: %w", err)
+	left, err := u.clear()
+	if err != nil {
+		return false, err
 	}
-	if err := os.MkdirAll(u.dir, 0o755); err != nil {
-		return fmt.Errorf("make the folder of the local run: %w", err)
+	for _, name := range left {
+		if name = filepath.Join(u.dir, name); slices.Contains([]string{u.emulatorDir(), u.prefectDir(), u.taskDir(), u.flowDir(), u.workspaceDir()}, name) {
+			return false, fmt.Errorf("%s is not a folder that a local run made, and one of its own has that name: move it away", name)
+		}
 	}
-	u.state = State{}
-	return u.update(func(s *State) {
-		*s = State{Environment: u.env.Name, PrefectMajor: u.major, Region: u.env.Region}
-	})
+	if err := u.ended(); err != nil {
+		return false, err
+	}
+	return false, u.update(func(s *State) { s.PrefectMajor, s.Region = u.major, u.env.Region })
 }
 
 func (u *up) all(ctx context.Context) error {
@@ -221,6 +242,11 @@ func (u *up) all(ctx context.Context) error {
 	}
 	if err := u.verify(ctx); err != nil {
 		return err
+	}
+	if queue := u.env.EventQueue(); queue != "" {
+		if err := u.observe(ctx, queue); err != nil {
+			return err
+		}
 	}
 	if u.env.WorkPool.Type == config.PoolProcess {
 		if err := u.runFlow(ctx); err != nil {
@@ -270,6 +296,12 @@ func (u *up) deploy(ctx context.Context) (leftOut []string, err error) {
 	}
 	url := func(port int) string { return fmt.Sprintf("http://127.0.0.1:%d/api", port) }
 
+	if u.state.Prefect != nil {
+		// What is wrong with its pool is said before anything changes.
+		if err := u.connect(ctx); err != nil {
+			return nil, err
+		}
+	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return u.startPrefect(gctx, port) })
 	g.Go(func() error {
@@ -298,7 +330,7 @@ func (u *up) startEmulator(ctx context.Context) error {
 	}
 	return u.p.step("starting the AWS emulator", func() (string, error) {
 		e, err := emulator.Start(ctx, emulator.Options{
-			Python: u.moto, Dir: filepath.Join(u.dir, "emulator"), Detached: true, Started: u.starting,
+			Python: u.moto, Dir: u.emulatorDir(), Detached: true, Started: u.starting,
 		})
 		if err != nil {
 			return "", err
@@ -308,39 +340,77 @@ func (u *up) startEmulator(ctx context.Context) error {
 }
 
 func (u *up) startPrefect(ctx context.Context, port int) error {
-	if u.state.Prefect == nil {
-		err := u.p.step("starting the Prefect server", func() (string, error) {
-			s, err := prefectserver.Start(ctx, prefectserver.Options{
-				Env: u.prefect, Dir: filepath.Join(u.dir, "prefect"), Port: port, Detached: true, Started: u.starting,
-			})
-			if err != nil {
-				return "", err
-			}
-			return "Prefect server: " + s.URL, u.update(func(st *State) { st.Prefect = s; st.started(s.Process) })
+	if u.state.Prefect != nil {
+		return nil
+	}
+	err := u.p.step("starting the Prefect server", func() (string, error) {
+		s, err := prefectserver.Start(ctx, prefectserver.Options{
+			Env: u.prefect, Dir: u.prefectDir(), Port: port, Detached: true, Started: u.starting,
+		})
+		if err != nil {
+			return "", err
+		}
+		return "Prefect server: " + s.URL, u.update(func(st *State) { st.Prefect = s; st.started(s.Process) })
+	})
+	if err != nil {
+		return err
+	}
+	return u.connect(ctx)
+}
+
+// connect makes the client for the Prefect server, and the work pool.
+func (u *up) connect(ctx context.Context) (err error) {
+	if u.api, err = prefectapi.New(u.state.Prefect.APIURL(), ""); err != nil {
+		return err
+	}
+	return u.makePool(ctx)
+}
+
+// makePool creates the work pool and its queues, unless they are there, and refuses those
+// that hand out nothing: the worker would be online and no flow run would start.
+func (u *up) makePool(ctx context.Context) error {
+	want := u.env.WorkPool
+	pool, err := u.api.WorkPool(ctx, want.Name)
+	switch {
+	case errors.Is(err, prefectapi.ErrNotFound):
+		err := u.p.step("creating the work pool", func() (string, error) {
+			return fmt.Sprintf("work pool %s of type %s", want.Name, want.Type), u.api.CreateWorkPool(ctx, want.Name, string(want.Type))
 		})
 		if err != nil {
 			return err
 		}
-	}
-	api, err := prefectapi.New(u.state.Prefect.APIURL(), "")
-	if err != nil {
-		return err
-	}
-	u.api = api
-	pool, err := api.WorkPool(ctx, u.env.WorkPool.Name)
-	switch {
-	case err == nil && pool.Type != string(u.env.WorkPool.Type):
-		return fmt.Errorf("the Prefect server of the local run has a work pool %s of type %s from before; run workerctl local down %s first", pool.Name, pool.Type, u.env.Name)
-	case err == nil:
-		return nil
-	case !errors.Is(err, prefectapi.ErrNotFound):
+	case err != nil:
 		return fmt.Errorf("look for the work pool: %w", err)
+	case pool.Type != string(want.Type):
+		return fmt.Errorf("the Prefect server of the local run has a work pool %s of type %s from before; run %s first", pool.Name, pool.Type, u.opt.command("down"))
+	case pool.Paused:
+		return fmt.Errorf("the work pool %s of the local run is paused, and a paused pool hands out no flow run; resume it at %s/work-pools", pool.Name, u.state.Prefect.URL)
+	case noneAtATime(pool.ConcurrencyLimit):
+		return fmt.Errorf("the work pool %s of the local run has a concurrency limit of 0, with which no flow run starts; change it at %s/work-pools", pool.Name, u.state.Prefect.URL)
 	}
-	return u.p.step("creating the work pool", func() (string, error) {
-		return fmt.Sprintf("work pool %s of type %s", u.env.WorkPool.Name, u.env.WorkPool.Type),
-			api.CreateWorkPool(ctx, u.env.WorkPool.Name, string(u.env.WorkPool.Type))
-	})
+	for _, name := range want.Queues {
+		if err := u.api.CreateWorkQueue(ctx, want.Name, name); err != nil && !errors.Is(err, prefectapi.ErrConflict) {
+			return fmt.Errorf("create the queue %s of the work pool: %w", name, err)
+		}
+	}
+	queues, err := u.api.WorkQueues(ctx, want.Name)
+	if err != nil {
+		return fmt.Errorf("look for the queues of the work pool: %w", err)
+	}
+	for _, queue := range queues {
+		// Without a choice the worker serves all, and the flow run goes to the default one.
+		served := slices.Contains(want.Queues, queue.Name) || len(want.Queues) == 0 && queue.Name == "default"
+		switch {
+		case served && queue.Paused:
+			return fmt.Errorf("the queue %s of the work pool %s of the local run is paused, and a paused queue hands out no flow run; resume it at %s/work-pools", queue.Name, want.Name, u.state.Prefect.URL)
+		case served && noneAtATime(queue.ConcurrencyLimit):
+			return fmt.Errorf("the queue %s of the work pool %s of the local run has a concurrency limit of 0, with which no flow run starts; change it at %s/work-pools", queue.Name, want.Name, u.state.Prefect.URL)
+		}
+	}
+	return nil
 }
+
+func noneAtATime(limit *int) bool { return limit != nil && *limit == 0 }
 
 func (u *up) deployStack(ctx context.Context, apiURL string) (leftOut []string, err error) {
 	user, err := readEnvironment(u.opt.config(), u.env.Name)
@@ -376,14 +446,15 @@ func (r *run) cdktf(ctx context.Context, project toolchain.Project, apiURL strin
 	err = project.CDKTF(ctx, toolchain.Run{
 		Dir:  r.workspaceDir(),
 		Args: args,
+		Base: withoutUsers(os.Environ()),
 		Env: append(awsEnv(r.state),
-			// The Prefect server wants no key. The worker sends this one all the same,
-			// and nobody but the emulator's Secrets Manager keeps it.
+			// The Prefect server wants no credential. The worker sends one all the same, that
+			// of the environment's authentication, and nobody but the emulator's Secrets
+			// Manager keeps it.
 			"TF_VAR_prefect_api_key=local_"+hex.EncodeToString(key),
-			// The user's own values for a real deployment must not reach this one.
+			"TF_VAR_prefect_api_auth_string=local:"+hex.EncodeToString(key),
 			"TF_VAR_prefect_api_url="+apiURL,
 			"TF_VAR_aws_region="+r.state.Region,
-			"TF_WORKSPACE=", "TF_DATA_DIR=",
 		),
 		Stdout: log, Stderr: log,
 		Started: func(id proc.Identity) { cli = id; r.starting(id) },
@@ -395,6 +466,16 @@ func (r *run) cdktf(ctx context.Context, project toolchain.Project, apiURL strin
 		return fmt.Errorf("%w; the end of %s:\n%s", err, r.deployLog(), proc.Tail(r.deployLog(), 30))
 	}
 	return err
+}
+
+// withoutUsers is environ without what the user has set for deployments to AWS: an account,
+// values, and arguments of Terraform, which can name another state.
+func withoutUsers(environ []string) []string {
+	return slices.DeleteFunc(environ, func(variable string) bool {
+		return slices.ContainsFunc([]string{"AWS_", "TF_VAR_", "TF_CLI_ARGS", "TF_WORKSPACE=", "TF_DATA_DIR="}, func(prefix string) bool {
+			return strings.HasPrefix(variable, prefix)
+		})
+	})
 }
 
 // applied finds Terraform's own summary in the CLI's output.
@@ -421,8 +502,11 @@ func (u *up) startWorker(ctx context.Context) error {
 		if err := u.stopWorker(ctx, drain); err != nil {
 			return err
 		}
-		if err := os.RemoveAll(u.taskDir()); err != nil {
-			return err
+		// What the worker before this one said must not be taken for this one's words.
+		for _, old := range []string{u.eventPath(), u.containerLog()} {
+			if err := os.Remove(old); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
 		}
 		if err := u.update(func(s *State) {
 			s.Cluster, s.Service, s.TaskDefinition = u.env.Cluster.Name, u.env.Worker.ServiceName, arn
@@ -470,7 +554,7 @@ func (u *up) startSupervisor() error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(u.opt.Supervisor[0], append(u.opt.Supervisor[1:], u.dir)...)
+	cmd := exec.Command(u.opt.Program, "local", "supervise", u.dir, u.env.Name)
 	cmd.Dir = u.opt.Project.Root
 	cmd.Stdout, cmd.Stderr = log, log
 	id, err := proc.Start(cmd, true)
@@ -519,20 +603,49 @@ func (u *up) awaitOnline(ctx context.Context) (string, error) {
 // worker is online: the first lines of its log are sent after a second.
 const verifyTimeout = 30 * time.Second
 
+// Checklist is what verify is to look at: the configuration that the run was deployed from,
+// which is not quite the user's, and the emulator.
+func (o Options) Checklist() (verify.Options, error) {
+	r, err := o.run()
+	if err != nil {
+		return verify.Options{}, err
+	}
+	if err := r.load(o.Environment); err != nil && !errors.Is(err, errNoRun) {
+		return verify.Options{}, err
+	}
+	if r.state.Emulator == nil {
+		return verify.Options{}, fmt.Errorf("nothing of the local run of %s runs; %s starts it", o.Environment, o.command("up"))
+	}
+	return r.checklist()
+}
+
+func (r *run) checklist() (verify.Options, error) {
+	workspace := toolchain.Workspace{Dir: r.workspaceDir()}
+	stack, err := os.ReadFile(filepath.Join(workspace.Stack(r.state.Environment), "cdk.tf.json"))
+	if err != nil {
+		return verify.Options{}, fmt.Errorf("read the deployed stack: %w", err)
+	}
+	envs, err := config.LoadLocal(r.environments())
+	if err != nil {
+		return verify.Options{}, err
+	}
+	for _, env := range envs {
+		if env.Name == r.state.Environment {
+			return verify.Options{Environment: env, Stack: stack, AWS: awsConfig(r.state)}, nil
+		}
+	}
+	return verify.Options{}, fmt.Errorf("%s holds no %s.yaml", r.environments(), r.state.Environment)
+}
+
 // verify goes through the very checklist that workerctl verify has for AWS.
 func (u *up) verify(ctx context.Context) error {
-	envs, err := config.LoadLocal(filepath.Join(u.workspaceDir(), filepath.FromSlash(config.Dir)))
-	if err != nil {
-		return err
-	}
-	env := envs[0] // the workspace has one
-	stack, err := os.ReadFile(filepath.Join(u.workspaceDir(), "cdktf.out", "stacks", u.env.Name, "cdk.tf.json"))
+	checklist, err := u.checklist()
 	if err != nil {
 		return err
 	}
 	var report verify.Report
 	err = u.p.step("verifying as workerctl verify does", func() (string, error) {
-		report = verify.Wait(ctx, verify.Options{Environment: env, Stack: stack, AWS: awsConfig(u.state)}, verifyTimeout, nil)
+		report = verify.Wait(ctx, checklist, verifyTimeout, nil)
 		if ctx.Err() != nil {
 			return "", ctx.Err()
 		}
@@ -550,7 +663,7 @@ func (u *up) verify(ctx context.Context) error {
 // runFlow submits a flow run to the pool and waits until it is COMPLETED.
 func (u *up) runFlow(ctx context.Context) error {
 	return u.p.step("submitting a flow run to the work pool", func() (string, error) {
-		dir := filepath.Join(u.dir, "flow")
+		dir := u.flowDir()
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return "", err
 		}
@@ -559,7 +672,11 @@ func (u *up) runFlow(ctx context.Context) error {
 		}
 		ctx, cancel := context.WithTimeout(ctx, flowTimeout)
 		defer cancel()
-		deployment, err := u.api.Deploy(ctx, prefectapi.LocalFlow{Name: "hello", Pool: u.env.WorkPool.Name, Dir: dir, Entrypoint: "hello.py:hello"})
+		flow := prefectapi.LocalFlow{Name: "hello", Pool: u.env.WorkPool.Name, Dir: dir, Entrypoint: "hello.py:hello"}
+		if len(u.env.WorkPool.Queues) > 0 {
+			flow.Queue = u.env.WorkPool.Queues[0]
+		}
+		deployment, err := u.api.Deploy(ctx, flow)
 		if err != nil {
 			return "", fmt.Errorf("create the deployment of the flow: %w", err)
 		}
@@ -575,6 +692,47 @@ func (u *up) runFlow(ctx context.Context) error {
 			return "", fmt.Errorf("flow run %s is %s: %s; the end of the worker's output:\n%s", run.Name, run.State, run.StateDetail.Message, proc.Tail(u.containerLog(), 30))
 		}
 		return fmt.Sprintf("flow run %s is COMPLETED", run.Name), nil
+	})
+}
+
+// observerTimeout is how long the worker may take to read a message from its queue. It
+// starts to read when it is online, and waits for messages without a pause.
+const observerTimeout = time.Minute
+
+// observe shows that the worker reads the queue with the events of its tasks. That part of
+// it, the observer, can end while the worker stays online: then a flow run whose task
+// crashed would be "running" for ever.
+func (u *up) observe(ctx context.Context, queue string) error {
+	return u.p.step("sending an event to the worker's queue", func() (string, error) {
+		ctx, cancel := context.WithTimeout(ctx, observerTimeout)
+		defer cancel()
+		client := sqs.NewFromConfig(awsConfig(u.state))
+		found, err := client.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &queue})
+		if err != nil {
+			return "", fmt.Errorf("find the queue %s: %w", queue, err)
+		}
+		// An event that is nobody's: the observer takes it off the queue and does nothing.
+		event := `{"detail-type": "Local run", "detail": {}}`
+		if _, err := client.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: found.QueueUrl, MessageBody: &event}); err != nil {
+			return "", fmt.Errorf("send an event to the queue %s: %w", queue, err)
+		}
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			got, err := client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: found.QueueUrl, AttributeNames: []types.QueueAttributeName{"All"}})
+			if err == nil && got.Attributes["ApproximateNumberOfMessages"] == "0" && got.Attributes["ApproximateNumberOfMessagesNotVisible"] == "0" {
+				return "the worker reads the events of its tasks from the queue " + queue, nil
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				if context.Cause(ctx) != context.DeadlineExceeded {
+					return "", ctx.Err()
+				}
+				return "", fmt.Errorf("the worker does not read the events of its tasks from the queue %s within %v, so that a flow run whose task crashes would stay running (last answer of the queue: %v); the end of its output:\n%s",
+					queue, observerTimeout, err, proc.Tail(u.containerLog(), 30))
+			}
+		}
 	})
 }
 
@@ -598,7 +756,7 @@ func (u *up) summary(leftOut []string) {
 	p.line("  aws ecs describe-services --cluster %s --services %s", s.Cluster, s.Service)
 	p.line("  aws ecs describe-task-definition --task-definition %s", short(s.TaskDefinition))
 	p.line("  aws logs filter-log-events --log-group-name %s --query 'events[].message'", u.env.Logs.Group)
-	p.line("  .local/bin/workerctl verify %s", u.env.Name)
+	p.line("\n%s\n  %s", bold("Verify again"), u.opt.command("verify"))
 	p.line("\n%s\n  %s", bold("Files"), u.dir)
-	p.line("\n%s\n  make local-down ENV=%s", bold("Take it down"), u.env.Name)
+	p.line("\n%s\n  %s", bold("Take it down"), u.opt.command("down"))
 }

@@ -294,6 +294,11 @@ func (c *Client) WorkQueues(ctx context.Context, pool string) ([]WorkQueue, erro
 	return queues, err
 }
 
+// CreateWorkQueue creates a queue in a pool. It is ErrConflict if there is one of that name.
+func (c *Client) CreateWorkQueue(ctx context.Context, pool, name string) error {
+	return c.do(ctx, http.MethodPost, []string{"work_pools", pool, "queues", ""}, map[string]any{"name": name}, nil)
+}
+
 // WorkPool returns the pool of that name.
 func (c *Client) WorkPool(ctx context.Context, name string) (WorkPool, error) {
 	var pool WorkPool

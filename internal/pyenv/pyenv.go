@@ -13,8 +13,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -82,8 +84,8 @@ func Ensure(ctx context.Context, spec Spec, opt Options) (Env, error) {
 	if m.progress == nil {
 		m.progress = func(string) {}
 	}
-	if m.complete(ctx) {
-		return m.env, nil
+	if complete, err := m.complete(ctx); complete || err != nil {
+		return m.env, err
 	}
 	if err := os.MkdirAll(filepath.Dir(m.env.Dir), 0o755); err != nil {
 		return Env{}, fmt.Errorf("Python environment %s: %w", spec.Name, err)
@@ -94,8 +96,8 @@ func Ensure(ctx context.Context, spec Spec, opt Options) (Env, error) {
 		return Env{}, fmt.Errorf("Python environment %s: wait for another program that makes it: %w", spec.Name, err)
 	}
 	defer lock.Unlock()
-	if m.complete(ctx) {
-		return m.env, nil // Made by the other program.
+	if complete, err := m.complete(ctx); complete || err != nil {
+		return m.env, err // Made by the other program.
 	}
 	if err := m.make(ctx); err != nil {
 		return Env{}, fmt.Errorf("Python environment %s: %w", spec.Name, err)
@@ -122,14 +124,26 @@ type maker struct {
 }
 
 // complete also starts the Python once: an update of the system may have
-// removed the interpreter that the environment points to.
-func (m maker) complete(ctx context.Context) bool {
+// removed the interpreter that the environment points to. What is not complete
+// is removed, and may be in use: so if that cannot be told, because there is no
+// memory for a process or ctx ended, it is an error.
+func (m maker) complete(ctx context.Context) (bool, error) {
 	if _, err := os.Stat(filepath.Join(m.env.Dir, doneFile)); err != nil {
-		return false
+		return false, nil
 	}
 	cmd := exec.CommandContext(ctx, m.env.Python(), "-I", "-c", "")
 	cmd.Env = Environ()
-	return cmd.Run() == nil
+	err := cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return true, nil
+	case ctx.Err() != nil:
+		return false, ctx.Err()
+	case errors.As(err, &exit) && exit.Exited(), errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	}
+	return false, fmt.Errorf("Python environment %s: %s does not start: %w; try again, or remove %s while nothing of the project runs", m.spec.Name, m.env.Python(), err, m.env.Dir)
 }
 
 func (m maker) make(ctx context.Context) error {

@@ -178,6 +178,42 @@ func TestEnsureStopsWhenItIsToldTo(t *testing.T) {
 	}
 }
 
+func TestEnsureKeepsWhatItCannotJudge(t *testing.T) {
+	localPackages(t)
+	opt := Options{Root: t.TempDir()}
+	env, err := Ensure(t.Context(), tinySpec("tiny==1.0\n"), opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// GIVEN a complete environment, whose Python is killed as where memory runs out
+	if err := os.Remove(env.Python()); err != nil {
+		t.Fatal(err)
+	}
+	fakePython(t, env.Bin(), "python", "kill -9 $$")
+	// THEN it is not removed: it may be in use
+	want := "Python environment tiny: " + env.Python() + " does not start: signal: killed; try again, or remove " + env.Dir + " while nothing of the project runs"
+	if _, err := Ensure(t.Context(), tinySpec("tiny==1.0\n"), opt); err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+	// GIVEN a caller that gives up
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := (maker{env: env}).complete(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(env.Dir, doneFile)); err != nil {
+		t.Error(err)
+	}
+	// GIVEN one whose Python an update of the system has taken away
+	if err := os.Remove(env.Python()); err != nil {
+		t.Fatal(err)
+	}
+	// THEN it is made again
+	if again, err := Ensure(t.Context(), tinySpec("tiny==1.0\n"), opt); err != nil || versionOfTiny(t, again) != "1.0" {
+		t.Errorf("%v, %v", again, err)
+	}
+}
+
 func fakePython(t *testing.T, dir, name, script string) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {

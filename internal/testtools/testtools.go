@@ -98,9 +98,17 @@ func project(t *testing.T) toolchain.Project {
 }
 
 // AWS returns the configuration of clients under the given variables, those of an emulator,
-// which it sets for the rest of the test.
+// which take the place of all that are about AWS for the rest of the test.
 func AWS(t *testing.T, variables []string) aws.Config {
 	t.Helper()
+	for _, variable := range os.Environ() {
+		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "AWS_") {
+			t.Setenv(name, "") // so that it comes back
+			if err := os.Unsetenv(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	for _, variable := range variables {
 		name, value, _ := strings.Cut(variable, "=")
 		t.Setenv(name, value)

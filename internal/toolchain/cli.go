@@ -107,8 +107,9 @@ type Run struct {
 	Dir string
 	// Args are the CLI's arguments, such as deploy dev.
 	Args []string
-	// Env are further variables, such as TF_VAR_prefect_api_key=..., over those of this
-	// process.
+	// Base is the environment that Env is added to. Default: that of this process.
+	Base []string
+	// Env are further variables, such as TF_VAR_prefect_api_key=..., over those of Base.
 	Env []string
 	// Stdin, Stdout and Stderr are the CLI's. Without a Stdin it cannot ask anything.
 	Stdin          io.Reader
@@ -132,7 +133,10 @@ func (p Project) CDKTF(ctx context.Context, run Run) error {
 	if err := p.placeLocks(run.Dir); err != nil {
 		return err
 	}
-	env, err := p.Environ(append(os.Environ(), run.Env...))
+	if run.Base == nil {
+		run.Base = os.Environ()
+	}
+	env, err := p.Environ(append(slices.Clone(run.Base), run.Env...))
 	if err != nil {
 		return err
 	}

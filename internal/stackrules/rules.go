@@ -1,0 +1,626 @@
+package stackrules
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/arn"
+	"prefect-worker-ecs/internal/policy"
+)
+
+// rules are the lists for one environment. They are written down here a second time, apart
+// from the constructs, so that a slip in one is a contradiction.
+type rules struct {
+	env *config.Environment
+	// nats is the number of NAT gateways, tables that of private route tables.
+	nats, tables int
+	// credential is the Terraform variable with the credential, "" where there is none.
+	credential string
+	// secret is where the container reads it, and secretARN what the role may read.
+	secret, secretARN string
+}
+
+func rulesFor(env *config.Environment) rules {
+	r := rules{env: env, nats: 1, tables: 1, credential: env.Prefect.Authentication.TerraformVariable()}
+	switch env.Network.NAT {
+	case config.NATNone:
+		r.nats = 0
+	case config.NATPerAZ:
+		r.tables = len(env.Network.PrivateSubnetCIDRs)
+		r.nats = r.tables
+	}
+	switch s := env.Secret; {
+	case r.credential == "":
+	case s.ExistingARN == "":
+		r.secretARN = ref("aws_secretsmanager_secret.prefect_api_key.arn")
+		r.secret = r.secretARN
+	default:
+		r.credential = ""
+		r.secretARN, r.secret = s.ExistingARN, s.ExistingARN
+		if s.JSONKey != "" {
+			r.secret += ":" + s.JSONKey + "::"
+		}
+	}
+	return r
+}
+
+// account is where the stack is deployed, in Terraform's terms.
+var account = arn.Account{
+	Partition: "${data.aws_partition.current.partition}",
+	ID:        "${data.aws_caller_identity.current.account_id}",
+	Region:    "${var.aws_region}",
+}
+
+func ref(attribute string) string { return "${" + attribute + "}" }
+
+// literal is text with which Terraform does nothing.
+func literal(s string) string {
+	return strings.NewReplacer("${", "$${", "%{", "%%{").Replace(s)
+}
+
+var (
+	vpc       = is(ref("aws_vpc.main.id"))
+	dependsOn = each(like(`(?:aws_\w+)\.\w+`, "an address"))
+	checks    = because("Terraform would treat the resource otherwise than its neighbours", object(fields{
+		"precondition?":  each(object(fields{"condition": text, "error_message": text})),
+		"postcondition?": each(object(fields{"condition": text, "error_message": text})),
+	}))
+)
+
+// resources are the resources that an environment may have.
+func (r rules) resources() map[string]rule {
+	all := map[string]rule{}
+	r.network(all)
+	r.identity(all)
+	r.storage(all)
+	r.service(all)
+	r.events(all)
+	return all
+}
+
+func (r rules) network(all map[string]rule) {
+	n := r.env.Network
+	const lets = "the network would let in or out what it was not made for"
+	all["aws_vpc.main"] = rule{why: lets, shape: fields{
+		"cidr_block": is(n.VPCCIDR), "enable_dns_support": is(true), "enable_dns_hostnames": is(true), "tags": tags,
+	}}
+	all["aws_internet_gateway.main"] = rule{why: lets, shape: fields{"vpc_id": vpc, "tags": tags}}
+	all["aws_default_security_group.main"] = rule{
+		why: "the default group has no rule, so that nothing can use it by mistake", shape: fields{"vpc_id": vpc, "tags": tags},
+		guards: "without it AWS's own rules stay in the VPC's default group, whose members reach each other and everything outside",
+	}
+	table := func(name string) {
+		all["aws_route_table."+name] = rule{why: lets, shape: fields{"vpc_id": vpc, "tags": tags}}
+	}
+	associate := func(subnet, table string) {
+		all["aws_route_table_association."+subnet] = rule{
+			why: "a subnet with another route table is public where it should be private, or cut off",
+			shape: fields{
+				"subnet_id": is(ref("aws_subnet." + subnet + ".id")), "route_table_id": is(ref("aws_route_table." + table + ".id")),
+			}, guards: "the subnet would follow the VPC's main route table, which nobody has written",
+		}
+	}
+	subnet := func(name, cidr string, i int) {
+		zone := fmt.Sprintf("${data.aws_availability_zones.available.names[%d]}", i)
+		if len(n.AvailabilityZones) > 0 {
+			zone = n.AvailabilityZones[i]
+		}
+		all["aws_subnet."+name] = rule{why: lets, shape: fields{
+			"availability_zone": is(zone), "cidr_block": is(cidr), "vpc_id": vpc, "tags": tags,
+			"map_public_ip_on_launch": because("whatever is started in the subnet would get a public address", is(false)),
+		}}
+	}
+	route := func(name, gateway, to string) {
+		all["aws_route."+name] = rule{why: "another route leads the traffic elsewhere, or the internet in", shape: fields{
+			"route_table_id": is(ref("aws_route_table." + name + ".id")), "destination_cidr_block": is("0.0.0.0/0"), gateway: is(to),
+		}}
+	}
+	table("public")
+	route("public", "gateway_id", ref("aws_internet_gateway.main.id"))
+	routeTables := []shape{is(ref("aws_route_table.public.id"))}
+	for i, cidr := range n.PublicSubnetCIDRs {
+		name := fmt.Sprintf("public_%d", i+1)
+		subnet(name, cidr, i)
+		associate(name, "public")
+	}
+	for i := range r.tables {
+		name := fmt.Sprintf("private_%d", i+1)
+		table(name)
+		routeTables = append(routeTables, is(ref("aws_route_table."+name+".id")))
+	}
+	for i, cidr := range n.PrivateSubnetCIDRs {
+		name := fmt.Sprintf("private_%d", i+1)
+		subnet(name, cidr, i)
+		associate(name, fmt.Sprintf("private_%d", i%r.tables+1))
+	}
+	for i := range r.nats {
+		nat := fmt.Sprintf("nat_%d", i+1)
+		const why = "the address is the NAT gateway's and nobody else's: what has it is reachable from the internet"
+		all["aws_eip."+nat] = rule{why: why, shape: fields{"domain": is("vpc"), "tags": tags, "depends_on": dependsOn}}
+		all["aws_nat_gateway."+nat] = rule{why: why, shape: fields{
+			"allocation_id": is(ref("aws_eip." + nat + ".id")), "subnet_id": is(ref(fmt.Sprintf("aws_subnet.public_%d.id", i+1))),
+			"tags": tags, "depends_on": dependsOn,
+		}}
+		route(fmt.Sprintf("private_%d", i+1), "nat_gateway_id", ref("aws_nat_gateway."+nat+".id"))
+	}
+	if n.S3Endpoint {
+		all["aws_vpc_endpoint.s3"] = rule{why: "an endpoint connects the network to a service of AWS or of others", shape: fields{
+			"vpc_id": vpc, "tags": tags, "service_name": is("com.amazonaws.${var.aws_region}.s3"), "vpc_endpoint_type": is("Gateway"),
+			"route_table_ids": list(routeTables...),
+		}}
+	}
+	if n.FlowLogs != config.FlowLogsNone {
+		const record = "who connected to what would not be on record"
+		all["aws_flow_log.main"] = rule{why: record, guards: record, shape: fields{
+			"vpc_id": vpc, "tags": tags, "traffic_type": is(strings.ToUpper(string(n.FlowLogs))), "log_destination_type": is("cloud-watch-logs"),
+			"log_destination": is(ref("aws_cloudwatch_log_group.flow_logs.arn")), "iam_role_arn": is(ref("aws_iam_role.flow_logs.arn")),
+		}}
+	}
+
+	all["aws_security_group.prefect_worker_sg"] = rule{
+		why: "rules inside the group undo the rules that stand by themselves, which are judged one by one", shape: fields{
+			"name": is("prefect_worker_sg"), "description": text, "vpc_id": vpc, "tags": tags,
+		}}
+	egress := func(name string, port int) {
+		all["aws_vpc_security_group_egress_rule."+name] = rule{why: "the worker needs no other port than 443 and that of its Prefect API, and TCP only", shape: fields{
+			"security_group_id": is(ref("aws_security_group.prefect_worker_sg.id")), "description": text, "tags": tags,
+			"ip_protocol": is("tcp"), "from_port": is(port), "to_port": is(port), "cidr_ipv4": is("0.0.0.0/0"),
+		}}
+	}
+	egress("https", 443)
+	if port := config.APIPort(r.env.Prefect.APIURL); port != 443 {
+		egress("prefect_api", port)
+	}
+}
+
+const (
+	takes  = "others than the one service that works with the role, for this account, could take it on with all that it may do"
+	rights = "the role may do more than its work needs"
+)
+
+// identity are the roles, who may take them on, and all that they may do.
+func (r rules) identity(all map[string]rule) {
+	i := r.env.IAM
+	role := func(name, called, service, source string) {
+		all["aws_iam_role."+name] = rule{why: rights, shape: fields{
+			"name": is(called), "description": text, "assume_role_policy": grants(takes, trust(service, source)),
+		}}
+		if i.PermissionsBoundaryARN != "" {
+			all["aws_iam_role."+name].shape["permissions_boundary"] = because("without its boundary the role may do whatever a policy says", is(i.PermissionsBoundaryARN))
+		}
+	}
+	inline := func(name, called string, allowed ...policy.Statement) {
+		all["aws_iam_role_policy."+name] = rule{why: rights, shape: fields{
+			"name": is(called), "role": is(ref("aws_iam_role." + name + ".id")), "policy": grants(rights, allowed...),
+		}}
+	}
+	attach := func(name, role, policyARN string) {
+		all["aws_iam_role_policy_attachment."+name] = rule{why: rights, shape: fields{
+			"role": is(ref("aws_iam_role." + role + ".name")), "policy_arn": is(policyARN),
+		}}
+	}
+	role("execution", i.ExecutionRoleName, "ecs-tasks.amazonaws.com", account.Of("ecs", "*"))
+	role("task", i.TaskRoleName, "ecs-tasks.amazonaws.com", account.Of("ecs", "*"))
+	attach("execution", "execution", account.AWSPolicy("service-role/AmazonECSTaskExecutionRolePolicy"))
+	for n, policyARN := range i.TaskPolicyARNs {
+		attach(fmt.Sprintf("task_%d", n+1), "task", policyARN)
+	}
+	if reads := r.readSecrets(); len(reads) > 0 {
+		inline("execution", "read-prefect-api-key", reads...)
+	}
+	if r.env.WorkPool.Type == config.PoolECS {
+		inline("task", "run-flow-tasks", r.runFlows()...)
+	}
+	if r.env.Network.FlowLogs != config.FlowLogsNone {
+		role("flow_logs", r.env.FlowLogRole(), "vpc-flow-logs.amazonaws.com", account.Of("ec2", "vpc-flow-log/*"))
+		inline("flow_logs", "write-flow-logs", policy.Allow("WriteFlowLogs",
+			[]string{"logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"}, ref("aws_cloudwatch_log_group.flow_logs.arn")+":*"))
+	}
+}
+
+// trust is the one statement with which a service takes on a role, for this account only.
+func trust(service, source string) policy.Statement {
+	return policy.Statement{Effect: "Allow", Principal: &policy.Principal{Service: service}, Action: []string{"sts:AssumeRole"}, Condition: policy.Condition{
+		"StringEquals": {"aws:SourceAccount": account.ID}, "ArnLike": {"aws:SourceArn": source},
+	}}
+}
+
+// readSecrets is what ECS reads before it starts a task.
+func (r rules) readSecrets() []policy.Statement {
+	var secrets, parameters []string
+	if r.secretARN != "" {
+		secrets = append(secrets, r.secretARN)
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.env.Worker.Secrets)) {
+		switch from := config.SecretARN(r.env.Worker.Secrets[name]); {
+		case slices.Contains(secrets, from) || slices.Contains(parameters, from):
+		case config.IsParameter(from):
+			parameters = append(parameters, from)
+		default:
+			secrets = append(secrets, from)
+		}
+	}
+	var all []policy.Statement
+	if len(secrets) > 0 {
+		all = append(all, policy.Allow("ReadSecrets", []string{"secretsmanager:GetSecretValue"}, secrets...))
+	}
+	if len(parameters) > 0 {
+		all = append(all, policy.Allow("ReadParameters", []string{"ssm:GetParameters"}, parameters...))
+	}
+	if key := r.env.Secret.KMSKeyARN; key != "" && len(all) > 0 {
+		all = append(all, policy.Allow("DecryptSecrets", []string{"kms:Decrypt"}, key).If("StringEquals", "kms:ViaService", "secretsmanager.${var.aws_region}.amazonaws.com"))
+	}
+	return all
+}
+
+// runFlows is what the worker of an ecs pool calls.
+func (r rules) runFlows() []policy.Statement {
+	cluster := account.Of("ecs", "cluster/"+r.env.Cluster.Name)
+	tasks := account.Of("ecs", "task/"+r.env.Cluster.Name+"/*")
+	var families []string
+	for _, family := range r.env.IAM.FlowTaskFamilies {
+		families = append(families, account.Of("ecs", "task-definition/"+family+"*:*"))
+	}
+	all := []policy.Statement{
+		// These four know no resource (Service Authorization Reference).
+		policy.Allow("Describe", []string{"ec2:DescribeSubnets", "ec2:DescribeVpcs", "ecs:DeregisterTaskDefinition", "ecs:DescribeTaskDefinition"}, "*"),
+		policy.Allow("RegisterFlows", []string{"ecs:RegisterTaskDefinition"}, families...),
+		policy.Allow("RunFlows", []string{"ecs:RunTask"}, families...).If("ArnEquals", "ecs:cluster", cluster),
+		policy.Allow("WatchFlows", []string{"ecs:DescribeTasks", "ecs:StopTask"}, tasks).If("ArnEquals", "ecs:cluster", cluster),
+		policy.Allow("TagFlows", []string{"ecs:TagResource"}, tasks).If("StringEquals", "ecs:CreateAction", "RunTask"),
+		policy.Allow("TagFlowDefinitions", []string{"ecs:TagResource"}, families...).If("StringEquals", "ecs:CreateAction", "RegisterTaskDefinition"),
+		policy.Allow("PassRoles", []string{"iam:PassRole"}, append([]string{ref("aws_iam_role.execution.arn")}, r.env.IAM.FlowRoleARNs...)...).
+			If("StringEquals", "iam:PassedToService", "ecs-tasks.amazonaws.com"),
+		policy.Allow("ReadFlowLogs", []string{"logs:GetLogEvents"}, ref("aws_cloudwatch_log_group.worker.arn")+":*"),
+	}
+	if queue := r.env.EventQueue(); queue != "" {
+		all = append(all, policy.Allow("ReceiveTaskEvents",
+			[]string{"sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:ReceiveMessage"}, account.Of("sqs", queue)))
+	}
+	return all
+}
+
+// storage is what keeps anything: the logs and the secret.
+func (r rules) storage(all map[string]rule) {
+	logGroup := func(name, called string) {
+		shape := fields{
+			"name":              is(called),
+			"retention_in_days": because("logs would be kept for ever, and paid for", is(r.env.Logs.RetentionDays)),
+		}
+		if key := r.env.Logs.KMSKeyARN; key != "" {
+			shape["kms_key_id"] = because("the logs would not be encrypted with the customer's key", is(key))
+		}
+		all["aws_cloudwatch_log_group."+name] = rule{
+			why: "a log holds what flows print, and this would keep it otherwise than configured", shape: shape,
+			guards: "ECS and flow logs would fail, or write to a group that is kept for ever",
+		}
+	}
+	logGroup("worker", r.env.Logs.Group)
+	if r.env.Network.FlowLogs != config.FlowLogsNone {
+		logGroup("flow_logs", r.env.FlowLogGroup())
+	}
+	if r.credential == "" {
+		return
+	}
+	s := r.env.Secret
+	secret := fields{"name": is(s.Name), "description": text, "recovery_window_in_days": is(s.RecoveryWindowDays)}
+	if s.KMSKeyARN != "" {
+		secret["kms_key_id"] = because("the API key would not be encrypted with the customer's key", is(s.KMSKeyARN))
+	}
+	all["aws_secretsmanager_secret.prefect_api_key"] = rule{why: "the secret would be copied, or readable by others", shape: secret}
+	all["aws_secretsmanager_secret_version.prefect_api_key"] = rule{why: "the API key would stand in the plan and the state", shape: fields{
+		"secret_id":        is(ref("aws_secretsmanager_secret.prefect_api_key.id")),
+		"secret_string_wo": is(ref("var." + r.credential)), "secret_string_wo_version": is(s.Version), "lifecycle": checks,
+	}}
+}
+
+// service is the cluster, the task definition and the service.
+func (r rules) service(all map[string]rule) {
+	c, w := r.env.Cluster, r.env.Worker
+	insights := map[bool]string{true: "enabled", false: "disabled"}[c.ContainerInsights]
+	all["aws_ecs_cluster.main"] = rule{why: "the cluster would record or share what nobody asked for", shape: fields{
+		"name": is(c.Name), "setting": list(object(fields{"name": is("containerInsights"), "value": is(insights)})),
+	}}
+	all["aws_service_discovery_private_dns_namespace.main"] = rule{why: "names would be known elsewhere than in the VPC", shape: fields{
+		"name": is(c.Namespace), "description": text, "vpc": vpc,
+	}}
+	all["aws_ecs_task_definition.worker"] = rule{why: "the container would be less isolated, or not start", shape: fields{
+		"family": is(w.ServiceName), "cpu": is(strconv.Itoa(w.CPU)), "memory": is(strconv.Itoa(w.MemoryMiB)),
+		"network_mode": is("awsvpc"), "requires_compatibilities": is([]string{"FARGATE"}),
+		"runtime_platform": object(fields{
+			"cpu_architecture": is(strings.ToUpper(string(w.Architecture))), "operating_system_family": is("LINUX"),
+		}),
+		"execution_role_arn":    because(rights, is(ref("aws_iam_role.execution.arn"))),
+		"task_role_arn":         because(rights, is(ref("aws_iam_role.task.arn"))),
+		"container_definitions": document(list(r.container())),
+		"lifecycle":             checks,
+	}}
+	const public = "the task would have a public address, or lie where one is needed and none is given"
+	subnets, kind := []string{}, "private"
+	if w.PublicIP {
+		kind = "public"
+	}
+	for i := range r.env.Network.PublicSubnetCIDRs {
+		subnets = append(subnets, ref(fmt.Sprintf("aws_subnet.%s_%d.id", kind, i+1)))
+	}
+	service := fields{
+		"name": is(w.ServiceName), "cluster": is(ref("aws_ecs_cluster.main.id")), "task_definition": is(ref("aws_ecs_task_definition.worker.arn")),
+		"desired_count": is(w.DesiredCount), "platform_version": is("LATEST"),
+		"network_configuration": object(fields{
+			"assign_public_ip": because(public, is(w.PublicIP)),
+			"subnets":          because(public, is(subnets)),
+			"security_groups":  because("another group can let others connect to the task", is([]string{ref("aws_security_group.prefect_worker_sg.id")})),
+		}),
+		"deployment_circuit_breaker":         object(fields{"enable": is(true), "rollback": is(true)}),
+		"deployment_minimum_healthy_percent": is(100), "deployment_maximum_percent": is(200),
+		"wait_for_steady_state": is(true), "enable_ecs_managed_tags": is(true), "propagate_tags": is("SERVICE"),
+		"timeouts": tags, "depends_on": dependsOn,
+	}
+	if w.Spot {
+		service["capacity_provider_strategy"] = list(object(fields{"capacity_provider": is("FARGATE_SPOT"), "weight": is(1)}))
+		all["aws_ecs_cluster_capacity_providers.main"] = rule{why: "tasks would run on capacity that nobody chose", shape: fields{
+			"cluster_name": is(ref("aws_ecs_cluster.main.name")), "capacity_providers": is([]string{"FARGATE", "FARGATE_SPOT"}),
+		}}
+	} else {
+		service["launch_type"] = is("FARGATE")
+	}
+	all["aws_ecs_service.worker"] = rule{why: "the service would run otherwise than it was judged", shape: service}
+}
+
+// container is the worker's container, of which every field is named.
+func (r rules) container() shape {
+	w := r.env.Worker
+	settings := fields{
+		"name": is("prefect-worker"), "essential": is(true),
+		"image":       because("another image runs other code with the API key", is(w.Image)),
+		"entryPoint?": is([]string{"/usr/bin/tini", "--", "/opt/prefect/entrypoint.sh"}),
+		"command":     because("another command runs other code with the API key", r.command()),
+		"environment": r.environment(),
+		"stopTimeout": is(w.StopTimeoutSeconds),
+		"healthCheck": because("a task that hangs would not be replaced", object(fields{
+			"command":  is([]string{"CMD", "python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8080/health', timeout=8)"}),
+			"interval": is(30), "timeout": is(10), "retries": is(3), "startPeriod": is(120, 300),
+		})),
+		"logConfiguration": because("the log would go elsewhere, or a slow log would stop the worker", object(fields{
+			"logDriver": is("awslogs"),
+			"options": object(fields{
+				"awslogs-group": is(ref("aws_cloudwatch_log_group.worker.name")), "awslogs-region": is("${var.aws_region}"),
+				"awslogs-stream-prefix": is("prefect-worker"), "mode": is("non-blocking"), "max-buffer-size": is("4m"),
+			}),
+		})),
+	}
+	var secrets []any
+	if r.secret != "" {
+		secrets = append(secrets, map[string]string{"name": r.env.Prefect.Authentication.Variable(), "valueFrom": r.secret})
+		settings["dockerLabels"] = is(map[string]string{"prefect-api-key-version": strconv.Itoa(r.env.Secret.Version)})
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.Secrets)) {
+		secrets = append(secrets, map[string]string{"name": name, "valueFrom": w.Secrets[name]})
+	}
+	if len(secrets) > 0 {
+		settings["secrets"] = because("the container would get a secret that is not its own, or not the one that it needs", is(secrets))
+	}
+	return because("a field of the container that no rule names, or that is misspelt, changes what it may do or has no effect", object(settings))
+}
+
+// command starts a worker of the pool and nothing else. Its options may come in any order.
+func (r rules) command() shape {
+	p := r.env.WorkPool
+	options := []string{"--pool", literal(p.Name), "--type", string(p.Type), "--work-queue", "--limit", strconv.Itoa(r.env.Worker.ConcurrencyLimit),
+		"--no-create-pool-if-not-found", "--with-healthcheck"}
+	for _, queue := range p.Queues {
+		options = append(options, literal(queue))
+	}
+	start := []shape{
+		is("/bin/sh"), is("-c"),
+		like(`task=\$\$\{ECS_CONTAINER_METADATA_URI_V4##\*/\}; exec "\$@" --name "`+regexp.QuoteMeta(r.env.Worker.ServiceName)+`-\$\$\{task%%-\*\}"`, "the line that names the worker after its task"),
+		is("worker"), is("prefect"), is("worker"), is("start"),
+	}
+	return func(j *judge, at, why string, value any) {
+		given, ok := value.([]any)
+		if !ok || len(given) < len(start) {
+			j.find(at, fmt.Sprintf("is %s; allowed is a list that starts a worker", show(value)), why)
+			return
+		}
+		list(start...)(j, at, why, given[:len(start)])
+		for i, option := range given[len(start):] {
+			if text, ok := option.(string); !ok || !slices.Contains(options, text) {
+				j.find(fmt.Sprintf("%s[%d]", at, i+len(start)), fmt.Sprintf("is %s, which is no option or value that this worker has", show(option)), why)
+			}
+		}
+	}
+}
+
+// environment is what stands in clear text.
+func (r rules) environment() shape {
+	values := map[string]string{
+		"PREFECT_API_URL": "${local.prefect_api_url}", "PREFECT_WORK_POOL_NAME": literal(r.env.WorkPool.Name),
+		"PREFECT_CLI_WRAP_LINES": "false", "PREFECT_LOGGING_COLORS": "false", "PREFECT_API_REQUEST_TIMEOUT": "10", "DO_NOT_TRACK": "1",
+	}
+	if packages := r.env.PipPackages(); len(packages) > 0 {
+		values["EXTRA_PIP_PACKAGES"] = strings.Join(packages, " ")
+	}
+	if queue := r.env.EventQueue(); queue != "" {
+		values["PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_NAME"] = queue
+	}
+	for name, value := range r.env.Worker.Environment {
+		values[name] = literal(value)
+	}
+	const why = "variables are in clear text for whoever may read the task definition, and steer where the API key is sent and what is installed"
+	variable := func(j *judge, at, _ string, value any) {
+		given, _ := value.(map[string]any)
+		name, _ := given["name"].(string)
+		want, known := values[name]
+		switch {
+		case !known:
+			j.find(at, fmt.Sprintf("sets %q, which %s", name, notListed), why)
+		default:
+			object(fields{"name": is(name), "value": is(want)})(j, at, why, value)
+		}
+	}
+	return because(why, each(variable))
+}
+
+// events are the queue, and what may write to it, of an ecs pool's worker.
+func (r rules) events(all map[string]rule) {
+	queue := r.env.EventQueue()
+	if queue == "" {
+		return
+	}
+	encrypted := because("the events, names of flows in them, would lie in clear text", is(true))
+	const why = "the queue would be readable or writable for others, or lose events"
+	all["aws_sqs_queue.task_events_dead_letters"] = rule{why: why, shape: fields{
+		"name": is(queue + "-dlq"), "message_retention_seconds": number, "sqs_managed_sse_enabled": encrypted,
+	}}
+	all["aws_sqs_queue.task_events"] = rule{why: why, shape: fields{
+		"name": is(queue), "message_retention_seconds": number, "visibility_timeout_seconds": number, "sqs_managed_sse_enabled": encrypted,
+		"redrive_policy": document(object(fields{"deadLetterTargetArn": is(ref("aws_sqs_queue.task_events_dead_letters.arn")), "maxReceiveCount": number})),
+	}}
+	all["aws_sqs_queue_policy.task_events"] = rule{why: why, shape: fields{
+		"queue_url": is(ref("aws_sqs_queue.task_events.url")),
+		"policy": grants("others could send the worker events that did not happen, or read its own", policy.Statement{
+			Sid: "ReceiveTaskEvents", Effect: "Allow", Principal: &policy.Principal{Service: "events.amazonaws.com"},
+			Action: []string{"sqs:SendMessage"}, Resource: []string{ref("aws_sqs_queue.task_events.arn")},
+			Condition: policy.Condition{"ArnEquals": {"aws:SourceArn": ref("aws_cloudwatch_event_rule.task_events.arn")}},
+		}),
+	}}
+	all["aws_cloudwatch_event_rule.task_events"] = rule{why: "events of others than this cluster's tasks would reach the worker", shape: fields{
+		"name": is(queue), "description": text,
+		"event_pattern": document(is(map[string]any{
+			"source": []string{"aws.ecs"}, "detail-type": []string{"ECS Task State Change"},
+			"detail": map[string]any{"clusterArn": []string{ref("aws_ecs_cluster.main.arn")}},
+		})),
+	}}
+	all["aws_cloudwatch_event_target.task_events"] = rule{why: "events would be sent elsewhere", shape: fields{
+		"rule": is(ref("aws_cloudwatch_event_rule.task_events.name")), "arn": is(ref("aws_sqs_queue.task_events.arn")),
+	}}
+}
+
+// data are the data sources.
+func (r rules) data() map[string]rule {
+	all := map[string]rule{
+		"aws_caller_identity.current": {why: "nothing is asked for but the account"},
+		"aws_partition.current":       {why: "nothing is asked for but the partition"},
+	}
+	if len(r.env.Network.AvailabilityZones) == 0 {
+		all["aws_availability_zones.available"] = rule{why: "subnets would lie in zones without Fargate or NAT", shape: fields{
+			"state": is("available"), "filter": is([]any{map[string]any{"name": "opt-in-status", "values": []string{"opt-in-not-required"}}}),
+			"exclude_zone_ids": each(text), "lifecycle": checks,
+		}}
+	}
+	return all
+}
+
+// imports are the resources that the environment says to adopt.
+func (r rules) imports() shape {
+	blocks := map[config.Adoptable][2]string{
+		config.AdoptExecutionRole: {"aws_iam_role.execution", r.env.IAM.ExecutionRoleName},
+		config.AdoptTaskRole:      {"aws_iam_role.task", r.env.IAM.TaskRoleName},
+		config.AdoptLogGroup:      {"aws_cloudwatch_log_group.worker", r.env.Logs.Group},
+	}
+	var allowed []shape
+	for _, name := range r.env.Adopt {
+		allowed = append(allowed, is(map[string]string{"to": blocks[name][0], "id": blocks[name][1]}))
+	}
+	return because("what is imported is changed by the next deploy, and removed by destroy", list(allowed...))
+}
+
+func (r rules) provider() shape {
+	aws := fields{
+		"region":       is("${var.aws_region}"),
+		"default_tags": list(object(fields{"tags": tags})),
+	}
+	if r.env.AccountID != "" {
+		aws["allowed_account_ids"] = because("another account could be deployed to by mistake", is([]string{r.env.AccountID}))
+	}
+	return because("another provider, or another setting of it, deploys elsewhere or with other keys", object(fields{"aws": list(object(aws))}))
+}
+
+func (r rules) terraform() shape {
+	b := r.env.Backend
+	backend := object(fields{"local": object(fields{"path": is("../../../terraform." + r.env.Name + ".tfstate")})})
+	if b.Type == config.BackendS3 {
+		s3 := fields{
+			"bucket": is(b.Bucket), "key": is(b.Key), "region": is(b.Region),
+			"encrypt":      because("the state would lie in clear text", is(true)),
+			"use_lockfile": because("two deployments at once would ruin the state", is(true)),
+		}
+		if b.KMSKeyARN != "" {
+			s3["kms_key_id"] = because("the state would not be encrypted with the customer's key", is(b.KMSKeyARN))
+		}
+		backend = object(fields{"s3": object(s3)})
+	}
+	return object(fields{
+		"backend":          because("the state would be kept elsewhere than configured, or differ on each machine", backend),
+		"required_version": because("older releases have no write-only arguments, and the API key would stand in the state", is(">= 1.11")),
+		"required_providers": because("a provider of somebody else runs with the keys of AWS", object(fields{
+			"aws": object(fields{"source": is("hashicorp/aws"), "version": is("~> 5.99")}),
+		})),
+	})
+}
+
+func (r rules) variables() shape {
+	variable := func(value shape, more fields) shape {
+		all := fields{"type": is("string"), "description": text, "nullable": is(false), "default": value,
+			"validation": each(object(fields{"condition": text, "error_message": text}))}
+		maps.Copy(all, more)
+		return because("a value of a deployment would be stored, shown or left to chance", object(all))
+	}
+	all := fields{
+		"aws_region":           variable(is(r.env.Region), nil),
+		"prefect_api_url":      variable(is(literal(r.env.Prefect.APIURL)), nil),
+		"prefect_account_id":   variable(is(literal(r.env.Prefect.AccountID)), nil),
+		"prefect_workspace_id": variable(is(literal(r.env.Prefect.WorkspaceID)), nil),
+	}
+	if r.credential != "" {
+		empty := func(j *judge, at, why string, value any) {
+			if value != "" {
+				j.find(at, "holds a value; allowed is none", why) // which is not shown
+			}
+		}
+		all[r.credential] = variable(because("a credential would stand in the stack, which is no secret", empty), fields{
+			"sensitive": because("Terraform would show the credential", is(true)),
+			"ephemeral": because("the credential would stand in the plan", is(true)),
+		})
+	}
+	return because("a further variable can bring anything into the stack", object(all))
+}
+
+func (r rules) locals() shape {
+	return because("where the API key is sent follows from it", object(fields{
+		"prefect_api_url":  is(`${var.prefect_api_url != "" ? trimsuffix(var.prefect_api_url, "/") : lower("` + config.CloudAPIURL + `${var.prefect_account_id}/workspaces/${var.prefect_workspace_id}")}`),
+		"prefect_api_port": is(`${try(tonumber(regex("^https?://[^/:]+:([0-9]+)/", local.prefect_api_url)[0]), startswith(local.prefect_api_url, "http:") ? 80 : 443)}`),
+		"console_domain":   is(`${lookup({ aws-cn = "amazonaws.cn", aws-us-gov = "amazonaws-us-gov.com" }, data.aws_partition.current.partition, "aws.amazon.com")}`),
+	}))
+}
+
+// outputs are shown on every terminal and kept in the state: names, ids and addresses.
+func (r rules) outputs() shape {
+	output := func(value shape) shape { return object(fields{"description": text, "value": value}) }
+	refs := func(kind string) shape {
+		var all []string
+		for i := range r.env.Network.PublicSubnetCIDRs {
+			all = append(all, ref(fmt.Sprintf("aws_subnet.%s_%d.id", kind, i+1)))
+		}
+		return output(is(all))
+	}
+	console := output(like(`https://\$\{var\.aws_region\}\.console\.\$\{local\.console_domain\}/[^{}]*(?:\$\{var\.aws_region\}[^{}]*)?`, "an address in the console"))
+	all := fields{
+		"ecs_cluster_arn": output(is(ref("aws_ecs_cluster.main.arn"))), "ecs_cluster_name": output(is(ref("aws_ecs_cluster.main.name"))),
+		"ecs_service_name": output(is(ref("aws_ecs_service.worker.name"))), "task_definition_arn": output(is(ref("aws_ecs_task_definition.worker.arn"))),
+		"log_group_name": output(is(ref("aws_cloudwatch_log_group.worker.name"))), "vpc_id": output(is(ref("aws_vpc.main.id"))),
+		"public_subnet_ids": refs("public"), "private_subnet_ids": refs("private"),
+		"security_group_id":  output(is(ref("aws_security_group.prefect_worker_sg.id"))),
+		"execution_role_arn": output(is(ref("aws_iam_role.execution.arn"))), "task_role_arn": output(is(ref("aws_iam_role.task.arn"))),
+		"prefect_api_url": output(is("${local.prefect_api_url}")), "console_service_url": console, "console_logs_url": console,
+	}
+	if r.secretARN != "" {
+		all["secret_arn"] = output(is(r.secretARN))
+	}
+	return because("outputs are shown on every terminal and stand in the state", object(all))
+}
