@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
@@ -18,7 +19,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/middleware"
 
+	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/prefectapi"
 )
 
@@ -61,6 +65,68 @@ func (b *bench) drift(t *testing.T, opt Options) {
 		undo()
 	}
 	green(t, verified(t, opt))
+}
+
+// refused takes one right after the other away from the identity that verifies.
+func (b *bench) refused(t *testing.T, opt Options) {
+	t.Helper()
+	for operation, check := range map[string]string{
+		"DescribeClusters": checkCluster, "DescribeServices": checkService, "DescribeTaskDefinition": checkDefinition,
+		"ListTasks": checkWorker, "DescribeSubnets": checkNetwork, "DescribeRouteTables": checkNetwork, "DescribeNatGateways": checkNetwork,
+		"DescribeSecurityGroups": checkNetwork, "GetSecretValue": checkSecret, "GetResourcePolicy": checkRoles, "DescribeSecret": checkRoles,
+		"GetRole": checkRoles, "ListRolePolicies": checkRoles, "GetRolePolicy": checkRoles, "ListAttachedRolePolicies": checkRoles,
+		"GetPolicy": checkRoles, "GetPolicyVersion": checkRoles, "FilterLogEvents": checkLog,
+	} {
+		limited := opt
+		limited.AWS = opt.AWS.Copy()
+		limited.AWS.APIOptions = append(slices.Clone(limited.AWS.APIOptions), func(stack *middleware.Stack) error {
+			return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("refuse", func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+				if awsmiddleware.GetOperationName(ctx) == operation {
+					return middleware.InitializeOutput{}, middleware.Metadata{}, &smithy.GenericAPIError{Code: "AccessDeniedException", Message: "not authorized"}
+				}
+				return next.HandleInitialize(ctx, in)
+			}), middleware.After)
+		})
+		report := verified(t, limited)
+		expect(t, report, check, Unknown, "could not be read: AccessDeniedException: not authorized", ":"+operation)
+		if report.Outcome != Unknown || strings.Contains(text(report), "does not run flows") {
+			t.Errorf("%s: what may not be read is no failure:\n%s", operation, text(report))
+		}
+		if operation == "GetSecretValue" {
+			limited.Credential = apiKey
+			if report := verified(t, limited); report.Outcome != Unknown || !slices.ContainsFunc(report.Checks, func(c Check) bool { return c.Name == checkWorker && c.Status == OK }) {
+				t.Errorf("with a key of one's own the API is asked all the same:\n%s", text(report))
+			}
+		}
+	}
+}
+
+// missing verifies with a configuration that asks for more than runs.
+func (b *bench) missing(t *testing.T, opt Options) {
+	t.Helper()
+	yaml := func(pool, worker string) Options {
+		return b.synthesize(t, fmt.Sprintf("local_run: true\nprefect: {api_url: %q}\nwork_pool: {name: good, type: process%s}\nworker: {environment: {PREFECT_WORKER_HEARTBEAT_SECONDS: \"2\", PREFECT_WORKER_QUERY_SECONDS: \"2\"}%s}\n", b.two.APIURL(), pool, worker))
+	}
+	report := verified(t, yaml(", queues: [high]", ""))
+	expect(t, report, checkPool, Failed, "good has no queue high", `prefect work-queue create "high" --pool "good"`)
+	expect(t, report, checkDefinition, Failed, "prefect-worker.Command is", "make deploy")
+	report = verified(t, yaml("", ", desired_count: 2"))
+	expect(t, report, checkWorker, Failed, "1 of 2 workers of this service are online in good", checkService)
+	expect(t, report, checkService, Failed, "DesiredCount is 1, configured is 2", "make deploy")
+	report = verified(t, yaml("", ", memory: 1024"))
+	expect(t, report, checkDefinition, Failed, "Memory is 512, configured is 1024", "make deploy")
+	for name, env := range map[string]func(*config.Environment){
+		"the credentials are for account 123456789012, the environment is for 999999999999": func(e *config.Environment) { e.AccountID = "999999999999" },
+		"there is no cluster another": func(e *config.Environment) { e.Cluster.Name = "another" },
+		"there is no service another": func(e *config.Environment) { e.Worker.ServiceName = "another" },
+	} {
+		other, changed := opt, *opt.Environment
+		env(&changed)
+		other.Environment = &changed
+		if report := verified(t, other); report.OK || !strings.Contains(text(report), name) {
+			t.Errorf("want %q:\n%s", name, text(report))
+		}
+	}
 }
 
 type change struct {

@@ -2,12 +2,38 @@ package verify
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"net/http/httptest"
 	"slices"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
 	"prefect-worker-ecs/internal/golden"
 )
+
+// TestWithoutAWS: that AWS cannot be asked says nothing about the worker.
+func TestWithoutAWS(t *testing.T) {
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	keys := credentials.NewStaticCredentialsProvider("x", "x", "")
+	none := aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return aws.Credentials{}, errors.New("no profile") })
+	for want, cfg := range map[string]aws.Config{
+		"there are no AWS credentials":                    {Region: "us-east-1"},
+		"there are no AWS credentials: no profile":        {Region: "us-east-1", Credentials: none},
+		"whose credentials these are could not be read: ": {Region: "us-east-1", Credentials: keys, BaseEndpoint: &closed.URL, Retryer: func() aws.Retryer { return aws.NopRetryer{} }},
+	} {
+		report := Run(t.Context(), goldenOptions(t, cfg))
+		expect(t, report, checkAccount, Unknown, want, "")
+		for _, check := range report.Checks[1:] {
+			if check.Status != Skipped {
+				t.Errorf("%s: %+v", want, check)
+			}
+		}
+	}
+}
 
 func TestWhereTheCredentialComesFrom(t *testing.T) {
 	const secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:key-AbCdEf"

@@ -43,6 +43,11 @@ func TestVerify(t *testing.T) {
 		// WHEN what there is in AWS and in Prefect changes, THEN verify says what
 		b.drift(t, opt)
 
+		// WHEN this identity may not read one thing, THEN that one could not be checked
+		b.refused(t, opt)
+		// WHEN more is configured than runs, THEN it is missed
+		b.missing(t, opt)
+
 		// WHEN the worker is frozen, and then killed and not replaced
 		process := w.await(t, ecstask.Started).Process
 		if err := syscall.Kill(process.PID, syscall.SIGSTOP); err != nil {
@@ -62,6 +67,12 @@ func TestVerify(t *testing.T) {
 		}
 		w.stop()
 		expect(t, verified(t, opt), checkWorker, Failed, "no worker of this service is online in good", "--wait")
+
+		// WHEN others are online whose names begin alike, THEN none of them counts
+		for _, name := range []string{"dev-worker-laptop", "dev-worker-b-0123456789abcdef0123456789abcdef", "dev-worker-0123456789abcdef0123456789abcdef"} {
+			b.prefect(t, "POST", "/work_pools/good/workers/heartbeat", map[string]any{"name": name})
+		}
+		expect(t, verified(t, opt), checkWorker, Failed, "no worker of this service is online in good\nnot of a running task of the current deployment: ", "--wait")
 	})
 
 	t.Run("Prefect 3 with user and password", func(t *testing.T) {
