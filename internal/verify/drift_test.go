@@ -75,7 +75,7 @@ func (b *bench) refused(t *testing.T, opt Options) {
 		"ListTasks": checkWorker, "DescribeSubnets": checkNetwork, "DescribeRouteTables": checkNetwork, "DescribeNatGateways": checkNetwork,
 		"DescribeSecurityGroups": checkNetwork, "GetSecretValue": checkSecret, "GetResourcePolicy": checkRoles, "DescribeSecret": checkRoles,
 		"GetRole": checkRoles, "ListRolePolicies": checkRoles, "GetRolePolicy": checkRoles, "ListAttachedRolePolicies": checkRoles,
-		"GetPolicy": checkRoles, "GetPolicyVersion": checkRoles, "FilterLogEvents": checkLog,
+		"DescribeLogGroups": checkLog, "GetPolicy": checkRoles, "GetPolicyVersion": checkRoles, "FilterLogEvents": checkLog,
 	} {
 		limited := opt
 		limited.AWS = opt.AWS.Copy()
@@ -208,7 +208,7 @@ func (b *bench) roleChanges(t *testing.T) []change {
 		failing("another account is trusted", checkRoles, "may not use the task role", trust(taskRole, ecsTasks, `{"StringEquals":{"aws:SourceAccount":"210987654321"}}`)),
 		{"a trust that cannot be judged", trust(taskRole, ecsTasks, `{"StringEquals":{"aws:SourceOrgID":"o-1"}}`), checkRoles, Unknown, "could not be judged: the condition key aws:SourceOrgID"},
 		failing("a boundary without the secret", checkRoles, mayNotRead, boundary(`{"Effect":"Allow","Action":"logs:*","Resource":"*"}`)),
-		{"a boundary that allows all", boundary(`{"Effect":"Allow","Action":"*","Resource":"*"}`), "", OK, ""},
+		failing("a boundary that allows all", checkRoles, "the permissions boundary of the execution role prefect-task-execution-role is arn:aws:iam::123456789012:policy/boundary, configured is none", boundary(`{"Effect":"Allow","Action":"*","Resource":"*"}`)),
 		{"a Deny that asks for TLS", policy(executionRole, `{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"Bool":{"aws:SecureTransport":"false"}}}`), "", OK, ""},
 		{"a Deny that cannot be judged", policy(executionRole, `{"Sid":"Vpc","Effect":"Deny","Action":"*","Resource":"*","Condition":{"StringNotEquals":{"aws:SourceVpc":"vpc-1"}}}`), checkRoles, Unknown, "the condition key aws:SourceVpc in the statement Vpc"},
 	}

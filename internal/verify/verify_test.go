@@ -58,7 +58,7 @@ func TestVerify(t *testing.T) {
 		frozen := time.Now()
 		eventually(t, "a failed verification", func() bool { report = verified(t, opt); return !report.OK })
 		t.Logf("frozen for %.0f s when it was seen", time.Since(frozen).Seconds())
-		expect(t, report, checkWorker, Failed, "in good", "--wait")
+		expect(t, report, checkWorker, Failed, "good", "--wait")
 		if !strings.Contains(report.Checks[2].Detail, "1 of 1 tasks running") {
 			t.Errorf("the emulator should still count a task: %v", report.Checks[2])
 		}
