@@ -538,7 +538,32 @@ var refused = []struct{ name, yaml, keys string }{
 	{"name of a secret that exists", "secret: {existing_arn: 'arn:aws:secretsmanager:us-east-1:123456789012:secret:k-AbCdEf', name: s, recovery_window_days: 7}", "secret.name secret.recovery_window_days"},
 	{"task families of a process pool", "iam: {flow_task_families: [etl]}", "iam.flow_task_families"},
 	{"a local run on AWS", "local_run: true", "local_run"},
+	{"a state in another partition", "backend: {type: s3, bucket: states, region: cn-north-1}", "backend.region"},
+	{"API's sample ids in its URL", "prefect: {api_url: 'https://api.prefect.cloud/api/accounts/00000000-0000-0000-0000-000000000000/workspaces/00000000-0000-0000-0000-000000000000'}", "prefect.api_url"},
+	{"no limit in a process pool", "worker: {concurrency_limit: 0}", "worker.concurrency_limit"},
+	{"a registry on this machine", "worker: {image: 'localhost:443/w:1', prefect_version: '3'}", "worker.image"},
+	{"a registry at a closed port", "worker: {image: 'reg.example.com:5000/w:1', prefect_version: '3'}", "worker.image"},
+	{"policies that are too large", "work_pool: {type: ecs}\niam: {flow_task_families: [" + families(40) + "]}", "iam.flow_task_families"},
+	{"more secrets than a policy holds", "worker: {secrets: {" + secrets(120) + "}}", "worker.secrets"},
 	{"a task definition that is too large", "worker: {environment: {A: " + strings.Repeat("x", 60000) + "}}", "worker.environment"},
+}
+
+// families are n families of tasks.
+func families(n int) string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprintf("family-%d", i))
+	}
+	return strings.Join(all, ", ")
+}
+
+// secrets are n variables, each from a secret of its own.
+func secrets(n int) string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprintf("V%d: 'arn:aws:secretsmanager:us-east-1:123456789012:secret:s%d-AbCdEf'", i, i))
+	}
+	return strings.Join(all, ", ")
 }
 
 func TestEnvironmentsThatFightOverNames(t *testing.T) {

@@ -43,7 +43,7 @@ func (e *Environment) complete() {
 	if e.Network.PrivateSubnetCIDRs == nil {
 		e.Network.PrivateSubnetCIDRs = defaultSubnets(e.Network.VPCCIDR, 4)
 	}
-	if e.Worker.ConcurrencyLimit == 0 && e.WorkPool.Type == PoolProcess {
+	if _, given := e.source.lines["worker.concurrency_limit"]; !given && e.Worker.ConcurrencyLimit == 0 && e.WorkPool.Type == PoolProcess {
 		e.Worker.ConcurrencyLimit = 1
 	}
 	tags := defaultTags(e.Name)

@@ -134,8 +134,9 @@ func (v *validator) checkClearText() {
 				v.clearText(fmt.Sprintf("%s[%d]", o.Key, i), value.Index(i).String())
 			}
 		case reflect.Map:
-			for name, text := range value.Interface().(map[string]string) {
-				v.clearText(join(o.Key, name), text)
+			texts := value.Interface().(map[string]string)
+			for _, name := range sortedKeys(texts) {
+				v.clearText(join(o.Key, name), texts[name])
 			}
 		}
 	}

@@ -25,9 +25,11 @@ func isCloud(host string) bool {
 // most of this and then fails with 404 at run time.
 func (v *validator) api() {
 	p := v.env.Prefect
-	for _, id := range []struct{ key, value string }{{"prefect.account_id", p.AccountID}, {"prefect.workspace_id", p.WorkspaceID}} {
-		if id.value != "" && strings.Trim(id.value, "0-") == "" {
-			v.refuse(id.key, id.value, "this is the sample of the documentation and no id", formats["uuid"].fix)
+	for _, option := range []struct{ key, value string }{
+		{"prefect.account_id", p.AccountID}, {"prefect.workspace_id", p.WorkspaceID}, {"prefect.api_url", p.APIURL},
+	} {
+		if strings.Contains(option.value, "00000000-0000-0000-0000-000000000000") {
+			v.refuse(option.key, option.value, "this is the sample of the documentation and no id", formats["uuid"].fix)
 		}
 	}
 	if p.APIURL == "" {

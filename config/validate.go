@@ -28,6 +28,7 @@ func (e *Environment) Validate() Problems {
 	v.namespace()
 	v.fargate()
 	v.taskSize()
+	v.policySizes()
 	v.image()
 	v.packages()
 	v.api()

@@ -33,9 +33,9 @@ func Text(text string) string {
 	text = assignment.ReplaceAllStringFunc(text, func(found string) string {
 		m := assignment.FindStringSubmatch(found)
 		if isCredential(m) {
-			return m[1] + "=" + Hidden
+			return m[1] + m[2] + Hidden
 		}
-		return found
+		return m[1] + m[2] + Text(m[3]) // as in --var=password=x
 	})
 	return token.ReplaceAllString(text, Hidden)
 }
@@ -46,7 +46,9 @@ func Credential(value string) bool {
 	if token.MatchString(value) || slices.ContainsFunc(address.FindAllString(value, -1), addressHoldsCredential) {
 		return true
 	}
-	return slices.ContainsFunc(assignment.FindAllStringSubmatch(value, -1), isCredential)
+	return slices.ContainsFunc(assignment.FindAllStringSubmatch(value, -1), func(m []string) bool {
+		return isCredential(m) || Credential(m[3])
+	})
 }
 
 // token are the forms in which services issue credentials, each documented by its service:
@@ -64,15 +66,16 @@ var token = regexp.MustCompile(`\bpn[ub]_\w+` +
 // address finds URLs of any scheme in text.
 var address = regexp.MustCompile("(?i)\\b[a-z][a-z0-9+.-]*://[^\\s\"'`<>]+")
 
-// assignment finds name=value in text, as in query strings and connection strings.
-var assignment = regexp.MustCompile("([A-Za-z][\\w.-]*)=([^\\s;&,(\"'`]+)")
+// assignment finds name=value in text, as in query strings and connection strings, with or
+// without quotes and blanks, and "name": "value".
+var assignment = regexp.MustCompile("([A-Za-z][\\w.-]*)(\\s*=\\s*[\"'`]?|[\"']\\s*:\\s*[\"']?)([^\\s;&,(\"'`]+)")
 
 // port is what follows a host's colon where no password does.
 var port = regexp.MustCompile(`^\d{1,5}/`)
 
 // isCredential judges what assignment found: dots stand for a value, as in TOKEN=...
 func isCredential(found []string) bool {
-	return Named(found[1]) && strings.Trim(found[2], ".") != ""
+	return Named(found[1]) && strings.Trim(found[3], ".") != ""
 }
 
 // addressHoldsCredential looks at the text and not only at what url.Parse makes of it: a

@@ -30,6 +30,7 @@ var credentials = []string{
 	"https://hunter2@github.com/x/y", "postgresql+asyncpg://u:hunter2@db/prefect", "redis://:hunter2@cache:6379/0",
 	"https://h.example/x?token=hunter2", "https://h.example/x?a=b&X-Amz-Signature=hunter2", "https://h.example/?api%5Fkey=hunter2",
 	"Server=db;User=u;Password=hunter2;", "jdbc:postgresql://db/x?user=u&password=hunter2", "https://u:hunt/hunter2@h.example/x",
+	"--var=prefect_api_key=hunter2", "prefect_api_key = \"hunter2\"", `{"password": "hunter2"}`, "TOKEN=hunter2==", "a=b=c&x_token='hunter2'",
 	"pnu_hunter2", "AKIAHUNTER2HUNTER2X",
 	"-----BEGIN RSA PRIVATE KEY-----", "Authorization: Bearer hunter2hunter2hunter2",
 }
