@@ -205,7 +205,7 @@ func (v *validator) checkText(key, value string, allowed []any, formatName strin
 			v.refuse(key, value, "the value is one of "+strings.Join(texts, ", "), "write one of them")
 		}
 	}
-	if f := formats[formatName]; formatName != "" && !f.pattern.MatchString(value) {
+	if f := formats[formatName]; formatName != "" && !f.accepts(value) {
 		v.refuse(key, value, f.rule, f.fix)
 	}
 }

@@ -118,7 +118,7 @@ func (v *validator) variables() {
 		if !strings.HasPrefix(value, "arn:") {
 			value = redact.Hidden // whatever it is, somebody calls it a secret
 		}
-		if f := formats["secret-reference"]; !f.pattern.MatchString(w.Secrets[name]) {
+		if f := formats["secret-reference"]; !f.accepts(w.Secrets[name]) {
 			v.refuse(key, value, f.rule, f.fix)
 		}
 	}
