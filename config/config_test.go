@@ -264,6 +264,34 @@ func TestEachOption(t *testing.T) {
 	}
 }
 
+// TestEveryOptionIsTried: an option without a row in the tables, one that shows that it is
+// read and one that shows a refused value, is not done.
+func TestEveryOptionIsTried(t *testing.T) {
+	set, wrong := map[string]bool{"local_run": true}, map[string]bool{} // TestALocalRunIsAcceptedOnlyThere
+	for _, test := range eachOption {
+		env := base()
+		decodeYAML("dev.yaml", []byte(test.yaml), env)
+		for key := range env.source.lines {
+			set[key] = true
+		}
+	}
+	for _, test := range refused {
+		for _, key := range strings.Fields(test.keys) {
+			for ; key != ""; key = parent(key) {
+				wrong[key] = true
+			}
+		}
+	}
+	for _, o := range Options() {
+		if !set[o.Key] {
+			t.Errorf("%s is in no row of eachOption", o.Key)
+		}
+		if !wrong[o.Key] {
+			t.Errorf("%s is in no row of refused", o.Key)
+		}
+	}
+}
+
 // TestRefused has one case for each thing that is refused. The messages, which are what
 // a person sees, are in testdata/refused.golden.
 func TestRefused(t *testing.T) {
@@ -316,6 +344,8 @@ var refused = []struct{ name, yaml, keys string }{
 	{"a number for text", "worker: {environment: {A: 1}}", "worker.environment.A"},
 	{"a variable without a value", "worker: {environment: {A: }}", "worker.environment.A"},
 	{"text for a switch", "worker: {spot: 'yes'}", "worker.spot"},
+	{"text for the endpoint", "network: {s3_endpoint: 'off'}", "network.s3_endpoint"},
+	{"a number for a switch", "cluster: {container_insights: 1}", "cluster.container_insights"},
 	{"text for a list", "work_pool: {queues: a}", "work_pool.queues"},
 	{"a number in a list", "work_pool: {queues: [1]}", "work_pool.queues[0]"},
 	{"text for a block", "network: none", "network"},

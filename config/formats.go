@@ -34,12 +34,12 @@ func (f format) accepts(text string) bool {
 
 var formats = map[string]format{
 	"region": {
-		pattern: regexp.MustCompile(`^[a-z]{2,3}(-[a-z]+){1,2}-\d$`), example: "eu-central-1",
+		pattern: regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+){1,2}-\d$`), example: "eu-central-1",
 		rule: "a region looks like us-east-1", fix: "write the region's code, for example us-east-1 or eu-central-1",
 		source: awsDocs + "global-infrastructure/latest/regions/aws-regions.html",
 	},
 	"zone": {
-		pattern: regexp.MustCompile(`^[a-z]{2,3}(-[a-z]+){1,2}-\d[a-f]$`), example: "us-east-1a",
+		pattern: regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+){1,2}-\d[a-f]$`), example: "us-east-1a",
 		rule: "a zone is the region and a letter from a to f; local zones and wavelength zones lack Fargate", fix: "write for example us-east-1a",
 		source: awsDocs + "AmazonECS/latest/developerguide/AWS_Fargate-Regions.html",
 	},

@@ -73,10 +73,14 @@ var assignment = regexp.MustCompile("([A-Za-z][\\w.-]*)(\\s*=\\s*[\"'`]?|[\"']\\
 // port is what follows a host's colon where no password does.
 var port = regexp.MustCompile(`^\d{1,5}/`)
 
-// isCredential judges what assignment found: dots stand for a value, as in TOKEN=...
+// isCredential judges what assignment found.
 func isCredential(found []string) bool {
-	return Named(found[1]) && strings.Trim(found[3], ".") != ""
+	return Named(found[1]) && !placeholder.MatchString(found[3])
 }
+
+// placeholder is what stands for a value in a template or an explanation: {password},
+// ${PASSWORD}, <password>, ...
+var placeholder = regexp.MustCompile(`^(\$?\{|<|\.+$)`)
 
 // addressHoldsCredential looks at the text and not only at what url.Parse makes of it: a
 // password with a "/" or "%" in it makes a URL that cannot be parsed.
@@ -90,6 +94,7 @@ func addressHoldsCredential(address string) bool {
 		switch {
 		case strings.Contains(user, "/") || port.MatchString(password):
 			// The @ belongs to the path, as in pkg@v1.
+		case hasPassword && placeholder.MatchString(password):
 		case hasPassword, overHTTP && user != "git":
 			// What stands alone before the @ is a name for a database or ssh; over HTTP it is
 			// mostly a token.
@@ -101,7 +106,7 @@ func addressHoldsCredential(address string) bool {
 		if unescaped, err := url.QueryUnescape(name); err == nil {
 			name = unescaped
 		}
-		if value != "" && (Named(name) || slices.Contains(signatures, strings.ToLower(name))) {
+		if value != "" && !placeholder.MatchString(value) && (Named(name) || slices.Contains(signatures, strings.ToLower(name))) {
 			return true
 		}
 	}

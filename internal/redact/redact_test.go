@@ -52,6 +52,7 @@ func TestWhatIsNone(t *testing.T) {
 		"postgresql://reader@db/prefect", "https://h.example/x?page=2&tokens=3", "npm:pkg@1.2.3", "https://h.example/pkg@v1:2", "https://h.example:5000/pkg@v1",
 		"arn:aws:secretsmanager:us-east-1:123456789012:secret:db-AbCdEf", "s3fs==2025.3.0", "prefecthq/prefect:2-latest", "a=b",
 		"costs ${amount}", "key: value", "basic auth is off", "export TF_VAR_prefect_api_key=...",
+		"postgresql://{user}:{password}@{host}/db", "https://${USER}:${PASSWORD}@h.example/x", "https://h.example/?token={token}", "password=<yours>",
 	} {
 		if Credential(value) || Value("HARMLESS", value) != value || Text(value) != value {
 			t.Errorf("%q is taken for a credential: %q", value, Text(value))
