@@ -215,7 +215,7 @@ var eachOption = []struct {
 	{"prefect: {account_id: AAAAAAAA-1111-4111-8111-111111111111}", func(e *Environment) {
 		e.Prefect.AccountID = "aaaaaaaa-1111-4111-8111-111111111111"
 	}},
-	{"prefect: {api_url: 'https://Prefect.example.com:4200/api/'}", func(e *Environment) { e.Prefect.APIURL = "https://prefect.example.com:4200/api" }},
+	{"prefect: {api_url: 'HTTPS://Prefect.example.com.:4200/api/'}", func(e *Environment) { e.Prefect.APIURL = "https://prefect.example.com:4200/api" }},
 	{"prefect: {api_url: 'https://api.prefect.cloud/api/accounts/AAAAAAAA-1111-4111-8111-111111111111/workspaces/BBBBBBBB-2222-4222-8222-222222222222/'}", func(e *Environment) {
 		e.Prefect.APIURL = "https://api.prefect.cloud/api/accounts/aaaaaaaa-1111-4111-8111-111111111111/workspaces/bbbbbbbb-2222-4222-8222-222222222222"
 	}},
@@ -346,6 +346,7 @@ var refused = []struct{ name, yaml, keys string }{
 	{"text for a switch", "worker: {spot: 'yes'}", "worker.spot"},
 	{"text for the endpoint", "network: {s3_endpoint: 'off'}", "network.s3_endpoint"},
 	{"a number for a switch", "cluster: {container_insights: 1}", "cluster.container_insights"},
+	{"a list for text", "region: [us-east-1]", "region"},
 	{"text for a list", "work_pool: {queues: a}", "work_pool.queues"},
 	{"a number in a list", "work_pool: {queues: [1]}", "work_pool.queues[0]"},
 	{"text for a block", "network: none", "network"},
@@ -544,6 +545,8 @@ var refused = []struct{ name, yaml, keys string }{
 	{"link-local address", "prefect: {api_url: 'http://169.254.1.1:4200/api'}", "prefect.api_url"},
 	{"IPv6", "prefect: {api_url: 'http://[2001:db8::1]:4200/api'}", "prefect.api_url"},
 	{"multicast", "prefect: {api_url: 'http://224.0.0.1:4200/api'}", "prefect.api_url"},
+	{"an address that is none", "prefect: {api_url: 'http://10.0.0.256:4200/api'}", "prefect.api_url"},
+	{"a name with an empty part", "prefect: {api_url: 'http://prefect..example.com/api'}", "prefect.api_url"},
 	{"Docker's name of the host", "prefect: {api_url: 'http://host.docker.internal:4200/api'}", "prefect.api_url"},
 	{"a name without a domain", "prefect: {api_url: 'http://prefect:4200/api'}", "prefect.api_url"},
 	{"a name of another local network", "prefect: {api_url: 'http://prefect.local:4200/api'}", "prefect.api_url"},

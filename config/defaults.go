@@ -62,7 +62,7 @@ func (e *Environment) normalize() {
 	p.AccountID, p.WorkspaceID = strings.ToLower(p.AccountID), strings.ToLower(p.WorkspaceID)
 	p.APIURL = strings.TrimRight(p.APIURL, "/")
 	if u, err := url.Parse(p.APIURL); err == nil && u.User == nil {
-		u.Host = strings.ToLower(u.Host)
+		u.Host = strings.ToLower(strings.TrimSuffix(u.Host, ":"))
 		u.Host = strings.Replace(u.Host, u.Hostname(), strings.TrimSuffix(u.Hostname(), "."), 1)
 		if isCloud(u.Hostname()) {
 			u.Path = strings.ToLower(u.Path)

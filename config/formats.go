@@ -108,7 +108,7 @@ var formats = map[string]format{
 		source: "raise_on_name_with_banned_characters in Prefect's source",
 	},
 	"api-url": {
-		pattern: regexp.MustCompile(`^https?://[^\s/@?#]+(/[^\s?#]*)?$`), example: "https://prefect.example.com:4200/api",
+		pattern: regexp.MustCompile(`^[Hh][Tt][Tt][Pp][Ss]?://[^\s/@?#]+(/[^\s?#]*)?$`), example: "https://prefect.example.com:4200/api",
 		rule: "the value is an http or https URL without user, query and fragment", fix: "write for example " + CloudAPIURL + "<uuid>/workspaces/<uuid> or https://prefect.example.com/api",
 		source: "warn_on_misconfigured_api_url in Prefect's source",
 	},
