@@ -24,6 +24,8 @@ type source struct {
 	// unread are the keys whose values could not be decoded, so that defaults
 	// stand in their place.
 	unread map[string]bool
+	// variables are the keys whose values come from a Terraform variable, and where it is set.
+	variables map[string]string
 }
 
 // decodeYAML reads one document over the defaults in env. The YAML library alone

@@ -59,10 +59,16 @@ func Options() []Option { return slices.Clone(options()) }
 // Value is the option's value in an environment.
 func (o Option) Value(e *Environment) any { return o.in(e).Interface() }
 
-// Origin is the file and the line that set the option in an environment. The line is 0 if
-// none did, and the value is the default.
+// Origin is what set the option in an environment: the file with the line, or a Terraform
+// variable (WithVariables), whose line is 0. It is empty where the value is the default.
 func (o Option) Origin(e *Environment) (file string, line int) {
-	return e.source.file, e.source.lines[o.Key]
+	if variable, isVariable := e.source.variables[o.Key]; isVariable {
+		return variable, 0
+	}
+	if line, given := e.source.lines[o.Key]; given {
+		return e.source.file, line
+	}
+	return "", 0
 }
 
 // Variable is the Terraform variable that may override the option when it is deployed, or

@@ -52,8 +52,8 @@ func newConfigCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			warnOfFiles(cmd.ErrOrStderr(), project.Root, os.Environ())
-			settings := effective(env, os.Getenv)
+			values, _ := variables(project.Root, os.Environ())
+			settings := effective(env, values)
 			if asJSON {
 				encoder := json.NewEncoder(cmd.OutOrStdout())
 				encoder.SetIndent("", "  ")
@@ -77,24 +77,23 @@ type setting struct {
 	Value  any    `json:"value"`
 	// Origin is default, file or variable.
 	Origin string `json:"origin"`
-	// Source is where that is: "default", file and line, or the name of the variable.
+	// Source is where that is: "default", file and line, or what sets the variable.
 	Source string `json:"source"`
 }
 
 // effective are all options of an environment, with the variables that deploy would read.
-func effective(env *config.Environment, getenv func(string) string) []setting {
+func effective(env *config.Environment, values map[string]variable) []setting {
+	// What is wrong with the variables diff and deploy say; here they are only shown.
+	env, _ = env.WithVariables(lookup(values))
 	var all []setting
 	for _, o := range config.Options() {
-		s := setting{Option: o.Key, Value: o.Value(env), Origin: "default", Source: "default"}
-		if file, line := o.Origin(env); line > 0 {
-			s.Origin, s.Source = "file", fmt.Sprintf("%s:%d", file, line)
+		s := setting{Option: o.Key, Value: shown(o.Key, o.Value(env)), Origin: "default", Source: "default"}
+		switch source, line := o.Origin(env); {
+		case line > 0:
+			s.Origin, s.Source = "file", fmt.Sprintf("%s:%d", source, line)
+		case source != "":
+			s.Origin, s.Source = "variable", source
 		}
-		if name := o.Variable(); name != "" {
-			if value := getenv("TF_VAR_" + name); value != "" {
-				s.Value, s.Origin, s.Source = value, "variable", "TF_VAR_"+name
-			}
-		}
-		s.Value = shown(s.Option, s.Value)
 		all = append(all, s)
 	}
 	return all
