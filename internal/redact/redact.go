@@ -61,7 +61,7 @@ var token = regexp.MustCompile(`\bpn[ub]_\w+` +
 	`|\bAIza[\w-]{30,}|\bnpm_\w{30,}|\bpypi-AgE[\w-]{16,}|\bhf_\w{30,}|\bsk-[\w-]{20,}` +
 	`|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*` +
 	`|-----BEGIN [A-Z ]*PRIVATE KEY-----` +
-	`|\b(?i:bearer|basic) [\w+/=.~-]{16,}`)
+	`|(?i)\bauthorization\b["']?\s*[:=]\s*["']?\w+ [^\s"']+|\bbearer [\w+/=.~-]{20,}`)
 
 // address finds URLs of any scheme in text.
 var address = regexp.MustCompile("(?i)\\b[a-z][a-z0-9+.-]*://[^\\s\"'`<>]+")
