@@ -60,7 +60,7 @@ var token = regexp.MustCompile(`\bpn[ub]_\w+` +
 	`|\bxox[abprs]-[\w-]{8,}|\b[sr]k_(?:live|test)_\w{8,}` +
 	`|\bAIza[\w-]{30,}|\bnpm_\w{30,}|\bpypi-AgE[\w-]{16,}|\bhf_\w{30,}|\bsk-[\w-]{20,}` +
 	`|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*` +
-	`|-----BEGIN [A-Z ]*PRIVATE KEY-----` +
+	`|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*` +
 	`|(?i)\bauthorization\b["']?\s*[:=]\s*["']?\w+ [^\s"']+|\bbearer [\w+/=.~-]{20,}`)
 
 // address finds URLs of any scheme in text.
