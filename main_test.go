@@ -509,6 +509,17 @@ func TestAWrongConfigurationLeavesNothing(t *testing.T) {
 	}
 }
 
+func TestTheEmulatorIsOnThisMachine(t *testing.T) {
+	for endpoint, want := range map[string]bool{
+		"http://127.0.0.1:5000": true, "http://[::1]:5000": true,
+		"": false, "https://vpce.example.com": false, "http://10.0.0.1:5000": false, "127.0.0.1": false,
+	} {
+		if got := emulated(endpoint); got != want {
+			t.Errorf("emulated(%q) = %t", endpoint, got)
+		}
+	}
+}
+
 func TestPanicsOfCDKTFAreErrors(t *testing.T) {
 	testtools.Require(t, testtools.Node)
 	// GIVEN two environments of one name, which CDKTF refuses by a panic

@@ -45,6 +45,10 @@ func (v *validator) regions() {
 				nearest(region.code, slices.Sorted(maps.Keys(awsRegions)))+"correct it; for a region that is newer than this program update github.com/hashicorp/aws-sdk-go-base in go.mod", "region")
 		}
 	}
+	own, state := awsRegions[e.Region], awsRegions[e.Backend.Region]
+	if state.ID() != "" && own.ID() != "" && own.ID() != state.ID() {
+		v.refuse("backend.region", e.Backend.Region, fmt.Sprintf("credentials are of one partition, and %s is in %s and not in %s", e.Backend.Region, state.ID(), own.ID()), "keep the state in a bucket of that partition", "region")
+	}
 	pairs := len(e.Network.PublicSubnetCIDRs)
 	zones := e.Network.AvailabilityZones
 	for i, zone := range zones {

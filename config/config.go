@@ -307,7 +307,7 @@ type IAM struct {
 
 	// TaskPolicyARNs are managed policies for the task role, for what the flows of a process
 	// pool need.
-	TaskPolicyARNs []string `yaml:"task_policy_arns" jsonschema:"uniqueItems=true,maxItems=10,format=policy-arn"`
+	TaskPolicyARNs []string `yaml:"task_policy_arns" jsonschema:"uniqueItems=true,maxItems=20,format=policy-arn" jsonschema_extras:"x-source=https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"`
 
 	// FlowRoleARNs are further roles, beside the execution role, that the worker of an ecs pool
 	// may hand to flow runs.

@@ -215,7 +215,7 @@ var eachOption = []struct {
 	{"prefect: {account_id: AAAAAAAA-1111-4111-8111-111111111111}", func(e *Environment) {
 		e.Prefect.AccountID = "aaaaaaaa-1111-4111-8111-111111111111"
 	}},
-	{"prefect: {api_url: 'https://Prefect.example.com:4200/api/'}", func(e *Environment) { e.Prefect.APIURL = "https://prefect.example.com:4200/api" }},
+	{"prefect: {api_url: 'HTTPS://Prefect.example.com.:4200/api/'}", func(e *Environment) { e.Prefect.APIURL = "https://prefect.example.com:4200/api" }},
 	{"prefect: {api_url: 'https://api.prefect.cloud/api/accounts/AAAAAAAA-1111-4111-8111-111111111111/workspaces/BBBBBBBB-2222-4222-8222-222222222222/'}", func(e *Environment) {
 		e.Prefect.APIURL = "https://api.prefect.cloud/api/accounts/aaaaaaaa-1111-4111-8111-111111111111/workspaces/bbbbbbbb-2222-4222-8222-222222222222"
 	}},
@@ -261,6 +261,34 @@ func TestEachOption(t *testing.T) {
 				t.Errorf("(- want, + got)\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestEveryOptionIsTried: an option without a row in the tables, one that shows that it is
+// read and one that shows a refused value, is not done.
+func TestEveryOptionIsTried(t *testing.T) {
+	set, wrong := map[string]bool{"local_run": true}, map[string]bool{} // TestALocalRunIsAcceptedOnlyThere
+	for _, test := range eachOption {
+		env := base()
+		decodeYAML("dev.yaml", []byte(test.yaml), env)
+		for key := range env.source.lines {
+			set[key] = true
+		}
+	}
+	for _, test := range refused {
+		for _, key := range strings.Fields(test.keys) {
+			for ; key != ""; key = parent(key) {
+				wrong[key] = true
+			}
+		}
+	}
+	for _, o := range Options() {
+		if !set[o.Key] {
+			t.Errorf("%s is in no row of eachOption", o.Key)
+		}
+		if !wrong[o.Key] {
+			t.Errorf("%s is in no row of refused", o.Key)
+		}
 	}
 }
 
@@ -316,6 +344,9 @@ var refused = []struct{ name, yaml, keys string }{
 	{"a number for text", "worker: {environment: {A: 1}}", "worker.environment.A"},
 	{"a variable without a value", "worker: {environment: {A: }}", "worker.environment.A"},
 	{"text for a switch", "worker: {spot: 'yes'}", "worker.spot"},
+	{"text for the endpoint", "network: {s3_endpoint: 'off'}", "network.s3_endpoint"},
+	{"a number for a switch", "cluster: {container_insights: 1}", "cluster.container_insights"},
+	{"a list for text", "region: [us-east-1]", "region"},
 	{"text for a list", "work_pool: {queues: a}", "work_pool.queues"},
 	{"a number in a list", "work_pool: {queues: [1]}", "work_pool.queues[0]"},
 	{"text for a block", "network: none", "network"},
@@ -514,6 +545,8 @@ var refused = []struct{ name, yaml, keys string }{
 	{"link-local address", "prefect: {api_url: 'http://169.254.1.1:4200/api'}", "prefect.api_url"},
 	{"IPv6", "prefect: {api_url: 'http://[2001:db8::1]:4200/api'}", "prefect.api_url"},
 	{"multicast", "prefect: {api_url: 'http://224.0.0.1:4200/api'}", "prefect.api_url"},
+	{"an address that is none", "prefect: {api_url: 'http://10.0.0.256:4200/api'}", "prefect.api_url"},
+	{"a name with an empty part", "prefect: {api_url: 'http://prefect..example.com/api'}", "prefect.api_url"},
 	{"Docker's name of the host", "prefect: {api_url: 'http://host.docker.internal:4200/api'}", "prefect.api_url"},
 	{"a name without a domain", "prefect: {api_url: 'http://prefect:4200/api'}", "prefect.api_url"},
 	{"a name of another local network", "prefect: {api_url: 'http://prefect.local:4200/api'}", "prefect.api_url"},
@@ -538,7 +571,32 @@ var refused = []struct{ name, yaml, keys string }{
 	{"name of a secret that exists", "secret: {existing_arn: 'arn:aws:secretsmanager:us-east-1:123456789012:secret:k-AbCdEf', name: s, recovery_window_days: 7}", "secret.name secret.recovery_window_days"},
 	{"task families of a process pool", "iam: {flow_task_families: [etl]}", "iam.flow_task_families"},
 	{"a local run on AWS", "local_run: true", "local_run"},
+	{"a state in another partition", "backend: {type: s3, bucket: states, region: cn-north-1}", "backend.region"},
+	{"API's sample ids in its URL", "prefect: {api_url: 'https://api.prefect.cloud/api/accounts/00000000-0000-0000-0000-000000000000/workspaces/00000000-0000-0000-0000-000000000000'}", "prefect.api_url"},
+	{"no limit in a process pool", "worker: {concurrency_limit: 0}", "worker.concurrency_limit"},
+	{"a registry on this machine", "worker: {image: 'localhost:443/w:1', prefect_version: '3'}", "worker.image"},
+	{"a registry at a closed port", "worker: {image: 'reg.example.com:5000/w:1', prefect_version: '3'}", "worker.image"},
+	{"policies that are too large", "work_pool: {type: ecs}\niam: {flow_task_families: [" + families(40) + "]}", "iam.flow_task_families"},
+	{"more secrets than a policy holds", "worker: {secrets: {" + secrets(120) + "}}", "worker.secrets"},
 	{"a task definition that is too large", "worker: {environment: {A: " + strings.Repeat("x", 60000) + "}}", "worker.environment"},
+}
+
+// families are n families of tasks.
+func families(n int) string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprintf("family-%d", i))
+	}
+	return strings.Join(all, ", ")
+}
+
+// secrets are n variables, each from a secret of its own.
+func secrets(n int) string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprintf("V%d: 'arn:aws:secretsmanager:us-east-1:123456789012:secret:s%d-AbCdEf'", i, i))
+	}
+	return strings.Join(all, ", ")
 }
 
 func TestEnvironmentsThatFightOverNames(t *testing.T) {

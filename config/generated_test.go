@@ -94,16 +94,16 @@ func editorSchema(t *testing.T) []byte {
 			property.Default = nil
 		}
 		if names, known := formats[o.extra("x-names")]; known {
-			property.PropertyNames = &jsonschema.Schema{Pattern: names.pattern.String()}
+			property.PropertyNames = &jsonschema.Schema{}
+			spellOut(property.PropertyNames, names, false)
 		}
 		if values, known := formats[o.extra("x-values")]; known {
-			property.AdditionalProperties.Pattern = values.pattern.String()
-			property.AdditionalProperties.Examples = []any{values.example}
+			spellOut(property.AdditionalProperties, values, false)
 		}
 		if property.Items != nil {
-			spellOut(property.Items, false)
+			spellOut(property.Items, formats[property.Items.Format], false)
 		}
-		spellOut(property, o.Schema.Default == nil || o.derived())
+		spellOut(property, formats[property.Format], o.Schema.Default == nil || o.derived())
 		property.Extras = nil
 		nullable(property)
 	})
@@ -114,18 +114,18 @@ func editorSchema(t *testing.T) []byte {
 	return append(text, '\n')
 }
 
-// spellOut replaces the name of a format by its pattern.
-func spellOut(schema *jsonschema.Schema, mayBeEmpty bool) {
-	f, known := formats[schema.Format]
-	if !known {
+// spellOut replaces the name of a format by what it stands for, if there is one.
+func spellOut(schema *jsonschema.Schema, f format, mayBeEmpty bool) {
+	if f.pattern == nil {
 		return
 	}
-	schema.Format, schema.Pattern = "", f.pattern.String()
+	schema.Format, schema.Pattern, schema.Examples = "", f.pattern.String(), []any{f.example}
 	if mayBeEmpty {
 		schema.Pattern = "^$|" + schema.Pattern
 	}
-	if len(schema.Examples) == 0 {
-		schema.Examples = []any{f.example}
+	if f.longest > 0 {
+		longest := uint64(f.longest)
+		schema.MaxLength = &longest
 	}
 }
 
@@ -240,7 +240,7 @@ func TestOptionsAreDescribed(t *testing.T) {
 		}
 	}
 	for name, f := range formats {
-		if !f.pattern.MatchString(f.example) || f.rule == "" || f.fix == "" {
+		if !f.accepts(f.example) || f.rule == "" || f.fix == "" {
 			t.Errorf("format %s lacks a rule or fix, or refuses its own example %s", name, f.example)
 		}
 	}
