@@ -251,20 +251,6 @@ func (s stack) variables(t *testing.T) map[string]string {
 	return all
 }
 
-// statements are those of an inline policy by Sid.
-func (s stack) statements(t *testing.T, policy string) map[string]stack {
-	t.Helper()
-	var document struct{ Statement []stack }
-	if err := json.Unmarshal([]byte(s.text("resource.aws_iam_role_policy."+policy+".policy")), &document); err != nil {
-		t.Fatalf("policy %s: %v", policy, err)
-	}
-	all := map[string]stack{}
-	for _, statement := range document.Statement {
-		all[statement["Sid"].(string)] = statement
-	}
-	return all
-}
-
 func TestDefaultsAreTheOriginalDesign(t *testing.T) {
 	s := build(t, nil)
 	for path, want := range map[string]string{
