@@ -14,12 +14,13 @@ import (
 
 var environmentName = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,28}[a-z0-9])?$`)
 
+const environmentNameRule = "an environment's name is 1 to 30 lower-case letters, digits and hyphens and begins with a letter: it is the name of the stack and of its state file"
+
 // name refuses a file name that cannot be a stack's.
 func (v *validator) name() {
 	if !environmentName.MatchString(v.env.Name) {
 		v.problems = append(v.problems, newProblem(v.env.source.file, 0, "file name", v.env.Name,
-			"an environment's name is 1 to 30 lower-case letters, digits and hyphens and begins with a letter: it is the name of the stack and of its state file",
-			"rename the file, for example to prod.yaml"))
+			environmentNameRule, "rename the file, for example to prod.yaml"))
 	}
 }
 

@@ -7,8 +7,8 @@
 //
 // What can be data about an option stands beside its field: the doc comment is its
 // meaning, the jsonschema tag its default, allowed values, range and format, and
-// jsonschema_extras its unit, its source, a default in words where it is calculated, and
-// the formats of the names and values of a map. Options reads them; defaults, validation,
+// jsonschema_extras its unit, its source, a default in words where it is calculated, the
+// formats of the names and values of a map, and the Terraform variable that may override it. Options reads them; defaults, validation,
 // docs/configuration.md and the schema for editors come from there.
 package config
 
@@ -20,7 +20,7 @@ type Environment struct {
 	Name string `yaml:"-"`
 
 	// Region is the AWS region, the default of the Terraform variable aws_region.
-	Region string `yaml:"region" jsonschema:"default=us-east-1,format=region"`
+	Region string `yaml:"region" jsonschema:"default=us-east-1,format=region" jsonschema_extras:"x-variable=aws_region"`
 
 	// AccountID is the only AWS account that may be deployed to.
 	AccountID string `yaml:"account_id" jsonschema:"format=account-id" jsonschema_extras:"x-default=the account of the credentials"`
@@ -225,15 +225,15 @@ const (
 // Terraform variables, which may override them at deployment.
 type Prefect struct {
 	// APIURL is the default of the Terraform variable prefect_api_url. Its port is opened.
-	APIURL string `yaml:"api_url" jsonschema:"format=api-url" jsonschema_extras:"x-default=derived from account_id and workspace_id"`
+	APIURL string `yaml:"api_url" jsonschema:"format=api-url" jsonschema_extras:"x-default=derived from account_id and workspace_id,x-variable=prefect_api_url"`
 
 	// AccountID is the default of the Terraform variable prefect_account_id: the first UUID
 	// in the address of the workspace in Prefect Cloud.
-	AccountID string `yaml:"account_id" jsonschema:"format=uuid"`
+	AccountID string `yaml:"account_id" jsonschema:"format=uuid" jsonschema_extras:"x-variable=prefect_account_id"`
 
 	// WorkspaceID is the default of the Terraform variable prefect_workspace_id: the second
 	// UUID in the address of the workspace in Prefect Cloud.
-	WorkspaceID string `yaml:"workspace_id" jsonschema:"format=uuid"`
+	WorkspaceID string `yaml:"workspace_id" jsonschema:"format=uuid" jsonschema_extras:"x-variable=prefect_workspace_id"`
 
 	// Authentication is how the worker proves to the API who it is: with an API key (api_key),
 	// with user and password (basic), or not at all (none). Prefect Cloud takes only keys.

@@ -191,7 +191,9 @@ func (c *checker) checkMapping(node *yaml.Node, t reflect.Type, path string) {
 			continue
 		}
 		seen[key.Value] = key.Line
-		c.lines[full] = key.Line
+		if !isNull(value) { // a key without a value gives none
+			c.lines[full] = key.Line
+		}
 
 		elem, known := fields[key.Value]
 		if t.Kind() == reflect.Map {

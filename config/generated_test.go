@@ -227,7 +227,7 @@ func TestOptionsAreDescribed(t *testing.T) {
 			}
 		}
 		for name := range o.Schema.Extras {
-			if !slices.Contains([]string{"x-default", "x-unit", "x-source", "x-names", "x-values"}, name) {
+			if !slices.Contains([]string{"x-default", "x-unit", "x-source", "x-names", "x-values", "x-variable"}, name) {
 				t.Errorf("%s: %s in jsonschema_extras is read by nothing", o.Key, name)
 			}
 		}

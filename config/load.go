@@ -114,7 +114,7 @@ func environmentFiles(dir string) ([]string, Problems, error) {
 		}
 	}
 	if len(files)+len(problems) == 0 {
-		return nil, nil, fmt.Errorf("there is no environment in %s; add a file such as dev.yaml, which may be empty", dir)
+		return nil, nil, noEnvironmentError{dir}
 	}
 	return files, problems, nil
 }
@@ -124,11 +124,23 @@ func read(file string) (*Environment, Problems, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the environment: %w", err)
 	}
+	env, problems := parse(file, data)
+	return env, problems, nil
+}
+
+// parse reads and checks the environment that a file of this name and content is.
+func parse(file string, data []byte) (*Environment, Problems) {
 	env := base()
 	// Slashes on every system, so that a message is the same everywhere.
-	slashed := filepath.ToSlash(file)
-	problems := decodeYAML(slashed, data, env)
+	problems := decodeYAML(filepath.ToSlash(file), data, env)
 	env.Name = strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
 	env.complete()
-	return env, append(problems, env.Validate()...), nil
+	return env, append(problems, env.Validate()...)
+}
+
+// noEnvironmentError says that a folder is there and holds no environment.
+type noEnvironmentError struct{ dir string }
+
+func (e noEnvironmentError) Error() string {
+	return fmt.Sprintf("there is no environment in %s; add a file such as dev.yaml, which may be empty", e.dir)
 }

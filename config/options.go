@@ -21,7 +21,7 @@ type Option struct {
 	Key string
 	// Schema holds its type, default, allowed values, range and format, as the jsonschema
 	// tag says. In Extras are x-unit, x-source, x-default (in words, where it is
-	// calculated), and the formats x-names and x-values of a map.
+	// calculated), the formats x-names and x-values of a map, and x-variable.
 	Schema *jsonschema.Schema
 
 	field []int
@@ -62,11 +62,15 @@ func Options() []Option { return slices.Clone(options()) }
 // Value is the option's value in an environment.
 func (o Option) Value(e *Environment) any { return o.in(e).Interface() }
 
-// Given says that the environment's file sets the option, and on which line.
-func (o Option) Given(e *Environment) (line int, given bool) {
-	line, given = e.source.lines[o.Key]
-	return line, given
+// Origin is the file and the line that set the option in an environment. The line is 0 if
+// none did, and the value is the default.
+func (o Option) Origin(e *Environment) (file string, line int) {
+	return e.source.file, e.source.lines[o.Key]
 }
+
+// Variable is the Terraform variable that may override the option when it is deployed, or
+// nothing.
+func (o Option) Variable() string { return o.extra("x-variable") }
 
 // Default is the default in words: the value, what it is calculated from, or nothing.
 func (o Option) Default() string {

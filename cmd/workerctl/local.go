@@ -21,12 +21,8 @@ func newLocalCommand() *cobra.Command {
 		if err != nil {
 			return localrun.Options{}, err
 		}
-		environment := "dev"
-		if len(args) > 0 {
-			environment = args[0]
-		}
 		return localrun.Options{
-			Project: project, Environment: environment, Dir: dir, Config: config, Out: os.Stdout,
+			Project: project, Environment: environmentName(args), Dir: dir, Config: config, Out: os.Stdout,
 			Program: self,
 		}, nil
 	}
@@ -86,12 +82,7 @@ func newLocalCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				report := verify.Run(cmd.Context(), checklist)
-				report.Print(cmd.OutOrStdout())
-				if !report.OK {
-					return errReported
-				}
-				return nil
+				return showReport(cmd, verify.Run(cmd.Context(), checklist), false)
 			},
 		},
 		&cobra.Command{

@@ -22,17 +22,20 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
+	if err := newRootCommand().ExecuteContext(ctx); err != nil {
+		os.Exit(report(os.Stderr, err))
+	}
+}
+
+func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "workerctl",
 		Short:         "Set up, deploy, try out and verify the Prefect worker",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newSetupCommand(), newCDKTFCommand(), newLockCommand(), newVerifyCommand(), newLocalCommand())
-
-	if err := root.ExecuteContext(ctx); err != nil {
-		os.Exit(report(os.Stderr, err))
-	}
+	root.AddCommand(newSetupCommand(), newNewCommand(), newConfigCommand(), newCDKTFCommand(), newLockCommand(), newVerifyCommand(), newLocalCommand())
+	return root
 }
 
 // enterProject finds the project that the working directory is in and makes its folder the
@@ -50,9 +53,10 @@ func enterProject() (toolchain.Project, error) {
 func report(out io.Writer, err error) int {
 	var cli *toolchain.CLIError
 	var problems config.Problems
+	var silent reported
 	switch {
-	case errors.Is(err, errReported):
-		return 1
+	case errors.As(err, &silent):
+		return int(silent)
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(out, "interrupted")
 		return 130 // 128 + SIGINT, as shells have it

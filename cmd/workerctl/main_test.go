@@ -3,14 +3,17 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/testtools"
 	"prefect-worker-ecs/internal/toolchain"
 	"prefect-worker-ecs/internal/verify"
 )
@@ -112,15 +115,49 @@ func TestTheConfigurationIsCheckedFirst(t *testing.T) {
 }
 
 func TestTheRegionToVerifyIsTheOneDeployedTo(t *testing.T) {
+	testtools.Require(t, testtools.Node)
 	for variable, want := range map[string]string{"": "us-east-1", "eu-west-1": "eu-west-1"} {
 		t.Setenv("TF_VAR_aws_region", variable)
-		t.Chdir(".") // environment changes the folder
-		env, err := environment(nil)
+		t.Chdir(".") // the command changes the folder
+		opt, err := verifyOptions(t.Context(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if env.Name != "dev" || env.Region != want {
-			t.Errorf("TF_VAR_aws_region=%s: %s in %s, want dev in %s", variable, env.Name, env.Region, want)
+		if opt.Environment.Name != "dev" || opt.AWS.Region != want || len(opt.Stack) == 0 {
+			t.Errorf("TF_VAR_aws_region=%s: %s in %s, want dev in %s", variable, opt.Environment.Name, opt.AWS.Region, want)
+		}
+	}
+}
+
+// TestVerifyAlwaysReports: whoever reads the JSON gets some, whatever goes wrong.
+func TestVerifyAlwaysReports(t *testing.T) {
+	t.Setenv("AWS_CONFIG_FILE", os.DevNull)
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", os.DevNull)
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	t.Setenv("AWS_PROFILE", "")
+	t.Setenv("AWS_ACCESS_KEY_ID", "")
+	for args, want := range map[string]string{
+		"verify --json dev":      "", // no credentials: a checklist, with what could not be checked
+		"verify --json missing":  `there is no environment "missing"`,
+		"verify --json dev prod": "verify takes one environment, and these are 2: dev prod",
+	} {
+		t.Chdir(".")
+		var out bytes.Buffer
+		root := newRootCommand()
+		root.SetOut(&out)
+		root.SetErr(io.Discard)
+		root.SetArgs(strings.Fields(args))
+		err := root.ExecuteContext(t.Context())
+		var status reported
+		if !errors.As(err, &status) || int(status) != 2 {
+			t.Errorf("%s: %v, want status 2", args, err)
+		}
+		var report verify.Report
+		if err := json.Unmarshal(out.Bytes(), &report); err != nil {
+			t.Fatalf("%s: %v in %s", args, err, out.String())
+		}
+		if report.Outcome != verify.Unknown || !strings.Contains(report.Error, want) || report.Environment == "" {
+			t.Errorf("%s: %+v", args, report)
 		}
 	}
 }
@@ -135,7 +172,7 @@ func TestHowItEnds(t *testing.T) {
 		{errors.New("anything"), 1, "workerctl: anything\n"},
 		{config.Problems{{File: "dev.yaml", Rule: "r", Fix: "f"}}, 1, "1 problem in the configuration, nothing was written\n\ndev.yaml\n    rule: r\n    fix:  f\n"},
 		{errors.New(`unknown command "pnu_hunter2" for "workerctl"`), 1, "workerctl: unknown command \"(not shown)\" for \"workerctl\"\n"},
-		{errReported, 1, ""},
+		{reported(2), 2, ""},
 		{fmt.Errorf("deploy: %w", context.Canceled), 130, "interrupted\n"},
 		{cli, 3, ""}, // the CLI has said why
 		{fmt.Errorf("%w; the end of its log: why", cli), 3, "workerctl: cdktf deploy ended with status 3; the end of its log: why\n"},
@@ -148,11 +185,103 @@ func TestHowItEnds(t *testing.T) {
 }
 
 func TestWaitingShowsWhatIsWaitedFor(t *testing.T) {
-	if waiting(0) != nil {
+	if waiting(io.Discard, 0) != nil {
 		t.Error("nothing is waited for, so nothing is shown")
 	}
 	if got := firstLine("a\nb"); got != "a" {
 		t.Errorf("firstLine = %q", got)
 	}
-	waiting(1)(verify.Report{Checks: []verify.Check{{Name: "x", Status: verify.Failed, Detail: "y"}}})
+	waiting(io.Discard, 1)(verify.Report{Checks: []verify.Check{{Name: "x", Status: verify.Failed, Detail: "y"}}})
+}
+
+// run calls workerctl in a project with the environments, with streams of its own.
+func run(t *testing.T, environments map[string]string, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	root := t.TempDir()
+	files := map[string]string{"internal/toolchain/cli/package.json": "{}"} // what a project is known by
+	for name, yaml := range environments {
+		files[config.Dir+"/"+name] = yaml
+	}
+	for name, content := range files {
+		file := filepath.Join(root, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(root)
+	command := newRootCommand()
+	var out, errors bytes.Buffer
+	command.SetOut(&out)
+	command.SetErr(&errors)
+	command.SetArgs(args)
+	err = command.ExecuteContext(t.Context())
+	return out.String(), errors.String(), err
+}
+
+func TestConfigShowsWhatIsInForce(t *testing.T) {
+	// GIVEN an option from each source, and a URL with a password in a variable
+	t.Setenv("TF_VAR_aws_region", "eu-west-1")
+	t.Setenv("TF_VAR_prefect_api_url", "https://u:hunter2@prefect.example.com/api")
+	environments := map[string]string{"dev.yaml": "worker:\n  cpu:\n  memory: 1024\n  environment: {B: x y, A: ''}\n" +
+		"  secrets: {DB_PASSWORD: 'arn:aws:ssm:us-east-1:123456789012:parameter/db'}\n  extra_pip_packages: [s3fs]\n"}
+
+	// WHEN they are shown
+	stdout, stderr, err := run(t, environments, "config")
+	if err != nil || stderr != "" {
+		t.Fatalf("%v: %s", err, stderr)
+	}
+	// THEN each has its value and says where that is from
+	lines := map[string]string{}
+	for line := range strings.Lines(stdout) {
+		key, rest, _ := strings.Cut(line, " ")
+		lines[key] = strings.Join(strings.Fields(rest), " ")
+	}
+	for key, want := range map[string]string{
+		"region":                      "eu-west-1 TF_VAR_aws_region",
+		"prefect.api_url":             "(not shown) TF_VAR_prefect_api_url",
+		"worker.cpu":                  "256 default",
+		"worker.memory":               "1024 config/environments/dev.yaml:3",
+		"worker.environment":          `{A: "", B: "x y"} config/environments/dev.yaml:4`,
+		"worker.secrets":              `{DB_PASSWORD: "arn:aws:ssm:us-east-1:123456789012:parameter/db"} config/environments/dev.yaml:5`,
+		"worker.extra_pip_packages":   "[s3fs] config/environments/dev.yaml:6",
+		"account_id":                  "- default",
+		"network.public_subnet_cidrs": "[10.0.1.0/24, 10.0.2.0/24, 10.0.3.0/24] default",
+	} {
+		if lines[key] != want {
+			t.Errorf("%s: %q, want %q", key, lines[key], want)
+		}
+	}
+	if len(lines) != len(config.Options()) {
+		t.Errorf("%d lines for %d options", len(lines), len(config.Options()))
+	}
+
+	// AND a program gets the same
+	stdout, _, err = run(t, environments, "config", "dev", "--json")
+	var settings []setting
+	if err := errors.Join(err, json.Unmarshal([]byte(stdout), &settings)); err != nil {
+		t.Fatal(err)
+	}
+	if len(settings) != len(config.Options()) || settings[0] != (setting{"region", "eu-west-1", "variable", "TF_VAR_aws_region"}) {
+		t.Errorf("%d settings, the first %+v", len(settings), settings[0])
+	}
+	if strings.Contains(stdout, "hunter2") {
+		t.Error("the password is shown")
+	}
+}
+
+func TestNewWritesAnEnvironment(t *testing.T) {
+	stdout, _, err := run(t, map[string]string{"dev.yaml": ""}, "new", "prod")
+	if want := "wrote config/environments/prod.yaml; change it as you like, then look with: make diff ENV=prod\n"; err != nil || stdout != want {
+		t.Fatalf("%v: %q, want %q", err, stdout, want)
+	}
+	envs, err := config.Load(config.Dir)
+	if err != nil || len(envs) != 2 {
+		t.Errorf("%d environments, %v", len(envs), err)
+	}
+	if _, _, err := run(t, map[string]string{"dev.yaml": ""}, "config", "prod"); err == nil || !strings.HasPrefix(err.Error(), `there is no environment "prod"`) {
+		t.Errorf("got %v", err)
+	}
 }

@@ -3,12 +3,10 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"regexp"
 	"strings"
 
 	"prefect-worker-ecs/internal/redact"
+	"prefect-worker-ecs/internal/toolchain"
 )
 
 // refuseCredentials refuses variables of Terraform's with a credential in them, but for those
@@ -25,27 +23,13 @@ func refuseCredentials(environ []string) error {
 	return nil
 }
 
-// warnOfFiles says where a file of values wins over a variable that the user has set. The
-// CDKTF CLI hands these files to Terraform as arguments, so that they beat TF_VAR_...,
-// silently: with a forgotten file an old key is deployed.
+// warnOfFiles says where a file of values wins over a variable that the user has set:
+// silently, so that with a forgotten file an old key is deployed.
 func warnOfFiles(out io.Writer, dir string, environ []string) {
-	var files []string
-	for _, pattern := range []string{"terraform.tfvars", "*.auto.tfvars"} {
-		found, err := filepath.Glob(filepath.Join(dir, pattern))
-		if err == nil {
-			files = append(files, found...)
-		}
-	}
-	for _, file := range files {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			continue // Terraform will say so
-		}
-		for _, variable := range environ {
-			assignment, isVariable := strings.CutPrefix(variable, "TF_VAR_")
-			name, _, _ := strings.Cut(assignment, "=")
-			if isVariable && regexp.MustCompile(`(?m)^\s*`+regexp.QuoteMeta(name)+`\s*=`).Match(content) {
-				fmt.Fprintf(out, "note: %s sets %s too, and wins over TF_VAR_%s\n", filepath.Base(file), name, name)
+	for _, a := range toolchain.Assignments(dir, environ) {
+		for _, over := range a.Over {
+			if strings.HasPrefix(over, "TF_VAR_") {
+				fmt.Fprintf(out, "note: %s sets %s too, and wins over %s\n", a.From, a.Name, over)
 			}
 		}
 	}

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"strings"
 	"time"
 
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
@@ -12,95 +15,153 @@ import (
 	"golang.org/x/term"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/toolchain"
 	"prefect-worker-ecs/internal/verify"
 )
 
 func newVerifyCommand() *cobra.Command {
 	var wait time.Duration
-	var asJSON bool
+	var asJSON, flow bool
 	cmd := &cobra.Command{
 		Use:   "verify [ENVIRONMENT]",
 		Short: "Check that the worker runs flows: in AWS, in the Prefect API, in its log (default: dev)",
 		Long: `Check that the worker runs flows: in AWS, in the Prefect API, in its log.
 
 It uses the AWS credentials of the AWS CLI (AWS_PROFILE, AWS_ACCESS_KEY_ID, ...) and reads
-the API key as the worker does, from Secrets Manager. The region is that of the
-configuration, or TF_VAR_aws_region. The exit status is 0 only if all is well.`,
-		Args: cobra.MaximumNArgs(1),
+the worker's credential as the worker does, from Secrets Manager; where that may not be
+read, PREFECT_API_KEY or PREFECT_API_AUTH_STRING of this shell is used for the API. What
+runs is compared with what the program generates from the configuration, TF_VAR_... and
+terraform.tfvars. With --flow a small flow is run through the pool and removed again.
+
+Exit status: 0 the worker runs flows, 1 it does not or not as configured, 2 it could not be
+checked.`,
+		// Checked below: with --json there is always a report, also of wrong arguments.
+		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			env, err := environment(args)
-			if err != nil {
-				return err
-			}
-			cfg, err := awsconfig.LoadDefaultConfig(cmd.Context(), awsconfig.WithRegion(env.Region), awsconfig.WithRetryMaxAttempts(2))
-			if err != nil {
-				return fmt.Errorf("AWS configuration: %w", err)
-			}
-			opt := verify.Options{Environment: env, AWS: cfg}
-			report := verify.Wait(cmd.Context(), opt, wait, waiting(wait))
-			if err := cmd.Context().Err(); err != nil {
-				return err
-			}
-			if asJSON {
-				encoder := json.NewEncoder(os.Stdout)
-				encoder.SetIndent("", "  ")
-				encoder.SetEscapeHTML(false)
-				if err := encoder.Encode(report); err != nil {
-					return err
-				}
-			} else {
-				report.Print(os.Stdout)
-			}
-			if !report.OK {
-				return errReported
-			}
-			return nil
+			report := verifyReport(cmd.Context(), args, flow, func(opt verify.Options) verify.Report {
+				return verify.Wait(cmd.Context(), opt, wait, waiting(cmd.ErrOrStderr(), wait))
+			})
+			return showReport(cmd, report, asJSON)
 		},
 	}
 	cmd.Flags().DurationVar(&wait, "wait", 0, "keep checking for this long until all is well, such as 5m")
+	cmd.Flags().BoolVar(&flow, "flow", false, "prove it: run a small flow through the work pool")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON")
 	return cmd
 }
 
-// errReported ends the program with status 1 and without a further message.
-var errReported = errors.New("reported")
+// showReport shows the checklist, and ends with its outcome as the exit status.
+func showReport(cmd *cobra.Command, report verify.Report, asJSON bool) error {
+	interrupted := cmd.Context().Err()
+	switch {
+	case asJSON:
+		encoder := json.NewEncoder(cmd.OutOrStdout())
+		encoder.SetIndent("", "  ")
+		encoder.SetEscapeHTML(false)
+		if err := encoder.Encode(report); err != nil {
+			return err
+		}
+	case interrupted == nil:
+		report.Print(cmd.OutOrStdout())
+	}
+	switch {
+	case interrupted != nil:
+		return interrupted
+	case report.Outcome == verify.OK:
+		return nil
+	case report.Outcome == verify.Failed:
+		return reported(1)
+	}
+	return reported(2)
+}
 
-// environment is the one that a command is for: the first argument, or dev. Its region is
-// the one that deploy was told in the variable.
+// verifyReport runs the checklist, or says why it cannot.
+func verifyReport(ctx context.Context, args []string, flow bool, run func(verify.Options) verify.Report) verify.Report {
+	if len(args) > 1 {
+		return verify.NotChecked(args[0], fmt.Errorf("verify takes one environment, and these are %d: %s", len(args), strings.Join(args, " ")))
+	}
+	opt, err := verifyOptions(ctx, args)
+	if err != nil {
+		return verify.NotChecked(environmentName(args), err)
+	}
+	opt.Flow = flow
+	report := run(opt)
+	if ctx.Err() != nil {
+		return verify.NotChecked(opt.Environment.Name, errors.New("interrupted"))
+	}
+	return report
+}
+
+// verifyOptions are those for the environment of the arguments, as it would be deployed now.
+func verifyOptions(ctx context.Context, args []string) (verify.Options, error) {
+	project, err := enterProject()
+	if err != nil {
+		return verify.Options{}, err
+	}
+	env, err := environment(args)
+	if err != nil {
+		return verify.Options{}, err
+	}
+	variables := map[string]string{}
+	for _, a := range toolchain.Assignments(project.Root, os.Environ()) {
+		variables[a.Name] = a.Value
+	}
+	if region := variables["aws_region"]; region != "" {
+		env.Region = region
+	}
+	stack, err := project.Synth(ctx, project.Root, env.Name)
+	if err != nil {
+		return verify.Options{}, err
+	}
+	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(env.Region), awsconfig.WithRetryMaxAttempts(2))
+	if err != nil {
+		return verify.Options{}, fmt.Errorf("AWS configuration: %w", err)
+	}
+	return verify.Options{Environment: env, Stack: stack, Variables: variables, AWS: cfg,
+		Credential: os.Getenv(env.Prefect.Authentication.Variable())}, nil
+}
+
+// reported ends the program with this status and without a further message.
+type reported int
+
+func (r reported) Error() string { return fmt.Sprintf("ended with status %d", int(r)) }
+
+// environment is the one that a command is for.
 func environment(args []string) (*config.Environment, error) {
 	if _, err := enterProject(); err != nil {
 		return nil, err
 	}
-	name := "dev"
+	return config.LoadOne(config.Dir, environmentName(args))
+}
+
+// environmentName is the first argument, or dev.
+func environmentName(args []string) string {
 	if len(args) > 0 {
-		name = args[0]
+		return args[0]
 	}
-	env, err := config.LoadOne(config.Dir, name)
-	if region := os.Getenv("TF_VAR_aws_region"); err == nil && region != "" {
-		env.Region = region
-	}
-	return env, err
+	return "dev"
 }
 
 // waiting shows on stderr what is waited for: a line that is redrawn in a terminal, and
 // in a file a line for each change.
-func waiting(limit time.Duration) func(verify.Report) {
+func waiting(out io.Writer, limit time.Duration) func(verify.Report) {
 	if limit == 0 {
 		return nil
 	}
 	start := time.Now()
 	last := ""
-	terminal := term.IsTerminal(int(os.Stderr.Fd()))
+	file, isFile := out.(*os.File)
+	terminal := isFile && term.IsTerminal(int(file.Fd()))
 	return func(r verify.Report) {
-		failure, failed := r.FirstFailure()
+		failure, failed := r.First()
 		text := failure.Name + ": " + firstLine(failure.Detail)
 		switch {
 		case terminal && (!failed || time.Since(start) >= limit):
-			fmt.Fprint(os.Stderr, "\r\033[K") // the report follows
+			fmt.Fprint(out, "\r\033[K") // the report follows
 		case terminal:
-			fmt.Fprintf(os.Stderr, "\r\033[K%3.0f s of %s  %.100s", time.Since(start).Seconds(), limit, text)
+			fmt.Fprintf(out, "\r\033[K%3.0f s of %s  %.100s", time.Since(start).Seconds(), limit, text)
 		case failed && text != last:
-			fmt.Fprintf(os.Stderr, "%3.0f s of %s  %s\n", time.Since(start).Seconds(), limit, text)
+			fmt.Fprintf(out, "%3.0f s of %s  %s\n", time.Since(start).Seconds(), limit, text)
 		}
 		last = text
 	}

@@ -11,6 +11,7 @@ something behind. Remove one when moto does it by itself: the life cycle tests
 then still pass.
 """
 
+import copy
 import os
 import signal
 import sys
@@ -77,6 +78,50 @@ def update_deployment_with_service():
         return service
 
     backend.update_service = update_service
+
+
+def know_tasks_of_services():
+    """A service has no tasks. Whoever runs one reports it as ECS's agent does.
+
+    SubmitTaskStateChange is the agent's call. ECS knows the task already, which
+    it placed itself; here the first report makes it, with the deployment that
+    it belongs to as the reason.
+    """
+
+    def service_task(backend, cluster, arn, deployment):
+        definition = next(
+            service.task_definition
+            for service in backend.services.values()
+            if any(d["id"] == deployment for d in service.deployments)
+        )
+        definition = copy.copy(backend.describe_task_definition(definition))
+        definition.network_mode = "none"  # the process has no interface here
+        task = ecs_models.Task(
+            cluster, definition, None, None, backend, "", "FARGATE", None, deployment
+        )
+        task.id = arn.split("/")[-1]
+        task.advance = lambda: None  # only the agent's reports change it
+        return task
+
+    def submit_task_state_change(self):
+        params = self._get_params()
+        backend = self.ecs_backend
+        cluster = backend._get_cluster(params.get("cluster", "default"))
+        tasks = backend.tasks.setdefault(cluster.name, {})
+        arn, status = params["task"], params["status"]
+        if arn not in tasks:
+            tasks[arn] = service_task(backend, cluster, arn, params.get("reason"))
+        task = tasks[arn]
+        task.last_status = task.desired_status = status
+        if status == "STOPPED":
+            task.stopped_reason = params.get("reason", "")
+            for container, change in zip(task.containers, params.get("containers", [])):
+                container.exitCode = change.get("exitCode")
+        return ecs_responses.ActionResult({"acknowledgment": "ACCEPT"})
+
+    ecs_responses.EC2ContainerServiceResponse.submit_task_state_change = (
+        submit_task_state_change
+    )
 
 
 def delete_hosted_zone_with_namespace():
@@ -148,6 +193,7 @@ def one_at_a_time(app):
 def main(port_file):
     keep_service_fields()
     update_deployment_with_service()
+    know_tasks_of_services()
     delete_hosted_zone_with_namespace()
     delete_interface_with_nat_gateway()
     wait_for_messages_without_the_lock()

@@ -48,7 +48,11 @@ func localSettings(user []byte, apiURL string) (local []byte, leftOut []string, 
 	drop("worker", "desired_count", "the local run has one worker")
 
 	settings["local_run"] = true
-	settings["prefect"] = map[string]any{"api_url": apiURL}
+	prefect := map[string]any{"api_url": apiURL}
+	if user, ok := settings["prefect"].(map[string]any); ok && user["authentication"] != nil {
+		prefect["authentication"] = user["authentication"]
+	}
+	settings["prefect"] = prefect
 	local, err = yaml.Marshal(settings)
 	return local, leftOut, err
 }

@@ -17,7 +17,7 @@ account_id: "210987654321"
 adopt: [log_group]
 backend: {type: s3, bucket: states}
 secret: {existing_arn: "arn:aws:secretsmanager:us-east-1:210987654321:secret:k-AbCdEf", json_key: k}
-prefect: {account_id: 00000000-0000-0000-0000-000000000000}
+prefect: {account_id: 00000000-0000-0000-0000-000000000000, authentication: none}
 worker: {image: "prefecthq/prefect:3.8.3-python3.12", cpu: 512, memory: 1024, secrets: {A: "arn:aws:secretsmanager:us-east-1:210987654321:secret:a-AbCdEf"}}
 work_pool: {name: "my pool"}
 `
@@ -37,7 +37,7 @@ work_pool: {name: "my pool"}
 		t.Fatalf("%v\n%s", err, local)
 	}
 	env := envs[0]
-	if !env.LocalRun || env.Prefect.APIURL != "http://127.0.0.1:4200/api" || env.WorkPool.Name != "my pool" || env.Worker.MemoryMiB != 1024 {
+	if !env.LocalRun || env.Prefect.APIURL != "http://127.0.0.1:4200/api" || env.Prefect.Authentication != config.AuthNone || env.WorkPool.Name != "my pool" || env.Worker.MemoryMiB != 1024 {
 		t.Errorf("%s", local)
 	}
 	// AND nothing of the account is left, and a person is told what is missing

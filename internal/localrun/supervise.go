@@ -43,6 +43,10 @@ func Supervise(ctx context.Context, dir, environment, local string) error {
 	}
 	defer events.Close()
 	out := json.NewEncoder(events)
+	reporter, err := ecstask.NewReporter(ctx, cfg, r.state.Cluster, r.state.Service)
+	if err != nil {
+		return err
+	}
 
 	return ecstask.Run(ctx, ecstask.Options{
 		Definition: definition,
@@ -61,6 +65,9 @@ func Supervise(ctx context.Context, dir, environment, local string) error {
 		Notify: func(e ecstask.Event) {
 			if err := out.Encode(e); err != nil {
 				fmt.Fprintln(os.Stderr, "record an event:", err)
+			}
+			if err := reporter.Report(ctx, e); err != nil {
+				fmt.Fprintln(os.Stderr, err)
 			}
 			fmt.Printf("%s task %s %s %s%s\n", e.Time.Format("15:04:05"), e.TaskID, e.Kind, e.Health, e.Reason)
 		},

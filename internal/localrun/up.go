@@ -448,9 +448,11 @@ func (r *run) cdktf(ctx context.Context, project toolchain.Project, apiURL strin
 		Args: args,
 		Base: withoutUsers(os.Environ()),
 		Env: append(awsEnv(r.state),
-			// The Prefect server wants no key. The worker sends this one all the same,
-			// and nobody but the emulator's Secrets Manager keeps it.
+			// The Prefect server wants no credential. The worker sends one all the same, that
+			// of the environment's authentication, and nobody but the emulator's Secrets
+			// Manager keeps it.
 			"TF_VAR_prefect_api_key=local_"+hex.EncodeToString(key),
+			"TF_VAR_prefect_api_auth_string=local:"+hex.EncodeToString(key),
 			"TF_VAR_prefect_api_url="+apiURL,
 			"TF_VAR_aws_region="+r.state.Region,
 		),
@@ -618,13 +620,18 @@ func (o Options) Checklist() (verify.Options, error) {
 }
 
 func (r *run) checklist() (verify.Options, error) {
+	workspace := toolchain.Workspace{Dir: r.workspaceDir()}
+	stack, err := os.ReadFile(filepath.Join(workspace.Stack(r.state.Environment), "cdk.tf.json"))
+	if err != nil {
+		return verify.Options{}, fmt.Errorf("read the deployed stack: %w", err)
+	}
 	envs, err := config.LoadLocal(r.environments())
 	if err != nil {
 		return verify.Options{}, err
 	}
 	for _, env := range envs {
 		if env.Name == r.state.Environment {
-			return verify.Options{Environment: env, AWS: awsConfig(r.state)}, nil
+			return verify.Options{Environment: env, Stack: stack, AWS: awsConfig(r.state)}, nil
 		}
 	}
 	return verify.Options{}, fmt.Errorf("%s holds no %s.yaml", r.environments(), r.state.Environment)

@@ -6,6 +6,7 @@ package prefectapi
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,8 +20,8 @@ import (
 // Errors that a caller can tell apart with errors.Is. What they wrap names the
 // request and the answer, never the key.
 var (
-	// ErrUnauthorized: the key is not accepted, or may not do this (401, 403).
-	ErrUnauthorized = errors.New("the Prefect API refuses the key")
+	// ErrUnauthorized: the credential is not accepted (401), or may not do this (403).
+	ErrUnauthorized = errors.New("the Prefect API refuses the credential")
 	// ErrNotFound: the API has no such object (404). It also answers so to
 	// everything if the URL lacks account and workspace.
 	ErrNotFound = errors.New("not found in the Prefect API")
@@ -71,8 +72,12 @@ const requestTimeout = 10 * time.Second
 // Client calls one API. The zero value is useless, use New.
 type Client struct {
 	base *url.URL
-	key  string
-	http *http.Client
+	// authorization is the header's value, and secrets what may never be shown.
+	authorization string
+	secrets       []string
+	http          *http.Client
+	// skew is how far the server's clock is ahead of this machine's.
+	skew time.Duration
 }
 
 // New returns a client for the API at apiURL, the value of PREFECT_API_URL:
@@ -80,6 +85,29 @@ type Client struct {
 // http(s)://<host>:<port>/api of a self-hosted server. The key may be empty for
 // a server that wants none.
 func New(apiURL, key string) (*Client, error) {
+	c, err := newClient(apiURL, key)
+	if err == nil && key != "" {
+		c.authorization = "Bearer " + key
+	}
+	return c, err
+}
+
+// NewBasic returns a client for a server with basic authentication. The credential is
+// user:password, as in PREFECT_API_AUTH_STRING.
+func NewBasic(apiURL, credential string) (*Client, error) {
+	c, err := newClient(apiURL, credential)
+	if err == nil {
+		encoded := base64.StdEncoding.EncodeToString([]byte(credential))
+		c.authorization = "Basic " + encoded
+		c.secrets = append(c.secrets, encoded)
+		if _, password, found := strings.Cut(credential, ":"); found {
+			c.secrets = append(c.secrets, password)
+		}
+	}
+	return c, err
+}
+
+func newClient(apiURL, credential string) (*Client, error) {
 	base, err := url.Parse(apiURL)
 	if err != nil {
 		// The text of the parser's error repeats the URL, which may hold a
@@ -89,13 +117,16 @@ func New(apiURL, key string) (*Client, error) {
 	if base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
 		return nil, fmt.Errorf("the Prefect API URL %q must start with http:// or https:// and name a host", base.Redacted())
 	}
-	for _, c := range []byte(key) {
+	for _, c := range []byte(credential) {
 		if c < ' ' || c == 0x7f {
 			return nil, fmt.Errorf("%w (a line break, most often at its end); store it again without", ErrBadKey)
 		}
 	}
-	// No proxy for this machine itself is Go's default already.
-	return &Client{base: base, key: key, http: &http.Client{Timeout: requestTimeout}}, nil
+	c := &Client{base: base, http: &http.Client{Timeout: requestTimeout}} // Go uses no proxy for this machine itself
+	if credential != "" {
+		c.secrets = append(c.secrets, credential)
+	}
+	return c, nil
 }
 
 // The API says "try again" with these: when there were too many requests, and
@@ -153,8 +184,8 @@ func (c *Client) once(ctx context.Context, method string, path []string, body, a
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	if c.key != "" {
-		req.Header.Set("Authorization", "Bearer "+c.key)
+	if c.authorization != "" {
+		req.Header.Set("Authorization", c.authorization)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -168,6 +199,7 @@ func (c *Client) once(ctx context.Context, method string, path []string, body, a
 		return fmt.Errorf("%w: %s at %s: %w", ErrUnreachable, request, target.Host, err)
 	}
 	defer resp.Body.Close()
+	c.keepTime(resp.Header.Get("Date"))
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, 4<<20))
 	if err != nil {
 		return fmt.Errorf("%w: %s at %s: %w", ErrUnreachable, request, target.Host, err)
@@ -184,7 +216,22 @@ func (c *Client) once(ctx context.Context, method string, path []string, body, a
 	return nil
 }
 
-// detail is the short text of an error answer, without the key in case the
+// keepTime remembers by how much the server's clock differs. The header has whole seconds,
+// and the answer took a moment, so that less than two seconds are no difference.
+func (c *Client) keepTime(date string) {
+	at, err := http.ParseTime(date)
+	if err != nil {
+		return
+	}
+	if c.skew = time.Until(at); c.skew.Abs() < 2*time.Second {
+		c.skew = 0
+	}
+}
+
+// Now is the time on the server's clock, by which its heartbeats and runs are dated.
+func (c *Client) Now() time.Time { return time.Now().Add(c.skew) }
+
+// detail is the short text of an error answer, without the credential in case the
 // other side repeats it.
 func (c *Client) detail(raw []byte) string {
 	var answer struct {
@@ -198,8 +245,8 @@ func (c *Client) detail(raw []byte) string {
 			text = string(again)
 		}
 	}
-	if c.key != "" {
-		text = strings.ReplaceAll(text, c.key, "***")
+	for _, secret := range c.secrets {
+		text = strings.ReplaceAll(text, secret, "***")
 	}
 	if len(text) > 300 {
 		text = text[:300] + "…"
@@ -224,6 +271,8 @@ type WorkPool struct {
 	Status string `json:"status"`
 	// ConcurrencyLimit is how many runs of the pool may be underway; nil is no limit.
 	ConcurrencyLimit *int `json:"concurrency_limit"`
+	// DefaultQueueID is the queue of runs that name none.
+	DefaultQueueID string `json:"default_queue_id"`
 }
 
 // WorkQueue is a queue of a work pool as the API shows it.
@@ -305,14 +354,18 @@ type LocalFlow struct {
 	// Pool is the work pool that its runs are given to, and Queue the queue in it. Default
 	// queue: the pool's own.
 	Pool, Queue string
-	// Dir is the folder that a run copies to its own before it starts.
+	// Dir is the folder that a run copies to its own before it starts. Empty: PullSteps
+	// bring the file.
 	Dir string
-	// Entrypoint is <file>:<function> within Dir, such as "hello.py:hello".
+	// PullSteps are what a run does in its own, empty folder to get the file, as Prefect's
+	// deployment steps have it.
+	PullSteps []map[string]any
+	// Entrypoint is <file>:<function> within that folder, such as "hello.py:hello".
 	Entrypoint string
 }
 
-// Deploy creates the deployment, or brings an existing one up to date, and
-// returns its id.
+// Deploy creates the flow and its deployment, or brings existing ones up to date, and
+// returns the deployment's id.
 func (c *Client) Deploy(ctx context.Context, flow LocalFlow) (string, error) {
 	var created struct {
 		ID string `json:"id"`
@@ -322,14 +375,88 @@ func (c *Client) Deploy(ctx context.Context, flow LocalFlow) (string, error) {
 	}
 	deployment := map[string]any{
 		"name": flow.Name, "flow_id": created.ID, "work_pool_name": flow.Pool,
-		"path": flow.Dir, "entrypoint": flow.Entrypoint,
+		"entrypoint":               flow.Entrypoint,
 		"enforce_parameter_schema": false,
+	}
+	if flow.Dir != "" {
+		deployment["path"] = flow.Dir
+	}
+	if len(flow.PullSteps) > 0 {
+		deployment["pull_steps"] = flow.PullSteps
 	}
 	if flow.Queue != "" {
 		deployment["work_queue_name"] = flow.Queue
 	}
 	err := c.do(ctx, http.MethodPost, []string{"deployments", ""}, deployment, &created)
 	return created.ID, err
+}
+
+// DeleteFlow deletes a flow with its deployments and runs. It is ErrNotFound if there is
+// none of that name.
+func (c *Client) DeleteFlow(ctx context.Context, name string) error {
+	var flow struct {
+		ID string `json:"id"`
+	}
+	if err := c.do(ctx, http.MethodGet, []string{"flows", "name", name}, nil, &flow); err != nil {
+		return err
+	}
+	// The API deletes a flow's deployments and runs with it only in the database of some
+	// releases, so each is deleted by itself first.
+	of := map[string]any{"flows": map[string]any{"id": map[string]any{"any_": []string{flow.ID}}}, "limit": 200}
+	for _, kind := range []string{"flow_runs", "deployments"} {
+		var found []struct {
+			ID string `json:"id"`
+		}
+		if err := c.do(ctx, http.MethodPost, []string{kind, "filter"}, of, &found); err != nil {
+			return err
+		}
+		for _, object := range found {
+			if err := c.do(ctx, http.MethodDelete, []string{kind, object.ID}, nil, nil); err != nil && !errors.Is(err, ErrNotFound) {
+				return err
+			}
+		}
+	}
+	return c.do(ctx, http.MethodDelete, []string{"flows", flow.ID}, nil, nil)
+}
+
+// Cancel ends a run that has not ended: one that no worker took at once, another as soon as
+// its worker sees it.
+func (c *Client) Cancel(ctx context.Context, run string) error {
+	return c.do(ctx, http.MethodPost, []string{"flow_runs", run, "set_state"},
+		map[string]any{"state": map[string]any{"type": "CANCELLING", "name": "Cancelling"}}, nil)
+}
+
+// Overdue returns runs of a pool that should have started before a point of time and that
+// no worker has taken, the oldest first, at most 200. Runs that wait by their own will (for
+// a retry, for a concurrency slot) are not among them. Empty queues are all queues.
+func (c *Client) Overdue(ctx context.Context, pool string, queues []string, before time.Time) ([]FlowRun, error) {
+	filter := inPool(pool, queues)
+	filter["flow_runs"] = map[string]any{
+		"state":                     map[string]any{"name": map[string]any{"any_": []string{"Scheduled", "Late"}}},
+		"next_scheduled_start_time": map[string]any{"before_": before.UTC().Format(time.RFC3339Nano)},
+	}
+	filter["sort"], filter["limit"] = "NEXT_SCHEDULED_START_TIME_ASC", 200
+	var runs []FlowRun
+	err := c.do(ctx, http.MethodPost, []string{"flow_runs", "filter"}, filter, &runs)
+	return runs, err
+}
+
+// Underway counts the runs of a pool that a worker has taken and that have not ended. Empty
+// queues are all queues.
+func (c *Client) Underway(ctx context.Context, pool string, queues []string) (int, error) {
+	filter := inPool(pool, queues)
+	filter["flow_runs"] = map[string]any{"state": map[string]any{"type": map[string]any{"any_": []string{"PENDING", "RUNNING", "CANCELLING"}}}}
+	var count int
+	err := c.do(ctx, http.MethodPost, []string{"flow_runs", "count"}, filter, &count)
+	return count, err
+}
+
+func inPool(pool string, queues []string) map[string]any {
+	filter := map[string]any{"work_pools": map[string]any{"name": map[string]any{"any_": []string{pool}}}}
+	if len(queues) > 0 {
+		filter["work_pool_queues"] = map[string]any{"name": map[string]any{"any_": queues}}
+	}
+	return filter
 }
 
 // FlowRun is one run of a flow as the API shows it.
@@ -339,6 +466,8 @@ type FlowRun struct {
 	// State is what Prefect calls the state's type: SCHEDULED, PENDING,
 	// RUNNING, COMPLETED, FAILED, CANCELLED, CANCELLING, CRASHED or PAUSED.
 	State string `json:"state_type"`
+	// Due is when the run should start. Nil once a worker has taken it.
+	Due *time.Time `json:"next_scheduled_start_time"`
 	// StateDetail says more about the state.
 	StateDetail struct {
 		Message string `json:"message"`

@@ -86,6 +86,53 @@ func TestWhatCannotBeAskedIsRefused(t *testing.T) {
 	}
 }
 
+func TestTheTimeIsThatOfTheServer(t *testing.T) {
+	for ahead, want := range map[time.Duration]time.Duration{0: 0, time.Second: 0, 2 * time.Minute: 2 * time.Minute, -2 * time.Minute: -2 * time.Minute} {
+		// GIVEN a server whose clock differs
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Date", time.Now().Add(ahead).UTC().Format(http.TimeFormat))
+			_, _ = io.WriteString(w, "{}")
+		}))
+		defer server.Close()
+		api, err := New(server.URL+"/api", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		// WHEN it has answered
+		if err := api.Health(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		// THEN its time is known, to the second of the header
+		if got := time.Until(api.Now()); (got - want).Abs() > 2*time.Second {
+			t.Errorf("%v ahead: %v", ahead, got)
+		}
+	}
+}
+
+func TestUserAndPassword(t *testing.T) {
+	// GIVEN a server that repeats what it was sent
+	var header string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header = r.Header.Get("Authorization")
+		w.WriteHeader(http.StatusUnauthorized)
+		_ = json.NewEncoder(w).Encode(map[string]string{"detail": "not " + header + " nor s3cret:x"})
+	}))
+	defer server.Close()
+	api, err := NewBasic(server.URL+"/api", "admin:s3cret:x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// WHEN it is asked
+	err = api.Health(t.Context())
+	// THEN both were sent as HTTP has it, and neither is in the error
+	if want := "Basic YWRtaW46czNjcmV0Ong="; header != want {
+		t.Errorf("sent %q, want %q", header, want)
+	}
+	if err == nil || strings.Contains(err.Error(), "s3cret") || strings.Contains(err.Error(), "YWRt") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestOnlineWorkersAsksForFreshHeartbeats(t *testing.T) {
 	// GIVEN an API with one worker
 	api, last, sent := serve(t, 200, `[{"name":"w","status":"ONLINE","last_heartbeat_time":"2026-11-23T18:00:00.5Z"}]`)

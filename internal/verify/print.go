@@ -10,7 +10,7 @@ import (
 
 // Print writes the checklist for a person.
 func (r Report) Print(w io.Writer) {
-	marks := map[Status]string{OK: color.GreenString("✓"), Failed: color.RedString("✗"), Skipped: color.YellowString("–")}
+	marks := map[Status]string{OK: color.GreenString("✓"), Failed: color.RedString("✗"), Unknown: color.YellowString("?"), Skipped: color.YellowString("–")}
 	width := 0
 	for _, check := range r.Checks {
 		width = max(width, len(check.Name))
@@ -28,9 +28,18 @@ func (r Report) Print(w io.Writer) {
 			fmt.Fprintf(w, "  %s\n", line)
 		}
 	}
-	if r.OK {
+	if r.Error != "" {
+		fmt.Fprintln(w, r.Error)
+	}
+	switch r.Outcome {
+	case OK:
 		fmt.Fprintf(w, "\n%s\n", color.GreenString("The worker of %s runs flows.", r.Environment))
-	} else {
-		fmt.Fprintf(w, "\n%s\n", color.RedString("The worker of %s does not run flows.", r.Environment))
+	case Failed:
+		fmt.Fprintf(w, "\n%s\n", color.RedString("The worker of %s does not run flows, or not as configured.", r.Environment))
+	default:
+		fmt.Fprintf(w, "\n%s\n", color.YellowString("Whether the worker of %s runs flows could not be checked.", r.Environment))
+	}
+	if first, found := r.First(); found && first.Fix != "" {
+		fmt.Fprintf(w, "First: %s (%s)\n", first.Fix, first.Name)
 	}
 }

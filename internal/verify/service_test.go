@@ -3,8 +3,10 @@ package verify
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -18,12 +20,17 @@ import (
 // fakeECS answers as ECS does for a service in trouble, which the emulator never is.
 func fakeECS(t *testing.T, service map[string]any) aws.Config {
 	t.Helper()
+	// As configured.
+	maps.Copy(service, map[string]any{
+		"serviceName": "dev-worker", "launchType": "FARGATE", "platformVersion": "LATEST", "enableECSManagedTags": true, "propagateTags": "SERVICE",
+		"deploymentConfiguration": map[string]any{"minimumHealthyPercent": 100, "maximumPercent": 200, "deploymentCircuitBreaker": map[string]any{"enable": true, "rollback": true}},
+	})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 		var answer any
 		switch operation {
 		case "DescribeClusters":
-			answer = map[string]any{"clusters": []any{map[string]any{"clusterName": "prefect-cluster", "status": "ACTIVE"}}}
+			answer = map[string]any{"clusters": []any{map[string]any{"clusterName": "prefect-cluster", "status": "ACTIVE", "settings": []any{map[string]any{"name": "containerInsights", "value": "enabled"}}}}}
 		case "DescribeServices":
 			answer = map[string]any{"services": []any{service}}
 		case "ListTasks":
@@ -45,6 +52,16 @@ func fakeECS(t *testing.T, service map[string]any) aws.Config {
 	t.Cleanup(server.Close)
 	return aws.Config{Region: "us-east-1", BaseEndpoint: &server.URL, Credentials: credentials.NewStaticCredentialsProvider("x", "x", ""),
 		Retryer: func() aws.Retryer { return aws.NopRetryer{} }}
+}
+
+// goldenOptions are those for the default environment.
+func goldenOptions(t *testing.T, cfg aws.Config) Options {
+	t.Helper()
+	file, err := os.ReadFile("../../testdata/golden/dev.tf.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Options{Environment: config.Default("dev"), Stack: file, AWS: cfg}
 }
 
 func TestAServiceInTrouble(t *testing.T) {
@@ -72,22 +89,21 @@ func TestAServiceInTrouble(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := fakeECS(t, map[string]any{
-				"serviceName": "dev-worker", "status": test.status, "runningCount": test.running, "desiredCount": test.desired,
+				"status": test.status, "runningCount": test.running, "desiredCount": test.desired,
 				"deployments": []any{map[string]any{"id": "ecs-svc/1", "status": "PRIMARY", "createdAt": now, "rolloutState": test.rollout, "rolloutStateReason": test.reason}},
 				"events":      []any{map[string]any{"createdAt": now, "message": test.event}},
 			})
-			report := Run(t.Context(), Options{Environment: config.Default("dev"), AWS: cfg})
-			expect(t, report, checkService, test.detail, test.fix)
+			expect(t, Run(t.Context(), goldenOptions(t, cfg)), checkService, Failed, test.detail, test.fix)
 		})
 	}
 
 	// A service without any of that is not in trouble.
 	cfg := fakeECS(t, map[string]any{
-		"serviceName": "dev-worker", "status": "ACTIVE", "runningCount": 1, "desiredCount": 1,
+		"status": "ACTIVE", "runningCount": 1, "desiredCount": 1,
 		"deployments": []any{map[string]any{"id": "ecs-svc/1", "status": "PRIMARY", "createdAt": now, "rolloutState": "COMPLETED"}},
 		"events":      []any{map[string]any{"createdAt": now, "message": "has reached a steady state"}},
 	})
-	for _, check := range Run(t.Context(), Options{Environment: config.Default("dev"), AWS: cfg}).Checks {
+	for _, check := range Run(t.Context(), goldenOptions(t, cfg)).Checks {
 		if check.Name == checkService && check.Status != OK {
 			t.Errorf("%+v", check)
 		}

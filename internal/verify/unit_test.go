@@ -2,53 +2,62 @@ package verify
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"net/http/httptest"
 	"slices"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"prefect-worker-ecs/internal/golden"
 )
 
-func TestAllows(t *testing.T) {
-	const secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:key-AbCdEf"
-	statement := func(effect, action, resource string) string {
-		return `{"Statement":{"Effect":"` + effect + `","Action":"` + action + `","Resource":"` + resource + `"}}`
-	}
-	for name, test := range map[string]struct {
-		documents []string
-		want      bool
-	}{
-		"nothing":               {nil, false},
-		"exactly":               {[]string{statement("Allow", "secretsmanager:GetSecretValue", secret)}, true},
-		"a list":                {[]string{`{"Statement":[{"Effect":"Allow","Action":["a:B","secretsmanager:GetSecretValue"],"Resource":["x","` + secret + `"]}]}`}, true},
-		"percent-encoded":       {[]string{`%7B%22Statement%22%3A%7B%22Effect%22%3A%22Allow%22%2C%22Action%22%3A%22%2A%22%2C%22Resource%22%3A%22%2A%22%7D%7D`}, true},
-		"wildcards":             {[]string{statement("Allow", "secretsmanager:get*", "arn:aws:secretsmanager:*:*:secret:key-??????")}, true},
-		"too few characters":    {[]string{statement("Allow", "secretsmanager:*", "arn:aws:secretsmanager:*:*:secret:key-?????")}, false},
-		"another action":        {[]string{statement("Allow", "secretsmanager:DescribeSecret", "*")}, false},
-		"another secret":        {[]string{statement("Allow", "*", "arn:aws:secretsmanager:us-east-1:123456789012:secret:other-AbCdEf")}, false},
-		"allowed and denied":    {[]string{statement("Allow", "*", "*"), statement("Deny", "secretsmanager:*", "*")}, false},
-		"denied something else": {[]string{statement("Allow", "*", "*"), statement("Deny", "s3:*", "*")}, true},
+// TestWithoutAWS: that AWS cannot be asked says nothing about the worker.
+func TestWithoutAWS(t *testing.T) {
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	keys := credentials.NewStaticCredentialsProvider("x", "x", "")
+	none := aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return aws.Credentials{}, errors.New("no profile") })
+	for want, cfg := range map[string]aws.Config{
+		"there are no AWS credentials":                    {Region: "us-east-1"},
+		"there are no AWS credentials: no profile":        {Region: "us-east-1", Credentials: none},
+		"whose credentials these are could not be read: ": {Region: "us-east-1", Credentials: keys, BaseEndpoint: &closed.URL, Retryer: func() aws.Retryer { return aws.NopRetryer{} }},
 	} {
-		if got := allows(test.documents, "secretsmanager:GetSecretValue", secret); got != test.want {
-			t.Errorf("%s: %t, want %t", name, got, test.want)
+		report := Run(t.Context(), goldenOptions(t, cfg))
+		expect(t, report, checkAccount, Unknown, want, "")
+		for _, check := range report.Checks[1:] {
+			if check.Status != Skipped {
+				t.Errorf("%s: %+v", want, check)
+			}
 		}
 	}
 }
 
-func TestKeySource(t *testing.T) {
+func TestWhereTheCredentialComesFrom(t *testing.T) {
+	const secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:key-AbCdEf"
 	for from, want := range map[string][2]string{
-		"arn:aws:secretsmanager:us-east-1:123456789012:secret:key-AbCdEf":           {"arn:aws:secretsmanager:us-east-1:123456789012:secret:key-AbCdEf", ""},
-		"arn:aws:secretsmanager:us-east-1:123456789012:secret:key-AbCdEf:api_key::": {"arn:aws:secretsmanager:us-east-1:123456789012:secret:key-AbCdEf", "api_key"},
+		secret:                                  {secret, ""},
+		secret + ":api_key::":                   {secret, "api_key"},
+		secret + ":api_key:AWSPREVIOUS:":        {secret, "api_key"},
+		"arn:aws:ssm:us-east-1:1:parameter/a:b": {"arn:aws:ssm:us-east-1:1:parameter/a:b", ""},
 	} {
-		arn, jsonKey := keySource(types.ContainerDefinition{Secrets: []types.Secret{{Name: aws.String("DB"), ValueFrom: aws.String("x")}, {Name: aws.String("PREFECT_API_KEY"), ValueFrom: &from}}})
-		if arn != want[0] || jsonKey != want[1] {
+		if arn, jsonKey := secretARN(from); arn != want[0] || jsonKey != want[1] {
 			t.Errorf("%s: %s, %s", from, arn, jsonKey)
 		}
 	}
-	if arn, _ := keySource(types.ContainerDefinition{}); arn != "" {
-		t.Errorf("no secret: %s", arn)
+}
+
+func TestTheRepositoryOfAnImage(t *testing.T) {
+	for image, want := range map[string]string{
+		"prefecthq/prefect:2-latest":                                            "",
+		"123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/worker:1":            "arn:aws:ecr:eu-west-1:123456789012:repository/team/worker",
+		"123456789012.dkr.ecr.eu-west-1.amazonaws.com/worker@sha256:0123456789": "arn:aws:ecr:eu-west-1:123456789012:repository/worker",
+	} {
+		if got, _ := ecrRepository(image, "aws"); got != want {
+			t.Errorf("%s: %q, want %q", image, got, want)
+		}
 	}
 }
 
@@ -101,7 +110,7 @@ func TestTracesAreShortened(t *testing.T) {
 }
 
 func TestPrint(t *testing.T) {
-	report := Report{Environment: "dev", Checks: []Check{
+	report := Report{Environment: "dev", Outcome: Failed, Checks: []Check{
 		{Name: checkService, Status: OK, Detail: "1 of 1 tasks running, deployment completed"},
 		{Name: checkSecret, Status: Failed, Detail: "the secret is empty", Fix: "give the key"},
 		{Name: checkLog, Status: Failed, Detail: "the worker cannot reach the Prefect API\nline: httpx.ConnectError", Fix: "check network.nat"},
@@ -109,7 +118,10 @@ func TestPrint(t *testing.T) {
 	}, Log: []string{"first", "httpx.ConnectError"}}
 	var text bytes.Buffer
 	report.Print(&text)
-	report = Report{Environment: "dev", OK: true, Checks: report.Checks[:1]}
+	report = Report{Environment: "dev", Outcome: OK, OK: true, Checks: report.Checks[:1]}
 	report.Print(&text)
+	report = Report{Environment: "dev", Outcome: Unknown, Checks: []Check{{Name: checkAccount, Status: Unknown, Detail: "there are no AWS credentials", Fix: "log in"}}}
+	report.Print(&text)
+	NotChecked("dev", errors.New("there is no environment dev")).Print(&text)
 	golden.Equal(t, "testdata/print.golden", text.String())
 }

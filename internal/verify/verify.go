@@ -1,31 +1,37 @@
-// Package verify answers one question: is this worker running flows?
+// Package verify answers one question: is this worker running flows, and will the next one?
 //
 // It asks AWS and Prefect, the worker's log only for reasons: with Prefect 2 a worker
 // logs that it has started before it has reached its API. What proves a worker is a
 // heartbeat that is newer than the deployment.
 //
-// It works against AWS and against the emulator, reads all that it expects from the same
-// configuration as the stack, and never shows the API key.
+// What runs is compared with the synthesized stack, whole, so that no option can be
+// forgotten. What could not be looked at is neither right nor wrong, and is said as such.
+// The worker's credential is never shown.
 package verify
 
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/synthesized"
 )
 
-// Status is the outcome of a check.
+// Status is the outcome of a check, and of all of them.
 type Status string
 
 // The outcomes.
 const (
 	OK     Status = "ok"
 	Failed Status = "failed"
-	// Skipped checks need one that failed.
+	// Unknown: it could not be checked.
+	Unknown Status = "unknown"
+	// Skipped checks need one that has nothing to show.
 	Skipped Status = "skipped"
 )
 
@@ -37,7 +43,7 @@ type Check struct {
 	Status Status `json:"status"`
 	// Detail is what was found.
 	Detail string `json:"detail"`
-	// Fix says what to do. Empty unless the check failed.
+	// Fix says what to do. Empty if nothing is.
 	Fix string `json:"fix,omitempty"`
 }
 
@@ -45,19 +51,30 @@ type Check struct {
 type Report struct {
 	// Environment is the name of the environment.
 	Environment string `json:"environment"`
-	// OK says that all is well: the worker runs flows.
+	// Outcome is Failed if a check failed, otherwise Unknown if one could not be made,
+	// otherwise OK: the worker runs flows, as configured.
+	Outcome Status `json:"outcome"`
+	// OK says that the outcome is OK.
 	OK bool `json:"ok"`
+	// Error says why nothing could be checked at all. Empty if something was.
+	Error string `json:"error,omitempty"`
 	// Checks are in the order in which they were made.
 	Checks []Check `json:"checks"`
 	// Log holds the last lines of the worker's log, if no worker is online.
 	Log []string `json:"log,omitempty"`
 }
 
-// FirstFailure is the first failed check, and whether there is one.
-func (r Report) FirstFailure() (Check, bool) {
-	for _, check := range r.Checks {
-		if check.Status == Failed {
-			return check, true
+// NotChecked is the report when nothing could be checked.
+func NotChecked(environment string, err error) Report {
+	return Report{Environment: environment, Outcome: Unknown, Error: err.Error(), Checks: []Check{}}
+}
+
+// First is the first check that failed, or else the first that could not be made, and
+// whether there is one: what to mend first.
+func (r Report) First() (Check, bool) {
+	for _, status := range []Status{Failed, Unknown} {
+		if i := slices.IndexFunc(r.Checks, func(c Check) bool { return c.Status == status }); i >= 0 {
+			return r.Checks[i], true
 		}
 	}
 	return Check{}, false
@@ -67,30 +84,55 @@ func (r Report) FirstFailure() (Check, bool) {
 type Options struct {
 	// Environment is the configuration of the deployment.
 	Environment *config.Environment
+	// Stack is the Terraform JSON that the program writes for the environment.
+	Stack []byte
+	// Variables are the values of Terraform variables that deploy was given, such as
+	// prefect_account_id.
+	Variables map[string]string
 	// AWS is where it was deployed: credentials, region, endpoint.
 	AWS aws.Config
+	// Credential is used for the Prefect API where the secret may not be read. Empty: then
+	// the API is not asked.
+	Credential string
+	// Flow says to run a small flow through the pool, for a proof.
+	Flow bool
+	// FlowTimeout is how long that flow may take. Default 5 minutes, enough for the start
+	// of a task on Fargate.
+	FlowTimeout time.Duration
 }
 
-// checklist collects the outcomes. Each method of it returns whether what depends on the
-// check can be looked at.
+// checklist collects the outcomes, and what one check finds for the next.
 type checklist struct {
+	opt    Options
 	env    *config.Environment
 	aws    clients
 	report Report
 
+	stack   *synthesized.Stack
 	service serviceState
 	api     apiState
 }
 
-// Run goes through the checklist once. It takes a few seconds at most for each service
-// that does not answer.
-func Run(ctx context.Context, opt Options) Report {
-	c := &checklist{env: opt.Environment, aws: newClients(opt.AWS)}
-	c.report.Environment = opt.Environment.Name
-	c.run(ctx)
-	_, failed := c.report.FirstFailure()
-	c.report.OK = !failed
-	return c.report
+// finding is what a check found.
+type finding struct {
+	status      Status
+	detail, fix string
+	// blocks says that what needs this check cannot be looked at. A service in trouble does
+	// not: it still has a definition and a log.
+	blocks bool
+}
+
+func ok(format string, args ...any) finding {
+	return finding{status: OK, detail: fmt.Sprintf(format, args...)}
+}
+
+func failed(detail, fix string) finding { return finding{status: Failed, detail: detail, fix: fix} }
+
+func unknown(detail, fix string) finding { return finding{status: Unknown, detail: detail, fix: fix} }
+
+func (f finding) block() finding {
+	f.blocks = true
+	return f
 }
 
 // Names of the checks.
@@ -99,75 +141,139 @@ const (
 	checkCluster    = "ECS cluster"
 	checkService    = "ECS service"
 	checkDefinition = "task definition"
-	checkSecret     = "API key in Secrets Manager"
-	checkPolicy     = "permission to read the key"
+	checkNetwork    = "network"
+	checkSecret     = "credential in Secrets Manager"
+	checkRoles      = "roles of the next task"
 	checkAPI        = "Prefect API"
 	checkPool       = "work pool"
 	checkWorker     = "worker online"
+	checkRuns       = "flow runs"
+	checkFlow       = "flow of the proof"
 	checkLog        = "log"
 )
 
-func (c *checklist) run(ctx context.Context) {
-	if !c.account(ctx) {
-		c.skip("AWS cannot be asked", checkCluster, checkService, checkDefinition, checkSecret, checkPolicy, checkAPI, checkPool, checkWorker, checkLog)
-		return
-	}
-	if !c.cluster(ctx) || !c.serviceFound(ctx) {
-		if len(c.report.Checks) < 3 {
-			c.skip("there is no cluster", checkService)
+// checks are all checks in their order, each with those whose findings it needs.
+var checks = []struct {
+	name  string
+	needs []string
+	run   func(*checklist, context.Context) finding
+}{
+	{checkAccount, nil, (*checklist).account},
+	{checkCluster, []string{checkAccount}, (*checklist).cluster},
+	{checkService, []string{checkCluster}, (*checklist).ecsService},
+	{checkDefinition, []string{checkService}, (*checklist).definition},
+	{checkNetwork, []string{checkService}, (*checklist).network},
+	{checkSecret, []string{checkDefinition}, (*checklist).secret},
+	{checkRoles, []string{checkDefinition}, (*checklist).roles},
+	{checkAPI, []string{checkDefinition, checkSecret}, (*checklist).apiAnswers},
+	{checkPool, []string{checkAPI}, (*checklist).pool},
+	{checkWorker, []string{checkPool}, (*checklist).worker},
+	{checkRuns, []string{checkPool}, (*checklist).runs},
+	{checkLog, []string{checkDefinition}, (*checklist).log},
+	{checkFlow, []string{checkPool}, (*checklist).flow},
+}
+
+// Run goes through the checklist once. It takes a few seconds at most for each service
+// that does not answer, and with Options.Flow as long as the flow.
+func Run(ctx context.Context, opt Options) Report {
+	c := &checklist{opt: opt, env: opt.Environment, aws: newClients(opt.AWS)}
+	c.report.Environment = opt.Environment.Name
+	blocked := map[string]bool{}
+	for _, check := range checks {
+		if check.name == checkFlow && !opt.Flow {
+			continue
 		}
-		c.skip("there is no service", checkDefinition, checkSecret, checkPolicy, checkAPI, checkPool, checkWorker, checkLog)
+		i := slices.IndexFunc(check.needs, func(need string) bool { return blocked[need] })
+		if i >= 0 {
+			blocked[check.name] = true
+			c.add(check.name, finding{status: Skipped, detail: "not checked: it needs the " + check.needs[i]})
+			continue
+		}
+		found := check.run(c, ctx)
+		blocked[check.name] = found.blocks
+		c.add(check.name, found)
+	}
+	c.report.Outcome = OK
+	if first, found := c.report.First(); found {
+		c.report.Outcome = first.Status
+	}
+	c.report.OK = c.report.Outcome == OK
+	return c.report
+}
+
+func (c *checklist) add(name string, f finding) {
+	c.report.Checks = append(c.report.Checks, Check{Name: name, Status: f.status, Detail: f.detail, Fix: f.fix})
+}
+
+// found is the outcome of a check that was made already.
+func (c *checklist) found(name string) Status {
+	for _, check := range c.report.Checks {
+		if check.Name == name {
+			return check.Status
+		}
+	}
+	return Skipped
+}
+
+func (c *checklist) deploy() string { return "make deploy ENV=" + c.env.Name }
+
+// deployFix is for something that is not there.
+func (c *checklist) deployFix() string {
+	return fmt.Sprintf("deploy it: %s; if it is deployed, are region (%s) and account right?", c.deploy(), c.opt.AWS.Region)
+}
+
+// several makes one finding of all that was found: problems are failures, and doubts what
+// could not be looked at.
+type several struct{ problems, doubts, problemFixes, doubtFixes []string }
+
+func (s *several) failed(detail, fix string) {
+	s.problems = append(s.problems, detail)
+	if fix != "" && !slices.Contains(s.problemFixes, fix) {
+		s.problemFixes = append(s.problemFixes, fix)
+	}
+}
+
+func (s *several) unknown(detail, fix string) {
+	if slices.Contains(s.doubts, detail) {
 		return
 	}
-	if !c.definition(ctx) {
-		c.skip("the task definition cannot be read", checkSecret, checkPolicy, checkAPI, checkPool, checkWorker, checkLog)
-		return
+	s.doubts = append(s.doubts, detail)
+	if fix != "" && !slices.Contains(s.doubtFixes, fix) {
+		s.doubtFixes = append(s.doubtFixes, fix)
 	}
-	key := c.secret(ctx)
-	c.policy(ctx)
-	online := false
+}
+
+func (s *several) finding(well string) finding {
 	switch {
-	case !c.apiAnswers(ctx, key):
-		c.skip("the Prefect API cannot be asked", checkPool, checkWorker)
-	case !c.pool(ctx):
-		c.skip("there is no pool", checkWorker)
-	default:
-		online = c.worker(ctx)
+	case len(s.problems) > 0:
+		return failed(strings.Join(append(s.problems, s.doubts...), "\n"), strings.Join(s.problemFixes, "; "))
+	case len(s.doubts) > 0:
+		return unknown(strings.Join(s.doubts, "\n"), strings.Join(s.doubtFixes, "; "))
 	}
-	c.log(ctx, online)
-}
-
-func (c *checklist) ok(name, format string, args ...any) bool {
-	c.report.Checks = append(c.report.Checks, Check{Name: name, Status: OK, Detail: fmt.Sprintf(format, args...)})
-	return true
-}
-
-func (c *checklist) fail(name, detail, fix string) bool {
-	c.report.Checks = append(c.report.Checks, Check{Name: name, Status: Failed, Detail: detail, Fix: fix})
-	return false
-}
-
-func (c *checklist) skip(why string, names ...string) {
-	for _, name := range names {
-		c.report.Checks = append(c.report.Checks, Check{Name: name, Status: Skipped, Detail: "not checked: " + why})
-	}
+	return finding{status: OK, detail: well}
 }
 
 // pause is the time between two rounds of Wait.
 const pause = 3 * time.Second
 
 // Wait repeats Run until all is well or limit is over, and returns the last report. seen,
-// which may be nil, is called after each round.
+// which may be nil, is called after each round. The flow of Options.Flow is run once, when
+// all else is well.
 func Wait(ctx context.Context, opt Options, limit time.Duration, seen func(Report)) Report {
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
+	round := opt
+	round.Flow = opt.Flow && limit == 0
 	for {
-		report := Run(ctx, opt)
+		report := Run(ctx, round)
 		if seen != nil {
 			seen(report)
 		}
-		if report.OK {
+		if report.OK && round.Flow == opt.Flow {
 			return report
+		}
+		if report.OK {
+			return Run(ctx, opt)
 		}
 		next := time.NewTimer(pause)
 		select {

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/redact"
+	"prefect-worker-ecs/internal/toolchain"
+)
+
+func newNewCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "new NAME",
+		Short: "Write a new environment that is valid beside those that exist",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if _, err := enterProject(); err != nil {
+				return err
+			}
+			file, err := config.Create(config.Dir, args[0])
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "wrote %s; change it as you like, then look with: make diff ENV=%s\n", file, args[0])
+			return nil
+		},
+	}
+}
+
+func newConfigCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "config [ENVIRONMENT]",
+		Short: "Show every option of an environment, and where its value comes from (default: dev)",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			project, err := enterProject()
+			if err != nil {
+				return err
+			}
+			env, err := config.LoadOne(config.Dir, environmentName(args))
+			if err != nil {
+				return err
+			}
+			warnOfFiles(cmd.ErrOrStderr(), project.Root, os.Environ())
+			settings := effective(env, toolchain.Assignments(project.Root, os.Environ()))
+			if asJSON {
+				encoder := json.NewEncoder(cmd.OutOrStdout())
+				encoder.SetIndent("", "  ")
+				encoder.SetEscapeHTML(false)
+				return encoder.Encode(settings)
+			}
+			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			for _, s := range settings {
+				fmt.Fprintf(table, "%s\t%s\t%s\n", s.Option, s.text(), s.Source)
+			}
+			return table.Flush()
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the options as JSON")
+	return cmd
+}
+
+// setting is an option as it is in force.
+type setting struct {
+	Option string `json:"option"`
+	Value  any    `json:"value"`
+	// Origin is default, file or variable.
+	Origin string `json:"origin"`
+	// Source is where that is: "default", file and line, or what sets the variable.
+	Source string `json:"source"`
+}
+
+// effective are all options of an environment, with the variables that deploy would be given.
+func effective(env *config.Environment, assignments []toolchain.Assignment) []setting {
+	var all []setting
+	for _, o := range config.Options() {
+		s := setting{Option: o.Key, Value: o.Value(env), Origin: "default", Source: "default"}
+		if file, line := o.Origin(env); line > 0 {
+			s.Origin, s.Source = "file", fmt.Sprintf("%s:%d", file, line)
+		}
+		if name := o.Variable(); name != "" {
+			for _, a := range assignments {
+				if a.Name == name && a.Value != "" {
+					s.Value, s.Origin, s.Source = a.Value, "variable", a.From
+				}
+			}
+		}
+		s.Value = shown(s.Option, s.Value)
+		all = append(all, s)
+	}
+	return all
+}
+
+// shown is an option's value without credentials.
+func shown(option string, value any) any {
+	switch value := value.(type) {
+	case string:
+		return redact.Value(option, value)
+	case []string:
+		items := make([]string, len(value)) // never null in JSON
+		for i, item := range value {
+			items[i] = redact.Value(option, item)
+		}
+		return items
+	case map[string]string:
+		items := make(map[string]string, len(value))
+		for name, text := range value {
+			items[name] = text
+			if !strings.HasPrefix(text, "arn:") { // whatever it names, an ARN is no credential
+				items[name] = redact.Value(name, text)
+			}
+		}
+		return items
+	default:
+		return value
+	}
+}
+
+// text is the value in one line for a person.
+func (s setting) text() string {
+	switch value := s.Value.(type) {
+	case []string:
+		return "[" + strings.Join(value, ", ") + "]"
+	case map[string]string:
+		var pairs []string
+		for name, text := range value {
+			pairs = append(pairs, fmt.Sprintf("%s: %q", name, text))
+		}
+		slices.Sort(pairs)
+		return "{" + strings.Join(pairs, ", ") + "}"
+	case string:
+		if value == "" {
+			return "-"
+		}
+		return value
+	default:
+		return fmt.Sprint(value)
+	}
+}

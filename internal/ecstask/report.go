@@ -1,0 +1,66 @@
+package ecstask
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+)
+
+// Reporter tells ECS of the tasks of a service, as the agent on a container's host does: so
+// that the API lists those that run, and those that stopped with their reasons. The emulator
+// by itself knows none.
+type Reporter struct {
+	client     *ecs.Client
+	cluster    string
+	deployment string
+	prefix     string
+}
+
+// NewReporter reads from the API to which deployment of the service its tasks belong.
+func NewReporter(ctx context.Context, cfg aws.Config, cluster, service string) (*Reporter, error) {
+	client := ecs.NewFromConfig(cfg)
+	out, err := client.DescribeServices(ctx, &ecs.DescribeServicesInput{Cluster: &cluster, Services: []string{service}})
+	if err != nil {
+		return nil, fmt.Errorf("read the service %s: %w", service, err)
+	}
+	if len(out.Services) == 0 {
+		return nil, fmt.Errorf("the cluster %s has no service %s", cluster, service)
+	}
+	s := out.Services[0]
+	for _, d := range s.Deployments {
+		if aws.ToString(d.Status) == "PRIMARY" {
+			clusterARN := aws.ToString(s.ClusterArn)
+			return &Reporter{client, cluster, aws.ToString(d.Id), strings.Replace(clusterARN, ":cluster/", ":task/", 1) + "/"}, nil
+		}
+	}
+	return nil, errors.New("the service " + service + " has no deployment")
+}
+
+// Report tells ECS of an event. It also reports after ctx has ended, because that is when
+// the last task stops.
+func (r *Reporter) Report(ctx context.Context, e Event) error {
+	change := &ecs.SubmitTaskStateChangeInput{Cluster: &r.cluster, Task: aws.String(r.prefix + e.TaskID)}
+	switch e.Kind {
+	case Started:
+		// ECS itself knows for which deployment it starts a task. The emulator starts none
+		// and is told here.
+		change.Status, change.Reason = aws.String("RUNNING"), &r.deployment
+	case Stopped:
+		change.Status, change.Reason = aws.String("STOPPED"), &e.Reason
+		change.Containers = []types.ContainerStateChange{{ExitCode: aws.Int32(int32(e.ExitCode))}}
+	default:
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if _, err := r.client.SubmitTaskStateChange(ctx, change); err != nil {
+		return fmt.Errorf("report the task %s to ECS: %w", e.TaskID, err)
+	}
+	return nil
+}

@@ -1,0 +1,71 @@
+package toolchain
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+)
+
+// Assignment is a value that somebody gave a Terraform variable.
+type Assignment struct {
+	// Name is the variable's.
+	Name string
+	// Value is what it was given. It may be a credential.
+	Value string
+	// From is where: a file's name, or TF_VAR_ and the name.
+	From string
+	// Over are the places that gave the variable a value too, which this one hides.
+	Over []string
+}
+
+// Assignments are the values of Terraform variables that a deployment from dir has, in the
+// order of their names. The CDKTF CLI hands the files to Terraform as arguments, so that
+// they win over TF_VAR_. A file that cannot be read is left for Terraform to complain about.
+func Assignments(dir string, environ []string) []Assignment {
+	given := map[string]Assignment{}
+	give := func(name, value, from string) {
+		a := Assignment{Name: name, Value: value, From: from}
+		if before, ok := given[name]; ok {
+			a.Over = append(before.Over, before.From)
+		}
+		given[name] = a
+	}
+	for _, variable := range environ {
+		if assignment, ok := strings.CutPrefix(variable, "TF_VAR_"); ok {
+			name, value, _ := strings.Cut(assignment, "=")
+			give(name, value, "TF_VAR_"+name)
+		}
+	}
+	files := []string{filepath.Join(dir, "terraform.tfvars")}
+	if automatic, err := filepath.Glob(filepath.Join(dir, "*.auto.tfvars")); err == nil {
+		files = append(files, automatic...)
+	}
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		parsed, diagnostics := hclsyntax.ParseConfig(content, file, hcl.InitialPos)
+		if diagnostics.HasErrors() {
+			continue
+		}
+		attributes, _ := parsed.Body.JustAttributes()
+		for name, attribute := range attributes {
+			value, diagnostics := attribute.Expr.Value(nil)
+			if !diagnostics.HasErrors() && value.Type().Equals(cty.String) && value.IsKnown() && !value.IsNull() {
+				give(name, value.AsString(), filepath.Base(file))
+			}
+		}
+	}
+	all := make([]Assignment, 0, len(given))
+	for _, a := range given {
+		all = append(all, a)
+	}
+	slices.SortFunc(all, func(a, b Assignment) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}

@@ -1,0 +1,299 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"prefect-worker-ecs/internal/synthesized"
+)
+
+// network checks that the tasks are where the program puts them, and that there is a way
+// out: without one a worker is silent for many minutes, and no task can start.
+func (c *checklist) network(ctx context.Context) finding {
+	var got *ecstypes.AwsVpcConfiguration
+	if configuration := c.service.service.NetworkConfiguration; configuration != nil {
+		got = configuration.AwsvpcConfiguration
+	}
+	if got == nil {
+		return failed("the service has no network configuration", c.deploy())
+	}
+	want, _ := c.stack.Resource("aws_ecs_service", "worker")["network_configuration"].(map[string]any)
+
+	var s several
+	public, _ := want["assign_public_ip"].(bool)
+	if (got.AssignPublicIp == ecstypes.AssignPublicIpEnabled) != public {
+		s.failed(fmt.Sprintf("tasks get a public address: %s, configured is %t", got.AssignPublicIp, public), c.deploy())
+	}
+	c.subnets(ctx, &s, want["subnets"], got.Subnets)
+	c.securityGroups(ctx, &s, want["security_groups"], got.SecurityGroups)
+	return s.finding(fmt.Sprintf("%d subnets with a way out, and only what is configured is open", len(got.Subnets)))
+}
+
+// subnets checks the subnets of the service by their ranges, and the default route of each.
+func (c *checklist) subnets(ctx context.Context, s *several, want any, ids []string) {
+	// A subnet's range, and its default route, in the synthesized stack.
+	wanted := map[string]string{}
+	for _, address := range addresses(want) {
+		name := strings.TrimPrefix(address, "aws_subnet.")
+		cidr, _ := c.stack.Resource("aws_subnet", name)["cidr_block"].(string)
+		wanted[cidr] = c.defaultRoute(address)
+	}
+	out, err := c.aws.ec2.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{SubnetIds: ids})
+	if err != nil {
+		if is(err, "InvalidSubnetID.NotFound") {
+			s.failed("a subnet of the service does not exist any more: "+why(err), c.deploy())
+			return
+		}
+		f := unread("the subnets", err)
+		s.unknown(f.detail, f.fix)
+		return
+	}
+	for _, subnet := range out.Subnets {
+		cidr := aws.ToString(subnet.CidrBlock)
+		gateway, ok := wanted[cidr]
+		if !ok {
+			s.failed(fmt.Sprintf("the service runs in the subnet %s (%s), which is not one of the configuration", aws.ToString(subnet.SubnetId), cidr), c.deploy())
+			continue
+		}
+		delete(wanted, cidr)
+		if aws.ToInt32(subnet.AvailableIpAddressCount) == 0 {
+			s.failed(fmt.Sprintf("the subnet %s has no free address: no task can start there", cidr), "remove what uses its addresses, or give the worker larger subnets")
+		}
+		c.route(ctx, s, subnet, gateway)
+	}
+	for cidr := range wanted {
+		s.failed("the service does not run in the subnet "+cidr+" of the configuration", c.deploy())
+	}
+	slices.Sort(s.problems)
+}
+
+// addresses are what a list of ids stands for.
+func addresses(v any) []string {
+	items, _ := v.([]any)
+	var all []string
+	for _, item := range items {
+		if address, ok := synthesized.Address(item); ok {
+			all = append(all, address)
+		}
+	}
+	return all
+}
+
+// defaultRoute is the argument with the target of a subnet's default route in the
+// synthesized stack: nat_gateway_id or gateway_id. Empty: it has none.
+func (c *checklist) defaultRoute(subnet string) string {
+	for _, name := range c.stack.Names("aws_route_table_association") {
+		association := c.stack.Resource("aws_route_table_association", name)
+		if address, _ := synthesized.Address(association["subnet_id"]); address != subnet {
+			continue
+		}
+		for _, name := range c.stack.Names("aws_route") {
+			route := c.stack.Resource("aws_route", name)
+			if route["route_table_id"] != association["route_table_id"] || route["destination_cidr_block"] != "0.0.0.0/0" {
+				continue
+			}
+			for _, target := range []string{"nat_gateway_id", "gateway_id"} {
+				if route[target] != nil {
+					return target
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// route checks the default route of a subnet: of its own route table, or of the main one.
+func (c *checklist) route(ctx context.Context, s *several, subnet types.Subnet, want string) {
+	table := func(filter, value string) (*types.RouteTable, error) {
+		filters := []types.Filter{{Name: &filter, Values: []string{value}}}
+		if filter == "association.main" {
+			filters = append(filters, types.Filter{Name: aws.String("vpc-id"), Values: []string{aws.ToString(subnet.VpcId)}})
+		}
+		out, err := c.aws.ec2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{Filters: filters})
+		if err != nil || len(out.RouteTables) == 0 {
+			return nil, err
+		}
+		return &out.RouteTables[0], nil
+	}
+	found, err := table("association.subnet-id", aws.ToString(subnet.SubnetId))
+	if err == nil && found == nil {
+		found, err = table("association.main", "true")
+	}
+	if err != nil {
+		f := unread("the routes", err)
+		s.unknown(f.detail, f.fix)
+		return
+	}
+	cidr := aws.ToString(subnet.CidrBlock)
+	const why = ": the worker reaches neither the Prefect API nor the image's registry"
+	if found == nil {
+		s.failed("the subnet "+cidr+" has no route table"+why, c.deploy())
+		return
+	}
+	i := slices.IndexFunc(found.Routes, func(r types.Route) bool { return aws.ToString(r.DestinationCidrBlock) == "0.0.0.0/0" })
+	if i < 0 {
+		if want != "" {
+			s.failed("the subnet "+cidr+" has no default route"+why, c.deploy())
+		}
+		return
+	}
+	route := found.Routes[i]
+	target := aws.ToString(route.NatGatewayId)
+	got := "nat_gateway_id"
+	if target == "" {
+		target, got = aws.ToString(route.GatewayId), "gateway_id"
+	}
+	switch {
+	case route.State == types.RouteStateBlackhole:
+		s.failed(fmt.Sprintf("the default route of the subnet %s leads to %s, which does not exist any more%s", cidr, target, why), c.deploy())
+	case got != want || target == "" || (got == "gateway_id" && !strings.HasPrefix(target, "igw-")):
+		s.failed(fmt.Sprintf("the default route of the subnet %s leads to %s, configured is a %s", cidr, orNone(target), gatewayName(want)), c.deploy())
+	case got == "nat_gateway_id":
+		c.natGateway(ctx, s, target, cidr, why)
+	}
+}
+
+func gatewayName(argument string) string {
+	switch argument {
+	case "nat_gateway_id":
+		return "NAT gateway"
+	case "gateway_id":
+		return "internet gateway"
+	}
+	return "way out through none"
+}
+
+func (c *checklist) natGateway(ctx context.Context, s *several, id, cidr, why string) {
+	out, err := c.aws.ec2.DescribeNatGateways(ctx, &ec2.DescribeNatGatewaysInput{NatGatewayIds: []string{id}})
+	switch {
+	case err != nil && !is(err, "NatGatewayNotFound"):
+		f := unread("the NAT gateway", err)
+		s.unknown(f.detail, f.fix)
+	case err != nil || len(out.NatGateways) == 0 || out.NatGateways[0].State != types.NatGatewayStateAvailable:
+		state := "gone"
+		if err == nil && len(out.NatGateways) > 0 {
+			state = string(out.NatGateways[0].State)
+		}
+		s.failed(fmt.Sprintf("the NAT gateway %s of the subnet %s is %s%s", id, cidr, state, why), c.deploy())
+	}
+}
+
+// rule is one rule of a security group: protocol, ports, and where to or from.
+type rule struct {
+	protocol string
+	from, to int
+	peer     string
+}
+
+func (r rule) String() string {
+	if r.protocol == "-1" {
+		return "everything to " + r.peer
+	}
+	ports := fmt.Sprint(r.from)
+	if r.to != r.from {
+		ports = fmt.Sprintf("%d to %d", r.from, r.to)
+	}
+	return fmt.Sprintf("%s %s to %s", r.protocol, ports, r.peer)
+}
+
+// securityGroups checks that the tasks have the configured groups, with the configured
+// rules and no others.
+func (c *checklist) securityGroups(ctx context.Context, s *several, want any, ids []string) {
+	out, err := c.aws.ec2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{GroupIds: ids})
+	if err != nil {
+		if is(err, "InvalidGroup.NotFound") {
+			s.failed("a security group of the service does not exist any more: "+why(err), c.deploy())
+			return
+		}
+		f := unread("the security groups", err)
+		s.unknown(f.detail, f.fix)
+		return
+	}
+	wanted := map[string]string{} // name to address
+	for _, address := range addresses(want) {
+		name, _ := c.stack.Resource("aws_security_group", strings.TrimPrefix(address, "aws_security_group."))["name"].(string)
+		wanted[name] = address
+	}
+	for _, group := range out.SecurityGroups {
+		name := aws.ToString(group.GroupName)
+		address, ok := wanted[name]
+		if !ok {
+			s.failed("the service has the security group "+name+", which is not one of the configuration", c.deploy())
+			continue
+		}
+		delete(wanted, name)
+		c.rules(s, name, "out", c.wantedRules("aws_vpc_security_group_egress_rule", address), group.IpPermissionsEgress)
+		c.rules(s, name, "in", c.wantedRules("aws_vpc_security_group_ingress_rule", address), group.IpPermissions)
+	}
+	for name := range wanted {
+		s.failed("the service lacks the security group "+name, c.deploy())
+	}
+}
+
+// wantedRules are the rules of a group in the synthesized stack.
+func (c *checklist) wantedRules(kind, group string) []rule {
+	var rules []rule
+	for _, name := range c.stack.Names(kind) {
+		r := c.stack.Resource(kind, name)
+		if address, _ := synthesized.Address(r["security_group_id"]); address != group {
+			continue
+		}
+		from, _ := r["from_port"].(float64)
+		to, _ := r["to_port"].(float64)
+		protocol, _ := r["ip_protocol"].(string)
+		for _, argument := range []string{"cidr_ipv4", "cidr_ipv6", "prefix_list_id", "referenced_security_group_id"} {
+			if peer, ok := r[argument].(string); ok {
+				rules = append(rules, rule{protocol, int(from), int(to), peer})
+			}
+		}
+	}
+	return rules
+}
+
+func (c *checklist) rules(s *several, group, direction string, want []rule, permissions []types.IpPermission) {
+	var got []rule
+	for _, p := range permissions {
+		add := func(peer *string) {
+			got = append(got, rule{aws.ToString(p.IpProtocol), int(aws.ToInt32(p.FromPort)), int(aws.ToInt32(p.ToPort)), aws.ToString(peer)})
+		}
+		for _, r := range p.IpRanges {
+			add(r.CidrIp)
+		}
+		for _, r := range p.Ipv6Ranges {
+			add(r.CidrIpv6)
+		}
+		for _, r := range p.PrefixListIds {
+			add(r.PrefixListId)
+		}
+		for _, r := range p.UserIdGroupPairs {
+			add(r.GroupId)
+		}
+	}
+	same := func(a, b rule) bool {
+		return a.protocol == b.protocol && a.from == b.from && a.to == b.to && synthesized.Same(a.peer, b.peer)
+	}
+	for _, w := range want {
+		if !slices.ContainsFunc(got, func(g rule) bool { return same(w, g) }) {
+			s.failed(fmt.Sprintf("the security group %s does not let %s: %s", group, direction, w), c.deploy())
+		}
+	}
+	for _, g := range got {
+		if !slices.ContainsFunc(want, func(w rule) bool { return same(w, g) }) {
+			s.failed(fmt.Sprintf("the security group %s lets %s what is not configured: %s", group, direction, g), "remove the rule")
+		}
+	}
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
