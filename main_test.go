@@ -118,6 +118,22 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+func TestReadmeNamesTheNumberOfResources(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := 0
+	for _, address := range build(t, nil).addresses() {
+		if !strings.HasPrefix(address, "data.") {
+			count++
+		}
+	}
+	if want := fmt.Sprintf("\n%d resources in all", count); !strings.Contains(string(readme), want) {
+		t.Errorf("README lacks %q", want)
+	}
+}
+
 func TestTheSameBytesInEveryFolder(t *testing.T) {
 	// GIVEN the default environment
 	first := synthesize(t, config.Default("dev"))["dev"]

@@ -167,16 +167,59 @@ func (d *deployment) terraform(key string, args ...string) ([]byte, error) {
 	return out, err
 }
 
-// plan synthesizes and returns the changes that a deployment would make, as "address
-// actions", such as "aws_vpc.main update".
-func (d *deployment) plan(key string) []string {
+// synth runs the program as the CLI would call it, but without the CLI's own start.
+func (d *deployment) synth() {
 	d.t.Helper()
-	// As the CLI would call it, but without the CLI's own start.
 	synth := exec.CommandContext(d.t.Context(), d.app)
 	synth.Dir = d.workspace.Dir
 	if out, err := synth.CombinedOutput(); err != nil {
 		d.t.Fatalf("synth: %v\n%s", err, out)
 	}
+}
+
+// without counts the resources of the stack that can be created before any of the given ones
+// is there: that neither refer to one, nor to what does, and are none themselves.
+func (d *deployment) without(addresses ...string) int {
+	d.t.Helper()
+	d.synth()
+	file, err := os.ReadFile(filepath.Join(d.workspace.Stack("dev"), "cdk.tf.json"))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	var stack struct {
+		Resource map[string]map[string]json.RawMessage
+	}
+	if err := json.Unmarshal(file, &stack); err != nil {
+		d.t.Fatal(err)
+	}
+	waits := map[string]bool{}
+	for _, address := range addresses {
+		waits[address] = true
+	}
+	all := 0
+	for before := -1; before < len(waits); { // until nothing more is found to wait
+		before, all = len(waits), 0
+		for kind, named := range stack.Resource {
+			for name, arguments := range named {
+				all++
+				for address := range waits {
+					// A reference, or an item of depends_on.
+					if bytes.Contains(arguments, []byte("${"+address+".")) || bytes.Contains(arguments, []byte(`"`+address+`"`)) {
+						waits[kind+"."+name] = true
+						break
+					}
+				}
+			}
+		}
+	}
+	return all - len(waits)
+}
+
+// plan synthesizes and returns the changes that a deployment would make, as "address
+// actions", such as "aws_vpc.main update".
+func (d *deployment) plan(key string) []string {
+	d.t.Helper()
+	d.synth()
 	file := filepath.Join(d.t.TempDir(), "plan.bin")
 	if out, err := d.terraform(key, "plan", "-no-color", "-out", file); err != nil {
 		d.t.Fatalf("terraform plan: %v\n%s", err, out)
@@ -218,14 +261,15 @@ func (d *deployment) noChanges(key string) {
 // created by it is not in the state.
 type interrupter struct {
 	interrupt func()
-	text      []byte
+	// without is the number of resources that need neither.
+	without int
+	text    []byte
 }
 
 func (i *interrupter) Write(p []byte) (int, error) {
 	i.text = append(i.text, p...)
-	const withoutEither = 11 // log groups, roles and their policies, the secret, the task definition
 	creating, created := bytes.Count(i.text, []byte(": Creating...")), bytes.Count(i.text, []byte(": Creation complete"))
-	if created == withoutEither && creating == created+2 {
+	if created == i.without && creating == created+2 {
 		i.interrupt()
 	}
 	return len(p), nil
@@ -301,7 +345,7 @@ func TestLifeCycle(t *testing.T) {
 	d.environment("")
 	halfWay, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
-	out, err = d.cdktfWatched(halfWay, &interrupter{interrupt: interrupt}, firstKey, "deploy", "dev", "--auto-approve")
+	out, err = d.cdktfWatched(halfWay, &interrupter{interrupt: interrupt, without: d.without("aws_vpc.main", "aws_ecs_cluster.main")}, firstKey, "deploy", "dev", "--auto-approve")
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("the deployment should be interrupted: %v\n%s", err, out)
 	}
