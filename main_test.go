@@ -8,12 +8,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
+	"go.yaml.in/yaml/v3"
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/faststart"
@@ -111,8 +113,8 @@ func TestGolden(t *testing.T) {
 		golden.Equal(t, filepath.Join("testdata/golden", name+".tf.json"), file)
 		golden.Equal(t, filepath.Join("testdata/golden", name+".addresses"), strings.Join(parse(t, file).addresses(), "\n")+"\n")
 	}
-	if len(files) != 3 {
-		t.Errorf("%d stacks, want dev, ecs and full", len(files))
+	if len(files) != 4 {
+		t.Errorf("%d stacks, want dev, ecs, full and own", len(files))
 	}
 }
 
@@ -251,6 +253,20 @@ func (s stack) variables(t *testing.T) map[string]string {
 	return all
 }
 
+// statements are those of an inline policy by Sid.
+func (s stack) statements(t *testing.T, policy string) stack {
+	t.Helper()
+	var document struct{ Statement []map[string]any }
+	if err := json.Unmarshal([]byte(s.text("resource.aws_iam_role_policy."+policy+".policy")), &document); err != nil {
+		t.Fatalf("policy %s: %v", policy, err)
+	}
+	all := stack{}
+	for _, statement := range document.Statement {
+		all[statement["Sid"].(string)] = statement
+	}
+	return all
+}
+
 func TestDefaultsAreTheOriginalDesign(t *testing.T) {
 	s := build(t, nil)
 	for path, want := range map[string]string{
@@ -331,191 +347,111 @@ func TestDefaultsAreTheOriginalDesign(t *testing.T) {
 	}
 }
 
+// option is a row of testdata/options.yaml.
+type option struct {
+	Set       yaml.Node
+	Stack     map[string]any
+	Worker    map[string]any
+	Statement map[string]any
+	Same      []string
+	Verify    string
+}
+
+// optionRows are the rows of testdata/options.yaml by the option's key. What follows a comma
+// in it tells several rows of one option apart.
+func optionRows(t *testing.T) map[string]option {
+	t.Helper()
+	file, err := os.ReadFile("testdata/options.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows map[string]option
+	if err := yaml.Unmarshal(file, &rows); err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
+// load reads an environment dev of this YAML.
+func load(t *testing.T, content []byte) *config.Environment {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "dev.yaml"), content, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	envs, err := config.LoadLocal(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return envs[0]
+}
+
 // TestEachOption changes one option at a time and looks where it must arrive, and that it
-// is not there by default.
+// is not there by default. An option without a row, or without an effect, fails.
 func TestEachOption(t *testing.T) {
-	const (
-		service = "resource.aws_ecs_service.worker."
-		task    = "resource.aws_ecs_task_definition.worker."
-		policy  = "arn:aws:iam::123456789012:policy/p"
-		kmsKey  = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
-		secret  = "arn:aws:secretsmanager:us-east-1:123456789012:secret:prefect-AbCdEf"
-	)
+	rows := optionRows(t)
+	for _, o := range config.Options() {
+		if _, ok := rows[o.Key]; !ok {
+			t.Errorf("the option %s has no row in testdata/options.yaml", o.Key)
+		}
+	}
 	defaults := build(t, nil)
-	for _, test := range []struct {
-		name   string
-		change func(*config.Environment)
-		// stack and container map a path to its JSON; "" is absent.
-		stack, container map[string]string
-	}{
-		{name: "region", change: func(e *config.Environment) { e.Region = "eu-west-1" },
-			stack: map[string]string{"variable.aws_region.default": `"eu-west-1"`}},
-		{name: "account", change: func(e *config.Environment) { e.AccountID = "123456789012" },
-			stack: map[string]string{"provider.aws.0.allowed_account_ids": `["123456789012"]`}},
-		{name: "tags", change: func(e *config.Environment) { e.Tags["Team"] = "data" },
-			stack: map[string]string{"provider.aws.0.default_tags.0.tags.Team": `"data"`}},
-		{name: "network name", change: func(e *config.Environment) { e.Network.Name = "n" },
-			stack: map[string]string{"resource.aws_vpc.main.tags.Name": `"n"`, "resource.aws_cloudwatch_log_group.flow_logs.name": `"/vpc/n"`, "resource.aws_iam_role.flow_logs.name": `"n-flow-logs"`}},
-		{name: "VPC range", change: func(e *config.Environment) { e.Network.VPCCIDR = "10.0.0.0/20" },
-			stack: map[string]string{"resource.aws_vpc.main.cidr_block": `"10.0.0.0/20"`}},
-		{name: "subnets", change: func(e *config.Environment) {
-			e.Network.PublicSubnetCIDRs, e.Network.PrivateSubnetCIDRs = []string{"10.0.7.0/24"}, []string{"10.0.8.0/24"}
-		}, stack: map[string]string{"resource.aws_subnet.public_1.cidr_block": `"10.0.7.0/24"`, "resource.aws_subnet.private_1.cidr_block": `"10.0.8.0/24"`, "resource.aws_subnet.private_2": "",
-			"data.aws_availability_zones.available.lifecycle.postcondition.0.condition": `"${length(self.names) >= 1}"`}},
-		{name: "availability zones", change: func(e *config.Environment) {
-			e.Network.AvailabilityZones = []string{"us-east-1b", "us-east-1c", "us-east-1d"}
-		}, stack: map[string]string{"resource.aws_subnet.public_1.availability_zone": `"us-east-1b"`, "data.aws_availability_zones": ""}},
-		{name: "NAT per zone", change: func(e *config.Environment) { e.Network.NAT = config.NATPerAZ },
-			stack: map[string]string{
-				"resource.aws_nat_gateway.nat_3.subnet_id":                      `"${aws_subnet.public_3.id}"`,
-				"resource.aws_route.private_3.nat_gateway_id":                   `"${aws_nat_gateway.nat_3.id}"`,
-				"resource.aws_route_table_association.private_3.route_table_id": `"${aws_route_table.private_3.id}"`,
-			}},
-		{name: "public IP and no NAT", change: func(e *config.Environment) { e.Network.NAT = config.NATNone; e.Worker.PublicIP = true },
-			stack: map[string]string{
-				"resource.aws_nat_gateway": "", "resource.aws_eip": "", "resource.aws_route.private_1": "",
-				service + "network_configuration.assign_public_ip": `true`,
-				service + "network_configuration.subnets.0":        `"${aws_subnet.public_1.id}"`,
-			}},
-		{name: "flow logs of refused traffic", change: func(e *config.Environment) { e.Network.FlowLogs = config.FlowLogsReject },
-			stack: map[string]string{"resource.aws_flow_log.main.traffic_type": `"REJECT"`}},
-		{name: "no flow logs", change: func(e *config.Environment) { e.Network.FlowLogs = config.FlowLogsNone },
-			stack: map[string]string{"resource.aws_flow_log": "", "resource.aws_iam_role.flow_logs": "", "resource.aws_cloudwatch_log_group.flow_logs": ""}},
-		{name: "no S3 endpoint", change: func(e *config.Environment) { e.Network.S3Endpoint = false },
-			stack: map[string]string{"resource.aws_vpc_endpoint": ""}},
-		{name: "cluster", change: func(e *config.Environment) { e.Cluster = config.Cluster{Name: "c", Namespace: "n.example"} },
-			stack: map[string]string{"resource.aws_ecs_cluster.main.name": `"c"`, "resource.aws_ecs_cluster.main.setting.0.value": `"disabled"`, "resource.aws_service_discovery_private_dns_namespace.main.name": `"n.example"`}},
-		{name: "service name", change: func(e *config.Environment) { e.Worker.ServiceName = "w" },
-			stack:     map[string]string{service + "name": `"w"`, task + "family": `"w"`},
-			container: map[string]string{"command.2": `"task=${ECS_CONTAINER_METADATA_URI_V4##*/}; exec \"$@\" --name \"w-${task%%-*}\""`}},
-		{name: "Prefect 3", change: func(e *config.Environment) { e.Worker.Image = "prefecthq/prefect:3-latest" },
-			container: map[string]string{"image": `"prefecthq/prefect:3-latest"`, "entryPoint": "", "command.13": `"--no-create-pool-if-not-found"`}},
-		{name: "Prefect 3 before 3.6.23", change: func(e *config.Environment) { e.Worker.Image = "prefecthq/prefect:3.6.22-python3.12" },
-			container: map[string]string{"command.13": `"--with-healthcheck"`}},
-		{name: "own image", change: func(e *config.Environment) { e.Worker.Image, e.Worker.PrefectVersion = "example.com/w:1", "2.20" },
-			container: map[string]string{"image": `"example.com/w:1"`, "entryPoint": ""}},
-		{name: "size", change: func(e *config.Environment) { e.Worker.CPU, e.Worker.MemoryMiB = 512, 2048 },
-			stack: map[string]string{task + "cpu": `"512"`, task + "memory": `"2048"`}},
-		{name: "architecture", change: func(e *config.Environment) { e.Worker.Architecture = config.ARM64 },
-			stack: map[string]string{task + "runtime_platform.cpu_architecture": `"ARM64"`}},
-		{name: "count", change: func(e *config.Environment) { e.Worker.DesiredCount = 0 },
-			stack: map[string]string{service + "desired_count": `0`}},
-		{name: "spot", change: func(e *config.Environment) { e.Worker.Spot = true },
-			stack: map[string]string{service + "launch_type": "", service + "capacity_provider_strategy.0.capacity_provider": `"FARGATE_SPOT"`,
-				"resource.aws_ecs_cluster_capacity_providers.main.capacity_providers": `["FARGATE","FARGATE_SPOT"]`}},
-		{name: "concurrency", change: func(e *config.Environment) { e.Worker.ConcurrencyLimit = 2 },
-			container: map[string]string{"command.12": `"2"`}},
-		{name: "packages", change: func(e *config.Environment) { e.Worker.ExtraPipPackages = []string{"s3fs==2025.3.0", "boto3"} },
-			container: map[string]string{"environment.1": `{"name":"EXTRA_PIP_PACKAGES","value":"s3fs==2025.3.0 boto3"}`, "healthCheck.startPeriod": `300`}},
-		{name: "variables", change: func(e *config.Environment) {
-			e.Worker.Environment = map[string]string{"A": `${x} %{y} "z" <&> \`, "PREFECT_CLI_WRAP_LINES": "true"}
-		}, container: map[string]string{"environment.0": `{"name":"A","value":"${x} %{y} \"z\" <&> \\"}`, "environment.4": `{"name":"PREFECT_CLI_WRAP_LINES","value":"true"}`}},
-		{name: "secrets", change: func(e *config.Environment) { e.Worker.Secrets = map[string]string{"DB": secret} },
-			container: map[string]string{"secrets.1": `{"name":"DB","valueFrom":"` + secret + `"}`}},
-		{name: "part of a secret, and a parameter", change: func(e *config.Environment) {
-			e.Worker.Secrets = map[string]string{"A": secret + ":user::", "B": secret + ":password::", "C": "arn:aws:ssm:us-east-1:123456789012:parameter/x"}
-		}, stack: map[string]string{"resource.aws_iam_role_policy.execution.policy": string(must(json.Marshal(`{"Version":"2012-10-17","Statement":[` +
-			`{"Sid":"ReadSecrets","Effect":"Allow","Action":["secretsmanager:GetSecretValue"],"Resource":["${aws_secretsmanager_secret.prefect_api_key.arn}","` + secret + `"]},` +
-			`{"Sid":"ReadParameters","Effect":"Allow","Action":["ssm:GetParameters"],"Resource":["arn:aws:ssm:us-east-1:123456789012:parameter/x"]}]}`)))},
-			container: map[string]string{"secrets.1": `{"name":"A","valueFrom":"` + secret + `:user::"}`, "secrets.3": `{"name":"C","valueFrom":"arn:aws:ssm:us-east-1:123456789012:parameter/x"}`}},
-		{name: "stop timeout", change: func(e *config.Environment) { e.Worker.StopTimeoutSeconds = 30 },
-			container: map[string]string{"stopTimeout": `30`}},
-		{name: "pool", change: func(e *config.Environment) { e.WorkPool.Name, e.WorkPool.Queues = `a "b" ${c}`, []string{"q1", "q 2"} },
-			container: map[string]string{"command.8": `"a \"b\" ${c}"`, "command.11": `"--work-queue"`, "command.12": `"q1"`, "command.14": `"q 2"`,
-				"environment.5": `{"name":"PREFECT_WORK_POOL_NAME","value":"a \"b\" ${c}"}`}},
-		{name: "API on another port", change: func(e *config.Environment) { e.Prefect.APIURL = "http://prefect.example.com:4200/api" },
-			stack: map[string]string{
-				"variable.prefect_api_url.default":                                  `"http://prefect.example.com:4200/api"`,
-				"resource.aws_vpc_security_group_egress_rule.prefect_api.from_port": `4200`,
-				"resource.aws_vpc_security_group_egress_rule.prefect_api.to_port":   `4200`,
-				task + "lifecycle.precondition.1.condition":                         `"${contains([443, 4200], local.prefect_api_port)}"`,
-			}},
-		{name: "user and password", change: func(e *config.Environment) {
-			e.Prefect.APIURL, e.Prefect.Authentication, e.Worker.Image = "https://prefect.example.com/api", config.AuthBasic, "prefecthq/prefect:3-latest"
-		}, stack: map[string]string{
-			"variable.prefect_api_key": "", "variable.prefect_api_auth_string.ephemeral": `true`, "variable.prefect_api_auth_string.sensitive": `true`,
-			"resource.aws_secretsmanager_secret_version.prefect_api_key.secret_string_wo": `"${var.prefect_api_auth_string}"`,
-		}, container: map[string]string{"secrets": `[{"name":"PREFECT_API_AUTH_STRING","valueFrom":"${aws_secretsmanager_secret.prefect_api_key.arn}"}]`}},
-		{name: "no credential", change: func(e *config.Environment) {
-			e.Prefect.APIURL, e.Prefect.Authentication = "https://prefect.example.com/api", config.AuthNone
-		}, stack: map[string]string{
-			"variable.prefect_api_key": "", "resource.aws_secretsmanager_secret": "", "resource.aws_secretsmanager_secret_version": "",
-			"resource.aws_iam_role_policy.execution": "", "output.secret_arn": "",
-		}, container: map[string]string{"secrets": "", "dockerLabels": ""}},
-		{name: "account and workspace", change: func(e *config.Environment) {
-			e.Prefect.AccountID, e.Prefect.WorkspaceID = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
-		}, stack: map[string]string{"variable.prefect_account_id.default": `"11111111-1111-4111-8111-111111111111"`, "variable.prefect_workspace_id.default": `"22222222-2222-4222-8222-222222222222"`}},
-		{name: "secret", change: func(e *config.Environment) {
-			e.Secret = config.Secret{Name: "s", Version: 2, RecoveryWindowDays: 7, KMSKeyARN: kmsKey}
-		}, stack: map[string]string{
-			"resource.aws_secretsmanager_secret.prefect_api_key.name":                             `"s"`,
-			"resource.aws_secretsmanager_secret.prefect_api_key.recovery_window_in_days":          `7`,
-			"resource.aws_secretsmanager_secret.prefect_api_key.kms_key_id":                       `"` + kmsKey + `"`,
-			"resource.aws_secretsmanager_secret_version.prefect_api_key.secret_string_wo_version": `2`,
-		}, container: map[string]string{"dockerLabels.prefect-api-key-version": `"2"`}},
-		{name: "existing secret", change: func(e *config.Environment) { e.Secret.ExistingARN, e.Secret.JSONKey = secret, "k" },
-			stack: map[string]string{"resource.aws_secretsmanager_secret": "", "resource.aws_secretsmanager_secret_version": "", "variable.prefect_api_key": "",
-				"output.secret_arn.value": `"` + secret + `"`},
-			container: map[string]string{"secrets.0.valueFrom": `"` + secret + `:k::"`}},
-		{name: "logs", change: func(e *config.Environment) {
-			e.Logs = config.Logs{Group: "/a/b", RetentionDays: 7, KMSKeyARN: kmsKey}
-		}, stack: map[string]string{
-			"resource.aws_cloudwatch_log_group.worker.name":                 `"/a/b"`,
-			"resource.aws_cloudwatch_log_group.worker.retention_in_days":    `7`,
-			"resource.aws_cloudwatch_log_group.worker.kms_key_id":           `"` + kmsKey + `"`,
-			"resource.aws_cloudwatch_log_group.flow_logs.retention_in_days": `7`,
-		}},
-		{name: "role names and boundary", change: func(e *config.Environment) {
-			e.IAM.ExecutionRoleName, e.IAM.TaskRoleName, e.IAM.PermissionsBoundaryARN, e.IAM.TaskPolicyARNs = "x", "y", policy, []string{policy}
-		}, stack: map[string]string{
-			"resource.aws_iam_role.execution.name":                      `"x"`,
-			"resource.aws_iam_role.task.name":                           `"y"`,
-			"resource.aws_iam_role.execution.permissions_boundary":      `"` + policy + `"`,
-			"resource.aws_iam_role.task.permissions_boundary":           `"` + policy + `"`,
-			"resource.aws_iam_role.flow_logs.permissions_boundary":      `"` + policy + `"`,
-			"resource.aws_iam_role_policy_attachment.task_1.policy_arn": `"` + policy + `"`,
-		}},
-		{name: "ecs pool with Prefect 2", change: func(e *config.Environment) { e.WorkPool.Type, e.Worker.ConcurrencyLimit = config.PoolECS, 0 },
-			stack: map[string]string{"resource.aws_iam_role_policy.task.role": `"${aws_iam_role.task.id}"`},
-			container: map[string]string{"environment.1": `{"name":"EXTRA_PIP_PACKAGES","value":"prefect-aws==0.4.20"}`,
-				"command.10": `"ecs"`, "command.11": `"--with-healthcheck"`}},
-		{name: "ecs pool with Prefect 3", change: func(e *config.Environment) {
-			e.WorkPool.Type, e.Worker.Image, e.Worker.ConcurrencyLimit = config.PoolECS, "prefecthq/prefect:3-latest", 0
-		}, stack: map[string]string{"resource.aws_sqs_queue.task_events.name": `"dev-worker-task-events"`},
-			container: map[string]string{"environment.5": `{"name":"PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_NAME","value":"dev-worker-task-events"}`}},
-		{name: "adoption", change: func(e *config.Environment) {
-			e.Adopt = []config.Adoptable{config.AdoptExecutionRole, config.AdoptTaskRole, config.AdoptLogGroup}
-		}, stack: map[string]string{"import": `[{"id":"prefect-task-execution-role","to":"aws_iam_role.execution"},{"id":"prefect-task-role","to":"aws_iam_role.task"},{"id":"/ecs/prefect-worker","to":"aws_cloudwatch_log_group.worker"}]`}},
-		{name: "state in S3", change: func(e *config.Environment) {
-			e.Backend = config.Backend{Type: config.BackendS3, Bucket: "states", Key: "k", Region: "us-east-1", KMSKeyARN: kmsKey}
-		}, stack: map[string]string{"terraform.backend.s3": `{"bucket":"states","encrypt":true,"key":"k","kms_key_id":"` + kmsKey + `","region":"us-east-1","use_lockfile":true}`, "terraform.backend.local": ""}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			// WHEN one option is changed
-			s := build(t, test.change)
+	for name, row := range rows {
+		t.Run(name, func(t *testing.T) {
+			key, _, _ := strings.Cut(name, ",")
+			content, err := yaml.Marshal(&row.Set)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// WHEN the option is set
+			env := load(t, content)
+			if o := config.Options(); !slices.ContainsFunc(o, func(o config.Option) bool {
+				return o.Key == key && !reflect.DeepEqual(o.Value(env), o.Value(config.Default("dev")))
+			}) {
+				t.Errorf("there is no option %s, or the row does not change it", key)
+			}
+			s := parse(t, synthesize(t, env)["dev"])
 			// THEN it arrives, and the default differs there
-			for path, want := range test.stack {
-				if got := s.get(path); got != want {
-					t.Errorf("%s = %s, want %s", path, got, want)
-				}
-				if defaults.get(path) == want {
-					t.Errorf("%s is %s by default too, so this case shows nothing", path, want)
+			arrives := func(where string, want map[string]any, got, byDefault stack) {
+				for path, value := range want {
+					text := ""
+					if value != nil {
+						text = *tf.JSON(value)
+					}
+					if got := got.get(path); got != text {
+						t.Errorf("%s%s = %s, want %s", where, path, got, text)
+					}
+					if byDefault.get(path) == text && !slices.Contains(row.Same, path) {
+						t.Errorf("%s%s is %s by default too, so this row shows nothing", where, path, text)
+					}
 				}
 			}
-			c, defaultContainer := s.container(t), defaults.container(t)
-			for path, want := range test.container {
-				if got := c.get(path); got != want {
-					t.Errorf("container %s = %s, want %s", path, got, want)
-				}
-				if path != "command.13" && defaultContainer.get(path) == want {
-					t.Errorf("container %s is %s by default too, so this case shows nothing", path, want)
-				}
+			arrives("", row.Stack, s, defaults)
+			arrives("container ", row.Worker, s.container(t), defaults.container(t))
+			if row.Statement != nil {
+				arrives("statement ", row.Statement, s.statements(t, "task"), build(t, func(e *config.Environment) { e.WorkPool.Type, e.Worker.ConcurrencyLimit = config.PoolECS, 0 }).statements(t, "task"))
+			}
+			if len(row.Stack)+len(row.Worker)+len(row.Statement) == 0 {
+				t.Error("the row looks nowhere")
 			}
 		})
 	}
 }
 
-// TestTheServiceWaits: it starts after all that a task needs, and goes before it.
+// TestEveryOptionIsInAGoldenStack: a golden file shows what a change of the program does to an
+// option, if it is set in one of them to something else than its default.
+func TestEveryOptionIsInAGoldenStack(t *testing.T) {
+	envs := goldenEnvironments(t)
+	for _, o := range config.Options() {
+		set := slices.ContainsFunc(envs, func(env *config.Environment) bool {
+			return !reflect.DeepEqual(o.Value(env), o.Value(config.Default(env.Name)))
+		})
+		if !set && o.Key != "local_run" { // is refused there
+			t.Errorf("no environment in testdata/environments sets %s", o.Key)
+		}
+	}
+}
+
 func TestTheServiceWaits(t *testing.T) {
 	s := build(t, nil)
 	dependsOn := s.get("resource.aws_ecs_service.worker.depends_on")
@@ -560,7 +496,7 @@ func TestAWrongConfigurationLeavesNothing(t *testing.T) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(file, []byte("network: {nat: none}\n"), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte("network: {nat: two}\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 
@@ -586,6 +522,17 @@ func TestAWrongConfigurationLeavesNothing(t *testing.T) {
 	temporary, _ := filepath.Glob(filepath.Join(tmp, "*"))
 	if len(left) != 1 || len(temporary) != 0 {
 		t.Errorf("left %v and %v, want only the configuration", left, temporary)
+	}
+}
+
+func TestTheEmulatorIsOnThisMachine(t *testing.T) {
+	for endpoint, want := range map[string]bool{
+		"http://127.0.0.1:5000": true, "http://[::1]:5000": true,
+		"": false, "https://vpce.example.com": false, "http://10.0.0.1:5000": false, "127.0.0.1": false,
+	} {
+		if got := emulated(endpoint); got != want {
+			t.Errorf("emulated(%q) = %t", endpoint, got)
+		}
 	}
 }
 

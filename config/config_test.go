@@ -114,12 +114,12 @@ const (
 	parameter = "arn:aws:ssm:us-east-1:123456789012:parameter/db/url"
 )
 
-var eachOption = []struct {
+// accepted are environments in which a value is calculated, or written otherwise than it
+// counts. That each option is read at all, the rows of testdata/options.yaml show.
+var accepted = []struct {
 	yaml string
 	set  func(*Environment)
 }{
-	{"region: eu-central-1", func(e *Environment) { e.Region = "eu-central-1" }},
-	{`account_id: "123456789012"`, func(e *Environment) { e.AccountID = "123456789012" }},
 	{"name_suffix: -b", func(e *Environment) {
 		e.NameSuffix = "-b"
 		e.Network.Name = "prefect-ecs-b"
@@ -149,31 +149,10 @@ var eachOption = []struct {
 		e.Network.PublicSubnetCIDRs = []string{"172.16.8.0/26", "172.16.8.64/26", "172.16.8.128/26"}
 		e.Network.PrivateSubnetCIDRs = []string{"172.16.12.0/24", "172.16.13.0/24", "172.16.14.0/24"}
 	}},
-	{"network: {availability_zones: [us-east-1a, us-east-1b, us-east-1f]}", func(e *Environment) {
-		e.Network.AvailabilityZones = []string{"us-east-1a", "us-east-1b", "us-east-1f"}
-	}},
-	{"network: {nat: per_az}", func(e *Environment) { e.Network.NAT = NATPerAZ }},
-	{"network: {nat: none}\nworker: {public_ip: true}", func(e *Environment) { e.Network.NAT = NATNone; e.Worker.PublicIP = true }},
-	{"network: {flow_logs: reject}", func(e *Environment) { e.Network.FlowLogs = FlowLogsReject }},
-	{"network: {flow_logs: none}", func(e *Environment) { e.Network.FlowLogs = FlowLogsNone }},
-	{"network: {s3_endpoint: false}", func(e *Environment) { e.Network.S3Endpoint = false }},
-	{"cluster: {name: c, namespace: ns.example, container_insights: false}", func(e *Environment) {
-		e.Cluster = Cluster{Name: "c", Namespace: "ns.example"}
-	}},
-	{"worker: {service_name: w}", func(e *Environment) { e.Worker.ServiceName = "w" }},
-	{"worker: {image: 'prefecthq/prefect:3.8.3-python3.12'}", func(e *Environment) { e.Worker.Image = "prefecthq/prefect:3.8.3-python3.12" }},
-	{"worker: {image: 'example.com/w:1', prefect_version: '3.8'}", func(e *Environment) {
-		e.Worker.Image, e.Worker.PrefectVersion = "example.com/w:1", "3.8"
-	}},
 	{"worker: {image: 'example.com/w:1', prefect_version: '3', prefect_aws_included: true}\nwork_pool: {type: ecs}", func(e *Environment) {
 		e.Worker.Image, e.Worker.PrefectVersion, e.Worker.PrefectAWSIncluded = "example.com/w:1", "3", true
 		e.WorkPool.Type, e.Worker.ConcurrencyLimit = PoolECS, 0
 	}},
-	{"worker: {cpu: 1024, memory: 4096}", func(e *Environment) { e.Worker.CPU, e.Worker.MemoryMiB = 1024, 4096 }},
-	{"worker: {architecture: arm64}", func(e *Environment) { e.Worker.Architecture = ARM64 }},
-	{"worker: {desired_count: 0}", func(e *Environment) { e.Worker.DesiredCount = 0 }},
-	{"worker: {spot: true}", func(e *Environment) { e.Worker.Spot = true }},
-	{"worker: {concurrency_limit: 2}", func(e *Environment) { e.Worker.ConcurrencyLimit = 2 }},
 	{"worker: {extra_pip_packages: ['s3fs==2025.3.0', 'boto3[crt]>=1,<2']}", func(e *Environment) {
 		e.Worker.ExtraPipPackages = []string{"s3fs==2025.3.0", "boto3[crt]>=1,<2"}
 	}},
@@ -181,41 +160,22 @@ var eachOption = []struct {
 		e.Worker.Environment = map[string]string{"LEVEL": "1", "EMPTY": ""}
 	}},
 	{"worker: {secrets: {DB: '" + secret + "'}}", func(e *Environment) { e.Worker.Secrets = map[string]string{"DB": secret} }},
-	{"worker: {stop_timeout: 30}", func(e *Environment) { e.Worker.StopTimeoutSeconds = 30 }},
-	{"work_pool: {name: 'my pool', queues: [a, b]}", func(e *Environment) {
-		e.WorkPool.Name, e.WorkPool.Queues = "my pool", []string{"a", "b"}
-	}},
 	{"work_pool: {type: ecs}", func(e *Environment) { e.WorkPool.Type, e.Worker.ConcurrencyLimit = PoolECS, 0 }},
-	{"prefect: {api_url: 'https://prefect.example.com:4200/api'}", func(e *Environment) { e.Prefect.APIURL = "https://prefect.example.com:4200/api" }},
 	{"prefect: {account_id: 11111111-1111-4111-8111-111111111111, workspace_id: 22222222-2222-4222-8222-222222222222}", func(e *Environment) {
 		e.Prefect.AccountID, e.Prefect.WorkspaceID = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
-	}},
-	{"secret: {name: s, version: 2, recovery_window_days: 7, kms_key_arn: '" + key + "'}", func(e *Environment) {
-		e.Secret = Secret{Name: "s", Version: 2, RecoveryWindowDays: 7, KMSKeyARN: key}
-	}},
-	{"secret: {existing_arn: '" + secret + "', json_key: k}", func(e *Environment) { e.Secret.ExistingARN, e.Secret.JSONKey = secret, "k" }},
-	{"logs: {group: /g, retention_days: 0, kms_key_arn: '" + key + "'}", func(e *Environment) { e.Logs = Logs{Group: "/g", KMSKeyARN: key} }},
-	{"iam: {permissions_boundary_arn: '" + policy + "', task_policy_arns: ['" + policy + "']}", func(e *Environment) {
-		e.IAM.PermissionsBoundaryARN, e.IAM.TaskPolicyARNs = policy, []string{policy}
 	}},
 	{"work_pool: {type: ecs}\niam: {flow_role_arns: ['arn:aws:iam::123456789012:role/flow'], flow_task_families: [etl]}", func(e *Environment) {
 		e.WorkPool.Type, e.Worker.ConcurrencyLimit = PoolECS, 0
 		e.IAM.FlowRoleARNs, e.IAM.FlowTaskFamilies = []string{"arn:aws:iam::123456789012:role/flow"}, []string{"etl"}
 	}},
-	{"adopt: [execution_role, task_role, log_group]", func(e *Environment) {
-		e.Adopt = []Adoptable{AdoptExecutionRole, AdoptTaskRole, AdoptLogGroup}
-	}},
 	{"backend: {type: s3, bucket: states}", func(e *Environment) {
 		e.Backend = Backend{Type: BackendS3, Bucket: "states", Key: "prefect-worker/dev.tfstate", Region: "us-east-1"}
-	}},
-	{"backend: {type: s3, bucket: states, key: k, region: eu-west-1, kms_key_arn: '" + stateKey + "'}", func(e *Environment) {
-		e.Backend = Backend{Type: BackendS3, Bucket: "states", Key: "k", Region: "eu-west-1", KMSKeyARN: stateKey}
 	}},
 	// Right, though written otherwise.
 	{"prefect: {account_id: AAAAAAAA-1111-4111-8111-111111111111}", func(e *Environment) {
 		e.Prefect.AccountID = "aaaaaaaa-1111-4111-8111-111111111111"
 	}},
-	{"prefect: {api_url: 'https://Prefect.example.com:4200/api/'}", func(e *Environment) { e.Prefect.APIURL = "https://prefect.example.com:4200/api" }},
+	{"prefect: {api_url: 'HTTPS://Prefect.example.com.:4200/api/'}", func(e *Environment) { e.Prefect.APIURL = "https://prefect.example.com:4200/api" }},
 	{"prefect: {api_url: 'https://api.prefect.cloud/api/accounts/AAAAAAAA-1111-4111-8111-111111111111/workspaces/BBBBBBBB-2222-4222-8222-222222222222/'}", func(e *Environment) {
 		e.Prefect.APIURL = "https://api.prefect.cloud/api/accounts/aaaaaaaa-1111-4111-8111-111111111111/workspaces/bbbbbbbb-2222-4222-8222-222222222222"
 	}},
@@ -248,19 +208,36 @@ var eachOption = []struct {
 	}},
 }
 
-func TestEachOption(t *testing.T) {
-	for _, test := range eachOption {
+func TestAccepted(t *testing.T) {
+	for _, test := range accepted {
 		t.Run(test.yaml, func(t *testing.T) {
-			// GIVEN the defaults with one option changed
+			// GIVEN the defaults with some options changed
 			want := Default("dev")
 			test.set(want)
-			// WHEN the file sets that option
+			// WHEN the file sets them
 			got := loadOne(t, test.yaml)
 			// THEN nothing else differs
 			if diff := cmp.Diff(want, got, ignoreSource, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("(- want, + got)\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestEveryOptionIsRefused: an option of which no wrong value was tried is not done.
+func TestEveryOptionIsRefused(t *testing.T) {
+	wrong := map[string]bool{}
+	for _, test := range refused {
+		for _, key := range strings.Fields(test.keys) {
+			for ; key != ""; key = parent(key) {
+				wrong[key] = true
+			}
+		}
+	}
+	for _, o := range Options() {
+		if !wrong[o.Key] {
+			t.Errorf("%s is in no row of refused", o.Key)
+		}
 	}
 }
 
@@ -316,6 +293,9 @@ var refused = []struct{ name, yaml, keys string }{
 	{"a number for text", "worker: {environment: {A: 1}}", "worker.environment.A"},
 	{"a variable without a value", "worker: {environment: {A: }}", "worker.environment.A"},
 	{"text for a switch", "worker: {spot: 'yes'}", "worker.spot"},
+	{"text for the endpoint", "network: {s3_endpoint: 'off'}", "network.s3_endpoint"},
+	{"a number for a switch", "cluster: {container_insights: 1}", "cluster.container_insights"},
+	{"a list for text", "region: [us-east-1]", "region"},
 	{"text for a list", "work_pool: {queues: a}", "work_pool.queues"},
 	{"a number in a list", "work_pool: {queues: [1]}", "work_pool.queues[0]"},
 	{"text for a block", "network: none", "network"},
@@ -350,10 +330,10 @@ var refused = []struct{ name, yaml, keys string }{
 	{"two zones for three subnets", "network: {availability_zones: [us-east-1a, us-east-1b]}", "network.availability_zones"},
 	{"zone of another region", "network: {availability_zones: [us-east-1a, us-east-1b, eu-west-1c]}", "network.availability_zones[2]"},
 	{"one zone twice", "network: {availability_zones: [us-east-1a, us-east-1b, us-east-1a]}", "network.availability_zones[2]"},
+	{"a key of an earlier release", "worker: {public_ip: true}", "worker.public_ip"},
 	{"NAT mode", "network: {nat: instance}", "network.nat"},
 	{"flow logs", "network: {flow_logs: accept}", "network.flow_logs"},
-	{"no way out", "network: {nat: none}", "network.nat"},
-	{"a NAT gateway that nothing uses", "worker: {public_ip: true}", "worker.public_ip"},
+	{"a disk that Fargate has not", "worker: {ephemeral_storage: 20}", "worker.ephemeral_storage"},
 
 	// Cluster and worker.
 	{"cluster name", "cluster: {name: 'a b'}", "cluster.name"},
@@ -514,6 +494,8 @@ var refused = []struct{ name, yaml, keys string }{
 	{"link-local address", "prefect: {api_url: 'http://169.254.1.1:4200/api'}", "prefect.api_url"},
 	{"IPv6", "prefect: {api_url: 'http://[2001:db8::1]:4200/api'}", "prefect.api_url"},
 	{"multicast", "prefect: {api_url: 'http://224.0.0.1:4200/api'}", "prefect.api_url"},
+	{"an address that is none", "prefect: {api_url: 'http://10.0.0.256:4200/api'}", "prefect.api_url"},
+	{"a name with an empty part", "prefect: {api_url: 'http://prefect..example.com/api'}", "prefect.api_url"},
 	{"Docker's name of the host", "prefect: {api_url: 'http://host.docker.internal:4200/api'}", "prefect.api_url"},
 	{"a name without a domain", "prefect: {api_url: 'http://prefect:4200/api'}", "prefect.api_url"},
 	{"a name of another local network", "prefect: {api_url: 'http://prefect.local:4200/api'}", "prefect.api_url"},
@@ -538,7 +520,32 @@ var refused = []struct{ name, yaml, keys string }{
 	{"name of a secret that exists", "secret: {existing_arn: 'arn:aws:secretsmanager:us-east-1:123456789012:secret:k-AbCdEf', name: s, recovery_window_days: 7}", "secret.name secret.recovery_window_days"},
 	{"task families of a process pool", "iam: {flow_task_families: [etl]}", "iam.flow_task_families"},
 	{"a local run on AWS", "local_run: true", "local_run"},
+	{"a state in another partition", "backend: {type: s3, bucket: states, region: cn-north-1}", "backend.region"},
+	{"API's sample ids in its URL", "prefect: {api_url: 'https://api.prefect.cloud/api/accounts/00000000-0000-0000-0000-000000000000/workspaces/00000000-0000-0000-0000-000000000000'}", "prefect.api_url"},
+	{"no limit in a process pool", "worker: {concurrency_limit: 0}", "worker.concurrency_limit"},
+	{"a registry on this machine", "worker: {image: 'localhost:443/w:1', prefect_version: '3'}", "worker.image"},
+	{"a registry at a closed port", "worker: {image: 'reg.example.com:5000/w:1', prefect_version: '3'}", "worker.image"},
+	{"policies that are too large", "work_pool: {type: ecs}\niam: {flow_task_families: [" + families(40) + "]}", "iam.flow_task_families"},
+	{"more secrets than a policy holds", "worker: {secrets: {" + secrets(120) + "}}", "worker.secrets"},
 	{"a task definition that is too large", "worker: {environment: {A: " + strings.Repeat("x", 60000) + "}}", "worker.environment"},
+}
+
+// families are n families of tasks.
+func families(n int) string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprintf("family-%d", i))
+	}
+	return strings.Join(all, ", ")
+}
+
+// secrets are n variables, each from a secret of its own.
+func secrets(n int) string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprintf("V%d: 'arn:aws:secretsmanager:us-east-1:123456789012:secret:s%d-AbCdEf'", i, i))
+	}
+	return strings.Join(all, ", ")
 }
 
 func TestEnvironmentsThatFightOverNames(t *testing.T) {

@@ -24,6 +24,8 @@ type source struct {
 	// unread are the keys whose values could not be decoded, so that defaults
 	// stand in their place.
 	unread map[string]bool
+	// variables are the keys whose values come from a Terraform variable, and where it is set.
+	variables map[string]string
 }
 
 // decodeYAML reads one document over the defaults in env. The YAML library alone
@@ -146,6 +148,9 @@ func (c *checker) check(node *yaml.Node, t reflect.Type, path string) bool {
 		c.unread[path] = !valid
 		return valid
 	case reflect.String:
+		if node.Kind != yaml.ScalarNode {
+			return c.wrongType(node, path, "text", "write one value, without brackets and without keys below it")
+		}
 		if !is("!!str") {
 			return c.wrongType(node, path, "text", fmt.Sprintf("put it in quotes: %q", text(node)))
 		}
@@ -153,7 +158,7 @@ func (c *checker) check(node *yaml.Node, t reflect.Type, path string) bool {
 		return c.checkInt(node, path)
 	case reflect.Bool:
 		if !is("!!bool") {
-			return c.wrongType(node, path, "true or false", "write true or false without quotes")
+			return c.wrongType(node, path, "true or false", "write true or false, without quotes; yes and on are text in YAML")
 		}
 	default:
 		panic(fmt.Sprintf("config: no YAML rule for Go type %s at %s", t, path))
@@ -172,7 +177,11 @@ func (c *checker) checkInt(node *yaml.Node, path string) bool {
 	case !decimal.MatchString(node.Value):
 		var read int
 		_ = node.Decode(&read) // 0 if it is too large
-		return c.wrongType(node, path, fmt.Sprintf("a whole number in decimal digits, and YAML reads this as %d", read), "write decimal digits without a 0 before them")
+		meant := strings.TrimLeft(node.Value, "0")
+		if !decimal.MatchString(meant) {
+			meant = strconv.Itoa(read)
+		}
+		return c.wrongType(node, path, fmt.Sprintf("a whole number in decimal digits, and YAML reads this as %d", read), "write "+meant)
 	case err != nil:
 		return c.wrongType(node, path, "a whole number, and this one is too large for any option", "write fewer digits")
 	}
@@ -233,10 +242,18 @@ func yamlFields(t reflect.Type) map[string]reflect.Type {
 	return fields
 }
 
+// formerKeys are keys of earlier releases, and what to do instead.
+var formerKeys = map[string]string{
+	"public_ip": "remove the line: with network.nat: none the worker runs in the public subnets, with a public address",
+}
+
 // unknownFix points to the known key that a mistyped one most likely meant.
 func unknownFix(key string, fields map[string]reflect.Type) string {
 	if redact.Named(key) {
 		return "remove the line, and replace the credential if others may have seen it; the API key is given in the Terraform variable prefect_api_key (export TF_VAR_prefect_api_key=...)"
+	}
+	if fix, former := formerKeys[key]; former {
+		return fix
 	}
 	if hint := nearest(strings.ReplaceAll(key, "-", "_"), sortedKeys(fields)); hint != "" {
 		return hint + "remove the line"

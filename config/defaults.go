@@ -43,7 +43,7 @@ func (e *Environment) complete() {
 	if e.Network.PrivateSubnetCIDRs == nil {
 		e.Network.PrivateSubnetCIDRs = defaultSubnets(e.Network.VPCCIDR, 4)
 	}
-	if e.Worker.ConcurrencyLimit == 0 && e.WorkPool.Type == PoolProcess {
+	if _, given := e.source.lines["worker.concurrency_limit"]; !given && e.Worker.ConcurrencyLimit == 0 && e.WorkPool.Type == PoolProcess {
 		e.Worker.ConcurrencyLimit = 1
 	}
 	tags := defaultTags(e.Name)
@@ -56,13 +56,14 @@ func defaultTags(environment string) map[string]string {
 }
 
 // normalize accepts what is right but written otherwise: UUIDs in upper case, and URLs with
-// a slash at the end or a host in upper case.
+// a slash at the end, or a host in upper case or with the dot of a full name.
 func (e *Environment) normalize() {
 	p := &e.Prefect
 	p.AccountID, p.WorkspaceID = strings.ToLower(p.AccountID), strings.ToLower(p.WorkspaceID)
 	p.APIURL = strings.TrimRight(p.APIURL, "/")
 	if u, err := url.Parse(p.APIURL); err == nil && u.User == nil {
-		u.Host = strings.ToLower(u.Host)
+		u.Host = strings.ToLower(strings.TrimSuffix(u.Host, ":"))
+		u.Host = strings.Replace(u.Host, u.Hostname(), strings.TrimSuffix(u.Hostname(), "."), 1)
 		if isCloud(u.Hostname()) {
 			u.Path = strings.ToLower(u.Path)
 		}

@@ -1,12 +1,18 @@
 package config
 
-import "regexp"
+import (
+	"regexp"
+	"unicode/utf8"
+)
 
 // format is a form of text that somebody else has fixed: the name that an option's
 // jsonschema tag gives leads here.
 type format struct {
 	// pattern is what is accepted, in syntax that Go and JavaScript (editors) share.
 	pattern *regexp.Regexp
+	// longest is how many characters there may be; 0 is any number. It is not in the pattern,
+	// because Go compiles a repetition of up to 512 into 512 steps, at each start.
+	longest int
 	// rule and fix are for the message, see Problem.
 	rule, fix string
 	// example is a value that is accepted.
@@ -21,14 +27,19 @@ const (
 	fixKeyARN     = "copy it from the console or from aws kms describe-key"
 )
 
+// accepts says that a text has the form.
+func (f format) accepts(text string) bool {
+	return f.pattern.MatchString(text) && (f.longest == 0 || utf8.RuneCountInString(text) <= f.longest)
+}
+
 var formats = map[string]format{
 	"region": {
-		pattern: regexp.MustCompile(`^[a-z]{2,3}(-[a-z]+){1,2}-\d$`), example: "eu-central-1",
+		pattern: regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+){1,2}-\d$`), example: "eu-central-1",
 		rule: "a region looks like us-east-1", fix: "write the region's code, for example us-east-1 or eu-central-1",
 		source: awsDocs + "global-infrastructure/latest/regions/aws-regions.html",
 	},
 	"zone": {
-		pattern: regexp.MustCompile(`^[a-z]{2,3}(-[a-z]+){1,2}-\d[a-f]$`), example: "us-east-1a",
+		pattern: regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+){1,2}-\d[a-f]$`), example: "us-east-1a",
 		rule: "a zone is the region and a letter from a to f; local zones and wavelength zones lack Fargate", fix: "write for example us-east-1a",
 		source: awsDocs + "AmazonECS/latest/developerguide/AWS_Fargate-Regions.html",
 	},
@@ -38,21 +49,21 @@ var formats = map[string]format{
 		source: awsDocs + "accounts/latest/reference/manage-acct-identifiers.html",
 	},
 	"name-suffix": {
-		pattern: regexp.MustCompile(`^-[a-z0-9][a-z0-9-]{0,28}$`), example: "-prod",
+		pattern: regexp.MustCompile(`^-[a-z0-9][a-z0-9-]*$`), longest: 30, example: "-prod",
 		rule: "a suffix is a hyphen and up to 29 lower-case letters, digits and hyphens", fix: `write for example "-prod"`,
 	},
 	"tag-key": {
-		pattern: regexp.MustCompile(`^[\p{L}\p{N} _.:/=+\-@]{1,128}$`), example: "Team",
+		pattern: regexp.MustCompile(`^[\p{L}\p{N} _.:/=+\-@]+$`), longest: 128, example: "Team",
 		rule: "a tag's key has 1 to 128 letters, digits, blanks and _.:/=+-@", fix: fixCharacters,
 		source: awsDocs + "IAM/latest/UserGuide/id_tags.html",
 	},
 	"tag-value": {
-		pattern: regexp.MustCompile(`^[\p{L}\p{N} _.:/=+\-@]{0,256}$`), example: "data",
+		pattern: regexp.MustCompile(`^[\p{L}\p{N} _.:/=+\-@]*$`), longest: 256, example: "data",
 		rule: "a tag's value has up to 256 letters, digits, blanks and _.:/=+-@", fix: fixCharacters,
 		source: awsDocs + "IAM/latest/UserGuide/id_tags.html",
 	},
 	"network-name": {
-		pattern: regexp.MustCompile(`^[A-Za-z0-9_.-]{1,50}$`), example: "prefect-ecs",
+		pattern: regexp.MustCompile(`^[A-Za-z0-9_.-]+$`), longest: 50, example: "prefect-ecs",
 		rule: "the name is a tag and part of the names of the flow logs' group and role: 1 to 50 letters, digits and _.-", fix: fixCharacters,
 		source: awsDocs + "IAM/latest/APIReference/API_CreateRole.html",
 	},
@@ -62,17 +73,17 @@ var formats = map[string]format{
 		source: awsDocs + "vpc/latest/userguide/vpc-cidr-blocks.html",
 	},
 	"ecs-name": {
-		pattern: regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`), example: "prefect",
+		pattern: regexp.MustCompile(`^[A-Za-z0-9_-]+$`), longest: 255, example: "prefect",
 		rule: "a name in ECS is 1 to 255 letters, digits, hyphens and underscores", fix: fixCharacters,
 		source: awsDocs + "AmazonECS/latest/APIReference/API_CreateService.html",
 	},
 	"dns-name": {
-		pattern: regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`), example: "default.prefect.local",
-		rule: "the namespace is a DNS name in lower case, each part of at most 63 characters", fix: "write for example default.prefect.local",
+		pattern: regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`), longest: 253, example: "default.prefect.local",
+		rule: "the namespace is a DNS name in lower case, each part of at most 63 characters and all of at most 253", fix: "write for example default.prefect.local",
 		source: "https://www.rfc-editor.org/rfc/rfc1123#section-2",
 	},
 	"image": {
-		pattern: regexp.MustCompile(`^\S{1,500}$`), example: "prefecthq/prefect:3-latest",
+		pattern: regexp.MustCompile(`^\S+$`), longest: 500, example: "prefecthq/prefect:3-latest",
 		rule: "an image is [host/]name:tag or [host/]name@sha256:digest", fix: "write for example prefecthq/prefect:2-latest or prefecthq/prefect:3.8.3-python3.12",
 		source: "https://github.com/distribution/reference",
 	},
@@ -97,7 +108,7 @@ var formats = map[string]format{
 		source: "raise_on_name_with_banned_characters in Prefect's source",
 	},
 	"api-url": {
-		pattern: regexp.MustCompile(`^https?://[^\s/@?#]+(/[^\s?#]*)?$`), example: "https://prefect.example.com:4200/api",
+		pattern: regexp.MustCompile(`^[Hh][Tt][Tt][Pp][Ss]?://[^\s/@?#]+(/[^\s?#]*)?$`), example: "https://prefect.example.com:4200/api",
 		rule: "the value is an http or https URL without user, query and fragment", fix: "write for example " + CloudAPIURL + "<uuid>/workspaces/<uuid> or https://prefect.example.com/api",
 		source: "warn_on_misconfigured_api_url in Prefect's source",
 	},
@@ -107,7 +118,7 @@ var formats = map[string]format{
 		source: "https://www.rfc-editor.org/rfc/rfc9562",
 	},
 	"secret-name": {
-		pattern: regexp.MustCompile(`^[A-Za-z0-9/_+=.@-]{1,512}$`), example: "prefect-api-key",
+		pattern: regexp.MustCompile(`^[A-Za-z0-9/_+=.@-]+$`), longest: 512, example: "prefect-api-key",
 		rule: "a secret's name is 1 to 512 letters, digits and /_+=.@-", fix: fixCharacters,
 		source: awsDocs + "secretsmanager/latest/apireference/API_CreateSecret.html",
 	},
@@ -124,7 +135,7 @@ var formats = map[string]format{
 		source: awsDocs + "AmazonECS/latest/APIReference/API_Secret.html",
 	},
 	"json-key": {
-		pattern: regexp.MustCompile(`^[A-Za-z0-9_.-]{1,128}$`), example: "api_key",
+		pattern: regexp.MustCompile(`^[A-Za-z0-9_.-]+$`), longest: 128, example: "api_key",
 		rule: "a key is 1 to 128 letters, digits and _.-", fix: "rename the key in the secret",
 		source: awsDocs + "AmazonECS/latest/developerguide/secrets-envvar-secrets-manager.html",
 	},
@@ -134,12 +145,12 @@ var formats = map[string]format{
 		source: awsDocs + "kms/latest/developerguide/concepts.html",
 	},
 	"log-group": {
-		pattern: regexp.MustCompile(`^[A-Za-z0-9_/.#-]{1,512}$`), example: "/ecs/prefect-worker",
+		pattern: regexp.MustCompile(`^[A-Za-z0-9_/.#-]+$`), longest: 512, example: "/ecs/prefect-worker",
 		rule: "a log group's name is 1 to 512 letters, digits and _/.#-", fix: fixCharacters,
 		source: awsDocs + "AmazonCloudWatchLogs/latest/APIReference/API_CreateLogGroup.html",
 	},
 	"role-name": {
-		pattern: regexp.MustCompile(`^[A-Za-z0-9_+=,.@-]{1,64}$`), example: "prefect-task-role",
+		pattern: regexp.MustCompile(`^[A-Za-z0-9_+=,.@-]+$`), longest: 64, example: "prefect-task-role",
 		rule: "a role's name is 1 to 64 letters, digits and +=,.@_-", fix: fixCharacters,
 		source: awsDocs + "IAM/latest/APIReference/API_CreateRole.html",
 	},
@@ -154,12 +165,12 @@ var formats = map[string]format{
 		source: awsDocs + "IAM/latest/UserGuide/reference_identifiers.html",
 	},
 	"bucket": {
-		pattern: regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`), example: "example-states",
+		pattern: regexp.MustCompile(`^[a-z0-9][a-z0-9.-]+[a-z0-9]$`), longest: 63, example: "example-states",
 		rule: "a bucket's name is 3 to 63 lower-case letters, digits, dots and hyphens, with a letter or digit at both ends", fix: "set backend.bucket to a bucket that exists, with versioning on",
 		source: awsDocs + "AmazonS3/latest/userguide/bucketnamingrules.html",
 	},
 	"object-key": {
-		pattern: regexp.MustCompile(`^[A-Za-z0-9!_.*'()-]([A-Za-z0-9!_.*'()/-]{0,998}[A-Za-z0-9!_.*'()-])?$`), example: "prefect-worker/prod.tfstate",
+		pattern: regexp.MustCompile(`^[A-Za-z0-9!_.*'()-]([A-Za-z0-9!_.*'()/-]*[A-Za-z0-9!_.*'()-])?$`), longest: 1000, example: "prefect-worker/prod.tfstate",
 		rule: "a key is 1 to 1000 letters, digits and !_.*'()/-, with no / at its ends", fix: "write for example prefect-worker/prod.tfstate",
 		source: "https://developer.hashicorp.com/terraform/language/backend/s3",
 	},

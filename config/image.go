@@ -114,7 +114,7 @@ func versionInTag(name, tag string) string {
 }
 
 func parseVersion(version string) *semver.Version {
-	if !formats["version"].pattern.MatchString(version) {
+	if !formats["version"].accepts(version) {
 		return nil
 	}
 	parts := [3]uint64{newest, newest, newest}

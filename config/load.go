@@ -32,10 +32,7 @@ func loadFolder(dir string, local bool) ([]*Environment, error) {
 	}
 	var envs []*Environment
 	for _, file := range files {
-		env, found, err := read(file)
-		if err != nil {
-			return nil, err
-		}
+		env, found := read(file)
 		if env.LocalRun && !local {
 			v := &validator{env: env}
 			v.refuse("local_run", true, "make local sets it in a copy of the file; on AWS nothing is on this machine", "remove it, and run make local")
@@ -119,13 +116,12 @@ func environmentFiles(dir string) ([]string, Problems, error) {
 	return files, problems, nil
 }
 
-func read(file string) (*Environment, Problems, error) {
+func read(file string) (*Environment, Problems) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the environment: %w", err)
+		return &Environment{}, Problems{newProblem(filepath.ToSlash(file), 0, "", "", "the file must be readable, but "+err.Error(), "mend its permissions")}
 	}
-	env, problems := parse(file, data)
-	return env, problems, nil
+	return parse(file, data)
 }
 
 // parse reads and checks the environment that a file of this name and content is.

@@ -5,13 +5,10 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/invopop/jsonschema"
-
-	"prefect-worker-ecs/internal/redact"
 )
 
 // Option is one setting of the YAML files: a leaf of Environment with all that stands
@@ -62,10 +59,16 @@ func Options() []Option { return slices.Clone(options()) }
 // Value is the option's value in an environment.
 func (o Option) Value(e *Environment) any { return o.in(e).Interface() }
 
-// Origin is the file and the line that set the option in an environment. The line is 0 if
-// none did, and the value is the default.
+// Origin is what set the option in an environment: the file with the line, or a Terraform
+// variable (WithVariables), whose line is 0. It is empty where the value is the default.
 func (o Option) Origin(e *Environment) (file string, line int) {
-	return e.source.file, e.source.lines[o.Key]
+	if variable, isVariable := e.source.variables[o.Key]; isVariable {
+		return variable, 0
+	}
+	if line, given := e.source.lines[o.Key]; given {
+		return e.source.file, line
+	}
+	return "", 0
 }
 
 // Variable is the Terraform variable that may override the option when it is deployed, or
@@ -123,107 +126,9 @@ func (o Option) setDefault(e *Environment) {
 	}
 }
 
-// checkClearText refuses what must not stand in the clear text of any option.
-func (v *validator) checkClearText() {
-	for _, o := range options() {
-		switch value := o.in(v.env); value.Kind() {
-		case reflect.String:
-			v.clearText(o.Key, value.String())
-		case reflect.Slice:
-			for i := range value.Len() {
-				v.clearText(fmt.Sprintf("%s[%d]", o.Key, i), value.Index(i).String())
-			}
-		case reflect.Map:
-			for name, text := range value.Interface().(map[string]string) {
-				v.clearText(join(o.Key, name), text)
-			}
-		}
-	}
-}
-
-func (v *validator) clearText(key, value string) {
-	if redact.Credential(value) {
-		v.refuse(key, value, "the value looks like a credential, and all options stand in clear text in the file and in Terraform's",
-			"remove it, and replace the credential if others may have seen it; the worker gets secrets from Secrets Manager, see worker.secrets")
-	}
-	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' }) {
-		v.refuse(key, value, "the value has no control characters: neither AWS nor Terraform takes them", "remove them")
-	}
-}
-
-// checkShape refuses each value that breaks what stands beside its field.
-func (v *validator) checkShape() {
-	for _, o := range options() {
-		value := o.in(v.env)
-		switch value.Kind() {
-		case reflect.Int:
-			v.checkNumber(o, int(value.Int()))
-		case reflect.String:
-			// Empty is "not given" for what has no default, or one that is not always made.
-			if value.String() != "" || o.Schema.Default != nil && !o.derived() {
-				v.checkText(o.Key, value.String(), o.Schema.Enum, o.Schema.Format)
-			}
-		case reflect.Slice:
-			v.checkList(o, value)
-		case reflect.Map:
-			for _, name := range sortedKeys(value.Interface().(map[string]string)) {
-				v.checkText(join(o.Key, name), name, nil, o.extra("x-names"))
-				v.checkText(join(o.Key, name), value.MapIndex(reflect.ValueOf(name)).String(), nil, o.extra("x-values"))
-			}
-		}
-	}
-}
-
-func (v *validator) checkNumber(o Option, value int) {
-	if len(o.Schema.Enum) > 0 {
-		v.checkText(o.Key, strconv.Itoa(value), o.Schema.Enum, "")
-		return
-	}
-	lowest, highest := o.limits()
-	if value < lowest || value > highest {
-		unit := o.extra("x-unit")
-		v.refuse(o.Key, value, strings.TrimSpace(fmt.Sprintf("the value is from %d to %d %s", lowest, highest, unit)),
-			fmt.Sprintf("set %s to a number from %d to %d", o.Key, lowest, highest))
-	}
-}
-
 // limits are the lowest and highest value of a number.
 func (o Option) limits() (lowest, highest int) {
 	low, _ := o.Schema.Minimum.Int64()
 	high, _ := o.Schema.Maximum.Int64()
 	return int(low), int(high)
-}
-
-func (v *validator) checkText(key, value string, allowed []any, formatName string) {
-	if len(allowed) > 0 {
-		texts := make([]string, len(allowed))
-		for i, a := range allowed {
-			texts[i] = fmt.Sprint(a)
-		}
-		if !slices.Contains(texts, value) {
-			v.refuse(key, value, "the value is one of "+strings.Join(texts, ", "), "write one of them")
-		}
-	}
-	if f := formats[formatName]; formatName != "" && !f.pattern.MatchString(value) {
-		v.refuse(key, value, f.rule, f.fix)
-	}
-}
-
-func (v *validator) checkList(o Option, list reflect.Value) {
-	count := uint64(list.Len())
-	if least := o.Schema.MinItems; least != nil && count < *least {
-		v.refuse(o.Key, "[]", fmt.Sprintf("the list has at least %d entry", *least), "remove the key for the default, or write an entry")
-	}
-	if most := o.Schema.MaxItems; most != nil && count > *most {
-		v.refuse(o.Key, fmt.Sprintf("%d entries", count), fmt.Sprintf("the list has at most %d entries", *most), fmt.Sprintf("leave at most %d", *most))
-	}
-	seen := map[string]bool{}
-	for i := range list.Len() {
-		key, item := fmt.Sprintf("%s[%d]", o.Key, i), list.Index(i).String()
-		v.checkText(key, item, o.Schema.Items.Enum, o.Schema.Items.Format)
-		if o.Schema.UniqueItems && seen[item] {
-			v.refuse(key, item, "the list names each thing once", "remove the second one")
-		}
-		seen[item] = true
-	}
 }

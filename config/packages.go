@@ -2,7 +2,9 @@ package config
 
 import (
 	"fmt"
+	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 
 	version "github.com/aquasecurity/go-pep440-version"
@@ -63,6 +65,7 @@ func (v *validator) image() {
 	if err != nil {
 		return // refused above
 	}
+	v.registry(reference.Domain(named))
 	if tagged, ok := named.(reference.Tagged); ok && w.PrefectVersion != "" {
 		inTag := versionInTag(named.Name(), tagged.Tag())
 		if inTag != "" && !strings.HasPrefix(inTag+".", w.PrefectVersion+".") && !strings.HasPrefix(w.PrefectVersion+".", inTag+".") {
@@ -78,6 +81,22 @@ func (v *validator) image() {
 	}
 	if !runtime.Official && len(w.ExtraPipPackages) > 0 {
 		v.refuse("worker.extra_pip_packages", strings.Join(w.ExtraPipPackages, " "), "only the entrypoint of Prefect's own images installs packages at start, and worker.image is another one", "build the packages into the image")
+	}
+}
+
+// registry refuses a registry from which a task cannot pull: ECS pulls through the task's own
+// network interface, so by the rules of its security group.
+func (v *validator) registry(domain string) {
+	u, err := url.Parse("https://" + domain)
+	if err != nil {
+		return // no host, which the reference's own rules refuse
+	}
+	image := v.env.Worker.Image
+	if why := unreachable(u.Hostname(), v.env.Cluster.Namespace); why != "" && !v.env.LocalRun {
+		v.refuse("worker.image", image, "a task on Fargate cannot reach "+why, "push the image to a registry that it can reach, such as ECR")
+	}
+	if open := APIPort(v.env.Prefect.APIURL); u.Port() != "" && u.Port() != "443" && u.Port() != strconv.Itoa(open) {
+		v.refuse("worker.image", image, "the worker may connect to port 443 and to that of the Prefect API only, and the registry is at port "+u.Port(), "push the image to a registry at port 443, such as ECR", "prefect.api_url")
 	}
 }
 

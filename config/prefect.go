@@ -16,6 +16,9 @@ const CloudAPIURL = "https://api.prefect.cloud/api/accounts/"
 
 var cloudAPIPath = regexp.MustCompile(`^/api/accounts/[0-9a-f-]{36}/workspaces/[0-9a-f-]{36}$`)
 
+// hostName is a DNS name as resolvers take it: with underscores, which host names lack.
+var hostName = regexp.MustCompile(`^([A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?\.)*[A-Za-z]([A-Za-z0-9-]*[A-Za-z0-9])?$`)
+
 // isCloud says that a host is one of Prefect Cloud's.
 func isCloud(host string) bool {
 	return host == "prefect.cloud" || strings.HasSuffix(host, ".prefect.cloud")
@@ -25,9 +28,11 @@ func isCloud(host string) bool {
 // most of this and then fails with 404 at run time.
 func (v *validator) api() {
 	p := v.env.Prefect
-	for _, id := range []struct{ key, value string }{{"prefect.account_id", p.AccountID}, {"prefect.workspace_id", p.WorkspaceID}} {
-		if id.value != "" && strings.Trim(id.value, "0-") == "" {
-			v.refuse(id.key, id.value, "this is the sample of the documentation and no id", formats["uuid"].fix)
+	for _, option := range []struct{ key, value string }{
+		{"prefect.account_id", p.AccountID}, {"prefect.workspace_id", p.WorkspaceID}, {"prefect.api_url", p.APIURL},
+	} {
+		if strings.Contains(option.value, "00000000-0000-0000-0000-000000000000") {
+			v.refuse(option.key, option.value, "this is the sample of the documentation and no id", formats["uuid"].fix)
 		}
 	}
 	if p.APIURL == "" {
@@ -53,6 +58,9 @@ func checkAPIURL(text, namespace string, allowLoopback bool) (rule, fix string) 
 		}
 	}
 	host := u.Hostname()
+	if _, isAddress := parseAddress(host); !isAddress && !hostName.MatchString(strings.TrimSuffix(host, ".")) {
+		return "a host is an IP address, or a DNS name whose last part is no number", "correct the name of the host"
+	}
 	if isCloud(host) {
 		if host == "app.prefect.cloud" {
 			return "app.prefect.cloud is the web page; the API is at api.prefect.cloud", "write " + CloudAPIURL + "<uuid>/workspaces/<uuid>, with accounts and workspaces in the plural"
@@ -74,7 +82,8 @@ func checkAPIURL(text, namespace string, allowLoopback bool) (rule, fix string) 
 const ownAddress = "this machine's own address"
 
 // unreachable says why no task in the VPC can reach a host, or nothing. Names: RFC 6761
-// (localhost, invalid), RFC 6762 (local), RFC 8375 (home.arpa) and Docker Desktop's own.
+// (localhost, invalid), RFC 6762 (local), RFC 8375 (home.arpa), and those of Docker Desktop
+// and Kubernetes.
 // Addresses: RFC 6890; the VPC has no IPv6.
 func unreachable(host, namespace string) string {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
@@ -111,7 +120,7 @@ func unreachable(host, namespace string) string {
 		return ""
 	case !strings.Contains(host, "."):
 		return "a name without a domain: no search list of the VPC knows it"
-	case inside("local", "localdomain", "lan", "home.arpa", "invalid"):
+	case inside("local", "localdomain", "lan", "home.arpa", "svc", "invalid"):
 		return "a name of a local network other than the VPC's own, " + namespace
 	}
 	return ""
@@ -148,9 +157,6 @@ func parseAddress(host string) (netip.Addr, bool) {
 func (v *validator) namespace() {
 	e := v.env
 	namespace := e.Cluster.Namespace
-	if len(namespace) > 253 {
-		v.refuse("cluster.namespace", namespace, "a DNS name has at most 253 characters", "shorten it")
-	}
 	for _, host := range e.hosts() {
 		if host == namespace || strings.HasSuffix(host, "."+namespace) {
 			v.refuse("cluster.namespace", namespace, "a private namespace hides the public names in it from the VPC, and the worker needs "+host,

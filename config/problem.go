@@ -28,12 +28,18 @@ type Problem struct {
 	Fix string
 }
 
+// longestShown is how much of a value a message shows, in characters.
+const longestShown = 200
+
 // newProblem makes a problem that holds no credential, whatever the user wrote: it must not
 // get from the file into a log as well.
 func newProblem(file string, line int, key, value, rule, fix string) Problem {
 	shown := redact.Value(key, value)
 	if shown == value && strings.ContainsFunc(value, unicode.IsControl) {
 		shown = strconv.Quote(value) // a terminal would obey what is in it
+	}
+	if runes := []rune(shown); len(runes) > longestShown {
+		shown = fmt.Sprintf("%s... (%d characters)", string(runes[:longestShown]), len(runes))
 	}
 	if shown == redact.Hidden {
 		// Rules and fixes may quote the value.

@@ -24,10 +24,10 @@ func (e *Environment) Validate() Problems {
 	v.tags()
 	v.ownNames()
 	v.subnets()
-	v.routes()
 	v.namespace()
 	v.fargate()
 	v.taskSize()
+	v.policySizes()
 	v.image()
 	v.packages()
 	v.api()
@@ -62,7 +62,13 @@ func (v *validator) refuse(key string, value any, rule, fix string, related ...s
 	}
 	text := fmt.Sprint(value)
 	line, given := source.lines[key]
-	if !given {
+	file, isVariable := source.variables[key]
+	if isVariable {
+		line = 0
+	} else {
+		file = source.file
+	}
+	if !given && !isVariable {
 		if text += " (the default)"; text == " (the default)" {
 			text = "(not given)"
 		}
@@ -75,7 +81,6 @@ func (v *validator) refuse(key string, value any, rule, fix string, related ...s
 			}
 		}
 	}
-	file := source.file
 	if file == "" {
 		file = v.env.Name
 	}

@@ -66,6 +66,9 @@ func (v *validator) fargate() {
 		v.refuse("worker.memory", w.MemoryMiB, fmt.Sprintf("with cpu %d Fargate takes a memory of %s MiB", w.CPU, memorySizes(w.CPU)),
 			"set worker.memory to one of them, or another worker.cpu", "worker.cpu")
 	}
+	if w.ConcurrencyLimit == 0 && v.env.WorkPool.Type == PoolProcess {
+		v.refuse("worker.concurrency_limit", w.ConcurrencyLimit, "0 is no limit, and the runs of a process pool share the task's memory", "set it to a number from 1, or remove it for 1")
+	}
 	if need := workerMiB + w.ConcurrencyLimit*flowRunMiB; v.env.WorkPool.Type == PoolProcess && need > w.MemoryMiB {
 		v.refuse("worker.concurrency_limit", w.ConcurrencyLimit,
 			fmt.Sprintf("the worker takes %d MiB and each flow run of a process pool %d MiB before its own data, here %d of %d MiB", workerMiB, flowRunMiB, need, w.MemoryMiB),
@@ -115,7 +118,7 @@ func (v *validator) variables() {
 		if !strings.HasPrefix(value, "arn:") {
 			value = redact.Hidden // whatever it is, somebody calls it a secret
 		}
-		if f := formats["secret-reference"]; !f.pattern.MatchString(w.Secrets[name]) {
+		if f := formats["secret-reference"]; !f.accepts(w.Secrets[name]) {
 			v.refuse(key, value, f.rule, f.fix)
 		}
 	}
@@ -145,6 +148,33 @@ func (v *validator) taskSize() {
 	if size := len(text) + (len(w.Environment)+len(w.Secrets))*len(`{"name":,"value":}`); size > most {
 		v.refuse("worker.environment", fmt.Sprintf("%d variables", len(w.Environment)), fmt.Sprintf("a task definition has at most 64 KiB, 8 of them for the rest, and variables, secrets, packages and queues make %d KiB here", size>>10),
 			"move large values to S3 or the Parameter Store and let the flow read them", "worker.secrets", "worker.extra_pip_packages", "work_pool")
+	}
+}
+
+// policySizes refuses lists that make a role's inline policies larger than IAM takes: 10240
+// characters ("IAM and AWS STS quotas"). What the program itself needs is below 3000, and an
+// ARN of ECS that it makes of a family has some 160 characters beside the family's name.
+func (v *validator) policySizes() {
+	const most, own, made = 10240, 3000, 160
+	w, i := v.env.Worker, v.env.IAM
+	size := own
+	for name := range w.Secrets {
+		size += len(SecretARN(w.Secrets[name])) + len(`"",`)
+	}
+	if size > most {
+		v.refuse("worker.secrets", fmt.Sprintf("%d secrets", len(w.Secrets)), "the inline policies of a role have at most 10240 characters, and the ARNs of so many secrets are longer",
+			"put several values into one secret and take them by JSON key")
+	}
+	size = own
+	for _, role := range i.FlowRoleARNs {
+		size += len(role) + len(`"",`)
+	}
+	for _, family := range i.FlowTaskFamilies {
+		size += 3 * (len(family) + made) // to register, run and tag
+	}
+	if size > most {
+		v.refuse("iam.flow_task_families", fmt.Sprintf("%d families", len(i.FlowTaskFamilies)), "the inline policies of a role have at most 10240 characters, and the ARNs of so many families and roles are longer",
+			"give the families a common prefix", "iam.flow_role_arns")
 	}
 }
 

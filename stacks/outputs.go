@@ -60,7 +60,8 @@ func newOutputs(stack cdktf.TerraformStack, env *config.Environment, b built) {
 }
 
 // consoleURL is an address in the console, which has a domain of its own in each partition
-// ("Getting started with the AWS Management Console" in the guides for China and GovCloud).
+// ("AWS Management Console endpoints" in the AWS General Reference, and the guides for China
+// and GovCloud).
 func consoleURL(path string) string {
 	return fmt.Sprintf("https://%s.console.%s/%s", regionReference, consoleDomainReference, path)
 }

@@ -67,7 +67,7 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 	})
 
 	subnets := net.PrivateSubnetIDs
-	if env.Worker.PublicIP {
+	if env.Network.PublicIP() {
 		subnets = net.PublicSubnetIDs
 	}
 	dependsOn := append(net.Routes, roles.Ready...)
@@ -90,6 +90,7 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 		LogGroup:         logGroup.GroupName,
 		VPCID:            net.VPCID,
 		SubnetIDs:        subnets,
+		PublicIP:         env.Network.PublicIP(),
 		ExecutionRoleARN: roles.ExecutionRoleARN,
 		TaskRoleARN:      roles.TaskRoleARN,
 		EventQueue:       env.EventQueue(),

@@ -28,7 +28,7 @@ const uuidPattern = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 func newVariables(stack cdktf.TerraformStack, env *config.Environment) {
 	variable(stack, "aws_region", env.Region,
 		"AWS region to deploy to",
-		tf.Rule{Condition: `can(regex("^[a-z]{2}(-[a-z]+){1,2}-[0-9]$", var.aws_region))`,
+		tf.Rule{Condition: `can(regex("^[a-z]{2,4}(-[a-z]+){1,2}-[0-9]$", var.aws_region))`,
 			Message: "The variable aws_region must be a region's code, such as us-east-1."})
 	if env.Secret.ExistingARN == "" && env.Prefect.Authentication != config.AuthNone {
 		credential := credentialVariable(stack, env.Prefect.Authentication)

@@ -26,10 +26,8 @@ func newCDKTFCommand() *cobra.Command {
 			if err := requireApproval(args); err != nil {
 				return err
 			}
-			if err := checkConfiguration(args); err != nil {
-				return err
-			}
-			if err := refuseCredentials(os.Environ()); err != nil {
+			variables := toolchain.ReadVariables(project.Root, os.Environ())
+			if err := checkConfiguration(args, variables); err != nil {
 				return err
 			}
 			if err := checkTools(); err != nil {
@@ -38,7 +36,7 @@ func newCDKTFCommand() *cobra.Command {
 			if err := project.EnsureCLI(cmd.Context(), progress); err != nil {
 				return err
 			}
-			warnOfFiles(os.Stderr, project.Root, os.Environ())
+			warnOfFiles(os.Stderr, variables)
 			return project.CDKTF(cmd.Context(), toolchain.Run{
 				Args: args, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 			})
@@ -59,8 +57,9 @@ func checkTools() error {
 }
 
 // checkConfiguration reads the configuration as the program itself will. The CLI would show
-// the same problems, after several seconds and twice.
-func checkConfiguration(args []string) error {
+// the same problems, after several seconds and twice. The variables are checked as well,
+// where they count: Terraform knows few of the rules, and shows the value that it refuses.
+func checkConfiguration(args []string, variables toolchain.Variables) error {
 	if !slices.Contains([]string{"synth", "diff", "deploy", "destroy", "output"}, args[0]) {
 		return nil
 	}
@@ -71,8 +70,15 @@ func checkConfiguration(args []string) error {
 		if strings.HasPrefix(name, "-") {
 			break // the names come first; after a flag there may be its value
 		}
-		if _, err := config.LoadOne(config.Dir, name); err != nil {
+		env, err := config.LoadOne(config.Dir, name)
+		if err != nil {
 			return err
+		}
+		if args[0] != "diff" && args[0] != "deploy" {
+			continue
+		}
+		if _, problems := env.WithVariables(variables.Lookup); len(problems) > 0 {
+			return problems
 		}
 	}
 	return nil

@@ -45,12 +45,15 @@ func newConfigCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			env, err := config.LoadOne(config.Dir, environmentName(args))
+			name := "dev"
+			if len(args) > 0 {
+				name = args[0]
+			}
+			env, err := config.LoadOne(config.Dir, name)
 			if err != nil {
 				return err
 			}
-			warnOfFiles(cmd.ErrOrStderr(), project.Root, os.Environ())
-			settings := effective(env, toolchain.Assignments(project.Root, os.Environ()))
+			settings := effective(env, toolchain.ReadVariables(project.Root, os.Environ()))
 			if asJSON {
 				encoder := json.NewEncoder(cmd.OutOrStdout())
 				encoder.SetIndent("", "  ")
@@ -78,22 +81,19 @@ type setting struct {
 	Source string `json:"source"`
 }
 
-// effective are all options of an environment, with the variables that deploy would be given.
-func effective(env *config.Environment, assignments []toolchain.Assignment) []setting {
+// effective are all options of an environment, with the variables that deploy would read.
+func effective(env *config.Environment, variables toolchain.Variables) []setting {
+	// What is wrong with the variables diff and deploy say; here they are only shown.
+	env, _ = env.WithVariables(variables.Lookup)
 	var all []setting
 	for _, o := range config.Options() {
-		s := setting{Option: o.Key, Value: o.Value(env), Origin: "default", Source: "default"}
-		if file, line := o.Origin(env); line > 0 {
-			s.Origin, s.Source = "file", fmt.Sprintf("%s:%d", file, line)
+		s := setting{Option: o.Key, Value: shown(o.Key, o.Value(env)), Origin: "default", Source: "default"}
+		switch source, line := o.Origin(env); {
+		case line > 0:
+			s.Origin, s.Source = "file", fmt.Sprintf("%s:%d", source, line)
+		case source != "":
+			s.Origin, s.Source = "variable", source
 		}
-		if name := o.Variable(); name != "" {
-			for _, a := range assignments {
-				if a.Name == name && a.Value != "" {
-					s.Value, s.Origin, s.Source = a.Value, "variable", a.From
-				}
-			}
-		}
-		s.Value = shown(s.Option, s.Value)
 		all = append(all, s)
 	}
 	return all

@@ -26,24 +26,40 @@ func TestAFileThatWinsOverAVariable(t *testing.T) {
 	}
 	// WHEN variables of the same names are set
 	var out bytes.Buffer
-	warnOfFiles(&out, dir, []string{"PATH=/bin", "TF_VAR_prefect_api_key=pnu_new", "TF_VAR_prefect_api_url=y", "TF_VAR_prefect_account_id=z"})
+	warnOfFiles(&out, toolchain.ReadVariables(dir, []string{"PATH=/bin", "TF_VAR_prefect_api_key=pnu_new", "TF_VAR_prefect_api_url=y", "TF_VAR_prefect_account_id=z"}))
 	// THEN the user is told of the one that counts for nothing, without its value
 	if want := "note: terraform.tfvars sets prefect_api_key too, and wins over TF_VAR_prefect_api_key\n"; out.String() != want {
 		t.Errorf("got %q, want %q", out.String(), want)
 	}
 }
 
-func TestACredentialInAVariableIsRefusedUnseen(t *testing.T) {
-	for variable, refused := range map[string]bool{
-		"TF_VAR_prefect_api_url=https://u:hunter2@prefect.example.com/api": true,
-		"TF_VAR_prefect_account_id=pnu_hunter2":                            true,
-		"TF_VAR_prefect_api_url=https://prefect.example.com/api":           false,
-		"TF_VAR_prefect_api_key=pnu_hunter2":                               false,
-		"PREFECT_API_KEY=pnu_hunter2":                                      false,
+func TestVariablesAreCheckedBeforeTerraformShowsThem(t *testing.T) {
+	for _, test := range []struct{ environ, file, want string }{
+		{"TF_VAR_prefect_api_url=https://prefect.example.com/api", "", ""},
+		{"TF_VAR_prefect_api_key=pnu_hunter2", "", ""}, // made for it
+		{"TF_VAR_prefect_api_url=https://u:hunter2@prefect.example.com/api", "", "TF_VAR_prefect_api_url: prefect.api_url = (not shown)"},
+		{"TF_VAR_prefect_account_id=pnu_hunter2", "", "TF_VAR_prefect_account_id: prefect.account_id = (not shown)"},
+		{"TF_VAR_prefect_api_url=http://127.1:4200/api", "", "TF_VAR_prefect_api_url: prefect.api_url = http://127.1:4200/api"},
+		{"TF_VAR_aws_region=us-east-9", "", "TF_VAR_aws_region: region = us-east-9"},
+		{"TF_VAR_aws_region=eu-west-1", "aws_region = \"Frankfurt\"\n", "terraform.tfvars: region = Frankfurt"},
 	} {
-		err := refuseCredentials([]string{variable})
-		if (err != nil) != refused || err != nil && strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("%s: %v", variable, err)
+		dir := t.TempDir()
+		t.Chdir(dir)
+		for name, content := range map[string]string{"terraform.tfvars": test.file, config.Dir + "/dev.yaml": "prefect: {account_id: 11111111-1111-4111-8111-111111111111}"} {
+			if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		values := toolchain.ReadVariables(dir, []string{test.environ})
+		err := checkConfiguration([]string{"deploy", "dev"}, values)
+		if (err != nil) != (test.want != "") || err != nil && (!strings.Contains(err.Error(), "\n"+test.want+"\n") || strings.Contains(err.Error(), "hunter2")) {
+			t.Errorf("%s %s: got %v, want %s", test.environ, test.file, err, test.want)
+		}
+		if err := checkConfiguration([]string{"destroy", "dev"}, values); err != nil {
+			t.Errorf("%s: destroy is refused: %v", test.environ, err)
 		}
 	}
 }
@@ -102,14 +118,14 @@ func TestTheConfigurationIsCheckedFirst(t *testing.T) {
 		"diff prod":                   `there is no environment "prod"`,
 		"--version":                   "",
 	} {
-		err := checkConfiguration(strings.Fields(args))
+		err := checkConfiguration(strings.Fields(args), nil)
 		if (err == nil) != (want == "") || (err != nil && !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: %v", args, err)
 		}
 	}
 	write("regoin: x")
 	var problems config.Problems
-	if err := checkConfiguration([]string{"synth"}); !errors.As(err, &problems) || problems[0].Line != 1 {
+	if err := checkConfiguration([]string{"synth"}, nil); !errors.As(err, &problems) || problems[0].Line != 1 {
 		t.Errorf("got %v", err)
 	}
 }

@@ -102,12 +102,14 @@ func verifyOptions(ctx context.Context, args []string) (verify.Options, error) {
 	if err != nil {
 		return verify.Options{}, err
 	}
-	variables := map[string]string{}
-	for _, a := range toolchain.Assignments(project.Root, os.Environ()) {
-		variables[a.Name] = a.Value
+	given := toolchain.ReadVariables(project.Root, os.Environ())
+	env, problems := env.WithVariables(given.Lookup)
+	if len(problems) > 0 {
+		return verify.Options{}, problems
 	}
-	if region := variables["aws_region"]; region != "" {
-		env.Region = region
+	variables := map[string]string{}
+	for _, a := range given {
+		variables[a.Name] = a.Value
 	}
 	stack, err := project.Synth(ctx, project.Root, env.Name)
 	if err != nil {

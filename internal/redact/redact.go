@@ -33,9 +33,9 @@ func Text(text string) string {
 	text = assignment.ReplaceAllStringFunc(text, func(found string) string {
 		m := assignment.FindStringSubmatch(found)
 		if isCredential(m) {
-			return m[1] + "=" + Hidden
+			return m[1] + m[2] + Hidden
 		}
-		return found
+		return m[1] + m[2] + Text(m[3]) // as in --var=password=x
 	})
 	return token.ReplaceAllString(text, Hidden)
 }
@@ -46,7 +46,9 @@ func Credential(value string) bool {
 	if token.MatchString(value) || slices.ContainsFunc(address.FindAllString(value, -1), addressHoldsCredential) {
 		return true
 	}
-	return slices.ContainsFunc(assignment.FindAllStringSubmatch(value, -1), isCredential)
+	return slices.ContainsFunc(assignment.FindAllStringSubmatch(value, -1), func(m []string) bool {
+		return isCredential(m) || Credential(m[3])
+	})
 }
 
 // token are the forms in which services issue credentials, each documented by its service:
@@ -58,22 +60,27 @@ var token = regexp.MustCompile(`\bpn[ub]_\w+` +
 	`|\bxox[abprs]-[\w-]{8,}|\b[sr]k_(?:live|test)_\w{8,}` +
 	`|\bAIza[\w-]{30,}|\bnpm_\w{30,}|\bpypi-AgE[\w-]{16,}|\bhf_\w{30,}|\bsk-[\w-]{20,}` +
 	`|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*` +
-	`|-----BEGIN [A-Z ]*PRIVATE KEY-----` +
-	`|\b(?i:bearer|basic) [\w+/=.~-]{16,}`)
+	`|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*` +
+	`|(?i)\bauthorization\b["']?\s*[:=]\s*["']?\w+ [^\s"']+|\bbearer [\w+/=.~-]{20,}`)
 
 // address finds URLs of any scheme in text.
 var address = regexp.MustCompile("(?i)\\b[a-z][a-z0-9+.-]*://[^\\s\"'`<>]+")
 
-// assignment finds name=value in text, as in query strings and connection strings.
-var assignment = regexp.MustCompile("([A-Za-z][\\w.-]*)=([^\\s;&,(\"'`]+)")
+// assignment finds name=value in text, as in query strings and connection strings, with or
+// without quotes and blanks, and "name": "value".
+var assignment = regexp.MustCompile("([A-Za-z][\\w.-]*)(\\s*=\\s*[\"'`]?|[\"']\\s*:\\s*[\"']?)([^\\s;&,(\"'`]+)")
 
 // port is what follows a host's colon where no password does.
 var port = regexp.MustCompile(`^\d{1,5}/`)
 
-// isCredential judges what assignment found: dots stand for a value, as in TOKEN=...
+// isCredential judges what assignment found.
 func isCredential(found []string) bool {
-	return Named(found[1]) && strings.Trim(found[2], ".") != ""
+	return Named(found[1]) && !placeholder.MatchString(found[3])
 }
+
+// placeholder is what stands for a value in a template or an explanation: {password},
+// ${PASSWORD}, <password>, ...
+var placeholder = regexp.MustCompile(`^(\$?\{|<|\.+$)`)
 
 // addressHoldsCredential looks at the text and not only at what url.Parse makes of it: a
 // password with a "/" or "%" in it makes a URL that cannot be parsed.
@@ -87,6 +94,7 @@ func addressHoldsCredential(address string) bool {
 		switch {
 		case strings.Contains(user, "/") || port.MatchString(password):
 			// The @ belongs to the path, as in pkg@v1.
+		case hasPassword && placeholder.MatchString(password):
 		case hasPassword, overHTTP && user != "git":
 			// What stands alone before the @ is a name for a database or ssh; over HTTP it is
 			// mostly a token.
@@ -98,7 +106,7 @@ func addressHoldsCredential(address string) bool {
 		if unescaped, err := url.QueryUnescape(name); err == nil {
 			name = unescaped
 		}
-		if value != "" && (Named(name) || slices.Contains(signatures, strings.ToLower(name))) {
+		if value != "" && !placeholder.MatchString(value) && (Named(name) || slices.Contains(signatures, strings.ToLower(name))) {
 			return true
 		}
 	}

@@ -30,8 +30,9 @@ var credentials = []string{
 	"https://hunter2@github.com/x/y", "postgresql+asyncpg://u:hunter2@db/prefect", "redis://:hunter2@cache:6379/0",
 	"https://h.example/x?token=hunter2", "https://h.example/x?a=b&X-Amz-Signature=hunter2", "https://h.example/?api%5Fkey=hunter2",
 	"Server=db;User=u;Password=hunter2;", "jdbc:postgresql://db/x?user=u&password=hunter2", "https://u:hunt/hunter2@h.example/x",
+	"--var=prefect_api_key=hunter2", "prefect_api_key = \"hunter2\"", `{"password": "hunter2"}`, "TOKEN=hunter2==", "a=b=c&x_token='hunter2'",
 	"pnu_hunter2", "AKIAHUNTER2HUNTER2X",
-	"-----BEGIN RSA PRIVATE KEY-----", "Authorization: Bearer hunter2hunter2hunter2",
+	"Bearer hunter2hunter2hunter2", "Authorization: Basic aHVudGVyMg==hunter2",
 }
 
 func TestCredentials(t *testing.T) {
@@ -50,11 +51,15 @@ func TestWhatIsNone(t *testing.T) {
 		"", "true", "https://prefect.example.com:4200/api", "git+ssh://git@github.com/x/y.git", "git+https://git@github.com/x/y",
 		"postgresql://reader@db/prefect", "https://h.example/x?page=2&tokens=3", "npm:pkg@1.2.3", "https://h.example/pkg@v1:2", "https://h.example:5000/pkg@v1",
 		"arn:aws:secretsmanager:us-east-1:123456789012:secret:db-AbCdEf", "s3fs==2025.3.0", "prefecthq/prefect:2-latest", "a=b",
-		"costs ${amount}", "key: value", "basic auth is off", "export TF_VAR_prefect_api_key=...",
+		"costs ${amount}", "key: value", "basic auth is off", "Basic infrastructure-team-of-many", "export TF_VAR_prefect_api_key=...",
+		"postgresql://{user}:{password}@{host}/db", "https://${USER}:${PASSWORD}@h.example/x", "https://h.example/?token={token}", "password=<yours>",
 	} {
 		if Credential(value) || Value("HARMLESS", value) != value || Text(value) != value {
 			t.Errorf("%q is taken for a credential: %q", value, Text(value))
 		}
+	}
+	if got := Text("in\n-----BEGIN RSA PRIVATE KEY-----\nhunter2\n"); got != "in\n"+Hidden {
+		t.Errorf("a private key is shown as %q", got)
 	}
 	if got := Value("DB_PASSWORD", ""); got != "" {
 		t.Errorf("an empty password is shown as %q", got)

@@ -23,10 +23,22 @@ type Assignment struct {
 	Over []string
 }
 
-// Assignments are the values of Terraform variables that a deployment from dir has, in the
-// order of their names. The CDKTF CLI hands the files to Terraform as arguments, so that
+// Variables are the values of Terraform variables, each name once.
+type Variables []Assignment
+
+// Lookup is the value of a variable and where it is set. Both are empty if it is not.
+func (v Variables) Lookup(name string) (value, from string) {
+	for _, a := range v {
+		if a.Name == name {
+			return a.Value, a.From
+		}
+	}
+	return "", ""
+}
+
+// ReadVariables are the values that a deployment from dir has, in the order of their names. The CDKTF CLI hands the files to Terraform as arguments, so that
 // they win over TF_VAR_. A file that cannot be read is left for Terraform to complain about.
-func Assignments(dir string, environ []string) []Assignment {
+func ReadVariables(dir string, environ []string) Variables {
 	given := map[string]Assignment{}
 	give := func(name, value, from string) {
 		a := Assignment{Name: name, Value: value, From: from}
@@ -62,7 +74,7 @@ func Assignments(dir string, environ []string) []Assignment {
 			}
 		}
 	}
-	all := make([]Assignment, 0, len(given))
+	all := make(Variables, 0, len(given))
 	for _, a := range given {
 		all = append(all, a)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -21,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
+	"go.yaml.in/yaml/v3"
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/prefectapi"
@@ -75,7 +77,7 @@ func (b *bench) refused(t *testing.T, opt Options) {
 		"ListTasks": checkWorker, "DescribeSubnets": checkNetwork, "DescribeRouteTables": checkNetwork, "DescribeNatGateways": checkNetwork,
 		"DescribeSecurityGroups": checkNetwork, "GetSecretValue": checkSecret, "GetResourcePolicy": checkRoles, "DescribeSecret": checkRoles,
 		"GetRole": checkRoles, "ListRolePolicies": checkRoles, "GetRolePolicy": checkRoles, "ListAttachedRolePolicies": checkRoles,
-		"GetPolicy": checkRoles, "GetPolicyVersion": checkRoles, "FilterLogEvents": checkLog,
+		"DescribeLogGroups": checkLog, "GetPolicy": checkRoles, "GetPolicyVersion": checkRoles, "FilterLogEvents": checkLog,
 	} {
 		limited := opt
 		limited.AWS = opt.AWS.Copy()
@@ -97,6 +99,55 @@ func (b *bench) refused(t *testing.T, opt Options) {
 			if report := verified(t, limited); report.Outcome != Unknown || !slices.ContainsFunc(report.Checks, func(c Check) bool { return c.Name == checkWorker && c.Status == OK }) {
 				t.Errorf("with a key of one's own the API is asked all the same:\n%s", text(report))
 			}
+		}
+	}
+}
+
+// options verifies with each option set in the configuration and not in what runs: the rows
+// of testdata/options.yaml say which check sees it, or why none does.
+func (b *bench) options(t *testing.T) {
+	t.Helper()
+	file, err := os.ReadFile("../../testdata/options.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows map[string]struct {
+		Set    map[string]any
+		Verify string
+	}
+	if err := yaml.Unmarshal(file, &rows); err != nil {
+		t.Fatal(err)
+	}
+	for name, row := range rows {
+		if reason, exempt := strings.CutPrefix(row.Verify, "not: "); exempt && reason != "" {
+			continue
+		}
+		// Over the environment that was deployed.
+		var deployed map[string]any
+		if err := yaml.Unmarshal([]byte(b.yaml("good", "process", b.two.APIURL(), beats)), &deployed); err != nil {
+			t.Fatal(err)
+		}
+		merge(deployed, row.Set)
+		content, err := yaml.Marshal(deployed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		report := verified(t, b.synthesize(t, string(content)))
+		if !slices.ContainsFunc(report.Checks, func(c Check) bool { return c.Name == row.Verify && (c.Status == Failed || c.Status == Unknown) }) {
+			t.Errorf("%s: the %s should see that it was deployed without:\n%s", name, row.Verify, text(report))
+		}
+	}
+}
+
+// merge puts the values of further over those in into.
+func merge(into, further map[string]any) {
+	for key, value := range further {
+		block, isBlock := value.(map[string]any)
+		before, wasBlock := into[key].(map[string]any)
+		if isBlock && wasBlock {
+			merge(before, block)
+		} else {
+			into[key] = value
 		}
 	}
 }
@@ -208,7 +259,7 @@ func (b *bench) roleChanges(t *testing.T) []change {
 		failing("another account is trusted", checkRoles, "may not use the task role", trust(taskRole, ecsTasks, `{"StringEquals":{"aws:SourceAccount":"210987654321"}}`)),
 		{"a trust that cannot be judged", trust(taskRole, ecsTasks, `{"StringEquals":{"aws:SourceOrgID":"o-1"}}`), checkRoles, Unknown, "could not be judged: the condition key aws:SourceOrgID"},
 		failing("a boundary without the secret", checkRoles, mayNotRead, boundary(`{"Effect":"Allow","Action":"logs:*","Resource":"*"}`)),
-		{"a boundary that allows all", boundary(`{"Effect":"Allow","Action":"*","Resource":"*"}`), "", OK, ""},
+		failing("a boundary that allows all", checkRoles, "the permissions boundary of the execution role prefect-task-execution-role is arn:aws:iam::123456789012:policy/boundary, configured is none", boundary(`{"Effect":"Allow","Action":"*","Resource":"*"}`)),
 		{"a Deny that asks for TLS", policy(executionRole, `{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"Bool":{"aws:SecureTransport":"false"}}}`), "", OK, ""},
 		{"a Deny that cannot be judged", policy(executionRole, `{"Sid":"Vpc","Effect":"Deny","Action":"*","Resource":"*","Condition":{"StringNotEquals":{"aws:SourceVpc":"vpc-1"}}}`), checkRoles, Unknown, "the condition key aws:SourceVpc in the statement Vpc"},
 	}

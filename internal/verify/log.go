@@ -9,6 +9,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
 )
 
 // logLines is how many of the last lines a report holds.
@@ -21,6 +22,10 @@ func (c *checklist) log(ctx context.Context) finding {
 		if name := configured.Options["awslogs-group"]; name != "" {
 			group = name
 		}
+	}
+	kept := c.logGroup(ctx, group)
+	if kept.blocks {
+		return kept
 	}
 	lines, err := c.logSince(ctx, group, aws.ToTime(c.service.deployment.CreatedAt))
 	switch {
@@ -36,14 +41,41 @@ func (c *checklist) log(ctx context.Context) finding {
 	count := fmt.Sprintf("%d lines in %s since the deployment", len(lines), group)
 	s, line, found := lastSymptom(lines)
 	switch {
-	case found && c.api.online:
-		return ok("%s; one of them says: %s. The worker is online all the same", count, s.explanation)
-	case found:
+	case found && !c.api.online:
 		return failed(s.explanation+"\nline: "+line, s.fix)
+	case kept.status != OK:
+		return kept
+	case found:
+		return ok("%s; one of them says: %s. The worker is online all the same", count, s.explanation)
 	case !c.api.online && slices.ContainsFunc(lines, started.MatchString):
 		return ok("%s, none of them a known failure. That a worker \"started\" proves nothing", count)
 	}
 	return ok("%s, none of them a known failure", count)
+}
+
+// logGroup compares the group with the synthesized one.
+func (c *checklist) logGroup(ctx context.Context, name string) finding {
+	want := c.stack.Resource("aws_cloudwatch_log_group", "worker")
+	if want == nil || want["name"] != name {
+		return ok("") // the task definition is not that of the configuration, which has been said
+	}
+	out, err := c.aws.logs.DescribeLogGroups(ctx, &cloudwatchlogs.DescribeLogGroupsInput{LogGroupNamePrefix: &name})
+	if err != nil {
+		return unread("the log group "+name, err).block()
+	}
+	i := slices.IndexFunc(out.LogGroups, func(g types.LogGroup) bool { return aws.ToString(g.LogGroupName) == name })
+	if i < 0 {
+		return failed("the log group "+name+" does not exist, so that no task can start", c.deployFix()).block()
+	}
+	got := out.LogGroups[i]
+	days, _ := want["retention_in_days"].(float64)
+	if int(days) != int(aws.ToInt32(got.RetentionInDays)) {
+		return failed(fmt.Sprintf("the log group %s keeps %d days, configured are %d (0 is for ever)", name, aws.ToInt32(got.RetentionInDays), int(days)), c.deploy())
+	}
+	if key, _ := want["kms_key_id"].(string); key != aws.ToString(got.KmsKeyId) {
+		return failed(fmt.Sprintf("the KMS key of the log group %s is %s, configured is %s", name, orNone(aws.ToString(got.KmsKeyId)), orNone(key)), c.deploy())
+	}
+	return ok("")
 }
 
 func (c *checklist) logSince(ctx context.Context, group string, since time.Time) ([]string, error) {

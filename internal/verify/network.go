@@ -38,13 +38,19 @@ func (c *checklist) network(ctx context.Context) finding {
 
 // subnets checks the subnets of the service by their ranges, and the default route of each.
 func (c *checklist) subnets(ctx context.Context, s *several, want any, ids []string) {
-	// A subnet's range, and its default route, in the synthesized stack.
-	wanted := map[string]string{}
-	for _, address := range addresses(want) {
-		name := strings.TrimPrefix(address, "aws_subnet.")
-		cidr, _ := c.stack.Resource("aws_subnet", name)["cidr_block"].(string)
-		wanted[cidr] = c.defaultRoute(address)
+	// A subnet's zone and default route in the synthesized stack, by its range.
+	type placed struct {
+		zone  string
+		route defaultRoute
 	}
+	wanted := map[string]placed{}
+	for _, address := range addresses(want) {
+		subnet := c.stack.Resource("aws_subnet", strings.TrimPrefix(address, "aws_subnet."))
+		cidr, _ := subnet["cidr_block"].(string)
+		zone, _ := subnet["availability_zone"].(string)
+		wanted[cidr] = placed{zone, c.defaultRoute(address)}
+	}
+	gateways := map[string]string{} // the address of a gateway to the one that serves for it
 	out, err := c.aws.ec2.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{SubnetIds: ids})
 	if err != nil {
 		if is(err, "InvalidSubnetID.NotFound") {
@@ -57,16 +63,19 @@ func (c *checklist) subnets(ctx context.Context, s *several, want any, ids []str
 	}
 	for _, subnet := range out.Subnets {
 		cidr := aws.ToString(subnet.CidrBlock)
-		gateway, ok := wanted[cidr]
+		place, ok := wanted[cidr]
 		if !ok {
 			s.failed(fmt.Sprintf("the service runs in the subnet %s (%s), which is not one of the configuration", aws.ToString(subnet.SubnetId), cidr), c.deploy())
 			continue
 		}
 		delete(wanted, cidr)
+		if zone := aws.ToString(subnet.AvailabilityZone); !synthesized.Same(place.zone, zone) {
+			s.failed(fmt.Sprintf("the subnet %s is in %s, configured is %s", cidr, zone, place.zone), c.deploy())
+		}
 		if aws.ToInt32(subnet.AvailableIpAddressCount) == 0 {
 			s.failed(fmt.Sprintf("the subnet %s has no free address: no task can start there", cidr), "remove what uses its addresses, or give the worker larger subnets")
 		}
-		c.route(ctx, s, subnet, gateway)
+		c.route(ctx, s, subnet, place.route, gateways)
 	}
 	for cidr := range wanted {
 		s.failed("the service does not run in the subnet "+cidr+" of the configuration", c.deploy())
@@ -86,9 +95,11 @@ func addresses(v any) []string {
 	return all
 }
 
-// defaultRoute is the argument with the target of a subnet's default route in the
-// synthesized stack: nat_gateway_id or gateway_id. Empty: it has none.
-func (c *checklist) defaultRoute(subnet string) string {
+// defaultRoute is a default route in the synthesized stack: the argument that holds its
+// target (nat_gateway_id or gateway_id), and the target's address. Empty: there is none.
+type defaultRoute struct{ argument, target string }
+
+func (c *checklist) defaultRoute(subnet string) defaultRoute {
 	for _, name := range c.stack.Names("aws_route_table_association") {
 		association := c.stack.Resource("aws_route_table_association", name)
 		if address, _ := synthesized.Address(association["subnet_id"]); address != subnet {
@@ -100,17 +111,17 @@ func (c *checklist) defaultRoute(subnet string) string {
 				continue
 			}
 			for _, target := range []string{"nat_gateway_id", "gateway_id"} {
-				if route[target] != nil {
-					return target
+				if address, ok := synthesized.Address(route[target]); ok {
+					return defaultRoute{target, address}
 				}
 			}
 		}
 	}
-	return ""
+	return defaultRoute{}
 }
 
 // route checks the default route of a subnet: of its own route table, or of the main one.
-func (c *checklist) route(ctx context.Context, s *several, subnet types.Subnet, want string) {
+func (c *checklist) route(ctx context.Context, s *several, subnet types.Subnet, want defaultRoute, gateways map[string]string) {
 	table := func(filter, value string) (*types.RouteTable, error) {
 		filters := []types.Filter{{Name: &filter, Values: []string{value}}}
 		if filter == "association.main" {
@@ -139,7 +150,7 @@ func (c *checklist) route(ctx context.Context, s *several, subnet types.Subnet, 
 	}
 	i := slices.IndexFunc(found.Routes, func(r types.Route) bool { return aws.ToString(r.DestinationCidrBlock) == "0.0.0.0/0" })
 	if i < 0 {
-		if want != "" {
+		if want.argument != "" {
 			s.failed("the subnet "+cidr+" has no default route"+why, c.deploy())
 		}
 		return
@@ -153,9 +164,15 @@ func (c *checklist) route(ctx context.Context, s *several, subnet types.Subnet, 
 	switch {
 	case route.State == types.RouteStateBlackhole:
 		s.failed(fmt.Sprintf("the default route of the subnet %s leads to %s, which does not exist any more%s", cidr, target, why), c.deploy())
-	case got != want || target == "" || (got == "gateway_id" && !strings.HasPrefix(target, "igw-")):
-		s.failed(fmt.Sprintf("the default route of the subnet %s leads to %s, configured is a %s", cidr, orNone(target), gatewayName(want)), c.deploy())
+	case got != want.argument || target == "" || (got == "gateway_id" && !strings.HasPrefix(target, "igw-")):
+		s.failed(fmt.Sprintf("the default route of the subnet %s leads to %s, configured is a %s", cidr, orNone(target), gatewayName(want.argument)), c.deploy())
 	case got == "nat_gateway_id":
+		for address, other := range gateways {
+			if (address == want.target) != (other == target) {
+				s.failed(fmt.Sprintf("the default route of the subnet %s leads to %s, which is not the NAT gateway that the configuration gives it (network.nat)", cidr, target), c.deploy())
+			}
+		}
+		gateways[want.target] = target
 		c.natGateway(ctx, s, target, cidr, why)
 	}
 }

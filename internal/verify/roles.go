@@ -78,6 +78,14 @@ func (c *checklist) role(ctx context.Context, s *several, address, noun, arn str
 		s.unknown(f.detail, f.fix)
 		return nil
 	}
+	wanted, _ := c.stack.Resource("aws_iam_role", address)["permissions_boundary"].(string)
+	got := ""
+	if boundary := out.Role.PermissionsBoundary; boundary != nil {
+		got = aws.ToString(boundary.PermissionsBoundaryArn)
+	}
+	if wanted != got {
+		s.failed(fmt.Sprintf("the permissions boundary of the %s %s is %s, configured is %s", noun, r.name, orNone(got), orNone(wanted)), c.deploy())
+	}
 	if boundary := out.Role.PermissionsBoundary; boundary != nil {
 		document, err := c.managedPolicy(ctx, aws.ToString(boundary.PermissionsBoundaryArn))
 		if err != nil {
@@ -342,8 +350,16 @@ func (c *checklist) secretKey(ctx context.Context, s *several, r *role, arn stri
 		return
 	}
 	id := aws.ToString(secret.KmsKeyId)
-	if id == "" || strings.HasSuffix(id, "alias/aws/secretsmanager") {
-		return // AWS's own key, which everybody in the account may use through Secrets Manager
+	if strings.HasSuffix(id, "alias/aws/secretsmanager") {
+		id = "" // AWS's own key, which everybody in the account may use through Secrets Manager
+	}
+	if own := c.stack.Resource("aws_secretsmanager_secret", "prefect_api_key"); own != nil && own["name"] == aws.ToString(secret.Name) {
+		if want, _ := own["kms_key_id"].(string); want != id {
+			s.failed(fmt.Sprintf("the KMS key of the secret %s is %s, configured is %s", secretName(arn), orNone(id), orNone(want)), c.deploy())
+		}
+	}
+	if id == "" {
+		return
 	}
 	key, err := c.aws.kms.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &id})
 	switch {
