@@ -71,6 +71,9 @@ func (o Options) config() string {
 
 // command is what a person types for a subcommand on this run.
 func (o Options) command(verb string) string {
+	if target := map[string]string{"up": "local", "down": "local-down"}[verb]; target != "" && o.Dir == "" && o.Config == "" {
+		return "make " + target + " ENV=" + o.Environment
+	}
 	words := []string{o.program(), "local", verb}
 	if o.Dir != "" {
 		words = append(words, "--dir", o.Dir)
@@ -610,7 +613,12 @@ func (o Options) Checklist() (verify.Options, error) {
 	if err != nil {
 		return verify.Options{}, err
 	}
-	if err := r.load(o.Environment); err != nil && !errors.Is(err, errNoRun) {
+	switch err := r.load(o.Environment); {
+	case errors.Is(err, errNoRun):
+		if err := o.known(); err != nil {
+			return verify.Options{}, err
+		}
+	case err != nil:
 		return verify.Options{}, err
 	}
 	if r.state.Emulator == nil {
