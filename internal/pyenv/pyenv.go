@@ -165,7 +165,7 @@ func (m maker) make(ctx context.Context) error {
 		return err
 	}
 	wheel := []string{"wheel", "--find-links", m.pinned, "--wheel-dir"}
-	if err := m.fetch(ctx, log, m.spec.Name, m.pinned, append(wheel, m.pinned, "--no-deps", "-r", requirements)); err != nil {
+	if err := m.fetch(ctx, log, m.spec.Name, m.pinned, append(wheel, m.pinned, "--no-deps", "--require-hashes", "-r", requirements)); err != nil {
 		return err
 	}
 	if len(m.spec.Extra) > 0 {
@@ -179,7 +179,13 @@ func (m maker) make(ctx context.Context) error {
 	// Byte code is made on first use: compiling everything here would double
 	// the time, and most of it is never imported.
 	install := []string{"install", "--no-index", "--no-compile", "--find-links", m.pinned, "--find-links", m.extra}
-	if err := m.pip(ctx, log, append(install, "--no-deps", "-r", requirements)...); err != nil {
+	// What is there has passed its hash, or was built here from what has: a package that
+	// its authors publish without a wheel for this Python.
+	unhashed := filepath.Join(m.env.Dir, "installed.txt")
+	if err := os.WriteFile(unhashed, []byte(hashes.ReplaceAllString(m.spec.Requirements, "")), 0o644); err != nil {
+		return err
+	}
+	if err := m.pip(ctx, log, append(install, "--no-deps", "-r", unhashed)...); err != nil {
 		return err
 	}
 	if len(m.spec.Extra) > 0 {
@@ -189,6 +195,9 @@ func (m maker) make(ctx context.Context) error {
 	}
 	return os.WriteFile(filepath.Join(m.env.Dir, doneFile), nil, 0o644)
 }
+
+// hashes are the continuation lines of a requirement with its hashes.
+var hashes = regexp.MustCompile(`(?m) \\\n(?: +--hash=\S+(?: \\\n)?)+`)
 
 // fetch fills a folder with packages. A marker says that it is full, so that
 // the next time no network is needed.

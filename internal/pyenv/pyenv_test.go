@@ -3,7 +3,9 @@ package pyenv
 import (
 	"archive/zip"
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,17 +24,18 @@ func writeWheel(t *testing.T, dir, name, version string) {
 	defer file.Close()
 	w := zip.NewWriter(file)
 	info := name + "-" + version + ".dist-info/"
-	for path, content := range map[string]string{
-		name + ".py":      "version = '" + version + "'\n",
-		info + "METADATA": "Metadata-Version: 2.1\nName: " + name + "\nVersion: " + version + "\n",
-		info + "WHEEL":    "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-		info + "RECORD":   "",
+	// In this order, so that the file has one hash.
+	for _, file := range []struct{ path, content string }{
+		{name + ".py", "version = '" + version + "'\n"},
+		{info + "METADATA", "Metadata-Version: 2.1\nName: " + name + "\nVersion: " + version + "\n"},
+		{info + "WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"},
+		{info + "RECORD", ""},
 	} {
-		part, err := w.Create(path)
+		part, err := w.Create(file.path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := part.Write([]byte(content)); err != nil {
+		if _, err := part.Write([]byte(file.content)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -53,6 +56,22 @@ func localPackages(t *testing.T) {
 	t.Setenv("PIP_FIND_LINKS", dir)
 }
 
+// tinyRequirement pins tiny 1.0 with the hash of its wheel, as the real requirements have it.
+func tinyRequirement(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	writeWheel(t, dir, "tiny", "1.0")
+	wheels, err := filepath.Glob(filepath.Join(dir, "*.whl"))
+	if err != nil || len(wheels) != 1 {
+		t.Fatal(wheels, err)
+	}
+	wheel, err := os.ReadFile(wheels[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("tiny==1.0 \\\n    --hash=sha256:%x\n", sha256.Sum256(wheel))
+}
+
 func tinySpec(requirements string) Spec {
 	return Spec{Name: "tiny", Requirements: requirements, MinPython: Version{3, 10}, MaxPython: Version{3, 13}}
 }
@@ -66,6 +85,17 @@ func versionOfTiny(t *testing.T, env Env) string {
 	return strings.TrimSpace(string(out))
 }
 
+func TestAnotherWheelThanThePinnedOneIsRefused(t *testing.T) {
+	localPackages(t)
+	spec := tinySpec(tinyRequirement(t))
+	spec.Requirements = strings.Replace(spec.Requirements, "sha256:", "sha256:0000", 1)[:len(spec.Requirements)]
+	root := t.TempDir()
+	_, err := Ensure(t.Context(), spec, Options{Root: root})
+	if err == nil || !strings.Contains(err.Error(), "DO NOT MATCH THE HASHES") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestEnsureMakesOnceAndRepairsWithoutANetwork(t *testing.T) {
 	localPackages(t)
 	opt := Options{Root: t.TempDir()}
@@ -75,7 +105,7 @@ func TestEnsureMakesOnceAndRepairsWithoutANetwork(t *testing.T) {
 	var envs [2]Env
 	var errs [2]error
 	for i := range envs {
-		wait.Go(func() { envs[i], errs[i] = Ensure(context.Background(), tinySpec("tiny==1.0\n"), opt) })
+		wait.Go(func() { envs[i], errs[i] = Ensure(context.Background(), tinySpec(tinyRequirement(t)), opt) })
 	}
 	wait.Wait()
 	// THEN both get the same, complete one
@@ -91,7 +121,7 @@ func TestEnsureMakesOnceAndRepairsWithoutANetwork(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("PIP_FIND_LINKS", "")
-	again, err := Ensure(context.Background(), tinySpec("tiny==1.0\n"), opt)
+	again, err := Ensure(context.Background(), tinySpec(tinyRequirement(t)), opt)
 	// THEN it is made again from the packages that were kept
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +133,7 @@ func TestEnsureMakesOnceAndRepairsWithoutANetwork(t *testing.T) {
 	// WHEN nothing changed
 	var told []string
 	opt.Progress = func(s string) { told = append(told, s) }
-	if _, err := Ensure(context.Background(), tinySpec("tiny==1.0\n"), opt); err != nil {
+	if _, err := Ensure(context.Background(), tinySpec(tinyRequirement(t)), opt); err != nil {
 		t.Fatal(err)
 	}
 	// THEN nothing is done
@@ -116,7 +146,7 @@ func TestEnsureMakesOnceAndRepairsWithoutANetwork(t *testing.T) {
 		t.Fatal(err)
 	}
 	fakePython(t, envs[0].Bin(), "python", "kill -9 $$")
-	_, killed := Ensure(context.Background(), tinySpec("tiny==1.0\n"), opt)
+	_, killed := Ensure(context.Background(), tinySpec(tinyRequirement(t)), opt)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	_, givenUp := (maker{env: envs[0]}).complete(ctx)
@@ -142,7 +172,7 @@ func TestEnsureInstallsExtrasOverThePins(t *testing.T) {
 	localPackages(t)
 	// GIVEN an environment whose extra replaces a pinned package
 	writeWheel(t, os.Getenv("PIP_FIND_LINKS"), "tiny", "2.0")
-	spec := tinySpec("tiny==1.0\n")
+	spec := tinySpec(tinyRequirement(t))
 	spec.Extra = []string{"tiny==2.0"}
 	opt := Options{Root: t.TempDir()}
 
@@ -160,7 +190,7 @@ func TestEnsureInstallsExtrasOverThePins(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if contentHash(spec, python) == contentHash(tinySpec("tiny==1.0\n"), python) {
+	if contentHash(spec, python) == contentHash(tinySpec(tinyRequirement(t)), python) {
 		t.Error("with and without the extra share a folder")
 	}
 }
@@ -175,7 +205,7 @@ func TestEnsureNamesTheMissingPackageAndNotTheIndex(t *testing.T) {
 	t.Setenv("PIP_CONFIG_FILE", os.DevNull)
 
 	// WHEN a package is wanted that is not on this machine
-	_, err := Ensure(t.Context(), tinySpec("absent==3.1\n"), Options{Root: root})
+	_, err := Ensure(t.Context(), tinySpec("absent==3.1 --hash=sha256:"+strings.Repeat("0", 64)+"\n"), Options{Root: root})
 
 	// THEN the error says which, and neither it nor the log says where
 	if err == nil || !strings.Contains(err.Error(), "absent==3.1") || !strings.Contains(err.Error(), "cannot be reached") {
@@ -199,7 +229,7 @@ func TestEnsureStopsWhenItIsToldTo(t *testing.T) {
 	// GIVEN a caller that gives up as soon as the work begins
 	opt := Options{Root: t.TempDir(), Progress: func(string) { cancel() }}
 	// THEN the call ends with that reason
-	if _, err := Ensure(ctx, tinySpec("tiny==1.0\n"), opt); !errors.Is(err, context.Canceled) {
+	if _, err := Ensure(ctx, tinySpec(tinyRequirement(t)), opt); !errors.Is(err, context.Canceled) {
 		t.Fatalf("error %v, want context.Canceled", err)
 	}
 }
@@ -265,10 +295,11 @@ func TestFindPythonPassesOverWhatDoesNotWork(t *testing.T) {
 
 func TestEveryPackageIsPinned(t *testing.T) {
 	for _, spec := range []Spec{Moto, Prefect2, Prefect3} {
-		for line := range strings.Lines(spec.Requirements) {
+		// A requirement goes on where a line ends in a backslash.
+		for line := range strings.Lines(strings.ReplaceAll(spec.Requirements, "\\\n", "")) {
 			line = strings.TrimSpace(line)
-			if line != "" && !strings.HasPrefix(line, "#") && !strings.Contains(line, "==") {
-				t.Errorf("%s: %q is not pinned with ==", spec.Name, line)
+			if line != "" && !strings.HasPrefix(line, "#") && !(strings.Contains(line, "==") && strings.Contains(line, "--hash=sha256:")) {
+				t.Errorf("%s: %.80q is not pinned with == and a hash", spec.Name, line)
 			}
 		}
 	}

@@ -22,7 +22,8 @@ type Spec struct {
 	// Name is the start of the environment's folder name, such as "prefect2".
 	Name string
 	// Requirements is a pip requirements file that pins every package of the
-	// closure with ==. Nothing but it is installed (pip runs with --no-deps).
+	// closure with ==, and with the hashes of its wheels for every system. Nothing
+	// but it is installed (pip runs with --no-deps and --require-hashes).
 	Requirements string
 	// Extra is installed afterwards with its dependencies, as the entry point
 	// of Prefect's image does with EXTRA_PIP_PACKAGES. It may therefore replace
@@ -77,7 +78,7 @@ func Prefect(major int) (Spec, error) {
 func (s Spec) Pin(pkg string) string {
 	lines := bufio.NewScanner(strings.NewReader(s.Requirements))
 	for lines.Scan() {
-		requirement, _, _ := strings.Cut(lines.Text(), ";")
+		requirement, _, _ := strings.Cut(strings.TrimSuffix(lines.Text(), " \\"), ";")
 		name, version, ok := strings.Cut(strings.TrimSpace(requirement), "==")
 		if ok && name == pkg {
 			return version
