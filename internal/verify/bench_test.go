@@ -117,7 +117,7 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	b.aws = testtools.AWS(t, emu.Env())
-	b.aws.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
+	b.aws.RetryMaxAttempts = 2 // as the command has it
 	b.ec2, b.ecs, b.iam, b.kms, b.secrets = ec2.NewFromConfig(b.aws), ecs.NewFromConfig(b.aws), iam.NewFromConfig(b.aws), kms.NewFromConfig(b.aws), secretsmanager.NewFromConfig(b.aws)
 	b.apply(dirs[4], b.synthesize(t, b.yaml("good", "process", b.two.APIURL(), "")).Stack)
 	return b
