@@ -431,6 +431,59 @@ func TestEachOption(t *testing.T) {
 	}
 }
 
+// TestTheRulesHoldWhereOptionsMeet sets each option on top of each golden environment:
+// synthesize judges every stack by the lists of internal/stackrules, and a fault can stand
+// where only two options together lead to it.
+func TestTheRulesHoldWhereOptionsMeet(t *testing.T) {
+	rows := optionRows(t)
+	files, err := filepath.Glob("testdata/environments/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var envs []*config.Environment
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, key := range slices.Sorted(maps.Keys(rows)) {
+			var settings, option map[string]any
+			row := rows[key]
+			if err := errors.Join(yaml.Unmarshal(content, &settings), row.Set.Decode(&option)); err != nil {
+				t.Fatal(err)
+			}
+			name := fmt.Sprintf("%s-%d", strings.TrimSuffix(filepath.Base(file), ".yaml"), i)
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, name+".yaml"), must(yaml.Marshal(merged(settings, option))), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			loaded, err := config.LoadLocal(dir)
+			if problems := (config.Problems{}); errors.As(err, &problems) {
+				continue // these two exclude each other
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			envs = append(envs, loaded...)
+		}
+	}
+	if all := len(files) * len(rows); len(envs) < all/2 {
+		t.Errorf("only %d of %d can be built", len(envs), all)
+	}
+	synthesize(t, envs...)
+}
+
+// merged is settings with those of over in it.
+func merged(settings, over map[string]any) map[string]any {
+	for key, value := range over {
+		below, isMap := value.(map[string]any)
+		if under, ok := settings[key].(map[string]any); ok && isMap {
+			value = merged(under, below)
+		}
+		settings[key] = value
+	}
+	return settings
+}
+
 // TestEveryOptionIsInAGoldenStack: a golden file shows what a change of the program does to an
 // option, if it is set in one of them to something else than its default.
 func TestEveryOptionIsInAGoldenStack(t *testing.T) {

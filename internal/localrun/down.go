@@ -44,8 +44,11 @@ func Down(ctx context.Context, opt Options) error {
 
 // end destroys and stops what the run consists of.
 func (r *run) end(ctx context.Context, opt Options, p *progress) error {
-	// As ECS does when a service is deleted: its tasks are stopped first.
-	stopErr := p.step("stopping the worker", func() (string, error) { return "worker stopped", r.stopWorker(ctx, drain) })
+	// As ECS does when a service is deleted: its tasks are stopped first. And a CLI that an up
+	// left behind would deploy on.
+	stopErr := p.step("stopping the worker", func() (string, error) {
+		return "worker stopped", errors.Join(r.stopStarting(ctx), r.stopWorker(ctx, drain))
+	})
 	destroyErr := r.destroy(ctx, opt, p)
 	stopErr = errors.Join(stopErr, p.step("stopping the servers", func() (string, error) {
 		return "everything is stopped", r.stopAll(context.WithoutCancel(ctx))

@@ -302,42 +302,20 @@ func TestLocalRun(t *testing.T) {
 func TestInterruptLeavesNothing(t *testing.T) {
 	w := newWorkerctl(t)
 	// GIVEN a local run in the middle of its deployment
-	cmd := w.command("up", "dev")
-	output := &watchedBuffer{text: "deploying the stack", seen: make(chan struct{})}
-	cmd.Stdout, cmd.Stderr = output, output
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	select {
-	case <-output.seen:
-	case err := <-ended:
-		t.Fatalf("it ended before the deployment: %v\n%s", err, output)
-	case <-time.After(3 * time.Minute):
-		_ = cmd.Process.Kill()
-		t.Fatalf("the deployment does not begin:\n%s", output)
-	}
-	var ids []proc.Identity
-	for end := time.Now().Add(time.Minute); len(ids) < 4; time.Sleep(20 * time.Millisecond) {
-		// Emulator, (unused) supervisor, Prefect server and the CLI, which starts last.
-		if ids = w.processes(); time.Now().After(end) {
-			t.Fatalf("recorded: %+v", w.state())
-		}
-	}
+	up := w.deploying()
 
 	// WHEN it is interrupted
-	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+	if err := up.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	err := <-ended
+	err := <-up.ended
 
 	// THEN it says so and nothing runs; down removes the logs that stayed
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 130 {
-		t.Errorf("ended with %v, want exit status 130:\n%s", err, output)
+		t.Errorf("ended with %v, want exit status 130:\n%s", err, up.output)
 	}
-	w.assertAllEnded(ids)
+	w.assertAllEnded(up.ids)
 	if out := w.must("status", "dev"); !strings.Contains(out, "The last local run of dev has ended; its logs are in "+w.dir) {
 		t.Errorf("status after the interrupt:\n%s", out)
 	}
@@ -347,6 +325,54 @@ func TestInterruptLeavesNothing(t *testing.T) {
 	if _, err := os.Stat(w.dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the run's folder is still there: %v", err)
 	}
+
+	// WHEN another one is killed there, and its CLI deploys on
+	up = w.deploying()
+	if err := up.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-up.ended
+
+	// THEN down ends and removes all of it
+	w.must("down", "dev")
+	w.assertAllEnded(up.ids)
+	if _, err := os.Stat(w.dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the run's folder is still there: %v", err)
+	}
+}
+
+// upInProgress is an up that deploys.
+type upInProgress struct {
+	cmd    *exec.Cmd
+	output *watchedBuffer
+	ended  chan error
+	ids    []proc.Identity
+}
+
+// deploying starts an up and returns when it has begun to deploy.
+func (w workerctl) deploying() upInProgress {
+	w.t.Helper()
+	up := upInProgress{cmd: w.command("up", "dev"), output: &watchedBuffer{text: "deploying the stack", seen: make(chan struct{})}, ended: make(chan error, 1)}
+	up.cmd.Stdout, up.cmd.Stderr = up.output, up.output
+	if err := up.cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	go func() { up.ended <- up.cmd.Wait() }()
+	select {
+	case <-up.output.seen:
+	case err := <-up.ended:
+		w.t.Fatalf("it ended before the deployment: %v\n%s", err, up.output)
+	case <-time.After(3 * time.Minute):
+		_ = up.cmd.Process.Kill()
+		w.t.Fatalf("the deployment does not begin:\n%s", up.output)
+	}
+	for end := time.Now().Add(time.Minute); len(up.ids) < 4; time.Sleep(20 * time.Millisecond) {
+		// Emulator, (unused) supervisor, Prefect server and the CLI, which starts last.
+		if up.ids = w.processes(); time.Now().After(end) {
+			w.t.Fatalf("recorded: %+v", w.state())
+		}
+	}
+	return up
 }
 
 // readmeResources is the number of resources that README names.

@@ -188,6 +188,12 @@ func (r *run) stopAll(ctx context.Context) error {
 	if r.state.Emulator != nil {
 		errs = append(errs, r.state.Emulator.Stop(ctx))
 	}
+	return errors.Join(append(errs, r.stopStarting(ctx))...)
+}
+
+// stopStarting stops what a killed up was just starting: a CLI that still deploys among it.
+func (r *run) stopStarting(ctx context.Context) error {
+	var errs []error
 	for _, id := range r.state.Starting {
 		errs = append(errs, id.Stop(ctx, syscall.SIGINT, 10*time.Second))
 	}

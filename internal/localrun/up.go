@@ -22,7 +22,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -204,10 +203,8 @@ func (u *up) resume(ctx context.Context) (kept bool, err error) {
 		s.Emulator.Process.Alive() && s.Emulator.Ready(ctx) && s.Prefect.Process.Alive() && s.Prefect.Ready(ctx)
 	if usable {
 		u.p.note("using the emulator and the Prefect server that run already")
-		for _, id := range s.Starting {
-			if err := id.Stop(ctx, syscall.SIGINT, 10*time.Second); err != nil {
-				return true, err
-			}
+		if err := u.stopStarting(ctx); err != nil {
+			return true, err
 		}
 		return true, u.update(func(s *State) { s.Starting = nil })
 	}

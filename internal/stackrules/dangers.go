@@ -1,5 +1,7 @@
 package stackrules
 
+import "strings"
+
 // dangers say what can come of attributes that are not on any list. Whatever is not named here
 // is refused as well, with the reason of the place where it stands.
 var dangers = map[string]string{
@@ -128,4 +130,26 @@ func resourceDanger(kind, otherwise string) string {
 		return otherwise
 	}
 	return "no rule here knows it, so nobody has judged what it opens, runs or costs"
+}
+
+// statementDanger says what is worst about a statement of a policy, and ends in "; so ".
+func statementDanger(value any) string {
+	s, _ := value.(map[string]any)
+	has := func(field, text string) bool { return strings.Contains(encode(s[field]), text) }
+	principal := s["Principal"] != nil
+	switch {
+	case s["NotAction"] != nil || s["NotResource"] != nil || s["NotPrincipal"] != nil:
+		return "it allows all but what it names; so "
+	case principal && has("Principal", `"*"`):
+		return "it is for anybody in any account; so "
+	case principal && has("Principal", `"AWS"`):
+		return "it is for users and roles, of another account even; so "
+	case has("Action", "*"):
+		return "a star stands also for each action that AWS adds; so "
+	case principal && s["Condition"] == nil:
+		return "without a condition another account can make the service use it; so "
+	case has("Resource", `"*"`):
+		return "it is for all resources there are; so "
+	}
+	return ""
 }

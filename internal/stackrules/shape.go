@@ -171,7 +171,7 @@ func grants(why string, allowed ...policy.Statement) shape {
 	}
 	statement := func(j *judge, at, _ string, value any) {
 		if !slices.ContainsFunc(known, func(s any) bool { return encode(s) == encode(value) }) {
-			j.find(at, "is "+encode(value)+", "+notOnIt, why)
+			j.find(at, "is "+encode(value)+", "+notOnIt, statementDanger(value)+why)
 		}
 	}
 	return because(why, document(object(fields{"Version": is("2012-10-17"), "Statement": each(statement)})))
