@@ -452,9 +452,13 @@ func TestTheRulesHoldWhereOptionsMeet(t *testing.T) {
 			if err := errors.Join(yaml.Unmarshal(content, &settings), row.Set.Decode(&option)); err != nil {
 				t.Fatal(err)
 			}
+			both, err := yaml.Marshal(merged(settings, option))
+			if err != nil {
+				t.Fatal(err)
+			}
 			name := fmt.Sprintf("%s-%d", strings.TrimSuffix(filepath.Base(file), ".yaml"), i)
 			dir := t.TempDir()
-			if err := os.WriteFile(filepath.Join(dir, name+".yaml"), must(yaml.Marshal(merged(settings, option))), 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, name+".yaml"), both, 0o644); err != nil {
 				t.Fatal(err)
 			}
 			loaded, err := config.LoadLocal(dir)
