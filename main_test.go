@@ -174,13 +174,6 @@ func build(t *testing.T, change func(*config.Environment)) stack {
 	return parse(t, synthesize(t, env)["dev"])
 }
 
-func must[T any](value T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return value
-}
-
 // addresses are those of all resources and data sources, sorted.
 func (s stack) addresses() []string {
 	var all []string

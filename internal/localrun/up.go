@@ -33,6 +33,7 @@ import (
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/ecstask"
 	"prefect-worker-ecs/internal/emulator"
+	"prefect-worker-ecs/internal/poll"
 	"prefect-worker-ecs/internal/prefectapi"
 	"prefect-worker-ecs/internal/prefectserver"
 	"prefect-worker-ecs/internal/proc"
@@ -291,7 +292,7 @@ func (u *up) deploy(ctx context.Context) (leftOut []string, err error) {
 	port := 0
 	if u.state.Prefect != nil {
 		port = u.state.Prefect.Port
-	} else if port, err = prefectserver.FreePort(); err != nil {
+	} else if port, err = proc.FreePort(); err != nil {
 		return nil, err
 	}
 	url := func(port int) string { return fmt.Sprintf("http://127.0.0.1:%d/api", port) }
@@ -570,33 +571,37 @@ func (u *up) startSupervisor() error {
 func (u *up) awaitOnline(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, onlineTimeout)
 	defer cancel()
-	tick := time.NewTicker(500 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		workers, err := u.api.OnlineWorkers(ctx, u.env.WorkPool.Name, u.state.WorkerStarted)
-		if err == nil && len(workers) > 0 {
-			return workers[0].Name, nil
+	var name string
+	var apiErr error
+	err := poll.Until(ctx, 500*time.Millisecond, func() (bool, error) {
+		var workers []prefectapi.Worker
+		workers, apiErr = u.api.OnlineWorkers(ctx, u.env.WorkPool.Name, u.state.WorkerStarted)
+		if apiErr == nil && len(workers) > 0 {
+			name = workers[0].Name
+			return true, nil
 		}
-		for _, e := range u.events() {
-			if e.Kind == ecstask.Failed {
-				return "", fmt.Errorf("the task does not start: %s", e.Reason)
-			}
-			if e.Kind == ecstask.Stopped {
-				return "", fmt.Errorf("the task ended with exit code %d (%s); the end of its output:\n%s", e.ExitCode, e.Reason, proc.Tail(u.containerLog(), 30))
-			}
-		}
-		if !u.state.Supervisor.Alive() {
-			return "", fmt.Errorf("the task's supervisor ended; the end of %s:\n%s", u.supervisorLog(), proc.Tail(u.supervisorLog(), 10))
-		}
-		select {
-		case <-ctx.Done():
-			if context.Cause(ctx) == context.DeadlineExceeded {
-				return "", fmt.Errorf("no worker of the pool is online after %v (last answer of the API: %v); the end of its output:\n%s", onlineTimeout, err, proc.Tail(u.containerLog(), 30))
-			}
-			return "", ctx.Err()
-		case <-tick.C:
+		return false, u.workerEnded()
+	})
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "", fmt.Errorf("no worker of the pool is online after %v (last answer of the API: %v); the end of its output:\n%s", onlineTimeout, apiErr, proc.Tail(u.containerLog(), 30))
+	}
+	return name, err
+}
+
+// workerEnded says why no worker will come.
+func (u *up) workerEnded() error {
+	for _, e := range u.events() {
+		switch e.Kind {
+		case ecstask.Failed:
+			return fmt.Errorf("the task does not start: %s", e.Reason)
+		case ecstask.Stopped:
+			return fmt.Errorf("the task ended with exit code %d (%s); the end of its output:\n%s", e.ExitCode, e.Reason, proc.Tail(u.containerLog(), 30))
 		}
 	}
+	if !u.state.Supervisor.Alive() {
+		return fmt.Errorf("the task's supervisor ended; the end of %s:\n%s", u.supervisorLog(), proc.Tail(u.supervisorLog(), 10))
+	}
+	return nil
 }
 
 // verifyTimeout is how long the checklist may take to become green once the
@@ -716,23 +721,17 @@ func (u *up) observe(ctx context.Context, queue string) error {
 		if _, err := client.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: found.QueueUrl, MessageBody: &event}); err != nil {
 			return "", fmt.Errorf("send an event to the queue %s: %w", queue, err)
 		}
-		tick := time.NewTicker(200 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			got, err := client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: found.QueueUrl, AttributeNames: []types.QueueAttributeName{"All"}})
-			if err == nil && got.Attributes["ApproximateNumberOfMessages"] == "0" && got.Attributes["ApproximateNumberOfMessagesNotVisible"] == "0" {
-				return "the worker reads the events of its tasks from the queue " + queue, nil
-			}
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				if context.Cause(ctx) != context.DeadlineExceeded {
-					return "", ctx.Err()
-				}
-				return "", fmt.Errorf("the worker does not read the events of its tasks from the queue %s within %v, so that a flow run whose task crashes would stay running (last answer of the queue: %v); the end of its output:\n%s",
-					queue, observerTimeout, err, proc.Tail(u.containerLog(), 30))
-			}
+		var queueErr error
+		err = poll.Until(ctx, 200*time.Millisecond, func() (bool, error) {
+			var got *sqs.GetQueueAttributesOutput
+			got, queueErr = client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: found.QueueUrl, AttributeNames: []types.QueueAttributeName{"All"}})
+			return queueErr == nil && got.Attributes["ApproximateNumberOfMessages"] == "0" && got.Attributes["ApproximateNumberOfMessagesNotVisible"] == "0", nil
+		})
+		if errors.Is(err, context.DeadlineExceeded) {
+			return "", fmt.Errorf("the worker does not read the events of its tasks from the queue %s within %v, so that a flow run whose task crashes would stay running (last answer of the queue: %v); the end of its output:\n%s",
+				queue, observerTimeout, queueErr, proc.Tail(u.containerLog(), 30))
 		}
+		return "the worker reads the events of its tasks from the queue " + queue, err
 	})
 }
 
