@@ -113,8 +113,8 @@ func TestGolden(t *testing.T) {
 		golden.Equal(t, filepath.Join("testdata/golden", name+".tf.json"), file)
 		golden.Equal(t, filepath.Join("testdata/golden", name+".addresses"), strings.Join(parse(t, file).addresses(), "\n")+"\n")
 	}
-	if len(files) != 3 {
-		t.Errorf("%d stacks, want dev, ecs and full", len(files))
+	if len(files) != 4 {
+		t.Errorf("%d stacks, want dev, ecs, full and own", len(files))
 	}
 }
 
@@ -489,7 +489,7 @@ func TestAWrongConfigurationLeavesNothing(t *testing.T) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(file, []byte("network: {nat: none}\n"), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte("network: {nat: two}\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 

@@ -221,8 +221,8 @@ func (v *validator) subnets() {
 		cidrs []string
 		hosts bool
 	}{
-		{"network.public_subnet_cidrs", n.PublicSubnetCIDRs, v.env.Worker.PublicIP},
-		{"network.private_subnet_cidrs", n.PrivateSubnetCIDRs, !v.env.Worker.PublicIP},
+		{"network.public_subnet_cidrs", n.PublicSubnetCIDRs, n.PublicIP()},
+		{"network.private_subnet_cidrs", n.PrivateSubnetCIDRs, !n.PublicIP()},
 	} {
 		for i, text := range list.cidrs {
 			key := fmt.Sprintf("%s[%d]", list.key, i)
@@ -267,20 +267,6 @@ func (v *validator) cidr(key, text string) (netip.Prefix, bool) {
 		return prefix, true
 	}
 	return netip.Prefix{}, false
-}
-
-// routes refuses a worker without a way out, and one with two.
-func (v *validator) routes() {
-	switch n, w := v.env.Network, v.env.Worker; {
-	case n.NAT == NATNone && !w.PublicIP:
-		v.refuse("network.nat", n.NAT,
-			"the worker in its private subnets would have no route to the Prefect API, to the image's registry or to Secrets Manager",
-			"set network.nat to single or per_az, or set worker.public_ip to true to run the worker in the public subnets, where nothing can connect to it either")
-	case n.NAT != NATNone && w.PublicIP:
-		v.refuse("worker.public_ip", true,
-			"a worker with a public IP does not use the NAT gateway, which would cost about 32 USD a month for nothing",
-			"set network.nat to none, or remove worker.public_ip")
-	}
 }
 
 // bucketRules are those of S3 beyond characters and length ("General purpose buckets naming

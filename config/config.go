@@ -76,10 +76,11 @@ type Network struct {
 	// AvailabilityZones are the zones of the subnets, in their order.
 	AvailabilityZones []string `yaml:"availability_zones" jsonschema:"uniqueItems=true,format=zone" jsonschema_extras:"x-default=the first zones of the region that have Fargate"`
 
-	// NAT is how the private subnets reach the internet: one NAT gateway (single), one in each
-	// availability zone, so that the loss of one does not cut off the others (per_az), or
-	// none at all (none), which needs worker.public_ip. A gateway costs about 32 USD a month
-	// before traffic.
+	// NAT is how the worker reaches the internet: from private subnets through one NAT gateway
+	// (single), or through one in each availability zone, so that the loss of one does not cut
+	// off the others (per_az); or from the public subnets with a public address of its own
+	// (none), to which nothing can connect either. A gateway costs about 32 USD a month before
+	// traffic.
 	NAT NATMode `yaml:"nat" jsonschema:"default=single,enum=single,enum=per_az,enum=none"`
 
 	// FlowLogs says which traffic is recorded in the log group /vpc/NAME, where NAME is
@@ -91,7 +92,7 @@ type Network struct {
 	S3Endpoint bool `yaml:"s3_endpoint" jsonschema:"default=true"`
 }
 
-// NATMode is how the private subnets reach the internet.
+// NATMode is how the worker reaches the internet.
 type NATMode string
 
 // The modes of NAT. A NAT gateway costs about 32 USD a month before traffic.
@@ -101,9 +102,12 @@ const (
 	// NATPerAZ is one NAT gateway in each public subnet, so that the loss of one
 	// availability zone does not cut off the others.
 	NATPerAZ NATMode = "per_az"
-	// NATNone is no NAT gateway. The worker then needs another way out.
+	// NATNone is no NAT gateway: the worker runs in the public subnets.
 	NATNone NATMode = "none"
 )
+
+// PublicIP tells whether the worker runs in the public subnets with a public address.
+func (n Network) PublicIP() bool { return n.NAT == NATNone }
 
 // FlowLogs says which traffic of the VPC is recorded.
 type FlowLogs string
@@ -151,6 +155,10 @@ type Worker struct {
 	// MemoryMiB is the task's memory. Which values Fargate takes depends on cpu.
 	MemoryMiB int `yaml:"memory" jsonschema:"default=512,minimum=512,maximum=122880" jsonschema_extras:"x-unit=MiB,x-source=https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-cpu-memory-error.html"`
 
+	// EphemeralStorageGiB is the size of the task's disk, for the image and for what flow runs
+	// write.
+	EphemeralStorageGiB int `yaml:"ephemeral_storage" jsonschema:"minimum=21,maximum=200" jsonschema_extras:"x-default=Fargate's own 20 GiB,x-unit=GiB,x-source=https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-task-storage.html"`
+
 	// Architecture is the processor that the task runs on; arm64 is about 20 % cheaper.
 	Architecture Architecture `yaml:"architecture" jsonschema:"default=x86_64,enum=x86_64,enum=arm64"`
 
@@ -160,10 +168,6 @@ type Worker struct {
 	// Spot runs the worker on Fargate Spot: about 70 % cheaper, and stopped by AWS with two
 	// minutes' notice when capacity is short.
 	Spot bool `yaml:"spot" jsonschema:"default=false"`
-
-	// PublicIP runs the tasks in the public subnets with a public address, which saves the
-	// NAT gateway and needs network.nat none. Nothing can connect to them all the same.
-	PublicIP bool `yaml:"public_ip" jsonschema:"default=false"`
 
 	// ConcurrencyLimit is the number of flow runs one worker task takes at a time. In a
 	// process pool each run needs memory of this task.

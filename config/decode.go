@@ -242,10 +242,18 @@ func yamlFields(t reflect.Type) map[string]reflect.Type {
 	return fields
 }
 
+// formerKeys are keys of earlier releases, and what to do instead.
+var formerKeys = map[string]string{
+	"public_ip": "remove the line: with network.nat: none the worker runs in the public subnets, with a public address",
+}
+
 // unknownFix points to the known key that a mistyped one most likely meant.
 func unknownFix(key string, fields map[string]reflect.Type) string {
 	if redact.Named(key) {
 		return "remove the line, and replace the credential if others may have seen it; the API key is given in the Terraform variable prefect_api_key (export TF_VAR_prefect_api_key=...)"
+	}
+	if fix, former := formerKeys[key]; former {
+		return fix
 	}
 	if hint := nearest(strings.ReplaceAll(key, "-", "_"), sortedKeys(fields)); hint != "" {
 		return hint + "remove the line"

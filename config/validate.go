@@ -24,7 +24,6 @@ func (e *Environment) Validate() Problems {
 	v.tags()
 	v.ownNames()
 	v.subnets()
-	v.routes()
 	v.namespace()
 	v.fargate()
 	v.taskSize()

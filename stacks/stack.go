@@ -67,7 +67,7 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 	})
 
 	subnets := net.PrivateSubnetIDs
-	if env.Worker.PublicIP {
+	if env.Network.PublicIP() {
 		subnets = net.PublicSubnetIDs
 	}
 	dependsOn := append(net.Routes, roles.Ready...)
@@ -90,6 +90,7 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 		LogGroup:         *tf.Name(logGroup.Group),
 		VPCID:            net.VPCID,
 		SubnetIDs:        subnets,
+		PublicIP:         env.Network.PublicIP(),
 		ExecutionRoleARN: *tf.ARN(roles.ExecutionRole),
 		TaskRoleARN:      *tf.ARN(roles.TaskRole),
 		EventQueue:       env.EventQueue(),

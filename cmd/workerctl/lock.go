@@ -3,9 +3,11 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/toolchain"
 )
 
@@ -18,6 +20,9 @@ func newLockCommand() *cobra.Command {
 			project, err := toolchain.Find(".")
 			if err != nil {
 				return err
+			}
+			if _, err := config.LoadOne(filepath.Join(project.Root, filepath.FromSlash(config.Dir)), args[0]); err != nil {
+				return err // cdktf.out may still hold an environment that is gone
 			}
 			file, err := project.Lock(cmd.Context(), args[0], os.Stdout)
 			if err != nil {

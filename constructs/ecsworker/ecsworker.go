@@ -61,6 +61,9 @@ type Config struct {
 	VPCID     string
 	SubnetIDs []string
 
+	// PublicIP gives the tasks public addresses, which they need in public subnets.
+	PublicIP bool
+
 	// ExecutionRoleARN and TaskRoleARN are the roles of the task.
 	ExecutionRoleARN, TaskRoleARN string
 
@@ -126,6 +129,7 @@ func New(scope constructs.Construct, id string, cfg Config) *ECSWorker {
 		},
 		ExecutionRoleArn:     &cfg.ExecutionRoleARN,
 		TaskRoleArn:          &cfg.TaskRoleARN,
+		EphemeralStorage:     ephemeralStorage(cfg.Worker.EphemeralStorageGiB),
 		ContainerDefinitions: tf.JSON([]container{newContainer(cfg)}),
 		Lifecycle:            cfg.Requirements,
 	}), "aws_ecs_task_definition.worker")
@@ -136,6 +140,14 @@ func New(scope constructs.Construct, id string, cfg Config) *ECSWorker {
 	worker := &ECSWorker{Cluster: cluster, TaskDefinition: task, SecurityGroup: group}
 	worker.Service = newService(scope, cfg, worker, append(rules, cfg.DependsOn...))
 	return worker
+}
+
+// ephemeralStorage is the task's disk; 0 leaves it to Fargate.
+func ephemeralStorage(gib int) *ecstaskdefinition.EcsTaskDefinitionEphemeralStorage {
+	if gib == 0 {
+		return nil
+	}
+	return &ecstaskdefinition.EcsTaskDefinitionEphemeralStorage{SizeInGib: jsii.Number(gib)}
 }
 
 // newSecurityGroup lets nothing in, not even the health check, which runs inside the
@@ -179,7 +191,7 @@ func newService(scope constructs.Construct, cfg Config, worker *ECSWorker, depen
 		NetworkConfiguration: &ecsservice.EcsServiceNetworkConfiguration{
 			Subnets:        jsii.Strings(cfg.SubnetIDs...),
 			SecurityGroups: &[]*string{tf.ID(worker.SecurityGroup)},
-			AssignPublicIp: jsii.Bool(cfg.Worker.PublicIP),
+			AssignPublicIp: jsii.Bool(cfg.PublicIP),
 		},
 		// The new task must be healthy before the old one stops, and a task definition
 		// whose tasks do not become healthy is rolled back instead of retried for ever.

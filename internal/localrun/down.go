@@ -58,13 +58,21 @@ func (r *run) end(ctx context.Context, opt Options, p *progress) error {
 
 // noRun says that there is no run, unless there cannot be one.
 func (o Options) noRun(p *progress) error {
-	_, err := config.LoadOne(o.config(), o.Environment)
-	var problems config.Problems
-	if err != nil && !errors.As(err, &problems) {
+	if err := o.known(); err != nil {
 		return err
 	}
 	p.line("There is no local run of %s.", o.Environment)
 	return nil
+}
+
+// known is an error where there is no such environment. One that cannot be read is there.
+func (o Options) known() error {
+	_, err := config.LoadOne(o.config(), o.Environment)
+	var problems config.Problems
+	if errors.As(err, &problems) {
+		return nil
+	}
+	return err
 }
 
 func (r *run) destroy(ctx context.Context, opt Options, p *progress) error {

@@ -56,7 +56,10 @@ func (r *run) take(environment string, made bool) error {
 		return fmt.Errorf("%s holds %s, and no local run made it: only a folder that is new, empty or of a local run is used, because such a run removes its files there; name another one with --dir, or move away what is in it",
 			r.dir, entries[0].Name())
 	}
-	return r.update(func(s *State) { *s = State{Environment: environment, MadeFolder: made} })
+	if err := r.update(func(s *State) { *s = State{Environment: environment, MadeFolder: made} }); err != nil {
+		return fmt.Errorf("%w; name another folder with --dir", err)
+	}
+	return nil
 }
 
 // find opens the run that the folder holds for one command alone, or returns errNoRun.

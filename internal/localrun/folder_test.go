@@ -334,8 +334,9 @@ func TestAnUnknownEnvironmentIsAnErrorForAll(t *testing.T) {
 	opt := options(t, filepath.Join(t.TempDir(), "run"), &out)
 	opt.Environment = "prdo"
 	want := fmt.Sprintf("there is no environment %q in %s; there are: dev. Add the file prdo.yaml, which may be empty", "prdo", opt.config())
+	_, verifyErr := opt.Checklist()
 	for name, command := range map[string]error{
-		"up": Up(t.Context(), opt), "down": Down(t.Context(), opt), "status": Status(t.Context(), opt),
+		"up": Up(t.Context(), opt), "down": Down(t.Context(), opt), "status": Status(t.Context(), opt), "verify": verifyErr,
 	} {
 		if command == nil || command.Error() != want {
 			t.Errorf("%s: %v, want %s", name, command, want)

@@ -37,6 +37,9 @@ func (o Options) config() string {
 
 // command is what a person types for a subcommand on this run.
 func (o Options) command(verb string) string {
+	if target := map[string]string{"up": "local", "down": "local-down"}[verb]; target != "" && o.Dir == "" && o.Config == "" {
+		return "make " + target + " ENV=" + o.Environment
+	}
 	words := []string{o.program(), "local", verb}
 	if o.Dir != "" {
 		words = append(words, "--dir", o.Dir)

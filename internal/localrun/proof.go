@@ -31,7 +31,12 @@ func (o Options) Checklist() (verify.Options, error) {
 	if err != nil {
 		return verify.Options{}, err
 	}
-	if err := r.load(o.Environment); err != nil && !errors.Is(err, errNoRun) {
+	switch err := r.load(o.Environment); {
+	case errors.Is(err, errNoRun):
+		if err := o.known(); err != nil {
+			return verify.Options{}, err
+		}
+	case err != nil:
 		return verify.Options{}, err
 	}
 	if r.state.Emulator == nil {

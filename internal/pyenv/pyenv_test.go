@@ -110,6 +110,32 @@ func TestEnsureMakesOnceAndRepairsWithoutANetwork(t *testing.T) {
 	if len(told) > 0 {
 		t.Errorf("a complete environment was made again: %q", told)
 	}
+
+	// WHEN its Python is killed, as where memory runs out, or the caller gives up
+	if err := os.Remove(envs[0].Python()); err != nil {
+		t.Fatal(err)
+	}
+	fakePython(t, envs[0].Bin(), "python", "kill -9 $$")
+	_, killed := Ensure(context.Background(), tinySpec("tiny==1.0\n"), opt)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, givenUp := (maker{env: envs[0]}).complete(ctx)
+	// THEN it is not removed to be made again: it may be in use
+	want := "Python environment tiny: " + envs[0].Python() + " does not start: signal: killed; try again, or remove " + envs[0].Dir + " while nothing of the project runs"
+	if killed == nil || killed.Error() != want || !errors.Is(givenUp, context.Canceled) {
+		t.Errorf("got  %v and %v\nwant %s", killed, givenUp, want)
+	}
+	if _, err := os.Stat(filepath.Join(envs[0].Dir, doneFile)); err != nil || len(told) > 0 {
+		t.Errorf("%v, %q", err, told)
+	}
+
+	// WHEN an update of the system has taken its Python away THEN it is broken
+	if err := os.Remove(envs[0].Python()); err != nil {
+		t.Fatal(err)
+	}
+	if complete, err := (maker{env: envs[0]}).complete(context.Background()); complete || err != nil {
+		t.Errorf("complete %t, %v", complete, err)
+	}
 }
 
 func TestEnsureInstallsExtrasOverThePins(t *testing.T) {
@@ -175,42 +201,6 @@ func TestEnsureStopsWhenItIsToldTo(t *testing.T) {
 	// THEN the call ends with that reason
 	if _, err := Ensure(ctx, tinySpec("tiny==1.0\n"), opt); !errors.Is(err, context.Canceled) {
 		t.Fatalf("error %v, want context.Canceled", err)
-	}
-}
-
-func TestEnsureKeepsWhatItCannotJudge(t *testing.T) {
-	localPackages(t)
-	opt := Options{Root: t.TempDir()}
-	env, err := Ensure(t.Context(), tinySpec("tiny==1.0\n"), opt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// GIVEN a complete environment, whose Python is killed as where memory runs out
-	if err := os.Remove(env.Python()); err != nil {
-		t.Fatal(err)
-	}
-	fakePython(t, env.Bin(), "python", "kill -9 $$")
-	// THEN it is not removed: it may be in use
-	want := "Python environment tiny: " + env.Python() + " does not start: signal: killed; try again, or remove " + env.Dir + " while nothing of the project runs"
-	if _, err := Ensure(t.Context(), tinySpec("tiny==1.0\n"), opt); err == nil || err.Error() != want {
-		t.Errorf("got  %v\nwant %s", err, want)
-	}
-	// GIVEN a caller that gives up
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := (maker{env: env}).complete(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
-	}
-	if _, err := os.Stat(filepath.Join(env.Dir, doneFile)); err != nil {
-		t.Error(err)
-	}
-	// GIVEN one whose Python an update of the system has taken away
-	if err := os.Remove(env.Python()); err != nil {
-		t.Fatal(err)
-	}
-	// THEN it is made again
-	if again, err := Ensure(t.Context(), tinySpec("tiny==1.0\n"), opt); err != nil || versionOfTiny(t, again) != "1.0" {
-		t.Errorf("%v, %v", again, err)
 	}
 }
 

@@ -2,6 +2,7 @@ package stackrules
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -318,7 +319,7 @@ func TestEveryFaultIsFound(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			in := f.in
 			if in == nil {
-				in = []string{"dev", "ecs", "full"}
+				in = slices.Sorted(maps.Keys(all))
 			}
 			for _, name := range in {
 				// GIVEN a golden stack with one fault

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/policy"
 	"prefect-worker-ecs/internal/pyenv"
 	"prefect-worker-ecs/internal/testtools"
 )
@@ -166,6 +168,13 @@ func TestActionsAndFieldsAreThoseThatAWSHas(t *testing.T) {
 	for name := range environments(t) {
 		load(name, name)
 	}
+	// The lists hold more than these environments use; what a construct builds is on them.
+	everything := *environments(t)["full"]
+	everything.WorkPool.Type = config.PoolECS
+	everything.Worker.Secrets = map[string]string{"A": "arn:aws:ssm:eu-central-1:123456789012:parameter/a"}
+	r := rulesFor(&everything)
+	load("lists", "ecs",
+		set(executionPolicy, encode(policy.New(r.readSecrets()...))), set(taskPolicy, encode(policy.New(r.runFlows()...))))
 	load("action", "ecs", statement(taskPolicy, 2, "Action", []any{"ecs:RunTasks"}))
 	load("service", "dev", statement(executionPolicy, 0, "Action", []any{"secretmanager:GetSecretValue"}))
 	load("trust", "dev", statement(taskTrust, 0, "Action", []any{"sts:AssumeRoles"}))

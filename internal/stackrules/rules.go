@@ -329,7 +329,7 @@ func (r rules) service(all map[string]rule) {
 	all["aws_service_discovery_private_dns_namespace.main"] = rule{why: "names would be known elsewhere than in the VPC", shape: fields{
 		"name": is(c.Namespace), "description": text, "vpc": vpc,
 	}}
-	all["aws_ecs_task_definition.worker"] = rule{why: "the container would be less isolated, or not start", shape: fields{
+	definition := fields{
 		"family": is(w.ServiceName), "cpu": is(strconv.Itoa(w.CPU)), "memory": is(strconv.Itoa(w.MemoryMiB)),
 		"network_mode": is("awsvpc"), "requires_compatibilities": is([]string{"FARGATE"}),
 		"runtime_platform": object(fields{
@@ -339,10 +339,14 @@ func (r rules) service(all map[string]rule) {
 		"task_role_arn":         because(rights, is(ref("aws_iam_role.task.arn"))),
 		"container_definitions": document(list(r.container())),
 		"lifecycle":             checks,
-	}}
+	}
+	if gib := w.EphemeralStorageGiB; gib > 0 {
+		definition["ephemeral_storage"] = object(fields{"size_in_gib": is(gib)})
+	}
+	all["aws_ecs_task_definition.worker"] = rule{why: "the container would be less isolated, or not start", shape: definition}
 	const public = "the task would have a public address, or lie where one is needed and none is given"
 	subnets, kind := []string{}, "private"
-	if w.PublicIP {
+	if r.env.Network.PublicIP() {
 		kind = "public"
 	}
 	for i := range r.env.Network.PublicSubnetCIDRs {
@@ -352,7 +356,7 @@ func (r rules) service(all map[string]rule) {
 		"name": is(w.ServiceName), "cluster": is(ref("aws_ecs_cluster.main.id")), "task_definition": is(ref("aws_ecs_task_definition.worker.arn")),
 		"desired_count": is(w.DesiredCount), "platform_version": is("LATEST"),
 		"network_configuration": object(fields{
-			"assign_public_ip": because(public, is(w.PublicIP)),
+			"assign_public_ip": because(public, is(r.env.Network.PublicIP())),
 			"subnets":          because(public, is(subnets)),
 			"security_groups":  because("another group can let others connect to the task", is([]string{ref("aws_security_group.prefect_worker_sg.id")})),
 		}),

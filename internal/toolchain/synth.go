@@ -17,10 +17,11 @@ func (p Project) Synth(ctx context.Context, dir, environment string) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	return p.synth(ctx, app, dir, environment)
+	return p.SynthWith(ctx, app, dir, environment)
 }
 
-func (p Project) synth(ctx context.Context, app, dir, environment string) ([]byte, error) {
+// SynthWith is Synth with a program that Build has made.
+func (p Project) SynthWith(ctx context.Context, app, dir, environment string) ([]byte, error) {
 	out, err := os.MkdirTemp("", "prefect-worker-synth-")
 	if err != nil {
 		return nil, fmt.Errorf("synthesize: %w", err)

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/logging"
 
 	"prefect-worker-ecs/internal/synthesized"
 )
@@ -28,6 +29,7 @@ type clients struct {
 }
 
 func newClients(cfg aws.Config) clients {
+	cfg.Logger = logging.Nop{} // its warnings about connections are for nobody here
 	return clients{ec2.NewFromConfig(cfg), ecs.NewFromConfig(cfg), iam.NewFromConfig(cfg), kms.NewFromConfig(cfg),
 		cloudwatchlogs.NewFromConfig(cfg), secretsmanager.NewFromConfig(cfg), sts.NewFromConfig(cfg)}
 }

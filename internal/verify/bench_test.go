@@ -44,12 +44,16 @@ const (
 	basic  = "admin:marker-pass w0rd:x"
 )
 
+// beats makes a worker beat and ask for runs every two seconds.
+const beats = "worker: {environment: {PREFECT_WORKER_HEARTBEAT_SECONDS: \"2\", PREFECT_WORKER_QUERY_SECONDS: \"2\"}}\n"
+
 // bench is the program's own stack in an emulator, with real Prefect servers of both major
 // versions, shared by all cases.
 type bench struct {
 	t         *testing.T
 	project   toolchain.Project
 	workspace toolchain.Workspace
+	app       string // the built program
 	aws       aws.Config
 	envs      map[int]pyenv.Env
 	// two wants no credential, three wants user and password.
@@ -88,7 +92,9 @@ func newBench(t *testing.T) *bench {
 		return err
 	})
 	together.Go(func() (err error) {
-		b.workspace, err = project.NewWorkspace(ctx, dirs[3])
+		if b.workspace, err = project.NewWorkspace(ctx, dirs[3]); err == nil {
+			b.app, err = project.Build(ctx)
+		}
 		return err
 	})
 	err = together.Wait()
@@ -111,7 +117,7 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	b.aws = testtools.AWS(t, emu.Env())
-	b.aws.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
+	b.aws.RetryMaxAttempts = 2 // as the command has it
 	b.ec2, b.ecs, b.iam, b.kms, b.secrets = ec2.NewFromConfig(b.aws), ecs.NewFromConfig(b.aws), iam.NewFromConfig(b.aws), kms.NewFromConfig(b.aws), secretsmanager.NewFromConfig(b.aws)
 	b.apply(dirs[4], b.synthesize(t, b.yaml("good", "process", b.two.APIURL(), "")).Stack)
 	return b
@@ -132,7 +138,7 @@ func (b *bench) synthesize(t *testing.T, yaml string) Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := b.project.Synth(t.Context(), b.workspace.Dir, "dev")
+	file, err := b.project.SynthWith(t.Context(), b.app, b.workspace.Dir, "dev")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -21,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
+	"go.yaml.in/yaml/v3"
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/prefectapi"
@@ -97,6 +99,58 @@ func (b *bench) refused(t *testing.T, opt Options) {
 			if report := verified(t, limited); report.Outcome != Unknown || !slices.ContainsFunc(report.Checks, func(c Check) bool { return c.Name == checkWorker && c.Status == OK }) {
 				t.Errorf("with a key of one's own the API is asked all the same:\n%s", text(report))
 			}
+		}
+	}
+}
+
+// options verifies with each option set in the configuration and not in what runs: the rows
+// of testdata/options.yaml say which check sees it, or why none does.
+func (b *bench) options(t *testing.T) {
+	t.Helper()
+	file, err := os.ReadFile("../../testdata/options.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows map[string]struct {
+		Set    map[string]any
+		Verify string
+	}
+	if err := yaml.Unmarshal(file, &rows); err != nil {
+		t.Fatal(err)
+	}
+	for name, row := range rows {
+		if reason, exempt := strings.CutPrefix(row.Verify, "not: "); exempt && reason != "" {
+			continue
+		}
+		// Over the environment that was deployed.
+		var deployed map[string]any
+		if err := yaml.Unmarshal([]byte(b.yaml("good", "process", b.two.APIURL(), beats)), &deployed); err != nil {
+			t.Fatal(err)
+		}
+		if row.Set["prefect"] != nil {
+			delete(deployed, "prefect") // an address and account ids exclude each other
+		}
+		merge(deployed, row.Set)
+		content, err := yaml.Marshal(deployed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		report := verified(t, b.synthesize(t, string(content)))
+		if !slices.ContainsFunc(report.Checks, func(c Check) bool { return c.Name == row.Verify && (c.Status == Failed || c.Status == Unknown) }) {
+			t.Errorf("%s: the %s should see that it was deployed without:\n%s", name, row.Verify, text(report))
+		}
+	}
+}
+
+// merge puts the values of further over those in into.
+func merge(into, further map[string]any) {
+	for key, value := range further {
+		block, isBlock := value.(map[string]any)
+		before, wasBlock := into[key].(map[string]any)
+		if isBlock && wasBlock {
+			merge(before, block)
+		} else {
+			into[key] = value
 		}
 	}
 }
@@ -412,7 +466,10 @@ func (b *bench) serviceChanges(t *testing.T, opt Options) []change {
 			logs := cloudwatchlogs.NewFromConfig(b.aws)
 			group := aws.String("/ecs/prefect-worker")
 			call(t, logs.DeleteLogGroup, &cloudwatchlogs.DeleteLogGroupInput{LogGroupName: group})
-			return func() { call(t, logs.CreateLogGroup, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: group}) }
+			return func() {
+				call(t, logs.CreateLogGroup, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: group})
+				call(t, logs.PutRetentionPolicy, &cloudwatchlogs.PutRetentionPolicyInput{LogGroupName: group, RetentionInDays: aws.Int32(30)})
+			}
 		}),
 	}
 }

@@ -25,8 +25,7 @@ func TestVerify(t *testing.T) {
 	t.Run("a worker that works, and then dies", func(t *testing.T) {
 		// GIVEN a deployment whose worker beats every two seconds
 		b.createPool(t, b.two, "good", "process")
-		opt := b.deploy(t, b.yaml("good", "process", b.two.APIURL(),
-			"worker: {environment: {PREFECT_WORKER_HEARTBEAT_SECONDS: \"2\", PREFECT_WORKER_QUERY_SECONDS: \"2\"}}\n"), apiKey)
+		opt := b.deploy(t, b.yaml("good", "process", b.two.APIURL(), beats), apiKey)
 		w := b.start(t, opt)
 		// THEN verify becomes green, and its flow completes and leaves nothing behind
 		proved := opt
@@ -45,6 +44,8 @@ func TestVerify(t *testing.T) {
 
 		// WHEN this identity may not read one thing, THEN that one could not be checked
 		b.refused(t, opt)
+		// WHEN an option is set that was not when it was deployed, THEN it is missed
+		b.options(t)
 		// WHEN more is configured than runs, THEN it is missed
 		b.missing(t, opt)
 
