@@ -74,12 +74,12 @@ func synthesize(t *testing.T, envs ...*config.Environment) map[string]string {
 	return files
 }
 
-// everyReferenceLeads fails the test for a reference to an element that the stack has not:
-// references are text (tf.Ref), which no compiler checks.
+// everyReferenceLeads fails the test for a reference to an element that the stack has not,
+// wherever it stands: in an expression, in depends_on, in an import block.
 func everyReferenceLeads(t *testing.T, file string) {
 	t.Helper()
 	addresses := parse(t, file).addresses()
-	references := regexp.MustCompile(`\$\{((?:data\.)?aws_\w+\.\w+)`).FindAllStringSubmatch(file, -1)
+	references := regexp.MustCompile(`\b((?:data\.)?aws_\w+\.\w+)`).FindAllStringSubmatch(file, -1)
 	for _, reference := range references {
 		if !slices.Contains(addresses, reference[1]) {
 			t.Errorf("nothing has the address %s", reference[1])

@@ -63,7 +63,7 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 		Account:         account,
 		SecretARNs:      secretARNs(apiKey.ARN, env.Worker.Secrets),
 		SecretKMSKeyARN: env.Secret.KMSKeyARN,
-		FlowTasks:       flowTasks(env, account, logGroup.GroupARN),
+		FlowTasks:       flowTasks(env, account, *tf.ARN(logGroup.Group)),
 	})
 
 	subnets := net.PrivateSubnetIDs
@@ -87,17 +87,17 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 			ValueFrom: apiKey.ValueFrom,
 			Version:   env.Secret.Version,
 		},
-		LogGroup:         logGroup.GroupName,
+		LogGroup:         *tf.Name(logGroup.Group),
 		VPCID:            net.VPCID,
 		SubnetIDs:        subnets,
 		PublicIP:         env.Network.PublicIP(),
-		ExecutionRoleARN: roles.ExecutionRoleARN,
-		TaskRoleARN:      roles.TaskRoleARN,
+		ExecutionRoleARN: *tf.ARN(roles.ExecutionRole),
+		TaskRoleARN:      *tf.ARN(roles.TaskRole),
 		EventQueue:       env.EventQueue(),
 		DependsOn:        dependsOn,
 	})
 
-	adopt(stack, env)
+	adopt(stack, env, roles, logGroup)
 	newOutputs(stack, env, built{net, logGroup, apiKey, roles, worker})
 	return stack
 }
@@ -150,11 +150,11 @@ func newProvider(stack cdktf.TerraformStack, env *config.Environment) arn.Accoun
 	}
 	provider.NewAwsProvider(stack, jsii.String("aws"), aws)
 
-	tf.Fix(dataawscalleridentity.NewDataAwsCallerIdentity(stack, jsii.String("identity"), &dataawscalleridentity.DataAwsCallerIdentityConfig{}), "current")
-	tf.Fix(dataawspartition.NewDataAwsPartition(stack, jsii.String("partition"), &dataawspartition.DataAwsPartitionConfig{}), "current")
+	identity := tf.Fix(dataawscalleridentity.NewDataAwsCallerIdentity(stack, jsii.String("identity"), &dataawscalleridentity.DataAwsCallerIdentityConfig{}), "data.aws_caller_identity.current")
+	partition := tf.Fix(dataawspartition.NewDataAwsPartition(stack, jsii.String("partition"), &dataawspartition.DataAwsPartitionConfig{}), "data.aws_partition.current")
 	return arn.Account{
-		Partition: *tf.Ref("data.aws_partition.current.partition"),
-		ID:        *tf.Ref("data.aws_caller_identity.current.account_id"),
+		Partition: *tf.Partition(partition),
+		ID:        *tf.AccountID(identity),
 		Region:    regionReference,
 	}
 }
@@ -188,11 +188,11 @@ type importBlock struct {
 }
 
 // adopt takes over resources that exist already. Once imported the blocks do nothing.
-func adopt(stack cdktf.TerraformStack, env *config.Environment) {
+func adopt(stack cdktf.TerraformStack, env *config.Environment, roles *iam.IAM, logGroup *logs.Logs) {
 	blocks := map[config.Adoptable]importBlock{
-		config.AdoptExecutionRole: {"aws_iam_role.execution", env.IAM.ExecutionRoleName},
-		config.AdoptTaskRole:      {"aws_iam_role.task", env.IAM.TaskRoleName},
-		config.AdoptLogGroup:      {"aws_cloudwatch_log_group.worker", env.Logs.Group},
+		config.AdoptExecutionRole: {roles.ExecutionRole.Address, env.IAM.ExecutionRoleName},
+		config.AdoptTaskRole:      {roles.TaskRole.Address, env.IAM.TaskRoleName},
+		config.AdoptLogGroup:      {logGroup.Group.Address, env.Logs.Group},
 	}
 	var imports []map[string]string
 	for _, name := range env.Adopt {

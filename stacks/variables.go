@@ -97,7 +97,7 @@ func uuidRule(name string) tf.Rule {
 // variable declares a variable. Its construct's id has a prefix, because an output of the
 // same name has the plain one, by which the CLI shows it.
 func variable(stack cdktf.TerraformStack, name, value, description string, rule tf.Rule) cdktf.TerraformVariable {
-	return tf.Fix(cdktf.NewTerraformVariable(stack, jsii.String("variable-"+name), &cdktf.TerraformVariableConfig{
+	v := cdktf.NewTerraformVariable(stack, jsii.String("variable-"+name), &cdktf.TerraformVariableConfig{
 		Type:        jsii.String("string"),
 		Description: &description,
 		Default:     tf.Literal(value),
@@ -106,10 +106,12 @@ func variable(stack cdktf.TerraformStack, name, value, description string, rule 
 			Condition:    jsii.String("${" + rule.Condition + "}"),
 			ErrorMessage: &rule.Message,
 		}},
-	}), name)
+	})
+	v.OverrideLogicalId(&name)
+	return v
 }
 
 // local names an expression.
 func local(stack cdktf.TerraformStack, name, expression string) {
-	tf.Fix(cdktf.NewTerraformLocal(stack, jsii.String("local-"+name), "${"+expression+"}"), name)
+	cdktf.NewTerraformLocal(stack, jsii.String("local-"+name), "${"+expression+"}").OverrideLogicalId(&name)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -23,22 +24,22 @@ func newCDKTFCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := requireApproval(args); err != nil {
+			if err := requireApproval(args, cmd.InOrStdin()); err != nil {
 				return err
 			}
 			variables := toolchain.ReadVariables(project.Root, os.Environ())
 			if err := checkConfiguration(args, variables); err != nil {
 				return err
 			}
+			warnOfFiles(cmd.ErrOrStderr(), variables)
 			if err := checkTools(); err != nil {
 				return err
 			}
-			if err := project.EnsureCLI(cmd.Context(), progress); err != nil {
+			if err := project.EnsureCLI(cmd.Context(), progress(cmd)); err != nil {
 				return err
 			}
-			warnOfFiles(os.Stderr, variables)
 			return project.CDKTF(cmd.Context(), toolchain.Run{
-				Args: args, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+				Args: args, Stdin: cmd.InOrStdin(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr(),
 			})
 		},
 	}
@@ -86,10 +87,16 @@ func checkConfiguration(args []string, variables toolchain.Variables) error {
 
 // requireApproval stops a change that would ask for approval where nobody can answer:
 // the CLI would plan first and then crash.
-func requireApproval(args []string) error {
+func requireApproval(args []string, in io.Reader) error {
 	changes := args[0] == "deploy" || args[0] == "destroy"
-	if changes && !slices.Contains(args, "--auto-approve") && !term.IsTerminal(int(os.Stdin.Fd())) {
+	if changes && !slices.Contains(args, "--auto-approve") && !isTerminal(in) {
 		return errors.New("there is no terminal here to approve the changes at; run it in one, or add AUTO_APPROVE=1 to make (--auto-approve to workerctl)")
 	}
 	return nil
+}
+
+// isTerminal says whether a person sits at a command's stream.
+func isTerminal(stream any) bool {
+	file, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
 }

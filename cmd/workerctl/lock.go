@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -24,11 +23,11 @@ func newLockCommand() *cobra.Command {
 			if _, err := config.LoadOne(filepath.Join(project.Root, filepath.FromSlash(config.Dir)), args[0]); err != nil {
 				return err // cdktf.out may still hold an environment that is gone
 			}
-			file, err := project.Lock(cmd.Context(), args[0], os.Stdout)
+			file, err := project.Lock(cmd.Context(), args[0], cmd.OutOrStdout())
 			if err != nil {
 				return err
 			}
-			fmt.Printf("wrote %s: commit it, and every machine uses just these providers\n", file)
+			fmt.Fprintf(cmd.OutOrStdout(), "wrote %s: commit it, and every machine uses just these providers\n", file)
 			return nil
 		},
 	}

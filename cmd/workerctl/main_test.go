@@ -18,80 +18,87 @@ import (
 	"prefect-worker-ecs/internal/verify"
 )
 
+// errNoTools is how a cdktf command ends on a machine with nothing on it, where all else was
+// right.
+const errNoTools = "Terraform is not installed; "
+
 func TestAFileThatWinsOverAVariable(t *testing.T) {
 	// GIVEN a file with two values, and another one commented out
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "terraform.tfvars"), []byte("prefect_api_key = \"pnu_old\"\n  aws_region=\"eu-west-1\"\n# prefect_api_url = \"x\"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	project(t, map[string]string{
+		"terraform.tfvars":       "prefect_api_key = \"pnu_old\"\n  aws_region=\"eu-west-1\"\n# prefect_api_url = \"x\"\n",
+		config.Dir + "/dev.yaml": "",
+	})
 	// WHEN variables of the same names are set
-	var out bytes.Buffer
-	warnOfFiles(&out, toolchain.ReadVariables(dir, []string{"PATH=/bin", "TF_VAR_prefect_api_key=pnu_new", "TF_VAR_prefect_api_url=y", "TF_VAR_prefect_account_id=z"}))
+	t.Setenv("TF_VAR_prefect_api_key", "pnu_new")
+	t.Setenv("TF_VAR_prefect_api_url", "y")
+	t.Setenv("TF_VAR_prefect_account_id", "z")
+	t.Setenv("PATH", t.TempDir())
+	_, stderr, _ := run(t, "cdktf", "--", "synth")
 	// THEN the user is told of the one that counts for nothing, without its value
-	if want := "note: terraform.tfvars sets prefect_api_key too, and wins over TF_VAR_prefect_api_key\n"; out.String() != want {
-		t.Errorf("got %q, want %q", out.String(), want)
+	if want := "note: terraform.tfvars sets prefect_api_key too, and wins over TF_VAR_prefect_api_key\n"; stderr != want {
+		t.Errorf("got %q, want %q", stderr, want)
 	}
 }
 
 func TestVariablesAreCheckedBeforeTerraformShowsThem(t *testing.T) {
-	for _, test := range []struct{ environ, file, want string }{
-		{"TF_VAR_prefect_api_url=https://prefect.example.com/api", "", ""},
-		{"TF_VAR_prefect_api_key=pnu_hunter2", "", ""}, // made for it
-		{"TF_VAR_prefect_api_url=https://u:hunter2@prefect.example.com/api", "", "TF_VAR_prefect_api_url: prefect.api_url = (not shown)"},
-		{"TF_VAR_prefect_account_id=pnu_hunter2", "", "TF_VAR_prefect_account_id: prefect.account_id = (not shown)"},
-		{"TF_VAR_prefect_api_url=http://127.1:4200/api", "", "TF_VAR_prefect_api_url: prefect.api_url = http://127.1:4200/api"},
-		{"TF_VAR_aws_region=us-east-9", "", "TF_VAR_aws_region: region = us-east-9"},
-		{"TF_VAR_aws_region=eu-west-1", "aws_region = \"Frankfurt\"\n", "terraform.tfvars: region = Frankfurt"},
+	for _, test := range []struct{ name, value, file, want string }{
+		{"prefect_api_url", "https://prefect.example.com/api", "", ""},
+		{"prefect_api_key", "pnu_hunter2", "", ""}, // made for it
+		{"prefect_api_url", "https://u:hunter2@prefect.example.com/api", "", "TF_VAR_prefect_api_url: prefect.api_url = (not shown)"},
+		{"prefect_account_id", "pnu_hunter2", "", "TF_VAR_prefect_account_id: prefect.account_id = (not shown)"},
+		{"prefect_api_url", "http://127.1:4200/api", "", "TF_VAR_prefect_api_url: prefect.api_url = http://127.1:4200/api"},
+		{"aws_region", "us-east-9", "", "TF_VAR_aws_region: region = us-east-9"},
+		{"aws_region", "eu-west-1", "aws_region = \"Frankfurt\"\n", "terraform.tfvars: region = Frankfurt"},
 	} {
-		dir := t.TempDir()
-		t.Chdir(dir)
-		for name, content := range map[string]string{"terraform.tfvars": test.file, config.Dir + "/dev.yaml": "prefect: {account_id: 11111111-1111-4111-8111-111111111111}"} {
-			if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-				t.Fatal(err)
+		t.Run(test.name+" "+test.value, func(t *testing.T) {
+			project(t, map[string]string{
+				"terraform.tfvars":       test.file,
+				config.Dir + "/dev.yaml": "prefect: {account_id: 11111111-1111-4111-8111-111111111111}",
+			})
+			t.Setenv("TF_VAR_"+test.name, test.value)
+			t.Setenv("PATH", t.TempDir())
+			want := errNoTools
+			if test.want != "" {
+				want = "\n" + test.want + "\n"
 			}
-			if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
-				t.Fatal(err)
+			if _, _, err := run(t, "cdktf", "--", "deploy", "dev", "--auto-approve"); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("got %v, want %s", err, want)
 			}
-		}
-		values := toolchain.ReadVariables(dir, []string{test.environ})
-		err := checkConfiguration([]string{"deploy", "dev"}, values)
-		if (err != nil) != (test.want != "") || err != nil && (!strings.Contains(err.Error(), "\n"+test.want+"\n") || strings.Contains(err.Error(), "hunter2")) {
-			t.Errorf("%s %s: got %v, want %s", test.environ, test.file, err, test.want)
-		}
-		if err := checkConfiguration([]string{"destroy", "dev"}, values); err != nil {
-			t.Errorf("%s: destroy is refused: %v", test.environ, err)
-		}
+			// Who destroys needs no value.
+			if _, _, err := run(t, "cdktf", "--", "destroy", "dev", "--auto-approve"); err == nil || !strings.Contains(err.Error(), errNoTools) {
+				t.Errorf("destroy: %v", err)
+			}
+		})
 	}
 }
 
 func TestApprovalNeedsATerminal(t *testing.T) {
-	// GIVEN no terminal
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer null.Close()
-	stdin := os.Stdin
-	os.Stdin = null
-	defer func() { os.Stdin = stdin }()
-
-	for args, refused := range map[string]bool{
-		"deploy dev": true, "destroy dev": true, "deploy dev --auto-approve": false, "diff dev": false, "synth": false,
+	project(t, map[string]string{config.Dir + "/dev.yaml": ""})
+	t.Setenv("PATH", t.TempDir())
+	const refused = "there is no terminal here to approve the changes at"
+	for args, want := range map[string]string{
+		"deploy dev": refused, "destroy dev": refused,
+		"deploy dev --auto-approve": errNoTools, "diff dev": errNoTools, "synth": errNoTools,
 	} {
-		if err := requireApproval(strings.Fields(args)); (err != nil) != refused {
-			t.Errorf("%s: %v", args, err)
+		if _, _, err := run(t, append([]string{"cdktf", "--"}, strings.Fields(args)...)...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", args, err, want)
 		}
 	}
 }
 
 func TestMissingToolsAreNamed(t *testing.T) {
+	project(t, map[string]string{config.Dir + "/dev.yaml": ""})
 	// GIVEN a machine with nothing on it
 	t.Setenv("PATH", t.TempDir())
 	for own, want := range map[string]string{"": "Go Node.js npm Terraform", "tofu": "Go Node.js npm"} {
 		t.Setenv("TERRAFORM_BINARY_NAME", own)
+		_, _, err := run(t, "cdktf", "--", "synth")
+		if err == nil {
+			t.Fatal("it ran without tools")
+		}
 		// THEN each tool that is needed has a line
 		var named []string
-		for line := range strings.Lines(checkTools().Error()) {
+		for line := range strings.Lines(err.Error()) {
 			name, _, _ := strings.Cut(line, " is not installed; ")
 			named = append(named, name)
 		}
@@ -102,30 +109,21 @@ func TestMissingToolsAreNamed(t *testing.T) {
 }
 
 func TestTheConfigurationIsCheckedFirst(t *testing.T) {
-	t.Chdir(t.TempDir())
-	if err := os.MkdirAll(config.Dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	write := func(yaml string) {
-		if err := os.WriteFile(filepath.Join(config.Dir, "dev.yaml"), []byte(yaml), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("")
+	t.Setenv("PATH", t.TempDir())
+	project(t, map[string]string{config.Dir + "/dev.yaml": ""})
 	for args, want := range map[string]string{
-		"deploy dev --auto-approve":   "",
-		"deploy --outputs-file x dev": "", // what follows a flag may be its value
-		"diff prod":                   `there is no environment "prod"`,
-		"--version":                   "",
+		"deploy dev --auto-approve":                  errNoTools,
+		"deploy --outputs-file x dev --auto-approve": errNoTools, // what follows a flag may be its value
+		"diff prod": `there is no environment "prod"`,
+		"--version": errNoTools,
 	} {
-		err := checkConfiguration(strings.Fields(args), nil)
-		if (err == nil) != (want == "") || (err != nil && !strings.Contains(err.Error(), want)) {
-			t.Errorf("%s: %v", args, err)
+		if _, _, err := run(t, append([]string{"cdktf", "--"}, strings.Fields(args)...)...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", args, err, want)
 		}
 	}
-	write("regoin: x")
+	project(t, map[string]string{config.Dir + "/dev.yaml": "regoin: x"})
 	var problems config.Problems
-	if err := checkConfiguration([]string{"synth"}, nil); !errors.As(err, &problems) || problems[0].Line != 1 {
+	if _, _, err := run(t, "cdktf", "--", "synth"); !errors.As(err, &problems) || problems[0].Line != 1 {
 		t.Errorf("got %v", err)
 	}
 }
@@ -158,19 +156,14 @@ func TestVerifyAlwaysReports(t *testing.T) {
 		"verify --json dev prod": "verify takes one environment, and these are 2: dev prod",
 	} {
 		t.Chdir(".")
-		var out bytes.Buffer
-		root := newRootCommand()
-		root.SetOut(&out)
-		root.SetErr(io.Discard)
-		root.SetArgs(strings.Fields(args))
-		err := root.ExecuteContext(t.Context())
+		out, _, err := run(t, strings.Fields(args)...)
 		var status reported
 		if !errors.As(err, &status) || int(status) != 2 {
 			t.Errorf("%s: %v, want status 2", args, err)
 		}
 		var report verify.Report
-		if err := json.Unmarshal(out.Bytes(), &report); err != nil {
-			t.Fatalf("%s: %v in %s", args, err, out.String())
+		if err := json.Unmarshal([]byte(out), &report); err != nil {
+			t.Fatalf("%s: %v in %s", args, err, out)
 		}
 		if report.Outcome != verify.Unknown || !strings.Contains(report.Error, want) || report.Environment == "" {
 			t.Errorf("%s: %+v", args, report)
@@ -210,26 +203,29 @@ func TestWaitingShowsWhatIsWaitedFor(t *testing.T) {
 	waiting(io.Discard, 1)(verify.Report{Checks: []verify.Check{{Name: "x", Status: verify.Failed, Detail: "y"}}})
 }
 
-// run calls workerctl in a project with the environments, with streams of its own.
-func run(t *testing.T, environments map[string]string, args ...string) (stdout, stderr string, err error) {
+// project makes a project with the files the working directory.
+func project(t *testing.T, files map[string]string) {
 	t.Helper()
 	root := t.TempDir()
-	files := map[string]string{"internal/toolchain/cli/package.json": "{}"} // what a project is known by
-	for name, yaml := range environments {
-		files[config.Dir+"/"+name] = yaml
-	}
-	for name, content := range files {
+	write := func(name, content string) {
 		file := filepath.Join(root, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(content), 0o644)); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
+	}
+	write("internal/toolchain/cli/package.json", "{}") // what a project is known by
+	for name, content := range files {
+		write(name, content)
 	}
 	t.Chdir(root)
+}
+
+// run calls workerctl with streams of its own, and nobody at them.
+func run(t *testing.T, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
 	command := newRootCommand()
 	var out, errors bytes.Buffer
+	command.SetIn(strings.NewReader(""))
 	command.SetOut(&out)
 	command.SetErr(&errors)
 	command.SetArgs(args)
@@ -241,11 +237,11 @@ func TestConfigShowsWhatIsInForce(t *testing.T) {
 	// GIVEN an option from each source, and a URL with a password in a variable
 	t.Setenv("TF_VAR_aws_region", "eu-west-1")
 	t.Setenv("TF_VAR_prefect_api_url", "https://u:hunter2@prefect.example.com/api")
-	environments := map[string]string{"dev.yaml": "worker:\n  cpu:\n  memory: 1024\n  environment: {B: x y, A: ''}\n" +
-		"  secrets: {DB_PASSWORD: 'arn:aws:ssm:us-east-1:123456789012:parameter/db'}\n  extra_pip_packages: [s3fs]\n"}
+	project(t, map[string]string{config.Dir + "/dev.yaml": "worker:\n  cpu:\n  memory: 1024\n  environment: {B: x y, A: ''}\n" +
+		"  secrets: {DB_PASSWORD: 'arn:aws:ssm:us-east-1:123456789012:parameter/db'}\n  extra_pip_packages: [s3fs]\n"})
 
 	// WHEN they are shown
-	stdout, stderr, err := run(t, environments, "config")
+	stdout, stderr, err := run(t, "config")
 	if err != nil || stderr != "" {
 		t.Fatalf("%v: %s", err, stderr)
 	}
@@ -275,7 +271,7 @@ func TestConfigShowsWhatIsInForce(t *testing.T) {
 	}
 
 	// AND a program gets the same
-	stdout, _, err = run(t, environments, "config", "dev", "--json")
+	stdout, _, err = run(t, "config", "dev", "--json")
 	var settings []setting
 	if err := errors.Join(err, json.Unmarshal([]byte(stdout), &settings)); err != nil {
 		t.Fatal(err)
@@ -289,7 +285,8 @@ func TestConfigShowsWhatIsInForce(t *testing.T) {
 }
 
 func TestNewWritesAnEnvironment(t *testing.T) {
-	stdout, _, err := run(t, map[string]string{"dev.yaml": ""}, "new", "prod")
+	project(t, map[string]string{config.Dir + "/dev.yaml": ""})
+	stdout, _, err := run(t, "new", "prod")
 	if want := "wrote config/environments/prod.yaml; change it as you like, then look with: make diff ENV=prod\n"; err != nil || stdout != want {
 		t.Fatalf("%v: %q, want %q", err, stdout, want)
 	}
@@ -297,7 +294,7 @@ func TestNewWritesAnEnvironment(t *testing.T) {
 	if err != nil || len(envs) != 2 {
 		t.Errorf("%d environments, %v", len(envs), err)
 	}
-	if _, _, err := run(t, map[string]string{"dev.yaml": ""}, "config", "prod"); err == nil || !strings.HasPrefix(err.Error(), `there is no environment "prod"`) {
+	if _, _, err := run(t, "config", "test"); err == nil || !strings.HasPrefix(err.Error(), `there is no environment "test"`) {
 		t.Errorf("got %v", err)
 	}
 }

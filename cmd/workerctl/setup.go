@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -23,7 +22,7 @@ func newSetupCommand() *cobra.Command {
 				return err
 			}
 			var missing []error
-			table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			for _, tool := range toolchain.Tools {
 				version, err := tool.Check(cmd.Context())
 				if err != nil {
@@ -42,13 +41,16 @@ func newSetupCommand() *cobra.Command {
 			if len(missing) > 0 {
 				return errors.Join(missing...)
 			}
-			if err := project.EnsureCLI(cmd.Context(), progress); err != nil {
+			if err := project.EnsureCLI(cmd.Context(), progress(cmd)); err != nil {
 				return err
 			}
-			fmt.Println("everything is in place")
+			fmt.Fprintln(cmd.OutOrStdout(), "everything is in place")
 			return nil
 		},
 	}
 }
 
-func progress(line string) { fmt.Fprintln(os.Stderr, line) }
+// progress shows what a command is at, away from its output.
+func progress(cmd *cobra.Command) func(string) {
+	return func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) }
+}

@@ -12,7 +12,6 @@ import (
 
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/toolchain"
@@ -98,7 +97,7 @@ func verifyOptions(ctx context.Context, args []string) (verify.Options, error) {
 	if err != nil {
 		return verify.Options{}, err
 	}
-	env, err := environment(args)
+	env, err := config.LoadOne(config.Dir, environmentName(args))
 	if err != nil {
 		return verify.Options{}, err
 	}
@@ -128,14 +127,6 @@ type reported int
 
 func (r reported) Error() string { return fmt.Sprintf("ended with status %d", int(r)) }
 
-// environment is the one that a command is for.
-func environment(args []string) (*config.Environment, error) {
-	if _, err := enterProject(); err != nil {
-		return nil, err
-	}
-	return config.LoadOne(config.Dir, environmentName(args))
-}
-
 // environmentName is the first argument, or dev.
 func environmentName(args []string) string {
 	if len(args) > 0 {
@@ -152,8 +143,7 @@ func waiting(out io.Writer, limit time.Duration) func(verify.Report) {
 	}
 	start := time.Now()
 	last := ""
-	file, isFile := out.(*os.File)
-	terminal := isFile && term.IsTerminal(int(file.Fd()))
+	terminal := isTerminal(out)
 	return func(r verify.Report) {
 		failure, failed := r.First()
 		text := failure.Name + ": " + firstLine(failure.Detail)

@@ -87,19 +87,12 @@ type Credential struct {
 	Version int
 }
 
-// References to what more than one place needs.
-var (
-	clusterARN        = tf.Ref("aws_ecs_cluster.main.arn")
-	clusterName       = tf.Ref("aws_ecs_cluster.main.name")
-	taskDefinitionARN = tf.Ref("aws_ecs_task_definition.worker.arn")
-	securityGroupID   = tf.Ref("aws_security_group." + SecurityGroupName + ".id")
-)
-
-// ECSWorker is what the outputs need of the worker, as references.
+// ECSWorker is what New built and the outputs speak of.
 type ECSWorker struct {
-	ClusterARN, ClusterName            string
-	ServiceName                        string
-	TaskDefinitionARN, SecurityGroupID string
+	Cluster        tf.Fixed[ecscluster.EcsCluster]
+	Service        tf.Fixed[ecsservice.EcsService]
+	TaskDefinition tf.Fixed[ecstaskdefinition.EcsTaskDefinition]
+	SecurityGroup  tf.Fixed[securitygroup.SecurityGroup]
 }
 
 // New builds the cluster, its namespace, the task definition and the service.
@@ -110,21 +103,21 @@ func New(scope constructs.Construct, id string, cfg Config) *ECSWorker {
 	if cfg.Cluster.ContainerInsights {
 		insights = "enabled"
 	}
-	tf.Fix(ecscluster.NewEcsCluster(scope, jsii.String("cluster"), &ecscluster.EcsClusterConfig{
+	cluster := tf.Fix(ecscluster.NewEcsCluster(scope, jsii.String("cluster"), &ecscluster.EcsClusterConfig{
 		Name: &cfg.Cluster.Name,
 		Setting: []*ecscluster.EcsClusterSetting{{
 			Name:  jsii.String("containerInsights"),
 			Value: &insights,
 		}},
-	}), "main")
+	}), "aws_ecs_cluster.main")
 	tf.Fix(servicediscoveryprivatednsnamespace.NewServiceDiscoveryPrivateDnsNamespace(scope, jsii.String("namespace"), &servicediscoveryprivatednsnamespace.ServiceDiscoveryPrivateDnsNamespaceConfig{
 		Name:        &cfg.Cluster.Namespace,
 		Description: jsii.String("Names of services in the VPC of the Prefect worker"),
 		Vpc:         &cfg.VPCID,
-	}), "main")
+	}), "aws_service_discovery_private_dns_namespace.main")
 
-	rules := securityGroup(scope, cfg)
-	tf.Fix(ecstaskdefinition.NewEcsTaskDefinition(scope, jsii.String("task-definition"), &ecstaskdefinition.EcsTaskDefinitionConfig{
+	group, rules := newSecurityGroup(scope, cfg)
+	task := tf.Fix(ecstaskdefinition.NewEcsTaskDefinition(scope, jsii.String("task-definition"), &ecstaskdefinition.EcsTaskDefinitionConfig{
 		Family:                  &cfg.Worker.ServiceName,
 		RequiresCompatibilities: jsii.Strings("FARGATE"),
 		NetworkMode:             jsii.String("awsvpc"),
@@ -139,19 +132,14 @@ func New(scope constructs.Construct, id string, cfg Config) *ECSWorker {
 		EphemeralStorage:     ephemeralStorage(cfg.Worker.EphemeralStorageGiB),
 		ContainerDefinitions: tf.JSON([]container{newContainer(cfg)}),
 		Lifecycle:            cfg.Requirements,
-	}), "worker")
+	}), "aws_ecs_task_definition.worker")
 
 	if cfg.EventQueue != "" {
-		taskEvents(scope, cfg)
+		taskEvents(scope, cfg, cluster)
 	}
-	newService(scope, cfg, append(rules, cfg.DependsOn...))
-	return &ECSWorker{
-		ClusterARN:        *clusterARN,
-		ClusterName:       *clusterName,
-		ServiceName:       *tf.Ref("aws_ecs_service.worker.name"),
-		TaskDefinitionARN: *taskDefinitionARN,
-		SecurityGroupID:   *securityGroupID,
-	}
+	worker := &ECSWorker{Cluster: cluster, TaskDefinition: task, SecurityGroup: group}
+	worker.Service = newService(scope, cfg, worker, append(rules, cfg.DependsOn...))
+	return worker
 }
 
 // ephemeralStorage is the task's disk; 0 leaves it to Fargate.
@@ -162,46 +150,47 @@ func ephemeralStorage(gib int) *ecstaskdefinition.EcsTaskDefinitionEphemeralStor
 	return &ecstaskdefinition.EcsTaskDefinitionEphemeralStorage{SizeInGib: jsii.Number(gib)}
 }
 
-// securityGroup lets nothing in, not even the health check, which runs inside the
+// newSecurityGroup lets nothing in, not even the health check, which runs inside the
 // container; and out only HTTPS and the port of the Prefect API. DNS goes to the VPC's
-// resolver, which security groups do not filter. It returns the rules.
-func securityGroup(scope constructs.Construct, cfg Config) []cdktf.ITerraformDependable {
-	tf.Fix(securitygroup.NewSecurityGroup(scope, jsii.String("security-group"), &securitygroup.SecurityGroupConfig{
+// resolver, which security groups do not filter. It returns the group and its rules.
+func newSecurityGroup(scope constructs.Construct, cfg Config) (tf.Fixed[securitygroup.SecurityGroup], []cdktf.ITerraformDependable) {
+	group := tf.Fix(securitygroup.NewSecurityGroup(scope, jsii.String("security-group"), &securitygroup.SecurityGroupConfig{
 		Name:        jsii.String(SecurityGroupName),
 		Description: jsii.String("Prefect worker: nothing in, HTTPS and the Prefect API out"),
 		VpcId:       &cfg.VPCID,
-		Tags:        tf.Name(SecurityGroupName),
-	}), SecurityGroupName)
+		Tags:        tf.NameTag(SecurityGroupName),
+	}), "aws_security_group."+SecurityGroupName)
 
 	egress := func(name, description string, port int) cdktf.ITerraformDependable {
 		return tf.Fix(vpcsecuritygroupegressrule.NewVpcSecurityGroupEgressRule(scope, jsii.String("egress-"+name), &vpcsecuritygroupegressrule.VpcSecurityGroupEgressRuleConfig{
-			SecurityGroupId: securityGroupID,
+			SecurityGroupId: tf.ID(group),
 			Description:     &description,
 			IpProtocol:      jsii.String("tcp"),
 			FromPort:        jsii.Number(port),
 			ToPort:          jsii.Number(port),
 			CidrIpv4:        jsii.String("0.0.0.0/0"),
-			Tags:            tf.Name(SecurityGroupName),
-		}), name)
+			Tags:            tf.NameTag(SecurityGroupName),
+		}), "aws_vpc_security_group_egress_rule."+name).Element
 	}
 	rules := []cdktf.ITerraformDependable{egress("https", "Prefect Cloud, the image registry and the APIs of AWS", 443)}
 	if cfg.APIPort != 443 {
 		rules = append(rules, egress("prefect_api", "Self-hosted Prefect API", cfg.APIPort))
 	}
-	return rules
+	return group, rules
 }
 
-func newService(scope constructs.Construct, cfg Config, dependsOn []cdktf.ITerraformDependable) {
+// newService builds the service that runs the task of the worker in its cluster.
+func newService(scope constructs.Construct, cfg Config, worker *ECSWorker, dependsOn []cdktf.ITerraformDependable) tf.Fixed[ecsservice.EcsService] {
 	service := &ecsservice.EcsServiceConfig{
 		Name:            &cfg.Worker.ServiceName,
-		Cluster:         tf.Ref("aws_ecs_cluster.main.id"),
-		TaskDefinition:  taskDefinitionARN,
+		Cluster:         tf.ID(worker.Cluster),
+		TaskDefinition:  tf.ARN(worker.TaskDefinition),
 		DesiredCount:    jsii.Number(cfg.Worker.DesiredCount),
 		PlatformVersion: jsii.String("LATEST"),
 		LaunchType:      jsii.String("FARGATE"),
 		NetworkConfiguration: &ecsservice.EcsServiceNetworkConfiguration{
 			Subnets:        jsii.Strings(cfg.SubnetIDs...),
-			SecurityGroups: jsii.Strings(*securityGroupID),
+			SecurityGroups: &[]*string{tf.ID(worker.SecurityGroup)},
 			AssignPublicIp: jsii.Bool(cfg.PublicIP),
 		},
 		// The new task must be healthy before the old one stops, and a task definition
@@ -225,18 +214,18 @@ func newService(scope constructs.Construct, cfg Config, dependsOn []cdktf.ITerra
 	}
 	if cfg.Worker.Spot {
 		providers := tf.Fix(ecsclustercapacityproviders.NewEcsClusterCapacityProviders(scope, jsii.String("capacity-providers"), &ecsclustercapacityproviders.EcsClusterCapacityProvidersConfig{
-			ClusterName:       clusterName,
+			ClusterName:       tf.Name(worker.Cluster),
 			CapacityProviders: jsii.Strings("FARGATE", "FARGATE_SPOT"),
-		}), "main")
+		}), "aws_ecs_cluster_capacity_providers.main")
 		service.LaunchType = nil
 		service.CapacityProviderStrategy = []*ecsservice.EcsServiceCapacityProviderStrategy{{
 			CapacityProvider: jsii.String("FARGATE_SPOT"),
 			Weight:           jsii.Number(1),
 		}}
-		dependsOn = append(dependsOn, providers)
+		dependsOn = append(dependsOn, providers.Element)
 	}
 	service.DependsOn = &dependsOn
-	tf.Fix(ecsservice.NewEcsService(scope, jsii.String("service"), service), "worker")
+	return tf.Fix(ecsservice.NewEcsService(scope, jsii.String("service"), service), "aws_ecs_service.worker")
 }
 
 // workerName is a shell expression for a name that no other task has. Prefect knows a

@@ -5,6 +5,7 @@ import (
 	"github.com/aws/jsii-runtime-go"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/cloudwatcheventrule"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/cloudwatcheventtarget"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/ecscluster"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/sqsqueue"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/sqsqueuepolicy"
 
@@ -27,13 +28,13 @@ type eventDetail struct {
 // taskEvents sends the changes of tasks to a queue. prefect-aws since 0.5.14 no longer
 // watches the tasks of its flow runs itself: without the queue a crashed task leaves
 // its flow run "running" for ever. Times are those of Prefect's own template.
-func taskEvents(scope constructs.Construct, cfg Config) {
-	tf.Fix(sqsqueue.NewSqsQueue(scope, jsii.String("task-events-dead-letters"), &sqsqueue.SqsQueueConfig{
+func taskEvents(scope constructs.Construct, cfg Config, cluster tf.Fixed[ecscluster.EcsCluster]) {
+	deadLetters := tf.Fix(sqsqueue.NewSqsQueue(scope, jsii.String("task-events-dead-letters"), &sqsqueue.SqsQueueConfig{
 		Name:                    jsii.String(cfg.EventQueue + "-dlq"),
 		MessageRetentionSeconds: jsii.Number(14 * 24 * 3600),
 		SqsManagedSseEnabled:    jsii.Bool(true),
-	}), "task_events_dead_letters")
-	tf.Fix(sqsqueue.NewSqsQueue(scope, jsii.String("task-events"), &sqsqueue.SqsQueueConfig{
+	}), "aws_sqs_queue.task_events_dead_letters")
+	queue := tf.Fix(sqsqueue.NewSqsQueue(scope, jsii.String("task-events"), &sqsqueue.SqsQueueConfig{
 		Name:                     &cfg.EventQueue,
 		MessageRetentionSeconds:  jsii.Number(7 * 24 * 3600),
 		VisibilityTimeoutSeconds: jsii.Number(300),
@@ -41,30 +42,29 @@ func taskEvents(scope constructs.Construct, cfg Config) {
 		RedrivePolicy: tf.JSON(struct {
 			DeadLetterTargetARN string `json:"deadLetterTargetArn"`
 			MaxReceiveCount     int    `json:"maxReceiveCount"`
-		}{*tf.Ref("aws_sqs_queue.task_events_dead_letters.arn"), 3}),
-	}), "task_events")
-	queueARN := tf.Ref("aws_sqs_queue.task_events.arn")
-	tf.Fix(cloudwatcheventrule.NewCloudwatchEventRule(scope, jsii.String("task-events-rule"), &cloudwatcheventrule.CloudwatchEventRuleConfig{
+		}{*tf.ARN(deadLetters), 3}),
+	}), "aws_sqs_queue.task_events")
+	rule := tf.Fix(cloudwatcheventrule.NewCloudwatchEventRule(scope, jsii.String("task-events-rule"), &cloudwatcheventrule.CloudwatchEventRuleConfig{
 		Name:        &cfg.EventQueue,
 		Description: jsii.String("Changes of the tasks of Prefect flow runs"),
 		EventPattern: tf.JSON(eventPattern{
 			Source:     []string{"aws.ecs"},
 			DetailType: []string{"ECS Task State Change"},
-			Detail:     eventDetail{ClusterARN: []string{*clusterARN}},
+			Detail:     eventDetail{ClusterARN: []string{*tf.ARN(cluster)}},
 		}),
-	}), "task_events")
+	}), "aws_cloudwatch_event_rule.task_events")
 	tf.Fix(sqsqueuepolicy.NewSqsQueuePolicy(scope, jsii.String("task-events-policy"), &sqsqueuepolicy.SqsQueuePolicyConfig{
-		QueueUrl: tf.Ref("aws_sqs_queue.task_events.url"),
+		QueueUrl: tf.URL(queue),
 		Policy: tf.JSON(policy.New(policy.Statement{
 			Sid:       "ReceiveTaskEvents",
 			Effect:    "Allow",
 			Principal: &policy.Principal{Service: "events.amazonaws.com"},
 			Action:    []string{"sqs:SendMessage"},
-			Resource:  []string{*queueARN},
-		}.If("ArnEquals", "aws:SourceArn", *tf.Ref("aws_cloudwatch_event_rule.task_events.arn")))),
-	}), "task_events")
+			Resource:  []string{*tf.ARN(queue)},
+		}.If("ArnEquals", "aws:SourceArn", *tf.ARN(rule)))),
+	}), "aws_sqs_queue_policy.task_events")
 	tf.Fix(cloudwatcheventtarget.NewCloudwatchEventTarget(scope, jsii.String("task-events-target"), &cloudwatcheventtarget.CloudwatchEventTargetConfig{
-		Rule: tf.Ref("aws_cloudwatch_event_rule.task_events.name"),
-		Arn:  queueARN,
-	}), "task_events")
+		Rule: tf.Name(rule),
+		Arn:  tf.ARN(queue),
+	}), "aws_cloudwatch_event_target.task_events")
 }

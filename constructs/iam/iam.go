@@ -52,11 +52,11 @@ type FlowTasks struct {
 
 // IAM is what the rest of the stack needs of the roles.
 type IAM struct {
-	// ExecutionRoleARN is the role with which ECS starts the task.
-	ExecutionRoleARN string
+	// ExecutionRole is the role with which ECS starts the task.
+	ExecutionRole tf.Fixed[iamrole.IamRole]
 
-	// TaskRoleARN is the role of the code inside the task.
-	TaskRoleARN string
+	// TaskRole is the role of the code inside the task.
+	TaskRole tf.Fixed[iamrole.IamRole]
 
 	// Ready are the policies that must be in place before a task starts, and that may go
 	// only after it has stopped.
@@ -67,51 +67,46 @@ type IAM struct {
 func New(scope constructs.Construct, id string, cfg Config) *IAM {
 	scope = constructs.NewConstruct(scope, &id)
 	trust := tf.JSON(policy.Trust(tasksService, cfg.Account, cfg.Account.Of("ecs", "*")))
-	roles := &IAM{
-		ExecutionRoleARN: *tf.Ref("aws_iam_role.execution.arn"),
-		TaskRoleARN:      *tf.Ref("aws_iam_role.task.arn"),
-	}
 	boundary := tf.Optional(cfg.IAM.PermissionsBoundaryARN)
 
-	tf.Fix(iamrole.NewIamRole(scope, jsii.String("execution-role"), &iamrole.IamRoleConfig{
+	execution := tf.Fix(iamrole.NewIamRole(scope, jsii.String("execution-role"), &iamrole.IamRoleConfig{
 		Name:                &cfg.IAM.ExecutionRoleName,
 		Description:         jsii.String("Starts the Prefect worker: pulls the image, reads the API key, writes the log"),
 		AssumeRolePolicy:    trust,
 		PermissionsBoundary: boundary,
-	}), "execution")
-	managed := tf.Fix(iamrolepolicyattachment.NewIamRolePolicyAttachment(scope, jsii.String("execution-managed-policy"), &iamrolepolicyattachment.IamRolePolicyAttachmentConfig{
-		Role:      tf.Ref("aws_iam_role.execution.name"),
+	}), "aws_iam_role.execution")
+	ready := []cdktf.ITerraformDependable{tf.Fix(iamrolepolicyattachment.NewIamRolePolicyAttachment(scope, jsii.String("execution-managed-policy"), &iamrolepolicyattachment.IamRolePolicyAttachmentConfig{
+		Role:      tf.Name(execution),
 		PolicyArn: jsii.String(cfg.Account.AWSPolicy("service-role/AmazonECSTaskExecutionRolePolicy")),
-	}), "execution")
-	roles.Ready = []cdktf.ITerraformDependable{managed}
+	}), "aws_iam_role_policy_attachment.execution").Element}
 	if len(cfg.SecretARNs) > 0 {
-		roles.Ready = append(roles.Ready, tf.Fix(iamrolepolicy.NewIamRolePolicy(scope, jsii.String("execution-policy"), &iamrolepolicy.IamRolePolicyConfig{
+		ready = append(ready, tf.Fix(iamrolepolicy.NewIamRolePolicy(scope, jsii.String("execution-policy"), &iamrolepolicy.IamRolePolicyConfig{
 			Name:   jsii.String("read-prefect-api-key"),
-			Role:   tf.Ref("aws_iam_role.execution.id"),
+			Role:   tf.ID(execution),
 			Policy: tf.JSON(cfg.executionPolicy()),
-		}), "execution"))
+		}), "aws_iam_role_policy.execution").Element)
 	}
 
-	tf.Fix(iamrole.NewIamRole(scope, jsii.String("task-role"), &iamrole.IamRoleConfig{
+	task := tf.Fix(iamrole.NewIamRole(scope, jsii.String("task-role"), &iamrole.IamRoleConfig{
 		Name:                &cfg.IAM.TaskRoleName,
 		Description:         jsii.String("What the Prefect worker, and the flows of a process pool, may do in AWS"),
 		AssumeRolePolicy:    trust,
 		PermissionsBoundary: boundary,
-	}), "task")
+	}), "aws_iam_role.task")
 	for i, policyARN := range cfg.IAM.TaskPolicyARNs {
-		roles.Ready = append(roles.Ready, tf.Fix(iamrolepolicyattachment.NewIamRolePolicyAttachment(scope, jsii.String(fmt.Sprintf("task-managed-policy-%d", i+1)), &iamrolepolicyattachment.IamRolePolicyAttachmentConfig{
-			Role:      tf.Ref("aws_iam_role.task.name"),
+		ready = append(ready, tf.Fix(iamrolepolicyattachment.NewIamRolePolicyAttachment(scope, jsii.String(fmt.Sprintf("task-managed-policy-%d", i+1)), &iamrolepolicyattachment.IamRolePolicyAttachmentConfig{
+			Role:      tf.Name(task),
 			PolicyArn: jsii.String(policyARN),
-		}), fmt.Sprintf("task_%d", i+1)))
+		}), fmt.Sprintf("aws_iam_role_policy_attachment.task_%d", i+1)).Element)
 	}
 	if cfg.FlowTasks != nil {
-		roles.Ready = append(roles.Ready, tf.Fix(iamrolepolicy.NewIamRolePolicy(scope, jsii.String("task-policy"), &iamrolepolicy.IamRolePolicyConfig{
+		ready = append(ready, tf.Fix(iamrolepolicy.NewIamRolePolicy(scope, jsii.String("task-policy"), &iamrolepolicy.IamRolePolicyConfig{
 			Name:   jsii.String("run-flow-tasks"),
-			Role:   tf.Ref("aws_iam_role.task.id"),
-			Policy: tf.JSON(cfg.flowTaskPolicy(roles.ExecutionRoleARN)),
-		}), "task"))
+			Role:   tf.ID(task),
+			Policy: tf.JSON(cfg.flowTaskPolicy(*tf.ARN(execution))),
+		}), "aws_iam_role_policy.task").Element)
 	}
-	return roles
+	return &IAM{ExecutionRole: execution, TaskRole: task, Ready: ready}
 }
 
 func (cfg Config) executionPolicy() policy.Document {

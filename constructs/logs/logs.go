@@ -17,20 +17,18 @@ type Config struct {
 
 // Logs is what the rest of the stack needs of the log group.
 type Logs struct {
-	// GroupName and GroupARN are of the log group where the container's output goes.
-	GroupName, GroupARN string
+	// Group is the log group where the container's output goes.
+	Group tf.Fixed[cloudwatchloggroup.CloudwatchLogGroup]
 }
 
 // New builds the log group.
 func New(scope constructs.Construct, id string, cfg Config) *Logs {
 	scope = constructs.NewConstruct(scope, &id)
-	tf.Fix(cloudwatchloggroup.NewCloudwatchLogGroup(scope, jsii.String("group"), &cloudwatchloggroup.CloudwatchLogGroupConfig{
-		Name:            &cfg.Logs.Group,
-		RetentionInDays: jsii.Number(cfg.Logs.RetentionDays),
-		KmsKeyId:        tf.Optional(cfg.Logs.KMSKeyARN),
-	}), "worker")
 	return &Logs{
-		GroupName: *tf.Ref("aws_cloudwatch_log_group.worker.name"),
-		GroupARN:  *tf.Ref("aws_cloudwatch_log_group.worker.arn"),
+		Group: tf.Fix(cloudwatchloggroup.NewCloudwatchLogGroup(scope, jsii.String("group"), &cloudwatchloggroup.CloudwatchLogGroupConfig{
+			Name:            &cfg.Logs.Group,
+			RetentionInDays: jsii.Number(cfg.Logs.RetentionDays),
+			KmsKeyId:        tf.Optional(cfg.Logs.KMSKeyARN),
+		}), "aws_cloudwatch_log_group.worker"),
 	}
 }

@@ -29,31 +29,30 @@ type FlowLogs struct {
 // to that group and not create it: otherwise a late record would bring the group
 // back after destroy, and the next deployment would find it in the way.
 func (b *builder) flowLogs() {
-	tf.Fix(cloudwatchloggroup.NewCloudwatchLogGroup(b.scope, jsii.String("flow-log-group"), &cloudwatchloggroup.CloudwatchLogGroupConfig{
+	group := tf.Fix(cloudwatchloggroup.NewCloudwatchLogGroup(b.scope, jsii.String("flow-log-group"), &cloudwatchloggroup.CloudwatchLogGroupConfig{
 		Name:            &b.FlowLogs.Group,
 		RetentionInDays: jsii.Number(b.FlowLogs.RetentionDays),
 		KmsKeyId:        tf.Optional(b.FlowLogs.KMSKeyARN),
-	}), "flow_logs")
-	group := tf.Ref("aws_cloudwatch_log_group.flow_logs.arn")
-	tf.Fix(iamrole.NewIamRole(b.scope, jsii.String("flow-log-role"), &iamrole.IamRoleConfig{
+	}), "aws_cloudwatch_log_group.flow_logs")
+	role := tf.Fix(iamrole.NewIamRole(b.scope, jsii.String("flow-log-role"), &iamrole.IamRoleConfig{
 		Name:                &b.FlowLogs.Role,
 		Description:         jsii.String("Writes the flow logs of the VPC"),
 		AssumeRolePolicy:    tf.JSON(policy.Trust("vpc-flow-logs.amazonaws.com", b.Account, b.Account.Of("ec2", "vpc-flow-log/*"))),
 		PermissionsBoundary: tf.Optional(b.FlowLogs.PermissionsBoundaryARN),
-	}), "flow_logs")
+	}), "aws_iam_role.flow_logs")
 	tf.Fix(iamrolepolicy.NewIamRolePolicy(b.scope, jsii.String("flow-log-policy"), &iamrolepolicy.IamRolePolicyConfig{
 		Name: jsii.String("write-flow-logs"),
-		Role: tf.Ref("aws_iam_role.flow_logs.id"),
+		Role: tf.ID(role),
 		Policy: tf.JSON(policy.New(policy.Allow("WriteFlowLogs",
 			[]string{"logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"},
-			*group+":*"))),
-	}), "flow_logs")
+			*tf.ARN(group)+":*"))),
+	}), "aws_iam_role_policy.flow_logs")
 	tf.Fix(flowlog.NewFlowLog(b.scope, jsii.String("flow-log"), &flowlog.FlowLogConfig{
-		VpcId:              vpcID,
+		VpcId:              tf.ID(b.vpc),
 		TrafficType:        jsii.String(strings.ToUpper(string(b.Network.FlowLogs))),
-		LogDestination:     group,
+		LogDestination:     tf.ARN(group),
 		LogDestinationType: jsii.String("cloud-watch-logs"),
-		IamRoleArn:         tf.Ref("aws_iam_role.flow_logs.arn"),
+		IamRoleArn:         tf.ARN(role),
 		Tags:               b.name(),
-	}), "main")
+	}), "aws_flow_log.main")
 }

@@ -25,9 +25,6 @@ import (
 	"prefect-worker-ecs/internal/tf"
 )
 
-// vpcID refers to the VPC.
-var vpcID = tf.Ref("aws_vpc.main.id")
-
 // anywhere is the destination of a default route.
 const anywhere = "0.0.0.0/0"
 
@@ -60,24 +57,30 @@ type Network struct {
 type builder struct {
 	Config
 	scope constructs.Construct
+	vpc   tf.Fixed[vpc.Vpc]
 }
+
+type (
+	fixedSubnet = tf.Fixed[subnet.Subnet]
+	fixedTable  = tf.Fixed[routetable.RouteTable]
+)
 
 // New builds the network.
 func New(scope constructs.Construct, id string, cfg Config) *Network {
 	b := &builder{Config: cfg, scope: constructs.NewConstruct(scope, &id)}
-	tf.Fix(vpc.NewVpc(b.scope, jsii.String("vpc"), &vpc.VpcConfig{
+	b.vpc = tf.Fix(vpc.NewVpc(b.scope, jsii.String("vpc"), &vpc.VpcConfig{
 		CidrBlock:          &cfg.Network.VPCCIDR,
 		EnableDnsSupport:   jsii.Bool(true),
 		EnableDnsHostnames: jsii.Bool(true),
 		Tags:               b.name(),
-	}), "main")
+	}), "aws_vpc.main")
 
 	// Every VPC comes with a security group that lets its members talk to each other.
 	// Nothing here uses it; without rules nothing can use it by mistake.
 	tf.Fix(defaultsecuritygroup.NewDefaultSecurityGroup(b.scope, jsii.String("default-security-group"), &defaultsecuritygroup.DefaultSecurityGroupConfig{
-		VpcId: vpcID,
+		VpcId: tf.ID(b.vpc),
 		Tags:  b.name(),
-	}), "main")
+	}), "aws_default_security_group.main")
 
 	zones := b.zones()
 	public := b.subnets("public", cfg.Network.PublicSubnetCIDRs, zones)
@@ -87,21 +90,21 @@ func New(scope constructs.Construct, id string, cfg Config) *Network {
 	privateTables, privateRoutes := b.privateRoutes(public, private, publicRoutes)
 
 	if cfg.Network.S3Endpoint {
-		b.s3Endpoint(append([]*string{publicTable}, privateTables...))
+		b.s3Endpoint(append([]fixedTable{publicTable}, privateTables...))
 	}
 	if cfg.Network.FlowLogs != config.FlowLogsNone {
 		b.flowLogs()
 	}
 	return &Network{
-		VPCID:            *vpcID,
-		PublicSubnetIDs:  public,
-		PrivateSubnetIDs: private,
+		VPCID:            *tf.ID(b.vpc),
+		PublicSubnetIDs:  ids(public),
+		PrivateSubnetIDs: ids(private),
 		Routes:           append(publicRoutes, privateRoutes...),
 	}
 }
 
 // name is the Name tag, which the original design asks for on every part.
-func (b *builder) name() *map[string]*string { return tf.Name(b.Network.Name) }
+func (b *builder) name() *map[string]*string { return tf.NameTag(b.Network.Name) }
 
 // zonesWithoutFargate are the ids of the availability zones in which no task on Fargate can
 // run, in whatever region they are: those that "Supported Regions for Amazon ECS on AWS
@@ -115,7 +118,7 @@ func (b *builder) zones() []string {
 		return b.Network.AvailabilityZones
 	}
 	count := len(b.Network.PublicSubnetCIDRs)
-	tf.Fix(dataawsavailabilityzones.NewDataAwsAvailabilityZones(b.scope, jsii.String("zones"), &dataawsavailabilityzones.DataAwsAvailabilityZonesConfig{
+	available := tf.Fix(dataawsavailabilityzones.NewDataAwsAvailabilityZones(b.scope, jsii.String("zones"), &dataawsavailabilityzones.DataAwsAvailabilityZonesConfig{
 		State:          jsii.String("available"),
 		ExcludeZoneIds: jsii.Strings(zonesWithoutFargate...),
 		// Local zones are available too once somebody opted in, and lack Fargate and NAT.
@@ -129,46 +132,51 @@ func (b *builder) zones() []string {
 				ErrorMessage: jsii.String(fmt.Sprintf("The region has fewer than %d availability zones with Fargate, and each pair of subnets is in another one. Configure fewer subnets in network.public_subnet_cidrs and network.private_subnet_cidrs.", count)),
 			}},
 		},
-	}), "available")
+	}), "data.aws_availability_zones.available")
 	zones := make([]string, count)
 	for i := range zones {
-		zones[i] = fmt.Sprintf("${data.aws_availability_zones.available.names[%d]}", i)
+		zones[i] = *tf.NameAt(available, i)
 	}
 	return zones
 }
 
-// subnets builds the subnets of a kind and returns their ids.
-func (b *builder) subnets(kind string, cidrs, zones []string) []string {
-	ids := make([]string, len(cidrs))
+// subnets builds the subnets of a kind.
+func (b *builder) subnets(kind string, cidrs, zones []string) []fixedSubnet {
+	var subnets []fixedSubnet
 	for i, cidr := range cidrs {
 		n := i + 1
-		name := fmt.Sprintf("%s_%d", kind, n)
-		tf.Fix(subnet.NewSubnet(b.scope, jsii.String(fmt.Sprintf("%s-subnet-%d", kind, n)), &subnet.SubnetConfig{
-			VpcId:               vpcID,
+		subnets = append(subnets, tf.Fix(subnet.NewSubnet(b.scope, jsii.String(fmt.Sprintf("%s-subnet-%d", kind, n)), &subnet.SubnetConfig{
+			VpcId:               tf.ID(b.vpc),
 			CidrBlock:           jsii.String(cidr),
 			AvailabilityZone:    jsii.String(zones[i]),
 			MapPublicIpOnLaunch: jsii.Bool(false),
 			Tags:                b.name(),
-		}), name)
-		ids[i] = *tf.Ref("aws_subnet." + name + ".id")
+		}), fmt.Sprintf("aws_subnet.%s_%d", kind, n)))
+	}
+	return subnets
+}
+
+func ids(subnets []fixedSubnet) []string {
+	var ids []string
+	for _, s := range subnets {
+		ids = append(ids, *tf.ID(s))
 	}
 	return ids
 }
 
 // publicRoutes sends the traffic of the public subnets to an internet gateway. It returns
-// the id of their route table, and the routes.
-func (b *builder) publicRoutes(subnets []string) (*string, []cdktf.ITerraformDependable) {
-	tf.Fix(internetgateway.NewInternetGateway(b.scope, jsii.String("internet-gateway"), &internetgateway.InternetGatewayConfig{
-		VpcId: vpcID,
+// their route table, and the routes.
+func (b *builder) publicRoutes(subnets []fixedSubnet) (fixedTable, []cdktf.ITerraformDependable) {
+	gateway := tf.Fix(internetgateway.NewInternetGateway(b.scope, jsii.String("internet-gateway"), &internetgateway.InternetGatewayConfig{
+		VpcId: tf.ID(b.vpc),
 		Tags:  b.name(),
-	}), "main")
+	}), "aws_internet_gateway.main")
 	table := b.routeTable("public")
-	out := tf.Fix(route.NewRoute(b.scope, jsii.String("public-route"), &route.RouteConfig{
-		RouteTableId:         table,
+	routes := []cdktf.ITerraformDependable{tf.Fix(route.NewRoute(b.scope, jsii.String("public-route"), &route.RouteConfig{
+		RouteTableId:         tf.ID(table),
 		DestinationCidrBlock: jsii.String(anywhere),
-		GatewayId:            tf.Ref("aws_internet_gateway.main.id"),
-	}), "public")
-	routes := []cdktf.ITerraformDependable{out}
+		GatewayId:            tf.ID(gateway),
+	}), "aws_route.public").Element}
 	for i, s := range subnets {
 		routes = append(routes, b.associate("public", i, s, table))
 	}
@@ -177,14 +185,14 @@ func (b *builder) publicRoutes(subnets []string) (*string, []cdktf.ITerraformDep
 
 // privateRoutes sends the traffic of the private subnets to NAT gateways. The first
 // table and gateway keep their addresses when the mode changes between single and
-// per_az, so that the change only adds or removes the others. It returns the ids of the
-// route tables, and the routes.
-func (b *builder) privateRoutes(public, private []string, internet []cdktf.ITerraformDependable) ([]*string, []cdktf.ITerraformDependable) {
+// per_az, so that the change only adds or removes the others. It returns the route
+// tables, and the routes.
+func (b *builder) privateRoutes(public, private []fixedSubnet, internet []cdktf.ITerraformDependable) ([]fixedTable, []cdktf.ITerraformDependable) {
 	count := 1
 	if b.Network.NAT == config.NATPerAZ {
 		count = len(private)
 	}
-	var tables []*string
+	var tables []fixedTable
 	var routes []cdktf.ITerraformDependable
 	for i := range count {
 		n := i + 1
@@ -193,23 +201,12 @@ func (b *builder) privateRoutes(public, private []string, internet []cdktf.ITerr
 		if b.Network.NAT == config.NATNone {
 			continue
 		}
-		tf.Fix(eip.NewEip(b.scope, jsii.String(fmt.Sprintf("nat-address-%d", n)), &eip.EipConfig{
-			Domain:    jsii.String("vpc"),
-			Tags:      b.name(),
-			DependsOn: &internet,
-		}), fmt.Sprintf("nat_%d", n))
-		tf.Fix(natgateway.NewNatGateway(b.scope, jsii.String(fmt.Sprintf("nat-gateway-%d", n)), &natgateway.NatGatewayConfig{
-			AllocationId: tf.Ref(fmt.Sprintf("aws_eip.nat_%d.id", n)),
-			SubnetId:     &public[i],
-			Tags:         b.name(),
-			// The gateway reaches the internet through the public route, which it does not refer to.
-			DependsOn: &internet,
-		}), fmt.Sprintf("nat_%d", n))
+		gateway := b.natGateway(n, public[i], internet)
 		routes = append(routes, tf.Fix(route.NewRoute(b.scope, jsii.String(fmt.Sprintf("private-route-%d", n)), &route.RouteConfig{
-			RouteTableId:         table,
+			RouteTableId:         tf.ID(table),
 			DestinationCidrBlock: jsii.String(anywhere),
-			NatGatewayId:         tf.Ref(fmt.Sprintf("aws_nat_gateway.nat_%d.id", n)),
-		}), fmt.Sprintf("private_%d", n)))
+			NatGatewayId:         tf.ID(gateway),
+		}), fmt.Sprintf("aws_route.private_%d", n)).Element)
 	}
 	for i, s := range private {
 		routes = append(routes, b.associate("private", i, s, tables[i%count]))
@@ -217,29 +214,47 @@ func (b *builder) privateRoutes(public, private []string, internet []cdktf.ITerr
 	return tables, routes
 }
 
-// routeTable builds a route table and returns its id.
-func (b *builder) routeTable(name string) *string {
-	tf.Fix(routetable.NewRouteTable(b.scope, jsii.String(name+"-route-table"), &routetable.RouteTableConfig{
-		VpcId: vpcID,
-		Tags:  b.name(),
-	}), name)
-	return tf.Ref("aws_route_table." + name + ".id")
+// natGateway builds a NAT gateway in a public subnet.
+func (b *builder) natGateway(n int, public fixedSubnet, internet []cdktf.ITerraformDependable) tf.Fixed[natgateway.NatGateway] {
+	address := tf.Fix(eip.NewEip(b.scope, jsii.String(fmt.Sprintf("nat-address-%d", n)), &eip.EipConfig{
+		Domain:    jsii.String("vpc"),
+		Tags:      b.name(),
+		DependsOn: &internet,
+	}), fmt.Sprintf("aws_eip.nat_%d", n))
+	return tf.Fix(natgateway.NewNatGateway(b.scope, jsii.String(fmt.Sprintf("nat-gateway-%d", n)), &natgateway.NatGatewayConfig{
+		AllocationId: tf.ID(address),
+		SubnetId:     tf.ID(public),
+		Tags:         b.name(),
+		// The gateway reaches the internet through the public route, which it does not refer to.
+		DependsOn: &internet,
+	}), fmt.Sprintf("aws_nat_gateway.nat_%d", n))
 }
 
-func (b *builder) associate(kind string, i int, subnet string, table *string) cdktf.ITerraformDependable {
+func (b *builder) routeTable(name string) fixedTable {
+	return tf.Fix(routetable.NewRouteTable(b.scope, jsii.String(name+"-route-table"), &routetable.RouteTableConfig{
+		VpcId: tf.ID(b.vpc),
+		Tags:  b.name(),
+	}), "aws_route_table."+name)
+}
+
+func (b *builder) associate(kind string, i int, subnet fixedSubnet, table fixedTable) cdktf.ITerraformDependable {
 	name := fmt.Sprintf("%s_%d", kind, i+1)
 	return tf.Fix(routetableassociation.NewRouteTableAssociation(b.scope, jsii.String(name+"-association"), &routetableassociation.RouteTableAssociationConfig{
-		SubnetId:     &subnet,
-		RouteTableId: table,
-	}), name)
+		SubnetId:     tf.ID(subnet),
+		RouteTableId: tf.ID(table),
+	}), "aws_route_table_association."+name).Element
 }
 
-func (b *builder) s3Endpoint(tables []*string) {
+func (b *builder) s3Endpoint(tables []fixedTable) {
+	var ids []*string
+	for _, table := range tables {
+		ids = append(ids, tf.ID(table))
+	}
 	tf.Fix(vpcendpoint.NewVpcEndpoint(b.scope, jsii.String("s3-endpoint"), &vpcendpoint.VpcEndpointConfig{
-		VpcId:           vpcID,
+		VpcId:           tf.ID(b.vpc),
 		ServiceName:     jsii.String(fmt.Sprintf("com.amazonaws.%s.s3", b.Account.Region)),
 		VpcEndpointType: jsii.String("Gateway"),
-		RouteTableIds:   &tables,
+		RouteTableIds:   &ids,
 		Tags:            b.name(),
-	}), "s3")
+	}), "aws_vpc_endpoint.s3")
 }

@@ -53,12 +53,12 @@ func New(scope constructs.Construct, id string, cfg Config) *Secrets {
 	}
 
 	scope = constructs.NewConstruct(scope, &id)
-	tf.Fix(secretsmanagersecret.NewSecretsmanagerSecret(scope, jsii.String("secret"), &secretsmanagersecret.SecretsmanagerSecretConfig{
+	secret := tf.Fix(secretsmanagersecret.NewSecretsmanagerSecret(scope, jsii.String("secret"), &secretsmanagersecret.SecretsmanagerSecretConfig{
 		Name:                 &s.Name,
 		Description:          jsii.String("Prefect " + cfg.Authentication.Noun() + " of the worker"),
 		KmsKeyId:             tf.Optional(s.KMSKeyARN),
 		RecoveryWindowInDays: jsii.Number(s.RecoveryWindowDays),
-	}), "prefect_api_key")
+	}), "aws_secretsmanager_secret.prefect_api_key")
 
 	// A write-only argument never gets into the plan or the state, so Terraform cannot
 	// see that the value changed: the version number tells it. The variable has an empty
@@ -68,7 +68,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Secrets {
 	// whatever the credential is.
 	name := cfg.Authentication.TerraformVariable()
 	version := tf.Fix(secretsmanagersecretversion.NewSecretsmanagerSecretVersion(scope, jsii.String("version"), &secretsmanagersecretversion.SecretsmanagerSecretVersionConfig{
-		SecretId:              tf.Ref("aws_secretsmanager_secret.prefect_api_key.id"),
+		SecretId:              tf.ID(secret),
 		SecretStringWo:        jsii.String("${var." + name + "}"),
 		SecretStringWoVersion: jsii.Number(s.Version),
 		Lifecycle: tf.Require(tf.Rule{
@@ -76,12 +76,12 @@ func New(scope constructs.Construct, id string, cfg Config) *Secrets {
 			Message: fmt.Sprintf("The variable %[1]s is not set. Give the worker its Prefect %[2]s with: export TF_VAR_%[1]s=... or a line %[1]s = \"...\" in terraform.tfvars.",
 				name, cfg.Authentication.Noun()),
 		}),
-	}), "prefect_api_key")
+	}), "aws_secretsmanager_secret_version.prefect_api_key")
 
-	arn := *tf.Ref("aws_secretsmanager_secret.prefect_api_key.arn")
+	arn := *tf.ARN(secret)
 	return &Secrets{
 		ARN:       arn,
 		ValueFrom: arn,
-		Ready:     []cdktf.ITerraformDependable{version},
+		Ready:     []cdktf.ITerraformDependable{version.Element},
 	}
 }

@@ -20,21 +20,14 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
-	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"prefect-worker-ecs/internal/proc"
 	"prefect-worker-ecs/internal/pyenv"
@@ -170,201 +163,9 @@ func runTask(ctx context.Context, opt Options, c types.ContainerDefinition) {
 	defer t.cleanUp()
 	notify(Event{Kind: Started, Process: t.process})
 
-	// The health check runs beside the container until either ends.
-	checking, endCheck := context.WithCancel(ctx)
-	defer endCheck()
-	health := make(chan Health)
-	checked := make(chan struct{})
-	go func() {
-		defer close(checked)
-		if t.check != nil {
-			t.check.watch(checking, t.env, t.work, func(h Health) {
-				select {
-				case health <- h:
-				case <-checking.Done():
-				}
-			})
-		}
-	}()
-	reason := "Essential container in task exited"
-wait:
-	for {
-		select {
-		case <-t.ended:
-			break wait
-		case h := <-health:
-			notify(Event{Kind: HealthChanged, Health: h})
-			if h == Unhealthy {
-				reason = "Task failed container health checks"
-				t.stop()
-				break wait
-			}
-		case <-ctx.Done():
-			reason = "Scaling activity initiated by the service" // ECS's words for a stop that was asked for
-			endCheck()
-			t.stop()
-			break wait
-		}
-	}
-	endCheck()
-	<-checked
+	reason := t.watch(ctx, func(h Health) { notify(Event{Kind: HealthChanged, Health: h}) })
 	t.finish()
 	notify(Event{Kind: Stopped, Reason: reason, ExitCode: t.exitCode()})
-}
-
-// task is one container that was started.
-type task struct {
-	cmd         *exec.Cmd
-	process     proc.Identity
-	env         []string
-	work        string
-	check       *healthCheck
-	signalGroup bool
-	stopTimeout time.Duration
-	ended       chan struct{} // closed when the main process has ended
-	copied      chan struct{} // closed when all output was sent on
-	cleanUp     func()
-}
-
-func startTask(ctx context.Context, opt Options, c types.ContainerDefinition, id string) (_ *task, err error) {
-	var undo []func()
-	cleanUp := func() {
-		for i := len(undo) - 1; i >= 0; i-- {
-			undo[i]()
-		}
-	}
-	defer func() {
-		if err != nil {
-			cleanUp()
-		}
-	}()
-
-	secrets, err := resolveSecrets(ctx, secretsmanager.NewFromConfig(opt.AWS), c.Secrets)
-	if err != nil {
-		return nil, err
-	}
-	file, err := os.OpenFile(filepath.Join(opt.Dir, LogFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	undo = append(undo, func() { file.Close() })
-	sink, err := newLogSink(ctx, cloudwatchlogs.NewFromConfig(opt.AWS), c, id, file)
-	if err != nil {
-		return nil, err
-	}
-	meta, err := serveMetadata(opt, c, id, time.Now())
-	if err != nil {
-		return nil, err
-	}
-	undo = append(undo, meta.close)
-
-	// The container's files. They go with the container.
-	root := filepath.Join(opt.Dir, "task-"+id)
-	undo = append(undo, func() { os.RemoveAll(root) })
-	home, work, tmp := filepath.Join(root, "root"), filepath.Join(root, "work"), filepath.Join(root, "tmp")
-	for _, dir := range []string{home, work, tmp} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, err
-		}
-	}
-
-	l := newLaunch(c)
-	declared := environ(nil, opt.Platform, c, secrets, nil)
-	var extra []string
-	if l.script {
-		extra = strings.Fields(lookup(declared, extraPackages))
-	}
-	image, err := opt.Image(ctx, extra)
-	if err != nil {
-		return nil, fmt.Errorf("container image: %w", err)
-	}
-	if len(l.args) == 0 {
-		// What the image does without a command: a banner, and the end.
-		l.args = []string{"/bin/sh", "-c", "echo 'The container has no command, so the image only prints a banner and ends.'"}
-	}
-
-	from := lookup(declared, healthPortVariable)
-	if from == "" {
-		from = healthPort
-	}
-	port, err := freePort()
-	if err != nil {
-		return nil, err
-	}
-	env := environ([]string{
-		"PATH=" + image.Bin() + ":" + systemPath, "LANG=C.UTF-8", "LC_ALL=C.UTF-8",
-		"HOME=" + home, "TMPDIR=" + tmp,
-	}, append([]string{
-		"AWS_EXECUTION_ENV=AWS_ECS_FARGATE", "ECS_CONTAINER_METADATA_URI_V4=" + meta.uri,
-	}, opt.Platform...), c, secrets, []string{healthPortVariable + "=" + port})
-
-	t := &task{
-		env: env, work: work, signalGroup: l.signalGroup, cleanUp: cleanUp,
-		stopTimeout: defaultStopTimeout,
-		check:       newHealthCheck(c.HealthCheck),
-		ended:       make(chan struct{}), copied: make(chan struct{}),
-	}
-	if c.StopTimeout != nil {
-		t.stopTimeout = time.Duration(*c.StopTimeout) * time.Second
-	}
-	if t.check != nil {
-		t.check.command = movePort(t.check.command, from, port)
-	}
-
-	// One pipe for both, so that lines keep their order. Flow runs inherit it.
-	output, input, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	t.cmd = &exec.Cmd{
-		Path: lookPath(l.args[0], env), Args: l.args, Env: env, Dir: work,
-		Stdout: input, Stderr: input,
-	}
-	t.process, err = proc.Start(t.cmd, false)
-	input.Close()
-	if err != nil {
-		output.Close()
-		return nil, fmt.Errorf("CannotStartContainerError: %w", err)
-	}
-	go func() {
-		defer close(t.copied)
-		sink.copy(output)
-		output.Close()
-	}()
-	go func() {
-		_ = t.cmd.Wait()
-		close(t.ended)
-	}()
-	return t, nil
-}
-
-// stop sends the stop signal and, when the stop timeout is over, kills.
-func (t *task) stop() {
-	target := t.cmd.Process.Pid
-	if t.signalGroup {
-		target = -target
-	}
-	_ = syscall.Kill(target, syscall.SIGTERM)
-	select {
-	case <-t.ended:
-	case <-time.After(t.stopTimeout):
-	}
-}
-
-// finish ends all that is left: a container ends with its first process.
-func (t *task) finish() {
-	_ = syscall.Kill(-t.cmd.Process.Pid, syscall.SIGKILL)
-	<-t.ended
-	<-t.copied
-}
-
-// exitCode is as a shell, Docker and ECS have it: 128 + the signal for a
-// process that a signal ended.
-func (t *task) exitCode() int {
-	if status, ok := t.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return 128 + int(status.Signal())
-	}
-	return t.cmd.ProcessState.ExitCode()
 }
 
 // newTaskID returns 32 hexadecimal digits, as ECS does.
@@ -372,17 +173,4 @@ func newTaskID() string {
 	var id [16]byte
 	_, _ = rand.Read(id[:]) // Never fails.
 	return hex.EncodeToString(id[:])
-}
-
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a free port for the container's health: %w", err)
-	}
-	defer l.Close()
-	addr, ok := l.Addr().(*net.TCPAddr)
-	if !ok {
-		return "", errors.New("find a free port for the container's health: not a TCP address")
-	}
-	return strconv.Itoa(addr.Port), nil
 }

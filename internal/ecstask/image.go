@@ -3,6 +3,7 @@ package ecstask
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
@@ -55,8 +56,20 @@ func newLaunch(c types.ContainerDefinition) launch {
 		l.script = true
 		entry = entry[1:]
 	}
-	l.args = append(append([]string{}, entry...), c.Command...)
+	l.args = slices.Concat(entry, c.Command)
+	if len(l.args) == 0 {
+		// What the image does without a command: a banner, and the end.
+		l.args = []string{"/bin/sh", "-c", "echo 'The container has no command, so the image only prints a banner and ends.'"}
+	}
 	return l
+}
+
+// packages are those that the entry point script installs.
+func (l launch) packages(env []string) []string {
+	if !l.script {
+		return nil
+	}
+	return strings.Fields(lookup(env, extraPackages))
 }
 
 // ExtraPackages returns the Python packages that the entry point of the image
@@ -64,10 +77,10 @@ func newLaunch(c types.ContainerDefinition) launch {
 // EXTRA_PIP_PACKAGES, if the definition leaves the script in place.
 func ExtraPackages(def types.TaskDefinition) []string {
 	c, err := container(def)
-	if err != nil || !newLaunch(c).script {
+	if err != nil {
 		return nil
 	}
-	return strings.Fields(lookup(environ(nil, nil, c, nil, nil), extraPackages))
+	return newLaunch(c).packages(environ(nil, nil, c, nil, nil))
 }
 
 // healthPort is where a worker serves its health by default; the variable

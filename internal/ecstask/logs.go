@@ -70,34 +70,13 @@ func (s *logSink) copy(output io.Reader) {
 	lines := make(chan logtypes.InputLogEvent, 1024)
 	go func() {
 		defer close(lines)
-		in := bufio.NewReaderSize(output, 64*1024)
-		for {
-			text, err := in.ReadString('\n')
-			if text != "" {
-				_, _ = s.file.WriteString(strings.TrimSuffix(text, "\n") + "\n")
-				now := time.Now().UnixMilli()
-				for _, part := range split(strings.TrimRight(text, "\r\n"), eventBytes) {
-					lines <- logtypes.InputLogEvent{Message: aws.String(part), Timestamp: aws.Int64(now)}
-				}
-			}
-			if err != nil {
-				return
-			}
-		}
+		s.read(output, lines)
 	}()
 
 	var batch []logtypes.InputLogEvent
 	size := 0
 	send := func() {
-		if len(batch) > 0 && s.client != nil {
-			// The end of the output must arrive although the caller has given up.
-			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-			_, err := s.client.PutLogEvents(ctx, &cloudwatchlogs.PutLogEventsInput{LogGroupName: &s.group, LogStreamName: &s.stream, LogEvents: batch})
-			cancel()
-			if err != nil {
-				fmt.Fprintf(s.file, "[%d lines did not reach the log group %s: %v]\n", len(batch), s.group, err)
-			}
-		}
+		s.send(batch)
 		batch, size = nil, 0
 	}
 	tick := time.NewTicker(flushEvery)
@@ -117,6 +96,38 @@ func (s *logSink) copy(output io.Reader) {
 		case <-tick.C:
 			send()
 		}
+	}
+}
+
+// read writes each line of output to the file, and hands it on as events.
+func (s *logSink) read(output io.Reader, events chan<- logtypes.InputLogEvent) {
+	in := bufio.NewReaderSize(output, 64*1024)
+	for {
+		text, err := in.ReadString('\n')
+		if text != "" {
+			_, _ = s.file.WriteString(strings.TrimSuffix(text, "\n") + "\n")
+			now := time.Now().UnixMilli()
+			for _, part := range split(strings.TrimRight(text, "\r\n"), eventBytes) {
+				events <- logtypes.InputLogEvent{Message: aws.String(part), Timestamp: aws.Int64(now)}
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// send puts events into the log stream.
+func (s *logSink) send(events []logtypes.InputLogEvent) {
+	if len(events) == 0 || s.client == nil {
+		return
+	}
+	// The end of the output must arrive although the caller has given up.
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_, err := s.client.PutLogEvents(ctx, &cloudwatchlogs.PutLogEventsInput{LogGroupName: &s.group, LogStreamName: &s.stream, LogEvents: events})
+	if err != nil {
+		fmt.Fprintf(s.file, "[%d lines did not reach the log group %s: %v]\n", len(events), s.group, err)
 	}
 }
 

@@ -60,6 +60,8 @@ import (
 	"syscall"
 	"time"
 
+	"prefect-worker-ecs/internal/atomicfile"
+
 	constructs "github.com/aws/constructs-go/constructs/v10/jsii"
 	"github.com/aws/jsii-runtime-go"
 	jsiiruntime "github.com/aws/jsii-runtime-go/runtime"
@@ -138,7 +140,7 @@ func enable() error {
 		return err
 	}
 	script := filepath.Join(dir, "preload.js")
-	if err := writeOnce(script, preload); err != nil {
+	if err := atomicfile.Keep(script, preload, 0o600); err != nil {
 		return err
 	}
 	root, err := packageCacheRoot()
@@ -254,24 +256,6 @@ func cacheDir(base string) (string, error) {
 		return "", fmt.Errorf("%s is not a folder of this user alone", dir)
 	}
 	return dir, nil
-}
-
-// writeOnce makes sure that file has the content, and replaces it as a whole
-// where it has not.
-func writeOnce(file string, content []byte) error {
-	if old, err := os.ReadFile(file); err == nil && bytes.Equal(old, content) {
-		return nil
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(content)
-	if err := errors.Join(err, tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), file)
 }
 
 // packageCacheRoot returns jsii's own package cache: the same as jsii would

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/atomicfile"
 	"prefect-worker-ecs/internal/ecstask"
 	"prefect-worker-ecs/internal/emulator"
 	"prefect-worker-ecs/internal/prefectserver"
@@ -108,8 +109,7 @@ func (r *run) load(environment string) error {
 // idle reports that nothing of the run runs, because it failed or was interrupted.
 func (s State) idle() bool { return s.PrefectMajor == 0 }
 
-// update changes the state and writes it at once. The file is replaced as a
-// whole, so that it is never half written.
+// update changes the state and writes it at once.
 func (r *run) update(change func(*State)) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -119,11 +119,10 @@ func (r *run) update(change func(*State)) error {
 	if err != nil {
 		return err
 	}
-	partial := r.statePath() + ".new"
-	if err := os.WriteFile(partial, raw, 0o600); err != nil {
+	if err := atomicfile.Write(r.statePath(), raw, 0o600); err != nil {
 		return fmt.Errorf("write the state of the local run: %w", err)
 	}
-	return os.Rename(partial, r.statePath())
+	return nil
 }
 
 // starting records a process before it is ready. The error is left to the

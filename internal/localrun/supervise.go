@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -19,8 +20,8 @@ import (
 // Supervise is the part of ECS that runs the service's task: it reads the
 // service and its task definition from the emulator's ECS API and keeps the
 // task running until ctx ends. Up starts it as a process of its own. dir is the
-// run's folder, local that of the Python environments.
-func Supervise(ctx context.Context, dir, environment, local string) error {
+// run's folder, local that of the Python environments; log is told what happens.
+func Supervise(ctx context.Context, dir, environment, local string, log io.Writer) error {
 	r := &run{dir: dir}
 	if err := r.load(environment); err != nil {
 		return err
@@ -64,12 +65,12 @@ func Supervise(ctx context.Context, dir, environment, local string) error {
 		Dir:      r.taskDir(),
 		Notify: func(e ecstask.Event) {
 			if err := out.Encode(e); err != nil {
-				fmt.Fprintln(os.Stderr, "record an event:", err)
+				fmt.Fprintln(log, "record an event:", err)
 			}
 			if err := reporter.Report(ctx, e); err != nil {
-				fmt.Fprintln(os.Stderr, err)
+				fmt.Fprintln(log, err)
 			}
-			fmt.Printf("%s task %s %s %s%s\n", e.Time.Format("15:04:05"), e.TaskID, e.Kind, e.Health, e.Reason)
+			fmt.Fprintf(log, "%s task %s %s %s%s\n", e.Time.Format("15:04:05"), e.TaskID, e.Kind, e.Health, e.Reason)
 		},
 	})
 }

@@ -15,6 +15,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"prefect-worker-ecs/internal/poll"
 )
 
 // Errors that a caller can tell apart with errors.Is. What they wrap names the
@@ -505,27 +507,27 @@ func (c *Client) FlowRun(ctx context.Context, id string) (FlowRun, error) {
 // not nil, is called with each new state. An API that cannot be reached for a
 // moment is asked again; every other error ends the wait, as does ctx.
 func (c *Client) AwaitEnd(ctx context.Context, id string, seen func(FlowRun)) (FlowRun, error) {
-	tick := time.NewTicker(500 * time.Millisecond)
-	defer tick.Stop()
+	var run FlowRun
 	last := ""
-	for {
-		run, err := c.FlowRun(ctx, id)
-		switch {
-		case err == nil:
-			if run.State != last && seen != nil {
-				seen(run)
-			}
-			last = run.State
-			if run.Ended() {
-				return run, nil
-			}
-		case !errors.Is(err, ErrUnreachable):
-			return FlowRun{}, err
+	err := poll.Until(ctx, 500*time.Millisecond, func() (_ bool, err error) {
+		run, err = c.FlowRun(ctx, id)
+		if errors.Is(err, ErrUnreachable) {
+			return false, nil
 		}
-		select {
-		case <-ctx.Done():
-			return FlowRun{}, fmt.Errorf("flow run %s is still %s: %w", id, last, ctx.Err())
-		case <-tick.C:
+		if err != nil {
+			return false, err
 		}
+		if run.State != last && seen != nil {
+			seen(run)
+		}
+		last = run.State
+		return run.Ended(), nil
+	})
+	if ctx.Err() != nil && !run.Ended() {
+		return FlowRun{}, fmt.Errorf("flow run %s is still %s: %w", id, last, ctx.Err())
 	}
+	if err != nil {
+		return FlowRun{}, err
+	}
+	return run, nil
 }

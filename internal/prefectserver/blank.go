@@ -12,6 +12,7 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"prefect-worker-ecs/internal/atomicfile"
 	"prefect-worker-ecs/internal/pyenv"
 )
 
@@ -78,11 +79,8 @@ func makeBlank(ctx context.Context, env pyenv.Env, blank string) error {
 	if err != nil {
 		return err
 	}
-	// Renamed, so that an interrupted one is never taken for whole.
-	if err := os.WriteFile(blank+".new", content, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(blank+".new", blank)
+	// At once, so that an interrupted one is never taken for whole.
+	return atomicfile.Write(blank, content, 0o600)
 }
 
 func databaseVariable(path string) string {

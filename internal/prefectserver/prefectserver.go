@@ -90,7 +90,7 @@ func Start(ctx context.Context, opt Options) (*Server, error) {
 	}
 	for attempt := 1; ; attempt++ {
 		if port == 0 {
-			if port, err = FreePort(); err != nil {
+			if port, err = proc.FreePort(); err != nil {
 				return nil, fmt.Errorf("start the Prefect server: %w", err)
 			}
 		}
@@ -177,14 +177,4 @@ func isFree(port int) bool {
 		return false
 	}
 	return l.Close() == nil
-}
-
-// FreePort returns a port that nobody listens on now.
-func FreePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }

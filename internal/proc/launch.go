@@ -5,10 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"syscall"
 	"time"
+
+	"prefect-worker-ecs/internal/poll"
 )
 
 // Server says how to start a program that serves until it is stopped.
@@ -81,24 +84,30 @@ func Launch(ctx context.Context, s Server) (Identity, error) {
 }
 
 func (s Server) await(ctx context.Context, ended <-chan struct{}) error {
-	deadline := time.NewTimer(s.Timeout)
-	defer deadline.Stop()
-	tick := time.NewTicker(readyEvery)
-	defer tick.Stop()
-	for {
-		if s.Ready(ctx) {
-			return nil
-		}
+	limited, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	err := poll.Until(limited, readyEvery, func() (bool, error) {
 		select {
-		case <-ctx.Done():
-			return ctx.Err()
 		case <-ended:
-			return errors.New("it ended by itself")
-		case <-deadline.C:
-			return fmt.Errorf("it does not answer after %v", s.Timeout)
-		case <-tick.C:
+			return false, errors.New("it ended by itself")
+		default:
+			return s.Ready(limited), nil
 		}
+	})
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return fmt.Errorf("it does not answer after %v", s.Timeout)
 	}
+	return err
+}
+
+// FreePort returns a port of this machine that nobody listens on now.
+func FreePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("find a free port: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // Tail returns the last lines of a text file, at most n and at most 8 KiB; or

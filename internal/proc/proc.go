@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"prefect-worker-ecs/internal/poll"
 )
 
 // Identity names one process for as long as the machine runs, and after.
@@ -82,9 +84,9 @@ func Start(cmd *exec.Cmd, detached bool) (Identity, error) {
 	return id, nil
 }
 
-// pollEvery is how often Stop looks whether the group is gone. There is no
+// goneEvery is how often Stop looks whether the group is gone. There is no
 // portable way to wait for a process that is not a child.
-const pollEvery = 20 * time.Millisecond
+const goneEvery = 20 * time.Millisecond
 
 // GroupAlive reports whether the process still runs, or has left others of its
 // group behind, as a server that was killed leaves its helpers.
@@ -136,22 +138,9 @@ func signalGroup(pgid int, sig syscall.Signal) error {
 }
 
 func waitGone(ctx context.Context, pgid int, limit time.Duration) bool {
-	deadline := time.NewTimer(limit)
-	defer deadline.Stop()
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	for {
-		if !GroupAlive(pgid) {
-			return true
-		}
-		select {
-		case <-ctx.Done():
-			return false
-		case <-deadline.C:
-			return !GroupAlive(pgid)
-		case <-tick.C:
-		}
-	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return poll.Until(ctx, goneEvery, func() (bool, error) { return !GroupAlive(pgid), nil }) == nil
 }
 
 // GroupAlive reports whether any process of the group pgid runs (zombies do

@@ -67,9 +67,6 @@ func (s *Stack) Resource(kind, name string) map[string]any {
 	return evaluated
 }
 
-// Types are the types of resources in the stack, sorted.
-func (s *Stack) Types() []string { return slices.Sorted(maps.Keys(s.resources)) }
-
 // Names are the names of the resources of a type, sorted.
 func (s *Stack) Names(kind string) []string { return slices.Sorted(maps.Keys(s.resources[kind])) }
 

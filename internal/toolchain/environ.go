@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+
+	"prefect-worker-ecs/internal/atomicfile"
 )
 
 // MirrorVariable names an environment variable with the path of a filesystem mirror of
@@ -92,7 +94,7 @@ provider_installation {
 `, mirror)
 	}
 	file := filepath.Join(p.Local(), "terraform.rc")
-	if err := keepFile(file, []byte(text), 0o644); err != nil {
+	if err := atomicfile.Keep(file, []byte(text), 0o644); err != nil {
 		return "", fmt.Errorf("write the Terraform CLI configuration: %w", err)
 	}
 	return file, nil

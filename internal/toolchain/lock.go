@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+
+	"prefect-worker-ecs/internal/atomicfile"
 )
 
 // Platforms are the systems whose checksums a provider lock holds. A lock without one of
@@ -58,7 +60,7 @@ func (p Project) Lock(ctx context.Context, environment string, progress io.Write
 		return "", fmt.Errorf("write the provider lock: %w", err)
 	}
 	file := p.LockFile(environment)
-	if err := os.WriteFile(file, content, 0o644); err != nil {
+	if err := atomicfile.Write(file, content, 0o644); err != nil {
 		return "", fmt.Errorf("write the provider lock: %w", err)
 	}
 	return filepath.Rel(p.Root, file)

@@ -8,7 +8,6 @@
 package toolchain
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -47,25 +46,4 @@ func (p Project) Local() string { return filepath.Join(p.Root, ".local") }
 // file need not exist.
 func (p Project) LockFile(environment string) string {
 	return filepath.Join(p.Root, "config", "environments", environment+".terraform.lock.hcl")
-}
-
-// keepFile makes sure that file has the content. Another one is replaced as a whole, because
-// programs at work may be reading it, and others may be replacing it at the same time.
-func keepFile(file string, content []byte, perm os.FileMode) error {
-	if old, err := os.ReadFile(file); err == nil && bytes.Equal(old, content) {
-		return nil
-	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		return err
-	}
-	beside, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(beside.Name()) // unless it was renamed
-	_, err = beside.Write(content)
-	if err := errors.Join(err, beside.Chmod(perm), beside.Close()); err != nil {
-		return err
-	}
-	return os.Rename(beside.Name(), file)
 }

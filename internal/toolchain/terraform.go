@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"prefect-worker-ecs/internal/atomicfile"
 )
 
 //go:embed terraform.sh
@@ -23,7 +25,7 @@ type terraform struct {
 
 func (p Project) watchTerraform() (*terraform, error) {
 	t := &terraform{script: filepath.Join(p.Local(), "bin", "terraform-for-cdktf")}
-	if err := keepFile(t.script, terraformScript, 0o755); err != nil {
+	if err := atomicfile.Keep(t.script, terraformScript, 0o755); err != nil {
 		return nil, err
 	}
 	var err error

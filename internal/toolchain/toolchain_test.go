@@ -274,28 +274,6 @@ while :; do sleep 0.05; done
 	}
 }
 
-func TestAFileThatIsKept(t *testing.T) {
-	// GIVEN no file, the same one, and another one
-	file := filepath.Join(t.TempDir(), "bin", "script")
-	for _, content := range []string{"one", "one", "two"} {
-		// WHEN it is to have a content
-		if err := keepFile(file, []byte(content), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		// THEN it has it, can be run, and nothing else is there
-		got, err := os.ReadFile(file)
-		if err != nil || string(got) != content {
-			t.Errorf("%q, %v; want %q", got, err, content)
-		}
-		if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o755 {
-			t.Errorf("mode %v, %v", info.Mode(), err)
-		}
-		if all, _ := filepath.Glob(filepath.Join(filepath.Dir(file), "*")); len(all) != 1 {
-			t.Errorf("there are %v", all)
-		}
-	}
-}
-
 func TestNoColorInAFile(t *testing.T) {
 	p := project(t)
 	fakeCLI(t, p, `echo "$@"`)

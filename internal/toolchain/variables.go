@@ -36,8 +36,9 @@ func (v Variables) Lookup(name string) (value, from string) {
 	return "", ""
 }
 
-// ReadVariables are the values that a deployment from dir has, in the order of their names. The CDKTF CLI hands the files to Terraform as arguments, so that
-// they win over TF_VAR_. A file that cannot be read is left for Terraform to complain about.
+// ReadVariables are the values that a deployment from dir has, in the order of their names.
+// The CDKTF CLI hands the files to Terraform as arguments, so that they win over TF_VAR_. A
+// file that cannot be read is left for Terraform to complain about.
 func ReadVariables(dir string, environ []string) Variables {
 	given := map[string]Assignment{}
 	give := func(name, value, from string) {

@@ -54,11 +54,6 @@ func (w Workspace) Stack(environment string) string {
 	return filepath.Join(w.Dir, "cdktf.out", "stacks", environment)
 }
 
-// State is the path of the local state of an environment.
-func (w Workspace) State(environment string) string {
-	return filepath.Join(w.Dir, "terraform."+environment+".tfstate")
-}
-
 // Build compiles the CDKTF app into the project's .local folder and returns its path.
 func (p Project) Build(ctx context.Context) (string, error) {
 	app := filepath.Join(p.Local(), "bin", "prefect-worker-ecs")

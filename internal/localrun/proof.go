@@ -1,0 +1,164 @@
+package localrun
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/poll"
+	"prefect-worker-ecs/internal/prefectapi"
+	"prefect-worker-ecs/internal/proc"
+	"prefect-worker-ecs/internal/toolchain"
+	"prefect-worker-ecs/internal/verify"
+)
+
+// verifyTimeout is how long the checklist may take to become green once the
+// worker is online: the first lines of its log are sent after a second.
+const verifyTimeout = 30 * time.Second
+
+// Checklist is what verify is to look at: the configuration that the run was deployed from,
+// which is not quite the user's, and the emulator.
+func (o Options) Checklist() (verify.Options, error) {
+	r, err := o.run()
+	if err != nil {
+		return verify.Options{}, err
+	}
+	switch err := r.load(o.Environment); {
+	case errors.Is(err, errNoRun):
+		if err := o.known(); err != nil {
+			return verify.Options{}, err
+		}
+	case err != nil:
+		return verify.Options{}, err
+	}
+	if r.state.Emulator == nil {
+		return verify.Options{}, fmt.Errorf("nothing of the local run of %s runs; %s starts it", o.Environment, o.command("up"))
+	}
+	return r.checklist()
+}
+
+func (r *run) checklist() (verify.Options, error) {
+	workspace := toolchain.Workspace{Dir: r.workspaceDir()}
+	stack, err := os.ReadFile(filepath.Join(workspace.Stack(r.state.Environment), "cdk.tf.json"))
+	if err != nil {
+		return verify.Options{}, fmt.Errorf("read the deployed stack: %w", err)
+	}
+	envs, err := config.LoadLocal(r.environments())
+	if err != nil {
+		return verify.Options{}, err
+	}
+	for _, env := range envs {
+		if env.Name == r.state.Environment {
+			return verify.Options{Environment: env, Stack: stack, AWS: awsConfig(r.state)}, nil
+		}
+	}
+	return verify.Options{}, fmt.Errorf("%s holds no %s.yaml", r.environments(), r.state.Environment)
+}
+
+// verify goes through the very checklist that workerctl verify has for AWS.
+func (u *up) verify(ctx context.Context) error {
+	checklist, err := u.checklist()
+	if err != nil {
+		return err
+	}
+	var report verify.Report
+	err = u.p.step("verifying as workerctl verify does", func() (string, error) {
+		report = verify.Wait(ctx, checklist, verifyTimeout, nil)
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+		if !report.OK {
+			return "", errors.New("the checklist of workerctl verify is not green; see above")
+		}
+		return fmt.Sprintf("verified: all %d checks of workerctl verify are green", len(report.Checks)), nil
+	})
+	if err != nil && ctx.Err() == nil {
+		report.Print(u.opt.Out)
+	}
+	return err
+}
+
+//go:embed hello.py
+var helloFlow []byte
+
+// flowTimeout is how long the flow run may take. A worker asks for work each
+// 10 s, and the run starts a Python of its own.
+const flowTimeout = 3 * time.Minute
+
+// runFlow submits a flow run to the pool and waits until it is COMPLETED.
+func (u *up) runFlow(ctx context.Context) error {
+	return u.p.step("submitting a flow run to the work pool", func() (string, error) {
+		dir := u.flowDir()
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return "", err
+		}
+		if err := os.WriteFile(filepath.Join(dir, "hello.py"), helloFlow, 0o644); err != nil {
+			return "", err
+		}
+		ctx, cancel := context.WithTimeout(ctx, flowTimeout)
+		defer cancel()
+		flow := prefectapi.LocalFlow{Name: "hello", Pool: u.env.WorkPool.Name, Dir: dir, Entrypoint: "hello.py:hello"}
+		if len(u.env.WorkPool.Queues) > 0 {
+			flow.Queue = u.env.WorkPool.Queues[0]
+		}
+		deployment, err := u.api.Deploy(ctx, flow)
+		if err != nil {
+			return "", fmt.Errorf("create the deployment of the flow: %w", err)
+		}
+		run, err := u.api.Run(ctx, deployment, nil)
+		if err != nil {
+			return "", fmt.Errorf("submit the flow run: %w", err)
+		}
+		run, err = u.api.AwaitEnd(ctx, run.ID, func(r prefectapi.FlowRun) { u.p.note("flow run %s: %s", r.Name, r.State) })
+		if err != nil {
+			return "", fmt.Errorf("%w; the end of the worker's output:\n%s", err, proc.Tail(u.containerLog(), 30))
+		}
+		if run.State != "COMPLETED" {
+			return "", fmt.Errorf("flow run %s is %s: %s; the end of the worker's output:\n%s", run.Name, run.State, run.StateDetail.Message, proc.Tail(u.containerLog(), 30))
+		}
+		return fmt.Sprintf("flow run %s is COMPLETED", run.Name), nil
+	})
+}
+
+// observerTimeout is how long the worker may take to read a message from its queue. It
+// starts to read when it is online, and waits for messages without a pause.
+const observerTimeout = time.Minute
+
+// observe shows that the worker reads the queue with the events of its tasks. That part of
+// it, the observer, can end while the worker stays online: then a flow run whose task
+// crashed would be "running" for ever.
+func (u *up) observe(ctx context.Context, queue string) error {
+	return u.p.step("sending an event to the worker's queue", func() (string, error) {
+		ctx, cancel := context.WithTimeout(ctx, observerTimeout)
+		defer cancel()
+		client := sqs.NewFromConfig(awsConfig(u.state))
+		found, err := client.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &queue})
+		if err != nil {
+			return "", fmt.Errorf("find the queue %s: %w", queue, err)
+		}
+		// An event that is nobody's: the observer takes it off the queue and does nothing.
+		event := `{"detail-type": "Local run", "detail": {}}`
+		if _, err := client.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: found.QueueUrl, MessageBody: &event}); err != nil {
+			return "", fmt.Errorf("send an event to the queue %s: %w", queue, err)
+		}
+		var queueErr error
+		err = poll.Until(ctx, 200*time.Millisecond, func() (bool, error) {
+			var got *sqs.GetQueueAttributesOutput
+			got, queueErr = client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: found.QueueUrl, AttributeNames: []types.QueueAttributeName{"All"}})
+			return queueErr == nil && got.Attributes["ApproximateNumberOfMessages"] == "0" && got.Attributes["ApproximateNumberOfMessagesNotVisible"] == "0", nil
+		})
+		if errors.Is(err, context.DeadlineExceeded) {
+			return "", fmt.Errorf("the worker does not read the events of its tasks from the queue %s within %v, so that a flow run whose task crashes would stay running (last answer of the queue: %v); the end of its output:\n%s",
+				queue, observerTimeout, queueErr, proc.Tail(u.containerLog(), 30))
+		}
+		return "the worker reads the events of its tasks from the queue " + queue, err
+	})
+}
