@@ -22,9 +22,20 @@ $(WORKERCTL):
 setup: $(WORKERCTL) ## Check Go, Node, Terraform and Python and install the pinned CDKTF CLI
 	@$(WORKERCTL) setup
 
+# Program and tool in one go of the compiler: two would take longer than the synth itself.
 .PHONY: synth
-synth: $(WORKERCTL) ## Write the Terraform JSON of all environments to cdktf.out, for review
-	@$(WORKERCTL) cdktf -- synth
+synth: ## Write the Terraform JSON of all environments to cdktf.out, for review
+	@command -v go >/dev/null || { echo "Go is not installed; it builds the program. Needed: 1.26 or newer. Get it: https://go.dev/dl" >&2; exit 1; }
+	@go build -o .local/bin/ . ./cmd/workerctl
+	@$(WORKERCTL) synth --built
+
+.PHONY: plan
+plan: $(WORKERCTL) ## Show what deploy would change, with Terraform alone (for CI: workerctl plan --markdown)
+	@$(WORKERCTL) plan $(ENV)
+
+.PHONY: review
+review: $(WORKERCTL) ## Show what the files change against BASE (a git revision, HEAD), with no AWS account
+	@$(WORKERCTL) review $(if $(BASE),--base $(BASE))
 
 .PHONY: diff
 diff: $(WORKERCTL) ## Show what deploy would change

@@ -18,6 +18,7 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"prefect-worker-ecs/internal/atomicfile"
 	"prefect-worker-ecs/internal/proc"
 )
 
@@ -130,7 +131,7 @@ func (p Project) CDKTF(ctx context.Context, run Run) error {
 	if err := refuseKeyArgument(run.Args); err != nil {
 		return err
 	}
-	if err := p.placeLocks(run.Dir); err != nil {
+	if err := p.PlaceInputs(run.Dir); err != nil {
 		return err
 	}
 	if run.Base == nil {
@@ -220,24 +221,58 @@ func refuseKeyArgument(args []string) error {
 	return nil
 }
 
-// placeLocks puts the provider locks of the repository where Terraform looks for them.
-func (p Project) placeLocks(dir string) error {
+// PlaceInputs puts what Terraform looks for in a stack's own folder below dir: the provider
+// lock of the repository, and links to the project's files of values. So plain Terraform
+// finds there what the CDKTF CLI gives it, and a credential is in one file only.
+func (p Project) PlaceInputs(dir string) error {
+	const doing = "put Terraform's files in place: %w"
 	locks, err := filepath.Glob(p.LockFile("*"))
 	if err != nil {
 		return err
 	}
 	for _, lock := range locks {
 		environment := strings.TrimSuffix(filepath.Base(lock), ".terraform.lock.hcl")
-		stack := filepath.Join(dir, "cdktf.out", "stacks", environment)
 		content, err := os.ReadFile(lock)
 		if err != nil {
-			return fmt.Errorf("put the provider lock in place: %w", err)
+			return fmt.Errorf(doing, err)
 		}
-		if err := os.MkdirAll(stack, 0o755); err != nil {
-			return fmt.Errorf("put the provider lock in place: %w", err)
+		if err := atomicfile.Keep(filepath.Join(dir, "cdktf.out", "stacks", environment, ".terraform.lock.hcl"), content, 0o644); err != nil {
+			return fmt.Errorf(doing, err)
 		}
-		if err := os.WriteFile(filepath.Join(stack, ".terraform.lock.hcl"), content, 0o644); err != nil {
-			return fmt.Errorf("put the provider lock in place: %w", err)
+	}
+	stacks, err := filepath.Glob(StackFile(filepath.Join(dir, "cdktf.out"), "*"))
+	if err != nil {
+		return err
+	}
+	for _, stack := range stacks {
+		if err := linkValues(dir, filepath.Dir(stack)); err != nil {
+			return fmt.Errorf(doing, err)
+		}
+	}
+	return nil
+}
+
+// linkValues makes the links in a stack's folder to the files of values in dir, and takes
+// away those whose file is gone.
+func linkValues(dir, stack string) error {
+	for _, pattern := range valueFiles {
+		there, _ := filepath.Glob(filepath.Join(stack, pattern)) // the patterns are valid
+		for _, file := range there {
+			if target, err := os.Readlink(file); err == nil && strings.HasPrefix(target, "..") {
+				if err := os.Remove(file); err != nil {
+					return err
+				}
+			}
+		}
+		given, _ := filepath.Glob(filepath.Join(dir, pattern))
+		for _, file := range given {
+			target, err := filepath.Rel(stack, file)
+			if err != nil {
+				return err
+			}
+			if err := os.Symlink(target, filepath.Join(stack, filepath.Base(file))); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -14,6 +14,10 @@ import (
 // Terraform providers, for machines that do not reach the registry.
 const MirrorVariable = "PREFECT_WORKER_PROVIDER_MIRROR"
 
+// endOfLifeWarning keeps jsii from filling the screen with a warning about Node 20, which
+// works.
+const endOfLifeWarning = "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION=18,20"
+
 // awsProvider is the provider's folder in a filesystem mirror.
 var awsProvider = filepath.Join("registry.terraform.io", "hashicorp", "aws")
 
@@ -34,8 +38,7 @@ func (p Project) Environ(base []string) ([]string, error) {
 	set("TF_INPUT", "0")
 	// The CLI would make a cache in the home folder.
 	set("CDKTF_DISABLE_PLUGIN_CACHE_ENV", "1")
-	// jsii fills the screen with a warning about Node 20, which works.
-	set("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
+	env = append(env, endOfLifeWarning)
 	if !isTerminal(os.Stdin) {
 		set("CI", "1") // plain lines instead of a redrawn screen
 	}

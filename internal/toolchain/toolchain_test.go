@@ -141,7 +141,7 @@ func TestALockInTheRepositoryIsPutInPlace(t *testing.T) {
 	p := project(t)
 	write(t, p.LockFile("prod"), "# the lock\n")
 	// WHEN the CLI is about to run
-	if err := p.placeLocks(p.Root); err != nil {
+	if err := p.PlaceInputs(p.Root); err != nil {
 		t.Fatal(err)
 	}
 	// THEN Terraform finds it

@@ -23,6 +23,9 @@ type Assignment struct {
 	Over []string
 }
 
+// valueFiles are the files of values that Terraform reads by itself.
+var valueFiles = []string{"terraform.tfvars", "*.auto.tfvars"}
+
 // Variables are the values of Terraform variables, each name once.
 type Variables []Assignment
 
@@ -54,9 +57,10 @@ func ReadVariables(dir string, environ []string) Variables {
 			give(name, value, "TF_VAR_"+name)
 		}
 	}
-	files := []string{filepath.Join(dir, "terraform.tfvars")}
-	if automatic, err := filepath.Glob(filepath.Join(dir, "*.auto.tfvars")); err == nil {
-		files = append(files, automatic...)
+	var files []string
+	for _, pattern := range valueFiles {
+		found, _ := filepath.Glob(filepath.Join(dir, pattern)) // the patterns are valid
+		files = append(files, found...)
 	}
 	for _, file := range files {
 		content, err := os.ReadFile(file)

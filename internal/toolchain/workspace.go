@@ -54,9 +54,15 @@ func (w Workspace) Stack(environment string) string {
 	return filepath.Join(w.Dir, "cdktf.out", "stacks", environment)
 }
 
+// Program is where Build puts the CDKTF app.
+func (p Project) Program() string { return filepath.Join(p.Local(), "bin", "prefect-worker-ecs") }
+
+// Out is the folder that the CDKTF CLI and the program write to.
+func (p Project) Out() string { return filepath.Join(p.Root, "cdktf.out") }
+
 // Build compiles the CDKTF app into the project's .local folder and returns its path.
 func (p Project) Build(ctx context.Context) (string, error) {
-	app := filepath.Join(p.Local(), "bin", "prefect-worker-ecs")
+	app := p.Program()
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", app, ".")
 	cmd.Dir = p.Root
 	var output bytes.Buffer

@@ -1,0 +1,137 @@
+package toolchain
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	tfjson "github.com/hashicorp/terraform-json"
+
+	"prefect-worker-ecs/internal/atomicfile"
+)
+
+// TerraformBinary is the Terraform, or OpenTofu, to run: the CDKTF CLI's own variable names
+// another one.
+func TerraformBinary() string {
+	if own := os.Getenv("TERRAFORM_BINARY_NAME"); own != "" {
+		return own
+	}
+	return "terraform"
+}
+
+// Terraform runs Terraform in the folder of an environment's synthesized stack, without the
+// CDKTF CLI, and returns what it wrote to stdout. The error holds what it said.
+func (p Project) Terraform(ctx context.Context, environment string, args ...string) ([]byte, error) {
+	env, err := p.Environ(os.Environ())
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, TerraformBinary(), args...)
+	cmd.Dir, cmd.Env = p.stackDir(environment), append(env, "TF_IN_AUTOMATION=1")
+	// Terraform then ends in order and gives up its lock.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return stdout.Bytes(), &TerraformError{Command: args[0], Output: lastLines(stdout.String()+stderr.String(), 40), cause: err}
+	}
+	return stdout.Bytes(), nil
+}
+
+// TerraformError says that Terraform ended with a status other than 0.
+type TerraformError struct {
+	// Command is the one that failed, such as plan.
+	Command string
+	// Output is the end of what Terraform said.
+	Output string
+	cause  error
+}
+
+func (e *TerraformError) Error() string {
+	return fmt.Sprintf("terraform %s: %v\n%s", e.Command, e.cause, indent(e.Output))
+}
+
+// Unwrap gives the error of the process.
+func (e *TerraformError) Unwrap() error { return e.cause }
+
+func (p Project) stackDir(environment string) string {
+	return filepath.Join(p.Root, "cdktf.out", "stacks", environment)
+}
+
+// Plan plans an environment whose stack was synthesized, with Terraform alone.
+func (p Project) Plan(ctx context.Context, environment string) (*tfjson.Plan, error) {
+	if !p.initialized(environment) {
+		if _, err := p.Terraform(ctx, environment, "init", "-input=false", "-no-color"); err != nil {
+			return nil, err
+		}
+		if err := p.rememberInit(environment); err != nil {
+			return nil, err
+		}
+	}
+	// A plan holds values of the state: it is in nobody's way and does not stay.
+	dir, err := os.MkdirTemp("", "workerctl-plan-")
+	if err != nil {
+		return nil, fmt.Errorf("plan: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "plan")
+	if _, err := p.Terraform(ctx, environment, "plan", "-input=false", "-no-color", "-out="+file); err != nil {
+		return nil, err
+	}
+	text, err := p.Terraform(ctx, environment, "show", "-json", "-no-color", file)
+	if err != nil {
+		return nil, err
+	}
+	var plan tfjson.Plan
+	if err := json.Unmarshal(text, &plan); err != nil {
+		return nil, fmt.Errorf("read the plan: %w", err)
+	}
+	return &plan, nil
+}
+
+// initialized tells whether `terraform init` has nothing to do for a stack: it has run since
+// the stack's providers and backend last changed. Init remembers both.
+func (p Project) initialized(environment string) bool {
+	dir := p.stackDir(environment)
+	sum, err := initSum(dir)
+	if err != nil {
+		return false
+	}
+	done, err := os.ReadFile(filepath.Join(dir, ".terraform", "workerctl-init"))
+	return err == nil && string(done) == sum
+}
+
+// rememberInit notes that `terraform init` has run for the stack as it is.
+func (p Project) rememberInit(environment string) error {
+	sum, err := initSum(p.stackDir(environment))
+	if err != nil {
+		return err
+	}
+	return atomicfile.Keep(filepath.Join(p.stackDir(environment), ".terraform", "workerctl-init"), []byte(sum), 0o644)
+}
+
+// initSum is what an init depends on: providers, backend, versions, and the lock.
+func initSum(dir string) (string, error) {
+	file, err := os.ReadFile(filepath.Join(dir, "cdk.tf.json"))
+	if err != nil {
+		return "", err
+	}
+	var stack struct{ Terraform json.RawMessage }
+	if err := json.Unmarshal(file, &stack); err != nil {
+		return "", err
+	}
+	lock, err := os.ReadFile(filepath.Join(dir, ".terraform.lock.hcl"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	return string(stack.Terraform) + "\n" + string(lock), nil
+}
