@@ -23,7 +23,8 @@ $(WORKERCTL): $(SOURCES)
 	@command -v go >/dev/null || { echo "Go is not installed; it builds the program. Needed: 1.26 or newer. Get it: https://go.dev/dl" >&2; exit 1; }
 	@go build -o .local/bin/ . ./cmd/workerctl
 	@touch $(PROGRAM) $(WORKERCTL)
-$(PROGRAM): $(WORKERCTL) ;
+$(PROGRAM): $(WORKERCTL)
+	@test -e $@ || go build -o $@ .
 
 .PHONY: setup
 setup: $(WORKERCTL) ## Check Go, Node, Terraform and Python and install the pinned CDKTF CLI
