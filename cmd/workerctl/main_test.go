@@ -284,6 +284,25 @@ func TestConfigShowsWhatIsInForce(t *testing.T) {
 	}
 }
 
+func TestWhatACommandNeedsIsNamed(t *testing.T) {
+	project(t, map[string]string{config.Dir + "/dev.yaml": ""})
+	t.Setenv("PATH", t.TempDir())
+	for args, want := range map[string]string{
+		"setup":            errNoTools,
+		"lock dev":         "run make synth first",
+		"lock prod":        `there is no environment "prod"`,
+		"local verify dev": "nothing of the local run of dev runs",
+		"local up prod":    `there is no environment "prod"`,
+	} {
+		if stdout, _, err := run(t, strings.Fields(args)...); err == nil || !strings.Contains(err.Error(), want) || stdout != "" {
+			t.Errorf("%s: %v and %q, want %s", args, err, stdout, want)
+		}
+	}
+	if stdout, _, err := run(t, "local", "status"); err != nil || !strings.HasPrefix(stdout, "There is no local run of dev") {
+		t.Errorf("local status: %v and %q", err, stdout)
+	}
+}
+
 func TestNewWritesAnEnvironment(t *testing.T) {
 	project(t, map[string]string{config.Dir + "/dev.yaml": ""})
 	stdout, _, err := run(t, "new", "prod")

@@ -42,6 +42,7 @@ package faststart
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
@@ -61,6 +62,7 @@ import (
 	"time"
 
 	"prefect-worker-ecs/internal/atomicfile"
+	"prefect-worker-ecs/internal/poll"
 
 	constructs "github.com/aws/constructs-go/constructs/v10/jsii"
 	"github.com/aws/jsii-runtime-go"
@@ -184,12 +186,9 @@ var falseAlarm = regexp.MustCompile(`Runtime process exited abnormally: wait\w*:
 // awaitWaiter returns when the other of the two, which may be late, has had its
 // say: it has nothing left to do but to write a line.
 func awaitWaiter() {
-	for range 200 {
-		if !waiterRuns() {
-			return
-		}
-		time.Sleep(time.Millisecond)
-	}
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	_ = poll.Until(ctx, time.Millisecond, func() (bool, error) { return !waiterRuns(), nil })
 }
 
 // waiterRuns tells whether jsii's goroutine that waits for the Node process
