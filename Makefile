@@ -35,28 +35,28 @@ synth: $(WORKERCTL) $(PROGRAM) ## Write the Terraform JSON of all environments t
 	@$(WORKERCTL) synth --built
 
 .PHONY: plan
-plan: $(WORKERCTL) ## Show what deploy would change, with Terraform alone (for CI: workerctl plan --markdown)
-	@$(WORKERCTL) plan $(ENV)
+plan: $(WORKERCTL) $(PROGRAM) ## Show what deploy would change, with Terraform alone (for CI: workerctl plan --markdown)
+	@$(WORKERCTL) plan --built $(ENV)
 
 .PHONY: review
 review: $(WORKERCTL) ## Show what the files change against BASE (a git revision, HEAD), with no AWS account
 	@$(WORKERCTL) review $(if $(BASE),--base $(BASE))
 
 .PHONY: diff
-diff: $(WORKERCTL) ## Show what deploy would change
-	@$(WORKERCTL) cdktf -- diff $(ENV)
+diff: $(WORKERCTL) $(PROGRAM) ## Show what deploy would change
+	@$(WORKERCTL) cdktf --built -- diff $(ENV)
 
 .PHONY: deploy
-deploy: $(WORKERCTL) ## Create or change the AWS resources (AUTO_APPROVE=1 asks nothing)
-	@$(WORKERCTL) cdktf -- deploy $(ENV) $(APPROVE)
+deploy: $(WORKERCTL) $(PROGRAM) ## Create or change the AWS resources (AUTO_APPROVE=1 asks nothing)
+	@$(WORKERCTL) cdktf --built -- deploy $(ENV) $(APPROVE)
 
 .PHONY: destroy
-destroy: $(WORKERCTL) ## Remove the AWS resources (AUTO_APPROVE=1 asks nothing)
-	@$(WORKERCTL) cdktf -- destroy $(ENV) $(APPROVE)
+destroy: $(WORKERCTL) $(PROGRAM) ## Remove the AWS resources (AUTO_APPROVE=1 asks nothing)
+	@$(WORKERCTL) cdktf --built -- destroy $(ENV) $(APPROVE)
 
 .PHONY: output
-output: $(WORKERCTL) ## Show the outputs of the deployment
-	@$(WORKERCTL) cdktf -- output $(ENV)
+output: $(WORKERCTL) $(PROGRAM) ## Show the outputs of the deployment
+	@$(WORKERCTL) cdktf --built -- output $(ENV)
 
 .PHONY: lock
 lock: synth ## Write the provider lock of ENV with the checksums of Linux and macOS
@@ -84,8 +84,9 @@ test: ## Run all tests
 	go test -count=1 -p 3 -timeout 40m ./...
 
 .PHONY: bench
-bench: ## Measure synth with and without the fast start
+bench: ## Measure synth with and without the fast start, and diff against terraform plan
 	go run ./internal/faststart/bench
+	go run ./internal/toolchain/bench
 
 .PHONY: lint
 lint: ## Check format, go vet and staticcheck

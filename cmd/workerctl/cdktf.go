@@ -15,7 +15,8 @@ import (
 )
 
 func newCDKTFCommand() *cobra.Command {
-	return &cobra.Command{
+	var built bool
+	cmd := &cobra.Command{
 		Use:   "cdktf -- COMMAND [ARGUMENT...]",
 		Short: "Run the pinned CDKTF CLI without its traps, for example: workerctl cdktf -- deploy dev",
 		Args:  cobra.MinimumNArgs(1),
@@ -35,14 +36,40 @@ func newCDKTFCommand() *cobra.Command {
 			if err := checkTools(); err != nil {
 				return err
 			}
+			if names := environments(args); changes(args) && len(names) > 0 {
+				if err := checkCredentials(cmd.Context(), names[0], variables); err != nil {
+					return err
+				}
+			}
 			if err := project.EnsureCLI(cmd.Context(), progress(cmd)); err != nil {
 				return err
 			}
+			app, err := program(cmd.Context(), project, built)
+			if err != nil {
+				return err
+			}
 			return project.CDKTF(cmd.Context(), toolchain.Run{
-				Args: args, Stdin: cmd.InOrStdin(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr(),
+				App: app, Args: args, Stdin: cmd.InOrStdin(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr(),
 			})
 		},
 	}
+	builtFlag(cmd, &built)
+	return cmd
+}
+
+// changes tells whether the CLI's command asks AWS.
+func changes(args []string) bool {
+	return slices.Contains([]string{"diff", "deploy", "destroy"}, args[0])
+}
+
+// environments are the environments that a command of the CLI names. They come first; what
+// follows a flag may be its value.
+func environments(args []string) []string {
+	names := args[1:]
+	if i := slices.IndexFunc(names, func(arg string) bool { return strings.HasPrefix(arg, "-") }); i >= 0 {
+		names = names[:i]
+	}
+	return names
 }
 
 // checkTools says which of the tools are missing. The CLI would fail in words that name none.
@@ -67,10 +94,7 @@ func checkConfiguration(args []string, variables toolchain.Variables) error {
 	if _, err := config.Load(config.Dir); err != nil {
 		return err
 	}
-	for _, name := range args[1:] {
-		if strings.HasPrefix(name, "-") {
-			break // the names come first; after a flag there may be its value
-		}
+	for _, name := range environments(args) {
 		env, err := config.LoadOne(config.Dir, name)
 		if err != nil {
 			return err

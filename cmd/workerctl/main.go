@@ -54,12 +54,16 @@ func report(out io.Writer, err error) int {
 	var cli *toolchain.CLIError
 	var problems config.Problems
 	var silent reported
+	var synth *toolchain.SynthError
 	switch {
 	case errors.As(err, &silent):
 		return int(silent)
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(out, "interrupted")
 		return 130 // 128 + SIGINT, as shells have it
+	case errors.As(err, &synth): // the program's own words
+		fmt.Fprintln(out, synth)
+		return 1
 	case errors.As(err, &problems):
 		fmt.Fprintln(out, problems)
 		return 1

@@ -14,6 +14,7 @@ import (
 
 func newPlanCommand() *cobra.Command {
 	var form format
+	var built bool
 	cmd := &cobra.Command{
 		Use:   "plan [ENVIRONMENT]",
 		Short: "Show what deploy would change, for CI and for finding drift (default: dev)",
@@ -39,7 +40,7 @@ Exit status: 0 nothing would change, 2 something would, 1 it could not be found 
 			if err := checkCredentials(cmd.Context(), name, variables); err != nil {
 				return err
 			}
-			if _, err := synthesize(cmd.Context(), project, false); err != nil {
+			if _, err := synthesize(cmd.Context(), project, built); err != nil {
 				return err
 			}
 			plan, err := project.Plan(cmd.Context(), name)
@@ -57,6 +58,7 @@ Exit status: 0 nothing would change, 2 something would, 1 it could not be found 
 		},
 	}
 	form.flags(cmd)
+	builtFlag(cmd, &built)
 	return cmd
 }
 

@@ -63,7 +63,7 @@ func stacksOf(ctx context.Context, project toolchain.Project, out string) (map[s
 	if err != nil {
 		return nil, err
 	}
-	if err := project.SynthInto(ctx, app, project.Root, out); err != nil {
+	if err := project.SynthInto(ctx, os.Environ(), app, project.Root, out); err != nil {
 		return nil, err
 	}
 	stacks := map[string][]byte{}

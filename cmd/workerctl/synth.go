@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -28,22 +29,32 @@ func newSynthCommand() *cobra.Command {
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&built, "built", false, "the program has just been built (make synth builds it with this command)")
-	_ = cmd.Flags().MarkHidden("built")
+	builtFlag(cmd, &built)
 	return cmd
+}
+
+// program is the path of the built program.
+func program(ctx context.Context, project toolchain.Project, built bool) (string, error) {
+	if built {
+		return project.Program(), nil
+	}
+	return project.Build(ctx)
+}
+
+// builtFlag adds the flag with which make says that it has just built the program.
+func builtFlag(cmd *cobra.Command, built *bool) {
+	cmd.Flags().BoolVar(built, "built", false, "the program is built and new")
+	_ = cmd.Flags().MarkHidden("built")
 }
 
 // synthesize writes cdktf.out and returns the files with the stacks, as a person at the
 // project's folder names them.
 func synthesize(ctx context.Context, project toolchain.Project, built bool) ([]string, error) {
-	app := project.Program()
-	if !built {
-		var err error
-		if app, err = project.Build(ctx); err != nil {
-			return nil, err
-		}
+	app, err := program(ctx, project, built)
+	if err != nil {
+		return nil, err
 	}
-	if err := project.SynthInto(ctx, app, project.Root, project.Out()); err != nil {
+	if err := project.SynthInto(ctx, os.Environ(), app, project.Root, project.Out()); err != nil {
 		return nil, err
 	}
 	envs, err := config.Load(config.Dir)

@@ -88,6 +88,7 @@ func (r *run) cdktf(ctx context.Context, project toolchain.Project, apiURL strin
 	var cli proc.Identity
 	err = project.CDKTF(ctx, toolchain.Run{
 		Dir:  r.workspaceDir(),
+		App:  project.Program(),
 		Args: args,
 		Base: withoutUsers(os.Environ()),
 		Env: append(awsEnv(r.state),

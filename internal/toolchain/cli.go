@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+	"golang.org/x/sync/errgroup"
 
 	"prefect-worker-ecs/internal/atomicfile"
 	"prefect-worker-ecs/internal/proc"
@@ -31,6 +32,9 @@ var (
 	//go:embed cli/package-lock.json
 	cliLock []byte
 )
+
+//go:embed compile-cache.js
+var compileCache []byte
 
 // EnsureCLI installs the pinned CDKTF CLI into the project's .local folder, if it is not
 // there. It takes about half a minute and 260 MB the first time. progress, which may be
@@ -106,6 +110,9 @@ func (p Project) haveCLI() bool {
 type Run struct {
 	// Dir is the folder with cdktf.json. Default: the project's.
 	Dir string
+	// App is the built program, which then writes the stacks before the CLI starts. Default:
+	// the CLI runs the one that cdktf.json names.
+	App string
 	// Args are the CLI's arguments, such as deploy dev.
 	Args []string
 	// Base is the environment that Env is added to. Default: that of this process.
@@ -147,21 +154,51 @@ func (p Project) CDKTF(ctx context.Context, run Run) error {
 	}
 	defer terraform.close()
 
-	args := run.Args
+	args, environ := run.Args, terraform.environ(env)
+	prepared := func() error { return nil }
+	if run.App != "" && slices.Contains([]string{"diff", "deploy", "destroy"}, args[0]) {
+		args = append([]string{args[0], "--skip-synth"}, args[1:]...)
+		environ = append(environ, "WORKERCTL_TERRAFORM_WAITS=1")
+		whole := ctx
+		var end context.CancelFunc
+		ctx, end = context.WithCancel(ctx)
+		defer end()
+		// While the CLI starts, which takes as long. Its first question is for Terraform's
+		// version, and that is answered when all is prepared.
+		result := make(chan error, 1)
+		go func() {
+			err := p.prepare(whole, run, env, terraform)
+			if err != nil {
+				end()
+			}
+			result <- err
+		}()
+		prepared = func() error { return <-result }
+	}
 	if out, ok := run.Stdout.(*os.File); !ok || !isTerminal(out) {
 		args = withoutColor(args)
 	}
+	environ, err = p.withCompileCache(environ)
+	if err != nil {
+		return err
+	}
 	cmd := exec.CommandContext(ctx, p.cliBinary(), args...)
-	cmd.Dir, cmd.Env = run.Dir, terraform.environ(env)
+	cmd.Dir, cmd.Env = run.Dir, environ
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = run.Stdin, run.Stdout, run.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 2 * time.Minute // AWS may be slow to answer the request in progress
 	err = run.run(cmd)
+	if notReady := prepared(); notReady != nil {
+		return notReady
+	}
 	if run.Stderr == nil {
 		run.Stderr = io.Discard
 	}
 	if waitErr := terraform.wait(run.Stderr); err == nil {
 		err = waitErr
+	}
+	if initErr := terraform.rememberInits(); err == nil {
+		err = initErr
 	}
 	if err != nil {
 		if ctx.Err() != nil {
@@ -199,6 +236,68 @@ func (r Run) run(cmd *exec.Cmd) error {
 	}
 	r.Started(id)
 	return cmd.Wait()
+}
+
+// withCompileCache returns env with what makes Node keep the CLI's compiled code.
+func (p Project) withCompileCache(env []string) ([]string, error) {
+	preload := filepath.Join(p.Local(), "bin", "compile-cache.js")
+	if err := atomicfile.Keep(preload, compileCache, 0o644); err != nil {
+		return nil, fmt.Errorf("start the CDKTF CLI: %w", err)
+	}
+	own := lookup(env, "NODE_OPTIONS")
+	return append(slices.Clone(env),
+		"WORKERCTL_COMPILE_CACHE="+filepath.Join(p.Local(), "compiled"),
+		"WORKERCTL_NODE_OPTIONS="+own,
+		// Quoted as Node reads it; the path may hold blanks.
+		strings.TrimSpace(fmt.Sprintf("NODE_OPTIONS=%s --require %q", own, preload))), nil
+}
+
+// prepare does before the CLI starts what it would do more slowly: the synth, and finding out
+// Terraform's version and which stacks need an init.
+func (p Project) prepare(ctx context.Context, run Run, env []string, t *terraform) error {
+	together, ctx := errgroup.WithContext(ctx)
+	out := filepath.Join(run.Dir, "cdktf.out")
+	together.Go(func() error {
+		if err := p.SynthInto(ctx, env, run.App, run.Dir, out); err != nil {
+			return err
+		}
+		if err := p.PlaceInputs(run.Dir); err != nil {
+			return err
+		}
+		stacks, err := filepath.Glob(StackFile(out, "*"))
+		if err != nil {
+			return err
+		}
+		var initialized strings.Builder
+		for _, stack := range stacks {
+			if dir := filepath.Dir(stack); isInitialized(dir) {
+				fmt.Fprintln(&initialized, dir)
+			}
+		}
+		return os.WriteFile(filepath.Join(t.dir, "initialized"), []byte(initialized.String()), 0o600)
+	})
+	versions := map[string][]byte{}
+	together.Go(func() error {
+		for file, args := range map[string][]string{"version.json": {"version", "-json"}, "version": {"-v"}} {
+			cmd := exec.CommandContext(ctx, TerraformBinary(), args...)
+			cmd.Dir, cmd.Env = run.Dir, env
+			text, err := cmd.Output()
+			if err != nil {
+				return nil // the CLI asks itself then, and says what is wrong
+			}
+			versions[file] = text
+		}
+		return nil
+	})
+	if err := together.Wait(); err != nil {
+		return err
+	}
+	for file, text := range versions {
+		if err := os.WriteFile(filepath.Join(t.dir, file), text, 0o600); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(filepath.Join(t.dir, "prepared"), nil, 0o600)
 }
 
 // withoutColor keeps escape sequences out of files and CI logs, for the commands that

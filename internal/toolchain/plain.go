@@ -3,6 +3,8 @@ package toolchain
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,12 +30,17 @@ func TerraformBinary() string {
 // Terraform runs Terraform in the folder of an environment's synthesized stack, without the
 // CDKTF CLI, and returns what it wrote to stdout. The error holds what it said.
 func (p Project) Terraform(ctx context.Context, environment string, args ...string) ([]byte, error) {
-	env, err := p.Environ(os.Environ())
+	return p.TerraformIn(ctx, p.stackDir(environment), nil, args...)
+}
+
+// TerraformIn is Terraform in another folder, with further variables.
+func (p Project) TerraformIn(ctx context.Context, dir string, further []string, args ...string) ([]byte, error) {
+	env, err := p.Environ(append(os.Environ(), further...))
 	if err != nil {
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, TerraformBinary(), args...)
-	cmd.Dir, cmd.Env = p.stackDir(environment), append(env, "TF_IN_AUTOMATION=1")
+	cmd.Dir, cmd.Env = dir, append(env, "TF_IN_AUTOMATION=1")
 	// Terraform then ends in order and gives up its lock.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	var stdout, stderr bytes.Buffer
@@ -69,11 +76,11 @@ func (p Project) stackDir(environment string) string {
 
 // Plan plans an environment whose stack was synthesized, with Terraform alone.
 func (p Project) Plan(ctx context.Context, environment string) (*tfjson.Plan, error) {
-	if !p.initialized(environment) {
+	if !isInitialized(p.stackDir(environment)) {
 		if _, err := p.Terraform(ctx, environment, "init", "-input=false", "-no-color"); err != nil {
 			return nil, err
 		}
-		if err := p.rememberInit(environment); err != nil {
+		if err := rememberInit(p.stackDir(environment)); err != nil {
 			return nil, err
 		}
 	}
@@ -98,28 +105,46 @@ func (p Project) Plan(ctx context.Context, environment string) (*tfjson.Plan, er
 	return &plan, nil
 }
 
-// initialized tells whether `terraform init` has nothing to do for a stack: it has run since
-// the stack's providers and backend last changed. Init remembers both.
-func (p Project) initialized(environment string) bool {
-	dir := p.stackDir(environment)
+// initMark is a file in a stack's .terraform that says for what its init was.
+const initMark = "workerctl-init"
+
+// isInitialized tells whether `terraform init` has nothing to do in a stack's folder: it has
+// run for the providers, backend, lock and Terraform that are there now, and the providers
+// are still in place.
+func isInitialized(dir string) bool {
+	if os.Getenv("TF_CLI_ARGS_init") != "" || os.Getenv("TF_DATA_DIR") != "" {
+		return false // whoever sets these wants an init of their own
+	}
 	sum, err := initSum(dir)
 	if err != nil {
 		return false
 	}
-	done, err := os.ReadFile(filepath.Join(dir, ".terraform", "workerctl-init"))
-	return err == nil && string(done) == sum
+	if done, err := os.ReadFile(filepath.Join(dir, ".terraform", initMark)); err != nil || string(done) != sum {
+		return false
+	}
+	// host/namespace/type/version/platform: a folder, or a link into a cache or a mirror.
+	providers, err := filepath.Glob(filepath.Join(dir, ".terraform", "providers", "*", "*", "*", "*", "*"))
+	if err != nil || len(providers) == 0 {
+		return false
+	}
+	for _, provider := range providers {
+		if content, err := os.ReadDir(provider); err != nil || len(content) == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // rememberInit notes that `terraform init` has run for the stack as it is.
-func (p Project) rememberInit(environment string) error {
-	sum, err := initSum(p.stackDir(environment))
+func rememberInit(dir string) error {
+	sum, err := initSum(dir)
 	if err != nil {
 		return err
 	}
-	return atomicfile.Keep(filepath.Join(p.stackDir(environment), ".terraform", "workerctl-init"), []byte(sum), 0o644)
+	return atomicfile.Keep(filepath.Join(dir, ".terraform", initMark), []byte(sum), 0o644)
 }
 
-// initSum is what an init depends on: providers, backend, versions, and the lock.
+// initSum is what an init depends on: Terraform, providers, backend, versions, and the lock.
 func initSum(dir string) (string, error) {
 	file, err := os.ReadFile(filepath.Join(dir, "cdk.tf.json"))
 	if err != nil {
@@ -133,5 +158,7 @@ func initSum(dir string) (string, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
-	return string(stack.Terraform) + "\n" + string(lock), nil
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%s\n%s\n%s", TerraformBinary(), stack.Terraform, lock)
+	return hex.EncodeToString(sum.Sum(nil)), nil
 }

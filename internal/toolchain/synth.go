@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -19,14 +20,14 @@ func (e *SynthError) Error() string { return e.Output }
 // SynthInto runs the built program, without the CDKTF CLI: it reads config/environments below
 // dir and writes the stacks of all environments into the folder out. The error is a
 // *SynthError if the program said why it cannot.
-func (p Project) SynthInto(ctx context.Context, app, dir, out string) error {
+func (p Project) SynthInto(ctx context.Context, env []string, app, dir, out string) error {
 	out, err := filepath.Abs(out)
 	if err != nil {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, app)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "CDKTF_OUTDIR="+out, endOfLifeWarning)
+	cmd.Env = append(slices.Clone(env), "CDKTF_OUTDIR="+out, endOfLifeWarning)
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Run(); err != nil {
@@ -49,7 +50,7 @@ func (p Project) SynthWith(ctx context.Context, app, dir, environment string) ([
 		return nil, fmt.Errorf("synthesize: %w", err)
 	}
 	defer os.RemoveAll(out)
-	if err := p.SynthInto(ctx, app, dir, out); err != nil {
+	if err := p.SynthInto(ctx, os.Environ(), app, dir, out); err != nil {
 		return nil, err
 	}
 	file, err := os.ReadFile(StackFile(out, environment))

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -84,6 +85,23 @@ func (t *terraform) wait(out io.Writer) error {
 	}
 	_, err = out.Write(messages)
 	return errors.Join(waitErr, err)
+}
+
+// rememberInits notes the stacks that were initialized in the call.
+func (t *terraform) rememberInits() error {
+	done, err := os.ReadFile(filepath.Join(t.dir, "done"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for dir := range strings.Lines(string(done)) {
+		if err := rememberInit(strings.TrimSuffix(dir, "\n")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (t *terraform) close() {

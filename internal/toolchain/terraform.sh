@@ -9,9 +9,21 @@
 # goes with it, and the hang-up would kill Terraform before it has saved the state. So
 # Terraform does not see the hang-up, and workerctl waits until "running", a named pipe
 # that this script holds open, is closed.
+#
+# And for its pace: it asks for Terraform's version four times, which workerctl has asked
+# already, and runs init where there is nothing to do. The first question is answered when
+# workerctl has prepared all that the CLI then reads; if it cannot, it ends the CLI.
 terraform=${WORKERCTL_TERRAFORM:-terraform}
+if [ "$WORKERCTL_TERRAFORM_WAITS" ]; then
+	while [ ! -e "$WORKERCTL_TERRAFORM_DIR/prepared" ] && [ -d "$WORKERCTL_TERRAFORM_DIR" ]; do sleep 0.02; done
+fi
+case "$1 $2" in
+"version -json") [ -s "$WORKERCTL_TERRAFORM_DIR/version.json" ] && exec cat "$WORKERCTL_TERRAFORM_DIR/version.json" ;;
+"-v ") [ -s "$WORKERCTL_TERRAFORM_DIR/version" ] && exec cat "$WORKERCTL_TERRAFORM_DIR/version" ;;
+esac
 case $1 in
-init | apply | destroy) ;;
+init) grep -qxF "$PWD" "$WORKERCTL_TERRAFORM_DIR/initialized" 2>/dev/null && exit 0 ;;
+apply | destroy) ;;
 *) exec "$terraform" "$@" ;;
 esac
 
@@ -35,6 +47,7 @@ while
 	status=$?
 	[ "$status" -gt 128 ] && kill -0 "$pid" 2>/dev/null
 do :; done
+[ "$1" = init ] && [ "$status" = 0 ] && echo "$PWD" >>"$WORKERCTL_TERRAFORM_DIR/done"
 # Let the CLI read the rest, such as the outputs. Errors do not depend on it.
 sleep 0.2
 exit "$status"
