@@ -1,6 +1,7 @@
 package review
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 
@@ -10,6 +11,7 @@ import (
 // Hidden and unknown values of a plan.
 const (
 	sensitive = "(sensitive)"
+	changed   = "(sensitive, another value)"
 	unknown   = "(known after apply)"
 )
 
@@ -51,7 +53,9 @@ func Plan(environment string, plan *tfjson.Plan) Report {
 		case c.Actions.Delete():
 			resource.Action = Destroy
 		default:
-			resource.Attributes = planned(c)
+			value := func(v any) any { return map[string]any{"value": v} }
+			resource.Attributes = planned(&tfjson.Change{Before: value(c.Before), After: value(c.After), AfterUnknown: value(c.AfterUnknown),
+				BeforeSensitive: value(c.BeforeSensitive), AfterSensitive: value(c.AfterSensitive)})
 		}
 		r.Changes = append(r.Changes, resource)
 	}
@@ -63,6 +67,16 @@ func Plan(environment string, plan *tfjson.Plan) Report {
 func planned(c *tfjson.Change) []Attribute {
 	before := mask(c.Before, c.BeforeSensitive, sensitive)
 	after := mask(mask(c.After, c.AfterUnknown, unknown), c.AfterSensitive, sensitive)
+	// Of what is sensitive only that it changes is shown.
+	if b, ok := before.(map[string]any); ok {
+		raw, _ := c.Before.(map[string]any)
+		now, _ := c.After.(map[string]any)
+		for key, value := range b {
+			if a, ok := after.(map[string]any); ok && value == sensitive && a[key] == sensitive && !reflect.DeepEqual(raw[key], now[key]) {
+				a[key] = changed
+			}
+		}
+	}
 	attributes := differ(before, after)
 	for i, a := range attributes {
 		attributes[i].ForcesReplacement = slices.ContainsFunc(c.ReplacePaths, func(path any) bool {

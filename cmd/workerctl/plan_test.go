@@ -1,0 +1,154 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"prefect-worker-ecs/internal/emulator"
+	"prefect-worker-ecs/internal/pyenv"
+	"prefect-worker-ecs/internal/review"
+	"prefect-worker-ecs/internal/testtools"
+	"prefect-worker-ecs/internal/toolchain"
+)
+
+// checkout copies the project, as committed and changed, into a git repository of its own.
+func checkout(t *testing.T) string {
+	t.Helper()
+	project, err := toolchain.Find(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, command := range []string{
+		`git -C "$0" ls-files -z --cached --others --exclude-standard | (cd "$0" && tar --null --files-from=- --ignore-failed-read -cf - 2>/dev/null) | tar -xf - -C "$1"`,
+		`cd "$1" && git init -q && git add -A && git -c user.name=t -c user.email=t@example.com -c commit.gpgsign=false commit -q -m base`,
+	} {
+		if out, err := exec.CommandContext(t.Context(), "sh", "-c", command, project.Root, dir).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	return dir
+}
+
+func TestReviewOfARevision(t *testing.T) {
+	testtools.Require(t, testtools.Node)
+	dir := checkout(t)
+	t.Chdir(dir)
+
+	// GIVEN a checkout without changes THEN the infrastructure is not touched
+	out, _, err := run(t, "review")
+	if want := "No environment changes against HEAD: the change touches no infrastructure.\n"; err != nil || out != want {
+		t.Errorf("%q, %v; want %q", out, err, want)
+	}
+	if out, _, err = run(t, "review", "--json"); err != nil || strings.TrimSpace(out) != "[]" {
+		t.Errorf("%q, %v", out, err)
+	}
+
+	// WHEN an option changes and an environment comes
+	for name, yaml := range map[string]string{"dev": "worker: {memory: 1024}\n", "prod": "name_suffix: -prod\nnetwork: {vpc_cidr: 10.9.0.0/16}\n"} {
+		if err := os.WriteFile(filepath.Join(dir, "config", "environments", name+".yaml"), []byte(yaml), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// THEN both are shown, by address and value
+	if out, _, err = run(t, "review", "--base", "HEAD", "--json"); err != nil {
+		t.Fatal(err)
+	}
+	var reports []review.Report
+	if err := json.Unmarshal([]byte(out), &reports); err != nil {
+		t.Fatalf("%v in %s", err, out)
+	}
+	if len(reports) != 2 || reports[1].Environment != "prod" || reports[1].Count(review.Create) < 39 {
+		t.Fatalf("%s", out)
+	}
+	want := review.Resource{Address: "aws_ecs_task_definition.worker", Action: review.Change, Attributes: []review.Attribute{{Path: "memory", Before: "512", After: "1024"}}}
+	if got, _ := json.Marshal(reports[0].Changes); string(got) != string(must(json.Marshal([]review.Resource{want}))) {
+		t.Errorf("%s", got)
+	}
+	if out, _, err = run(t, "review", "--markdown"); err != nil || !strings.Contains(out, "### `dev`: 1 to change\n") || !strings.Contains(out, "- 512\n+ 1024\n") {
+		t.Errorf("%s, %v", out, err)
+	}
+	// AND git keeps no worktree of it
+	if list, err := exec.CommandContext(t.Context(), "git", "-C", dir, "worktree", "list").Output(); err != nil || strings.Count(string(list), "\n") != 1 {
+		t.Errorf("%s, %v", list, err)
+	}
+	if _, _, err = run(t, "review", "--base", "nowhere"); err == nil || !strings.Contains(err.Error(), "the git revision nowhere cannot be checked out: ") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestPlanAndPlainTerraform deploys with Terraform alone what `workerctl synth` wrote, and plans
+// with workerctl: nobody needs the CDKTF CLI for that.
+func TestPlanAndPlainTerraform(t *testing.T) {
+	testtools.Require(t, testtools.Node, testtools.Terraform)
+	dir := checkout(t)
+	t.Chdir(dir)
+	aws, err := emulator.Start(t.Context(), emulator.Options{Python: testtools.Environment(t, pyenv.Moto), Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = aws.Stop(t.Context()) })
+	testtools.AWS(t, aws.Env())
+	// GIVEN values in a file
+	if err := os.WriteFile(filepath.Join(dir, "terraform.tfvars"), []byte("prefect_api_key = \"pnu_marker\"\nprefect_api_url = \"https://prefect.example.com/api\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	plan := func(args ...string) (review.Report, int) {
+		t.Helper()
+		out, _, err := run(t, append([]string{"plan", "--json"}, args...)...)
+		var status reported
+		if err != nil && !errors.As(err, &status) {
+			t.Fatal(err)
+		}
+		if strings.Contains(out, "pnu_marker") {
+			t.Error("the key is in the plan")
+		}
+		var r review.Report
+		if err := json.Unmarshal([]byte(out), &r); err != nil {
+			t.Fatalf("%v in %s", err, out)
+		}
+		return r, int(status)
+	}
+	terraform := func(args ...string) {
+		t.Helper()
+		project := toolchain.Project{Root: dir}
+		if _, err := project.Terraform(t.Context(), "dev", args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	// WHEN nothing is deployed THEN everything is to be created, with exit status 2
+	r, status := plan()
+	if status != 2 || r.Count(review.Create) < 39 || r.Count(review.Create) != len(r.Changes) {
+		t.Errorf("status %d: %s", status, r.Summary())
+	}
+	// WHEN Terraform alone applies what was synthesized THEN nothing is left to do
+	terraform("apply", "-auto-approve", "-input=false", "-no-color")
+	if r, status = plan("dev"); status != 0 || len(r.Changes) != 0 {
+		t.Errorf("status %d: %+v", status, r)
+	}
+	// WHEN the log group gets another name THEN a warning says what is lost
+	if err := os.WriteFile(filepath.Join(dir, "config", "environments", "dev.yaml"), []byte("logs: {group: /ecs/other}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if r, status = plan(); status != 2 || len(r.Warnings) != 1 || r.Warnings[0] != "aws_cloudwatch_log_group.worker is destroyed and created again: its log lines go with it" {
+		t.Errorf("status %d: %+v", status, r)
+	}
+	terraform("destroy", "-auto-approve", "-input=false", "-no-color")
+	state, err := os.ReadFile(filepath.Join(dir, "terraform.dev.tfstate"))
+	if err != nil || strings.Contains(string(state), "pnu_marker") || !strings.Contains(string(state), `"resources": []`) {
+		t.Errorf("the state: %v\n%s", err, state)
+	}
+}
+
+func must[T any](value T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return value
+}
