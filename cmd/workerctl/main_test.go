@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -315,5 +316,27 @@ func TestNewWritesAnEnvironment(t *testing.T) {
 	}
 	if _, _, err := run(t, "config", "test"); err == nil || !strings.HasPrefix(err.Error(), `there is no environment "test"`) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	settings := func(pairs ...string) *debug.BuildInfo {
+		info := &debug.BuildInfo{GoVersion: "go1.26.0"}
+		for i := 0; i < len(pairs); i += 2 {
+			info.Settings = append(info.Settings, debug.BuildSetting{Key: pairs[i], Value: pairs[i+1]})
+		}
+		return info
+	}
+	built := []string{"GOOS", "linux", "GOARCH", "amd64"}
+	commit := append(built, "vcs.revision", "0123456789abcdef0123", "vcs.time", "2026-11-24T00:00:00Z")
+	for want, info := range map[string]*debug.BuildInfo{
+		"workerctl 0123456789ab of 2026-11-24T00:00:00Z\ngo1.26.0 linux/amd64\n":               settings(commit...),
+		"workerctl 0123456789ab of 2026-11-24T00:00:00Z, with changes\ngo1.26.0 linux/amd64\n": settings(append(commit, "vcs.modified", "true")...),
+		"workerctl an unknown revision\ngo1.26.0 linux/amd64\n":                                settings(built...),
+		"workerctl, built without a record of how\n":                                           nil,
+	} {
+		if got := versionText(info); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }
