@@ -66,6 +66,14 @@ lock: synth ## Write the provider lock of ENV with the checksums of Linux and ma
 verify: $(WORKERCTL) ## Check that the deployed worker runs flows
 	@$(WORKERCTL) verify $(ENV)
 
+.PHONY: status
+status: $(WORKERCTL) ## Show what runs: tasks, workers, flow runs, last error
+	@$(WORKERCTL) status $(ENV)
+
+.PHONY: local-status
+local-status: $(WORKERCTL) ## Show what of the local run is running
+	@$(WORKERCTL) local status $(ENV)
+
 .PHONY: local
 local: $(WORKERCTL) ## Run the whole system on this machine, and a flow on it
 	@$(WORKERCTL) local up $(ENV)

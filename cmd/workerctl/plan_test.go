@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -8,6 +9,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
 
 	"prefect-worker-ecs/internal/emulator"
 	"prefect-worker-ecs/internal/pyenv"
@@ -86,14 +92,15 @@ func TestReviewOfARevision(t *testing.T) {
 // with workerctl: nobody needs the CDKTF CLI for that.
 func TestPlanAndPlainTerraform(t *testing.T) {
 	testtools.Require(t, testtools.Node, testtools.Terraform)
+	moto := testtools.Environment(t, pyenv.Moto)
 	dir := checkout(t)
 	t.Chdir(dir)
-	aws, err := emulator.Start(t.Context(), emulator.Options{Python: testtools.Environment(t, pyenv.Moto), Dir: t.TempDir()})
+	emu, err := emulator.Start(t.Context(), emulator.Options{Python: moto, Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = aws.Stop(t.Context()) })
-	testtools.AWS(t, aws.Env())
+	t.Cleanup(func() { _ = emu.Stop(context.Background()) })
+	cfg := testtools.AWS(t, emu.Env())
 	// GIVEN values in a file
 	if err := os.WriteFile(filepath.Join(dir, "terraform.tfvars"), []byte("prefect_api_key = \"pnu_marker\"\nprefect_api_url = \"https://prefect.example.com/api\"\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -131,6 +138,25 @@ func TestPlanAndPlainTerraform(t *testing.T) {
 	terraform("apply", "-auto-approve", "-input=false", "-no-color")
 	if r, status = plan("dev"); status != 0 || len(r.Changes) != 0 {
 		t.Errorf("status %d: %+v", status, r)
+	}
+	// AND its log can be looked at
+	logs := cloudwatchlogs.NewFromConfig(cfg)
+	group := aws.String("/ecs/prefect-worker")
+	for _, task := range []string{"0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"} {
+		stream := aws.String("prefect-worker/prefect-worker/" + task)
+		if _, err := logs.CreateLogStream(t.Context(), &cloudwatchlogs.CreateLogStreamInput{LogGroupName: group, LogStreamName: stream}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := logs.PutLogEvents(t.Context(), &cloudwatchlogs.PutLogEventsInput{LogGroupName: group, LogStreamName: stream, LogEvents: []types.InputLogEvent{
+			{Timestamp: aws.Int64(time.Now().UnixMilli()), Message: aws.String("line of " + task[:4] + "\n")}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for args, want := range map[string][2]string{"logs": {" 01234567 line of 0123\n", " fedcba98 line of fedc\n"}, "logs dev --since 5m --task fed": {" fedcba98 line of fedc\n", ""}} {
+		out, _, err := run(t, strings.Fields(args)...)
+		if err != nil || !strings.Contains(out, want[0]) || !strings.Contains(out, want[1]) || strings.Count(out, "\n") != len(want)-strings.Count(args, "--task") {
+			t.Errorf("%s: %q, %v", args, out, err)
+		}
 	}
 	// WHEN the log group gets another name THEN a warning says what is lost
 	if err := os.WriteFile(filepath.Join(dir, "config", "environments", "dev.yaml"), []byte("logs: {group: /ecs/other}\n"), 0o644); err != nil {

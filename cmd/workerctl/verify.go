@@ -11,6 +11,7 @@ import (
 	"time"
 
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/smithy-go/logging"
 	"github.com/spf13/cobra"
 
 	"prefect-worker-ecs/config"
@@ -114,7 +115,7 @@ func verifyOptions(ctx context.Context, args []string) (verify.Options, error) {
 	if err != nil {
 		return verify.Options{}, err
 	}
-	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(env.Region), awsconfig.WithRetryMaxAttempts(2))
+	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(env.Region), awsconfig.WithRetryMaxAttempts(2), awsconfig.WithLogger(logging.Nop{}))
 	if err != nil {
 		return verify.Options{}, fmt.Errorf("AWS configuration: %w", err)
 	}

@@ -101,6 +101,9 @@ def know_tasks_of_services():
         )
         task.id = arn.split("/")[-1]
         task.advance = lambda: None  # only the agent's reports change it
+        for container in task.containers:
+            # Numbers in a definition, and text in the answer.
+            container.cpu, container.memory = str(container.cpu or 0), None
         return task
 
     def submit_task_state_change(self):

@@ -39,6 +39,20 @@ func TestVerify(t *testing.T) {
 			t.Errorf("runs left: %v, %v", runs, err)
 		}
 
+		// AND a look shows it all
+		var screen strings.Builder
+		if err := Look(t.Context(), opt).Print(&screen); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{
+			"service      dev-worker in prefect-cluster: 1 of 1 tasks running, 0 pending\n", "deployment   completed, begun ", " running",
+			"work pool    good, process\n", "workers      dev-worker-", "flow runs    0 underway, 0 late\n", "last error   none in the log since the deployment\n",
+		} {
+			if !strings.Contains(screen.String(), want) || strings.Contains(screen.String(), "could not be") {
+				t.Errorf("%q is not in the view:\n%s", want, screen.String())
+			}
+		}
+
 		// WHEN what there is in AWS and in Prefect changes, THEN verify says what
 		b.drift(t, opt)
 
