@@ -80,9 +80,7 @@ func TestADeadObserverIsSeen(t *testing.T) {
 
 	// WHEN a worker is online whose observer has ended: boto3 fails with an empty profile
 	dead := worker("dead", "AWS_PROFILE=")
-	short, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-	defer cancel()
-	err = u.observe(short, queue)
+	err = u.observe(t.Context(), queue, 2*time.Second)
 	// THEN that is an error
 	if want := "the worker does not read the events of its tasks from the queue dev-worker-task-events"; err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("got  %v\nwant %s", err, want)
@@ -94,7 +92,7 @@ func TestADeadObserverIsSeen(t *testing.T) {
 	// WHEN a worker has the environment that the local run gives it
 	worker("alive")
 	// THEN it reads the queue, and the emulator answers others while it waits for messages
-	if err := u.observe(t.Context(), queue); err != nil {
+	if err := u.observe(t.Context(), queue, observerTimeout); err != nil {
 		t.Error(err)
 	}
 	began := time.Now()

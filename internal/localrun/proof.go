@@ -135,10 +135,8 @@ const observerTimeout = time.Minute
 // observe shows that the worker reads the queue with the events of its tasks. That part of
 // it, the observer, can end while the worker stays online: then a flow run whose task
 // crashed would be "running" for ever.
-func (u *up) observe(ctx context.Context, queue string) error {
+func (u *up) observe(ctx context.Context, queue string, limit time.Duration) error {
 	return u.p.step("sending an event to the worker's queue", func() (string, error) {
-		ctx, cancel := context.WithTimeout(ctx, observerTimeout)
-		defer cancel()
 		client := sqs.NewFromConfig(awsConfig(u.state))
 		found, err := client.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &queue})
 		if err != nil {
@@ -150,14 +148,16 @@ func (u *up) observe(ctx context.Context, queue string) error {
 			return "", fmt.Errorf("send an event to the queue %s: %w", queue, err)
 		}
 		var queueErr error
-		err = poll.Until(ctx, 200*time.Millisecond, func() (bool, error) {
+		waiting, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		err = poll.Until(waiting, 200*time.Millisecond, func() (bool, error) {
 			var got *sqs.GetQueueAttributesOutput
 			got, queueErr = client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: found.QueueUrl, AttributeNames: []types.QueueAttributeName{"All"}})
 			return queueErr == nil && got.Attributes["ApproximateNumberOfMessages"] == "0" && got.Attributes["ApproximateNumberOfMessagesNotVisible"] == "0", nil
 		})
-		if errors.Is(err, context.DeadlineExceeded) {
+		if waiting.Err() != nil && ctx.Err() == nil {
 			return "", fmt.Errorf("the worker does not read the events of its tasks from the queue %s within %v, so that a flow run whose task crashes would stay running (last answer of the queue: %v); the end of its output:\n%s",
-				queue, observerTimeout, queueErr, proc.Tail(u.containerLog(), 30))
+				queue, limit, queueErr, proc.Tail(u.containerLog(), 30))
 		}
 		return "the worker reads the events of its tasks from the queue " + queue, err
 	})

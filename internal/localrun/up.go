@@ -142,7 +142,7 @@ func (u *up) all(ctx context.Context) error {
 		return err
 	}
 	if queue := u.env.EventQueue(); queue != "" {
-		if err := u.observe(ctx, queue); err != nil {
+		if err := u.observe(ctx, queue, observerTimeout); err != nil {
 			return err
 		}
 	}
