@@ -135,6 +135,9 @@ func (u *up) all(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := u.applyPool(ctx); err != nil {
+		return err
+	}
 	if err := u.startWorker(ctx); err != nil {
 		return err
 	}
