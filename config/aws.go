@@ -88,6 +88,9 @@ func (v *validator) arns() {
 	for i, text := range e.IAM.TaskPolicyARNs {
 		refs = append(refs, reference{fmt.Sprintf("iam.task_policy_arns[%d]", i), text, ""})
 	}
+	for i, text := range e.IAM.FlowTaskRole.PolicyARNs {
+		refs = append(refs, reference{fmt.Sprintf("iam.flow_task_role.policy_arns[%d]", i), text, ""})
+	}
 	for i, text := range e.IAM.FlowRoleARNs {
 		refs = append(refs, reference{fmt.Sprintf("iam.flow_role_arns[%d]", i), text, ""})
 	}

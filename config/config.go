@@ -212,6 +212,38 @@ type WorkPool struct {
 
 	// Queues are the work queues to serve.
 	Queues []string `yaml:"queues" jsonschema:"uniqueItems=true,format=pool-name" jsonschema_extras:"x-default=all of the pool"`
+
+	// Job is what the flow tasks of an ecs pool are started with, unless their deployment says
+	// otherwise: workerctl pool apply writes it into the pool's template.
+	Job Job `yaml:"job"`
+}
+
+// Job is what the flow tasks of an ecs pool are started with.
+type Job struct {
+	// Image is the container image of flow tasks. prefect deploy names another one for a flow
+	// that has an image of its own.
+	Image string `yaml:"image" jsonschema:"format=image" jsonschema_extras:"x-default=the image of the worker"`
+
+	// CPU is a flow task's share of processors; 1024 is one vCPU.
+	CPU int `yaml:"cpu" jsonschema:"default=512,enum=256,enum=512,enum=1024,enum=2048,enum=4096,enum=8192,enum=16384" jsonschema_extras:"x-unit=1/1024 vCPU,x-source=https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-cpu-memory-error.html"`
+
+	// MemoryMiB is a flow task's memory. Which values Fargate takes depends on cpu.
+	MemoryMiB int `yaml:"memory" jsonschema:"default=1024,minimum=512,maximum=122880" jsonschema_extras:"x-unit=MiB,x-source=https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-cpu-memory-error.html"`
+
+	// EphemeralStorageGiB is the size of a flow task's disk.
+	EphemeralStorageGiB int `yaml:"ephemeral_storage" jsonschema:"minimum=21,maximum=200" jsonschema_extras:"x-default=Fargate's own 20 GiB,x-unit=GiB,x-source=https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-task-storage.html"`
+
+	// Spot runs flow tasks on Fargate Spot: about 70 % cheaper, and stopped by AWS with two
+	// minutes' notice when capacity is short. The flow run then crashes.
+	Spot bool `yaml:"spot" jsonschema:"default=false"`
+
+	// Deregister removes the task definition of each flow run after it, and lets the worker do
+	// so. AWS cannot limit that right to the definitions of flows.
+	Deregister bool `yaml:"deregister" jsonschema:"default=false"`
+
+	// Variables are further variables of the pool's template and their defaults, as JSON or as
+	// text.
+	Variables map[string]string `yaml:"variables" jsonschema_extras:"x-names=variable-name"`
 }
 
 // PoolType is the type of a Prefect work pool.
@@ -313,14 +345,37 @@ type IAM struct {
 	// pool need.
 	TaskPolicyARNs []string `yaml:"task_policy_arns" jsonschema:"uniqueItems=true,maxItems=20,format=policy-arn" jsonschema_extras:"x-source=https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"`
 
-	// FlowRoleARNs are further roles, beside the execution role, that the worker of an ecs pool
+	// FlowExecutionRoleName is the role with which ECS starts the flow tasks of an ecs pool: it
+	// pulls their image, writes their log and reads the API key, and nothing else.
+	FlowExecutionRoleName string `yaml:"flow_execution_role_name" jsonschema:"default=prefect-flow-execution-role{name_suffix},format=role-name"`
+
+	// FlowTaskRole is the role of the code inside the flow tasks of an ecs pool.
+	FlowTaskRole FlowTaskRole `yaml:"flow_task_role"`
+
+	// FlowRoleARNs are further roles, beside the program's own, that the worker of an ecs pool
 	// may hand to flow runs.
 	FlowRoleARNs []string `yaml:"flow_role_arns" jsonschema:"uniqueItems=true,format=role-arn"`
 
 	// FlowTaskFamilies are the task-definition families, as prefixes, that the worker of an
-	// ecs pool may register and run. Prefect's own default is prefect.
-	FlowTaskFamilies []string `yaml:"flow_task_families" jsonschema:"default=prefect,minItems=1,uniqueItems=true,format=ecs-name"`
+	// ecs pool may register and run. The default are those that prefect-aws makes for the pool.
+	FlowTaskFamilies []string `yaml:"flow_task_families" jsonschema:"minItems=1,uniqueItems=true,format=ecs-name" jsonschema_extras:"x-default=prefect_NAME_ where NAME is work_pool.name"`
 }
+
+// FlowTaskRole is the role of the code inside the flow tasks of an ecs pool. It is made if it
+// is given any rights; without it flows have none in AWS.
+type FlowTaskRole struct {
+	// Name is the role's name.
+	Name string `yaml:"name" jsonschema:"default=prefect-flow-task-role{name_suffix},format=role-name"`
+
+	// PolicyARNs are managed policies for the role.
+	PolicyARNs []string `yaml:"policy_arns" jsonschema:"uniqueItems=true,maxItems=20,format=policy-arn" jsonschema_extras:"x-source=https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"`
+
+	// Policy is an inline policy for the role: an IAM policy document in JSON.
+	Policy string `yaml:"policy" jsonschema:"format=policy-json" jsonschema_extras:"x-source=https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html"`
+}
+
+// Wanted says that the role is given rights, and so made.
+func (r FlowTaskRole) Wanted() bool { return len(r.PolicyARNs) > 0 || r.Policy != "" }
 
 // Adoptable is a resource that can be taken over when it exists already.
 type Adoptable string

@@ -61,13 +61,13 @@ func TestAnEmptyFileIsTheOriginalDeployment(t *testing.T) {
 			CPU: 256, MemoryMiB: 512, Architecture: X8664,
 			DesiredCount: 1, ConcurrencyLimit: 1, StopTimeoutSeconds: 120,
 		},
-		WorkPool: WorkPool{Name: "ecs-work-pool", Type: PoolProcess},
+		WorkPool: WorkPool{Name: "ecs-work-pool", Type: PoolProcess, Job: Job{CPU: 512, MemoryMiB: 1024}},
 		Prefect:  Prefect{Authentication: AuthAPIKey},
 		Secret:   Secret{Name: "prefect-api-key-new-2", Version: 1},
 		Logs:     Logs{Group: "/ecs/prefect-worker", RetentionDays: 30},
 		IAM: IAM{
 			ExecutionRoleName: "prefect-task-execution-role", TaskRoleName: "prefect-task-role",
-			FlowTaskFamilies: []string{"prefect"},
+			FlowExecutionRoleName: "prefect-flow-execution-role", FlowTaskRole: FlowTaskRole{Name: "prefect-flow-task-role"},
 		},
 		Backend: Backend{Type: BackendLocal},
 	}
@@ -121,6 +121,7 @@ var accepted = []struct {
 	set  func(*Environment)
 }{
 	{"name_suffix: -b", func(e *Environment) {
+		e.IAM.FlowExecutionRoleName, e.IAM.FlowTaskRole.Name = "prefect-flow-execution-role-b", "prefect-flow-task-role-b"
 		e.NameSuffix = "-b"
 		e.Network.Name = "prefect-ecs-b"
 		e.Cluster.Name = "prefect-cluster-b"
@@ -130,6 +131,7 @@ var accepted = []struct {
 		e.IAM.TaskRoleName = "prefect-task-role-b"
 	}},
 	{"name_suffix: -b\ncluster: {name: mine}\nsecret: {name: s}\nlogs: {group: l}\nnetwork: {name: n}\niam: {execution_role_name: x, task_role_name: y}", func(e *Environment) {
+		e.IAM.FlowExecutionRoleName, e.IAM.FlowTaskRole.Name = "prefect-flow-execution-role-b", "prefect-flow-task-role-b"
 		e.NameSuffix = "-b"
 		e.Network.Name, e.Cluster.Name, e.Secret.Name, e.Logs.Group = "n", "mine", "s", "l"
 		e.IAM.ExecutionRoleName, e.IAM.TaskRoleName = "x", "y"
@@ -151,7 +153,7 @@ var accepted = []struct {
 	}},
 	{"worker: {image: 'example.com/w:1', prefect_version: '3', prefect_aws_included: true}\nwork_pool: {type: ecs}", func(e *Environment) {
 		e.Worker.Image, e.Worker.PrefectVersion, e.Worker.PrefectAWSIncluded = "example.com/w:1", "3", true
-		e.WorkPool.Type, e.Worker.ConcurrencyLimit = PoolECS, 0
+		ecsPool(e)
 	}},
 	{"worker: {extra_pip_packages: ['s3fs==2025.3.0', 'boto3[crt]>=1,<2']}", func(e *Environment) {
 		e.Worker.ExtraPipPackages = []string{"s3fs==2025.3.0", "boto3[crt]>=1,<2"}
@@ -160,12 +162,16 @@ var accepted = []struct {
 		e.Worker.Environment = map[string]string{"LEVEL": "1", "EMPTY": ""}
 	}},
 	{"worker: {secrets: {DB: '" + secret + "'}}", func(e *Environment) { e.Worker.Secrets = map[string]string{"DB": secret} }},
-	{"work_pool: {type: ecs}", func(e *Environment) { e.WorkPool.Type, e.Worker.ConcurrencyLimit = PoolECS, 0 }},
+	{"work_pool: {type: ecs}", ecsPool},
+	{"work_pool: {type: ecs}\niam: {flow_task_role: {policy: '{\"Version\":\"2012-10-17\",\"Statement\":[{\"Sid\":\"A\",\"Effect\":\"Deny\",\"NotAction\":\"s3:*\",\"NotResource\":[\"a\"],\"Condition\":{\"Bool\":{\"a\":true}}}]}'}}", func(e *Environment) {
+		ecsPool(e)
+		e.IAM.FlowTaskRole.Policy = `{"Version":"2012-10-17","Statement":[{"Sid":"A","Effect":"Deny","NotAction":"s3:*","NotResource":["a"],"Condition":{"Bool":{"a":true}}}]}`
+	}},
 	{"prefect: {account_id: 11111111-1111-4111-8111-111111111111, workspace_id: 22222222-2222-4222-8222-222222222222}", func(e *Environment) {
 		e.Prefect.AccountID, e.Prefect.WorkspaceID = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 	}},
 	{"work_pool: {type: ecs}\niam: {flow_role_arns: ['arn:aws:iam::123456789012:role/flow'], flow_task_families: [etl]}", func(e *Environment) {
-		e.WorkPool.Type, e.Worker.ConcurrencyLimit = PoolECS, 0
+		ecsPool(e)
 		e.IAM.FlowRoleARNs, e.IAM.FlowTaskFamilies = []string{"arn:aws:iam::123456789012:role/flow"}, []string{"etl"}
 	}},
 	{"backend: {type: s3, bucket: states}", func(e *Environment) {
@@ -206,6 +212,12 @@ var accepted = []struct {
 		e.Worker.PrefectVersion = "2.20.25"
 		e.Worker.ExtraPipPackages = []string{"prefect-gcp==0.5.18", "a~=1.2", "b>=1,<2", "c==1.*"}
 	}},
+}
+
+// ecsPool is what an ecs pool brings with it.
+func ecsPool(e *Environment) {
+	e.WorkPool.Type, e.Worker.ConcurrencyLimit = PoolECS, 0
+	e.WorkPool.Job.Image, e.IAM.FlowTaskFamilies = e.Worker.Image, []string{"prefect_ecs-work-pool_"}
 }
 
 func TestAccepted(t *testing.T) {
@@ -407,6 +419,30 @@ var refused = []struct{ name, yaml, keys string }{
 	{"one role for both", "iam: {task_role_name: prefect-task-execution-role}", "iam.task_role_name"},
 	{"boundary", "iam: {permissions_boundary_arn: x}", "iam.permissions_boundary_arn"},
 	{"task policy", "iam: {task_policy_arns: [AdministratorAccess]}", "iam.task_policy_arns[0]"},
+	{"flow roles of a process pool", "iam: {flow_execution_role_name: a, flow_task_role: {name: b, policy_arns: ['arn:aws:iam::123456789012:policy/p'], policy: '{\"Statement\":[]}'}}",
+		"iam.flow_execution_role_name iam.flow_task_role.name iam.flow_task_role.policy_arns iam.flow_task_role.policy"},
+	{"a role of flows without rights", "work_pool: {type: ecs}\niam: {flow_task_role: {name: b}}", "iam.flow_task_role.name"},
+	{"a role of flows that is the worker's", "work_pool: {type: ecs}\niam: {flow_task_role: {name: Prefect-task-role, policy_arns: ['arn:aws:iam::123456789012:policy/p']}}", "iam.flow_task_role.name"},
+	{"an execution role of flows that is the worker's", "work_pool: {type: ecs}\niam: {flow_execution_role_name: prefect-task-execution-role}", "iam.flow_execution_role_name"},
+	{"a policy of flows that is no JSON", "work_pool: {type: ecs}\niam: {flow_task_role: {policy: '{Statement}'}}", "iam.flow_task_role.policy"},
+	{"a policy of flows that is text", "work_pool: {type: ecs}\niam: {flow_task_role: {policy: 's3:*'}}", "iam.flow_task_role.policy"},
+	{"a policy of flows with a principal", "work_pool: {type: ecs}\niam: {flow_task_role: {policy: '{\"Statement\":{\"Effect\":\"Allow\",\"Principal\":\"*\",\"Action\":\"*\",\"Resource\":\"*\"}}'}}", "iam.flow_task_role.policy"},
+	{"a policy of flows without an effect", "work_pool: {type: ecs}\niam: {flow_task_role: {policy: '{\"Statement\":[{\"Action\":\"*\",\"Resource\":\"*\"}]}'}}", "iam.flow_task_role.policy"},
+	{"a policy of flows without an action", "work_pool: {type: ecs}\niam: {flow_task_role: {policy: '{\"Statement\":[{\"Effect\":\"Allow\",\"Resource\":\"*\"}]}'}}", "iam.flow_task_role.policy"},
+	{"a policy of flows without a resource", "work_pool: {type: ecs}\niam: {flow_task_role: {policy: '{\"Statement\":[{\"Effect\":\"Allow\",\"Action\":\"*\"}]}'}}", "iam.flow_task_role.policy"},
+	{"a policy of flows without a statement", "work_pool: {type: ecs}\niam: {flow_task_role: {policy: '{}'}}", "iam.flow_task_role.policy"},
+	{"jobs of a process pool", "work_pool: {job: {image: 'a:1', cpu: 1024, memory: 2048, ephemeral_storage: 30, spot: true, deregister: true, variables: {a: b}}}",
+		"work_pool.job.image work_pool.job.cpu work_pool.job.memory work_pool.job.ephemeral_storage work_pool.job.spot work_pool.job.deregister work_pool.job.variables"},
+	{"a job that Fargate lacks", "work_pool: {type: ecs, job: {memory: 512}}", "work_pool.job.memory"},
+	{"a job with a CPU that Fargate lacks", "work_pool: {type: ecs, job: {cpu: 300}}", "work_pool.job.cpu"},
+	{"a job with a small disk", "work_pool: {type: ecs, job: {ephemeral_storage: 20}}", "work_pool.job.ephemeral_storage"},
+	{"a job's image with a blank", "work_pool: {type: ecs, job: {image: 'a b'}}", "work_pool.job.image"},
+	{"variables of a job", "work_pool: {type: ecs, job: {variables: {cluster: a, api_token: abcdef123456, 'a-b': c}}}",
+		"work_pool.job.variables.a-b work_pool.job.variables.api_token work_pool.job.variables.cluster"},
+	{"a blank in the name of an ecs pool", "work_pool: {type: ecs, name: my pool}", "work_pool.name"},
+	{"a long name of an ecs pool", "work_pool: {type: ecs, name: " + strings.Repeat("p", 211) + "}", "work_pool.name"},
+	{"families that are the worker's", "work_pool: {type: ecs}\niam: {flow_task_families: [etl, dev]}", "iam.flow_task_families[1]"},
+	{"a worker in the families of its flows", "work_pool: {type: ecs, name: p}\nworker: {service_name: prefect_p_worker}", "iam.flow_task_families[0]"},
 	{"flow role of a process pool", "iam: {flow_role_arns: ['arn:aws:iam::123456789012:role/flow']}", "iam.flow_role_arns"},
 	{"flow role that is a pattern", "work_pool: {type: ecs}\niam: {flow_role_arns: ['arn:aws:iam::123456789012:role/*']}", "iam.flow_role_arns[0]"},
 	{"task family", "work_pool: {type: ecs}\niam: {flow_task_families: ['*']}", "iam.flow_task_families[0]"},
@@ -525,7 +561,7 @@ var refused = []struct{ name, yaml, keys string }{
 	{"no limit in a process pool", "worker: {concurrency_limit: 0}", "worker.concurrency_limit"},
 	{"a registry on this machine", "worker: {image: 'localhost:443/w:1', prefect_version: '3'}", "worker.image"},
 	{"a registry at a closed port", "worker: {image: 'reg.example.com:5000/w:1', prefect_version: '3'}", "worker.image"},
-	{"policies that are too large", "work_pool: {type: ecs}\niam: {flow_task_families: [" + families(40) + "]}", "iam.flow_task_families"},
+	{"policies that are too large", "work_pool: {type: ecs}\niam: {flow_task_families: [" + families(60) + "]}", "iam.flow_task_families"},
 	{"more secrets than a policy holds", "worker: {secrets: {" + secrets(120) + "}}", "worker.secrets"},
 	{"a task definition that is too large", "worker: {environment: {A: " + strings.Repeat("x", 60000) + "}}", "worker.environment"},
 }

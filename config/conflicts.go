@@ -34,6 +34,12 @@ func (e *Environment) claims() []claim {
 	if e.Secret.ExistingARN == "" && e.Prefect.Authentication != AuthNone {
 		claims = append(claims, regional("secret", "secret.name", e.Secret.Name))
 	}
+	if e.WorkPool.Type == PoolECS {
+		claims = append(claims, claim{"role", "iam.flow_execution_role_name", e.IAM.FlowExecutionRoleName})
+		if role := e.IAM.FlowTaskRole; role.Wanted() {
+			claims = append(claims, claim{"role", "iam.flow_task_role.name", role.Name})
+		}
+	}
 	if queue := e.EventQueue(); queue != "" {
 		claims = append(claims, regional("queue", "worker.service_name", queue))
 	}

@@ -46,6 +46,14 @@ func (e *Environment) complete() {
 	if _, given := e.source.lines["worker.concurrency_limit"]; !given && e.Worker.ConcurrencyLimit == 0 && e.WorkPool.Type == PoolProcess {
 		e.Worker.ConcurrencyLimit = 1
 	}
+	if e.WorkPool.Type == PoolECS {
+		if e.IAM.FlowTaskFamilies == nil && formats["ecs-name"].accepts(e.FlowFamily()) {
+			e.IAM.FlowTaskFamilies = []string{e.FlowFamily()}
+		}
+		if e.WorkPool.Job.Image == "" {
+			e.WorkPool.Job.Image = e.Worker.Image
+		}
+	}
 	tags := defaultTags(e.Name)
 	maps.Copy(tags, e.Tags)
 	e.Tags = tags
@@ -93,6 +101,21 @@ func (e *Environment) FlowLogGroup() string { return "/vpc/" + e.Network.Name }
 
 // FlowLogRole is the name of the role that writes the VPC's flow logs.
 func (e *Environment) FlowLogRole() string { return e.Network.Name + "-flow-logs" }
+
+// FlowFamily is how the families of the task definitions begin that prefect-aws makes for the
+// pool: prefect_<pool>_<id of the deployment>.
+func (e *Environment) FlowFamily() string { return "prefect_" + e.WorkPool.Name + "_" }
+
+// FlowStream is how the log streams of the pool's flow tasks begin, as prefect-aws names them.
+func (e *Environment) FlowStream() string { return "prefect-logs_" + e.WorkPool.Name + "_" }
+
+// FlowsReadAPIKey says that flow tasks get the API key from Secrets Manager. prefect-aws for
+// Prefect 2 cannot do so, nor any release for user and password: there the worker writes the
+// credential into each call of RunTask.
+func (e *Environment) FlowsReadAPIKey() bool {
+	runtime, err := e.Worker.Runtime()
+	return err == nil && e.WorkPool.Type == PoolECS && e.Prefect.Authentication == AuthAPIKey && runtime.Major() >= 3
+}
 
 // EventQueue is the name of the SQS queue in which the worker learns what became of the
 // tasks of its flow runs. Empty where it needs none: a process pool has no such tasks,

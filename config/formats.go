@@ -117,6 +117,11 @@ var formats = map[string]format{
 		rule: "the value is a UUID", fix: "copy it from the address of your workspace: app.prefect.cloud/account/<account_id>/workspace/<workspace_id>",
 		source: "https://www.rfc-editor.org/rfc/rfc9562",
 	},
+	"policy-json": {
+		pattern: regexp.MustCompile(`^\s*\{[\s\S]*\}\s*$`), longest: 10240, example: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*"}]}`,
+		rule: "the value is an IAM policy document in JSON, of at most 10240 characters", fix: "write it in quotes, or as a block after |",
+		source: awsDocs + "IAM/latest/UserGuide/reference_policies_grammar.html",
+	},
 	"secret-name": {
 		pattern: regexp.MustCompile(`^[A-Za-z0-9/_+=.@-]+$`), longest: 512, example: "prefect-api-key",
 		rule: "a secret's name is 1 to 512 letters, digits and /_+=.@-", fix: fixCharacters,

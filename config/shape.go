@@ -66,7 +66,7 @@ func (v *validator) checkText(key, value string, allowed []any, formatName strin
 
 func (v *validator) checkList(o Option, list reflect.Value) {
 	count := uint64(list.Len())
-	if least := o.Schema.MinItems; least != nil && count < *least {
+	if least := o.Schema.MinItems; least != nil && count < *least && !list.IsNil() {
 		v.refuse(o.Key, "[]", fmt.Sprintf("the list has at least %d entry", *least), "remove the key for the default, or write an entry")
 	}
 	if most := o.Schema.MaxItems; most != nil && count > *most {

@@ -34,6 +34,7 @@ func (e *Environment) Validate() Problems {
 	v.authentication()
 	v.secret()
 	v.flows()
+	v.jobs()
 	v.backend()
 	return v.problems
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -61,11 +62,9 @@ const (
 
 // fargate refuses sizes that Fargate lacks, and more flow runs than there is memory for.
 func (v *validator) fargate() {
-	w := v.env.Worker
-	if sizes := fargateMemory(w.CPU); sizes != nil && !slices.Contains(sizes, w.MemoryMiB) {
-		v.refuse("worker.memory", w.MemoryMiB, fmt.Sprintf("with cpu %d Fargate takes a memory of %s MiB", w.CPU, memorySizes(w.CPU)),
-			"set worker.memory to one of them, or another worker.cpu", "worker.cpu")
-	}
+	w, job := v.env.Worker, v.env.WorkPool.Job
+	v.taskSizes("worker", w.CPU, w.MemoryMiB)
+	v.taskSizes("work_pool.job", job.CPU, job.MemoryMiB)
 	if w.ConcurrencyLimit == 0 && v.env.WorkPool.Type == PoolProcess {
 		v.refuse("worker.concurrency_limit", w.ConcurrencyLimit, "0 is no limit, and the runs of a process pool share the task's memory", "set it to a number from 1, or remove it for 1")
 	}
@@ -73,6 +72,13 @@ func (v *validator) fargate() {
 		v.refuse("worker.concurrency_limit", w.ConcurrencyLimit,
 			fmt.Sprintf("the worker takes %d MiB and each flow run of a process pool %d MiB before its own data, here %d of %d MiB", workerMiB, flowRunMiB, need, w.MemoryMiB),
 			fmt.Sprintf("set it to %d or give the task more memory", max(1, (w.MemoryMiB-workerMiB)/flowRunMiB)), "worker.memory")
+	}
+}
+
+func (v *validator) taskSizes(block string, cpu, memory int) {
+	if sizes := fargateMemory(cpu); sizes != nil && !slices.Contains(sizes, memory) {
+		v.refuse(block+".memory", memory, fmt.Sprintf("with cpu %d Fargate takes a memory of %s MiB", cpu, memorySizes(cpu)),
+			fmt.Sprintf("set %[1]s.memory to one of them, or another %[1]s.cpu", block), block+".cpu")
 	}
 }
 
@@ -155,7 +161,7 @@ func (v *validator) taskSize() {
 // characters ("IAM and AWS STS quotas"). What the program itself needs is below 3000, and an
 // ARN of ECS that it makes of a family has some 160 characters beside the family's name.
 func (v *validator) policySizes() {
-	const most, own, made = 10240, 3000, 160
+	const most, own, made = 10240, 4000, 160
 	w, i := v.env.Worker, v.env.IAM
 	size := own
 	for name := range w.Secrets {
@@ -170,7 +176,7 @@ func (v *validator) policySizes() {
 		size += len(role) + len(`"",`)
 	}
 	for _, family := range i.FlowTaskFamilies {
-		size += 3 * (len(family) + made) // to register, run and tag
+		size += 2 * (len(family) + made) // to register and to run
 	}
 	if size > most {
 		v.refuse("iam.flow_task_families", fmt.Sprintf("%d families", len(i.FlowTaskFamilies)), "the inline policies of a role have at most 10240 characters, and the ARNs of so many families and roles are longer",
@@ -197,8 +203,102 @@ func (v *validator) poolType() {
 func (v *validator) flows() {
 	if v.env.WorkPool.Type == PoolProcess {
 		v.useless("only the worker of an ecs pool starts tasks for flow runs", "remove it; flows of a process pool run in the worker's task, with iam.task_policy_arns",
-			"iam.flow_role_arns", "iam.flow_task_families", "worker.prefect_aws_included")
+			"iam.flow_role_arns", "iam.flow_task_families", "worker.prefect_aws_included", "iam.flow_execution_role_name",
+			"iam.flow_task_role.name", "iam.flow_task_role.policy_arns", "iam.flow_task_role.policy")
+		v.useless("only the worker of an ecs pool starts tasks for flow runs", "remove it; flows of a process pool run in the worker's task, with its image, CPU and memory",
+			"work_pool.job.image", "work_pool.job.cpu", "work_pool.job.memory", "work_pool.job.ephemeral_storage", "work_pool.job.spot", "work_pool.job.deregister", "work_pool.job.variables")
+		return
 	}
+	// Nothing in prefect-aws makes a valid family of another name.
+	const longest = 255 - len("prefect__") - 36 // and the id of a deployment
+	if name := v.env.WorkPool.Name; !formats["ecs-name"].accepts(name) || len(name) > longest {
+		v.refuse("work_pool.name", name, fmt.Sprintf("the worker of an ecs pool makes task definitions of the family prefect_NAME_ID, and ECS takes letters, digits, hyphens and underscores in it, here at most %d", longest),
+			"choose another name for the pool", "work_pool.type")
+	}
+	for i, family := range v.env.IAM.FlowTaskFamilies {
+		if strings.HasPrefix(v.env.Worker.ServiceName, family) {
+			v.refuse(fmt.Sprintf("iam.flow_task_families[%d]", i), family, "the prefix is also that of the worker's own task definition, "+v.env.Worker.ServiceName+", and whoever starts a flow could then start a worker with a command of his own",
+				"write a longer prefix, or another worker.service_name", "worker.service_name", "work_pool.name")
+		}
+	}
+	if role := v.env.IAM.FlowTaskRole; !role.Wanted() {
+		v.useless("the role is made if it is given rights", "set iam.flow_task_role.policy_arns or iam.flow_task_role.policy, or remove it", "iam.flow_task_role.name")
+	}
+}
+
+// jobVariables are variables of the pool's template that the program sets, and where.
+var jobVariables = map[string]string{
+	"image": "work_pool.job.image", "cpu": "work_pool.job.cpu", "memory": "work_pool.job.memory",
+	"launch_type": "work_pool.job.spot", "capacity_provider_strategy": "work_pool.job.spot", "auto_deregister_task_definition": "work_pool.job.deregister",
+	"cluster": "cluster.name", "vpc_id": "network", "network_configuration": "network",
+	"execution_role_arn": "iam.flow_execution_role_name", "task_role_arn": "iam.flow_task_role",
+	"configure_cloudwatch_logs": "logs.group", "cloudwatch_logs_options": "logs.group", "cloudwatch_logs_prefix": "work_pool.name",
+	"prefect_api_key_secret_arn": "secret", "family": "iam.flow_task_families",
+}
+
+// jobs refuses what flow tasks cannot be started with.
+func (v *validator) jobs() {
+	job := v.env.WorkPool.Job
+	for _, name := range sortedKeys(job.Variables) {
+		key, value := "work_pool.job.variables."+name, job.Variables[name]
+		if option, own := jobVariables[name]; own {
+			v.refuse(key, value, "the program sets this variable itself", "set "+option)
+		}
+		if secretVariable(name, value) {
+			v.refuse(key, value, "the variable holds a credential by its name or value, and the pool's template is in clear text", "let the flow read it from Secrets Manager, with iam.flow_task_role")
+		}
+	}
+	if policy := v.env.IAM.FlowTaskRole.Policy; policy != "" {
+		if err := readPolicy(policy); err != nil {
+			v.refuse("iam.flow_task_role.policy", policy, "the value is not an IAM policy of a role: "+err.Error(), `write for example {"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*"}]}`)
+		}
+	}
+}
+
+// readPolicy reads an identity policy as strictly as IAM does.
+func readPolicy(text string) error {
+	var document struct {
+		Version, ID string
+		Statement   json.RawMessage
+	}
+	if err := strictly(text, &document); err != nil {
+		return err
+	}
+	statements := []json.RawMessage{document.Statement}
+	if err := json.Unmarshal(document.Statement, &statements); err != nil && len(document.Statement) == 0 {
+		return errors.New("it has no Statement")
+	}
+	for _, raw := range statements {
+		var s struct {
+			Sid, Effect                              string
+			Action, NotAction, Resource, NotResource any
+			Condition                                map[string]map[string]any
+		}
+		if err := strictly(string(raw), &s); err != nil {
+			return err
+		}
+		switch {
+		case s.Effect != "Allow" && s.Effect != "Deny":
+			return errors.New("a statement's Effect is Allow or Deny")
+		case (s.Action == nil) == (s.NotAction == nil):
+			return errors.New("a statement has Action or NotAction")
+		case (s.Resource == nil) == (s.NotResource == nil):
+			return errors.New("a statement has Resource or NotResource")
+		}
+	}
+	return nil
+}
+
+func strictly(text string, into any) error {
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil {
+		return err
+	}
+	if decoder.More() {
+		return errors.New("something follows the JSON")
+	}
+	return nil
 }
 
 // SecretARN is the ARN that the execution role must be allowed to read for a value of

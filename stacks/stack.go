@@ -63,7 +63,7 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 		Account:         account,
 		SecretARNs:      secretARNs(apiKey.ARN, env.Worker.Secrets),
 		SecretKMSKeyARN: env.Secret.KMSKeyARN,
-		FlowTasks:       flowTasks(env, account, *tf.ARN(logGroup.Group)),
+		FlowTasks:       flowTasks(env, account, *tf.ARN(logGroup.Group), apiKey.ARN),
 	})
 
 	subnets := net.PrivateSubnetIDs
@@ -91,6 +91,7 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 		VPCID:            net.VPCID,
 		SubnetIDs:        subnets,
 		PublicIP:         env.Network.PublicIP(),
+		Spot:             env.Worker.Spot || env.WorkPool.Job.Spot,
 		ExecutionRoleARN: *tf.ARN(roles.ExecutionRole),
 		TaskRoleARN:      *tf.ARN(roles.TaskRole),
 		EventQueue:       env.EventQueue(),
@@ -119,11 +120,14 @@ func secretARNs(apiKey string, further map[string]string) []string {
 	return arns
 }
 
-func flowTasks(env *config.Environment, account arn.Account, logGroupARN string) *iam.FlowTasks {
+func flowTasks(env *config.Environment, account arn.Account, logGroupARN, apiKeyARN string) *iam.FlowTasks {
 	if env.WorkPool.Type != config.PoolECS {
 		return nil
 	}
-	tasks := &iam.FlowTasks{ClusterName: env.Cluster.Name, LogGroupARN: logGroupARN}
+	tasks := &iam.FlowTasks{ClusterName: env.Cluster.Name, LogGroupARN: logGroupARN, LogStream: env.FlowStream(), Deregister: env.WorkPool.Job.Deregister}
+	if env.FlowsReadAPIKey() {
+		tasks.APIKeyARN = apiKeyARN
+	}
 	if queue := env.EventQueue(); queue != "" {
 		tasks.EventQueueARN = account.Of("sqs", queue)
 	}

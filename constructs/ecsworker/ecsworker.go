@@ -64,6 +64,9 @@ type Config struct {
 	// PublicIP gives the tasks public addresses, which they need in public subnets.
 	PublicIP bool
 
+	// Spot says that the cluster has tasks on Fargate Spot, the worker's or those of flow runs.
+	Spot bool
+
 	// ExecutionRoleARN and TaskRoleARN are the roles of the task.
 	ExecutionRoleARN, TaskRoleARN string
 
@@ -212,17 +215,19 @@ func newService(scope constructs.Construct, cfg Config, worker *ECSWorker, depen
 		EnableEcsManagedTags: jsii.Bool(true),
 		PropagateTags:        jsii.String("SERVICE"),
 	}
-	if cfg.Worker.Spot {
+	if cfg.Spot {
 		providers := tf.Fix(ecsclustercapacityproviders.NewEcsClusterCapacityProviders(scope, jsii.String("capacity-providers"), &ecsclustercapacityproviders.EcsClusterCapacityProvidersConfig{
 			ClusterName:       tf.Name(worker.Cluster),
 			CapacityProviders: jsii.Strings("FARGATE", "FARGATE_SPOT"),
 		}), "aws_ecs_cluster_capacity_providers.main")
+		dependsOn = append(dependsOn, providers.Element)
+	}
+	if cfg.Worker.Spot {
 		service.LaunchType = nil
 		service.CapacityProviderStrategy = []*ecsservice.EcsServiceCapacityProviderStrategy{{
 			CapacityProvider: jsii.String("FARGATE_SPOT"),
 			Weight:           jsii.Number(1),
 		}}
-		dependsOn = append(dependsOn, providers.Element)
 	}
 	service.DependsOn = &dependsOn
 	return tf.Fix(ecsservice.NewEcsService(scope, jsii.String("service"), service), "aws_ecs_service.worker")

@@ -1,5 +1,6 @@
 // Package iam builds the two roles of the worker: the one with which ECS starts its
-// task, and the one that the code inside the task has.
+// task, and the one that the code inside the task has; and for an ecs pool those of the
+// tasks of its flow runs.
 package iam
 
 import (
@@ -44,8 +45,13 @@ type Config struct {
 type FlowTasks struct {
 	// ClusterName is the cluster in which flow runs are started.
 	ClusterName string
-	// LogGroupARN is the group from which the worker reads what a flow run wrote.
-	LogGroupARN string
+	// LogGroupARN is the group that flow tasks write to, and LogStream how the names of
+	// their streams in it begin.
+	LogGroupARN, LogStream string
+	// APIKeyARN is the secret with the API key, which flow tasks get. Empty: none.
+	APIKeyARN string
+	// Deregister lets the worker deregister task definitions.
+	Deregister bool
 	// EventQueueARN is the queue with the changes of tasks. Empty: none.
 	EventQueueARN string
 }
@@ -57,6 +63,10 @@ type IAM struct {
 
 	// TaskRole is the role of the code inside the task.
 	TaskRole tf.Fixed[iamrole.IamRole]
+
+	// FlowExecutionRoleARN is the role with which ECS starts a flow task, and FlowTaskRoleARN
+	// that of the code inside. Empty: there is none.
+	FlowExecutionRoleARN, FlowTaskRoleARN string
 
 	// Ready are the policies that must be in place before a task starts, and that may go
 	// only after it has stopped.
@@ -99,14 +109,16 @@ func New(scope constructs.Construct, id string, cfg Config) *IAM {
 			PolicyArn: jsii.String(policyARN),
 		}), fmt.Sprintf("aws_iam_role_policy_attachment.task_%d", i+1)).Element)
 	}
+	roles := &IAM{ExecutionRole: execution, TaskRole: task, Ready: ready}
 	if cfg.FlowTasks != nil {
-		ready = append(ready, tf.Fix(iamrolepolicy.NewIamRolePolicy(scope, jsii.String("task-policy"), &iamrolepolicy.IamRolePolicyConfig{
+		cfg.newFlowRoles(scope, roles, trust, boundary)
+		roles.Ready = append(roles.Ready, tf.Fix(iamrolepolicy.NewIamRolePolicy(scope, jsii.String("task-policy"), &iamrolepolicy.IamRolePolicyConfig{
 			Name:   jsii.String("run-flow-tasks"),
 			Role:   tf.ID(task),
-			Policy: tf.JSON(cfg.flowTaskPolicy(*tf.ARN(execution))),
+			Policy: tf.JSON(cfg.workerPolicy(roles)),
 		}), "aws_iam_role_policy.task").Element)
 	}
-	return &IAM{ExecutionRole: execution, TaskRole: task, Ready: ready}
+	return roles
 }
 
 func (cfg Config) executionPolicy() policy.Document {
@@ -126,44 +138,13 @@ func (cfg Config) executionPolicy() policy.Document {
 		statements = append(statements, policy.Allow("ReadParameters", []string{"ssm:GetParameters"}, parameters...))
 	}
 	if cfg.SecretKMSKeyARN != "" {
-		statements = append(statements,
-			policy.Allow("DecryptSecrets", []string{"kms:Decrypt"}, cfg.SecretKMSKeyARN).
-				If("StringEquals", "kms:ViaService", fmt.Sprintf("secretsmanager.%s.amazonaws.com", cfg.Account.Region)))
+		statements = append(statements, cfg.decrypt())
 	}
 	return policy.New(statements...)
 }
 
-// flowTaskPolicy is what the ecs worker of prefect-aws calls, each action as narrow as
-// AWS lets it be (the Service Authorization Reference says which ones know a resource).
-func (cfg Config) flowTaskPolicy(executionRoleARN string) policy.Document {
-	account, flow := cfg.Account, cfg.FlowTasks
-	cluster := account.Of("ecs", "cluster/"+flow.ClusterName)
-	tasks := account.Of("ecs", "task/"+flow.ClusterName+"/*")
-	var families []string
-	for _, family := range cfg.IAM.FlowTaskFamilies {
-		families = append(families, account.Of("ecs", "task-definition/"+family+"*:*"))
-	}
-	statements := []policy.Statement{
-		// These four know no resource.
-		policy.Allow("Describe", []string{
-			"ec2:DescribeSubnets", "ec2:DescribeVpcs",
-			"ecs:DeregisterTaskDefinition", "ecs:DescribeTaskDefinition",
-		}, "*"),
-		policy.Allow("RegisterFlows", []string{"ecs:RegisterTaskDefinition"}, families...),
-		policy.Allow("RunFlows", []string{"ecs:RunTask"}, families...).If("ArnEquals", "ecs:cluster", cluster),
-		policy.Allow("WatchFlows", []string{"ecs:DescribeTasks", "ecs:StopTask"}, tasks).If("ArnEquals", "ecs:cluster", cluster),
-		policy.Allow("TagFlows", []string{"ecs:TagResource"}, tasks).
-			If("StringEquals", "ecs:CreateAction", "RunTask"),
-		policy.Allow("TagFlowDefinitions", []string{"ecs:TagResource"}, families...).
-			If("StringEquals", "ecs:CreateAction", "RegisterTaskDefinition"),
-		policy.Allow("PassRoles", []string{"iam:PassRole"}, append([]string{executionRoleARN}, cfg.IAM.FlowRoleARNs...)...).
-			If("StringEquals", "iam:PassedToService", tasksService),
-		policy.Allow("ReadFlowLogs", []string{"logs:GetLogEvents"}, flow.LogGroupARN+":*"),
-	}
-	if flow.EventQueueARN != "" {
-		statements = append(statements, policy.Allow("ReceiveTaskEvents", []string{
-			"sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:ReceiveMessage",
-		}, flow.EventQueueARN))
-	}
-	return policy.New(statements...)
+// decrypt lets Secrets Manager, and nobody else, use the customer's key for the role.
+func (cfg Config) decrypt() policy.Statement {
+	return policy.Allow("DecryptSecrets", []string{"kms:Decrypt"}, cfg.SecretKMSKeyARN).
+		If("StringEquals", "kms:ViaService", fmt.Sprintf("secretsmanager.%s.amazonaws.com", cfg.Account.Region))
 }

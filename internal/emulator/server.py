@@ -12,17 +12,22 @@ then still pass.
 """
 
 import copy
+import datetime
+import json
 import os
 import signal
 import sys
 import threading
 import time
+import uuid
 
 import moto.ec2.models.nat_gateways as nat_gateways
+import moto.ecs.exceptions as ecs_exceptions
 import moto.ecs.models as ecs_models
 import moto.ecs.responses as ecs_responses
 import moto.servicediscovery.models as discovery_models
 import moto.sqs.models as sqs_models
+from moto.events import events_backends
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
     create_backend_app,
@@ -80,15 +85,65 @@ def update_deployment_with_service():
     backend.update_service = update_service
 
 
-def know_tasks_of_services():
-    """A service has no tasks. Whoever runs one reports it as ECS's agent does.
+def run_tasks_as_fargate():
+    """RunTask's tasks wait for their agent, and only its reports change them.
 
-    SubmitTaskStateChange is the agent's call. ECS knows the task already, which
-    it placed itself; here the first report makes it, with the deployment that
-    it belongs to as the reason.
+    moto's are RUNNING at once and go one state on with each DescribeTasks. Here
+    they are PROVISIONING until SubmitTaskStateChange, the agent's call, reports
+    on them, and each change is sent as an event to the rules of EventBridge.
     """
+    backend, task_class = ecs_models.EC2ContainerServiceBackend, ecs_models.Task
+    task_class.advance = lambda self: None
+    task_class.status = property(
+        lambda self: self.__dict__.get("reported", "PROVISIONING"),
+        lambda self, value: self.__dict__.__setitem__("reported", value),
+    )
+    # The memory of a task on Fargate is its own and not that of its containers,
+    # which moto adds up.
+    backend._calculate_task_resource_requirements = staticmethod(
+        lambda _: {"CPU": 0, "MEMORY": 0, "PORTS": [], "PORTS_UDP": []}
+    )
+    original_init, original_run = task_class.__init__, backend.run_task
+
+    def init(self, *args, **named):
+        original_init(self, *args, **named)
+        definition = named.get("task_definition") or args[1]
+        self.id = uuid.uuid4().hex
+        self.cpu, self.memory = definition.cpu, definition.memory
+        self.created_at = datetime.datetime.now(datetime.timezone.utc)
+        self.version, self.stop_code = 1, None
+        for container in self.containers:
+            container.task_arn, container.exitCode = self.task_arn, None
+            container.health_status = "UNKNOWN"
+            # Text in the API; moto has numbers, which the SDK for Go refuses.
+            container.cpu = str(container.cpu or 0)
+            container.memory = str(container.memory) if container.memory else None
+
+    def run_task(self, cluster, definition, count, overrides, started_by, tags, launch_type, *others):
+        # With a capacity provider strategy there is no launch type; all are Fargate's.
+        tasks = original_run(
+            self, cluster, definition, count, overrides, started_by, tags, launch_type or "FARGATE", *others
+        )
+        for task in tasks:
+            send_event(self, task)
+        return tasks
+
+    def stop_task(self, cluster, wanted, reason):
+        for task in self.tasks.get(self._get_cluster(cluster).name, {}).values():
+            if task.id == wanted.split("/")[-1]:
+                if task.desired_status != "STOPPED":
+                    task.desired_status, task.stop_code = "STOPPED", "UserInitiated"
+                    task.stopped_reason = reason or "Task stopped by user"
+                    send_event(self, task)
+                return task
+        raise ecs_exceptions.InvalidParameterException("The referenced task was not found.")
+
+    task_class.__init__ = init
+    backend.run_task, backend.stop_task = run_task, stop_task
 
     def service_task(backend, cluster, arn, deployment):
+        """A service's task, of which its agent's first report is the first that is
+        known here; ECS itself placed it. The reason names the deployment."""
         definition = next(
             service.task_definition
             for service in backend.services.values()
@@ -100,7 +155,6 @@ def know_tasks_of_services():
             cluster, definition, None, None, backend, "", "FARGATE", None, deployment
         )
         task.id = arn.split("/")[-1]
-        task.advance = lambda: None  # only the agent's reports change it
         for container in task.containers:
             # Numbers in a definition, and text in the answer.
             container.cpu, container.memory = str(container.cpu or 0), None
@@ -112,18 +166,69 @@ def know_tasks_of_services():
         cluster = backend._get_cluster(params.get("cluster", "default"))
         tasks = backend.tasks.setdefault(cluster.name, {})
         arn, status = params["task"], params["status"]
+        reason, changes = params.get("reason", ""), params.get("containers") or []
         if arn not in tasks:
-            tasks[arn] = service_task(backend, cluster, arn, params.get("reason"))
+            tasks[arn], reason = service_task(backend, cluster, arn, reason), ""
         task = tasks[arn]
-        task.last_status = task.desired_status = status
+        task.last_status, task.version = status, task.version + 1
+        now = datetime.datetime.now(datetime.timezone.utc)
+        if status == "RUNNING":
+            task.started_at = now
         if status == "STOPPED":
-            task.stopped_reason = params.get("reason", "")
-            for container, change in zip(task.containers, params.get("containers", [])):
-                container.exitCode = change.get("exitCode")
+            task.stopped_at, task.desired_status = now, "STOPPED"
+            task.stopped_reason = task.stopped_reason or reason
+            task.stop_code = task.stop_code or (
+                "EssentialContainerExited" if changes else "TaskFailedToStart"
+            )
+        for container in task.containers:
+            container.last_status = status
+        for container, change in zip(task.containers, changes):
+            container.exitCode = change.get("exitCode", container.exitCode)
+        send_event(backend, task)
         return ecs_responses.ActionResult({"acknowledgment": "ACCEPT"})
 
     ecs_responses.EC2ContainerServiceResponse.submit_task_state_change = (
         submit_task_state_change
+    )
+
+
+def send_event(backend, task):
+    """ "ECS Task State Change", with the fields of its documentation."""
+    containers = [
+        {
+            "containerArn": container.container_arn,
+            "taskArn": task.task_arn,
+            "name": container.name,
+            "lastStatus": container.last_status,
+            **({} if container.exitCode is None else {"exitCode": container.exitCode}),
+        }
+        for container in task.containers
+    ]
+    detail = {
+        "clusterArn": task.cluster_arn,
+        "taskArn": task.task_arn,
+        "taskDefinitionArn": task.task_definition_arn,
+        "group": task.group,
+        "launchType": "FARGATE",
+        "startedBy": task.started_by,
+        "lastStatus": task.last_status,
+        "desiredStatus": task.desired_status,
+        "version": task.version,
+        "createdAt": task.created_at.isoformat(),
+        "containers": containers,
+        "overrides": {"containerOverrides": [{"name": c["name"]} for c in containers]},
+        **({"stoppedReason": task.stopped_reason} if task.stopped_reason else {}),
+        **({"stopCode": task.stop_code} if task.stop_code else {}),
+    }
+    events_backends[backend.account_id][backend.region_name].put_events(
+        [
+            {
+                "Source": "aws.ecs",
+                "DetailType": "ECS Task State Change",
+                "Detail": json.dumps(detail),
+                "Resources": [task.task_arn],
+            }
+        ]
     )
 
 
@@ -196,7 +301,7 @@ def one_at_a_time(app):
 def main(port_file):
     keep_service_fields()
     update_deployment_with_service()
-    know_tasks_of_services()
+    run_tasks_as_fargate()
     delete_hosted_zone_with_namespace()
     delete_interface_with_nat_gateway()
     wait_for_messages_without_the_lock()

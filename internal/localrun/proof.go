@@ -119,13 +119,30 @@ func (u *up) runFlow(ctx context.Context) error {
 		}
 		run, err = u.api.AwaitEnd(ctx, run.ID, func(r prefectapi.FlowRun) { u.p.note("flow run %s: %s", r.Name, r.State) })
 		if err != nil {
-			return "", fmt.Errorf("%w; the end of the worker's output:\n%s", err, proc.Tail(u.containerLog(), 30))
+			return "", fmt.Errorf("%w%s", err, u.outputs())
 		}
 		if run.State != "COMPLETED" {
-			return "", fmt.Errorf("flow run %s is %s: %s; the end of the worker's output:\n%s", run.Name, run.State, run.StateDetail.Message, proc.Tail(u.containerLog(), 30))
+			if call, found := u.refused(); found {
+				return "", fmt.Errorf("flow run %s is %s: %s", run.Name, run.State, call)
+			}
+			return "", fmt.Errorf("flow run %s is %s: %s%s", run.Name, run.State, run.StateDetail.Message, u.outputs())
 		}
 		return fmt.Sprintf("flow run %s is COMPLETED", run.Name), nil
 	})
+}
+
+// outputs are the ends of what the containers wrote.
+func (u *up) outputs() string {
+	text := "; the end of the worker's output:\n" + proc.Tail(u.containerLog(), 30)
+	if u.env.WorkPool.Type == config.PoolECS {
+		text += "\nthe end of the flow tasks' output:\n" + proc.Tail(u.flowTaskLog(), 30)
+	}
+	return text
+}
+
+// checkCalls shows that the roles may do what was done with them, and no call was refused.
+func (u *up) checkCalls() error {
+	return u.p.step("looking at the calls of the roles", func() (string, error) { return u.allowed() })
 }
 
 // observerTimeout is how long the worker may take to read a message from its queue. It

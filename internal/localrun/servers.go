@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"slices"
 
+	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/emulator"
 	"prefect-worker-ecs/internal/prefectapi"
 	"prefect-worker-ecs/internal/prefectserver"
+	"prefect-worker-ecs/internal/workpool"
 )
 
 func (u *up) startEmulator(ctx context.Context) error {
@@ -45,27 +47,22 @@ func (u *up) startPrefect(ctx context.Context, port int) error {
 	return u.connect(ctx)
 }
 
-// connect makes the client for the Prefect server, and the work pool.
+// connect makes the client for the Prefect server, and looks at its work pool.
 func (u *up) connect(ctx context.Context) (err error) {
 	if u.api, err = prefectapi.New(u.state.Prefect.APIURL(), ""); err != nil {
 		return err
 	}
-	return u.makePool(ctx)
+	return u.checkPool(ctx)
 }
 
-// makePool creates the work pool and its queues, unless they are there, and refuses those
-// that hand out nothing: the worker would be online and no flow run would start.
-func (u *up) makePool(ctx context.Context) error {
+// checkPool refuses a work pool, or a queue in it, that hands out nothing: the worker would be
+// online and no flow run would start.
+func (u *up) checkPool(ctx context.Context) error {
 	want := u.env.WorkPool
 	pool, err := u.api.WorkPool(ctx, want.Name)
 	switch {
 	case errors.Is(err, prefectapi.ErrNotFound):
-		err := u.p.step("creating the work pool", func() (string, error) {
-			return fmt.Sprintf("work pool %s of type %s", want.Name, want.Type), u.api.CreateWorkPool(ctx, want.Name, string(want.Type))
-		})
-		if err != nil {
-			return err
-		}
+		return nil // applyPool makes it when the stack is deployed
 	case err != nil:
 		return fmt.Errorf("look for the work pool: %w", err)
 	case pool.Type != string(want.Type):
@@ -74,11 +71,6 @@ func (u *up) makePool(ctx context.Context) error {
 		return fmt.Errorf("the work pool %s of the local run is paused, and a paused pool hands out no flow run; resume it at %s/work-pools", pool.Name, u.state.Prefect.URL)
 	case noneAtATime(pool.ConcurrencyLimit):
 		return fmt.Errorf("the work pool %s of the local run has a concurrency limit of 0, with which no flow run starts; change it at %s/work-pools", pool.Name, u.state.Prefect.URL)
-	}
-	for _, name := range want.Queues {
-		if err := u.api.CreateWorkQueue(ctx, want.Name, name); err != nil && !errors.Is(err, prefectapi.ErrConflict) {
-			return fmt.Errorf("create the queue %s of the work pool: %w", name, err)
-		}
 	}
 	queues, err := u.api.WorkQueues(ctx, want.Name)
 	if err != nil {
@@ -95,6 +87,31 @@ func (u *up) makePool(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// applyPool makes the work pool fit the deployment, as workerctl pool apply does.
+func (u *up) applyPool(ctx context.Context) error {
+	return u.p.step("making the work pool fit the deployment", func() (string, error) {
+		options, err := u.checklist()
+		if err != nil {
+			return "", err
+		}
+		env := options.Environment
+		var wanted workpool.Wanted
+		if env.WorkPool.Type == config.PoolECS {
+			if wanted, err = workpool.Read(ctx, options.AWS, env); err != nil {
+				return "", err
+			}
+		}
+		plan, err := workpool.Prepare(ctx, u.api, env.WorkPool, wanted)
+		if err != nil {
+			return "", err
+		}
+		for _, line := range plan.Lines() {
+			u.p.note("%s", line)
+		}
+		return fmt.Sprintf("work pool %s of type %s fits the deployment", env.WorkPool.Name, env.WorkPool.Type), plan.Apply(ctx, u.api)
+	})
 }
 
 func noneAtATime(limit *int) bool { return limit != nil && *limit == 0 }

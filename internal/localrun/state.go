@@ -137,21 +137,10 @@ func (s *State) started(id proc.Identity) {
 }
 
 // events reads what the supervisor wrote about its tasks.
-func (r *run) events() []ecstask.Event {
-	file, err := os.Open(r.eventPath())
-	if err != nil {
-		return nil
-	}
-	defer file.Close()
-	var events []ecstask.Event
-	for in := json.NewDecoder(file); ; {
-		var e ecstask.Event
-		if in.Decode(&e) != nil { // The end, or a line that is being written.
-			return events
-		}
-		events = append(events, e)
-	}
-}
+func (r *run) events() []ecstask.Event { return readJournal[ecstask.Event](r.eventPath()) }
+
+// flowEvents reads what the supervisor wrote about the tasks of flow runs.
+func (r *run) flowEvents() []ecstask.Event { return readJournal[ecstask.Event](r.flowEventPath()) }
 
 const (
 	// drain is how long a worker may take to stop: Fargate's longest stop
@@ -166,8 +155,8 @@ const (
 // still runs after grace is killed.
 func (r *run) stopWorker(ctx context.Context, grace time.Duration) error {
 	err := r.state.Supervisor.Stop(ctx, syscall.SIGTERM, grace)
-	// If the supervisor was killed, the container is on its own.
-	for _, e := range r.events() {
+	// If the supervisor was killed, the containers are on their own.
+	for _, e := range append(r.events(), r.flowEvents()...) {
 		if e.Kind == ecstask.Started {
 			err = errors.Join(err, e.Process.Stop(ctx, syscall.SIGKILL, time.Second))
 		}

@@ -7,19 +7,22 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
+	"prefect-worker-ecs/internal/access"
 	"prefect-worker-ecs/internal/ecstask"
 	"prefect-worker-ecs/internal/pyenv"
+	"prefect-worker-ecs/internal/rights"
 )
 
-// Supervise is the part of ECS that runs the service's task: it reads the
-// service and its task definition from the emulator's ECS API and keeps the
-// task running until ctx ends. Up starts it as a process of its own. dir is the
+// Supervise is the part of ECS that runs tasks: it reads the service and its task definition
+// from the emulator's ECS API and keeps the service's task running until ctx ends, and it
+// runs the tasks that this one starts. All of them have the credentials of their roles. Up starts it as a process of its own. dir is the
 // run's folder, local that of the Python environments; log is told what happens.
 func Supervise(ctx context.Context, dir, environment, local string, log io.Writer) error {
 	r := &run{dir: dir}
@@ -49,19 +52,51 @@ func Supervise(ctx context.Context, dir, environment, local string, log io.Write
 		return err
 	}
 
-	return ecstask.Run(ctx, ecstask.Options{
+	calls, err := newJournal(r.callPath())
+	if err != nil {
+		return err
+	}
+	defer calls.Close()
+	flowEvents, err := newJournal(r.flowEventPath())
+	if err != nil {
+		return err
+	}
+	defer flowEvents.Close()
+	checklist, err := r.checklist()
+	if err != nil {
+		return err
+	}
+	policies, err := stackPolicies(checklist.Stack, r.state.Region)
+	if err != nil {
+		return err
+	}
+	guard, err := rights.Start(rights.Options{
+		AWS: cfg, Stack: func(role string) []access.Document { return policies[role] },
+		Journal: func(c rights.Call) {
+			if err := calls.write(c); err != nil {
+				fmt.Fprintln(log, "record a call:", err)
+			}
+			if !c.Allowed {
+				fmt.Fprintln(log, c)
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	defer guard.Close()
+
+	service := ecstask.Options{
 		Definition: definition,
 		Cluster:    r.state.Cluster,
 		Service:    r.state.Service,
-		AWS:        cfg,
+		AWS:        guard.Config(rights.Execution, aws.ToString(definition.ExecutionRoleArn), r.state.Service),
 		Image: func(ctx context.Context, extra []string) (pyenv.Env, error) {
 			spec := spec
 			spec.Extra = extra
 			return pyenv.Ensure(ctx, spec, pyenv.Options{Root: local})
 		},
-		// In place of the task role's credentials and the region that Fargate
-		// gives: a worker of an ecs pool must not find the user's AWS.
-		Platform: awsEnv(r.state),
+		Platform: append(platform(r.state, guard), guard.Platform(r.state.Service, aws.ToString(definition.TaskRoleArn))...),
 		Dir:      r.taskDir(),
 		Notify: func(e ecstask.Event) {
 			if err := out.Encode(e); err != nil {
@@ -72,7 +107,12 @@ func Supervise(ctx context.Context, dir, environment, local string, log io.Write
 			}
 			fmt.Fprintf(log, "%s task %s %s %s%s\n", e.Time.Format("15:04:05"), e.TaskID, e.Kind, e.Health, e.Reason)
 		},
-	})
+	}
+	a := &agent{run: r, ecs: ecs.NewFromConfig(cfg), guard: guard, opt: service, events: flowEvents, log: log}
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	tasks.Go(func() { a.watch(ctx) })
+	return ecstask.Run(ctx, service)
 }
 
 // awsEnv points AWS clients to the emulator, in the environment's region.
@@ -107,3 +147,6 @@ func readService(ctx context.Context, cfg aws.Config, cluster, service string) (
 
 // containerLog is the file with the container's output.
 func (r *run) containerLog() string { return filepath.Join(r.taskDir(), ecstask.LogFile) }
+
+// flowTaskLog is that of the tasks of flow runs.
+func (r *run) flowTaskLog() string { return filepath.Join(r.flowTaskDir(), ecstask.LogFile) }

@@ -117,7 +117,7 @@ func (u *up) resume(ctx context.Context) (kept bool, err error) {
 		return false, err
 	}
 	for _, name := range left {
-		if name = filepath.Join(u.dir, name); slices.Contains([]string{u.emulatorDir(), u.prefectDir(), u.taskDir(), u.flowDir(), u.workspaceDir()}, name) {
+		if name = filepath.Join(u.dir, name); slices.Contains([]string{u.emulatorDir(), u.prefectDir(), u.taskDir(), u.flowDir(), u.flowTaskDir(), u.workspaceDir()}, name) {
 			return false, fmt.Errorf("%s is not a folder that a local run made, and one of its own has that name: move it away", name)
 		}
 	}
@@ -135,6 +135,9 @@ func (u *up) all(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := u.applyPool(ctx); err != nil {
+		return err
+	}
 	if err := u.startWorker(ctx); err != nil {
 		return err
 	}
@@ -146,10 +149,11 @@ func (u *up) all(ctx context.Context) error {
 			return err
 		}
 	}
-	if u.env.WorkPool.Type == config.PoolProcess {
-		if err := u.runFlow(ctx); err != nil {
-			return err
-		}
+	if err := u.runFlow(ctx); err != nil {
+		return err
+	}
+	if err := u.checkCalls(); err != nil {
+		return err
 	}
 	u.summary(leftOut)
 	return nil
@@ -187,9 +191,6 @@ func (u *up) summary(leftOut []string) {
 	s := u.state
 	p := u.p
 	p.line("\n%s", color.GreenString("The worker works. It took %.0f s; all of it runs on in the background.", time.Since(p.start).Seconds()))
-	if u.env.WorkPool.Type == config.PoolECS {
-		p.line("No flow run was submitted: those of an ecs pool are ECS tasks of their own, which nothing here can run.")
-	}
 	if len(leftOut) > 0 {
 		p.line("\n%s", bold("Left out of your configuration, here only"))
 		for _, l := range leftOut {

@@ -29,7 +29,7 @@ func (u *up) startWorker(ctx context.Context) error {
 			return err
 		}
 		// What the worker before this one said must not be taken for this one's words.
-		for _, old := range []string{u.eventPath(), u.containerLog()} {
+		for _, old := range []string{u.eventPath(), u.containerLog(), u.callPath(), u.flowEventPath(), u.flowTaskLog()} {
 			if err := os.Remove(old); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return err
 			}

@@ -275,6 +275,31 @@ type WorkPool struct {
 	ConcurrencyLimit *int `json:"concurrency_limit"`
 	// DefaultQueueID is the queue of runs that name none.
 	DefaultQueueID string `json:"default_queue_id"`
+	// BaseJobTemplate holds the variables of the pool's flow runs and the job that is made
+	// of them. Empty until the first worker fills it in.
+	BaseJobTemplate map[string]any `json:"base_job_template"`
+}
+
+// SetTemplate replaces the base job template of a pool.
+func (c *Client) SetTemplate(ctx context.Context, pool string, template map[string]any) error {
+	return c.do(ctx, http.MethodPatch, []string{"work_pools", pool}, map[string]any{"base_job_template": template}, nil)
+}
+
+// DefaultTemplate is the base job template that the API itself has in store for pools of a
+// type, as its user interface does. It may be older than that of the worker.
+func (c *Client) DefaultTemplate(ctx context.Context, poolType string) (map[string]any, error) {
+	var collections map[string]map[string]struct {
+		Template map[string]any `json:"default_base_job_configuration"`
+	}
+	if err := c.do(ctx, http.MethodGet, []string{"collections", "views", "aggregate-worker-metadata"}, nil, &collections); err != nil {
+		return nil, err
+	}
+	for _, types := range collections {
+		if t, ok := types[poolType]; ok && len(t.Template) > 0 {
+			return t.Template, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: a template for pools of type %s", ErrNotFound, poolType)
 }
 
 // WorkQueue is a queue of a work pool as the API shows it.

@@ -170,11 +170,11 @@ func TestActionsAndFieldsAreThoseThatAWSHas(t *testing.T) {
 	}
 	// The lists hold more than these environments use; what a construct builds is on them.
 	everything := *environments(t)["full"]
-	everything.WorkPool.Type = config.PoolECS
+	everything.WorkPool.Type, everything.WorkPool.Job.Deregister, everything.IAM.FlowTaskFamilies = config.PoolECS, true, []string{"etl"}
 	everything.Worker.Secrets = map[string]string{"A": "arn:aws:ssm:eu-central-1:123456789012:parameter/a"}
 	r := rulesFor(&everything)
 	load("lists", "ecs",
-		set(executionPolicy, encode(policy.New(r.readSecrets()...))), set(taskPolicy, encode(policy.New(r.runFlows()...))))
+		set(executionPolicy, encode(policy.New(r.readSecrets()...))), set(taskPolicy, encode(policy.New(append(r.runFlows(), r.startFlows()...)...))))
 	load("action", "ecs", statement(taskPolicy, 2, "Action", []any{"ecs:RunTasks"}))
 	load("service", "dev", statement(executionPolicy, 0, "Action", []any{"secretmanager:GetSecretValue"}))
 	load("trust", "dev", statement(taskTrust, 0, "Action", []any{"sts:AssumeRoles"}))

@@ -215,6 +215,19 @@ func (r rules) identity(all map[string]rule) {
 	}
 	if r.env.WorkPool.Type == config.PoolECS {
 		inline("task", "run-flow-tasks", r.runFlows()...)
+		role("flow_execution", i.FlowExecutionRoleName, "ecs-tasks.amazonaws.com", account.Of("ecs", "*"))
+		inline("flow_execution", "start-flow-tasks", r.startFlows()...)
+		if flows := i.FlowTaskRole; flows.Wanted() {
+			role("flow_task", flows.Name, "ecs-tasks.amazonaws.com", account.Of("ecs", "*"))
+			for n, policyARN := range flows.PolicyARNs {
+				attach(fmt.Sprintf("flow_task_%d", n+1), "flow_task", policyARN)
+			}
+			if flows.Policy != "" {
+				all["aws_iam_role_policy.flow_task"] = rule{why: rights, shape: fields{
+					"name": is("flows"), "role": is(ref("aws_iam_role.flow_task.id")), "policy": is(literal(flows.Policy)),
+				}}
+			}
+		}
 	}
 	if r.env.Network.FlowLogs != config.FlowLogsNone {
 		role("flow_logs", r.env.FlowLogRole(), "vpc-flow-logs.amazonaws.com", account.Of("ec2", "vpc-flow-log/*"))
@@ -266,21 +279,52 @@ func (r rules) runFlows() []policy.Statement {
 	for _, family := range r.env.IAM.FlowTaskFamilies {
 		families = append(families, account.Of("ecs", "task-definition/"+family+"*:*"))
 	}
+	streams := r.flowStreams()
+	passed := []string{ref("aws_iam_role.flow_execution.arn")}
+	if r.env.IAM.FlowTaskRole.Wanted() {
+		passed = append(passed, ref("aws_iam_role.flow_task.arn"))
+	}
+	inCluster := func(s policy.Statement) policy.Statement { return s.If("ArnEquals", "ecs:cluster", cluster) }
 	all := []policy.Statement{
-		// These four know no resource (Service Authorization Reference).
-		policy.Allow("Describe", []string{"ec2:DescribeSubnets", "ec2:DescribeVpcs", "ecs:DeregisterTaskDefinition", "ecs:DescribeTaskDefinition"}, "*"),
-		policy.Allow("RegisterFlows", []string{"ecs:RegisterTaskDefinition"}, families...),
-		policy.Allow("RunFlows", []string{"ecs:RunTask"}, families...).If("ArnEquals", "ecs:cluster", cluster),
-		policy.Allow("WatchFlows", []string{"ecs:DescribeTasks", "ecs:StopTask"}, tasks).If("ArnEquals", "ecs:cluster", cluster),
+		// These three know no resource (Service Authorization Reference).
+		policy.Allow("Describe", []string{"ec2:DescribeSubnets", "ec2:DescribeVpcs", "ecs:DescribeTaskDefinition"}, "*"),
+		policy.Allow("RegisterFlows", []string{"ecs:RegisterTaskDefinition"}, families...).If("StringEqualsIfExists", "ecs:privileged", "false"),
+		inCluster(policy.Allow("RunFlows", []string{"ecs:RunTask"}, families...)).If("StringEqualsIfExists", "ecs:enable-execute-command", "false"),
+		inCluster(policy.Allow("WatchFlows", []string{"ecs:DescribeTasks"}, tasks)),
+		inCluster(policy.Allow("StopFlows", []string{"ecs:StopTask"}, tasks)).If("StringLike", "aws:ResourceTag/prefect.io/flow-run-id", "*"),
 		policy.Allow("TagFlows", []string{"ecs:TagResource"}, tasks).If("StringEquals", "ecs:CreateAction", "RunTask"),
-		policy.Allow("TagFlowDefinitions", []string{"ecs:TagResource"}, families...).If("StringEquals", "ecs:CreateAction", "RegisterTaskDefinition"),
-		policy.Allow("PassRoles", []string{"iam:PassRole"}, append([]string{ref("aws_iam_role.execution.arn")}, r.env.IAM.FlowRoleARNs...)...).
+		policy.Allow("PassRoles", []string{"iam:PassRole"}, append(passed, r.env.IAM.FlowRoleARNs...)...).
 			If("StringEquals", "iam:PassedToService", "ecs-tasks.amazonaws.com"),
-		policy.Allow("ReadFlowLogs", []string{"logs:GetLogEvents"}, ref("aws_cloudwatch_log_group.worker.arn")+":*"),
+		policy.Allow("ReadFlowLogs", []string{"logs:GetLogEvents"}, streams),
+	}
+	if r.env.WorkPool.Job.Deregister {
+		all = append(all, policy.Allow("DeregisterFlows", []string{"ecs:DeregisterTaskDefinition"}, "*")) // nor does this one
 	}
 	if queue := r.env.EventQueue(); queue != "" {
 		all = append(all, policy.Allow("ReceiveTaskEvents",
 			[]string{"sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:ReceiveMessage"}, account.Of("sqs", queue)))
+	}
+	return all
+}
+
+func (r rules) flowStreams() string {
+	return ref("aws_cloudwatch_log_group.worker.arn") + ":log-stream:prefect-logs_" + r.env.WorkPool.Name + "_*"
+}
+
+// startFlows is what ECS does for the task of a flow run.
+func (r rules) startFlows() []policy.Statement {
+	all := []policy.Statement{
+		policy.Allow("LogInToRegistry", []string{"ecr:GetAuthorizationToken"}, "*"),
+		policy.Allow("PullImages", []string{"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"}, account.Of("ecr", "repository/*")),
+		policy.Allow("WriteFlowLogs", []string{"logs:CreateLogStream", "logs:PutLogEvents"}, r.flowStreams()),
+	}
+	runtime, err := r.env.Worker.Runtime()
+	if err != nil || runtime.Major() < 3 || r.env.Prefect.Authentication != config.AuthAPIKey {
+		return all
+	}
+	all = append(all, policy.Allow("ReadAPIKey", []string{"secretsmanager:GetSecretValue"}, r.secretARN))
+	if key := r.env.Secret.KMSKeyARN; key != "" {
+		all = append(all, policy.Allow("DecryptSecrets", []string{"kms:Decrypt"}, key).If("StringEquals", "kms:ViaService", "secretsmanager.${var.aws_region}.amazonaws.com"))
 	}
 	return all
 }
@@ -365,11 +409,13 @@ func (r rules) service(all map[string]rule) {
 		"wait_for_steady_state": is(true), "enable_ecs_managed_tags": is(true), "propagate_tags": is("SERVICE"),
 		"timeouts": tags, "depends_on": dependsOn,
 	}
-	if w.Spot {
-		service["capacity_provider_strategy"] = list(object(fields{"capacity_provider": is("FARGATE_SPOT"), "weight": is(1)}))
+	if w.Spot || r.env.WorkPool.Job.Spot {
 		all["aws_ecs_cluster_capacity_providers.main"] = rule{why: "tasks would run on capacity that nobody chose", shape: fields{
 			"cluster_name": is(ref("aws_ecs_cluster.main.name")), "capacity_providers": is([]string{"FARGATE", "FARGATE_SPOT"}),
 		}}
+	}
+	if w.Spot {
+		service["capacity_provider_strategy"] = list(object(fields{"capacity_provider": is("FARGATE_SPOT"), "weight": is(1)}))
 	} else {
 		service["launch_type"] = is("FARGATE")
 	}
@@ -622,6 +668,12 @@ func (r rules) outputs() shape {
 		"security_group_id":  output(is(ref("aws_security_group.prefect_worker_sg.id"))),
 		"execution_role_arn": output(is(ref("aws_iam_role.execution.arn"))), "task_role_arn": output(is(ref("aws_iam_role.task.arn"))),
 		"prefect_api_url": output(is("${local.prefect_api_url}")), "console_service_url": console, "console_logs_url": console,
+	}
+	if r.env.WorkPool.Type == config.PoolECS {
+		all["flow_execution_role_arn"] = output(is(ref("aws_iam_role.flow_execution.arn")))
+		if r.env.IAM.FlowTaskRole.Wanted() {
+			all["flow_task_role_arn"] = output(is(ref("aws_iam_role.flow_task.arn")))
+		}
 	}
 	if r.secretARN != "" {
 		all["secret_arn"] = output(is(r.secretARN))

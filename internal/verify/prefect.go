@@ -14,6 +14,7 @@ import (
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/prefectapi"
+	"prefect-worker-ecs/internal/workpool"
 )
 
 // apiState is what the Prefect API says.
@@ -88,7 +89,7 @@ func (c *checklist) pool(ctx context.Context) finding {
 			}
 		}
 		return failed(fmt.Sprintf("there is no work pool %s; there are: %s", want.Name, orNone(strings.Join(names, ", "))),
-			fmt.Sprintf("create it: prefect work-pool create %q --type %s; or correct work_pool.name", want.Name, want.Type)).block()
+			fmt.Sprintf("create it: workerctl pool apply %s; or correct work_pool.name", c.env.Name)).block()
 	}
 	if err != nil {
 		return unasked("the work pool "+want.Name, err).block()
@@ -111,7 +112,36 @@ func (c *checklist) pool(ctx context.Context) finding {
 	if err != nil {
 		return unasked("the queues of "+pool.Name, err)
 	}
+	if want.Type == config.PoolECS {
+		if f := c.template(ctx); f.status != OK {
+			return f
+		}
+	}
 	return c.servedQueues(queues)
+}
+
+// template compares what an ecs pool says of the place of flow tasks with where they are to
+// run.
+func (c *checklist) template(ctx context.Context) finding {
+	wanted, err := workpool.Read(ctx, c.opt.AWS, c.env)
+	if err != nil {
+		return unread("where the tasks of flow runs are to run", err)
+	}
+	_, changes, err := wanted.Fit(c.api.pool.BaseJobTemplate)
+	fix := "workerctl pool apply " + c.env.Name
+	switch {
+	case len(c.api.pool.BaseJobTemplate) == 0:
+		return failed("the template of "+c.api.pool.Name+" is empty: a flow run would be started in the account's default cluster and network", fix)
+	case err != nil:
+		return failed(err.Error(), fix)
+	case len(changes) > 0:
+		lines := []string{"the template of " + c.api.pool.Name + " is not that of the deployment"}
+		for _, change := range changes {
+			lines = append(lines, change.Difference())
+		}
+		return failed(strings.Join(lines, "\n"), fix)
+	}
+	return finding{status: OK}
 }
 
 // servedQueues checks the queues that the worker serves: those of the configuration, or all.
@@ -122,7 +152,7 @@ func (c *checklist) servedQueues(queues []prefectapi.WorkQueue) finding {
 	for _, name := range configured {
 		if !slices.ContainsFunc(queues, func(q prefectapi.WorkQueue) bool { return q.Name == name }) {
 			s.failed(fmt.Sprintf("%s has no queue %s", pool.Name, name),
-				fmt.Sprintf("create it: prefect work-queue create %q --pool %q; or correct work_pool.queues", name, pool.Name))
+				fmt.Sprintf("create it: workerctl pool apply %s; or correct work_pool.queues", c.env.Name))
 		}
 	}
 	var closed []string

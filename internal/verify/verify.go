@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/prefectapi"
 	"prefect-worker-ecs/internal/synthesized"
 )
 
@@ -199,6 +200,21 @@ func Run(ctx context.Context, opt Options) Report {
 	}
 	c.report.OK = c.report.Outcome == OK
 	return c.report
+}
+
+// Connect is a client of the Prefect API with the URL and the credential of the deployed
+// worker, found as Run finds them.
+func Connect(ctx context.Context, opt Options) (*prefectapi.Client, error) {
+	c := &checklist{opt: opt, env: opt.Environment, aws: newClients(opt.AWS)}
+	for _, check := range checks {
+		if !slices.Contains([]string{checkAccount, checkCluster, checkService, checkDefinition, checkSecret, checkAPI}, check.name) {
+			continue
+		}
+		if found := check.run(c, ctx); found.blocks {
+			return nil, fmt.Errorf("%s: %s; %s", check.name, found.detail, found.fix)
+		}
+	}
+	return c.api.client, nil
 }
 
 func (c *checklist) add(name string, f finding) {
