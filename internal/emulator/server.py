@@ -155,9 +155,6 @@ def run_tasks_as_fargate():
             cluster, definition, None, None, backend, "", "FARGATE", None, deployment
         )
         task.id = arn.split("/")[-1]
-        for container in task.containers:
-            # Numbers in a definition, and text in the answer.
-            container.cpu, container.memory = str(container.cpu or 0), None
         return task
 
     def submit_task_state_change(self):
