@@ -334,6 +334,9 @@ func TestDefaultsAreTheOriginalDesign(t *testing.T) {
 		"PREFECT_LOGGING_COLORS":      "false",
 		"PREFECT_API_REQUEST_TIMEOUT": "10",
 		"DO_NOT_TRACK":                "1",
+
+		"PREFECT_CLIENT_MAX_RETRIES":       "7",
+		"PREFECT_CLIENT_RETRY_EXTRA_CODES": "500,502,503,504",
 	}
 	if got := s.variables(t); !maps.Equal(got, want) {
 		t.Errorf("environment = %v, want %v", got, want)

@@ -142,6 +142,11 @@ func environment(cfg Config) []variable {
 		// The default of 60 s makes a worker without a route silent for 25 minutes.
 		"PREFECT_API_REQUEST_TIMEOUT": "10",
 		"DO_NOT_TRACK":                "1",
+		// By default Prefect does not repeat a request that is answered by 500: half a minute
+		// without its database on the server's side then ends a worker, and leaves its runs
+		// Running for ever. Seven tries are about four minutes. Flow runs inherit both.
+		"PREFECT_CLIENT_MAX_RETRIES":       "7",
+		"PREFECT_CLIENT_RETRY_EXTRA_CODES": "500,502,503,504",
 	}
 	if len(cfg.PipPackages) > 0 {
 		values["EXTRA_PIP_PACKAGES"] = strings.Join(cfg.PipPackages, " ")

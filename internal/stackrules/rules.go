@@ -445,6 +445,7 @@ func (r rules) environment() shape {
 	values := map[string]string{
 		"PREFECT_API_URL": "${local.prefect_api_url}", "PREFECT_WORK_POOL_NAME": literal(r.env.WorkPool.Name),
 		"PREFECT_CLI_WRAP_LINES": "false", "PREFECT_LOGGING_COLORS": "false", "PREFECT_API_REQUEST_TIMEOUT": "10", "DO_NOT_TRACK": "1",
+		"PREFECT_CLIENT_MAX_RETRIES": "7", "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500,502,503,504",
 	}
 	if packages := r.env.PipPackages(); len(packages) > 0 {
 		values["EXTRA_PIP_PACKAGES"] = strings.Join(packages, " ")
