@@ -79,7 +79,7 @@ func synthesize(t *testing.T, envs ...*config.Environment) map[string]string {
 func everyReferenceLeads(t *testing.T, file string) {
 	t.Helper()
 	addresses := parse(t, file).addresses()
-	references := regexp.MustCompile(`\b((?:data\.)?aws_\w+\.\w+)`).FindAllStringSubmatch(file, -1)
+	references := regexp.MustCompile(`\b((?:data\.|ephemeral\.)?aws_\w+\.\w+)`).FindAllStringSubmatch(file, -1)
 	for _, reference := range references {
 		if !slices.Contains(addresses, reference[1]) {
 			t.Errorf("nothing has the address %s", reference[1])
@@ -113,8 +113,8 @@ func TestGolden(t *testing.T) {
 		golden.Equal(t, filepath.Join("testdata/golden", name+".tf.json"), file)
 		golden.Equal(t, filepath.Join("testdata/golden", name+".addresses"), strings.Join(parse(t, file).addresses(), "\n")+"\n")
 	}
-	if len(files) != 4 {
-		t.Errorf("%d stacks, want dev, ecs, full and own", len(files))
+	if len(files) != 6 {
+		t.Errorf("%d stacks, want dev, ecs, full, own, server and serverdb", len(files))
 	}
 }
 
@@ -177,7 +177,7 @@ func build(t *testing.T, change func(*config.Environment)) stack {
 // addresses are those of all resources and data sources, sorted.
 func (s stack) addresses() []string {
 	var all []string
-	for prefix, section := range map[string]any{"": s["resource"], "data.": s["data"]} {
+	for prefix, section := range map[string]any{"": s["resource"], "data.": s["data"], "ephemeral.": s["ephemeral"]} {
 		types, _ := section.(map[string]any)
 		for kind, named := range types {
 			for name := range named.(map[string]any) {
@@ -334,6 +334,9 @@ func TestDefaultsAreTheOriginalDesign(t *testing.T) {
 		"PREFECT_LOGGING_COLORS":      "false",
 		"PREFECT_API_REQUEST_TIMEOUT": "10",
 		"DO_NOT_TRACK":                "1",
+
+		"PREFECT_CLIENT_MAX_RETRIES":       "7",
+		"PREFECT_CLIENT_RETRY_EXTRA_CODES": "500,502,503,504",
 	}
 	if got := s.variables(t); !maps.Equal(got, want) {
 		t.Errorf("environment = %v, want %v", got, want)

@@ -83,6 +83,7 @@ func (v *validator) arns() {
 		{"secret.existing_arn", e.Secret.ExistingARN, e.Region},
 		{"secret.kms_key_arn", e.Secret.KMSKeyARN, e.Region},
 		{"logs.kms_key_arn", e.Logs.KMSKeyARN, e.Region},
+		{"server.database.existing_secret", e.Server.Database.ExistingSecret, e.Region},
 		{"iam.permissions_boundary_arn", e.IAM.PermissionsBoundaryARN, ""},
 	}
 	for i, text := range e.IAM.TaskPolicyARNs {

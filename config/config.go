@@ -43,6 +43,7 @@ type Environment struct {
 	Worker   Worker   `yaml:"worker"`
 	WorkPool WorkPool `yaml:"work_pool"`
 	Prefect  Prefect  `yaml:"prefect"`
+	Server   Server   `yaml:"server"`
 	Secret   Secret   `yaml:"secret"`
 	Logs     Logs     `yaml:"logs"`
 	IAM      IAM      `yaml:"iam"`
@@ -291,6 +292,78 @@ const (
 	// no secret, and nothing but the network guards the API.
 	AuthNone Authentication = "none"
 )
+
+// Server is a Prefect server of one's own in the same stack, for whoever has no plan of
+// Prefect Cloud that allows hybrid pools. Its image is the worker's.
+type Server struct {
+	// Enabled adds the server and its database. The worker then talks to it, and to no other
+	// API: prefect.api_url and prefect.authentication follow. With Prefect 3 user and password
+	// guard it; Prefect 2 has no such thing, and nothing but the security group does.
+	Enabled bool `yaml:"enabled" jsonschema:"default=false"`
+
+	// Name is the name of the server's ECS service, task definition and database, and begins
+	// the names of its roles and of the secret with the database's password.
+	Name string `yaml:"name" jsonschema:"default=prefect-server{name_suffix},format=server-name"`
+
+	// CPU is the server's share of processors; 1024 is one vCPU.
+	CPU int `yaml:"cpu" jsonschema:"default=512,enum=256,enum=512,enum=1024,enum=2048,enum=4096" jsonschema_extras:"x-unit=1/1024 vCPU,x-source=https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-cpu-memory-error.html"`
+
+	// MemoryMiB is the server's memory. Which values Fargate takes depends on cpu; an idle
+	// server takes 200 MiB (Prefect 3) or 360 (Prefect 2).
+	MemoryMiB int `yaml:"memory" jsonschema:"default=1024,minimum=1024,maximum=30720" jsonschema_extras:"x-unit=MiB,x-source=https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-cpu-memory-error.html"`
+
+	Database Database `yaml:"database"`
+}
+
+// Database is where the server keeps all it knows: RDS for PostgreSQL in the private subnets,
+// encrypted and reached over TLS only, or one that exists.
+type Database struct {
+	// InstanceClass is the size of the database.
+	InstanceClass string `yaml:"instance_class" jsonschema:"default=db.t4g.micro,format=instance-class"`
+
+	// EngineVersion is the major version of PostgreSQL. RDS installs minor ones by itself.
+	EngineVersion string `yaml:"engine_version" jsonschema:"default=17,enum=15,enum=16,enum=17" jsonschema_extras:"x-source=https://docs.aws.amazon.com/AmazonRDS/latest/PostgreSQLReleaseNotes/postgresql-release-calendar.html"`
+
+	// StorageGiB is the size of its disk (gp3) at first; RDS lets it grow to five times that.
+	StorageGiB int `yaml:"storage" jsonschema:"default=20,minimum=20,maximum=10000" jsonschema_extras:"x-unit=GiB,x-source=https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/CHAP_Storage.html"`
+
+	// MultiAZ keeps a second copy in another zone that takes over when the first fails, at
+	// twice the price.
+	MultiAZ bool `yaml:"multi_az" jsonschema:"default=false"`
+
+	// BackupDays is how long daily backups are kept, from which any second can be restored; 0
+	// makes none.
+	BackupDays int `yaml:"backup_days" jsonschema:"default=7,minimum=0,maximum=35" jsonschema_extras:"x-unit=days,x-source=https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_WorkingWithAutomatedBackups.html"`
+
+	// DeletionProtection makes AWS refuse to delete the database: before destroy it must be
+	// set to false and deployed.
+	DeletionProtection bool `yaml:"deletion_protection" jsonschema:"default=true"`
+
+	// FinalSnapshot keeps a last copy when the database is deleted, under a name that no other
+	// deployment has.
+	FinalSnapshot bool `yaml:"final_snapshot" jsonschema:"default=true"`
+
+	// PasswordVersion is raised by one to give the database a new password. It also starts the
+	// server anew, with an existing database too.
+	PasswordVersion int `yaml:"password_version" jsonschema:"default=1,minimum=1,maximum=1000000"`
+
+	// User is the user that the server connects as.
+	User string `yaml:"user" jsonschema:"default=prefect,format=database-name"`
+
+	// Name is the name of the database on its server.
+	Name string `yaml:"name" jsonschema:"default=prefect,format=database-name"`
+
+	// ExistingHost is the address of a PostgreSQL (14.9 or later) that exists. With it the
+	// program makes no database.
+	ExistingHost string `yaml:"existing_host" jsonschema:"format=dns-name"`
+
+	// ExistingSecret is the ARN of the secret with the password of an existing database, with
+	// a JSON key if there is one, as in ARN:password:: .
+	ExistingSecret string `yaml:"existing_secret" jsonschema:"format=secret-reference"`
+
+	// Port is the TCP port of the database.
+	Port int `yaml:"port" jsonschema:"default=5432,minimum=1150,maximum=65535"`
+}
 
 // Secret is where the Prefect API key is kept.
 type Secret struct {

@@ -63,8 +63,15 @@ func TestAnEmptyFileIsTheOriginalDeployment(t *testing.T) {
 		},
 		WorkPool: WorkPool{Name: "ecs-work-pool", Type: PoolProcess, Job: Job{CPU: 512, MemoryMiB: 1024}},
 		Prefect:  Prefect{Authentication: AuthAPIKey},
-		Secret:   Secret{Name: "prefect-api-key-new-2", Version: 1},
-		Logs:     Logs{Group: "/ecs/prefect-worker", RetentionDays: 30},
+		Server: Server{
+			CPU: 512, MemoryMiB: 1024,
+			Database: Database{
+				InstanceClass: "db.t4g.micro", EngineVersion: "17", StorageGiB: 20, BackupDays: 7, DeletionProtection: true, FinalSnapshot: true,
+				PasswordVersion: 1, User: "prefect", Name: "prefect", Port: 5432,
+			},
+		},
+		Secret: Secret{Name: "prefect-api-key-new-2", Version: 1},
+		Logs:   Logs{Group: "/ecs/prefect-worker", RetentionDays: 30},
 		IAM: IAM{
 			ExecutionRoleName: "prefect-task-execution-role", TaskRoleName: "prefect-task-role",
 			FlowExecutionRoleName: "prefect-flow-execution-role", FlowTaskRole: FlowTaskRole{Name: "prefect-flow-task-role"},
@@ -173,6 +180,15 @@ var accepted = []struct {
 	{"work_pool: {type: ecs}\niam: {flow_role_arns: ['arn:aws:iam::123456789012:role/flow'], flow_task_families: [etl]}", func(e *Environment) {
 		ecsPool(e)
 		e.IAM.FlowRoleARNs, e.IAM.FlowTaskFamilies = []string{"arn:aws:iam::123456789012:role/flow"}, []string{"etl"}
+	}},
+	{"server: {enabled: true}", func(e *Environment) {
+		e.Server.Enabled, e.Server.Name = true, "prefect-server"
+		e.Prefect.APIURL, e.Prefect.Authentication = "http://prefect.default.prefect.local:4200/api", AuthNone
+	}},
+	{"server: {enabled: true}\nworker: {image: 'prefecthq/prefect:3-latest'}\ncluster: {namespace: prefect.example.com}", func(e *Environment) {
+		e.Server.Name = "prefect-server"
+		e.Server.Enabled, e.Worker.Image, e.Cluster.Namespace = true, "prefecthq/prefect:3-latest", "prefect.example.com"
+		e.Prefect.APIURL, e.Prefect.Authentication = "http://prefect.prefect.example.com:4200/api", AuthBasic
 	}},
 	{"backend: {type: s3, bucket: states}", func(e *Environment) {
 		e.Backend = Backend{Type: BackendS3, Bucket: "states", Key: "prefect-worker/dev.tfstate", Region: "us-east-1"}
@@ -447,6 +463,24 @@ var refused = []struct{ name, yaml, keys string }{
 	{"flow role that is a pattern", "work_pool: {type: ecs}\niam: {flow_role_arns: ['arn:aws:iam::123456789012:role/*']}", "iam.flow_role_arns[0]"},
 	{"task family", "work_pool: {type: ecs}\niam: {flow_task_families: ['*']}", "iam.flow_task_families[0]"},
 	{"no task family", "work_pool: {type: ecs}\niam: {flow_task_families: []}", "iam.flow_task_families"},
+	{"no server, but its settings", "server: {cpu: 1024, memory: 2048, name: s, database: {multi_az: true}}", "server.cpu server.memory server.name server.database.multi_az"},
+	{"a server and another API", "server: {enabled: true}\nprefect: {api_url: 'http://prefect.example.com:4200/api'}", "prefect.api_url"},
+	{"a server and Prefect Cloud", "server: {enabled: true}\nprefect: {account_id: 11111111-1111-4111-8111-111111111111, workspace_id: 22222222-2222-4222-8222-222222222222}", "prefect.account_id prefect.workspace_id"},
+	{"a server of Prefect 2 with a password", "server: {enabled: true}\nprefect: {authentication: basic}", "prefect.authentication"},
+	{"a server with an API key", "server: {enabled: true}\nprefect: {authentication: api_key}\nworker: {image: 'prefecthq/prefect:3-latest'}", "prefect.authentication"},
+	{"a server of Prefect 3 without a password", "server: {enabled: true}\nprefect: {authentication: none}\nworker: {image: 'prefecthq/prefect:3-latest'}", "prefect.authentication"},
+	{"a server of a Prefect 3 that has no password", "server: {enabled: true}\nworker: {image: 'prefecthq/prefect:3.0.3-python3.12'}", "worker.image"},
+	{"a server of Prefect 2 with a secret", "server: {enabled: true}\nsecret: {version: 2}", "secret.version"},
+	{"a server of sizes that Fargate lacks", "server: {enabled: true, memory: 8192}", "server.memory"},
+	{"a server called as the worker", "server: {enabled: true, name: dev-worker}", "server.name"},
+	{"a server's name", "server: {enabled: true, name: Prefect_server}", "server.name"},
+	{"a server in one zone", "server: {enabled: true}\nnetwork: {public_subnet_cidrs: [10.0.1.0/24], private_subnet_cidrs: [10.0.4.0/24]}", "network.private_subnet_cidrs"},
+	{"a database", "server: {enabled: maybe, database: {instance_class: t4g.micro, engine_version: '13', storage: 5, multi_az: 2, backup_days: 36, deletion_protection: 1, final_snapshot: 1, password_version: 0, user: Admin, name: a-b, port: 22, existing_host: 'a b'}}",
+		"server.enabled server.database.multi_az server.database.deletion_protection server.database.final_snapshot server.database.instance_class server.database.engine_version server.database.storage server.database.backup_days server.database.password_version server.database.user server.database.name server.database.port server.database.existing_host"},
+	{"a user that RDS keeps", "server: {enabled: true, database: {user: rdsadmin}}", "server.database.user"},
+	{"a password without a database", "server: {enabled: true, database: {existing_secret: 'arn:aws:secretsmanager:us-east-1:123456789012:secret:db-AbCdEf'}}", "server.database.existing_secret"},
+	{"a database without a password", "server: {enabled: true, database: {existing_host: db.example.com, storage: 40}}", "server.database.existing_secret server.database.storage"},
+	{"a password in the Parameter Store", "server: {enabled: true, database: {existing_host: db.example.com, existing_secret: 'arn:aws:ssm:us-east-1:123456789012:parameter/db'}}", "server.database.existing_secret"},
 	{"backend", "backend: {type: gcs}", "backend.type"},
 	{"backend without a bucket", "backend: {type: s3}", "backend.bucket"},
 	{"bucket of a local backend", "backend: {bucket: states}", "backend.bucket"},

@@ -40,6 +40,13 @@ func (e *Environment) claims() []claim {
 			claims = append(claims, claim{"role", "iam.flow_task_role.name", role.Name})
 		}
 	}
+	if e.Server.Enabled {
+		claims = append(claims,
+			claim{"role", "server.name", e.Server.ExecutionRole()}, claim{"role", "server.name", e.Server.TaskRole()})
+		if e.Server.OwnDatabase() {
+			claims = append(claims, regional("database", "server.name", e.Server.Name), regional("secret", "server.name", e.Server.DatabaseSecret()))
+		}
+	}
 	if queue := e.EventQueue(); queue != "" {
 		claims = append(claims, regional("queue", "worker.service_name", queue))
 	}

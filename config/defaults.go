@@ -33,6 +33,9 @@ func (e *Environment) complete() {
 		if strings.HasPrefix(o.Key, "backend.") && e.Backend.Type != BackendS3 {
 			continue // the local backend takes none of them
 		}
+		if strings.HasPrefix(o.Key, "server.") && !e.Server.Enabled {
+			continue
+		}
 		if field := o.in(e); o.derived() && field.String() == "" {
 			field.SetString(values.Replace(o.Schema.Default.(string)))
 		}
@@ -54,6 +57,7 @@ func (e *Environment) complete() {
 			e.WorkPool.Job.Image = e.Worker.Image
 		}
 	}
+	e.useOwnServer()
 	tags := defaultTags(e.Name)
 	maps.Copy(tags, e.Tags)
 	e.Tags = tags

@@ -139,6 +139,21 @@ var formats = map[string]format{
 		fix:    "copy the ARN from the console, from aws secretsmanager describe-secret or from aws ssm get-parameter",
 		source: awsDocs + "AmazonECS/latest/APIReference/API_Secret.html",
 	},
+	"server-name": {
+		pattern: regexp.MustCompile(`^[a-z]([a-z0-9]|-[a-z0-9])*$`), longest: 46, example: "prefect-server",
+		rule: "a server's name is that of a database too: 1 to 46 lower-case letters, digits and single hyphens, and begins with a letter", fix: "write for example prefect-server",
+		source: awsDocs + "AmazonRDS/latest/APIReference/API_CreateDBInstance.html",
+	},
+	"instance-class": {
+		pattern: regexp.MustCompile(`^db\.[a-z0-9-]+\.[a-z0-9]+$`), longest: 40, example: "db.t4g.small",
+		rule: "a class of instances of RDS looks like db.t4g.micro", fix: "write one that your region has for PostgreSQL: aws rds describe-orderable-db-instance-options --engine postgres",
+		source: awsDocs + "AmazonRDS/latest/UserGuide/Concepts.DBInstanceClass.html",
+	},
+	"database-name": {
+		pattern: regexp.MustCompile(`^[a-z][a-z0-9_]*$`), longest: 63, example: "prefect",
+		rule: "the name of a database or of its user is 1 to 63 lower-case letters, digits and underscores, and begins with a letter", fix: "write for example prefect",
+		source: awsDocs + "AmazonRDS/latest/APIReference/API_CreateDBInstance.html",
+	},
 	"json-key": {
 		pattern: regexp.MustCompile(`^[A-Za-z0-9_.-]+$`), longest: 128, example: "api_key",
 		rule: "a key is 1 to 128 letters, digits and _.-", fix: "rename the key in the secret",

@@ -33,11 +33,19 @@ func documented(t *testing.T) *jsonschema.Schema {
 		t.Fatal(err)
 	}
 	schema := reflector.Reflect(&Environment{})
-	for f := range reflect.TypeFor[Environment]().Fields() {
-		if block, isKey := schema.Properties.Get(f.Tag.Get("yaml")); isKey && f.Type.Kind() == reflect.Struct {
-			block.Description = reflector.CommentMap[f.Type.PkgPath()+"."+f.Type.Name()]
+	var blocks func(t reflect.Type, schema *jsonschema.Schema)
+	blocks = func(t reflect.Type, schema *jsonschema.Schema) {
+		for f := range t.Fields() {
+			if f.Type.Kind() != reflect.Struct {
+				continue
+			}
+			if block, isKey := schema.Properties.Get(f.Tag.Get("yaml")); isKey {
+				block.Description = reflector.CommentMap[f.Type.PkgPath()+"."+f.Type.Name()]
+				blocks(f.Type, block)
+			}
 		}
 	}
+	blocks(reflect.TypeFor[Environment](), schema)
 	return schema
 }
 

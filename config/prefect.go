@@ -168,7 +168,9 @@ func (v *validator) namespace() {
 // hosts are public names that a task asks for.
 func (e *Environment) hosts() []string {
 	var hosts []string
-	if u, err := url.Parse(e.Prefect.APIURL); e.Prefect.APIURL == "" {
+	if u, err := url.Parse(e.Prefect.APIURL); e.Server.Enabled {
+		// It is in the namespace, and in no public zone.
+	} else if e.Prefect.APIURL == "" {
 		hosts = append(hosts, "api.prefect.cloud")
 	} else if err == nil && !privateName.MatchString(u.Hostname()) {
 		hosts = append(hosts, u.Hostname())
@@ -195,7 +197,7 @@ var privateName = regexp.MustCompile(`\.(local|internal|test|home\.arpa)$`)
 // authentication refuses ways of authentication that the API or the image's Prefect lacks.
 func (v *validator) authentication() {
 	p := v.env.Prefect
-	if p.Authentication == AuthAPIKey {
+	if p.Authentication == AuthAPIKey || v.env.Server.Enabled { // what a server of one's own takes: server
 		return
 	}
 	u, err := url.Parse(p.APIURL)
@@ -206,7 +208,12 @@ func (v *validator) authentication() {
 	if runtime, err := v.env.Worker.Runtime(); err == nil && p.Authentication == AuthBasic && runtime.Major() < 3 {
 		v.refuse("prefect.authentication", p.Authentication, fmt.Sprintf("Prefect %d cannot send user and password", runtime.Major()), "use an image with Prefect 3, for example prefecthq/prefect:3-latest", "worker.image")
 	}
-	if p.Authentication == AuthNone {
+	v.withoutSecret()
+}
+
+// withoutSecret refuses settings of a secret that there is not.
+func (v *validator) withoutSecret() {
+	if v.env.Prefect.Authentication == AuthNone {
 		v.useless("without authentication there is no secret", "remove it, or set prefect.authentication to api_key or basic",
 			"secret.name", "secret.existing_arn", "secret.json_key", "secret.version", "secret.recovery_window_days", "secret.kms_key_arn")
 	}

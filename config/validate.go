@@ -33,6 +33,7 @@ func (e *Environment) Validate() Problems {
 	v.api()
 	v.authentication()
 	v.secret()
+	v.server()
 	v.flows()
 	v.jobs()
 	v.backend()

@@ -5,7 +5,6 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/aws/jsii-runtime-go"
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
 	"prefect-worker-ecs/config"
@@ -24,6 +23,7 @@ type built struct {
 	secrets *secrets.Secrets
 	iam     *iam.IAM
 	worker  *ecsworker.ECSWorker
+	own     *ownServer
 }
 
 // newOutputs gives the operator what the next step needs: names for the AWS CLI, values for
@@ -54,11 +54,19 @@ func newOutputs(stack cdktf.TerraformStack, env *config.Environment, b built) {
 		if o.value == "" {
 			continue // there is no such thing in this deployment
 		}
-		cdktf.NewTerraformOutput(stack, jsii.String(o.name), &cdktf.TerraformOutputConfig{
-			Description: jsii.String(o.description),
-			Value:       o.value,
-		})
+		output(stack, o.name, o.description, o.value)
 	}
+	if !env.Server.Enabled {
+		return
+	}
+	output(stack, "server_service_name", "Name of the ECS service of the Prefect server", *tf.Name(b.own.server.Service))
+	output(stack, "server_security_group_id", "Security group of the Prefect server; for a load balancer, or whoever else is to reach it", *tf.ID(b.own.server.SecurityGroup))
+	output(stack, "database_address", "Address of the Prefect server's database", b.own.database.Host)
+	output(stack, "database_secret_arn", "ARN of the secret with the database's password", b.own.database.SecretARN)
+}
+
+func output(stack cdktf.TerraformStack, name, description string, value any) {
+	cdktf.NewTerraformOutput(stack, &name, &cdktf.TerraformOutputConfig{Description: &description, Value: value})
 }
 
 // consoleURL is an address in the console, which has a domain of its own in each partition

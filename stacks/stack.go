@@ -57,7 +57,7 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 		},
 	})
 	logGroup := logs.New(stack, "logs", logs.Config{Logs: env.Logs})
-	apiKey := secrets.New(stack, "secrets", secrets.Config{Secret: env.Secret, Authentication: env.Prefect.Authentication})
+	apiKey := secrets.New(stack, "secrets", secrets.Config{Secret: env.Secret, Authentication: env.Prefect.Authentication, Generated: env.GeneratedCredential()})
 	roles := iam.New(stack, "iam", iam.Config{
 		IAM:             env.IAM,
 		Account:         account,
@@ -72,6 +72,7 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 	}
 	dependsOn := append(net.Routes, roles.Ready...)
 	dependsOn = append(dependsOn, apiKey.Ready...)
+	own, api := newServer(stack, env, account, net, subnets, apiKey, *tf.Name(logGroup.Group))
 	worker := ecsworker.New(stack, "ecsworker", ecsworker.Config{
 		Cluster:      env.Cluster,
 		Worker:       env.Worker,
@@ -81,6 +82,7 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 		Account:      account,
 		APIURL:       apiURLReference,
 		APIPort:      config.APIPort(env.Prefect.APIURL),
+		API:          api,
 		Requirements: apiRequirements(env),
 		Credential: ecsworker.Credential{
 			Variable:  env.Prefect.Authentication.Variable(),
@@ -99,7 +101,7 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 	})
 
 	adopt(stack, env, roles, logGroup)
-	newOutputs(stack, env, built{net, logGroup, apiKey, roles, worker})
+	newOutputs(stack, env, built{net, logGroup, apiKey, roles, worker, own})
 	return stack
 }
 

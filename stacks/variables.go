@@ -30,7 +30,7 @@ func newVariables(stack cdktf.TerraformStack, env *config.Environment) {
 		"AWS region to deploy to",
 		tf.Rule{Condition: `can(regex("^[a-z]{2,4}(-[a-z]+){1,2}-[0-9]$", var.aws_region))`,
 			Message: "The variable aws_region must be a region's code, such as us-east-1."})
-	if env.Secret.ExistingARN == "" && env.Prefect.Authentication != config.AuthNone {
+	if env.Secret.ExistingARN == "" && env.Prefect.Authentication != config.AuthNone && !env.Server.Enabled {
 		credential := credentialVariable(stack, env.Prefect.Authentication)
 		credential.AddOverride(jsii.String("sensitive"), true)
 		// Ephemeral values are kept out of plan files and state; the binding has no field for it.
@@ -70,6 +70,10 @@ func credentialVariable(stack cdktf.TerraformStack, authentication config.Authen
 // the task definition is planned.
 func apiRequirements(env *config.Environment) *cdktf.TerraformResourceLifecycle {
 	port := config.APIPort(env.Prefect.APIURL)
+	if env.Server.Enabled {
+		return tf.Require(tf.Rule{Condition: fmt.Sprintf(`var.prefect_api_url == %q`, env.Prefect.APIURL),
+			Message: "The environment has a Prefect server of its own, and the variable prefect_api_url names another API. Remove the variable, or server.enabled."})
+	}
 	return tf.Require(
 		tf.Rule{Condition: `var.prefect_api_url != "" || var.prefect_account_id != "" && var.prefect_workspace_id != ""`,
 			Message: "The worker has no Prefect API. Set the variables prefect_account_id and prefect_workspace_id, or prefect_api_url, with TF_VAR_... or in terraform.tfvars."},

@@ -6,51 +6,12 @@ import (
 	"strconv"
 	"strings"
 
+	"prefect-worker-ecs/internal/fargate"
 	"prefect-worker-ecs/internal/tf"
 )
 
 // ContainerName is the name of the worker's container in its task.
 const ContainerName = "prefect-worker"
-
-// container is a container definition of ECS: the fields of ContainerDefinition in its
-// API reference that the worker needs.
-type container struct {
-	Name             string            `json:"name"`
-	Image            string            `json:"image"`
-	Essential        bool              `json:"essential"`
-	EntryPoint       []string          `json:"entryPoint,omitempty"`
-	Command          []string          `json:"command"`
-	Environment      []variable        `json:"environment"`
-	Secrets          []secret          `json:"secrets,omitempty"`
-	HealthCheck      healthCheck       `json:"healthCheck"`
-	StopTimeout      int               `json:"stopTimeout"`
-	LogConfiguration logConfiguration  `json:"logConfiguration"`
-	DockerLabels     map[string]string `json:"dockerLabels,omitempty"`
-}
-
-type variable struct {
-	Name  string `json:"name"`
-	Value string `json:"value"`
-}
-
-type secret struct {
-	Name      string `json:"name"`
-	ValueFrom string `json:"valueFrom"`
-}
-
-// healthCheck has its times in seconds.
-type healthCheck struct {
-	Command     []string `json:"command"`
-	Interval    int      `json:"interval"`
-	Timeout     int      `json:"timeout"`
-	Retries     int      `json:"retries"`
-	StartPeriod int      `json:"startPeriod"`
-}
-
-type logConfiguration struct {
-	LogDriver string            `json:"logDriver"`
-	Options   map[string]string `json:"options"`
-}
 
 // Time that a worker may take to start before a failed health check counts. A quarter of
 // a vCPU needs about 15 s for Prefect alone; ECS allows 300 s at most, which is left for
@@ -60,36 +21,18 @@ const (
 	installStartPeriodSeconds = 300
 )
 
-func newContainer(cfg Config) container {
-	c := container{
+func newContainer(cfg Config) fargate.Container {
+	c := fargate.Container{
 		Name:        ContainerName,
 		Image:       cfg.Worker.Image,
 		Essential:   true,
 		Command:     command(cfg),
 		Environment: environment(cfg),
 		Secrets:     secretVariables(cfg),
-		// The worker's own health server. Python, because the image has no curl; a list and
-		// no shell, so that no quotes nest.
-		HealthCheck: healthCheck{
-			Command: []string{"CMD", "python", "-c",
-				"import urllib.request as u; u.urlopen('http://127.0.0.1:8080/health', timeout=8)"},
-			Interval:    30,
-			Timeout:     10,
-			Retries:     3,
-			StartPeriod: startPeriodSeconds,
-		},
-		StopTimeout: cfg.Worker.StopTimeoutSeconds,
-		LogConfiguration: logConfiguration{
-			LogDriver: "awslogs",
-			Options: map[string]string{
-				"awslogs-group":         cfg.LogGroup,
-				"awslogs-region":        cfg.Account.Region,
-				"awslogs-stream-prefix": ContainerName,
-				// A slow CloudWatch must not stop the worker.
-				"mode":            "non-blocking",
-				"max-buffer-size": "4m",
-			},
-		},
+		// The worker's own health server.
+		HealthCheck:      fargate.Get("http://127.0.0.1:8080/health", startPeriodSeconds),
+		StopTimeout:      cfg.Worker.StopTimeoutSeconds,
+		LogConfiguration: fargate.CloudWatch(cfg.LogGroup, cfg.Account.Region, ContainerName),
 	}
 	if cfg.Credential.Variable != "" {
 		// ECS does not see that a secret's value changed; a changed label makes a new
@@ -129,8 +72,8 @@ func command(cfg Config) []string {
 	return append(args, "--with-healthcheck")
 }
 
-// environment is sorted by name: a map's own order would change from run to run.
-func environment(cfg Config) []variable {
+// environment is what stands in clear text.
+func environment(cfg Config) []fargate.Variable {
 	values := map[string]string{
 		"PREFECT_API_URL": cfg.APIURL,
 		// Nothing in Prefect reads this one; the original design asks for it, and it tells a
@@ -142,6 +85,11 @@ func environment(cfg Config) []variable {
 		// The default of 60 s makes a worker without a route silent for 25 minutes.
 		"PREFECT_API_REQUEST_TIMEOUT": "10",
 		"DO_NOT_TRACK":                "1",
+		// By default Prefect does not repeat a request that is answered by 500: half a minute
+		// without its database on the server's side then ends a worker, and leaves its runs
+		// Running for ever. Seven tries are about four minutes. Flow runs inherit both.
+		"PREFECT_CLIENT_MAX_RETRIES":       "7",
+		"PREFECT_CLIENT_RETRY_EXTRA_CODES": "500,502,503,504",
 	}
 	if len(cfg.PipPackages) > 0 {
 		values["EXTRA_PIP_PACKAGES"] = strings.Join(cfg.PipPackages, " ")
@@ -152,20 +100,16 @@ func environment(cfg Config) []variable {
 	for name, value := range cfg.Worker.Environment {
 		values[name] = tf.Literal(value)
 	}
-	variables := make([]variable, 0, len(values))
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		variables = append(variables, variable{name, values[name]})
-	}
-	return variables
+	return fargate.Variables(values)
 }
 
-func secretVariables(cfg Config) []secret {
-	var secrets []secret
+func secretVariables(cfg Config) []fargate.Secret {
+	var secrets []fargate.Secret
 	if cfg.Credential.Variable != "" {
-		secrets = append(secrets, secret{cfg.Credential.Variable, cfg.Credential.ValueFrom})
+		secrets = append(secrets, fargate.Secret{Name: cfg.Credential.Variable, ValueFrom: cfg.Credential.ValueFrom})
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Worker.Secrets)) {
-		secrets = append(secrets, secret{name, cfg.Worker.Secrets[name]})
+		secrets = append(secrets, fargate.Secret{Name: name, ValueFrom: cfg.Worker.Secrets[name]})
 	}
 	return secrets
 }

@@ -4,8 +4,6 @@ package ecsworker
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
 
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
@@ -15,11 +13,11 @@ import (
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/ecstaskdefinition"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/securitygroup"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/servicediscoveryprivatednsnamespace"
-	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/vpcsecuritygroupegressrule"
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/arn"
+	"prefect-worker-ecs/internal/fargate"
 	"prefect-worker-ecs/internal/tf"
 )
 
@@ -47,6 +45,10 @@ type Config struct {
 	// APIPort is the TCP port of the Prefect API, to which the worker may connect beside
 	// 443.
 	APIPort int
+
+	// API builds the Prefect server of the stack itself, with the way to it, and returns what
+	// must run before the worker. Nil: the API is elsewhere.
+	API func(*ECSWorker) []cdktf.ITerraformDependable
 
 	// Requirements are conditions for the task definition, checked by Terraform.
 	Requirements *cdktf.TerraformResourceLifecycle
@@ -93,6 +95,7 @@ type Credential struct {
 // ECSWorker is what New built and the outputs speak of.
 type ECSWorker struct {
 	Cluster        tf.Fixed[ecscluster.EcsCluster]
+	Namespace      tf.Fixed[servicediscoveryprivatednsnamespace.ServiceDiscoveryPrivateDnsNamespace]
 	Service        tf.Fixed[ecsservice.EcsService]
 	TaskDefinition tf.Fixed[ecstaskdefinition.EcsTaskDefinition]
 	SecurityGroup  tf.Fixed[securitygroup.SecurityGroup]
@@ -113,44 +116,36 @@ func New(scope constructs.Construct, id string, cfg Config) *ECSWorker {
 			Value: &insights,
 		}},
 	}), "aws_ecs_cluster.main")
-	tf.Fix(servicediscoveryprivatednsnamespace.NewServiceDiscoveryPrivateDnsNamespace(scope, jsii.String("namespace"), &servicediscoveryprivatednsnamespace.ServiceDiscoveryPrivateDnsNamespaceConfig{
+	namespace := tf.Fix(servicediscoveryprivatednsnamespace.NewServiceDiscoveryPrivateDnsNamespace(scope, jsii.String("namespace"), &servicediscoveryprivatednsnamespace.ServiceDiscoveryPrivateDnsNamespaceConfig{
 		Name:        &cfg.Cluster.Namespace,
 		Description: jsii.String("Names of services in the VPC of the Prefect worker"),
 		Vpc:         &cfg.VPCID,
 	}), "aws_service_discovery_private_dns_namespace.main")
 
 	group, rules := newSecurityGroup(scope, cfg)
-	task := tf.Fix(ecstaskdefinition.NewEcsTaskDefinition(scope, jsii.String("task-definition"), &ecstaskdefinition.EcsTaskDefinitionConfig{
-		Family:                  &cfg.Worker.ServiceName,
-		RequiresCompatibilities: jsii.Strings("FARGATE"),
-		NetworkMode:             jsii.String("awsvpc"),
-		Cpu:                     jsii.String(strconv.Itoa(cfg.Worker.CPU)),
-		Memory:                  jsii.String(strconv.Itoa(cfg.Worker.MemoryMiB)),
-		RuntimePlatform: &ecstaskdefinition.EcsTaskDefinitionRuntimePlatform{
-			CpuArchitecture:       jsii.String(strings.ToUpper(string(cfg.Worker.Architecture))),
-			OperatingSystemFamily: jsii.String("LINUX"),
-		},
-		ExecutionRoleArn:     &cfg.ExecutionRoleARN,
-		TaskRoleArn:          &cfg.TaskRoleARN,
-		EphemeralStorage:     ephemeralStorage(cfg.Worker.EphemeralStorageGiB),
-		ContainerDefinitions: tf.JSON([]container{newContainer(cfg)}),
-		Lifecycle:            cfg.Requirements,
-	}), "aws_ecs_task_definition.worker")
+	task := fargate.NewTaskDefinition(scope, fargate.Task{
+		Address:             "worker",
+		Family:              cfg.Worker.ServiceName,
+		CPU:                 cfg.Worker.CPU,
+		MemoryMiB:           cfg.Worker.MemoryMiB,
+		EphemeralStorageGiB: cfg.Worker.EphemeralStorageGiB,
+		Architecture:        cfg.Worker.Architecture,
+		ExecutionRoleARN:    cfg.ExecutionRoleARN,
+		TaskRoleARN:         cfg.TaskRoleARN,
+		Container:           newContainer(cfg),
+		Requirements:        cfg.Requirements,
+	})
 
 	if cfg.EventQueue != "" {
 		taskEvents(scope, cfg, cluster)
 	}
-	worker := &ECSWorker{Cluster: cluster, TaskDefinition: task, SecurityGroup: group}
-	worker.Service = newService(scope, cfg, worker, append(rules, cfg.DependsOn...))
-	return worker
-}
-
-// ephemeralStorage is the task's disk; 0 leaves it to Fargate.
-func ephemeralStorage(gib int) *ecstaskdefinition.EcsTaskDefinitionEphemeralStorage {
-	if gib == 0 {
-		return nil
+	worker := &ECSWorker{Cluster: cluster, Namespace: namespace, TaskDefinition: task, SecurityGroup: group}
+	dependsOn := append(rules, cfg.DependsOn...)
+	if cfg.API != nil {
+		dependsOn = append(dependsOn, cfg.API(worker)...)
 	}
-	return &ecstaskdefinition.EcsTaskDefinitionEphemeralStorage{SizeInGib: jsii.Number(gib)}
+	worker.Service = newService(scope, cfg, worker, dependsOn)
+	return worker
 }
 
 // newSecurityGroup lets nothing in, not even the health check, which runs inside the
@@ -164,57 +159,18 @@ func newSecurityGroup(scope constructs.Construct, cfg Config) (tf.Fixed[security
 		Tags:        tf.NameTag(SecurityGroupName),
 	}), "aws_security_group."+SecurityGroupName)
 
-	egress := func(name, description string, port int) cdktf.ITerraformDependable {
-		return tf.Fix(vpcsecuritygroupegressrule.NewVpcSecurityGroupEgressRule(scope, jsii.String("egress-"+name), &vpcsecuritygroupegressrule.VpcSecurityGroupEgressRuleConfig{
-			SecurityGroupId: tf.ID(group),
-			Description:     &description,
-			IpProtocol:      jsii.String("tcp"),
-			FromPort:        jsii.Number(port),
-			ToPort:          jsii.Number(port),
-			CidrIpv4:        jsii.String("0.0.0.0/0"),
-			Tags:            tf.NameTag(SecurityGroupName),
-		}), "aws_vpc_security_group_egress_rule."+name).Element
-	}
-	rules := []cdktf.ITerraformDependable{egress("https", "Prefect Cloud, the image registry and the APIs of AWS", 443)}
-	if cfg.APIPort != 443 {
-		rules = append(rules, egress("prefect_api", "Self-hosted Prefect API", cfg.APIPort))
+	rules := []cdktf.ITerraformDependable{fargate.Egress(scope, group, "https", "Prefect Cloud, the image registry and the APIs of AWS", 443, nil, jsii.String(SecurityGroupName))}
+	if cfg.APIPort != 443 && cfg.API == nil {
+		rules = append(rules, fargate.Egress(scope, group, "prefect_api", "Self-hosted Prefect API", cfg.APIPort, nil, jsii.String(SecurityGroupName)))
 	}
 	return group, rules
 }
 
 // newService builds the service that runs the task of the worker in its cluster.
 func newService(scope constructs.Construct, cfg Config, worker *ECSWorker, dependsOn []cdktf.ITerraformDependable) tf.Fixed[ecsservice.EcsService] {
-	service := &ecsservice.EcsServiceConfig{
-		Name:            &cfg.Worker.ServiceName,
-		Cluster:         tf.ID(worker.Cluster),
-		TaskDefinition:  tf.ARN(worker.TaskDefinition),
-		DesiredCount:    jsii.Number(cfg.Worker.DesiredCount),
-		PlatformVersion: jsii.String("LATEST"),
-		LaunchType:      jsii.String("FARGATE"),
-		NetworkConfiguration: &ecsservice.EcsServiceNetworkConfiguration{
-			Subnets:        jsii.Strings(cfg.SubnetIDs...),
-			SecurityGroups: &[]*string{tf.ID(worker.SecurityGroup)},
-			AssignPublicIp: jsii.Bool(cfg.PublicIP),
-		},
-		// The new task must be healthy before the old one stops, and a task definition
-		// whose tasks do not become healthy is rolled back instead of retried for ever.
-		DeploymentMinimumHealthyPercent: jsii.Number(100),
-		DeploymentMaximumPercent:        jsii.Number(200),
-		DeploymentCircuitBreaker: &ecsservice.EcsServiceDeploymentCircuitBreaker{
-			Enable:   jsii.Bool(true),
-			Rollback: jsii.Bool(true),
-		},
-		WaitForSteadyState: jsii.Bool(true),
-		// The breaker gives up after three tasks; each may take the start period, three
-		// failed health checks and the pull of the image.
-		Timeouts: &ecsservice.EcsServiceTimeouts{
-			Create: jsii.String("30m"),
-			Update: jsii.String("30m"),
-			Delete: jsii.String("20m"),
-		},
-		EnableEcsManagedTags: jsii.Bool(true),
-		PropagateTags:        jsii.String("SERVICE"),
-	}
+	// The new task must be healthy before the old one stops.
+	service := fargate.NewService(cfg.Worker.ServiceName, tf.ID(worker.Cluster), tf.ARN(worker.TaskDefinition), cfg.Worker.DesiredCount,
+		fargate.Placement{SubnetIDs: cfg.SubnetIDs, SecurityGroupID: tf.ID(worker.SecurityGroup), PublicIP: cfg.PublicIP}, fargate.Rollout{Least: 100, Most: 200})
 	if cfg.Spot {
 		providers := tf.Fix(ecsclustercapacityproviders.NewEcsClusterCapacityProviders(scope, jsii.String("capacity-providers"), &ecsclustercapacityproviders.EcsClusterCapacityProvidersConfig{
 			ClusterName:       tf.Name(worker.Cluster),

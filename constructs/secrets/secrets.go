@@ -22,6 +22,10 @@ type Config struct {
 	// Authentication says which credential it holds. With config.AuthNone there is
 	// nothing to build.
 	Authentication config.Authentication
+
+	// Generated says that the stack makes the credential, for a Prefect server of its own. By
+	// default it comes from a variable.
+	Generated bool
 }
 
 // Secrets is what the rest of the stack needs of the secret.
@@ -67,15 +71,24 @@ func New(scope constructs.Construct, id string, cfg Config) *Secrets {
 	// checked by destroy, which needs none. Addresses are a contract, so this one says key
 	// whatever the credential is.
 	name := cfg.Authentication.TerraformVariable()
+	value := "${var." + name + "}"
+	requirements := tf.Require(tf.Rule{
+		Condition: fmt.Sprintf(`var.%s != ""`, name),
+		Message: fmt.Sprintf("The variable %[1]s is not set. Give the worker its Prefect %[2]s with: export TF_VAR_%[1]s=... or a line %[1]s = \"...\" in terraform.tfvars.",
+			name, cfg.Authentication.Noun()),
+	})
+	if cfg.Generated {
+		// Only letters and digits: it travels in a header, and people type it in a browser.
+		value = config.ServerUser + ":${" + tf.Ephemeral(scope, "aws_secretsmanager_random_password", "prefect_api", map[string]any{
+			"password_length": 40, "exclude_punctuation": true,
+		}) + ".random_password}"
+		requirements = nil
+	}
 	version := tf.Fix(secretsmanagersecretversion.NewSecretsmanagerSecretVersion(scope, jsii.String("version"), &secretsmanagersecretversion.SecretsmanagerSecretVersionConfig{
 		SecretId:              tf.ID(secret),
-		SecretStringWo:        jsii.String("${var." + name + "}"),
+		SecretStringWo:        &value,
 		SecretStringWoVersion: jsii.Number(s.Version),
-		Lifecycle: tf.Require(tf.Rule{
-			Condition: fmt.Sprintf(`var.%s != ""`, name),
-			Message: fmt.Sprintf("The variable %[1]s is not set. Give the worker its Prefect %[2]s with: export TF_VAR_%[1]s=... or a line %[1]s = \"...\" in terraform.tfvars.",
-				name, cfg.Authentication.Noun()),
-		}),
+		Lifecycle:             requirements,
 	}), "aws_secretsmanager_secret_version.prefect_api_key")
 
 	arn := *tf.ARN(secret)

@@ -86,6 +86,17 @@ func TestTheKeyCannotGetIntoTheState(t *testing.T) {
 	}
 }
 
+// TestServerStacks runs `terraform validate` on the stacks with ephemeral resources, for which
+// Terraform has no mocks. The life cycle applies them.
+func TestServerStacks(t *testing.T) {
+	testtools.Require(t, testtools.Terraform)
+	for _, name := range []string{"server", "serverdb"} {
+		if out, err := terraform(t, workdir(t, name, nil), "validate"); err != nil {
+			t.Errorf("%s: terraform validate: %v\n%s", name, err, out)
+		}
+	}
+}
+
 // TestStacks runs `terraform validate` on each synthesized stack and then `terraform test`: the
 // files in testdata hold plans against a mocked provider, with what must be refused and
 // what must be calculated.

@@ -197,6 +197,7 @@ var design = deployed{
 		Environment: []string{
 			"DO_NOT_TRACK=1", "PREFECT_API_REQUEST_TIMEOUT=10",
 			"PREFECT_API_URL=https://api.prefect.cloud/api/accounts/" + accountID + "/workspaces/" + workspaceID,
+			"PREFECT_CLIENT_MAX_RETRIES=7", "PREFECT_CLIENT_RETRY_EXTRA_CODES=500,502,503,504",
 			"PREFECT_CLI_WRAP_LINES=false", "PREFECT_LOGGING_COLORS=false", "PREFECT_WORK_POOL_NAME=ecs-work-pool",
 		},
 		Secrets:     []string{"PREFECT_API_KEY from prefect-api-key-new-2"},

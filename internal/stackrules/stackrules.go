@@ -40,15 +40,16 @@ func Check(file []byte, env *config.Environment) ([]Finding, error) {
 	j := &judge{}
 	r := rulesFor(env)
 	object(fields{
-		"//":        notes,
-		"data":      elements("data.", r.data(), "reads something that the stack has no use for"),
-		"import?":   r.imports(),
-		"locals":    r.locals(),
-		"output":    r.outputs(),
-		"provider":  r.provider(),
-		"resource":  elements("", r.resources(), ""),
-		"terraform": r.terraform(),
-		"variable":  r.variables(),
+		"//":         notes,
+		"data":       elements("data.", r.data(), "reads something that the stack has no use for"),
+		"ephemeral?": elements("ephemeral.", r.ephemeral(), "an ephemeral value of elsewhere is judged by no rule here"),
+		"import?":    r.imports(),
+		"locals":     r.locals(),
+		"output":     r.outputs(),
+		"provider":   r.provider(),
+		"resource":   elements("", r.resources(), ""),
+		"terraform":  r.terraform(),
+		"variable":   r.variables(),
 	})(j, "", "another kind of block can deploy anything", stack)
 	return j.findings, nil
 }

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"strings"
 
+	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 )
@@ -104,6 +105,13 @@ func Partition[E interface {
 	Partition() *string
 }](f Fixed[E]) *string {
 	return f.attribute("partition")
+}
+
+// Ephemeral adds an ephemeral resource, whose value is in no plan and no state, and returns
+// the beginning of a reference to it. CDKTF knows no such resources.
+func Ephemeral(scope constructs.Construct, kind, name string, arguments map[string]any) string {
+	cdktf.TerraformStack_Of(scope).AddOverride(jsii.String("ephemeral."+kind+"."+name), arguments)
+	return "ephemeral." + kind + "." + name
 }
 
 // Literal escapes what Terraform would take for a template in s, so that s arrives as

@@ -1,0 +1,118 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+)
+
+// ServerPort is the TCP port of a Prefect server.
+const ServerPort = 4200
+
+// ServerUser is the user of a Prefect server that asks for user and password.
+const ServerUser = "prefect"
+
+// ServerRecord is the name of the server in the cluster's namespace.
+const ServerRecord = "prefect"
+
+// ownAPIURL is the address of the stack's own Prefect server.
+func (e *Environment) ownAPIURL() string {
+	return fmt.Sprintf("http://%s.%s:%d/api", ServerRecord, e.Cluster.Namespace, ServerPort)
+}
+
+// useOwnServer makes the worker talk to the stack's own server, if there is one. An address
+// that is given all the same is refused later, but for a local run, in which the server is on
+// this machine.
+func (e *Environment) useOwnServer() {
+	if !e.Server.Enabled {
+		return
+	}
+	if e.Prefect.APIURL == "" && e.Prefect.AccountID == "" && e.Prefect.WorkspaceID == "" {
+		e.Prefect.APIURL = e.ownAPIURL()
+	}
+	if _, given := e.source.lines["prefect.authentication"]; !given {
+		e.Prefect.Authentication = AuthBasic
+		// Prefect 2 has no authentication at all.
+		if runtime, err := e.Worker.Runtime(); err == nil && runtime.Major() < 3 {
+			e.Prefect.Authentication = AuthNone
+		}
+	}
+}
+
+// OwnDatabase says that the stack makes the server's database.
+func (s Server) OwnDatabase() bool { return s.Database.ExistingHost == "" }
+
+// ExecutionRole is the name of the role with which ECS starts the server.
+func (s Server) ExecutionRole() string { return s.Name + "-execution-role" }
+
+// TaskRole is the name of the role of the server's container.
+func (s Server) TaskRole() string { return s.Name + "-task-role" }
+
+// DatabaseSecret is the name of the secret with the password of the stack's own database.
+func (s Server) DatabaseSecret() string { return s.Name + "-database" }
+
+// GeneratedCredential says that the stack itself makes the credential of the Prefect API.
+func (e *Environment) GeneratedCredential() bool {
+	return e.Server.Enabled && e.Prefect.Authentication == AuthBasic && e.Secret.ExistingARN == ""
+}
+
+// firstBasic is the first release of Prefect whose server can ask for user and password.
+var firstBasic = mustConstraint(">=3.1.0")
+
+// server refuses what a Prefect server in the stack cannot be or contradicts.
+func (v *validator) server() {
+	s, d := v.env.Server, v.env.Server.Database
+	if !s.Enabled {
+		v.useless("there is no Prefect server in the stack", "set server.enabled to true, or remove it", sectionKeys("server.")...)
+		return
+	}
+	if !v.env.LocalRun {
+		v.useless("the worker talks to the stack's own Prefect server, whose address is known", "remove it, or server.enabled", "prefect.api_url")
+	}
+	v.useless("the worker talks to the stack's own Prefect server, not to Prefect Cloud", "remove it, or server.enabled", "prefect.account_id", "prefect.workspace_id")
+	v.withoutSecret()
+	runtime, err := v.env.Worker.Runtime()
+	switch a := v.env.Prefect.Authentication; {
+	case err != nil: // reported already
+	case runtime.Major() < 3 && a != AuthNone:
+		v.refuse("prefect.authentication", a, "the server of Prefect 2 has no authentication; the security group is the only guard", "remove it, or use an image with Prefect 3", "worker.image")
+	case runtime.Major() >= 3 && a != AuthBasic:
+		v.refuse("prefect.authentication", a, "the stack's own server asks for user and password", "remove prefect.authentication", "server.enabled")
+	case a == AuthBasic && !firstBasic.Check(runtime.Prefect):
+		v.refuse("worker.image", v.env.Worker.Image, "the server of this release of Prefect 3 cannot ask for user and password", "use Prefect 3.1 or later", "server.enabled")
+	}
+	if sizes := fargateMemory(s.CPU); sizes != nil && !slices.Contains(sizes, s.MemoryMiB) {
+		v.refuse("server.memory", s.MemoryMiB, fmt.Sprintf("with cpu %d Fargate takes a memory of %s MiB", s.CPU, memorySizes(s.CPU)),
+			"set server.memory to one of them, or another server.cpu", "server.cpu")
+	}
+	if s.Name == v.env.Worker.ServiceName {
+		v.refuse("server.name", s.Name, "two services of a cluster have two names, and the worker has this one", "choose another name", "worker.service_name")
+	}
+	if s.OwnDatabase() {
+		v.useless("the stack makes the database and its password itself", "remove it, or set server.database.existing_host", "server.database.existing_secret")
+		if n := len(v.env.Network.PrivateSubnetCIDRs); n < 2 {
+			v.refuse("network.private_subnet_cidrs", n, "RDS wants subnets in at least two availability zones", "give the network two private and two public subnets", "server.enabled")
+		}
+		if slices.Contains([]string{"admin", "rdsadmin", "postgres", "user"}, d.User) {
+			v.refuse("server.database.user", d.User, "RDS or PostgreSQL keeps this name for itself", "choose another name")
+		}
+		return
+	}
+	v.useless("the program makes no database where existing_host names one", "remove it, or existing_host", "server.database.instance_class", "server.database.engine_version",
+		"server.database.storage", "server.database.multi_az", "server.database.backup_days", "server.database.deletion_protection", "server.database.final_snapshot")
+	if d.ExistingSecret == "" {
+		v.refuse("server.database.existing_secret", d.ExistingSecret, "the server needs the password of the database, from Secrets Manager", "store it there and write the secret's ARN", "server.database.existing_host")
+	} else if IsParameter(d.ExistingSecret) {
+		v.refuse("server.database.existing_secret", d.ExistingSecret, "the password is read from Secrets Manager, not from the Parameter Store", "store it there and write the secret's ARN")
+	}
+}
+
+// sectionKeys are the keys of all options that begin so.
+func sectionKeys(prefix string) []string {
+	var keys []string
+	for _, o := range options() {
+		if len(o.Key) > len(prefix) && o.Key[:len(prefix)] == prefix && o.Key != prefix+"enabled" {
+			keys = append(keys, o.Key)
+		}
+	}
+	return keys
+}
