@@ -2,7 +2,9 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -28,11 +30,17 @@ func newCDKTFCommand() *cobra.Command {
 			if err := requireApproval(args, cmd.InOrStdin()); err != nil {
 				return err
 			}
+			for i, arg := range args[1:] {
+				args[i+1] = environmentName([]string{arg})
+			}
 			variables := toolchain.ReadVariables(project.Root, os.Environ())
 			if err := checkConfiguration(args, variables); err != nil {
 				return err
 			}
 			warnOfFiles(cmd.ErrOrStderr(), variables)
+			if err := checkDeployed(args); err != nil {
+				return err
+			}
 			if err := checkTools(); err != nil {
 				return err
 			}
@@ -104,6 +112,25 @@ func checkConfiguration(args []string, variables toolchain.Variables) error {
 		}
 		if _, problems := env.WithVariables(variables.Lookup); len(problems) > 0 {
 			return problems
+		}
+	}
+	return nil
+}
+
+// checkDeployed says of output that nothing is deployed; the CLI would show nothing at all.
+// Only a local state can be looked at.
+func checkDeployed(args []string) error {
+	if args[0] != "output" {
+		return nil
+	}
+	for _, name := range environments(args) {
+		env, err := config.LoadOne(config.Dir, name)
+		if err != nil {
+			return err
+		}
+		state := "terraform." + name + ".tfstate"
+		if _, err := os.Stat(state); env.Backend.Type == config.BackendLocal && errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("nothing is deployed from here: there is no %s; deploy with make deploy ENV=%s", state, name)
 		}
 	}
 	return nil

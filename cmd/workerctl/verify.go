@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -128,12 +129,17 @@ type reported int
 
 func (r reported) Error() string { return fmt.Sprintf("ended with status %d", int(r)) }
 
-// environmentName is the first argument, or dev.
+// environmentName is the first argument, or dev. The path of an environment's file, as a shell
+// completes it, stands for its name.
 func environmentName(args []string) string {
-	if len(args) > 0 {
-		return args[0]
+	if len(args) == 0 {
+		return "dev"
 	}
-	return "dev"
+	name := filepath.Base(args[0])
+	if ext := filepath.Ext(name); ext == ".yaml" || ext == ".yml" {
+		return strings.TrimSuffix(name, ext)
+	}
+	return args[0]
 }
 
 // waiting shows on stderr what is waited for: a line that is redrawn in a terminal, and
