@@ -188,7 +188,7 @@ func (x *tasks) without(role, name, sid string, do func()) {
 	do()
 }
 
-// refusedFor fails the test unless a call was refused because of that statement.
+// refusedFor fails the test unless a call that begins so was refused because of that statement.
 func (x *tasks) refusedFor(sid, action string) {
 	x.t.Helper()
 	_, err := x.run.allowed()
@@ -196,7 +196,7 @@ func (x *tasks) refusedFor(sid, action string) {
 		_, err = x.run.allowed()
 	}
 	want := "the nearest is the statement " + sid + " of the stack, which the role does not have"
-	if err == nil || !strings.Contains(err.Error(), " may not call "+action+" on arn:aws:") || !strings.HasSuffix(err.Error(), want) {
+	if err == nil || !strings.Contains(err.Error(), " may not call "+action) || !strings.HasSuffix(err.Error(), want) {
 		x.t.Errorf("got  %v\nwant ... may not call %s ... %s", err, action, want)
 	}
 	if err := os.Truncate(x.run.callPath(), 0); err != nil {
@@ -319,14 +319,14 @@ func testFlowsOfAnECSPool(t *testing.T, x *tasks, major int) {
 			t.Errorf("the task ended with %q, %s", aws.ToString(task.StoppedReason), task.StopCode)
 		}
 	})
-	x.refusedFor("WriteFlowLogs", "logs:CreateLogStream")
+	x.refusedFor("WriteFlowLogs", "logs:") // or the last lines of the task before
 	lap("one did not start")
 
 	// WHEN the worker may not run tasks THEN the run fails and the statement is named
 	x.without("prefect-task-role", "run-flow-tasks", "RunFlows", func() {
 		x.await(x.submit(0), "CRASHED", "FAILED")
 	})
-	x.refusedFor("RunFlows", "ecs:RunTask")
+	x.refusedFor("RunFlows", "ecs:RunTask on arn:aws:ecs:")
 	lap("one was refused")
 
 	// WHEN the supervisor is killed while a flow task runs
