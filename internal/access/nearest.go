@@ -27,6 +27,8 @@ func Nearest(documents []Document, request Request) (name, why string) {
 				score, what = 4, "its condition "+s.unmet(request)
 			case byAction == yes:
 				score, what = 3, "its resource "+strings.Join(append(s.Resource, s.NotResource...), ", ")
+			case s.sameService(request.Action):
+				score = 1
 			}
 			if score > best {
 				best, name, why = score, s.name(), what
@@ -34,6 +36,17 @@ func Nearest(documents []Document, request Request) (name, why string) {
 		}
 	}
 	return name, why
+}
+
+// sameService says that the statement allows another action of the service.
+func (s Statement) sameService(action string) bool {
+	service, _, _ := strings.Cut(action, ":")
+	for _, other := range s.Action {
+		if strings.HasPrefix(other, service+":") {
+			return true
+		}
+	}
+	return false
 }
 
 // unmet is the key of a condition that the request does not meet.

@@ -222,14 +222,21 @@ func (r *run) allowed() (string, error) {
 		return "", errors.New(call.String())
 	}
 	count := map[rights.Kind]int{}
-	var statements []string
 	for _, c := range readJournal[rights.Call](r.callPath()) {
 		count[c.Kind]++
-		if !slices.Contains(statements, c.Statement) {
-			statements = append(statements, c.Statement)
+	}
+	return fmt.Sprintf("%d calls by the task role, %d by the execution role, all allowed by: %s",
+		count[rights.Task], count[rights.Execution], strings.Join(r.statements(), "; ")), nil
+}
+
+// statements are those that allowed the calls of the run, sorted.
+func (r *run) statements() []string {
+	var all []string
+	for _, c := range readJournal[rights.Call](r.callPath()) {
+		if c.Allowed && !slices.Contains(all, c.Statement) {
+			all = append(all, c.Statement)
 		}
 	}
-	slices.Sort(statements)
-	return fmt.Sprintf("%d calls by the task role, %d by the execution role, all allowed by: %s",
-		count[rights.Task], count[rights.Execution], strings.Join(statements, "; ")), nil
+	slices.Sort(all)
+	return all
 }

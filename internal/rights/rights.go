@@ -312,7 +312,7 @@ func Decide(call Call, identity, boundary, stack []access.Document) Call {
 		call.Problem += "; the nearest is the statement " + name + " of the stack, which the role does not have"
 	} else if name, why := access.Nearest(identity, call.Request); name != "" && why != "" {
 		call.Problem += fmt.Sprintf("; the nearest is the statement %s, but for %s", name, why)
-	} else if name != "" {
+	} else if name != "" && why == "" {
 		call.Problem += "; the statement " + name + " would, and its permissions boundary does not"
 	}
 	return call

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
+	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/access"
 	"prefect-worker-ecs/internal/synthesized"
 )
@@ -31,6 +32,15 @@ func (c *checklist) roles(ctx context.Context) finding {
 	}
 	if task := c.role(ctx, &s, "task", "task role", aws.ToString(definition.TaskRoleArn)); task != nil {
 		c.ownStatements(&s, task)
+	}
+	if c.env.WorkPool.Type == config.PoolECS {
+		partition, account := arnParts(aws.ToString(definition.ExecutionRoleArn))
+		for address, name := range map[string]string{"flow_execution": c.env.IAM.FlowExecutionRoleName, "flow_task": c.env.IAM.FlowTaskRole.Name} {
+			if c.stack.Resource("aws_iam_role", address) != nil {
+				noun := map[string]string{"flow_execution": "execution role of flow tasks", "flow_task": "task role of flow tasks"}[address]
+				c.role(ctx, &s, address, noun, fmt.Sprintf("arn:%s:iam::%s:role/%s", partition, account, name))
+			}
+		}
 	}
 	return s.finding("ECS may use both, the image can be pulled, the secrets read and the log written")
 }

@@ -205,6 +205,8 @@ func TestVerify(t *testing.T) {
 		report := verified(t, opt)
 		expect(t, report, checkLog, Failed, "the image lacks the package for this type of pool; for an ecs pool that is prefect-aws", "worker.prefect_aws_included")
 		expect(t, report, checkWorker, Failed, "no worker of this service is online in tasks", checkRoles)
+		expect(t, report, checkPool, Failed, "the template of tasks is empty", "workerctl pool apply dev")
+		expect(t, report, checkRoles, Failed, "the execution role of flow tasks prefect-flow-execution-role does not exist", "make deploy")
 		// The stack of this pool's policy was not deployed.
 		expect(t, report, checkRoles, Failed, "the task role prefect-task-role lacks its policy run-flow-tasks", "make deploy")
 	})

@@ -1,0 +1,388 @@
+package localrun
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+
+	"prefect-worker-ecs/internal/access"
+	"prefect-worker-ecs/internal/ecstask"
+	"prefect-worker-ecs/internal/prefectapi"
+	"prefect-worker-ecs/internal/proc"
+	"prefect-worker-ecs/internal/pyenv"
+	"prefect-worker-ecs/internal/rights"
+	"prefect-worker-ecs/internal/testtools"
+)
+
+// tasks is a local run of an ecs pool, with a flow that takes its time.
+type tasks struct {
+	workerctl
+	t          *testing.T
+	run        *run
+	api        *prefectapi.Client
+	ecs        *ecs.Client
+	iam        *iam.Client
+	deployment string
+}
+
+const slowFlow = `import time
+from prefect import flow
+
+@flow
+def slow(seconds: float):
+    time.sleep(seconds)
+`
+
+const tasksPool = "tasks"
+
+func newTasks(t *testing.T, image string) *tasks {
+	w := newWorkerctl(t)
+	testtools.Environment(t, pyenv.Prefect3)
+	write(t, w.config, map[string]string{"dev.yaml": fmt.Sprintf("work_pool: {type: ecs, name: %s}\nworker: {image: %q}\n", tasksPool, image)})
+	out := w.must("up", "dev")
+	for _, want := range []string{"is COMPLETED", "by the execution role, all allowed by: ", "PassRoles; ", "TagFlows; ", "WatchFlows; ", "WriteFlowLogs"} {
+		if !strings.Contains(out, want) {
+			t.Fatalf("the output lacks %q:\n%s", want, out)
+		}
+	}
+	s := w.state()
+	cfg := awsConfig(*s)
+	x := &tasks{workerctl: w, t: t, run: &run{dir: w.dir, state: *s}, ecs: ecs.NewFromConfig(cfg), iam: iam.NewFromConfig(cfg)}
+	var err error
+	if x.api, err = prefectapi.New(s.Prefect.APIURL(), ""); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"slow.py": slowFlow})
+	if x.deployment, err = x.api.Deploy(t.Context(), prefectapi.LocalFlow{Name: "slow", Pool: tasksPool, Dir: dir, Entrypoint: "slow.py:slow"}); err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+// submit makes a run that sleeps for some seconds.
+func (x *tasks) submit(seconds float64) string {
+	x.t.Helper()
+	run, err := x.api.Run(x.t.Context(), x.deployment, map[string]any{"seconds": seconds})
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	return run.ID
+}
+
+// await waits until a run is in one of the states, which are those of Prefect.
+func (x *tasks) await(id string, states ...string) prefectapi.FlowRun {
+	x.t.Helper()
+	var run prefectapi.FlowRun
+	for end := time.Now().Add(3 * time.Minute); !slices.Contains(states, run.State); time.Sleep(200 * time.Millisecond) {
+		var err error
+		if run, err = x.api.FlowRun(x.t.Context(), id); err != nil {
+			x.t.Fatal(err)
+		}
+		if time.Now().After(end) || run.Ended() && !slices.Contains(states, run.State) {
+			x.t.Fatalf("the run is %s (%s), want %v\n%s\n%s", run.State, run.StateDetail.Message, states,
+				proc.Tail(x.run.flowTaskLog(), 30), proc.Tail(x.run.containerLog(), 30))
+		}
+	}
+	return run
+}
+
+// task is the ECS task of a flow run.
+func (x *tasks) task(run string) types.Task {
+	x.t.Helper()
+	for _, status := range []types.DesiredStatus{types.DesiredStatusRunning, types.DesiredStatusStopped} {
+		listed, err := x.ecs.ListTasks(x.t.Context(), &ecs.ListTasksInput{Cluster: aws.String("prefect-cluster"), DesiredStatus: status})
+		if err != nil {
+			x.t.Fatal(err)
+		}
+		if len(listed.TaskArns) == 0 {
+			continue
+		}
+		out, err := x.ecs.DescribeTasks(x.t.Context(), &ecs.DescribeTasksInput{Cluster: aws.String("prefect-cluster"), Tasks: listed.TaskArns, Include: []types.TaskField{types.TaskFieldTags}})
+		if err != nil {
+			x.t.Fatal(err)
+		}
+		for _, task := range out.Tasks {
+			if slices.ContainsFunc(task.Tags, func(tag types.Tag) bool { return aws.ToString(tag.Value) == run }) {
+				return task
+			}
+		}
+	}
+	x.t.Fatalf("no task has the tag of the flow run %s", run)
+	return types.Task{}
+}
+
+// stopped is the task of a flow run when its agent has reported its end.
+func (x *tasks) stopped(run string) types.Task {
+	x.t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		if task := x.task(run); aws.ToString(task.LastStatus) == "STOPPED" || time.Now().After(end) {
+			return task
+		}
+	}
+}
+
+// process is that of a task's container.
+func (x *tasks) process(task types.Task) proc.Identity {
+	x.t.Helper()
+	for _, e := range x.run.flowEvents() {
+		if e.Kind == ecstask.Started && e.TaskID == short(*task.TaskArn) {
+			return e.Process
+		}
+	}
+	x.t.Fatalf("the state of the run does not have the task %s", *task.TaskArn)
+	return proc.Identity{}
+}
+
+func (x *tasks) policy(role, name string) string {
+	x.t.Helper()
+	out, err := x.iam.GetRolePolicy(x.t.Context(), &iam.GetRolePolicyInput{RoleName: &role, PolicyName: &name})
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	text, err := url.PathUnescape(*out.PolicyDocument)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	return text
+}
+
+// without takes a statement out of a role's policy for the time of do.
+func (x *tasks) without(role, name, sid string, do func()) {
+	x.t.Helper()
+	before := x.policy(role, name)
+	var document map[string]any
+	if err := json.Unmarshal([]byte(before), &document); err != nil {
+		x.t.Fatal(err)
+	}
+	statements := document["Statement"].([]any)
+	left := slices.DeleteFunc(slices.Clone(statements), func(s any) bool { return s.(map[string]any)["Sid"] == sid })
+	if len(left) != len(statements)-1 {
+		x.t.Fatalf("%s has no statement %s", role, sid)
+	}
+	document["Statement"] = left
+	after, err := json.Marshal(document)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	put := func(text string) {
+		if _, err := x.iam.PutRolePolicy(context.WithoutCancel(x.t.Context()), &iam.PutRolePolicyInput{RoleName: &role, PolicyName: &name, PolicyDocument: &text}); err != nil {
+			x.t.Fatal(err)
+		}
+	}
+	put(string(after))
+	defer put(before)
+	do()
+}
+
+// refusedFor fails the test unless a call that begins so was refused because of that statement.
+func (x *tasks) refusedFor(sid, action string) {
+	x.t.Helper()
+	_, err := x.run.allowed()
+	for end := time.Now().Add(40 * time.Second); err == nil && time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+		_, err = x.run.allowed()
+	}
+	want := "the nearest is the statement " + sid + " of the stack, which the role does not have"
+	if err == nil || !strings.Contains(err.Error(), " may not call "+action) || !strings.HasSuffix(err.Error(), want) {
+		x.t.Errorf("got  %v\nwant ... may not call %s ... %s", err, action, want)
+	}
+	if err := os.Truncate(x.run.callPath(), 0); err != nil {
+		x.t.Fatal(err)
+	}
+}
+
+func TestFlowsOfAnECSPoolWithPrefect2(t *testing.T) {
+	testFlowsOfAnECSPool(t, newTasks(t, "prefecthq/prefect:2-latest"), 2)
+}
+
+func TestFlowsOfAnECSPoolWithPrefect3(t *testing.T) {
+	testFlowsOfAnECSPool(t, newTasks(t, "prefecthq/prefect:3-latest"), 3)
+}
+
+func testFlowsOfAnECSPool(t *testing.T, x *tasks, major int) {
+	began := time.Now()
+	lap := func(what string) { t.Logf("%s after %.0f s", what, time.Since(began).Seconds()) }
+
+	// GIVEN flow runs at once, each in a task of its own
+	killed, stopped, cancelled, survivor := x.submit(600), x.submit(600), x.submit(600), x.submit(20)
+	streams := map[string]bool{}
+	for _, run := range []string{killed, stopped, cancelled, survivor} {
+		x.await(run, "RUNNING")
+		streams[*x.task(run).TaskArn] = true
+	}
+	if len(streams) != 4 {
+		t.Errorf("4 runs have the tasks %v", streams)
+	}
+	lap("all run")
+
+	// WHEN the worker is killed while they run
+	events := x.run.events()
+	worker := events[slices.IndexFunc(events, func(e ecstask.Event) bool { return e.Kind == ecstask.Started })]
+	if err := worker.Process.Stop(t.Context(), syscall.SIGKILL, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
+		workers, err := x.api.OnlineWorkers(t.Context(), tasksPool, worker.Time)
+		if slices.ContainsFunc(workers, func(w prefectapi.Worker) bool { return !strings.HasSuffix(w.Name, worker.TaskID) }) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("no new worker: %v", err)
+		}
+	}
+	// THEN a new one comes, and they run on to their end
+	x.await(survivor, "COMPLETED")
+	lap("one completed, with another worker")
+
+	// WHEN a task is killed, and an operator stops another one
+	if err := x.process(x.task(killed)).Stop(t.Context(), syscall.SIGKILL, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.ecs.StopTask(t.Context(), &ecs.StopTaskInput{Cluster: aws.String("prefect-cluster"), Task: x.task(stopped).TaskArn, Reason: aws.String("by a person")}); err != nil {
+		t.Fatal(err)
+	}
+	// THEN ECS says why they ended
+	if task := x.stopped(killed); aws.ToInt32(task.Containers[0].ExitCode) != 137 || task.StopCode != "EssentialContainerExited" {
+		t.Errorf("the killed task ended with %v, %s", task.Containers[0].ExitCode, task.StopCode)
+	}
+	if task := x.stopped(stopped); aws.ToString(task.StoppedReason) != "by a person" || task.StopCode != "UserInitiated" {
+		t.Errorf("the stopped task ended with %v, %s", aws.ToString(task.StoppedReason), task.StopCode)
+	}
+	if major == 3 {
+		// AND the new worker, which did not start them, learns of it from the queue
+		x.await(killed, "CRASHED")
+		x.await(stopped, "CRASHED")
+		lap("two crashed")
+	}
+	// WHEN a run is cancelled THEN its task ends
+	if err := x.api.Cancel(t.Context(), cancelled); err != nil {
+		t.Fatal(err)
+	}
+	x.await(cancelled, "CANCELLED")
+	if task := x.stopped(cancelled); aws.ToInt32(task.Containers[0].ExitCode) != 0 {
+		t.Errorf("the task of the cancelled run ended with %d", aws.ToInt32(task.Containers[0].ExitCode))
+	}
+	lap("one cancelled")
+	if major == 2 {
+		// With Prefect 2 the worker watches the tasks that it started itself.
+		again := x.submit(600)
+		x.await(again, "RUNNING")
+		if err := x.process(x.task(again)).Stop(t.Context(), syscall.SIGKILL, time.Second); err != nil {
+			t.Fatal(err)
+		}
+		x.await(again, "CRASHED")
+		lap("one crashed")
+	}
+
+	// AND each of these calls was allowed by a statement without which it is refused
+	if _, err := x.run.allowed(); err != nil {
+		t.Error(err)
+	}
+	x.eachStatementIsNeeded()
+
+	// WHEN flow tasks run on Spot
+	pool, err := x.api.WorkPool(t.Context(), tasksPool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	launch := pool.BaseJobTemplate["variables"].(map[string]any)["properties"].(map[string]any)["launch_type"].(map[string]any)
+	launch["default"] = "FARGATE_SPOT"
+	if err := x.api.SetTemplate(t.Context(), tasksPool, pool.BaseJobTemplate); err != nil {
+		t.Fatal(err)
+	}
+	// THEN they complete, and verify says that the pool is not that of the deployment
+	x.await(x.submit(0), "COMPLETED")
+	lap("one completed on Spot")
+	if out, err := x.command("verify", "dev").CombinedOutput(); err == nil || !strings.Contains(string(out), `launch_type is "FARGATE_SPOT", configured is "FARGATE"`) || !strings.Contains(string(out), "workerctl pool apply dev") {
+		t.Errorf("verify: %v\n%s", err, out)
+	}
+
+	// WHEN a flow task cannot start, because its role may not write the log
+	x.without("prefect-flow-execution-role", "start-flow-tasks", "WriteFlowLogs", func() {
+		run := x.submit(0)
+		x.await(run, "CRASHED", "FAILED")
+		// THEN ECS and the run say why
+		if task := x.stopped(run); !strings.HasPrefix(aws.ToString(task.StoppedReason), "ResourceInitializationError: ") || task.StopCode != "TaskFailedToStart" {
+			t.Errorf("the task ended with %q, %s", aws.ToString(task.StoppedReason), task.StopCode)
+		}
+	})
+	x.refusedFor("WriteFlowLogs", "logs:") // or the last lines of the task before
+	lap("one did not start")
+
+	// WHEN the worker may not run tasks THEN the run fails and the statement is named
+	x.without("prefect-task-role", "run-flow-tasks", "RunFlows", func() {
+		x.await(x.submit(0), "CRASHED", "FAILED")
+	})
+	x.refusedFor("RunFlows", "ecs:RunTask on arn:aws:ecs:")
+	lap("one was refused")
+
+	// WHEN the supervisor is killed while a flow task runs
+	left := x.submit(600)
+	x.await(left, "RUNNING")
+	process := x.process(x.task(left))
+	if err := x.run.state.Supervisor.Stop(t.Context(), syscall.SIGKILL, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	// THEN down finds the task
+	if !process.Alive() {
+		t.Error("the flow task ended with the supervisor")
+	}
+	x.must("down", "dev")
+	x.assertAllEnded([]proc.Identity{process})
+	if _, err := os.Stat(x.dir); err == nil {
+		t.Error("the run's folder is still there")
+	}
+}
+
+// eachStatementIsNeeded judges the calls that were made once more, each without the statement
+// that allowed it.
+func (x *tasks) eachStatementIsNeeded() {
+	x.t.Helper()
+	stack, err := os.ReadFile(filepath.Join(x.run.workspaceDir(), "cdktf.out/stacks/dev/cdk.tf.json"))
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	policies, err := stackPolicies(stack, "us-east-1")
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	judged := map[string]bool{}
+	for _, call := range readJournal[rights.Call](x.run.callPath()) {
+		all := policies[call.Role]
+		var without []access.Document
+		for _, document := range all {
+			document.Statement = slices.DeleteFunc(slices.Clone(document.Statement), func(s access.Statement) bool { return s.Sid == call.Statement })
+			without = append(without, document)
+		}
+		if strings.Contains(call.Statement, " ") || call.Action == "sts:GetCallerIdentity" {
+			continue // of a policy of AWS's own
+		}
+		again := rights.Decide(call, without, nil, all)
+		if want := "nothing allows it; the nearest is the statement " + call.Statement + " of the stack, which the role does not have"; again.Allowed || again.Problem != want {
+			x.t.Errorf("%s without %s: %q\nwant %q", call.Action, call.Statement, again.Problem, want)
+		}
+		judged[call.Statement] = true
+	}
+	want := []string{"Describe", "PassRoles", "ReadSecrets", "RegisterFlows", "RunFlows", "TagFlows", "WatchFlows", "WriteFlowLogs"}
+	if slices.Contains(x.run.statements(), "ReceiveTaskEvents") {
+		want = append(want, "ReadAPIKey", "ReceiveTaskEvents")
+	}
+	for _, sid := range want {
+		if !judged[sid] {
+			x.t.Errorf("no call needed the statement %s", sid)
+		}
+	}
+}
