@@ -19,27 +19,46 @@ func newLocalCommand() *cobra.Command {
 	local.PersistentFlags().StringVar(&dir, "dir", "", "folder of the run (default .local/run/ENVIRONMENT)")
 	local.PersistentFlags().StringVar(&config, "config", "", "folder of the environments (default config/environments)")
 
+	options := func(cmd *cobra.Command, args []string) (localrun.Options, error) {
+		project, err := toolchain.Find(".")
+		if err != nil {
+			return localrun.Options{}, err
+		}
+		self, err := os.Executable()
+		if err != nil {
+			return localrun.Options{}, err
+		}
+		return localrun.Options{
+			Project: project, Environment: environmentName(args), Dir: dir, Config: config,
+			Out: cmd.OutOrStdout(), Program: self,
+		}, nil
+	}
 	add := func(name, short string, run func(*cobra.Command, localrun.Options) error) {
 		local.AddCommand(&cobra.Command{
 			Use:   name + " [ENVIRONMENT]",
 			Short: short + " (default: dev)",
 			Args:  cobra.MaximumNArgs(1),
 			RunE: func(cmd *cobra.Command, args []string) error {
-				project, err := toolchain.Find(".")
+				opt, err := options(cmd, args)
 				if err != nil {
 					return err
 				}
-				self, err := os.Executable()
-				if err != nil {
-					return err
-				}
-				return run(cmd, localrun.Options{
-					Project: project, Environment: environmentName(args), Dir: dir, Config: config,
-					Out: cmd.OutOrStdout(), Program: self,
-				})
+				return run(cmd, opt)
 			},
 		})
 	}
+	local.AddCommand(&cobra.Command{
+		Use:   "run FLOW.py[:FUNCTION] [ENVIRONMENT]",
+		Short: "Run a flow of your own on the worker of the local run (default: dev)",
+		Args:  cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opt, err := options(cmd, args[1:])
+			if err != nil {
+				return err
+			}
+			return localrun.RunFlow(cmd.Context(), opt, args[0])
+		},
+	})
 	add("up", "Deploy to an emulator, start the worker as ECS would, and prove that it runs a flow",
 		func(cmd *cobra.Command, opt localrun.Options) error { return localrun.Up(cmd.Context(), opt) })
 	add("down", "Destroy the stack and stop what up started",

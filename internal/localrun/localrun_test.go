@@ -182,6 +182,15 @@ func TestLocalRun(t *testing.T) {
 		t.Errorf("%s\n%v\n%s", printed, err, report)
 	}
 
+	// AND a flow of one's own runs on the worker
+	own := filepath.Join(t.TempDir(), "own.py")
+	if err := os.WriteFile(own, []byte("from prefect import flow\n\n@flow\ndef mine():\n    pass\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out := w.must("run", own, "dev"); !strings.Contains(out, "is COMPLETED") {
+		t.Errorf("the flow of one's own:\n%s", out)
+	}
+
 	// AND the flow run's output is in the worker's log group
 	logs := cloudwatchlogs.NewFromConfig(cfg)
 	// Soon, as on AWS: the run is COMPLETED in Prefect before its last lines are delivered.
