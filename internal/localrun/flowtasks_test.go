@@ -228,6 +228,9 @@ func testFlowsOfAnECSPool(t *testing.T, x *tasks, major int) {
 	if len(streams) != 4 {
 		t.Errorf("4 runs have the tasks %v", streams)
 	}
+	if status := x.must("status", "dev"); strings.Count(status, "flow task") != 4 {
+		t.Errorf("status:\n%s", status)
+	}
 	lap("all run")
 
 	// WHEN the worker is killed while they run
