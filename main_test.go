@@ -23,6 +23,7 @@ import (
 	"prefect-worker-ecs/internal/stackrules"
 	"prefect-worker-ecs/internal/testtools"
 	"prefect-worker-ecs/internal/tf"
+	"prefect-worker-ecs/internal/workpool"
 )
 
 // All tests here share one jsii process, which is not safe for use by several at once:
@@ -349,6 +350,7 @@ type option struct {
 	Stack     map[string]any
 	Worker    map[string]any
 	Statement map[string]any
+	Pool      map[string]any
 	Same      []string
 	Verify    string
 }
@@ -427,11 +429,26 @@ func TestEachOption(t *testing.T) {
 			if row.Statement != nil {
 				arrives("statement ", row.Statement, s.statements(t, "task"), build(t, func(e *config.Environment) { e.WorkPool.Type, e.Worker.ConcurrencyLimit = config.PoolECS, 0 }).statements(t, "task"))
 			}
-			if len(row.Stack)+len(row.Worker)+len(row.Statement) == 0 {
+			pool, byDefault := templateOf(env), templateOf(config.Default("dev"))
+			for name, want := range row.Pool {
+				if got := pool[name]; *tf.JSON(got) != *tf.JSON(want) || *tf.JSON(byDefault[name]) == *tf.JSON(want) {
+					t.Errorf("the pool's %s is %v, by default %v; want %v", name, got, byDefault[name], want)
+				}
+			}
+			if len(row.Stack)+len(row.Worker)+len(row.Statement)+len(row.Pool) == 0 {
 				t.Error("the row looks nowhere")
 			}
 		})
 	}
+}
+
+// templateOf is what the configuration says to the template of an ecs pool.
+func templateOf(env *config.Environment) map[string]any {
+	wanted := workpool.Configured(env)
+	if wanted.EphemeralStorage > 0 {
+		wanted.Defaults["ephemeralStorage"] = wanted.EphemeralStorage
+	}
+	return wanted.Defaults
 }
 
 // TestTheRulesHoldWhereOptionsMeet sets each option on top of each golden environment:

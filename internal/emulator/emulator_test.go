@@ -3,13 +3,16 @@ package emulator
 import (
 	"context"
 	"errors"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"prefect-worker-ecs/internal/pyenv"
 	"prefect-worker-ecs/internal/testtools"
@@ -94,6 +97,115 @@ func TestEmulatorAnswersAsAWSWhereMotoDoesNot(t *testing.T) {
 	}
 	if _, err := client.ListClusters(t.Context(), &ecs.ListClustersInput{}); err != nil {
 		t.Errorf("after AllowAll: %v", err)
+	}
+}
+
+// TestTasksWaitForTheirAgent: RunTask's tasks are as on Fargate, and their changes are events.
+func TestTasksWaitForTheirAgent(t *testing.T) {
+	e, err := Start(t.Context(), Options{Python: testtools.Environment(t, pyenv.Moto), Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Stop(context.Background())
+	cfg := testtools.AWS(t, e.Env())
+	client, queues, network := ecs.NewFromConfig(cfg), sqs.NewFromConfig(cfg), ec2.NewFromConfig(cfg)
+	must := func(_ any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	// GIVEN a rule that sends the events of a cluster's tasks to a queue
+	must(client.CreateCluster(t.Context(), &ecs.CreateClusterInput{ClusterName: aws.String("c")}))
+	queue, err := queues.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("q")})
+	must(queue, err)
+	rules := func(operation, body string) {
+		t.Helper()
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, e.Endpoint, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("X-Amz-Target", "AWSEvents."+operation)
+		request.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/events/aws4_request, SignedHeaders=host, Signature=0")
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s", operation, response.Status)
+		}
+	}
+	rules("PutRule", `{"Name":"r","EventPattern":"{\"source\":[\"aws.ecs\"],\"detail-type\":[\"ECS Task State Change\"],\"detail\":{\"clusterArn\":[\"arn:aws:ecs:us-east-1:123456789012:cluster/c\"]}}"}`)
+	rules("PutTargets", `{"Rule":"r","Targets":[{"Id":"1","Arn":"arn:aws:sqs:us-east-1:123456789012:q"}]}`)
+	subnets, err := network.DescribeSubnets(t.Context(), &ec2.DescribeSubnetsInput{})
+	must(subnets, err)
+	groups, err := network.DescribeSecurityGroups(t.Context(), &ec2.DescribeSecurityGroupsInput{})
+	must(groups, err)
+	must(client.RegisterTaskDefinition(t.Context(), &ecs.RegisterTaskDefinitionInput{
+		Family: aws.String("f"), Cpu: aws.String("256"), Memory: aws.String("512"), NetworkMode: types.NetworkModeAwsvpc,
+		ContainerDefinitions: []types.ContainerDefinition{{Name: aws.String("prefect"), Image: aws.String("i")}},
+	}))
+	// WHEN tasks are run on Fargate Spot, and one of them is looked at again and again
+	out, err := client.RunTask(t.Context(), &ecs.RunTaskInput{Cluster: aws.String("c"), TaskDefinition: aws.String("f"), Count: aws.Int32(2),
+		CapacityProviderStrategy: []types.CapacityProviderStrategyItem{{CapacityProvider: aws.String("FARGATE_SPOT"), Weight: 1}},
+		NetworkConfiguration:     &types.NetworkConfiguration{AwsvpcConfiguration: &types.AwsVpcConfiguration{Subnets: []string{*subnets.Subnets[0].SubnetId}, SecurityGroups: []string{*groups.SecurityGroups[0].GroupId}}},
+	})
+	must(out, err)
+	if len(out.Tasks) != 2 {
+		t.Fatalf("%d tasks", len(out.Tasks))
+	}
+	see := func(i int) types.Task {
+		t.Helper()
+		got, err := client.DescribeTasks(t.Context(), &ecs.DescribeTasksInput{Cluster: aws.String("c"), Tasks: []string{*out.Tasks[i].TaskArn}})
+		if err != nil || len(got.Tasks) != 1 {
+			t.Fatalf("%v, %v", got, err)
+		}
+		return got.Tasks[0]
+	}
+	// THEN it waits for its agent
+	for range 3 {
+		if task := see(0); *task.LastStatus != "PROVISIONING" || task.Containers[0].ExitCode != nil {
+			t.Errorf("it is %s, exit code %v", *task.LastStatus, task.Containers[0].ExitCode)
+		}
+	}
+	// WHEN the agent reports
+	report := func(i int, status, reason string, changes ...types.ContainerStateChange) {
+		t.Helper()
+		must(client.SubmitTaskStateChange(t.Context(), &ecs.SubmitTaskStateChangeInput{Cluster: aws.String("c"), Task: out.Tasks[i].TaskArn, Status: &status, Reason: &reason, Containers: changes}))
+	}
+	report(0, "RUNNING", "")
+	report(0, "STOPPED", "Essential container in task exited", types.ContainerStateChange{ExitCode: aws.Int32(137)})
+	// THEN it is so
+	if task := see(0); *task.LastStatus != "STOPPED" || task.DesiredStatus == nil || *task.DesiredStatus != "STOPPED" || aws.ToInt32(task.Containers[0].ExitCode) != 137 || task.StopCode != types.TaskStopCodeEssentialContainerExited {
+		t.Errorf("stopped: %s, %d, %s", *task.LastStatus, aws.ToInt32(task.Containers[0].ExitCode), task.StopCode)
+	}
+	// WHEN somebody stops the other one THEN it is stopped when the agent says so
+	must(client.StopTask(t.Context(), &ecs.StopTaskInput{Cluster: aws.String("c"), Task: out.Tasks[1].TaskArn, Reason: aws.String("enough")}))
+	if task := see(1); *task.LastStatus != "PROVISIONING" || *task.DesiredStatus != "STOPPED" {
+		t.Errorf("after StopTask: %s, desired %s", *task.LastStatus, *task.DesiredStatus)
+	}
+	report(1, "STOPPED", "another reason")
+	if task := see(1); aws.ToString(task.StoppedReason) != "enough" || task.StopCode != types.TaskStopCodeUserInitiated {
+		t.Errorf("stopped: %s, %s", aws.ToString(task.StoppedReason), task.StopCode)
+	}
+	// AND each change was an event
+	var events []string
+	for len(events) < 6 {
+		got, err := queues.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: queue.QueueUrl, MaxNumberOfMessages: 10})
+		if err != nil || len(got.Messages) == 0 {
+			t.Fatalf("after %d events: %v", len(events), err)
+		}
+		for _, m := range got.Messages {
+			events = append(events, *m.Body)
+		}
+	}
+	if all := strings.Join(events, "\n"); len(events) != 6 || !strings.Contains(all, `"exitCode": 137`) || !strings.Contains(all, `"stoppedReason": "enough"`) {
+		t.Errorf("%d events:\n%s", len(events), all)
+	}
+	// AND a task that is not there cannot be stopped
+	if _, err := client.StopTask(t.Context(), &ecs.StopTaskInput{Cluster: aws.String("c"), Task: aws.String("x")}); err == nil || !strings.Contains(err.Error(), "was not found") {
+		t.Errorf("an unknown task: %v", err)
 	}
 }
 

@@ -148,6 +148,11 @@ func Status(ctx context.Context, opt Options) error {
 	if started != nil {
 		show("worker", started.Process.Alive(), started.Process.PID, fmt.Sprintf("task %s, health %s", started.TaskID, health))
 	}
+	for _, e := range r.flowEvents() {
+		if e.Kind == ecstask.Started && e.Process.Alive() {
+			show("flow task", true, e.Process.PID, "task "+e.TaskID)
+		}
+	}
 	if last != nil && last.Reason != "" {
 		p.line("    last: %s", last.Reason)
 	}

@@ -205,10 +205,12 @@ func (x *tasks) refusedFor(sid, action string) {
 }
 
 func TestFlowsOfAnECSPoolWithPrefect2(t *testing.T) {
+	t.Parallel() // mostly, it waits
 	testFlowsOfAnECSPool(t, newTasks(t, "prefecthq/prefect:2-latest"), 2)
 }
 
 func TestFlowsOfAnECSPoolWithPrefect3(t *testing.T) {
+	t.Parallel()
 	testFlowsOfAnECSPool(t, newTasks(t, "prefecthq/prefect:3-latest"), 3)
 }
 
@@ -225,6 +227,9 @@ func testFlowsOfAnECSPool(t *testing.T, x *tasks, major int) {
 	}
 	if len(streams) != 4 {
 		t.Errorf("4 runs have the tasks %v", streams)
+	}
+	if status := x.must("status", "dev"); strings.Count(status, "flow task") != 4 {
+		t.Errorf("status:\n%s", status)
 	}
 	lap("all run")
 
@@ -339,6 +344,10 @@ func testFlowsOfAnECSPool(t *testing.T, x *tasks, major int) {
 	// THEN down finds the task
 	if !process.Alive() {
 		t.Error("the flow task ended with the supervisor")
+	}
+	// (What was deployed is gone with the emulator, which saves the time to destroy it.)
+	if err := x.run.state.Emulator.Process.Stop(t.Context(), syscall.SIGKILL, time.Second); err != nil {
+		t.Fatal(err)
 	}
 	x.must("down", "dev")
 	x.assertAllEnded([]proc.Identity{process})

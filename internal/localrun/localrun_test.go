@@ -124,7 +124,8 @@ func (w workerctl) processes() []proc.Identity {
 		}
 		ids = append(ids, s.Supervisor)
 	}
-	for _, e := range (&run{dir: w.dir}).events() {
+	r := &run{dir: w.dir}
+	for _, e := range append(r.events(), r.flowEvents()...) {
 		if e.Kind == ecstask.Started {
 			ids = append(ids, e.Process)
 		}

@@ -162,7 +162,7 @@ func (b *bench) missing(t *testing.T, opt Options) {
 		return b.synthesize(t, fmt.Sprintf("local_run: true\nprefect: {api_url: %q}\nwork_pool: {name: good, type: process%s}\nworker: {environment: {PREFECT_WORKER_HEARTBEAT_SECONDS: \"2\", PREFECT_WORKER_QUERY_SECONDS: \"2\"}%s}\n", b.two.APIURL(), pool, worker))
 	}
 	report := verified(t, yaml(", queues: [high]", ""))
-	expect(t, report, checkPool, Failed, "good has no queue high", `prefect work-queue create "high" --pool "good"`)
+	expect(t, report, checkPool, Failed, "good has no queue high", "workerctl pool apply dev")
 	expect(t, report, checkDefinition, Failed, "prefect-worker.Command is", "make deploy")
 	report = verified(t, yaml("", ", desired_count: 2"))
 	expect(t, report, checkWorker, Failed, "1 of 2 workers of this service are online in good", checkService)

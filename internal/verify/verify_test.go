@@ -150,7 +150,7 @@ func TestVerify(t *testing.T) {
 		opt := b.deploy(t, b.yaml("absent", "process", url, ""), apiKey)
 		b.start(t, opt).await(t, ecstask.Stopped)
 		report := verified(t, opt)
-		expect(t, report, checkPool, Failed, "there is no work pool absent", `prefect work-pool create "absent" --type process`)
+		expect(t, report, checkPool, Failed, "there is no work pool absent", "workerctl pool apply dev")
 		expect(t, report, checkLog, Failed, "the key may not do this", "role Worker")
 		if !saysStarted(report) {
 			t.Errorf("Prefect 2 says that it started and ends at once; the log has: %v", report.Log)

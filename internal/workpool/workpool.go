@@ -63,8 +63,8 @@ func Read(ctx context.Context, cfg aws.Config, env *config.Environment) (Wanted,
 		return Wanted{}, fmt.Errorf("the cluster of the service %s has no ARN", env.Worker.ServiceName)
 	}
 	role := func(name string) string { return fmt.Sprintf("arn:%s:iam::%s:role/%s", part[1], part[4], name) }
-	job := env.WorkPool.Job
-	w := Wanted{EphemeralStorage: job.EphemeralStorageGiB, Defaults: map[string]any{
+	w := Configured(env)
+	maps.Copy(w.Defaults, map[string]any{
 		"cluster":            *service.ClusterArn,
 		"vpc_id":             aws.ToString(subnets.Subnets[0].VpcId),
 		"execution_role_arn": role(env.IAM.FlowExecutionRoleName),
@@ -76,12 +76,7 @@ func Read(ctx context.Context, cfg aws.Config, env *config.Environment) (Wanted,
 		"cloudwatch_logs_options": map[string]any{
 			"awslogs-group": env.Logs.Group, "awslogs-create-group": "false", "awslogs-region": part[3],
 		},
-		"launch_type":                     map[bool]string{true: "FARGATE_SPOT", false: "FARGATE"}[job.Spot],
-		"image":                           job.Image,
-		"cpu":                             job.CPU,
-		"memory":                          job.MemoryMiB,
-		"auto_deregister_task_definition": job.Deregister,
-	}}
+	})
 	if env.IAM.FlowTaskRole.Wanted() {
 		w.Defaults["task_role_arn"] = role(env.IAM.FlowTaskRole.Name)
 	}
@@ -94,6 +89,19 @@ func Read(ctx context.Context, cfg aws.Config, env *config.Environment) (Wanted,
 			}
 		}
 	}
+	return w, nil
+}
+
+// Configured is what the configuration alone says of flow tasks.
+func Configured(env *config.Environment) Wanted {
+	job := env.WorkPool.Job
+	w := Wanted{EphemeralStorage: job.EphemeralStorageGiB, Defaults: map[string]any{
+		"launch_type":                     map[bool]string{true: "FARGATE_SPOT", false: "FARGATE"}[job.Spot],
+		"image":                           job.Image,
+		"cpu":                             job.CPU,
+		"memory":                          job.MemoryMiB,
+		"auto_deregister_task_definition": job.Deregister,
+	}}
 	for name, text := range job.Variables {
 		var value any
 		if json.Unmarshal([]byte(text), &value) != nil {
@@ -101,7 +109,7 @@ func Read(ctx context.Context, cfg aws.Config, env *config.Environment) (Wanted,
 		}
 		w.Defaults[name] = value
 	}
-	return w, nil
+	return w
 }
 
 // apiKey is the variable with the ARN of the API key's secret. The templates that a Prefect
