@@ -13,14 +13,18 @@ then still pass.
 
 import copy
 import os
+import random
 import signal
+import string
 import sys
 import threading
 import time
 
 import moto.ec2.models.nat_gateways as nat_gateways
+import moto.ec2.models.security_groups as security_groups
 import moto.ecs.models as ecs_models
 import moto.ecs.responses as ecs_responses
+import moto.rds.models as rds_models
 import moto.servicediscovery.models as discovery_models
 import moto.sqs.models as sqs_models
 from moto.moto_server.werkzeug_app import (
@@ -155,6 +159,40 @@ def delete_interface_with_nat_gateway():
     backend.delete_nat_gateway = delete_nat_gateway
 
 
+def tell_databases_apart():
+    """All databases have one resource id, by which the provider looks for its own."""
+    original = rds_models.DBInstance.__init__
+
+    def __init__(self, *others, **named):
+        original(self, *others, **named)
+        letters = string.ascii_uppercase + string.digits
+        self.dbi_resource_id = "db-" + "".join(random.choices(letters, k=26))
+
+    rds_models.DBInstance.__init__ = __init__
+
+
+def say_who_set_a_parameter():
+    """DescribeDBParameters with Source "user" lists what a user set."""
+    group = rds_models.DBParameterGroup
+    original = group.update_parameters
+
+    def update_parameters(self, new_parameters):
+        new_parameters = list(new_parameters)
+        original(self, new_parameters)
+        for parameter in new_parameters:
+            self.parameters[parameter["ParameterName"]]["Source"] = "user"
+
+    group.update_parameters = update_parameters
+
+
+def describe_rules_for_groups():
+    """A rule's description is lost where its peer is a security group."""
+    security_groups.SecurityGroupRule.description = property(
+        lambda rule: (rule.ip_range or {}).get("Description")
+        or (rule.source_group or {}).get("Description")
+    )
+
+
 def wait_for_messages_without_the_lock():
     """A long poll of SQS would keep all other requests out for 20 s."""
     backend = sqs_models.SQSBackend
@@ -196,6 +234,9 @@ def main(port_file):
     know_tasks_of_services()
     delete_hosted_zone_with_namespace()
     delete_interface_with_nat_gateway()
+    tell_databases_apart()
+    say_who_set_a_parameter()
+    describe_rules_for_groups()
     wait_for_messages_without_the_lock()
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -110,6 +110,7 @@ func (s State) made() []string {
 		"emulator/server.py", "emulator/port", "emulator/port.new", "emulator/emulator.log",
 		"prefect/prefect.db", "prefect/prefect.db-*", "prefect/prefect-server.log", "prefect/home/", "prefect/ui/",
 		"task/events.jsonl", "task/" + ecstask.LogFile, "task/task-*/",
+		"server-supervisor.log", "server/" + eventFile, "server/" + ecstask.LogFile, "server/task-*/", "server/ui/", "server/prefect.db", "server/prefect.db-*",
 		"flow/hello.py", "flow/__pycache__/",
 		"workspace/cdktf.json", "workspace/cdktf.log", "workspace/cdktf.out/",
 		"workspace/config/environments/" + s.Environment + ".yaml",

@@ -26,8 +26,13 @@ func Supervise(ctx context.Context, dir, environment, local string, log io.Write
 	if err := r.load(environment); err != nil {
 		return err
 	}
+	return r.supervise(ctx, local, log, ecstask.Options{Service: r.state.Service, Dir: r.taskDir()})
+}
+
+// supervise keeps the task of the service that options name.
+func (r *run) supervise(ctx context.Context, local string, log io.Writer, options ecstask.Options) error {
 	cfg := awsConfig(r.state)
-	definition, err := readService(ctx, cfg, r.state.Cluster, r.state.Service)
+	definition, err := readService(ctx, cfg, r.state.Cluster, options.Service)
 	if err != nil {
 		return err
 	}
@@ -35,44 +40,44 @@ func Supervise(ctx context.Context, dir, environment, local string, log io.Write
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(r.taskDir(), 0o755); err != nil {
+	if err := os.MkdirAll(options.Dir, 0o755); err != nil {
 		return err
 	}
-	events, err := os.OpenFile(r.eventPath(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	events, err := os.OpenFile(filepath.Join(options.Dir, eventFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return err
 	}
 	defer events.Close()
 	out := json.NewEncoder(events)
-	reporter, err := ecstask.NewReporter(ctx, cfg, r.state.Cluster, r.state.Service)
+	reporter, err := ecstask.NewReporter(ctx, cfg, r.state.Cluster, options.Service)
 	if err != nil {
 		return err
 	}
+	if options.Service != r.state.Service {
+		if err := r.forServer(&options, definition); err != nil {
+			return err
+		}
+	}
 
-	return ecstask.Run(ctx, ecstask.Options{
-		Definition: definition,
-		Cluster:    r.state.Cluster,
-		Service:    r.state.Service,
-		AWS:        cfg,
-		Image: func(ctx context.Context, extra []string) (pyenv.Env, error) {
-			spec := spec
-			spec.Extra = extra
-			return pyenv.Ensure(ctx, spec, pyenv.Options{Root: local})
-		},
-		// In place of the task role's credentials and the region that Fargate
-		// gives: a worker of an ecs pool must not find the user's AWS.
-		Platform: awsEnv(r.state),
-		Dir:      r.taskDir(),
-		Notify: func(e ecstask.Event) {
-			if err := out.Encode(e); err != nil {
-				fmt.Fprintln(log, "record an event:", err)
-			}
-			if err := reporter.Report(ctx, e); err != nil {
-				fmt.Fprintln(log, err)
-			}
-			fmt.Fprintf(log, "%s task %s %s %s%s\n", e.Time.Format("15:04:05"), e.TaskID, e.Kind, e.Health, e.Reason)
-		},
-	})
+	options.Definition, options.Cluster, options.AWS = definition, r.state.Cluster, cfg
+	options.Image = func(ctx context.Context, extra []string) (pyenv.Env, error) {
+		spec := spec
+		spec.Extra = extra
+		return pyenv.Ensure(ctx, spec, pyenv.Options{Root: local})
+	}
+	// In place of the task role's credentials and the region that Fargate
+	// gives: a worker of an ecs pool must not find the user's AWS.
+	options.Platform = awsEnv(r.state)
+	options.Notify = func(e ecstask.Event) {
+		if err := out.Encode(e); err != nil {
+			fmt.Fprintln(log, "record an event:", err)
+		}
+		if err := reporter.Report(ctx, e); err != nil {
+			fmt.Fprintln(log, err)
+		}
+		fmt.Fprintf(log, "%s task %s %s %s%s\n", e.Time.Format("15:04:05"), e.TaskID, e.Kind, e.Health, e.Reason)
+	}
+	return ecstask.Run(ctx, options)
 }
 
 // awsEnv points AWS clients to the emulator, in the environment's region.
