@@ -34,7 +34,7 @@ func newRootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newSetupCommand(), newNewCommand(), newConfigCommand(), newSynthCommand(), newPlanCommand(), newReviewCommand(), newCDKTFCommand(), newLockCommand(), newVerifyCommand(), newLocalCommand())
+	root.AddCommand(newSetupCommand(), newNewCommand(), newConfigCommand(), newSynthCommand(), newPlanCommand(), newReviewCommand(), newCDKTFCommand(), newLockCommand(), newVerifyCommand(), newOpenCommand(), newLocalCommand())
 	return root
 }
 
