@@ -66,6 +66,10 @@ lock: synth ## Write the provider lock of ENV with the checksums of Linux and ma
 verify: $(WORKERCTL) ## Check that the deployed worker runs flows
 	@$(WORKERCTL) verify $(ENV)
 
+.PHONY: open
+open: $(WORKERCTL) ## Reach the stack's own Prefect server (server.enabled) until Ctrl-C
+	@$(WORKERCTL) open $(ENV)
+
 .PHONY: local
 local: $(WORKERCTL) ## Run the whole system on this machine, and a flow on it
 	@$(WORKERCTL) local up $(ENV)

@@ -93,17 +93,21 @@ def know_tasks_of_services():
     """
 
     def service_task(backend, cluster, arn, deployment):
-        definition = next(
-            service.task_definition
+        service = next(
+            service
             for service in backend.services.values()
             if any(d["id"] == deployment for d in service.deployments)
         )
+        definition = service.task_definition
         definition = copy.copy(backend.describe_task_definition(definition))
         definition.network_mode = "none"  # the process has no interface here
         task = ecs_models.Task(
             cluster, definition, None, None, backend, "", "FARGATE", None, deployment
         )
         task.id = arn.split("/")[-1]
+        task.group = "service:" + service.name
+        for number, container in enumerate(task.containers):
+            container.runtime_id = f"{task.id}-{number:010}"
         task.advance = lambda: None  # only the agent's reports change it
         return task
 
@@ -126,6 +130,22 @@ def know_tasks_of_services():
     ecs_responses.EC2ContainerServiceResponse.submit_task_state_change = (
         submit_task_state_change
     )
+
+
+def list_tasks_of_a_service():
+    """ListTasks takes no notice of the name of a service."""
+    backend = ecs_models.EC2ContainerServiceBackend
+    original = backend.list_tasks
+
+    def list_tasks(self, *others):
+        tasks = original(self, *others)
+        service_name = others[4]
+        if not service_name:
+            return tasks
+        group = "service:" + service_name.split("/")[-1]
+        return [task for task in tasks if getattr(task, "group", None) == group]
+
+    backend.list_tasks = list_tasks
 
 
 def delete_hosted_zone_with_namespace():
@@ -232,6 +252,7 @@ def main(port_file):
     keep_service_fields()
     update_deployment_with_service()
     know_tasks_of_services()
+    list_tasks_of_a_service()
     delete_hosted_zone_with_namespace()
     delete_interface_with_nat_gateway()
     tell_databases_apart()

@@ -59,6 +59,8 @@ func (u *up) makePool(ctx context.Context) error {
 	want := u.env.WorkPool
 	pool, err := u.api.WorkPool(ctx, want.Name)
 	switch {
+	case errors.Is(err, prefectapi.ErrNotFound) && u.env.Server.Enabled && len(want.Queues) == 0:
+		return nil // the worker makes it, as in AWS
 	case errors.Is(err, prefectapi.ErrNotFound):
 		err := u.p.step("creating the work pool", func() (string, error) {
 			return fmt.Sprintf("work pool %s of type %s", want.Name, want.Type), u.api.CreateWorkPool(ctx, want.Name, string(want.Type))

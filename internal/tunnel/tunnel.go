@@ -34,6 +34,8 @@ type Options struct {
 	RemotePort, LocalPort int
 	// Path is asked until it answers, such as /api/health.
 	Path string
+	// Programs is a folder with the AWS CLI and its plugin. Default: they are on the PATH.
+	Programs string
 	// Timeout is how long that may take. Default 30 s.
 	Timeout time.Duration
 }
@@ -52,10 +54,15 @@ func (t *Tunnel) Ended() <-chan struct{} { return t.ended }
 
 // Open opens a way. It needs the AWS CLI and its Session Manager plugin.
 func Open(ctx context.Context, opt Options) (_ *Tunnel, err error) {
+	cli := "aws"
 	for program, install := range map[string]string{
 		"aws":                    "https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html",
 		"session-manager-plugin": "https://docs.aws.amazon.com/systems-manager/latest/userguide/session-manager-working-with-install-plugin.html",
 	} {
+		if opt.Programs != "" {
+			program = filepath.Join(opt.Programs, program)
+			cli = filepath.Join(opt.Programs, "aws")
+		}
 		if _, err := exec.LookPath(program); err != nil {
 			return nil, fmt.Errorf("%s is not installed: %s", program, install)
 		}
@@ -85,7 +92,7 @@ func Open(ctx context.Context, opt Options) (_ *Tunnel, err error) {
 			os.RemoveAll(t.dir)
 		}
 	}()
-	cmd := exec.Command("aws", "ssm", "start-session", "--region", opt.AWS.Region, "--target", target,
+	cmd := exec.Command(cli, "ssm", "start-session", "--region", opt.AWS.Region, "--target", target,
 		"--document-name", "AWS-StartPortForwardingSession",
 		"--parameters", fmt.Sprintf(`{"portNumber":["%d"],"localPortNumber":["%d"]}`, opt.RemotePort, opt.LocalPort))
 	t.process, err = proc.Launch(ctx, proc.Server{
