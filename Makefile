@@ -74,6 +74,10 @@ status: $(WORKERCTL) ## Show what runs: tasks, workers, flow runs, last error
 local-status: $(WORKERCTL) ## Show what of the local run is running
 	@$(WORKERCTL) local status $(ENV)
 
+.PHONY: open
+open: $(WORKERCTL) ## Reach the stack's own Prefect server (server.enabled) until Ctrl-C
+	@$(WORKERCTL) open $(ENV)
+
 .PHONY: local
 local: $(WORKERCTL) ## Run the whole system on this machine, and a flow on it
 	@$(WORKERCTL) local up $(ENV)

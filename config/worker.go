@@ -190,7 +190,7 @@ func (v *validator) poolType() {
 	switch kind := strings.ToLower(string(p.Type)); {
 	case kind == "prefect:managed" || strings.HasSuffix(kind, ":push"):
 		v.refuse("work_pool.type", p.Type, "Prefect runs the flows of a managed or push pool itself; a worker that is pointed at one exits with status 1",
-			"use a process or ecs pool: on Prefect Cloud with a plan that allows hybrid pools (Starter or above), or on a self-hosted Prefect server through prefect.api_url")
+			"use a process or ecs pool: on Prefect Cloud with a plan that allows hybrid pools (Starter or above), on a self-hosted Prefect server through prefect.api_url, or on one in this stack with server.enabled")
 	case kind == "docker" || kind == "kubernetes":
 		v.refuse("work_pool.type", p.Type, "a Fargate task has no Docker engine and no Kubernetes to start flow runs with", "use process or ecs")
 	}

@@ -74,7 +74,8 @@ func newLocalCommand() *cobra.Command {
 			return showReport(cmd, verify.Run(cmd.Context(), checklist), false)
 		})
 
-	local.AddCommand(&cobra.Command{
+	server := false
+	supervise := &cobra.Command{
 		Use:    "supervise DIR ENVIRONMENT",
 		Short:  "Run the service's task as ECS would (up starts this in the background)",
 		Args:   cobra.ExactArgs(2),
@@ -84,8 +85,13 @@ func newLocalCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if server {
+				return localrun.SuperviseServer(cmd.Context(), args[0], args[1], project.Local(), cmd.OutOrStdout())
+			}
 			return localrun.Supervise(cmd.Context(), args[0], args[1], project.Local(), cmd.OutOrStdout())
 		},
-	})
+	}
+	supervise.Flags().BoolVar(&server, "server", false, "the task of the stack's own Prefect server")
+	local.AddCommand(supervise)
 	return local
 }

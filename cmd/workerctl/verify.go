@@ -23,6 +23,7 @@ import (
 func newVerifyCommand() *cobra.Command {
 	var wait time.Duration
 	var asJSON, flow bool
+	var apiURL string
 	cmd := &cobra.Command{
 		Use:   "verify [ENVIRONMENT]",
 		Short: "Check that the worker runs flows: in AWS, in the Prefect API, in its log (default: dev)",
@@ -40,6 +41,9 @@ checked.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			report := verifyReport(cmd.Context(), args, flow, func(opt verify.Options) verify.Report {
+				if opt.Environment.Server.Enabled {
+					opt.Reach = reach(opt, apiURL)
+				}
 				return verify.Wait(cmd.Context(), opt, wait, waiting(cmd.ErrOrStderr(), wait))
 			})
 			return showReport(cmd, report, asJSON)
@@ -47,6 +51,7 @@ checked.`,
 	}
 	cmd.Flags().DurationVar(&wait, "wait", 0, "keep checking for this long until all is well, such as 5m")
 	cmd.Flags().BoolVar(&flow, "flow", false, "prove it: run a small flow through the work pool")
+	cmd.Flags().StringVar(&apiURL, "api-url", "", "where workerctl open lets the API of the stack's own Prefect server be reached, such as http://127.0.0.1:4200/api")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON")
 	return cmd
 }

@@ -66,7 +66,8 @@ func command(cfg Config) []string {
 	if cfg.Worker.ConcurrencyLimit > 0 {
 		args = append(args, "--limit", strconv.Itoa(cfg.Worker.ConcurrencyLimit))
 	}
-	if cfg.Runtime.CanRefuseToCreatePool() {
+	// On a server of the stack's own nobody can have made the pool before the worker comes.
+	if cfg.Runtime.CanRefuseToCreatePool() && cfg.API == nil {
 		args = append(args, "--no-create-pool-if-not-found")
 	}
 	return append(args, "--with-healthcheck")

@@ -50,6 +50,13 @@ type Options struct {
 	// Platform are further variables that Fargate would give the container. The
 	// credentials of the task role are such; here they point to the emulator.
 	Platform []string
+	// Local are variables that must differ on this machine from the definition, such as the
+	// address to listen on.
+	Local []string
+	// PortVariable is the variable with the port that the container serves its health on, and
+	// Port the one of this machine. Default: that of Prefect's worker, and a free port.
+	PortVariable string
+	Port         int
 	// Dir is the folder for the container's files and logs. Required; it is made
 	// if missing.
 	Dir string

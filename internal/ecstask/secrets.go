@@ -52,6 +52,11 @@ func resolveSecrets(ctx context.Context, client *secretsmanager.Client, secrets 
 	return values, nil
 }
 
+// Secret is the value of a secret that a container's list names.
+func Secret(ctx context.Context, cfg aws.Config, valueFrom string) (string, error) {
+	return resolveSecret(ctx, secretsmanager.NewFromConfig(cfg), valueFrom)
+}
+
 func resolveSecret(ctx context.Context, client *secretsmanager.Client, valueFrom string) (string, error) {
 	ref, err := parseSecretRef(valueFrom)
 	if err != nil {

@@ -75,12 +75,15 @@ func startTask(ctx context.Context, opt Options, c types.ContainerDefinition, id
 	if err != nil {
 		return nil, fmt.Errorf("container image: %w", err)
 	}
-	port, err := t.moveHealthPort(declared)
+	if opt.PortVariable == "" {
+		opt.PortVariable = healthPortVariable
+	}
+	port, err := t.moveHealthPort(declared, opt.PortVariable, opt.Port)
 	if err != nil {
 		return nil, err
 	}
 	t.env = environ(append(files, "PATH="+image.Bin()+":"+systemPath, "LANG=C.UTF-8", "LC_ALL=C.UTF-8"),
-		platform, c, secrets, []string{healthPortVariable + "=" + port})
+		platform, c, secrets, append([]string{opt.PortVariable + "=" + port}, opt.Local...))
 	if err := t.run(l.args, log); err != nil {
 		return nil, err
 	}
@@ -111,15 +114,18 @@ func (t *task) makeFiles(root string) ([]string, error) {
 	return []string{"HOME=" + home, "TMPDIR=" + tmp}, nil
 }
 
-// moveHealthPort gives the health server a port that is free on this machine, in place of
-// that of the declared variables, and asks for the health there.
-func (t *task) moveHealthPort(declared []string) (string, error) {
-	free, err := proc.FreePort()
-	if err != nil {
-		return "", fmt.Errorf("the container's health: %w", err)
+// moveHealthPort gives the health server a port of this machine, a free one if port is 0, in
+// place of that of the declared variables, and asks for the health there.
+func (t *task) moveHealthPort(declared []string, variable string, number int) (string, error) {
+	if number == 0 {
+		free, err := proc.FreePort()
+		if err != nil {
+			return "", fmt.Errorf("the container's health: %w", err)
+		}
+		number = free
 	}
-	port := strconv.Itoa(free)
-	from := lookup(declared, healthPortVariable)
+	port := strconv.Itoa(number)
+	from := lookup(declared, variable)
 	if from == "" {
 		from = healthPort
 	}

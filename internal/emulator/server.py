@@ -15,7 +15,9 @@ import copy
 import datetime
 import json
 import os
+import random
 import signal
+import string
 import sys
 import threading
 import time
@@ -23,8 +25,10 @@ import uuid
 
 import moto.ec2.models.nat_gateways as nat_gateways
 import moto.ecs.exceptions as ecs_exceptions
+import moto.ec2.models.security_groups as security_groups
 import moto.ecs.models as ecs_models
 import moto.ecs.responses as ecs_responses
+import moto.rds.models as rds_models
 import moto.servicediscovery.models as discovery_models
 import moto.sqs.models as sqs_models
 from moto.events import events_backends
@@ -144,17 +148,21 @@ def run_tasks_as_fargate():
     def service_task(backend, cluster, arn, deployment):
         """A service's task, of which its agent's first report is the first that is
         known here; ECS itself placed it. The reason names the deployment."""
-        definition = next(
-            service.task_definition
+        service = next(
+            service
             for service in backend.services.values()
             if any(d["id"] == deployment for d in service.deployments)
         )
+        definition = service.task_definition
         definition = copy.copy(backend.describe_task_definition(definition))
         definition.network_mode = "none"  # the process has no interface here
         task = ecs_models.Task(
             cluster, definition, None, None, backend, "", "FARGATE", None, deployment
         )
         task.id = arn.split("/")[-1]
+        task.group = "service:" + service.name
+        for number, container in enumerate(task.containers):
+            container.runtime_id = f"{task.id}-{number:010}"
         return task
 
     def submit_task_state_change(self):
@@ -229,6 +237,22 @@ def send_event(backend, task):
     )
 
 
+def list_tasks_of_a_service():
+    """ListTasks takes no notice of the name of a service."""
+    backend = ecs_models.EC2ContainerServiceBackend
+    original = backend.list_tasks
+
+    def list_tasks(self, *others):
+        tasks = original(self, *others)
+        service_name = others[4]
+        if not service_name:
+            return tasks
+        group = "service:" + service_name.split("/")[-1]
+        return [task for task in tasks if getattr(task, "group", None) == group]
+
+    backend.list_tasks = list_tasks
+
+
 def delete_hosted_zone_with_namespace():
     """DeleteNamespace leaves its private hosted zone behind."""
     backend = discovery_models.ServiceDiscoveryBackend
@@ -258,6 +282,40 @@ def delete_interface_with_nat_gateway():
         return gateway
 
     backend.delete_nat_gateway = delete_nat_gateway
+
+
+def tell_databases_apart():
+    """All databases have one resource id, by which the provider looks for its own."""
+    original = rds_models.DBInstance.__init__
+
+    def __init__(self, *others, **named):
+        original(self, *others, **named)
+        letters = string.ascii_uppercase + string.digits
+        self.dbi_resource_id = "db-" + "".join(random.choices(letters, k=26))
+
+    rds_models.DBInstance.__init__ = __init__
+
+
+def say_who_set_a_parameter():
+    """DescribeDBParameters with Source "user" lists what a user set."""
+    group = rds_models.DBParameterGroup
+    original = group.update_parameters
+
+    def update_parameters(self, new_parameters):
+        new_parameters = list(new_parameters)
+        original(self, new_parameters)
+        for parameter in new_parameters:
+            self.parameters[parameter["ParameterName"]]["Source"] = "user"
+
+    group.update_parameters = update_parameters
+
+
+def describe_rules_for_groups():
+    """A rule's description is lost where its peer is a security group."""
+    security_groups.SecurityGroupRule.description = property(
+        lambda rule: (rule.ip_range or {}).get("Description")
+        or (rule.source_group or {}).get("Description")
+    )
 
 
 def wait_for_messages_without_the_lock():
@@ -299,8 +357,12 @@ def main(port_file):
     keep_service_fields()
     update_deployment_with_service()
     run_tasks_as_fargate()
+    list_tasks_of_a_service()
     delete_hosted_zone_with_namespace()
     delete_interface_with_nat_gateway()
+    tell_databases_apart()
+    say_who_set_a_parameter()
+    describe_rules_for_groups()
     wait_for_messages_without_the_lock()
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
@@ -20,7 +21,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
 
 	"prefect-worker-ecs/internal/emulator"
-	"prefect-worker-ecs/internal/testtools"
 )
 
 // reader reads back what is deployed, through the AWS API.
@@ -36,7 +36,8 @@ type reader struct {
 
 func newReader(t *testing.T, e *emulator.Emulator) *reader {
 	t.Helper()
-	cfg := testtools.AWS(t, e.Env())
+	// Not from variables, which all tests of a process share.
+	cfg := aws.Config{Region: "us-east-1", BaseEndpoint: &e.Endpoint, Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")}
 	return &reader{t, ec2.NewFromConfig(cfg), ecs.NewFromConfig(cfg), iam.NewFromConfig(cfg),
 		secretsmanager.NewFromConfig(cfg), cloudwatchlogs.NewFromConfig(cfg), servicediscovery.NewFromConfig(cfg)}
 }

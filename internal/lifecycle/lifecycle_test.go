@@ -35,6 +35,16 @@ const (
 	workspaceID = "22222222-2222-4222-8222-222222222222"
 )
 
+// TestMain keeps the user's own AWS out.
+func TestMain(m *testing.M) {
+	for _, variable := range os.Environ() {
+		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "AWS_") {
+			_ = os.Unsetenv(name)
+		}
+	}
+	os.Exit(m.Run())
+}
+
 // deployment is a workspace, an emulator to deploy to, and all output of the tools.
 type deployment struct {
 	t         *testing.T
@@ -277,6 +287,7 @@ func (i *interrupter) Write(p []byte) (int, error) {
 
 // TestLifeCycle goes through the life of one deployment. Its steps build on each other.
 func TestLifeCycle(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t)
 	d.environment("")
 	aws := newReader(t, d.emulator)

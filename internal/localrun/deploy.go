@@ -27,6 +27,16 @@ func (u *up) deploy(ctx context.Context) (leftOut []string, err error) {
 	}
 	url := func(port int) string { return fmt.Sprintf("http://127.0.0.1:%d/api", port) }
 
+	if u.env.Server.Enabled {
+		// The server runs from what is deployed.
+		if err := u.startEmulator(ctx); err != nil {
+			return nil, err
+		}
+		if leftOut, err = u.deployStack(ctx, url(port)); err != nil {
+			return nil, err
+		}
+		return leftOut, u.startOwnServer(ctx, port)
+	}
 	if u.state.Prefect != nil {
 		// What is wrong with its pool is said before anything changes.
 		if err := u.connect(ctx); err != nil {

@@ -111,6 +111,7 @@ func (s State) made() []string {
 		"prefect/prefect.db", "prefect/prefect.db-*", "prefect/prefect-server.log", "prefect/home/", "prefect/ui/",
 		"task/events.jsonl", "task/calls.jsonl", "task/" + ecstask.LogFile, "task/task-*/",
 		"flow-tasks/events.jsonl", "flow-tasks/" + ecstask.LogFile, "flow-tasks/task-*/",
+		"server-supervisor.log", "server/" + eventFile, "server/" + ecstask.LogFile, "server/task-*/", "server/ui/", "server/prefect.db", "server/prefect.db-*",
 		"flow/hello.py", "flow/__pycache__/",
 		"workspace/cdktf.json", "workspace/cdktf.log", "workspace/cdktf.out/",
 		"workspace/config/environments/" + s.Environment + ".yaml",

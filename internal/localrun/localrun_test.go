@@ -143,6 +143,7 @@ func (w workerctl) assertAllEnded(ids []proc.Identity) {
 }
 
 func TestLocalRun(t *testing.T) {
+	t.Parallel()
 	w := newWorkerctl(t)
 
 	// WHEN the local run is brought up
@@ -310,6 +311,7 @@ func TestLocalRun(t *testing.T) {
 }
 
 func TestInterruptLeavesNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorkerctl(t)
 	// GIVEN a local run in the middle of its deployment
 	up := w.deploying()

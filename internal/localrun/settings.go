@@ -47,6 +47,19 @@ func localSettings(user []byte, apiURL string) (local []byte, leftOut []string, 
 	drop("worker", "secrets", elsewhere)
 	drop("worker", "desired_count", "the local run has one worker")
 
+	if server, ok := settings["server"].(map[string]any); ok && server["enabled"] == true {
+		database, _ := server["database"].(map[string]any)
+		if database == nil {
+			database = map[string]any{}
+		}
+		if database["existing_host"] != nil {
+			leftOut = append(leftOut, "server.database: "+elsewhere+"; the local run makes a database of its own")
+			database = map[string]any{}
+		}
+		// What is made here goes with the local run.
+		database["deletion_protection"], database["final_snapshot"] = false, false
+		server["database"] = database
+	}
 	settings["local_run"] = true
 	prefect := map[string]any{"api_url": apiURL}
 	if user, ok := settings["prefect"].(map[string]any); ok && user["authentication"] != nil {

@@ -16,6 +16,7 @@ import (
 	"prefect-worker-ecs/internal/atomicfile"
 	"prefect-worker-ecs/internal/ecstask"
 	"prefect-worker-ecs/internal/emulator"
+	"prefect-worker-ecs/internal/postgres"
 	"prefect-worker-ecs/internal/prefectserver"
 	"prefect-worker-ecs/internal/proc"
 )
@@ -44,12 +45,24 @@ type State struct {
 	Cluster        string `json:"cluster,omitempty"`
 	Service        string `json:"service,omitempty"`
 	TaskDefinition string `json:"task_definition,omitempty"`
+	// OwnServer is the stack's own Prefect server, nil where there is none: Prefect is then
+	// where it answers, and the supervisor of its task.
+	OwnServer *OwnServer `json:"own_server,omitempty"`
 	// WorkerStarted is when the worker's supervisor was started.
 	WorkerStarted time.Time `json:"worker_started,omitzero"`
 	// Supervisor is the process that runs the service's task.
 	Supervisor proc.Identity `json:"supervisor,omitzero"`
 	// Starting are processes that are not ready yet, the CLI among them.
 	Starting []proc.Identity `json:"starting,omitempty"`
+}
+
+// OwnServer is the Prefect server of the stack itself.
+type OwnServer struct {
+	// Service is the ECS service, TaskDefinition the ARN of the revision that it runs.
+	Service        string `json:"service"`
+	TaskDefinition string `json:"task_definition"`
+	// Database is PostgreSQL in place of RDS. Nil: SQLite.
+	Database *postgres.Server `json:"database,omitempty"`
 }
 
 // run is the folder of a local run and what is in it.
@@ -65,12 +78,14 @@ func (r *run) emulatorDir() string  { return filepath.Join(r.dir, "emulator") }
 func (r *run) prefectDir() string   { return filepath.Join(r.dir, "prefect") }
 func (r *run) flowDir() string      { return filepath.Join(r.dir, "flow") }
 func (r *run) taskDir() string      { return filepath.Join(r.dir, "task") }
-func (r *run) eventPath() string    { return filepath.Join(r.taskDir(), "events.jsonl") }
+func (r *run) serverDir() string    { return filepath.Join(r.dir, "server") }
+func (r *run) eventPath() string    { return filepath.Join(r.taskDir(), eventFile) }
 func (r *run) workspaceDir() string { return filepath.Join(r.dir, "workspace") }
 func (r *run) environments() string {
 	return filepath.Join(r.workspaceDir(), filepath.FromSlash(config.Dir))
 }
 func (r *run) deployLog() string     { return filepath.Join(r.dir, "cdktf.log") }
+func (r *run) serverLog() string     { return filepath.Join(r.dir, "server-supervisor.log") }
 func (r *run) supervisorLog() string { return filepath.Join(r.dir, "supervisor.log") }
 
 // errNoRun says that there is no local run.
@@ -136,11 +151,16 @@ func (s *State) started(id proc.Identity) {
 	s.Starting = slices.DeleteFunc(s.Starting, func(other proc.Identity) bool { return other == id })
 }
 
-// events reads what the supervisor wrote about its tasks.
-func (r *run) events() []ecstask.Event { return readJournal[ecstask.Event](r.eventPath()) }
+// eventFile is where a supervisor writes what happens to its tasks.
+const eventFile = "events.jsonl"
+
+// events reads what the supervisor wrote about the worker's tasks.
+func (r *run) events() []ecstask.Event { return eventsIn(r.eventPath()) }
 
 // flowEvents reads what the supervisor wrote about the tasks of flow runs.
-func (r *run) flowEvents() []ecstask.Event { return readJournal[ecstask.Event](r.flowEventPath()) }
+func (r *run) flowEvents() []ecstask.Event { return eventsIn(r.flowEventPath()) }
+
+func eventsIn(path string) []ecstask.Event { return readJournal[ecstask.Event](path) }
 
 const (
 	// drain is how long a worker may take to stop: Fargate's longest stop
@@ -149,30 +169,53 @@ const (
 	// abort is the same when somebody pressed Ctrl-C, or something failed: it is
 	// enough for a worker without a flow run.
 	abort = 5 * time.Second
+	// serverGrace is enough for a Prefect server: measured are 10 s.
+	serverGrace = 20 * time.Second
 )
 
 // stopWorker stops the service's task as ECS would, and the supervisor. What
 // still runs after grace is killed.
 func (r *run) stopWorker(ctx context.Context, grace time.Duration) error {
-	err := r.state.Supervisor.Stop(ctx, syscall.SIGTERM, grace)
-	// If the supervisor was killed, the containers are on their own.
-	for _, e := range append(r.events(), r.flowEvents()...) {
-		if e.Kind == ecstask.Started {
-			err = errors.Join(err, e.Process.Stop(ctx, syscall.SIGKILL, time.Second))
-		}
-	}
-	if err != nil {
+	if err := stopTask(ctx, r.state.Supervisor, append(r.events(), r.flowEvents()...), grace); err != nil {
 		return fmt.Errorf("stop the worker: %w", err)
 	}
 	return nil
 }
 
+func stopTask(ctx context.Context, supervisor proc.Identity, events []ecstask.Event, grace time.Duration) error {
+	err := supervisor.Stop(ctx, syscall.SIGTERM, grace)
+	// If the supervisor was killed, the container is on its own.
+	for _, e := range events {
+		if e.Kind == ecstask.Started {
+			err = errors.Join(err, e.Process.Stop(ctx, syscall.SIGKILL, time.Second))
+		}
+	}
+	return err
+}
+
+// stopPrefect stops the Prefect server, and the database of one that is the stack's own.
+func (r *run) stopPrefect(ctx context.Context) error {
+	own := r.state.OwnServer
+	if own == nil {
+		if r.state.Prefect == nil {
+			return nil
+		}
+		return r.state.Prefect.Stop(ctx)
+	}
+	var errs []error
+	if r.state.Prefect != nil {
+		errs = append(errs, stopTask(ctx, r.state.Prefect.Process, eventsIn(filepath.Join(r.serverDir(), eventFile)), serverGrace))
+	}
+	if own.Database != nil {
+		errs = append(errs, own.Database.Stop(ctx))
+	}
+	return errors.Join(errs...)
+}
+
 // stopAll stops everything of the run, and nothing else.
 func (r *run) stopAll(ctx context.Context) error {
 	errs := []error{r.stopWorker(ctx, abort)}
-	if r.state.Prefect != nil {
-		errs = append(errs, r.state.Prefect.Stop(ctx))
-	}
+	errs = append(errs, r.stopPrefect(ctx))
 	if r.state.Emulator != nil {
 		errs = append(errs, r.state.Emulator.Stop(ctx))
 	}

@@ -29,8 +29,13 @@ func Supervise(ctx context.Context, dir, environment, local string, log io.Write
 	if err := r.load(environment); err != nil {
 		return err
 	}
+	return r.supervise(ctx, local, log, ecstask.Options{Service: r.state.Service, Dir: r.taskDir()})
+}
+
+// supervise keeps the task of the service that options name.
+func (r *run) supervise(ctx context.Context, local string, log io.Writer, options ecstask.Options) error {
 	cfg := awsConfig(r.state)
-	definition, err := readService(ctx, cfg, r.state.Cluster, r.state.Service)
+	definition, err := readService(ctx, cfg, r.state.Cluster, options.Service)
 	if err != nil {
 		return err
 	}
@@ -38,18 +43,23 @@ func Supervise(ctx context.Context, dir, environment, local string, log io.Write
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(r.taskDir(), 0o755); err != nil {
+	if err := os.MkdirAll(options.Dir, 0o755); err != nil {
 		return err
 	}
-	events, err := os.OpenFile(r.eventPath(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	events, err := os.OpenFile(filepath.Join(options.Dir, eventFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return err
 	}
 	defer events.Close()
 	out := json.NewEncoder(events)
-	reporter, err := ecstask.NewReporter(ctx, cfg, r.state.Cluster, r.state.Service)
+	reporter, err := ecstask.NewReporter(ctx, cfg, r.state.Cluster, options.Service)
 	if err != nil {
 		return err
+	}
+	if options.Service != r.state.Service {
+		if err := r.forServer(&options, definition); err != nil {
+			return err
+		}
 	}
 
 	calls, err := newJournal(r.callPath())
@@ -57,11 +67,6 @@ func Supervise(ctx context.Context, dir, environment, local string, log io.Write
 		return err
 	}
 	defer calls.Close()
-	flowEvents, err := newJournal(r.flowEventPath())
-	if err != nil {
-		return err
-	}
-	defer flowEvents.Close()
 	checklist, err := r.checklist()
 	if err != nil {
 		return err
@@ -86,33 +91,36 @@ func Supervise(ctx context.Context, dir, environment, local string, log io.Write
 	}
 	defer guard.Close()
 
-	service := ecstask.Options{
-		Definition: definition,
-		Cluster:    r.state.Cluster,
-		Service:    r.state.Service,
-		AWS:        guard.Config(rights.Execution, aws.ToString(definition.ExecutionRoleArn), r.state.Service),
-		Image: func(ctx context.Context, extra []string) (pyenv.Env, error) {
-			spec := spec
-			spec.Extra = extra
-			return pyenv.Ensure(ctx, spec, pyenv.Options{Root: local})
-		},
-		Platform: append(platform(r.state, guard), guard.Platform(r.state.Service, aws.ToString(definition.TaskRoleArn))...),
-		Dir:      r.taskDir(),
-		Notify: func(e ecstask.Event) {
-			if err := out.Encode(e); err != nil {
-				fmt.Fprintln(log, "record an event:", err)
-			}
-			if err := reporter.Report(ctx, e); err != nil {
-				fmt.Fprintln(log, err)
-			}
-			fmt.Fprintf(log, "%s task %s %s %s%s\n", e.Time.Format("15:04:05"), e.TaskID, e.Kind, e.Health, e.Reason)
-		},
+	options.Definition, options.Cluster = definition, r.state.Cluster
+	options.AWS = guard.Config(rights.Execution, aws.ToString(definition.ExecutionRoleArn), options.Service)
+	options.Image = func(ctx context.Context, extra []string) (pyenv.Env, error) {
+		spec := spec
+		spec.Extra = extra
+		return pyenv.Ensure(ctx, spec, pyenv.Options{Root: local})
 	}
-	a := &agent{run: r, ecs: ecs.NewFromConfig(cfg), guard: guard, opt: service, events: flowEvents, log: log}
-	var tasks sync.WaitGroup
-	defer tasks.Wait()
-	tasks.Go(func() { a.watch(ctx) })
-	return ecstask.Run(ctx, service)
+	options.Platform = append(platform(r.state, guard), guard.Platform(options.Service, aws.ToString(definition.TaskRoleArn))...)
+	options.Notify = func(e ecstask.Event) {
+		if err := out.Encode(e); err != nil {
+			fmt.Fprintln(log, "record an event:", err)
+		}
+		if err := reporter.Report(ctx, e); err != nil {
+			fmt.Fprintln(log, err)
+		}
+		fmt.Fprintf(log, "%s task %s %s %s%s\n", e.Time.Format("15:04:05"), e.TaskID, e.Kind, e.Health, e.Reason)
+	}
+	if options.Service == r.state.Service {
+		// The worker's supervisor is the agent for the tasks of flow runs, too.
+		flowEvents, err := newJournal(r.flowEventPath())
+		if err != nil {
+			return err
+		}
+		defer flowEvents.Close()
+		var tasks sync.WaitGroup
+		defer tasks.Wait()
+		a := &agent{run: r, ecs: ecs.NewFromConfig(cfg), guard: guard, opt: options, events: flowEvents, log: log}
+		tasks.Go(func() { a.watch(ctx) })
+	}
+	return ecstask.Run(ctx, options)
 }
 
 // awsEnv points AWS clients to the emulator, in the environment's region.

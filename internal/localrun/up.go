@@ -98,6 +98,7 @@ type up struct {
 func (u *up) resume(ctx context.Context) (kept bool, err error) {
 	s := &u.state
 	usable := s.Emulator != nil && s.Prefect != nil && s.PrefectMajor == u.major && s.Region == u.env.Region &&
+		(s.OwnServer != nil) == u.env.Server.Enabled && (s.OwnServer == nil || s.OwnServer.Database == nil || s.OwnServer.Database.Process.Alive()) &&
 		s.Emulator.Process.Alive() && s.Emulator.Ready(ctx) && s.Prefect.Process.Alive() && s.Prefect.Ready(ctx)
 	if usable {
 		u.p.note("using the emulator and the Prefect server that run already")
@@ -117,7 +118,7 @@ func (u *up) resume(ctx context.Context) (kept bool, err error) {
 		return false, err
 	}
 	for _, name := range left {
-		if name = filepath.Join(u.dir, name); slices.Contains([]string{u.emulatorDir(), u.prefectDir(), u.taskDir(), u.flowDir(), u.flowTaskDir(), u.workspaceDir()}, name) {
+		if name = filepath.Join(u.dir, name); slices.Contains([]string{u.emulatorDir(), u.prefectDir(), u.taskDir(), u.serverDir(), u.flowDir(), u.flowTaskDir(), u.workspaceDir()}, name) {
 			return false, fmt.Errorf("%s is not a folder that a local run made, and one of its own has that name: move it away", name)
 		}
 	}
@@ -191,6 +192,11 @@ func (u *up) summary(leftOut []string) {
 	s := u.state
 	p := u.p
 	p.line("\n%s", color.GreenString("The worker works. It took %.0f s; all of it runs on in the background.", time.Since(p.start).Seconds()))
+	if own := s.OwnServer; own != nil && own.Database == nil {
+		p.line("SQLite stands for the server's database: PostgreSQL is not installed here, so its migrations, password and TLS were not run.")
+	} else if own != nil {
+		p.line("PostgreSQL on this machine stands for RDS, over TLS and with the password of the secret.")
+	}
 	if len(leftOut) > 0 {
 		p.line("\n%s", bold("Left out of your configuration, here only"))
 		for _, l := range leftOut {

@@ -489,8 +489,10 @@ func (r rules) logConfiguration(container string) shape {
 // command starts a worker of the pool and nothing else. Its options may come in any order.
 func (r rules) command() shape {
 	p := r.env.WorkPool
-	options := []string{"--pool", literal(p.Name), "--type", string(p.Type), "--work-queue", "--limit", strconv.Itoa(r.env.Worker.ConcurrencyLimit),
-		"--no-create-pool-if-not-found", "--with-healthcheck"}
+	options := []string{"--pool", literal(p.Name), "--type", string(p.Type), "--work-queue", "--limit", strconv.Itoa(r.env.Worker.ConcurrencyLimit), "--with-healthcheck"}
+	if !r.env.Server.Enabled {
+		options = append(options, "--no-create-pool-if-not-found")
+	}
 	for _, queue := range p.Queues {
 		options = append(options, literal(queue))
 	}

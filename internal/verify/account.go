@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/rds"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
@@ -24,6 +25,7 @@ type clients struct {
 	iam     *iam.Client
 	kms     *kms.Client
 	logs    *cloudwatchlogs.Client
+	rds     *rds.Client
 	secrets *secretsmanager.Client
 	sts     *sts.Client
 }
@@ -31,7 +33,7 @@ type clients struct {
 func newClients(cfg aws.Config) clients {
 	cfg.Logger = logging.Nop{} // its warnings about connections are for nobody here
 	return clients{ec2.NewFromConfig(cfg), ecs.NewFromConfig(cfg), iam.NewFromConfig(cfg), kms.NewFromConfig(cfg),
-		cloudwatchlogs.NewFromConfig(cfg), secretsmanager.NewFromConfig(cfg), sts.NewFromConfig(cfg)}
+		cloudwatchlogs.NewFromConfig(cfg), rds.NewFromConfig(cfg), secretsmanager.NewFromConfig(cfg), sts.NewFromConfig(cfg)}
 }
 
 // account checks whose AWS it is, and places the stack there.

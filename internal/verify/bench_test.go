@@ -204,7 +204,7 @@ func (b *bench) register(t *testing.T, opt Options, change func(*ecs.RegisterTas
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := c.wantedDefinition()
+	want, err := c.wantedDefinition("worker")
 	if err != nil {
 		t.Fatal(err)
 	}

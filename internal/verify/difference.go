@@ -18,9 +18,9 @@ import (
 // field that they do not know, and compared with what AWS answers, field by field. So an
 // option that is added later is compared without a change here.
 
-// wantedDefinition is the task definition of the synthesized stack.
-func (c *checklist) wantedDefinition() (types.TaskDefinition, error) {
-	arguments := c.stack.Resource("aws_ecs_task_definition", "worker")
+// wantedDefinition is a task definition of the synthesized stack.
+func (c *checklist) wantedDefinition(name string) (types.TaskDefinition, error) {
+	arguments := c.stack.Resource("aws_ecs_task_definition", name)
 	containers, _ := arguments["container_definitions"].(string)
 	delete(arguments, "container_definitions")
 	rename(arguments, "volume", "volumes")
@@ -49,10 +49,13 @@ func definitionDifferences(want, got types.TaskDefinition) []string {
 	return differences
 }
 
-// serviceDifferences lists where the service in AWS differs in what the program sets. ECS
+// serviceDifferences lists where a service in AWS differs in what the program sets. ECS
 // adds much more, which is not looked at.
-func (c *checklist) serviceDifferences(got types.Service) ([]string, error) {
-	arguments := c.stack.Resource("aws_ecs_service", "worker")
+func (c *checklist) serviceDifferences(name string, got types.Service) ([]string, error) {
+	arguments := c.stack.Resource("aws_ecs_service", name)
+	if registry, ok := arguments["service_registries"]; ok {
+		arguments["service_registries"] = []any{registry} // a block in Terraform, a list in ECS
+	}
 	// Terraform's own, and what other checks look at: the cluster is asked for this service,
 	// and the definition and the network have checks of their own.
 	for _, argument := range []string{"depends_on", "timeouts", "wait_for_steady_state", "cluster", "task_definition", "network_configuration"} {

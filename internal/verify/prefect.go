@@ -21,6 +21,7 @@ import (
 type apiState struct {
 	credential string
 	client     *prefectapi.Client
+	close      func() // ends the way to it
 	pool       prefectapi.WorkPool
 	queues     []prefectapi.WorkQueue // those that the worker serves
 	online     bool                   // a worker of this service is
@@ -31,6 +32,14 @@ func (c *checklist) apiAnswers(ctx context.Context) finding {
 	url := variable(c.service.container, "PREFECT_API_URL")
 	if url == "" {
 		return failed("the container has no PREFECT_API_URL: with Prefect 2 it would serve a database of its own and look healthy", c.deployFix()).block()
+	}
+	if c.env.Server.Enabled && c.opt.Reach != nil {
+		there, close, err := c.opt.Reach(ctx)
+		if err != nil {
+			return unknown("only the VPC reaches "+url+", and there is no way in from here: "+err.Error(),
+				"open one: workerctl open "+c.env.Name+", and then workerctl verify "+c.env.Name+" --api-url with the address that it prints").block()
+		}
+		c.api.close, url = close, there
 	}
 	connect := prefectapi.New
 	if c.env.Prefect.Authentication == config.AuthBasic {

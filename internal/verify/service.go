@@ -66,7 +66,7 @@ func (c *checklist) ecsService(ctx context.Context) finding {
 	d := c.service.deployment
 	c.service.tasks, c.service.tasksErr = c.runningTasks(ctx, aws.ToString(d.Id))
 
-	differences, err := c.serviceDifferences(s)
+	differences, err := c.serviceDifferences("worker", s)
 	counts := fmt.Sprintf("%d of %d tasks running", s.RunningCount, s.DesiredCount)
 	switch {
 	case err != nil:
@@ -168,7 +168,7 @@ func (c *checklist) definition(ctx context.Context) finding {
 	}
 	d := *out.TaskDefinition
 	c.service.definition = d
-	want, err := c.wantedDefinition()
+	want, err := c.wantedDefinition("worker")
 	if err != nil {
 		return unknown(err.Error(), "update workerctl").block()
 	}

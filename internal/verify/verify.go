@@ -95,6 +95,9 @@ type Options struct {
 	// Credential is used for the Prefect API where the secret may not be read. Empty: then
 	// the API is not asked.
 	Credential string
+	// Reach opens a way to the stack's own Prefect server, which only the VPC reaches, and
+	// returns the address of its API and what closes the way. Nil: it is reached directly.
+	Reach func(context.Context) (apiURL string, close func(), err error)
 	// Flow says to run a small flow through the pool, for a proof.
 	Flow bool
 	// FlowTimeout is how long that flow may take. Default 5 minutes, enough for the start
@@ -112,6 +115,8 @@ type checklist struct {
 	stack   *synthesized.Stack
 	service serviceState
 	api     apiState
+	// databaseURL is where the stack's own server looks for its database.
+	databaseURL string
 }
 
 // finding is what a check found.
@@ -143,6 +148,8 @@ const (
 	checkService    = "ECS service"
 	checkDefinition = "task definition"
 	checkNetwork    = "network"
+	checkServer     = "Prefect server"
+	checkDatabase   = "database"
 	checkSecret     = "credential in Secrets Manager"
 	checkRoles      = "roles of the next task"
 	checkAPI        = "Prefect API"
@@ -164,6 +171,8 @@ var checks = []struct {
 	{checkService, []string{checkCluster}, (*checklist).ecsService},
 	{checkDefinition, []string{checkService}, (*checklist).definition},
 	{checkNetwork, []string{checkService}, (*checklist).network},
+	{checkServer, []string{checkCluster}, (*checklist).ownServer},
+	{checkDatabase, []string{checkServer}, (*checklist).database},
 	{checkSecret, []string{checkDefinition}, (*checklist).secret},
 	{checkRoles, []string{checkDefinition}, (*checklist).roles},
 	{checkAPI, []string{checkDefinition, checkSecret}, (*checklist).apiAnswers},
@@ -177,11 +186,12 @@ var checks = []struct {
 // Run goes through the checklist once. It takes a few seconds at most for each service
 // that does not answer, and with Options.Flow as long as the flow.
 func Run(ctx context.Context, opt Options) Report {
-	c := &checklist{opt: opt, env: opt.Environment, aws: newClients(opt.AWS)}
+	c := &checklist{opt: opt, env: opt.Environment, aws: newClients(opt.AWS), api: apiState{close: func() {}}}
 	c.report.Environment = opt.Environment.Name
+	defer func() { c.api.close() }()
 	blocked := map[string]bool{}
 	for _, check := range checks {
-		if check.name == checkFlow && !opt.Flow {
+		if check.name == checkFlow && !opt.Flow || (check.name == checkServer || check.name == checkDatabase) && !c.env.Server.Enabled {
 			continue
 		}
 		i := slices.IndexFunc(check.needs, func(need string) bool { return blocked[need] })

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/spf13/cobra"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/tunnel"
+	"prefect-worker-ecs/internal/verify"
+)
+
+func newOpenCommand() *cobra.Command {
+	port := config.ServerPort
+	cmd := &cobra.Command{
+		Use:   "open [ENVIRONMENT]",
+		Short: "Reach the stack's own Prefect server from this machine, until Ctrl-C (default: dev)",
+		Long: `Reach the stack's own Prefect server from this machine, until Ctrl-C.
+
+The server has no public address. This opens a port-forwarding session of AWS Systems Manager
+to its task, which needs the AWS CLI with the Session Manager plugin, and rights for
+ssm:StartSession, ecs:ListTasks and ecs:DescribeTasks.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if _, err := enterProject(); err != nil {
+				return err
+			}
+			env, err := config.LoadOne(config.Dir, environmentName(args))
+			if err != nil {
+				return err
+			}
+			if !env.Server.Enabled {
+				return fmt.Errorf("the environment %s has no Prefect server of its own (server.enabled): its API is where prefect.api_url says", env.Name)
+			}
+			cfg, err := awsconfig.LoadDefaultConfig(cmd.Context(), awsconfig.WithRegion(env.Region), awsconfig.WithRetryMaxAttempts(2))
+			if err != nil {
+				return fmt.Errorf("AWS configuration: %w", err)
+			}
+			t, err := tunnel.Open(cmd.Context(), wayTo(verify.Options{Environment: env, AWS: cfg}, port))
+			if err != nil {
+				return err
+			}
+			defer t.Close()
+			out := cmd.OutOrStdout()
+			fmt.Fprintf(out, "Prefect of %s:\n  user interface  %s\n  API             %[2]s/api\n", env.Name, t.URL)
+			if env.Prefect.Authentication == config.AuthBasic {
+				secret := env.Secret.Name
+				if env.Secret.ExistingARN != "" {
+					secret = env.Secret.ExistingARN
+				}
+				fmt.Fprintf(out, "  user:password   aws secretsmanager get-secret-value --secret-id %s --region %s --query SecretString --output text\n"+
+					"                  (the prefect command takes both in PREFECT_API_AUTH_STRING)\n", secret, env.Region)
+			} else {
+				fmt.Fprintln(out, "  user:password   none: Prefect 2 has no authentication")
+			}
+			fmt.Fprintln(out, "Ctrl-C closes it.")
+			select {
+			case <-cmd.Context().Done():
+				return nil // as asked for
+			case <-t.Ended():
+				return errors.New("the session has ended: AWS closes one that is idle for 20 minutes, and the task may have been replaced; open it again")
+			}
+		},
+	}
+	cmd.Flags().IntVar(&port, "port", port, "port of this machine")
+	return cmd
+}
+
+// wayTo leads to the Prefect server of an environment.
+func wayTo(opt verify.Options, port int) tunnel.Options {
+	return tunnel.Options{AWS: opt.AWS, Cluster: opt.Environment.Cluster.Name, Service: opt.Environment.Server.Name,
+		RemotePort: config.ServerPort, LocalPort: port, Path: "/api/health"}
+}
+
+// reach opens a way to the API for the checks: to the address that was given, or by a session.
+func reach(opt verify.Options, apiURL string) func(context.Context) (string, func(), error) {
+	return func(ctx context.Context) (string, func(), error) {
+		if apiURL != "" {
+			return apiURL, func() {}, nil
+		}
+		if answersAt(ctx, opt.Environment.Prefect.APIURL) {
+			return opt.Environment.Prefect.APIURL, func() {}, nil // inside of the VPC
+		}
+		t, err := tunnel.Open(ctx, wayTo(opt, 0))
+		if err != nil {
+			return "", nil, err
+		}
+		return t.URL + "/api", func() { _ = t.Close() }, nil
+	}
+}
+
+func answersAt(ctx context.Context, apiURL string) bool {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, apiURL+"/health", nil)
+	if err != nil {
+		return false
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return false
+	}
+	response.Body.Close()
+	return response.StatusCode == http.StatusOK
+}

@@ -1,0 +1,133 @@
+package lifecycle
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/rds"
+	"github.com/google/go-cmp/cmp"
+)
+
+func (d *deployment) rds() *rds.Client {
+	return rds.NewFromConfig(aws.Config{Region: "us-east-1", BaseEndpoint: &d.emulator.Endpoint, Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
+}
+
+// ownServer is an environment with a Prefect server of its own that can be destroyed.
+const ownServer = "worker: {image: 'prefecthq/prefect:3-latest'}\nserver: {enabled: true, database: {deletion_protection: false, final_snapshot: false}}\n"
+
+// TestServerLifeCycle deploys a Prefect server of the stack's own, rotates both passwords and
+// destroys all. It waits for RDS nearly all the time, so it runs beside the other life cycles.
+func TestServerLifeCycle(t *testing.T) {
+	t.Parallel()
+	d := newDeployment(t)
+	d.environment(ownServer)
+	aws := newReader(t, d.emulator)
+	before := aws.inventory()
+
+	t.Log("deploy, without any value: the passwords are made, and are in no file")
+	d.apply()
+	first := []string{aws.secret("prefect-server-database"), aws.secret("prefect-api-key-new-2")}
+	if user, password, _ := strings.Cut(first[1], ":"); user != "prefect" || len(password) != 40 || len(first[0]) != 40 {
+		t.Errorf("the secrets hold %d characters and %q:…", len(first[0]), user)
+	}
+
+	t.Log("a second plan shows no change")
+	d.noChanges("")
+
+	t.Log("the passwords rotate: both databases and services get the new ones")
+	d.environment(ownServer + "secret: {version: 2}\n")
+	d.environment(strings.Replace(ownServer, "{deletion_", "{password_version: 2, deletion_", 1) + "secret: {version: 2}\n")
+	want := []string{
+		"aws_db_instance.server update",
+		"aws_ecs_service.server update", "aws_ecs_service.worker update",
+		"aws_ecs_task_definition.server delete+create", "aws_ecs_task_definition.worker delete+create",
+		"aws_secretsmanager_secret_version.database delete+create", "aws_secretsmanager_secret_version.prefect_api_key delete+create",
+	}
+	if diff := cmp.Diff(want, d.plan("")); diff != "" {
+		t.Errorf("plan (- want, + got)\n%s", diff)
+	}
+	d.apply()
+	second := []string{aws.secret("prefect-server-database"), aws.secret("prefect-api-key-new-2")}
+	if first[0] == second[0] || first[1] == second[1] {
+		t.Error("a secret holds the old password")
+	}
+	d.noChanges("")
+
+	t.Log("destroy: nothing is left, and no password is in anything that was written")
+	d.destroy()
+	if diff := cmp.Diff(before, aws.inventory()); diff != "" {
+		t.Errorf("something is left (- before, + now)\n%s", diff)
+	}
+	for _, password := range append(first, second...) {
+		assertNowhere(t, d, password)
+	}
+}
+
+// TestDatabaseLifeCycle destroys a database with a final snapshot twice under one name.
+func TestDatabaseLifeCycle(t *testing.T) {
+	t.Parallel()
+	d := newDeployment(t)
+	d.environment("server: {enabled: true, database: {deletion_protection: false}}\n")
+	for range 2 {
+		d.apply("-target=aws_db_instance.server")
+		d.destroy()
+	}
+	snapshots, err := d.rds().DescribeDBSnapshots(t.Context(), &rds.DescribeDBSnapshotsInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, s := range snapshots.DBSnapshots {
+		if strings.HasPrefix(*s.DBSnapshotIdentifier, "prefect-server-final-") {
+			names = append(names, *s.DBSnapshotIdentifier)
+		}
+	}
+	slices.Sort(names)
+	if len(slices.Compact(names)) != 2 {
+		t.Errorf("the final snapshots are %v, want two", names)
+	}
+}
+
+// apply deploys with Terraform alone.
+func (d *deployment) apply(args ...string) {
+	d.t.Helper()
+	d.synth()
+	for _, call := range [][]string{{"init", "-input=false", "-no-color"}, append([]string{"apply", "-auto-approve", "-input=false", "-no-color"}, args...)} {
+		if out, err := d.terraform("", call...); err != nil {
+			d.t.Fatalf("terraform %s: %v\n%s", call[0], err, out)
+		}
+	}
+}
+
+func (d *deployment) destroy() {
+	d.t.Helper()
+	if out, err := d.terraform("", "destroy", "-auto-approve", "-input=false", "-no-color"); err != nil {
+		d.t.Fatalf("terraform destroy: %v\n%s", err, out)
+	}
+}
+
+// assertNowhere fails if a password is in the output of the tools or a file of the workspace.
+func assertNowhere(t *testing.T, d *deployment, password string) {
+	t.Helper()
+	if strings.Contains(d.output.String(), password) {
+		t.Error("a password is in the output of the tools")
+	}
+	err := filepath.WalkDir(d.workspace.Dir, func(path string, entry os.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		if strings.Contains(string(content), password) {
+			t.Errorf("a password is in %s", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
