@@ -80,7 +80,7 @@ func TestADeadObserverIsSeen(t *testing.T) {
 
 	// WHEN a worker is online whose observer has ended: boto3 fails with an empty profile
 	dead := worker("dead", "AWS_PROFILE=")
-	short, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	short, cancel := context.WithTimeout(t.Context(), 8*time.Second)
 	defer cancel()
 	err = u.observe(short, queue)
 	// THEN that is an error
