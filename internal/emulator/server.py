@@ -108,6 +108,7 @@ def know_tasks_of_services():
         task.group = "service:" + service.name
         for number, container in enumerate(task.containers):
             container.runtime_id = f"{task.id}-{number:010}"
+            container.cpu = str(container.cpu)  # text in a task, a number in a definition
         task.advance = lambda: None  # only the agent's reports change it
         return task
 
