@@ -246,8 +246,8 @@ func (c *checklist) securityGroups(ctx context.Context, s *several, want any, id
 			continue
 		}
 		delete(wanted, name)
-		c.rules(s, name, "out", c.wantedRules("aws_vpc_security_group_egress_rule", address), group.IpPermissionsEgress)
-		c.rules(s, name, "in", c.wantedRules("aws_vpc_security_group_ingress_rule", address), group.IpPermissions)
+		c.rules(ctx, s, name, "out", c.wantedRules("aws_vpc_security_group_egress_rule", address), group.IpPermissionsEgress)
+		c.rules(ctx, s, name, "in", c.wantedRules("aws_vpc_security_group_ingress_rule", address), group.IpPermissions)
 	}
 	for name := range wanted {
 		s.failed("the service lacks the security group "+name, c.deploy())
@@ -267,6 +267,10 @@ func (c *checklist) wantedRules(kind, group string) []rule {
 		protocol, _ := r["ip_protocol"].(string)
 		for _, argument := range []string{"cidr_ipv4", "cidr_ipv6", "prefix_list_id", "referenced_security_group_id"} {
 			if peer, ok := r[argument].(string); ok {
+				if address, ok := synthesized.Address(peer); ok {
+					name, _ := c.stack.Resource("aws_security_group", strings.TrimPrefix(address, "aws_security_group."))["name"].(string)
+					peer = groupPeer(name)
+				}
 				rules = append(rules, rule{protocol, int(from), int(to), peer})
 			}
 		}
@@ -274,7 +278,19 @@ func (c *checklist) wantedRules(kind, group string) []rule {
 	return rules
 }
 
-func (c *checklist) rules(s *several, group, direction string, want []rule, permissions []types.IpPermission) {
+// groupPeer is how a rule names another group: by its name, because its id is known to AWS only.
+func groupPeer(name string) string { return "the group " + name }
+
+// groupName is the name of a group, or its id if AWS does not tell.
+func (c *checklist) groupName(ctx context.Context, id string) string {
+	out, err := c.aws.ec2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{GroupIds: []string{id}})
+	if err != nil || len(out.SecurityGroups) == 0 {
+		return id
+	}
+	return aws.ToString(out.SecurityGroups[0].GroupName)
+}
+
+func (c *checklist) rules(ctx context.Context, s *several, group, direction string, want []rule, permissions []types.IpPermission) {
 	var got []rule
 	for _, p := range permissions {
 		add := func(peer *string) {
@@ -290,7 +306,7 @@ func (c *checklist) rules(s *several, group, direction string, want []rule, perm
 			add(r.PrefixListId)
 		}
 		for _, r := range p.UserIdGroupPairs {
-			add(r.GroupId)
+			add(aws.String(groupPeer(c.groupName(ctx, aws.ToString(r.GroupId)))))
 		}
 	}
 	same := func(a, b rule) bool {
