@@ -12,8 +12,8 @@
 // CPU and memory are not limited; Prefect comes from a virtual environment; and
 // the health port, which a task on Fargate has for itself, is a free port of
 // this machine, in PREFECT_WORKER_WEBSERVER_PORT and in the health check. Those
-// two places are the only ones in which the process differs from the
-// definition.
+// two places, and the variables of Options.Local, are the only ones in which the
+// process differs from the definition.
 package ecstask
 
 import (

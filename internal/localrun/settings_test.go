@@ -60,3 +60,31 @@ func TestLocalSettingsOfAnEmptyFile(t *testing.T) {
 		t.Errorf("%s\n%q, %v", local, leftOut, err)
 	}
 }
+
+func TestALocalServerGoesWithTheRun(t *testing.T) {
+	for user, left := range map[string]int{
+		"server: {enabled: true}\n": 0,
+		"server: {enabled: true, database: {existing_host: db.example.com, existing_secret: \"arn:aws:secretsmanager:us-east-1:210987654321:secret:a-AbCdEf\"}}\n": 1,
+	} {
+		// WHEN an environment with a Prefect server becomes that of a local run
+		local, leftOut, err := localSettings([]byte(user), "http://127.0.0.1:43210/api")
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "dev.yaml"), local, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		envs, err := config.LoadLocal(dir)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, local)
+		}
+		// THEN the server is on this machine, and its database can be destroyed
+		if env := envs[0]; env.Prefect.APIURL != "http://127.0.0.1:43210/api" || !env.Server.OwnDatabase() || env.Server.Database.DeletionProtection || env.Server.Database.FinalSnapshot {
+			t.Errorf("got %+v %+v", env.Prefect, env.Server)
+		}
+		if len(leftOut) != left {
+			t.Errorf("left out: %v", leftOut)
+		}
+	}
+}

@@ -70,6 +70,9 @@ func (c *checklist) apiAnswers(ctx context.Context) finding {
 }
 
 func (c *checklist) credentialFix() string {
+	if c.env.GeneratedCredential() {
+		return c.generateFix()
+	}
 	if c.env.Prefect.Authentication != config.AuthAPIKey {
 		return fmt.Sprintf("give those of the server (PREFECT_SERVER_API_AUTH_STRING) in TF_VAR_%s, with prefect.authentication: basic; raise secret.version in config/environments/%s.yaml and %s",
 			config.AuthBasic.TerraformVariable(), c.env.Name, c.deploy())

@@ -26,6 +26,9 @@ func (c *checklist) secret(ctx context.Context) finding {
 	noun := authentication.Noun()
 	store := fmt.Sprintf("give the right %s in TF_VAR_%s, raise secret.version in config/environments/%s.yaml, and %s",
 		noun, authentication.TerraformVariable(), c.env.Name, c.deploy())
+	if c.env.GeneratedCredential() {
+		store = c.generateFix()
+	}
 	if c.env.Secret.ExistingARN != "" {
 		store = "store the right " + noun + " in the secret, and make the service start new tasks: aws ecs update-service --force-new-deployment"
 	}
@@ -74,6 +77,11 @@ func (c *checklist) secret(ctx context.Context) finding {
 		return failed(fmt.Sprintf("the secret %s is not user:password", name), store).block()
 	}
 	return ok("%s holds %s of %d characters", name, map[bool]string{true: "user and password", false: "a key"}[authentication == config.AuthBasic], len(value))
+}
+
+// generateFix is for a credential that the stack itself makes.
+func (c *checklist) generateFix() string {
+	return fmt.Sprintf("have the stack make new ones, for the server and the worker: raise secret.version in config/environments/%s.yaml and %s", c.env.Name, c.deploy())
 }
 
 // unpack takes the value that the container gets: the whole secret, or the value under a key
