@@ -10,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
+
+	"prefect-worker-ecs/internal/redact"
 )
 
 // logLines is how many of the last lines a report holds.
@@ -95,7 +97,7 @@ func (c *checklist) logSince(ctx context.Context, group string, since time.Time)
 			return nil, err
 		}
 		for _, e := range page.Events {
-			lines = append(lines, strings.TrimRight(aws.ToString(e.Message), "\n"))
+			lines = append(lines, redact.Text(strings.TrimRight(aws.ToString(e.Message), "\n")))
 		}
 	}
 	return lines, nil

@@ -20,6 +20,7 @@ import (
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/prefectapi"
+	"prefect-worker-ecs/internal/redact"
 	"prefect-worker-ecs/internal/synthesized"
 )
 
@@ -228,7 +229,8 @@ func Connect(ctx context.Context, opt Options) (*prefectapi.Client, error) {
 }
 
 func (c *checklist) add(name string, f finding) {
-	c.report.Checks = append(c.report.Checks, Check{Name: name, Status: f.status, Detail: f.detail, Fix: f.fix})
+	// What AWS, Prefect or a log line says may repeat a credential.
+	c.report.Checks = append(c.report.Checks, Check{Name: name, Status: f.status, Detail: redact.Text(f.detail), Fix: f.fix})
 }
 
 // found is the outcome of a check that was made already.
