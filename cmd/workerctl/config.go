@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"slices"
@@ -55,10 +54,7 @@ func newConfigCommand() *cobra.Command {
 			}
 			settings := effective(env, toolchain.ReadVariables(project.Root, os.Environ()))
 			if asJSON {
-				encoder := json.NewEncoder(cmd.OutOrStdout())
-				encoder.SetIndent("", "  ")
-				encoder.SetEscapeHTML(false)
-				return encoder.Encode(settings)
+				return writeJSON(cmd.OutOrStdout(), settings)
 			}
 			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			for _, s := range settings {

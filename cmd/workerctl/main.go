@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -36,6 +37,14 @@ func newRootCommand() *cobra.Command {
 	}
 	root.AddCommand(newSetupCommand(), newNewCommand(), newConfigCommand(), newVersionCommand(), newSynthCommand(), newPlanCommand(), newReviewCommand(), newCDKTFCommand(), newLockCommand(), newPoolCommand(), newVerifyCommand(), newStatusCommand(), newLogsCommand(), newOpenCommand(), newLocalCommand())
 	return root
+}
+
+// writeJSON writes a document for programs, which a person can read too.
+func writeJSON(out io.Writer, document any) error {
+	encoder := json.NewEncoder(out)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(document)
 }
 
 // enterProject finds the project that the working directory is in and makes its folder the

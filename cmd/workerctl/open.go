@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"time"
 
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/spf13/cobra"
@@ -83,7 +81,7 @@ func reach(opt verify.Options, apiURL string) func(context.Context) (string, fun
 		if apiURL != "" {
 			return apiURL, func() {}, nil
 		}
-		if answersAt(ctx, opt.Environment.Prefect.APIURL) {
+		if tunnel.Answers(ctx, opt.Environment.Prefect.APIURL+"/health") {
 			return opt.Environment.Prefect.APIURL, func() {}, nil // inside of the VPC
 		}
 		t, err := tunnel.Open(ctx, wayTo(opt, 0))
@@ -92,19 +90,4 @@ func reach(opt verify.Options, apiURL string) func(context.Context) (string, fun
 		}
 		return t.URL + "/api", func() { _ = t.Close() }, nil
 	}
-}
-
-func answersAt(ctx context.Context, apiURL string) bool {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, apiURL+"/health", nil)
-	if err != nil {
-		return false
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return false
-	}
-	response.Body.Close()
-	return response.StatusCode == http.StatusOK
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -105,10 +104,7 @@ func (f *format) flags(cmd *cobra.Command) {
 // write writes the reports; document is what stands for them all in JSON.
 func (f format) write(out io.Writer, document any, reports ...review.Report) error {
 	if f.json {
-		encoder := json.NewEncoder(out)
-		encoder.SetIndent("", "  ")
-		encoder.SetEscapeHTML(false)
-		return encoder.Encode(document)
+		return writeJSON(out, document)
 	}
 	for i, r := range reports {
 		if i > 0 {

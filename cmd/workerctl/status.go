@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -32,10 +31,7 @@ func showView(cmd *cobra.Command, view verify.View, asJSON bool) error {
 		return err
 	}
 	if asJSON {
-		encoder := json.NewEncoder(cmd.OutOrStdout())
-		encoder.SetIndent("", "  ")
-		encoder.SetEscapeHTML(false)
-		return encoder.Encode(view)
+		return writeJSON(cmd.OutOrStdout(), view)
 	}
 	if err := view.Print(cmd.OutOrStdout()); err != nil {
 		return fmt.Errorf("status: %w", err)

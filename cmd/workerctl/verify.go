@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -61,10 +60,7 @@ func showReport(cmd *cobra.Command, report verify.Report, asJSON bool) error {
 	interrupted := cmd.Context().Err()
 	switch {
 	case asJSON:
-		encoder := json.NewEncoder(cmd.OutOrStdout())
-		encoder.SetIndent("", "  ")
-		encoder.SetEscapeHTML(false)
-		if err := encoder.Encode(report); err != nil {
+		if err := writeJSON(cmd.OutOrStdout(), report); err != nil {
 			return err
 		}
 	case interrupted == nil:

@@ -97,7 +97,7 @@ func Open(ctx context.Context, opt Options) (_ *Tunnel, err error) {
 		"--parameters", fmt.Sprintf(`{"portNumber":["%d"],"localPortNumber":["%d"]}`, opt.RemotePort, opt.LocalPort))
 	t.process, err = proc.Launch(ctx, proc.Server{
 		Name: "the session", Cmd: cmd, Log: filepath.Join(t.dir, "session.log"), Timeout: opt.Timeout,
-		Ready: func(ctx context.Context) bool { return answers(ctx, t.URL+opt.Path) },
+		Ready: func(ctx context.Context) bool { return Answers(ctx, t.URL+opt.Path) },
 	})
 	if err != nil {
 		return nil, err
@@ -111,7 +111,8 @@ func Open(ctx context.Context, opt Options) (_ *Tunnel, err error) {
 	return t, nil
 }
 
-func answers(ctx context.Context, url string) bool {
+// Answers tells whether something at the address answers with success, within 2 s.
+func Answers(ctx context.Context, url string) bool {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
