@@ -173,7 +173,11 @@ func (b *faultBench) start(seconds int) string {
 		b.t.Fatal(err)
 	}
 	for deadline := time.Now().Add(time.Minute); run.State != "RUNNING"; time.Sleep(200 * time.Millisecond) {
-		if run, err = b.api.FlowRun(b.t.Context(), run.ID); err != nil || time.Now().After(deadline) {
+		now, err := b.api.FlowRun(b.t.Context(), run.ID)
+		if err == nil {
+			run = now
+		}
+		if err != nil && !errors.Is(err, prefectapi.ErrUnreachable) || time.Now().After(deadline) {
 			b.t.Fatalf("the flow run is %s: %v\n%s", run.State, err, proc.Tail(b.w.dir+"/task/container.log", 30))
 		}
 	}
