@@ -320,50 +320,16 @@ func Decide(call Call, identity, boundary, stack []access.Document) Call {
 
 // policies are all policies of a role, and its boundary if it has one.
 func (g *Guard) policies(ctx context.Context, role string) (identity, boundary []access.Document, err error) {
-	inline, err := g.iam.ListRolePolicies(ctx, &iam.ListRolePoliciesInput{RoleName: &role})
+	policies, err := access.ReadRole(ctx, g.iam, role)
 	if err != nil {
 		return nil, nil, err
-	}
-	for _, name := range inline.PolicyNames {
-		p, err := g.iam.GetRolePolicy(ctx, &iam.GetRolePolicyInput{RoleName: &role, PolicyName: &name})
-		if err != nil {
-			return nil, nil, err
-		}
-		document, err := access.Parse(aws.ToString(p.PolicyDocument))
-		if err != nil {
-			return nil, nil, err
-		}
-		identity = append(identity, document)
-	}
-	attached, err := g.iam.ListAttachedRolePolicies(ctx, &iam.ListAttachedRolePoliciesInput{RoleName: &role})
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, a := range attached.AttachedPolicies {
-		document, err := g.managed(ctx, aws.ToString(a.PolicyArn))
-		if err != nil {
-			return nil, nil, err
-		}
-		identity = append(identity, document)
 	}
 	got, err := g.iam.GetRole(ctx, &iam.GetRoleInput{RoleName: &role})
 	if err != nil || got.Role.PermissionsBoundary == nil {
-		return identity, nil, err
+		return policies.Policies, nil, err
 	}
-	document, err := g.managed(ctx, aws.ToString(got.Role.PermissionsBoundary.PermissionsBoundaryArn))
-	return identity, []access.Document{document}, err
-}
-
-func (g *Guard) managed(ctx context.Context, arn string) (access.Document, error) {
-	p, err := g.iam.GetPolicy(ctx, &iam.GetPolicyInput{PolicyArn: &arn})
-	if err != nil {
-		return access.Document{}, err
-	}
-	v, err := g.iam.GetPolicyVersion(ctx, &iam.GetPolicyVersionInput{PolicyArn: &arn, VersionId: p.Policy.DefaultVersionId})
-	if err != nil {
-		return access.Document{}, err
-	}
-	return access.Parse(aws.ToString(v.PolicyVersion.Document))
+	document, err := access.ReadManaged(ctx, g.iam, aws.ToString(got.Role.PermissionsBoundary.PermissionsBoundaryArn))
+	return policies.Policies, []access.Document{document}, err
 }
 
 var errNotJudged = errors.New("the emulator does not know which rights the call needs, and refuses it")

@@ -74,13 +74,7 @@ func (c *checklist) serviceDifferences(name string, got types.Service) ([]string
 		}
 	}
 	arguments["deployment_configuration"] = deployment
-	want, err := decode[types.Service](arguments)
-	if err != nil {
-		return nil, err
-	}
-	differences := compare("", generic(want), generic(got), false)
-	slices.Sort(differences)
-	return differences, nil
+	return differences[types.Service](arguments, got)
 }
 
 // clusterDifferences lists where the cluster in AWS differs in what the program sets.
@@ -91,13 +85,18 @@ func (c *checklist) clusterDifferences(got types.Cluster) ([]string, error) {
 	if providers := c.stack.Resource("aws_ecs_cluster_capacity_providers", "main"); providers != nil {
 		arguments["capacity_providers"] = providers["capacity_providers"]
 	}
-	want, err := decode[types.Cluster](arguments)
+	return differences[types.Cluster](arguments, got)
+}
+
+// differences lists where what AWS has differs in what the program sets.
+func differences[T any](arguments map[string]any, got T) ([]string, error) {
+	want, err := decode[T](arguments)
 	if err != nil {
 		return nil, err
 	}
-	differences := compare("", generic(want), generic(got), false)
-	slices.Sort(differences)
-	return differences, nil
+	found := compare("", generic(want), generic(got), false)
+	slices.Sort(found)
+	return found, nil
 }
 
 func rename(arguments map[string]any, from, to string) {

@@ -57,8 +57,7 @@ func (c *checklist) subnets(ctx context.Context, s *several, want any, ids []str
 			s.failed("a subnet of the service does not exist any more: "+why(err), c.deploy())
 			return
 		}
-		f := unread("the subnets", err)
-		s.unknown(f.detail, f.fix)
+		s.unread("the subnets", err)
 		return
 	}
 	for _, subnet := range out.Subnets {
@@ -138,8 +137,7 @@ func (c *checklist) route(ctx context.Context, s *several, subnet types.Subnet, 
 		found, err = table("association.main", "true")
 	}
 	if err != nil {
-		f := unread("the routes", err)
-		s.unknown(f.detail, f.fix)
+		s.unread("the routes", err)
 		return
 	}
 	cidr := aws.ToString(subnet.CidrBlock)
@@ -191,8 +189,7 @@ func (c *checklist) natGateway(ctx context.Context, s *several, id, cidr, why st
 	out, err := c.aws.ec2.DescribeNatGateways(ctx, &ec2.DescribeNatGatewaysInput{NatGatewayIds: []string{id}})
 	switch {
 	case err != nil && !is(err, "NatGatewayNotFound"):
-		f := unread("the NAT gateway", err)
-		s.unknown(f.detail, f.fix)
+		s.unread("the NAT gateway", err)
 	case err != nil || len(out.NatGateways) == 0 || out.NatGateways[0].State != types.NatGatewayStateAvailable:
 		state := "gone"
 		if err == nil && len(out.NatGateways) > 0 {
@@ -229,8 +226,7 @@ func (c *checklist) securityGroups(ctx context.Context, s *several, want any, id
 			s.failed("a security group of the service does not exist any more: "+why(err), c.deploy())
 			return
 		}
-		f := unread("the security groups", err)
-		s.unknown(f.detail, f.fix)
+		s.unread("the security groups", err)
 		return
 	}
 	wanted := map[string]string{} // name to address

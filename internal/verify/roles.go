@@ -76,18 +76,17 @@ func (c *checklist) role(ctx context.Context, s *several, address, noun, arn str
 		s.failed(fmt.Sprintf("the %s %s does not exist, so that no task can start", noun, r.name), c.deploy())
 		return nil
 	case err != nil:
-		f := unread(fmt.Sprintf("the %s %s", noun, r.name), err)
-		s.unknown(f.detail, f.fix)
+		s.unread(fmt.Sprintf("the %s %s", noun, r.name), err)
 		return nil
 	}
 	c.trust(s, r, aws.ToString(out.Role.AssumeRolePolicyDocument))
 
-	inline, attached, err := c.policies(ctx, r)
+	policies, err := access.ReadRole(ctx, c.aws.iam, r.name)
 	if err != nil {
-		f := unread(fmt.Sprintf("the policies of the %s %s", noun, r.name), err)
-		s.unknown(f.detail, f.fix)
+		s.unread(fmt.Sprintf("the policies of the %s %s", noun, r.name), err)
 		return nil
 	}
+	r.identity = policies.Policies
 	wanted, _ := c.stack.Resource("aws_iam_role", address)["permissions_boundary"].(string)
 	got := ""
 	if boundary := out.Role.PermissionsBoundary; boundary != nil {
@@ -97,15 +96,14 @@ func (c *checklist) role(ctx context.Context, s *several, address, noun, arn str
 		s.failed(fmt.Sprintf("the permissions boundary of the %s %s is %s, configured is %s", noun, r.name, orNone(got), orNone(wanted)), c.deploy())
 	}
 	if boundary := out.Role.PermissionsBoundary; boundary != nil {
-		document, err := c.managedPolicy(ctx, aws.ToString(boundary.PermissionsBoundaryArn))
+		document, err := access.ReadManaged(ctx, c.aws.iam, aws.ToString(boundary.PermissionsBoundaryArn))
 		if err != nil {
-			f := unread(fmt.Sprintf("the permissions boundary of the %s %s", noun, r.name), err)
-			s.unknown(f.detail, f.fix)
+			s.unread(fmt.Sprintf("the permissions boundary of the %s %s", noun, r.name), err)
 			return nil
 		}
 		r.boundary = []access.Document{document}
 	}
-	c.compareRole(s, r, address, inline, attached)
+	c.compareRole(s, r, address, policies.Inline, policies.Attached)
 	return r
 }
 
@@ -144,58 +142,6 @@ func (c *checklist) decided(s *several, result access.Result, whether, denied st
 	default:
 		s.failed(denied, c.deploy())
 	}
-}
-
-// policies reads the role's own policies by name, and the managed ones that are attached.
-func (c *checklist) policies(ctx context.Context, r *role) (inline map[string]string, attached []string, err error) {
-	inline = map[string]string{}
-	names := iam.NewListRolePoliciesPaginator(c.aws.iam, &iam.ListRolePoliciesInput{RoleName: &r.name})
-	for names.HasMorePages() {
-		page, err := names.NextPage(ctx)
-		if err != nil {
-			return nil, nil, err
-		}
-		for _, name := range page.PolicyNames {
-			p, err := c.aws.iam.GetRolePolicy(ctx, &iam.GetRolePolicyInput{RoleName: &r.name, PolicyName: &name})
-			if err != nil {
-				return nil, nil, err
-			}
-			document, err := access.Parse(aws.ToString(p.PolicyDocument))
-			if err != nil {
-				return nil, nil, fmt.Errorf("policy %s: %w", name, err)
-			}
-			inline[name] = aws.ToString(p.PolicyDocument)
-			r.identity = append(r.identity, document)
-		}
-	}
-	managed := iam.NewListAttachedRolePoliciesPaginator(c.aws.iam, &iam.ListAttachedRolePoliciesInput{RoleName: &r.name})
-	for managed.HasMorePages() {
-		page, err := managed.NextPage(ctx)
-		if err != nil {
-			return nil, nil, err
-		}
-		for _, a := range page.AttachedPolicies {
-			document, err := c.managedPolicy(ctx, aws.ToString(a.PolicyArn))
-			if err != nil {
-				return nil, nil, err
-			}
-			attached = append(attached, aws.ToString(a.PolicyArn))
-			r.identity = append(r.identity, document)
-		}
-	}
-	return inline, attached, nil
-}
-
-func (c *checklist) managedPolicy(ctx context.Context, arn string) (access.Document, error) {
-	p, err := c.aws.iam.GetPolicy(ctx, &iam.GetPolicyInput{PolicyArn: &arn})
-	if err != nil {
-		return access.Document{}, err
-	}
-	v, err := c.aws.iam.GetPolicyVersion(ctx, &iam.GetPolicyVersionInput{PolicyArn: &arn, VersionId: p.Policy.DefaultVersionId})
-	if err != nil {
-		return access.Document{}, err
-	}
-	return access.Parse(aws.ToString(v.PolicyVersion.Document))
 }
 
 // compareRole compares a role's policies with those of the synthesized stack. More than
@@ -329,8 +275,7 @@ func (c *checklist) secretPolicy(ctx context.Context, s *several, r *role, arn s
 	case is(err, "ResourceNotFoundException"):
 		return // the check of the secret says so
 	case err != nil:
-		f := unread("the policy of the secret "+secretName(arn), err)
-		s.unknown(f.detail, f.fix)
+		s.unread("the policy of the secret "+secretName(arn), err)
 		return
 	case aws.ToString(out.ResourcePolicy) == "":
 		return
@@ -354,8 +299,7 @@ func (c *checklist) secretKey(ctx context.Context, s *several, r *role, arn stri
 	secret, err := c.aws.secrets.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &arn})
 	if err != nil {
 		if !is(err, "ResourceNotFoundException") {
-			f := unread("the key of the secret "+secretName(arn), err)
-			s.unknown(f.detail, f.fix)
+			s.unread("the key of the secret "+secretName(arn), err)
 		}
 		return
 	}
@@ -377,8 +321,7 @@ func (c *checklist) secretKey(ctx context.Context, s *several, r *role, arn stri
 		s.failed(fmt.Sprintf("the KMS key of the secret %s does not exist, so that no task can start", secretName(arn)), "give the secret another key (secret.kms_key_arn)")
 		return
 	case err != nil:
-		f := unread("the KMS key of the secret "+secretName(arn), err)
-		s.unknown(f.detail, f.fix)
+		s.unread("the KMS key of the secret "+secretName(arn), err)
 		return
 	case !key.KeyMetadata.Enabled:
 		s.failed(fmt.Sprintf("the KMS key of the secret %s is %s, so that no task can start", secretName(arn), key.KeyMetadata.KeyState), "enable it: aws kms enable-key --key-id "+id)
@@ -395,8 +338,7 @@ func (c *checklist) secretKey(ctx context.Context, s *several, r *role, arn stri
 	// The key's policy allows it by itself, or hands the decision to IAM by naming the account.
 	policy, err := c.aws.kms.GetKeyPolicy(ctx, &kms.GetKeyPolicyInput{KeyId: &id, PolicyName: aws.String("default")})
 	if err != nil {
-		f := unread("the policy of the KMS key of the secret "+secretName(arn), err)
-		s.unknown(f.detail, f.fix)
+		s.unread("the policy of the KMS key of the secret "+secretName(arn), err)
 		return
 	}
 	document, err := access.Parse(aws.ToString(policy.Policy))

@@ -51,8 +51,7 @@ func (c *checklist) ownServer(ctx context.Context) finding {
 func (c *checklist) serverDefinition(ctx context.Context, s *several, service types.Service) {
 	out, err := c.aws.ecs.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: service.TaskDefinition})
 	if err != nil {
-		f := unread("the task definition of the Prefect server", err)
-		s.unknown(f.detail, f.fix)
+		s.unread("the task definition of the Prefect server", err)
 		return
 	}
 	want, err := c.wantedDefinition("server")
@@ -136,8 +135,7 @@ func (c *checklist) forcedTLS(ctx context.Context, s *several, d rdstypes.DBInst
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			f := unread("the parameters of the database", err)
-			s.unknown(f.detail, f.fix)
+			s.unread("the parameters of the database", err)
 			return
 		}
 		for _, p := range page.Parameters {

@@ -271,6 +271,12 @@ func (s *several) unknown(detail, fix string) {
 	}
 }
 
+// unread records what could not be read.
+func (s *several) unread(what string, err error) {
+	f := unread(what, err)
+	s.unknown(f.detail, f.fix)
+}
+
 func (s *several) finding(well string) finding {
 	switch {
 	case len(s.problems) > 0:
