@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -176,19 +175,10 @@ func (u *up) provideDatabase(ctx context.Context, cfg aws.Config, definition typ
 
 // launchOwnServer starts the supervisor of the server's task and waits for the API.
 func (u *up) launchOwnServer(ctx context.Context) error {
-	log, err := os.Create(u.serverLog())
+	id, err := u.startSupervisor(u.serverLog(), "--server")
 	if err != nil {
 		return err
 	}
-	defer log.Close()
-	cmd := exec.Command(u.opt.Program, "local", "supervise", "--server", u.dir, u.env.Name)
-	cmd.Dir = u.opt.Project.Root
-	cmd.Stdout, cmd.Stderr = log, log
-	id, err := proc.Start(cmd, true)
-	if err != nil {
-		return err
-	}
-	go func() { _ = cmd.Wait() }()
 	if err := u.update(func(s *State) { s.Prefect.Process = id }); err != nil {
 		return err
 	}

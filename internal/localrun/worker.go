@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,7 +47,11 @@ func (u *up) startWorker(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := u.startSupervisor(); err != nil {
+		id, err := u.startSupervisor(u.supervisorLog())
+		if err != nil {
+			return err
+		}
+		if err := u.update(func(s *State) { s.Supervisor = id }); err != nil {
 			return err
 		}
 	}
@@ -74,21 +79,22 @@ func (u *up) installExtra(ctx context.Context, extra []string) error {
 
 func short(arn string) string { return arn[strings.LastIndex(arn, "/")+1:] }
 
-func (u *up) startSupervisor() error {
-	log, err := os.Create(u.supervisorLog())
+// startSupervisor starts a process of its own that keeps a task of the stack.
+func (u *up) startSupervisor(logFile string, flags ...string) (proc.Identity, error) {
+	log, err := os.Create(logFile)
 	if err != nil {
-		return err
+		return proc.Identity{}, err
 	}
 	defer log.Close()
-	cmd := exec.Command(u.opt.Program, "local", "supervise", u.dir, u.env.Name)
+	cmd := exec.Command(u.opt.Program, slices.Concat([]string{"local", "supervise"}, flags, []string{u.dir, u.env.Name})...)
 	cmd.Dir = u.opt.Project.Root
 	cmd.Stdout, cmd.Stderr = log, log
 	id, err := proc.Start(cmd, true)
 	if err != nil {
-		return err
+		return proc.Identity{}, err
 	}
 	go func() { _ = cmd.Wait() }()
-	return u.update(func(s *State) { s.Supervisor = id })
+	return id, nil
 }
 
 // onlineTimeout is how long a worker may take to be online: Prefect alone takes 10 s to
