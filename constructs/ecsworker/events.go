@@ -8,6 +8,7 @@ import (
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/ecscluster"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/sqsqueue"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/sqsqueuepolicy"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/sqsqueueredrivepolicy"
 
 	"prefect-worker-ecs/internal/policy"
 	"prefect-worker-ecs/internal/tf"
@@ -39,11 +40,16 @@ func taskEvents(scope constructs.Construct, cfg Config, cluster tf.Fixed[ecsclus
 		MessageRetentionSeconds:  jsii.Number(7 * 24 * 3600),
 		VisibilityTimeoutSeconds: jsii.Number(300),
 		SqsManagedSseEnabled:     jsii.Bool(true),
+	}), "aws_sqs_queue.task_events")
+	// A resource of its own, so that the queues do not wait for each other: the provider takes
+	// 25 s for each, whatever SQS says.
+	tf.Fix(sqsqueueredrivepolicy.NewSqsQueueRedrivePolicy(scope, jsii.String("task-events-redrive"), &sqsqueueredrivepolicy.SqsQueueRedrivePolicyConfig{
+		QueueUrl: tf.URL(queue),
 		RedrivePolicy: tf.JSON(struct {
 			DeadLetterTargetARN string `json:"deadLetterTargetArn"`
 			MaxReceiveCount     int    `json:"maxReceiveCount"`
 		}{*tf.ARN(deadLetters), 3}),
-	}), "aws_sqs_queue.task_events")
+	}), "aws_sqs_queue_redrive_policy.task_events")
 	rule := tf.Fix(cloudwatcheventrule.NewCloudwatchEventRule(scope, jsii.String("task-events-rule"), &cloudwatcheventrule.CloudwatchEventRuleConfig{
 		Name:        &cfg.EventQueue,
 		Description: jsii.String("Changes of the tasks of Prefect flow runs"),

@@ -560,6 +560,9 @@ func (r rules) events(all map[string]rule) {
 	}}
 	all["aws_sqs_queue.task_events"] = rule{why: why, shape: fields{
 		"name": is(queue), "message_retention_seconds": number, "visibility_timeout_seconds": number, "sqs_managed_sse_enabled": encrypted,
+	}}
+	all["aws_sqs_queue_redrive_policy.task_events"] = rule{why: why, shape: fields{
+		"queue_url":      is(ref("aws_sqs_queue.task_events.url")),
 		"redrive_policy": document(object(fields{"deadLetterTargetArn": is(ref("aws_sqs_queue.task_events_dead_letters.arn")), "maxReceiveCount": number})),
 	}}
 	all["aws_sqs_queue_policy.task_events"] = rule{why: why, shape: fields{
