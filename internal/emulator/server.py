@@ -318,6 +318,19 @@ def describe_rules_for_groups():
     )
 
 
+def keep_the_policy_of_a_queue():
+    """Setting any other attribute of a queue takes its policy away."""
+    queue = sqs_models.Queue
+    original = queue._set_attributes
+
+    def _set_attributes(self, attributes, *others):
+        policy = attributes.get("Policy", getattr(self, "policy", None))
+        original(self, attributes, *others)
+        self.policy = policy
+
+    queue._set_attributes = _set_attributes
+
+
 def wait_for_messages_without_the_lock():
     """A long poll of SQS would keep all other requests out for 20 s."""
     backend = sqs_models.SQSBackend
@@ -363,6 +376,7 @@ def main(port_file):
     tell_databases_apart()
     say_who_set_a_parameter()
     describe_rules_for_groups()
+    keep_the_policy_of_a_queue()
     wait_for_messages_without_the_lock()
 
     for number in (signal.SIGINT, signal.SIGTERM):
