@@ -52,7 +52,7 @@ const tasksPool = "tasks"
 func newTasks(t *testing.T, image string) *tasks {
 	w := newWorkerctl(t)
 	testtools.Environment(t, pyenv.Prefect3)
-	write(t, w.config, map[string]string{"dev.yaml": fmt.Sprintf("work_pool: {type: ecs, name: %s}\nworker: {image: %q}\n", tasksPool, image)})
+	write(t, w.config, map[string]string{"dev.yaml": fmt.Sprintf("work_pool: {type: ecs, name: %s}\nworker: {image: %q, %s}\n", tasksPool, image, quickPolls)})
 	out := w.must("up", "dev")
 	for _, want := range []string{"is COMPLETED", "by the execution role, all allowed by: ", "PassRoles; ", "TagFlows; ", "WatchFlows; ", "WriteFlowLogs"} {
 		if !strings.Contains(out, want) {

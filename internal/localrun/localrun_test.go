@@ -45,7 +45,7 @@ func newWorkerctl(t *testing.T) workerctl {
 	testtools.Environment(t, pyenv.Prefect2)
 	w := workerctl{t: t, program: filepath.Join(t.TempDir(), "workerctl"), dir: filepath.Join(t.TempDir(), "run"), config: t.TempDir()}
 	// The account is not the emulator's, and the worker serves some queues only.
-	write(t, w.config, map[string]string{"dev.yaml": "account_id: '210987654321'\nwork_pool: {queues: [urgent, all the rest]}\n"})
+	write(t, w.config, map[string]string{"dev.yaml": "account_id: '210987654321'\nwork_pool: {queues: [urgent, all the rest]}\nworker: {" + quickPolls + "}\n"})
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", w.program, "prefect-worker-ecs/cmd/workerctl").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -96,6 +96,9 @@ func (w workerctl) must(args ...string) string {
 	w.t.Logf("workerctl local %s took %.0f s", strings.Join(args, " "), time.Since(began).Seconds())
 	return string(out)
 }
+
+// quickPolls makes the worker ask for flow runs each second: by default it waits for 10 s.
+const quickPolls = "environment: {PREFECT_WORKER_QUERY_SECONDS: '1'}"
 
 // state reads the run's state, or returns nil if there is none.
 func (w workerctl) state() *State {

@@ -57,7 +57,7 @@ func TestOwnServer(t *testing.T) {
 	}
 	w := newWorkerctl(t)
 	testtools.Environment(t, pyenv.Prefect3)
-	write(t, w.config, map[string]string{"dev.yaml": "worker: {image: 'prefecthq/prefect:3-latest'}\nserver: {enabled: true}\n"})
+	write(t, w.config, map[string]string{"dev.yaml": "worker: {image: 'prefecthq/prefect:3-latest', " + quickPolls + "}\nserver: {enabled: true}\n"})
 
 	out := w.must("up", "dev")
 	for _, want := range []string{

@@ -101,6 +101,9 @@ func (c *call) on(action, resource string, more map[string][]string) right {
 // rights are those that the call needs, by the Service Authorization Reference.
 func (c *call) rights(ctx context.Context) ([]right, error) {
 	of, known := needs[c.action]
+	if resources, also := deployment[c.action]; also && !known && c.understood {
+		return c.deploy(ctx, resources)
+	}
 	if !known || !c.understood {
 		return nil, errNotJudged
 	}
@@ -157,10 +160,14 @@ func logGroup(_ context.Context, c *call) ([]right, error) {
 
 // pass are the rights to hand roles to tasks.
 func (c *call) pass(roles ...string) []right {
+	return c.passTo("ecs-tasks.amazonaws.com", roles...)
+}
+
+func (c *call) passTo(service string, roles ...string) []right {
 	var all []right
 	for _, role := range roles {
 		if role != "" {
-			all = append(all, c.on("iam:PassRole", role, map[string][]string{"iam:passedtoservice": {"ecs-tasks.amazonaws.com"}}))
+			all = append(all, c.on("iam:PassRole", role, map[string][]string{"iam:passedtoservice": {service}}))
 		}
 	}
 	return all

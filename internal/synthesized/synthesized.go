@@ -27,6 +27,7 @@ type Place struct{ Partition, Region, Account string }
 type Stack struct {
 	place     Place
 	resources map[string]map[string]map[string]any
+	tags      map[string]string
 	locals    map[string]string
 	variables map[string]string
 }
@@ -35,14 +36,34 @@ type Stack struct {
 // defaults of the JSON.
 func Parse(file []byte, place Place, variables map[string]string) (*Stack, error) {
 	var content struct {
-		Resource map[string]map[string]map[string]any
-		Locals   map[string]string
-		Variable map[string]struct{ Default string }
+		Resource, Data, Ephemeral map[string]map[string]map[string]any
+		Locals                    map[string]string
+		Variable                  map[string]struct{ Default string }
+		Terraform                 struct{ Backend map[string]map[string]any }
+		Provider                  struct {
+			AWS []struct {
+				DefaultTags []struct{ Tags map[string]string } `json:"default_tags"`
+			}
+		}
 	}
 	if err := json.Unmarshal(file, &content); err != nil {
 		return nil, fmt.Errorf("the synthesized stack cannot be read: %w", err)
 	}
-	s := &Stack{place: place, resources: content.Resource, locals: content.Locals, variables: map[string]string{}}
+	s := &Stack{place: place, resources: content.Resource, locals: content.Locals, tags: map[string]string{}, variables: map[string]string{}}
+	for kind, named := range content.Data {
+		s.resources["data."+kind] = named
+	}
+	for kind, named := range content.Ephemeral {
+		s.resources["ephemeral."+kind] = named
+	}
+	for kind, arguments := range content.Terraform.Backend {
+		s.resources["backend."+kind] = map[string]map[string]any{"state": arguments}
+	}
+	for _, provider := range content.Provider.AWS {
+		for _, tags := range provider.DefaultTags {
+			maps.Copy(s.tags, tags.Tags)
+		}
+	}
 	for name, variable := range content.Variable {
 		s.variables[name] = strings.NewReplacer("$${", "${", "%%{", "%{").Replace(variable.Default)
 	}
@@ -65,6 +86,41 @@ func (s *Stack) Resource(kind, name string) map[string]any {
 		}
 	}
 	return evaluated
+}
+
+// Place is where the stack is deployed.
+func (s *Stack) Place() Place { return s.place }
+
+// DefaultTags are the tags that the provider gives to all resources.
+func (s *Stack) DefaultTags() map[string]string { return s.tags }
+
+// Kinds are the types of the resources, sorted; those of data sources, ephemeral resources and
+// the backend begin with data., ephemeral. and backend.
+func (s *Stack) Kinds() []string { return slices.Sorted(maps.Keys(s.resources)) }
+
+// NameOf is the name of what an evaluated argument names: as it is, as an ARN, or as a
+// reference to a resource of the stack. It fails for what only AWS knows.
+func (s *Stack) NameOf(value any) (string, error) {
+	text, _ := value.(string)
+	if address, ok := Address(value); ok {
+		kind, name, _ := strings.Cut(address, ".")
+		arguments := s.Resource(kind, name)
+		for _, argument := range []string{"name", "family", "identifier"} {
+			if text, _ := arguments[argument].(string); text != "" {
+				return text, nil
+			}
+		}
+	}
+	if text == "" || strings.Contains(text, symbol) {
+		return "", fmt.Errorf("it has no name that is known before AWS makes it: %q", Shown(text))
+	}
+	if part := strings.SplitN(text, ":", 6); len(part) == 6 && part[0] == "arn" {
+		if _, name, found := strings.Cut(part[5], "/"); found {
+			return name, nil
+		}
+		return part[5][strings.LastIndex(part[5], ":")+1:], nil
+	}
+	return text, nil
 }
 
 // Names are the names of the resources of a type, sorted.

@@ -1,0 +1,196 @@
+// Package deployer tells which rights in AWS the person or the pipeline needs that deploys,
+// changes and destroys one environment: as narrow as AWS allows, and complete.
+package deployer
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"prefect-worker-ecs/internal/policy"
+	"prefect-worker-ecs/internal/synthesized"
+)
+
+// Purpose is what the rights are for.
+type Purpose int
+
+const (
+	// Deploy is to deploy, change and destroy the environment.
+	Deploy Purpose = iota
+	// Read is to compare it with AWS: plan and diff, without any change.
+	Read
+)
+
+// Limits of the size of a policy in characters without blanks ("IAM and AWS STS quotas" in
+// the IAM User Guide).
+const ManagedPolicyLimit = 6144
+
+// Policy is the policy that a deployer of the stack needs. It fails for a stack with a resource
+// of a type that it does not know, or a name that only AWS knows.
+func Policy(stack *synthesized.Stack, purpose Purpose) (policy.Document, error) {
+	w := writer{stack: stack, purpose: purpose, pairs: map[string]pair{}}
+	for _, kind := range stack.Kinds() {
+		known, ok := grants[kind]
+		if !ok {
+			return policy.Document{}, fmt.Errorf("which rights a deployment of %s needs is not known", kind)
+		}
+		for _, name := range stack.Names(kind) {
+			arguments := stack.Resource(kind, name)
+			for _, g := range known {
+				if err := w.add(g, arguments); err != nil {
+					return policy.Document{}, fmt.Errorf("%s.%s: %w", kind, name, err)
+				}
+			}
+		}
+	}
+	return w.document(), nil
+}
+
+// pair is a set of actions on a resource under conditions.
+type pair struct {
+	resource   string
+	conditions policy.Condition
+	own        bool
+	actions    map[string]bool
+}
+
+type writer struct {
+	stack   *synthesized.Stack
+	purpose Purpose
+	pairs   map[string]pair
+}
+
+func (w writer) add(g grant, arguments map[string]any) error {
+	actions := strings.Fields(g.read)
+	if w.purpose == Deploy {
+		actions = append(actions, strings.Fields(g.write)...)
+	}
+	if len(actions) == 0 {
+		return nil
+	}
+	place := w.stack.Place()
+	conditions := policy.Condition{}
+	add := func(operator, key, value string) {
+		if conditions[operator] == nil {
+			conditions[operator] = map[string]string{}
+		}
+		conditions[operator][key] = value
+	}
+	tags := func(key string) {
+		for name, value := range w.stack.DefaultTags() {
+			if name == "Project" || name == "Environment" {
+				add("StringEquals", key+"/"+name, value)
+			}
+		}
+	}
+	switch g.when {
+	case tagged:
+		tags("aws:RequestTag")
+	case atCreation:
+		tags("aws:RequestTag")
+		add("Null", "ec2:CreateAction", "false")
+	case own:
+		tags("aws:ResourceTag")
+	case bounded, thatPolicy:
+		if boundary, _ := arguments["permissions_boundary"].(string); boundary != "" {
+			add("StringEquals", "iam:PermissionsBoundary", boundary)
+		}
+		if g.when == thatPolicy {
+			add("ArnEquals", "iam:PolicyARN", fmt.Sprint(arguments["policy_arn"]))
+		}
+	case toECS:
+		add("StringEquals", "iam:PassedToService", "ecs-tasks.amazonaws.com")
+	case toFlowLogs:
+		add("StringEquals", "iam:PassedToService", "vpc-flow-logs.amazonaws.com")
+	}
+	resources := []string{"*"}
+	if g.on == "" {
+		if service, _, _ := strings.Cut(actions[0], ":"); service != "route53" && service != "sts" {
+			add("StringEquals", "aws:RequestedRegion", place.Region)
+		}
+	} else {
+		resources = nil
+		for _, pattern := range strings.Fields(g.on) {
+			arn, err := w.arn(pattern, arguments)
+			if err != nil {
+				return err
+			}
+			resources = append(resources, arn)
+		}
+	}
+	for _, resource := range resources {
+		key, err := json.Marshal([]any{resource, conditions})
+		if err != nil {
+			return err
+		}
+		p, ok := w.pairs[string(key)]
+		if !ok {
+			p = pair{resource, conditions, g.when == own, map[string]bool{}}
+			w.pairs[string(key)] = p
+		}
+		for _, action := range actions {
+			p.actions[action] = true
+		}
+	}
+	return nil
+}
+
+// arn is the ARN of a pattern such as ecs:service/{cluster}/{name}.
+func (w writer) arn(pattern string, arguments map[string]any) (string, error) {
+	place := w.stack.Place()
+	service, rest, _ := strings.Cut(pattern, ":")
+	for {
+		before, after, found := strings.Cut(rest, "{")
+		if !found {
+			break
+		}
+		argument, tail, _ := strings.Cut(after, "}")
+		name, err := w.stack.NameOf(arguments[argument])
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", argument, err)
+		}
+		rest = before + name + tail
+	}
+	region, account := place.Region, place.Account
+	switch service {
+	case "iam":
+		region = ""
+	case "route53", "s3":
+		region, account = "", ""
+	}
+	return strings.Join([]string{"arn", place.Partition, service, region, account, rest}, ":"), nil
+}
+
+// document puts together what has the same conditions: first the actions on one resource,
+// then the resources with the same actions.
+func (w writer) document() policy.Document {
+	statements := map[string]*policy.Statement{}
+	for _, p := range w.pairs {
+		actions := slices.Sorted(maps.Keys(p.actions))
+		key := fmt.Sprint(actions, p.conditions)
+		if p.own {
+			// What an action does to one kind of the environment's own it may do to others.
+			service, _, _ := strings.Cut(actions[0], ":")
+			key = fmt.Sprint(service, p.conditions)
+		}
+		s := statements[key]
+		if s == nil {
+			s = &policy.Statement{Effect: "Allow", Condition: p.conditions}
+			statements[key] = s
+		}
+		s.Action, s.Resource = append(s.Action, actions...), append(s.Resource, p.resource)
+	}
+	var all []policy.Statement
+	for _, s := range statements {
+		slices.Sort(s.Resource)
+		slices.Sort(s.Action)
+		s.Action = slices.Compact(s.Action)
+		all = append(all, *s)
+	}
+	slices.SortFunc(all, func(a, b policy.Statement) int {
+		return strings.Compare(a.Action[0]+a.Resource[0]+fmt.Sprint(a.Condition), b.Action[0]+b.Resource[0]+fmt.Sprint(b.Condition))
+	})
+	return policy.New(all...)
+}

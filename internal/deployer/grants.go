@@ -1,0 +1,236 @@
+package deployer
+
+// grant is some actions on a kind of resource. Actions that only read come to a read-only
+// policy too.
+//
+// Which actions know a resource and which a condition key is from the Service Authorization
+// Reference (https://docs.aws.amazon.com/service-authorization/latest/reference), which a test
+// asks. Which actions Terraform's provider calls was seen on the way: a deployment with only
+// this policy is in the tests.
+type grant struct {
+	read, write string // actions of one service, separated by blanks
+	// on are resources, separated by blanks, without what all ARNs of a service begin with:
+	// {name} is the argument of that name, or the name of the resource that it refers to.
+	// Empty: the actions know none.
+	on string
+	// when limits it further.
+	when condition
+}
+
+// condition limits a grant to what is the environment's own.
+type condition int
+
+const (
+	always condition = iota
+	// tagged: the request gives the resource that it makes the tags of the environment.
+	tagged
+	// atCreation: the request gives tags to a resource that it makes, and to no other.
+	atCreation
+	// own: the resource has the tags of the environment.
+	own
+	// bounded: the role has the permissions boundary of the environment, if there is one.
+	bounded
+	// toECS, toFlowLogs: the role is handed to that service.
+	toECS
+	toFlowLogs
+	// thatPolicy: the policy that is attached is the one of the argument policy_arn.
+	thatPolicy
+)
+
+// grants are what Terraform needs for each type of resource.
+var grants = map[string][]grant{
+	"aws_vpc": {
+		{read: "ec2:DescribeVpcs ec2:DescribeNetworkAcls ec2:DescribeRouteTables ec2:DescribeSecurityGroups"},
+		{read: "ec2:DescribeVpcAttribute", on: "ec2:vpc/*", when: own},
+		{write: "ec2:CreateVpc", on: "ec2:vpc/*", when: tagged},
+		{write: "ec2:ModifyVpcAttribute ec2:DeleteVpc", on: "ec2:vpc/*", when: own},
+		// All that EC2 makes is tagged, and only by who makes it.
+		{write: "ec2:CreateTags", on: "ec2:*/*", when: atCreation},
+		{write: "ec2:CreateTags ec2:DeleteTags", on: "ec2:*/*", when: own},
+	},
+	"aws_subnet": {
+		{read: "ec2:DescribeSubnets"},
+		{write: "ec2:CreateSubnet", on: "ec2:subnet/*", when: tagged},
+		{write: "ec2:CreateSubnet", on: "ec2:vpc/*", when: own},
+		{write: "ec2:DeleteSubnet ec2:ModifySubnetAttribute", on: "ec2:subnet/*", when: own},
+		// What is still in a subnet when it is destroyed.
+		{write: "ec2:DescribeNetworkInterfaces"},
+	},
+	"aws_internet_gateway": {
+		{read: "ec2:DescribeInternetGateways"},
+		{write: "ec2:CreateInternetGateway", on: "ec2:internet-gateway/*", when: tagged},
+		{write: "ec2:AttachInternetGateway ec2:DetachInternetGateway", on: "ec2:internet-gateway/* ec2:vpc/*", when: own},
+		{write: "ec2:DeleteInternetGateway", on: "ec2:internet-gateway/*", when: own},
+	},
+	"aws_eip": {
+		{read: "ec2:DescribeAddresses"},
+		{read: "ec2:DescribeAddressesAttribute", on: "ec2:elastic-ip/*", when: own},
+		{write: "ec2:AllocateAddress", on: "ec2:elastic-ip/*", when: tagged},
+		{write: "ec2:DisassociateAddress ec2:ReleaseAddress", on: "ec2:elastic-ip/*", when: own},
+	},
+	"aws_nat_gateway": {
+		{read: "ec2:DescribeNatGateways"},
+		{write: "ec2:CreateNatGateway", on: "ec2:natgateway/*", when: tagged},
+		{write: "ec2:CreateNatGateway", on: "ec2:subnet/* ec2:elastic-ip/*", when: own},
+		{write: "ec2:DeleteNatGateway", on: "ec2:natgateway/*", when: own},
+	},
+	"aws_route_table": {
+		{read: "ec2:DescribeRouteTables"},
+		{write: "ec2:CreateRouteTable", on: "ec2:route-table/*", when: tagged},
+		{write: "ec2:CreateRouteTable", on: "ec2:vpc/*", when: own},
+		{write: "ec2:DeleteRouteTable", on: "ec2:route-table/*", when: own},
+	},
+	"aws_route": {
+		{read: "ec2:DescribeRouteTables"},
+		{write: "ec2:CreateRoute ec2:ReplaceRoute ec2:DeleteRoute", on: "ec2:route-table/*", when: own},
+	},
+	"aws_route_table_association": {
+		{read: "ec2:DescribeRouteTables"},
+		{write: "ec2:AssociateRouteTable ec2:DisassociateRouteTable ec2:ReplaceRouteTableAssociation", on: "ec2:route-table/* ec2:subnet/*", when: own},
+	},
+	"aws_vpc_endpoint": {
+		{read: "ec2:DescribeVpcEndpoints ec2:DescribePrefixLists"},
+		{write: "ec2:CreateVpcEndpoint", on: "ec2:vpc-endpoint/*", when: tagged},
+		{write: "ec2:CreateVpcEndpoint", on: "ec2:vpc/* ec2:route-table/* ec2:subnet/* ec2:security-group/*", when: own},
+		{write: "ec2:ModifyVpcEndpoint ec2:DeleteVpcEndpoints", on: "ec2:vpc-endpoint/*", when: own},
+		{write: "ec2:ModifyVpcEndpoint", on: "ec2:route-table/* ec2:subnet/* ec2:security-group/*", when: own},
+	},
+	"aws_security_group": {
+		{read: "ec2:DescribeSecurityGroups"},
+		{write: "ec2:CreateSecurityGroup", on: "ec2:security-group/*", when: tagged},
+		{write: "ec2:CreateSecurityGroup", on: "ec2:vpc/*", when: own},
+		// AWS gives a new group a rule that lets everything out; Terraform removes it.
+		{write: "ec2:RevokeSecurityGroupEgress ec2:RevokeSecurityGroupIngress ec2:DeleteSecurityGroup", on: "ec2:security-group/*", when: own},
+		{write: "ec2:DescribeNetworkInterfaces"},
+	},
+	"aws_default_security_group": {
+		{read: "ec2:DescribeSecurityGroups"},
+		// It came with the VPC, without a tag.
+		{write: "ec2:CreateTags", on: "ec2:security-group/*", when: tagged},
+		{write: "ec2:RevokeSecurityGroupEgress ec2:RevokeSecurityGroupIngress", on: "ec2:security-group/*", when: own},
+	},
+	"aws_vpc_security_group_egress_rule": {
+		{read: "ec2:DescribeSecurityGroupRules"},
+		{write: "ec2:AuthorizeSecurityGroupEgress", on: "ec2:security-group-rule/*", when: tagged},
+		{write: "ec2:AuthorizeSecurityGroupEgress ec2:RevokeSecurityGroupEgress ec2:ModifySecurityGroupRules", on: "ec2:security-group/* ec2:security-group-rule/*", when: own},
+	},
+	"aws_vpc_security_group_ingress_rule": {
+		{read: "ec2:DescribeSecurityGroupRules"},
+		{write: "ec2:AuthorizeSecurityGroupIngress", on: "ec2:security-group-rule/*", when: tagged},
+		{write: "ec2:AuthorizeSecurityGroupIngress ec2:RevokeSecurityGroupIngress ec2:ModifySecurityGroupRules", on: "ec2:security-group/* ec2:security-group-rule/*", when: own},
+	},
+	"aws_flow_log": {
+		{read: "ec2:DescribeFlowLogs"},
+		{write: "ec2:CreateFlowLogs", on: "ec2:vpc-flow-log/*", when: tagged},
+		{write: "ec2:CreateFlowLogs", on: "ec2:vpc/*", when: own},
+		{write: "ec2:DeleteFlowLogs", on: "ec2:vpc-flow-log/*", when: own},
+		{write: "iam:PassRole", on: "iam:role/{iam_role_arn}", when: toFlowLogs},
+		// Flow logs are one of the log deliveries of their account.
+		{write: "logs:CreateLogDelivery logs:DeleteLogDelivery"},
+	},
+	"aws_ecs_cluster": {
+		{read: "ecs:DescribeClusters", on: "ecs:cluster/{name}"},
+		{write: "ecs:CreateCluster ecs:UpdateCluster ecs:DeleteCluster ecs:TagResource ecs:UntagResource", on: "ecs:cluster/{name}"},
+		{write: "iam:CreateServiceLinkedRole", on: "iam:role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS"},
+	},
+	"aws_ecs_cluster_capacity_providers": {
+		{read: "ecs:DescribeClusters", on: "ecs:cluster/{cluster_name}"},
+		{write: "ecs:PutClusterCapacityProviders", on: "ecs:cluster/{cluster_name}"},
+	},
+	"aws_ecs_service": {
+		{read: "ecs:DescribeServices", on: "ecs:service/{cluster}/{name}"},
+		{write: "ecs:CreateService ecs:UpdateService ecs:DeleteService ecs:TagResource ecs:UntagResource", on: "ecs:service/{cluster}/{name}"},
+	},
+	"aws_ecs_task_definition": {
+		{read: "ecs:DescribeTaskDefinition"},
+		{write: "ecs:RegisterTaskDefinition ecs:TagResource ecs:UntagResource", on: "ecs:task-definition/{family}:*"},
+		{write: "ecs:DeregisterTaskDefinition"},
+		{write: "iam:PassRole", on: "iam:role/{execution_role_arn} iam:role/{task_role_arn}", when: toECS},
+	},
+	"aws_iam_role": {
+		{read: "iam:GetRole iam:ListRolePolicies iam:ListAttachedRolePolicies", on: "iam:role/{name}"},
+		{write: "iam:CreateRole iam:PutRolePermissionsBoundary", on: "iam:role/{name}", when: bounded},
+		{write: "iam:UpdateRole iam:UpdateRoleDescription iam:UpdateAssumeRolePolicy iam:DeleteRole iam:TagRole iam:UntagRole iam:ListInstanceProfilesForRole", on: "iam:role/{name}"},
+	},
+	"aws_iam_role_policy": {
+		{read: "iam:GetRolePolicy", on: "iam:role/{role}"},
+		{write: "iam:PutRolePolicy iam:DeleteRolePolicy", on: "iam:role/{role}", when: bounded},
+	},
+	"aws_iam_role_policy_attachment": {
+		{read: "iam:ListAttachedRolePolicies", on: "iam:role/{role}"},
+		{write: "iam:AttachRolePolicy iam:DetachRolePolicy", on: "iam:role/{role}", when: thatPolicy},
+	},
+	"aws_cloudwatch_log_group": {
+		{read: "logs:DescribeLogGroups", on: "logs:log-group:*"},
+		{read: "logs:ListTagsForResource", on: "logs:log-group:{name}"},
+		{write: "logs:CreateLogGroup logs:DeleteLogGroup logs:PutRetentionPolicy logs:DeleteRetentionPolicy logs:AssociateKmsKey logs:DisassociateKmsKey logs:TagResource logs:UntagResource", on: "logs:log-group:{name} logs:log-group:{name}:*"},
+	},
+	"aws_secretsmanager_secret": {
+		{read: "secretsmanager:DescribeSecret secretsmanager:GetResourcePolicy", on: "secretsmanager:secret:{name}-??????"},
+		{write: "secretsmanager:CreateSecret secretsmanager:UpdateSecret secretsmanager:DeleteSecret secretsmanager:TagResource secretsmanager:UntagResource", on: "secretsmanager:secret:{name}-??????"},
+	},
+	"aws_secretsmanager_secret_version": {
+		{read: "secretsmanager:DescribeSecret secretsmanager:GetSecretValue", on: "secretsmanager:secret:{secret_id}-??????"},
+		{write: "secretsmanager:PutSecretValue secretsmanager:UpdateSecretVersionStage", on: "secretsmanager:secret:{secret_id}-??????"},
+	},
+	"aws_service_discovery_private_dns_namespace": {
+		{read: "servicediscovery:GetNamespace servicediscovery:ListTagsForResource", on: "servicediscovery:namespace/*", when: own},
+		{read: "servicediscovery:ListNamespaces servicediscovery:GetOperation"},
+		{write: "servicediscovery:CreatePrivateDnsNamespace servicediscovery:TagResource", when: tagged},
+		{write: "servicediscovery:UpdatePrivateDnsNamespace servicediscovery:DeleteNamespace servicediscovery:TagResource servicediscovery:UntagResource", on: "servicediscovery:namespace/*", when: own},
+		// Cloud Map makes the hosted zone with the rights of who calls.
+		{write: "route53:CreateHostedZone route53:ListHostedZonesByName"},
+		{write: "route53:GetHostedZone route53:DeleteHostedZone", on: "route53:hostedzone/*"},
+		{write: "ec2:DescribeVpcs ec2:DescribeRegions"},
+	},
+	"aws_service_discovery_service": {
+		{read: "servicediscovery:GetService servicediscovery:ListTagsForResource", on: "servicediscovery:service/*", when: own},
+		{write: "servicediscovery:CreateService", on: "servicediscovery:namespace/*", when: own},
+		{write: "servicediscovery:CreateService", on: "servicediscovery:service/*", when: tagged},
+		{write: "servicediscovery:UpdateService servicediscovery:DeleteService servicediscovery:TagResource servicediscovery:UntagResource", on: "servicediscovery:service/*", when: own},
+	},
+	"aws_cloudwatch_event_rule": {
+		{read: "events:DescribeRule events:ListTagsForResource", on: "events:rule/{name}"},
+		{write: "events:PutRule events:DeleteRule events:TagResource events:UntagResource", on: "events:rule/{name}"},
+	},
+	"aws_cloudwatch_event_target": {
+		{read: "events:ListTargetsByRule", on: "events:rule/{rule}"},
+		{write: "events:PutTargets events:RemoveTargets", on: "events:rule/{rule}"},
+	},
+	"aws_sqs_queue": {
+		{read: "sqs:GetQueueAttributes sqs:GetQueueUrl sqs:ListQueueTags", on: "sqs:{name}"},
+		{write: "sqs:CreateQueue sqs:DeleteQueue sqs:SetQueueAttributes sqs:TagQueue sqs:UntagQueue", on: "sqs:{name}"},
+	},
+	"aws_sqs_queue_policy":         {{read: "sqs:GetQueueAttributes", on: "sqs:{queue_url}"}, {write: "sqs:SetQueueAttributes", on: "sqs:{queue_url}"}},
+	"aws_sqs_queue_redrive_policy": {{read: "sqs:GetQueueAttributes", on: "sqs:{queue_url}"}, {write: "sqs:SetQueueAttributes", on: "sqs:{queue_url}"}},
+	"aws_db_instance": {
+		{read: "rds:DescribeDBInstances", on: "rds:db:{identifier}"},
+		{read: "rds:ListTagsForResource", on: "rds:db:{identifier}"},
+		{write: "rds:CreateDBInstance", on: "rds:db:{identifier} rds:subgrp:{db_subnet_group_name} rds:pg:{parameter_group_name}"},
+		{write: "rds:ModifyDBInstance rds:DeleteDBInstance rds:AddTagsToResource rds:RemoveTagsFromResource", on: "rds:db:{identifier}"},
+		{write: "rds:ModifyDBInstance", on: "rds:pg:{parameter_group_name}"},
+		{write: "rds:DeleteDBInstance", on: "rds:snapshot:{identifier}-final-*"},
+		{write: "iam:CreateServiceLinkedRole", on: "iam:role/aws-service-role/rds.amazonaws.com/AWSServiceRoleForRDS"},
+	},
+	"aws_db_subnet_group": {
+		{read: "rds:DescribeDBSubnetGroups rds:ListTagsForResource", on: "rds:subgrp:{name}"},
+		{write: "rds:CreateDBSubnetGroup rds:ModifyDBSubnetGroup rds:DeleteDBSubnetGroup rds:AddTagsToResource rds:RemoveTagsFromResource", on: "rds:subgrp:{name}"},
+	},
+	"aws_db_parameter_group": {
+		{read: "rds:DescribeDBParameterGroups rds:DescribeDBParameters rds:ListTagsForResource", on: "rds:pg:{name}"},
+		{write: "rds:CreateDBParameterGroup rds:ModifyDBParameterGroup rds:ResetDBParameterGroup rds:DeleteDBParameterGroup rds:AddTagsToResource rds:RemoveTagsFromResource", on: "rds:pg:{name}"},
+	},
+	"data.aws_availability_zones":                  {{read: "ec2:DescribeAvailabilityZones"}},
+	"data.aws_caller_identity":                     {{read: "sts:GetCallerIdentity"}},
+	"data.aws_partition":                           nil,
+	"ephemeral.aws_secretsmanager_random_password": {{read: "secretsmanager:GetRandomPassword"}},
+	"ephemeral.aws_secretsmanager_secret_version":  {{write: "secretsmanager:GetSecretValue", on: "secretsmanager:secret:{secret_id}-??????"}},
+	// The S3 backend ("Permissions Required" in Terraform's documentation of it).
+	"backend.s3": {
+		{read: "s3:ListBucket", on: "s3:{bucket}"},
+		{read: "s3:GetObject", on: "s3:{bucket}/{key}"},
+		{write: "s3:PutObject", on: "s3:{bucket}/{key}"},
+		{read: "s3:GetObject s3:PutObject s3:DeleteObject", on: "s3:{bucket}/{key}.tflock"},
+	},
+	"backend.local": nil,
+}
