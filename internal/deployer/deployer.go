@@ -23,9 +23,32 @@ const (
 	Read
 )
 
-// Limits of the size of a policy in characters without blanks ("IAM and AWS STS quotas" in
-// the IAM User Guide).
-const ManagedPolicyLimit = 6144
+// managedPolicyLimit is how many characters a managed policy may have, blanks not counted ("IAM
+// and AWS STS quotas" in the IAM User Guide).
+const managedPolicyLimit = 6144
+
+// Parts are the policy as managed policies, which together give its rights: an attached policy
+// may have 6144 characters.
+func Parts(whole policy.Document) []policy.Document {
+	parts := []policy.Document{policy.New()}
+	for _, s := range whole.Statement {
+		last := &parts[len(parts)-1]
+		last.Statement = append(last.Statement, s)
+		if size(*last) > managedPolicyLimit && len(last.Statement) > 1 {
+			last.Statement = last.Statement[:len(last.Statement)-1]
+			parts = append(parts, policy.New(s))
+		}
+	}
+	return parts
+}
+
+func size(document policy.Document) int {
+	text, err := json.Marshal(document)
+	if err != nil {
+		panic(err) // it is of strings
+	}
+	return len(text)
+}
 
 // Policy is the policy that a deployer of the stack needs. It fails for a stack with a resource
 // of a type that it does not know, or a name that only AWS knows.
@@ -94,7 +117,7 @@ func (w writer) add(g grant, arguments map[string]any) error {
 	case own:
 		tags("aws:ResourceTag")
 	case bounded, thatPolicy:
-		if boundary, _ := arguments["permissions_boundary"].(string); boundary != "" {
+		if boundary := w.boundary(arguments); boundary != "" {
 			add("StringEquals", "iam:PermissionsBoundary", boundary)
 		}
 		if g.when == thatPolicy {
@@ -117,7 +140,9 @@ func (w writer) add(g grant, arguments map[string]any) error {
 			if err != nil {
 				return err
 			}
-			resources = append(resources, arn)
+			if arn != "" {
+				resources = append(resources, arn)
+			}
 		}
 	}
 	for _, resource := range resources {
@@ -137,16 +162,37 @@ func (w writer) add(g grant, arguments map[string]any) error {
 	return nil
 }
 
-// arn is the ARN of a pattern such as ecs:service/{cluster}/{name}.
+// boundary is the permissions boundary of a role, or of the role that a policy is for.
+func (w writer) boundary(arguments map[string]any) string {
+	if name, err := w.stack.NameOf(arguments["role"]); err == nil {
+		for _, role := range w.stack.Names("aws_iam_role") {
+			if of := w.stack.Resource("aws_iam_role", role); of["name"] == name {
+				arguments = of
+			}
+		}
+	}
+	boundary, _ := arguments["permissions_boundary"].(string)
+	return boundary
+}
+
+// arn is the ARN of a pattern such as ecs:service/{cluster}/{name}, or of {policy_arn}, which is
+// one. It is empty if an argument is not set.
 func (w writer) arn(pattern string, arguments map[string]any) (string, error) {
 	place := w.stack.Place()
-	service, rest, _ := strings.Cut(pattern, ":")
+	service, rest, composed := strings.Cut(pattern, ":")
+	if !composed {
+		text, _ := arguments[strings.Trim(pattern, "{}")].(string)
+		return text, nil
+	}
 	for {
 		before, after, found := strings.Cut(rest, "{")
 		if !found {
 			break
 		}
 		argument, tail, _ := strings.Cut(after, "}")
+		if arguments[argument] == nil {
+			return "", nil
+		}
 		name, err := w.stack.NameOf(arguments[argument])
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", argument, err)

@@ -10,8 +10,8 @@ package deployer
 type grant struct {
 	read, write string // actions of one service, separated by blanks
 	// on are resources, separated by blanks, without what all ARNs of a service begin with:
-	// {name} is the argument of that name, or the name of the resource that it refers to.
-	// Empty: the actions know none.
+	// {name} is the argument of that name, or the name of the resource that it refers to; a
+	// resource of an argument that is not set is left out. Empty: the actions know none.
 	on string
 	// when limits it further.
 	when condition
@@ -125,8 +125,6 @@ var grants = map[string][]grant{
 		{write: "ec2:CreateFlowLogs", on: "ec2:vpc/*", when: own},
 		{write: "ec2:DeleteFlowLogs", on: "ec2:vpc-flow-log/*", when: own},
 		{write: "iam:PassRole", on: "iam:role/{iam_role_arn}", when: toFlowLogs},
-		// Flow logs are one of the log deliveries of their account.
-		{write: "logs:CreateLogDelivery logs:DeleteLogDelivery"},
 	},
 	"aws_ecs_cluster": {
 		{read: "ecs:DescribeClusters", on: "ecs:cluster/{name}"},
@@ -139,6 +137,9 @@ var grants = map[string][]grant{
 	},
 	"aws_ecs_service": {
 		{read: "ecs:DescribeServices", on: "ecs:service/{cluster}/{name}"},
+		// verify: what runs.
+		{read: "ecs:ListTasks"},
+		{read: "ecs:DescribeTasks", on: "ecs:task/{cluster}/*"},
 		{write: "ecs:CreateService ecs:UpdateService ecs:DeleteService ecs:TagResource ecs:UntagResource", on: "ecs:service/{cluster}/{name}"},
 	},
 	"aws_ecs_task_definition": {
@@ -149,6 +150,7 @@ var grants = map[string][]grant{
 	},
 	"aws_iam_role": {
 		{read: "iam:GetRole iam:ListRolePolicies iam:ListAttachedRolePolicies", on: "iam:role/{name}"},
+		{read: "iam:GetPolicy iam:GetPolicyVersion", on: "{permissions_boundary}"},
 		{write: "iam:CreateRole iam:PutRolePermissionsBoundary", on: "iam:role/{name}", when: bounded},
 		{write: "iam:UpdateRole iam:UpdateRoleDescription iam:UpdateAssumeRolePolicy iam:DeleteRole iam:TagRole iam:UntagRole iam:ListInstanceProfilesForRole", on: "iam:role/{name}"},
 	},
@@ -158,15 +160,21 @@ var grants = map[string][]grant{
 	},
 	"aws_iam_role_policy_attachment": {
 		{read: "iam:ListAttachedRolePolicies", on: "iam:role/{role}"},
+		// verify: what it allows.
+		{read: "iam:GetPolicy iam:GetPolicyVersion", on: "{policy_arn}"},
 		{write: "iam:AttachRolePolicy iam:DetachRolePolicy", on: "iam:role/{role}", when: thatPolicy},
 	},
 	"aws_cloudwatch_log_group": {
 		{read: "logs:DescribeLogGroups", on: "logs:log-group:*"},
 		{read: "logs:ListTagsForResource", on: "logs:log-group:{name}"},
+		// verify and logs: what the worker says.
+		{read: "logs:FilterLogEvents", on: "logs:log-group:{name}:*"},
 		{write: "logs:CreateLogGroup logs:DeleteLogGroup logs:PutRetentionPolicy logs:DeleteRetentionPolicy logs:AssociateKmsKey logs:DisassociateKmsKey logs:TagResource logs:UntagResource", on: "logs:log-group:{name} logs:log-group:{name}:*"},
 	},
 	"aws_secretsmanager_secret": {
 		{read: "secretsmanager:DescribeSecret secretsmanager:GetResourcePolicy", on: "secretsmanager:secret:{name}-??????"},
+		// verify: whether the worker may decrypt it, and the credential that it uses.
+		{read: "kms:DescribeKey kms:GetKeyPolicy", on: "{kms_key_id}"},
 		{write: "secretsmanager:CreateSecret secretsmanager:UpdateSecret secretsmanager:DeleteSecret secretsmanager:TagResource secretsmanager:UntagResource", on: "secretsmanager:secret:{name}-??????"},
 	},
 	"aws_secretsmanager_secret_version": {
@@ -175,7 +183,7 @@ var grants = map[string][]grant{
 	},
 	"aws_service_discovery_private_dns_namespace": {
 		{read: "servicediscovery:GetNamespace servicediscovery:ListTagsForResource", on: "servicediscovery:namespace/*", when: own},
-		{read: "servicediscovery:ListNamespaces servicediscovery:GetOperation"},
+		{read: "servicediscovery:GetOperation"},
 		{write: "servicediscovery:CreatePrivateDnsNamespace servicediscovery:TagResource", when: tagged},
 		{write: "servicediscovery:UpdatePrivateDnsNamespace servicediscovery:DeleteNamespace servicediscovery:TagResource servicediscovery:UntagResource", on: "servicediscovery:namespace/*", when: own},
 		// Cloud Map makes the hosted zone with the rights of who calls.
@@ -204,7 +212,8 @@ var grants = map[string][]grant{
 	"aws_sqs_queue_policy":         {{read: "sqs:GetQueueAttributes", on: "sqs:{queue_url}"}, {write: "sqs:SetQueueAttributes", on: "sqs:{queue_url}"}},
 	"aws_sqs_queue_redrive_policy": {{read: "sqs:GetQueueAttributes", on: "sqs:{queue_url}"}, {write: "sqs:SetQueueAttributes", on: "sqs:{queue_url}"}},
 	"aws_db_instance": {
-		{read: "rds:DescribeDBInstances", on: "rds:db:{identifier}"},
+		// Terraform asks for it by the id that RDS gives it.
+		{read: "rds:DescribeDBInstances", on: "rds:db:*"},
 		{read: "rds:ListTagsForResource", on: "rds:db:{identifier}"},
 		{write: "rds:CreateDBInstance", on: "rds:db:{identifier} rds:subgrp:{db_subnet_group_name} rds:pg:{parameter_group_name}"},
 		{write: "rds:ModifyDBInstance rds:DeleteDBInstance rds:AddTagsToResource rds:RemoveTagsFromResource", on: "rds:db:{identifier}"},

@@ -126,32 +126,19 @@ func Start(ctx context.Context, opt Options) (*Emulator, error) {
 func (e *Emulator) Ready(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	return e.do(ctx, http.MethodGet, "/moto-api/", "") == nil
+	return e.do(ctx, http.MethodGet, "/moto-api/") == nil
 }
 
 // Reset makes the emulator forget all that was created in it.
 func (e *Emulator) Reset(ctx context.Context) error {
-	return e.do(ctx, http.MethodPost, "/moto-api/reset", "")
+	return e.do(ctx, http.MethodPost, "/moto-api/reset")
 }
 
-// EnforceIAM makes the emulator check keys and policies as AWS does, after the
-// next n requests: 0 is at once. A test makes a deployment fail with it.
-func (e *Emulator) EnforceIAM(ctx context.Context, n int) error {
-	return e.do(ctx, http.MethodPost, "/moto-api/reset-auth", strconv.Itoa(n))
-}
-
-// AllowAll ends EnforceIAM.
-func (e *Emulator) AllowAll(ctx context.Context) error {
-	return e.do(ctx, http.MethodPost, "/moto-api/reset-auth", "inf")
-}
-
-func (e *Emulator) do(ctx context.Context, method, path, body string) error {
-	req, err := http.NewRequestWithContext(ctx, method, e.Endpoint+path, strings.NewReader(body))
+func (e *Emulator) do(ctx context.Context, method, path string) error {
+	req, err := http.NewRequestWithContext(ctx, method, e.Endpoint+path, nil)
 	if err != nil {
 		return fmt.Errorf("AWS emulator: %w", err)
 	}
-	// With the type of a form, moto fails to read the body of reset-auth.
-	req.Header.Set("Content-Type", "application/octet-stream")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return fmt.Errorf("AWS emulator: %w", err)

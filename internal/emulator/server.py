@@ -318,10 +318,22 @@ def describe_rules_for_groups():
     )
 
 
-def keep_the_policy_of_a_queue():
-    """Setting any other attribute of a queue takes its policy away."""
+def keep_the_policies_of_a_queue():
+    """Setting any other attribute of a queue takes its policy away.
+
+    And its redrive policy is given with blanks, which Terraform takes for a change.
+    """
     queue = sqs_models.Queue
     original = queue._set_attributes
+    attributes_of = queue.attributes.fget
+
+    def attributes(self):
+        all_of_them = attributes_of(self)
+        if self.redrive_policy:
+            all_of_them["RedrivePolicy"] = json.dumps(
+                self.redrive_policy, separators=(",", ":")
+            )
+        return all_of_them
 
     def _set_attributes(self, attributes, *others):
         policy = attributes.get("Policy", getattr(self, "policy", None))
@@ -329,6 +341,7 @@ def keep_the_policy_of_a_queue():
         self.policy = policy
 
     queue._set_attributes = _set_attributes
+    queue.attributes = property(attributes)
 
 
 def wait_for_messages_without_the_lock():
@@ -376,7 +389,7 @@ def main(port_file):
     tell_databases_apart()
     say_who_set_a_parameter()
     describe_rules_for_groups()
-    keep_the_policy_of_a_queue()
+    keep_the_policies_of_a_queue()
     wait_for_messages_without_the_lock()
 
     for number in (signal.SIGINT, signal.SIGTERM):

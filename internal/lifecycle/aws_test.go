@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
@@ -36,8 +35,7 @@ type reader struct {
 
 func newReader(t *testing.T, e *emulator.Emulator) *reader {
 	t.Helper()
-	// Not from variables, which all tests of a process share.
-	cfg := aws.Config{Region: "us-east-1", BaseEndpoint: &e.Endpoint, Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")}
+	cfg := emulated(e)
 	return &reader{t, ec2.NewFromConfig(cfg), ecs.NewFromConfig(cfg), iam.NewFromConfig(cfg),
 		secretsmanager.NewFromConfig(cfg), cloudwatchlogs.NewFromConfig(cfg), servicediscovery.NewFromConfig(cfg)}
 }
@@ -428,26 +426,4 @@ func nameTag(tags []ec2types.Tag) string {
 		}
 	}
 	return ""
-}
-
-// deployer is an IAM user who deploys.
-const deployer = "deployer"
-
-// newDeployer makes a user who may do everything but one action, and returns the keys as
-// environment variables.
-func (r *reader) newDeployer(denied string) []string {
-	r.t.Helper()
-	call(r, r.iam.CreateUser, &iam.CreateUserInput{UserName: aws.String(deployer)})
-	r.putPolicy(fmt.Sprintf(`{"Effect":"Deny","Action":%q,"Resource":"*"},`, denied))
-	key := call(r, r.iam.CreateAccessKey, &iam.CreateAccessKeyInput{UserName: aws.String(deployer)}).AccessKey
-	return []string{"AWS_ACCESS_KEY_ID=" + *key.AccessKeyId, "AWS_SECRET_ACCESS_KEY=" + *key.SecretAccessKey}
-}
-
-// allow lets the deployer do everything.
-func (r *reader) allow() { r.putPolicy("") }
-
-func (r *reader) putPolicy(deny string) {
-	r.t.Helper()
-	call(r, r.iam.PutUserPolicy, &iam.PutUserPolicyInput{UserName: aws.String(deployer), PolicyName: aws.String("deploy"),
-		PolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[` + deny + `{"Effect":"Allow","Action":"*","Resource":"*"}]}`)})
 }

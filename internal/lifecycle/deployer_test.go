@@ -2,61 +2,107 @@ package lifecycle
 
 import (
 	"encoding/json"
-	"os"
-	"path/filepath"
-	"sync"
-	"testing"
+	"maps"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"prefect-worker-ecs/internal/access"
-	deploying "prefect-worker-ecs/internal/deployer"
+	"prefect-worker-ecs/internal/deployer"
+	"prefect-worker-ecs/internal/emulator"
 	"prefect-worker-ecs/internal/rights"
 	"prefect-worker-ecs/internal/synthesized"
 )
 
-func TestDeployerX(t *testing.T) {
-	d := newDeployment(t)
-	yaml := os.Getenv("XENV")
-	d.environment(yaml)
-	d.synth()
-	file, err := os.ReadFile(filepath.Join(d.workspace.Stack("dev"), "cdk.tf.json"))
+// emulated is the emulator, with keys that may do everything. It is not from variables, which
+// all tests of a process share.
+func emulated(e *emulator.Emulator) aws.Config {
+	return aws.Config{Region: "us-east-1", BaseEndpoint: &e.Endpoint, Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")}
+}
+
+// may makes the tools those of somebody who has only the policy of the environment, but for
+// some actions.
+func (d *deployment) may(purpose deployer.Purpose, but ...string) {
+	d.t.Helper()
+	d.deployer = d.guard.As("arn:aws:iam::123456789012:user/deployer", d.policy(purpose, but...))
+}
+
+func (d *deployment) policy(purpose deployer.Purpose, but ...string) access.Document {
+	d.t.Helper()
+	stack, err := synthesized.Parse(d.synth(), synthesized.Place{Partition: "aws", Region: "us-east-1", Account: "123456789012"}, nil)
 	if err != nil {
-		t.Fatal(err)
+		d.t.Fatal(err)
 	}
-	stack, err := synthesized.Parse(file, synthesized.Place{Partition: "aws", Region: "us-east-1", Account: "123456789012"}, nil)
+	policy, err := deployer.Policy(stack, purpose)
 	if err != nil {
-		t.Fatal(err)
+		d.t.Fatal(err)
 	}
-	policy, err := deploying.Policy(stack, deploying.Deploy)
+	text, err := json.Marshal(policy)
 	if err != nil {
-		t.Fatal(err)
+		d.t.Fatal(err)
 	}
-	text, _ := json.Marshal(policy)
 	document, err := access.Parse(string(text))
 	if err != nil {
-		t.Fatal(err)
+		d.t.Fatal(err)
 	}
-	var mu sync.Mutex
-	seen := map[string]bool{}
-	guard, err := rights.Start(rights.Options{
-		AWS: aws.Config{Region: "us-east-1", BaseEndpoint: &d.emulator.Endpoint, Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")},
-		Journal: func(c rights.Call) {
-			mu.Lock()
-			defer mu.Unlock()
-			if line := c.String(); !c.Allowed && !seen[line] {
-				seen[line] = true
-				t.Log(line, c.Request.Context)
-			}
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
+	return without(document, but...)
+}
+
+// notCalled are actions that these life cycles do not need: they change nothing of the kind, or
+// the emulator lacks what makes Terraform call them.
+var notCalled = map[string]string{
+	"ec2:DeleteTags": "a tag is removed", "ecs:UntagResource": "a tag is removed", "events:UntagResource": "a tag is removed", "iam:UntagRole": "a tag is removed",
+	"logs:UntagResource": "a tag is removed", "rds:RemoveTagsFromResource": "a tag is removed", "secretsmanager:UntagResource": "a tag is removed",
+	"servicediscovery:UntagResource": "a tag is removed", "sqs:UntagQueue": "a tag is removed",
+
+	"ec2:ModifySecurityGroupRules": "another port", "ec2:ModifySubnetAttribute": "another setting of a subnet", "ec2:ModifyVpcEndpoint": "another route table",
+	"ec2:ReplaceRoute": "another gateway", "ec2:ReplaceRouteTableAssociation": "another route table", "ecs:UpdateCluster": "other insights",
+	"iam:PutRolePermissionsBoundary": "a boundary comes", "iam:UpdateAssumeRolePolicy": "another release's trust policy", "iam:UpdateRole": "another release's description",
+	"iam:UpdateRoleDescription": "another release's description", "logs:AssociateKmsKey": "a key comes", "logs:DisassociateKmsKey": "a key goes",
+	"logs:DeleteRetentionPolicy": "logs are kept for ever", "rds:ModifyDBSubnetGroup": "other subnets", "rds:ResetDBParameterGroup": "a parameter goes",
+	"secretsmanager:UpdateSecret": "another description or key", "secretsmanager:UpdateSecretVersionStage": "a write that was half done", "servicediscovery:UpdatePrivateDnsNamespace": "another description",
+	"servicediscovery:UpdateService": "another description",
+
+	"ec2:DescribeRegions": "Cloud Map asks", "route53:GetHostedZone": "Cloud Map asks", "route53:ListHostedZonesByName": "Cloud Map asks",
+	"ec2:RevokeSecurityGroupIngress": "AWS gives a default group a rule that moto does not", "iam:CreateServiceLinkedRole": "the first cluster or database of an account",
+}
+
+// eachActionIsNeeded judges the calls of a life cycle again, without one action after the
+// other: one that no call needs is too much.
+func (d *deployment) eachActionIsNeeded() {
+	d.t.Helper()
+	whole := d.policy(deployer.Deploy)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	calls := map[string]rights.Call{}
+	for _, call := range d.calls {
+		if call.Allowed {
+			calls[call.Action] = call
+		}
 	}
-	key := guard.As("arn:aws:iam::123456789012:user/deployer", document)
-	d.deployer = []string{"AWS_ACCESS_KEY_ID=" + key, "AWS_SECRET_ACCESS_KEY=x", "AWS_ENDPOINT_URL=" + guard.Endpoint(), "TF_VAR_prefect_api_key=" + firstKey}
-	d.apply()
-	t.Log("---- destroy")
-	d.destroy()
+	actions := map[string]bool{}
+	for _, s := range whole.Statement {
+		for _, action := range s.Action {
+			actions[action] = true
+		}
+	}
+	for _, action := range slices.Sorted(maps.Keys(actions)) {
+		call, called := calls[action]
+		if called == (notCalled[action] != "") {
+			d.t.Errorf("%s: called is %t, but the list of what is not called says %q", action, called, notCalled[action])
+		}
+		if called && rights.Decide(call, []access.Document{without(whole, action)}, nil, nil).Allowed {
+			d.t.Errorf("%s is allowed without the action", action)
+		}
+	}
+}
+
+// without is a policy but for some actions.
+func without(policy access.Document, actions ...string) access.Document {
+	policy.Statement = slices.Clone(policy.Statement)
+	for i, s := range policy.Statement {
+		policy.Statement[i].Action = slices.DeleteFunc(slices.Clone(s.Action), func(a string) bool { return slices.Contains(actions, a) })
+	}
+	return policy
 }

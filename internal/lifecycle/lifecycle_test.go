@@ -15,13 +15,16 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"prefect-worker-ecs/internal/deployer"
 	"prefect-worker-ecs/internal/emulator"
 	"prefect-worker-ecs/internal/pyenv"
+	"prefect-worker-ecs/internal/rights"
 	"prefect-worker-ecs/internal/testtools"
 	"prefect-worker-ecs/internal/toolchain"
 )
@@ -54,32 +57,13 @@ type deployment struct {
 	emulator  *emulator.Emulator
 	// output collects all that the tools print.
 	output *bytes.Buffer
-	// deployer are the keys of a user whose permissions are enforced. Nil: no permissions
-	// are asked for.
-	deployer []string
-}
+	// guard lets the tools call only what the deployer may.
+	guard *rights.Guard
+	// deployer is the access key that the tools have.
+	deployer string
 
-// as makes the deployment that of a user whose permissions count.
-func (d *deployment) as(keys []string) *deployment {
-	other := *d
-	other.deployer = keys
-	return &other
-}
-
-// enforced runs f while the emulator asks for permissions, if there is a deployer.
-func (d *deployment) enforced(f func()) {
-	d.t.Helper()
-	if true {
-		f()
-		return
-	}
-	if err := d.emulator.EnforceIAM(d.t.Context(), 0); err != nil {
-		d.t.Fatal(err)
-	}
-	f()
-	if err := d.emulator.AllowAll(d.t.Context()); err != nil {
-		d.t.Fatal(err)
-	}
+	mu    sync.Mutex
+	calls []rights.Call
 }
 
 func newDeployment(t *testing.T) *deployment {
@@ -103,7 +87,17 @@ func newDeployment(t *testing.T) *deployment {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &deployment{t: t, project: project, app: app, workspace: workspace, emulator: aws, output: new(bytes.Buffer)}
+	d := &deployment{t: t, project: project, app: app, workspace: workspace, emulator: aws, output: new(bytes.Buffer)}
+	d.guard, err = rights.Start(rights.Options{AWS: emulated(aws), Journal: func(call rights.Call) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.calls = append(d.calls, call)
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.guard.Close)
+	return d
 }
 
 // environment sets the YAML of dev.
@@ -116,13 +110,13 @@ func (d *deployment) environment(yaml string) {
 
 // env is the environment of a call. An empty key is not set at all.
 func (d *deployment) env(key string) []string {
-	env := append(d.emulator.Env(),
+	env := append(d.emulator.Env(), "AWS_ENDPOINT_URL="+d.guard.Endpoint(), "AWS_ACCESS_KEY_ID="+d.deployer,
 		"TF_VAR_prefect_account_id="+accountID,
 		"TF_VAR_prefect_workspace_id="+workspaceID)
 	if key != "" {
 		env = append(env, "TF_VAR_prefect_api_key="+key)
 	}
-	return append(env, d.deployer...)
+	return env
 }
 
 // cdktf runs the CLI and returns its output. No call may take longer than five minutes:
@@ -141,11 +135,8 @@ func (d *deployment) cdktfWatched(ctx context.Context, watch io.Writer, key stri
 	var out bytes.Buffer
 	both := io.MultiWriter(&out, watch) // one writer for both, or they would write at the same time
 	start := time.Now()
-	var err error
-	d.enforced(func() {
-		err = d.project.CDKTF(ctx, toolchain.Run{
-			Dir: d.workspace.Dir, Args: args, Env: d.env(key), Stdout: both, Stderr: both,
-		})
+	err := d.project.CDKTF(ctx, toolchain.Run{
+		Dir: d.workspace.Dir, Args: args, Env: d.env(key), Stdout: both, Stderr: both,
 	})
 	d.t.Logf("cdktf %s: %.1fs", strings.Join(args, " "), time.Since(start).Seconds())
 	d.output.Write(out.Bytes())
@@ -171,35 +162,35 @@ func (d *deployment) terraform(key string, args ...string) ([]byte, error) {
 	}
 	cmd := exec.CommandContext(d.t.Context(), "terraform", args...)
 	cmd.Dir, cmd.Env = d.workspace.Stack("dev"), env
-	var out []byte
-	d.enforced(func() { out, err = cmd.CombinedOutput() })
+	out, err := cmd.CombinedOutput()
 	d.output.Write(out)
 	return out, err
 }
 
-// synth runs the program as the CLI would call it, but without the CLI's own start.
-func (d *deployment) synth() {
+// synth runs the program as the CLI would call it, but without the CLI's own start, and returns
+// the stack.
+func (d *deployment) synth() []byte {
 	d.t.Helper()
 	synth := exec.CommandContext(d.t.Context(), d.app)
 	synth.Dir = d.workspace.Dir
 	if out, err := synth.CombinedOutput(); err != nil {
 		d.t.Fatalf("synth: %v\n%s", err, out)
 	}
+	file, err := os.ReadFile(filepath.Join(d.workspace.Stack("dev"), "cdk.tf.json"))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return file
 }
 
 // without counts the resources of the stack that can be created before any of the given ones
 // is there: that neither refer to one, nor to what does, and are none themselves.
 func (d *deployment) without(addresses ...string) int {
 	d.t.Helper()
-	d.synth()
-	file, err := os.ReadFile(filepath.Join(d.workspace.Stack("dev"), "cdk.tf.json"))
-	if err != nil {
-		d.t.Fatal(err)
-	}
 	var stack struct {
 		Resource map[string]map[string]json.RawMessage
 	}
-	if err := json.Unmarshal(file, &stack); err != nil {
+	if err := json.Unmarshal(d.synth(), &stack); err != nil {
 		d.t.Fatal(err)
 	}
 	waits := map[string]bool{}
@@ -258,10 +249,13 @@ func (d *deployment) plan(key string) []string {
 	return changes
 }
 
+// noChanges plans directly after a deployment, as somebody who may only read.
 func (d *deployment) noChanges(key string) {
 	d.t.Helper()
-	if changes := d.plan(key); len(changes) > 0 {
-		d.t.Errorf("a plan directly after a deployment shows changes: %v", changes)
+	d.may(deployer.Read)
+	defer d.may(deployer.Deploy)
+	if out, err := d.terraform(key, "plan", "-no-color", "-detailed-exitcode"); err != nil {
+		d.t.Errorf("a plan directly after a deployment shows changes: %v\n%s", err, out)
 	}
 }
 
@@ -290,6 +284,7 @@ func TestLifeCycle(t *testing.T) {
 	t.Parallel()
 	d := newDeployment(t)
 	d.environment("")
+	d.may(deployer.Deploy)
 	aws := newReader(t, d.emulator)
 	before := aws.inventory()
 
@@ -318,32 +313,29 @@ func TestLifeCycle(t *testing.T) {
 		t.Errorf("cdktf diff:\n%s", out)
 	}
 
+	t.Log("a new key alone changes nothing")
+	d.noChanges(secondKey)
+
 	t.Log("more memory and another image: just the task definition and the service change")
-	d.environment("worker: {memory: 1024, image: 'prefecthq/prefect:2.20.25-python3.11'}")
+	larger := "worker: {memory: 1024, image: 'prefecthq/prefect:2.20.25-python3.11'}\n"
+	d.environment(larger)
 	taskChange := []string{"aws_ecs_service.worker update", "aws_ecs_task_definition.worker delete+create"}
 	if diff := cmp.Diff(taskChange, d.plan(firstKey)); diff != "" {
 		t.Errorf("plan (- want, + got)\n%s", diff)
 	}
-	d.must(firstKey, "deploy", "dev", "--auto-approve")
-	changed := aws.deployment()
-	if changed.Memory != "1024" || changed.Container.Image != "prefecthq/prefect:2.20.25-python3.11" {
-		t.Errorf("memory %s and image %s are deployed", changed.Memory, changed.Container.Image)
-	}
 
-	t.Log("a new key alone changes nothing; a new version of it is written and rolls the service")
-	if changes := d.plan(secondKey); len(changes) > 0 {
-		t.Errorf("changes without a new version: %v", changes)
-	}
-	d.environment("worker: {memory: 1024, image: 'prefecthq/prefect:2.20.25-python3.11'}\nsecret: {version: 2}")
+	t.Log("and a new version of the key: it is written, and the service is rolled")
+	d.environment(larger + "secret: {version: 2}")
 	if diff := cmp.Diff(append(taskChange, "aws_secretsmanager_secret_version.prefect_api_key delete+create"), d.plan(secondKey)); diff != "" {
 		t.Errorf("plan (- want, + got)\n%s", diff)
 	}
 	d.must(secondKey, "deploy", "dev", "--auto-approve")
+	changed := aws.deployment()
+	if changed.Memory != "1024" || changed.Container.Image != "prefecthq/prefect:2.20.25-python3.11" || changed.TaskRevision <= design.TaskRevision {
+		t.Errorf("memory %s, image %s and revision %d are deployed", changed.Memory, changed.Container.Image, changed.TaskRevision)
+	}
 	if got := aws.secret("prefect-api-key-new-2"); got != secondKey {
 		t.Error("the secret does not hold the new key")
-	}
-	if rolled := aws.deployment(); rolled.TaskRevision <= changed.TaskRevision {
-		t.Errorf("the service still runs revision %d", rolled.TaskRevision)
 	}
 
 	t.Log("destroy, without the key: nothing is left")
@@ -360,15 +352,15 @@ func TestLifeCycle(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("the deployment should be interrupted: %v\n%s", err, out)
 	}
-	t.Log("... then refused half-way: one action is denied")
-	restricted := d.as(aws.newDeployer("ec2:CreateNatGateway"))
-	out, err = restricted.cdktf(firstKey, "deploy", "dev", "--auto-approve")
+	t.Log("... then refused half-way: one action is missing")
+	d.may(deployer.Deploy, "ec2:CreateNatGateway")
+	out, err = d.cdktf(firstKey, "deploy", "dev", "--auto-approve")
 	if err == nil || !strings.Contains(unwrapped(out), "ec2:CreateNatGateway") {
 		t.Fatalf("the deployment should fail at ec2:CreateNatGateway: %v\n%s", err, out)
 	}
 	t.Log("... and repeated when nothing is in its way: it converges, nothing is doubled or lost")
-	aws.allow()
-	restricted.must(firstKey, "deploy", "dev", "--auto-approve")
+	d.may(deployer.Deploy)
+	d.must(firstKey, "deploy", "dev", "--auto-approve")
 	again := aws.deployment()
 	if again.TaskRevision <= changed.TaskRevision {
 		t.Errorf("revision %d: AWS does not use a number twice", again.TaskRevision)
@@ -377,14 +369,15 @@ func TestLifeCycle(t *testing.T) {
 	if diff := cmp.Diff(design, again); diff != "" {
 		t.Errorf("(- design, + AWS)\n%s", diff)
 	}
-	restricted.noChanges(firstKey)
-	restricted.must("", "destroy", "dev", "--auto-approve")
+	d.noChanges(firstKey)
+	d.must("", "destroy", "dev", "--auto-approve")
 	if diff := cmp.Diff(before, aws.inventory()); diff != "" {
 		t.Errorf("something is left (- before, + now)\n%s", diff)
 	}
 
 	t.Log("the key is in nothing that was written")
 	d.searchWorkspace()
+	d.eachActionIsNeeded()
 }
 
 // unwrapped undoes Terraform's line breaks and frames in messages.

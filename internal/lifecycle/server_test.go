@@ -7,18 +7,19 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/rds"
 	"github.com/google/go-cmp/cmp"
+
+	"prefect-worker-ecs/internal/deployer"
 )
 
 func (d *deployment) rds() *rds.Client {
-	return rds.NewFromConfig(aws.Config{Region: "us-east-1", BaseEndpoint: &d.emulator.Endpoint, Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
+	return rds.NewFromConfig(emulated(d.emulator))
 }
 
 // ownServer is an environment with a Prefect server of its own that can be destroyed.
-const ownServer = "worker: {image: 'prefecthq/prefect:3-latest'}\nserver: {enabled: true, database: {deletion_protection: false, final_snapshot: false}}\n"
+// Its pool of type ecs brings the queues, which the provider waits for as long.
+const ownServer = "worker: {image: 'prefecthq/prefect:3-latest'}\nwork_pool: {type: ecs}\nserver: {enabled: true, database: {deletion_protection: false, final_snapshot: false}}\n"
 
 // TestServerLifeCycle deploys a Prefect server of the stack's own, rotates both passwords and
 // destroys all. It waits for RDS nearly all the time, so it runs beside the other life cycles.
@@ -26,6 +27,7 @@ func TestServerLifeCycle(t *testing.T) {
 	t.Parallel()
 	d := newDeployment(t)
 	d.environment(ownServer)
+	d.may(deployer.Deploy)
 	aws := newReader(t, d.emulator)
 	before := aws.inventory()
 
@@ -66,6 +68,7 @@ func TestServerLifeCycle(t *testing.T) {
 	for _, password := range append(first, second...) {
 		assertNowhere(t, d, password)
 	}
+	d.eachActionIsNeeded()
 }
 
 // TestDatabaseLifeCycle destroys a database with a final snapshot twice under one name.
@@ -73,6 +76,7 @@ func TestDatabaseLifeCycle(t *testing.T) {
 	t.Parallel()
 	d := newDeployment(t)
 	d.environment("server: {enabled: true, database: {deletion_protection: false}}\n")
+	d.may(deployer.Deploy)
 	for range 2 {
 		d.apply("-target=aws_db_instance.server")
 		d.destroy()

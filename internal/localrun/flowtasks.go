@@ -112,7 +112,7 @@ type agent struct {
 }
 
 // agentInterval is how often the agent asks for tasks.
-const agentInterval = 300 * time.Millisecond
+const agentInterval = time.Second
 
 // watch runs tasks until ctx ends, and then stops those that run.
 func (a *agent) watch(ctx context.Context) {

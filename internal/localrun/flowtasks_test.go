@@ -88,7 +88,7 @@ func (x *tasks) submit(seconds float64) string {
 func (x *tasks) await(id string, states ...string) prefectapi.FlowRun {
 	x.t.Helper()
 	var run prefectapi.FlowRun
-	for end := time.Now().Add(3 * time.Minute); !slices.Contains(states, run.State); time.Sleep(200 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); !slices.Contains(states, run.State); time.Sleep(time.Second) {
 		now, err := x.api.FlowRun(x.t.Context(), id)
 		if err == nil {
 			run = now
@@ -242,7 +242,7 @@ func testFlowsOfAnECSPool(t *testing.T, x *tasks, major int) {
 	if err := worker.Process.Stop(t.Context(), syscall.SIGKILL, time.Second); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Second) {
 		workers, err := x.api.OnlineWorkers(t.Context(), tasksPool, worker.Time)
 		if slices.ContainsFunc(workers, func(w prefectapi.Worker) bool { return !strings.HasSuffix(w.Name, worker.TaskID) }) {
 			break

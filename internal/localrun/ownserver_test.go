@@ -172,7 +172,7 @@ func (b *faultBench) start(seconds int) string {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	for deadline := time.Now().Add(time.Minute); run.State != "RUNNING"; time.Sleep(200 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); run.State != "RUNNING"; time.Sleep(time.Second) {
 		now, err := b.api.FlowRun(b.t.Context(), run.ID)
 		if err == nil {
 			run = now

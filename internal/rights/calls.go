@@ -125,7 +125,6 @@ var needs = map[string]func(context.Context, *call) ([]right, error){
 	"logs:GetLogEvents":            logStream,
 	"logs:CreateLogStream":         logStream,
 	"logs:PutLogEvents":            logStream,
-	"logs:CreateLogGroup":          logGroup,
 	"secretsmanager:GetSecretValue": func(_ context.Context, c *call) ([]right, error) {
 		return []right{c.on(c.action, c.text("SecretId"), map[string][]string{"secretsmanager:secretid": {c.text("SecretId")}})}, nil
 	},
@@ -152,10 +151,6 @@ func queue(_ context.Context, c *call) ([]right, error) {
 
 func logStream(_ context.Context, c *call) ([]right, error) {
 	return []right{c.on(c.action, c.arn("logs", "log-group:"+c.text("logGroupName")+":log-stream:"+c.text("logStreamName")), nil)}, nil
-}
-
-func logGroup(_ context.Context, c *call) ([]right, error) {
-	return []right{c.on(c.action, c.arn("logs", "log-group:"+c.text("logGroupName")), nil)}, nil
 }
 
 // pass are the rights to hand roles to tasks.

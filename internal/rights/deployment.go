@@ -1,11 +1,8 @@
 package rights
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 
@@ -13,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
 )
 
 // deployment are the calls of a deployer that can be judged, with the resources that each is
@@ -98,6 +96,7 @@ var deployment = map[string]string{
 	"iam:PutRolePolicy":               "role/{RoleName}",
 
 	// Whether an action's ARN of a log group ends in :* differs; both must be allowed.
+	"logs:CreateLogGroup":      "+log-group:{logGroupName}",
 	"logs:DeleteLogGroup":      "log-group:{logGroupName} log-group:{logGroupName}:*",
 	"logs:DescribeLogGroups":   "log-group:*",
 	"logs:ListTagsForResource": "{resourceArn}",
@@ -333,12 +332,12 @@ func (c *call) resourceTags(ctx context.Context, arn string) (map[string][]strin
 			context["aws:resourcetag/"+strings.ToLower(key)] = []string{value}
 		}
 	case "servicediscovery":
-		var out struct{ Tags []struct{ Key, Value string } }
-		if err := c.guard.ask(ctx, "servicediscovery", "Route53AutoNaming_v20170314.ListTagsForResource", map[string]string{"ResourceARN": arn}, &out); err != nil {
-			return nil, err
+		out, err := c.guard.cloudMap.ListTagsForResource(ctx, &servicediscovery.ListTagsForResourceInput{ResourceARN: &arn})
+		if err != nil {
+			return nil, fmt.Errorf("the tags of %s cannot be read: %w", arn, err)
 		}
 		for _, tag := range out.Tags {
-			context["aws:resourcetag/"+strings.ToLower(tag.Key)] = []string{tag.Value}
+			context["aws:resourcetag/"+strings.ToLower(aws.ToString(tag.Key))] = []string{aws.ToString(tag.Value)}
 		}
 	}
 	return context, nil
@@ -372,25 +371,4 @@ func (g *Guard) tags(ctx context.Context, id string) (map[string]string, error) 
 		tags[aws.ToString(tag.Key)] = aws.ToString(tag.Value)
 	}
 	return tags, nil
-}
-
-// ask is a call of the emulator in JSON, of a service whose SDK nothing else needs.
-func (g *Guard) ask(ctx context.Context, service, target string, in, out any) error {
-	body, err := json.Marshal(in)
-	if err != nil {
-		return err
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, aws.ToString(g.opt.AWS.BaseEndpoint), bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	request.Header.Set("X-Amz-Target", target)
-	request.Header.Set("Content-Type", "application/x-amz-json-1.1")
-	request.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=test/20260101/"+g.opt.AWS.Region+"/"+service+"/aws4_request, SignedHeaders=host, Signature=0")
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	return json.NewDecoder(answer.Body).Decode(out)
 }

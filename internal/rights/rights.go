@@ -26,6 +26,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"prefect-worker-ecs/internal/access"
@@ -82,6 +83,7 @@ type Guard struct {
 	ecs      *ecs.Client
 	iam      *iam.Client
 	sts      *sts.Client
+	cloudMap *servicediscovery.Client
 	listener net.Listener
 	server   *http.Server
 
@@ -111,7 +113,7 @@ func Start(opt Options) (*Guard, error) {
 		return nil, fmt.Errorf("guard the emulator: %w", err)
 	}
 	g := &Guard{
-		opt: opt, ec2: ec2.NewFromConfig(opt.AWS), ecs: ecs.NewFromConfig(opt.AWS), iam: iam.NewFromConfig(opt.AWS), sts: sts.NewFromConfig(opt.AWS),
+		opt: opt, ec2: ec2.NewFromConfig(opt.AWS), ecs: ecs.NewFromConfig(opt.AWS), iam: iam.NewFromConfig(opt.AWS), sts: sts.NewFromConfig(opt.AWS), cloudMap: servicediscovery.NewFromConfig(opt.AWS),
 		listener: listener, tasks: map[string]string{}, keys: map[string]holder{},
 	}
 	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
