@@ -319,6 +319,25 @@ func TestNewWritesAnEnvironment(t *testing.T) {
 	}
 }
 
+// TestPolicy: a whole policy goes to the screen, parts that AWS takes to files.
+func TestPolicy(t *testing.T) {
+	testtools.Require(t, testtools.Node)
+	stdout, stderr, err := run(t, "policy", "--read-only", "--account", "123456789012")
+	if err != nil || stderr != "" || !strings.Contains(stdout, "arn:aws:ecs:us-east-1:123456789012:service/prefect-cluster/dev-worker") || strings.Contains(stdout, ":Create") {
+		t.Errorf("%v, %q\n%s", err, stderr, stdout)
+	}
+	_, stderr, err = run(t, "policy")
+	if want := "note: the account is not known, and a * stands for it; set account_id, or give --account\nnote: it is longer than a managed policy may be; --out DIR writes it as 2\n"; err != nil || stderr != want {
+		t.Errorf("%v, %q\nwant %q", err, stderr, want)
+	}
+	dir := t.TempDir()
+	stdout, _, err = run(t, "policy", "--account", "123456789012", "--out", dir)
+	files, _ := filepath.Glob(filepath.Join(dir, "*.json"))
+	if want := "wrote " + dir + "/dev-deploy-1.json\nwrote " + dir + "/dev-deploy-2.json\n"; err != nil || stdout != want || len(files) != 2 {
+		t.Errorf("%v, %q, %q", err, stdout, files)
+	}
+}
+
 func TestVersion(t *testing.T) {
 	settings := func(pairs ...string) *debug.BuildInfo {
 		info := &debug.BuildInfo{GoVersion: "go1.26.0"}

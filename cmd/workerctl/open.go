@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/poll"
 	"prefect-worker-ecs/internal/tunnel"
 	"prefect-worker-ecs/internal/verify"
 )
@@ -81,7 +82,7 @@ func reach(opt verify.Options, apiURL string) func(context.Context) (string, fun
 		if apiURL != "" {
 			return apiURL, func() {}, nil
 		}
-		if tunnel.Answers(ctx, opt.Environment.Prefect.APIURL+"/health") {
+		if poll.Answers(ctx, opt.Environment.Prefect.APIURL+"/health") {
 			return opt.Environment.Prefect.APIURL, func() {}, nil // inside of the VPC
 		}
 		t, err := tunnel.Open(ctx, wayTo(opt, 0))

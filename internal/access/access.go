@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"prefect-worker-ecs/internal/policy"
 )
 
 // Document is an IAM policy.
@@ -31,6 +33,15 @@ func Parse(text string) (Document, error) {
 		return Document{}, fmt.Errorf("it is not a policy: %w", err)
 	}
 	return document, nil
+}
+
+// Of is a policy that the program has built.
+func Of(built policy.Document) (Document, error) {
+	text, err := json.Marshal(built)
+	if err != nil {
+		return Document{}, err
+	}
+	return Parse(string(text))
 }
 
 // Statement is one rule of a policy.

@@ -116,6 +116,12 @@ func (w writer) add(g grant, arguments map[string]any) error {
 		add("Null", "ec2:CreateAction", "false")
 	case own:
 		tags("aws:ResourceTag")
+	case inCluster:
+		cluster, err := w.arn("ecs:cluster/{cluster}", arguments)
+		if err != nil {
+			return err
+		}
+		add("ArnEquals", "ecs:cluster", cluster)
 	case bounded, thatPolicy:
 		if boundary := w.boundary(arguments); boundary != "" {
 			add("StringEquals", "iam:PermissionsBoundary", boundary)

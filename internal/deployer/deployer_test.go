@@ -53,11 +53,7 @@ func parsed(t *testing.T, documents ...policy.Document) []access.Document {
 	t.Helper()
 	var all []access.Document
 	for _, document := range documents {
-		text, err := json.Marshal(document)
-		if err != nil {
-			t.Fatal(err)
-		}
-		one, err := access.Parse(string(text))
+		one, err := access.Of(document)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -21,13 +21,14 @@ type grant struct {
 type condition int
 
 const (
-	always condition = iota
 	// tagged: the request gives the resource that it makes the tags of the environment.
-	tagged
+	tagged condition = iota + 1
 	// atCreation: the request gives tags to a resource that it makes, and to no other.
 	atCreation
 	// own: the resource has the tags of the environment.
 	own
+	// inCluster: it is about the cluster of the argument cluster.
+	inCluster
 	// bounded: the role has the permissions boundary of the environment, if there is one.
 	bounded
 	// toECS, toFlowLogs: the role is handed to that service.
@@ -138,7 +139,7 @@ var grants = map[string][]grant{
 	"aws_ecs_service": {
 		{read: "ecs:DescribeServices", on: "ecs:service/{cluster}/{name}"},
 		// verify: what runs.
-		{read: "ecs:ListTasks"},
+		{read: "ecs:ListTasks", when: inCluster},
 		{read: "ecs:DescribeTasks", on: "ecs:task/{cluster}/*"},
 		{write: "ecs:CreateService ecs:UpdateService ecs:DeleteService ecs:TagResource ecs:UntagResource", on: "ecs:service/{cluster}/{name}"},
 	},
@@ -165,7 +166,7 @@ var grants = map[string][]grant{
 		{write: "iam:AttachRolePolicy iam:DetachRolePolicy", on: "iam:role/{role}", when: thatPolicy},
 	},
 	"aws_cloudwatch_log_group": {
-		{read: "logs:DescribeLogGroups", on: "logs:log-group:*"},
+		{read: "logs:DescribeLogGroups"},
 		{read: "logs:ListTagsForResource", on: "logs:log-group:{name}"},
 		// verify and logs: what the worker says.
 		{read: "logs:FilterLogEvents", on: "logs:log-group:{name}:*"},
@@ -182,20 +183,23 @@ var grants = map[string][]grant{
 		{write: "secretsmanager:PutSecretValue secretsmanager:UpdateSecretVersionStage", on: "secretsmanager:secret:{secret_id}-??????"},
 	},
 	"aws_service_discovery_private_dns_namespace": {
-		{read: "servicediscovery:GetNamespace servicediscovery:ListTagsForResource", on: "servicediscovery:namespace/*", when: own},
-		{read: "servicediscovery:GetOperation"},
+		{read: "servicediscovery:GetNamespace", on: "servicediscovery:namespace/*", when: own},
+		// The operation that makes a namespace is about none yet.
+		{read: "servicediscovery:GetOperation servicediscovery:ListTagsForResource"},
 		{write: "servicediscovery:CreatePrivateDnsNamespace servicediscovery:TagResource", when: tagged},
-		{write: "servicediscovery:UpdatePrivateDnsNamespace servicediscovery:DeleteNamespace servicediscovery:TagResource servicediscovery:UntagResource", on: "servicediscovery:namespace/*", when: own},
+		{write: "servicediscovery:UpdatePrivateDnsNamespace servicediscovery:DeleteNamespace", on: "servicediscovery:namespace/*", when: own},
+		{write: "servicediscovery:UntagResource"},
 		// Cloud Map makes the hosted zone with the rights of who calls.
 		{write: "route53:CreateHostedZone route53:ListHostedZonesByName"},
 		{write: "route53:GetHostedZone route53:DeleteHostedZone", on: "route53:hostedzone/*"},
 		{write: "ec2:DescribeVpcs ec2:DescribeRegions"},
 	},
 	"aws_service_discovery_service": {
-		{read: "servicediscovery:GetService servicediscovery:ListTagsForResource", on: "servicediscovery:service/*", when: own},
+		{read: "servicediscovery:GetService", on: "servicediscovery:service/*", when: own},
+		{read: "servicediscovery:ListTagsForResource"},
 		{write: "servicediscovery:CreateService", on: "servicediscovery:namespace/*", when: own},
 		{write: "servicediscovery:CreateService", on: "servicediscovery:service/*", when: tagged},
-		{write: "servicediscovery:UpdateService servicediscovery:DeleteService servicediscovery:TagResource servicediscovery:UntagResource", on: "servicediscovery:service/*", when: own},
+		{write: "servicediscovery:UpdateService servicediscovery:DeleteService", on: "servicediscovery:service/*", when: own},
 	},
 	"aws_cloudwatch_event_rule": {
 		{read: "events:DescribeRule events:ListTagsForResource", on: "events:rule/{name}"},
@@ -206,7 +210,7 @@ var grants = map[string][]grant{
 		{write: "events:PutTargets events:RemoveTargets", on: "events:rule/{rule}"},
 	},
 	"aws_sqs_queue": {
-		{read: "sqs:GetQueueAttributes sqs:GetQueueUrl sqs:ListQueueTags", on: "sqs:{name}"},
+		{read: "sqs:GetQueueAttributes sqs:ListQueueTags", on: "sqs:{name}"},
 		{write: "sqs:CreateQueue sqs:DeleteQueue sqs:SetQueueAttributes sqs:TagQueue sqs:UntagQueue", on: "sqs:{name}"},
 	},
 	"aws_sqs_queue_policy":         {{read: "sqs:GetQueueAttributes", on: "sqs:{queue_url}"}, {write: "sqs:SetQueueAttributes", on: "sqs:{queue_url}"}},
@@ -218,7 +222,6 @@ var grants = map[string][]grant{
 		{write: "rds:CreateDBInstance", on: "rds:db:{identifier} rds:subgrp:{db_subnet_group_name} rds:pg:{parameter_group_name}"},
 		{write: "rds:ModifyDBInstance rds:DeleteDBInstance rds:AddTagsToResource rds:RemoveTagsFromResource", on: "rds:db:{identifier}"},
 		{write: "rds:ModifyDBInstance", on: "rds:pg:{parameter_group_name}"},
-		{write: "rds:DeleteDBInstance", on: "rds:snapshot:{identifier}-final-*"},
 		{write: "iam:CreateServiceLinkedRole", on: "iam:role/aws-service-role/rds.amazonaws.com/AWSServiceRoleForRDS"},
 	},
 	"aws_db_subnet_group": {

@@ -10,8 +10,6 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"prefect-worker-ecs/internal/poll"
 	"prefect-worker-ecs/internal/proc"
 	"prefect-worker-ecs/internal/pyenv"
 )
@@ -122,34 +121,8 @@ func Start(ctx context.Context, opt Options) (*Emulator, error) {
 	return e, nil
 }
 
-// Ready reports whether the emulator answers now. Answers within 5 s count.
-func (e *Emulator) Ready(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	return e.do(ctx, http.MethodGet, "/moto-api/") == nil
-}
-
-// Reset makes the emulator forget all that was created in it.
-func (e *Emulator) Reset(ctx context.Context) error {
-	return e.do(ctx, http.MethodPost, "/moto-api/reset")
-}
-
-func (e *Emulator) do(ctx context.Context, method, path string) error {
-	req, err := http.NewRequestWithContext(ctx, method, e.Endpoint+path, nil)
-	if err != nil {
-		return fmt.Errorf("AWS emulator: %w", err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return fmt.Errorf("AWS emulator: %w", err)
-	}
-	defer resp.Body.Close()
-	_, _ = io.Copy(io.Discard, resp.Body)
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("AWS emulator: %s %s: %s", method, path, resp.Status)
-	}
-	return nil
-}
+// Ready reports whether the emulator answers now.
+func (e *Emulator) Ready(ctx context.Context) bool { return poll.Answers(ctx, e.Endpoint+"/moto-api/") }
 
 // PID is the process id of the server.
 func (e *Emulator) PID() int { return e.Process.PID }

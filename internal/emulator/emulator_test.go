@@ -75,15 +75,6 @@ func TestEmulatorAnswersAsAWSWhereMotoDoesNot(t *testing.T) {
 	if td := aws.ToString(s.Deployments[0].TaskDefinition); !strings.HasSuffix(td, "f:2") {
 		t.Errorf("the deployment names %s, want f:2", td)
 	}
-
-	// WHEN the emulator is reset THEN all is gone
-	if err := e.Reset(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	clusters, err := client.ListClusters(t.Context(), &ecs.ListClustersInput{})
-	if err != nil || len(clusters.ClusterArns) != 0 {
-		t.Errorf("after the reset: clusters %v, error %v", clusters, err)
-	}
 }
 
 // TestTasksWaitForTheirAgent: RunTask's tasks are as on Fargate, and their changes are events.

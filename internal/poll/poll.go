@@ -3,6 +3,7 @@ package poll
 
 import (
 	"context"
+	"net/http"
 	"time"
 )
 
@@ -21,4 +22,23 @@ func Until(ctx context.Context, pause time.Duration, done func() (bool, error)) 
 		case <-tick.C:
 		}
 	}
+}
+
+// answerLimit is how long an answer may take: a server on a loaded machine takes its time.
+const answerLimit = 5 * time.Second
+
+// Answers tells whether a web address answers with success now. Answers within 5 s count.
+func Answers(ctx context.Context, url string) bool {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return false
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return false
+	}
+	response.Body.Close()
+	return response.StatusCode == http.StatusOK
 }

@@ -72,6 +72,7 @@ var deployment = map[string]string{
 	"ecs:DeleteService":               "service/{cluster}/{service}",
 	"ecs:DescribeClusters":            "cluster/{clusters}",
 	"ecs:DescribeServices":            "service/{cluster}/{services}",
+	"ecs:ListTasks":                   "",
 	"ecs:PutClusterCapacityProviders": "cluster/{cluster}",
 	"ecs:UpdateService":               "service/{cluster}/{service}",
 
@@ -90,6 +91,8 @@ var deployment = map[string]string{
 	"iam:DetachRolePolicy":            "role/{RoleName}",
 	"iam:GetRole":                     "role/{RoleName}",
 	"iam:GetRolePolicy":               "role/{RoleName}",
+	"iam:GetPolicy":                   "{PolicyArn}",
+	"iam:GetPolicyVersion":            "{PolicyArn}",
 	"iam:ListAttachedRolePolicies":    "role/{RoleName}",
 	"iam:ListInstanceProfilesForRole": "role/{RoleName}",
 	"iam:ListRolePolicies":            "role/{RoleName}",
@@ -98,7 +101,8 @@ var deployment = map[string]string{
 	// Whether an action's ARN of a log group ends in :* differs; both must be allowed.
 	"logs:CreateLogGroup":      "+log-group:{logGroupName}",
 	"logs:DeleteLogGroup":      "log-group:{logGroupName} log-group:{logGroupName}:*",
-	"logs:DescribeLogGroups":   "log-group:*",
+	"logs:DescribeLogGroups":   "",
+	"logs:FilterLogEvents":     "log-group:{logGroupName}:*",
 	"logs:ListTagsForResource": "{resourceArn}",
 	"logs:PutRetentionPolicy":  "log-group:{logGroupName} log-group:{logGroupName}:*",
 
@@ -132,7 +136,7 @@ var deployment = map[string]string{
 	"servicediscovery:GetOperation":              "",
 	"servicediscovery:GetService":                "service/{Id}",
 	"servicediscovery:ListNamespaces":            "",
-	"servicediscovery:ListTagsForResource":       "{ResourceARN}",
+	"servicediscovery:ListTagsForResource":       "",
 
 	"sqs:CreateQueue":        "+{QueueName}",
 	"sqs:DeleteQueue":        "{QueueUrl}",
@@ -189,8 +193,13 @@ func (c *call) deploy(ctx context.Context, resources string) ([]right, error) {
 		}
 		all = append(all, c.on(action, resource, nil))
 	}
-	if c.service == "iam" {
+	switch c.service {
+	case "iam":
 		return all, c.roleKeys(ctx, all)
+	case "ecs":
+		for _, r := range all {
+			r.context["ecs:cluster"] = []string{c.cluster()}
+		}
 	}
 	role, _ := c.parameters["DeliverLogsPermissionArn"].(string)
 	return append(all, c.passTo("vpc-flow-logs.amazonaws.com", role)...), nil
@@ -294,8 +303,7 @@ func (c *call) requestTags() map[string][]string {
 // roleKeys puts the condition keys of IAM into rights.
 func (c *call) roleKeys(ctx context.Context, all []right) error {
 	boundary := c.text("PermissionsBoundary")
-	if c.action != "iam:CreateRole" {
-		role := c.text("RoleName")
+	if role := c.text("RoleName"); role != "" && c.action != "iam:CreateRole" {
 		got, err := c.guard.iam.GetRole(ctx, &iam.GetRoleInput{RoleName: &role})
 		if err != nil {
 			return nil // AWS says itself that there is none

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
+	"prefect-worker-ecs/internal/poll"
 	"prefect-worker-ecs/internal/proc"
 )
 
@@ -97,7 +97,7 @@ func Open(ctx context.Context, opt Options) (_ *Tunnel, err error) {
 		"--parameters", fmt.Sprintf(`{"portNumber":["%d"],"localPortNumber":["%d"]}`, opt.RemotePort, opt.LocalPort))
 	t.process, err = proc.Launch(ctx, proc.Server{
 		Name: "the session", Cmd: cmd, Log: filepath.Join(t.dir, "session.log"), Timeout: opt.Timeout,
-		Ready: func(ctx context.Context) bool { return Answers(ctx, t.URL+opt.Path) },
+		Ready: func(ctx context.Context) bool { return poll.Answers(ctx, t.URL+opt.Path) },
 	})
 	if err != nil {
 		return nil, err
@@ -109,22 +109,6 @@ func Open(ctx context.Context, opt Options) (_ *Tunnel, err error) {
 		close(t.ended)
 	}()
 	return t, nil
-}
-
-// Answers tells whether something at the address answers with success, within 2 s.
-func Answers(ctx context.Context, url string) bool {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return false
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return false
-	}
-	response.Body.Close()
-	return response.StatusCode == http.StatusOK
 }
 
 // Close ends the session, with the plugin that it started.

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
@@ -28,11 +29,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/access"
+	"prefect-worker-ecs/internal/deployer"
 	"prefect-worker-ecs/internal/ecstask"
 	"prefect-worker-ecs/internal/emulator"
 	"prefect-worker-ecs/internal/prefectapi"
 	"prefect-worker-ecs/internal/prefectserver"
 	"prefect-worker-ecs/internal/pyenv"
+	"prefect-worker-ecs/internal/rights"
 	"prefect-worker-ecs/internal/synthesized"
 	"prefect-worker-ecs/internal/testtools"
 	"prefect-worker-ecs/internal/toolchain"
@@ -338,6 +342,36 @@ func verified(t *testing.T, opt Options) Report {
 }
 
 // green fails the test unless all is well.
+// reader makes the options those of somebody who has only the environment's policy for reading.
+func (b *bench) reader(t *testing.T, opt Options) Options {
+	t.Helper()
+	stack, err := synthesized.Parse(opt.Stack, synthesized.Place{Partition: "aws", Region: "us-east-1", Account: "123456789012"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy, err := deployer.Policy(stack, deployer.Read)
+	if err != nil {
+		t.Fatal(err)
+	}
+	document, err := access.Of(policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	guard, err := rights.Start(rights.Options{AWS: opt.AWS, Journal: func(call rights.Call) {
+		if !call.Allowed {
+			t.Error(call)
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(guard.Close)
+	opt.AWS = opt.AWS.Copy()
+	opt.AWS.BaseEndpoint = aws.String(guard.Endpoint())
+	opt.AWS.Credentials = credentials.NewStaticCredentialsProvider(guard.As("arn:aws:iam::123456789012:user/reader", document), "x", "")
+	return opt
+}
+
 func green(t *testing.T, report Report) {
 	t.Helper()
 	noSecret(t, report)

@@ -39,6 +39,9 @@ func TestVerify(t *testing.T) {
 			t.Errorf("runs left: %v, %v", runs, err)
 		}
 
+		// AND so it does for somebody who has only the policy for reading
+		green(t, verified(t, b.reader(t, opt)))
+
 		// AND a look shows it all
 		var screen strings.Builder
 		if err := Look(t.Context(), opt).Print(&screen); err != nil {
