@@ -150,7 +150,7 @@ func (c *checklist) viewLog(ctx context.Context, add func(name, format string, a
 	}
 	lines = withoutFrames(lines)
 	for _, line := range slices.Backward(lines) {
-		if slices.ContainsFunc(symptoms, func(s symptom) bool { return s.pattern.MatchString(line) }) || strings.Contains(line, "ERROR") {
+		if isSymptom(line) || strings.Contains(line, "ERROR") {
 			add("last error", "%.200s", strings.TrimSpace(line))
 			return
 		}

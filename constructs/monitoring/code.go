@@ -1,0 +1,46 @@
+package monitoring
+
+import (
+	"archive/zip"
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"time"
+)
+
+// probe is the code of the function.
+//
+//go:embed probe.py
+var probe []byte
+
+// ArchiveName is the file with the function's code, beside the stack's Terraform JSON: that
+// is where Terraform runs.
+const ArchiveName = "probe.zip"
+
+// Archive is the function's code as Lambda takes it, the same bytes on every machine: with a
+// fixed time, and not compressed, because another release of Go may compress otherwise.
+func Archive() []byte {
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	header := &zip.FileHeader{Name: "probe.py", Method: zip.Store, Modified: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)}
+	header.SetMode(0o644) // Lambda's user is not the owner
+	file, err := w.CreateHeader(header)
+	if err == nil {
+		_, err = file.Write(probe)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		panic(fmt.Sprintf("monitoring: pack the probe: %v", err)) // memory does not fail
+	}
+	return b.Bytes()
+}
+
+// archiveHash is what Lambda calls the archive's CodeSha256.
+func archiveHash() string {
+	sum := sha256.Sum256(Archive())
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
