@@ -198,7 +198,10 @@ class Probe:
             logs = {"flow_run_id": {"any_": [run["id"]]}, "timestamp": {"before_": run["state"]["timestamp"]}}
             lines = self.ask("/logs/filter", {"logs": logs, "sort": "TIMESTAMP_DESC", "limit": PAGE})
             matches = [SUBMITTING.match(line["message"]) for line in lines]
-            WORKERS[state] = next((match[1] for match in matches if match), "")
+            names = [match[1] for match in matches if match]
+            if not names:
+                return ""  # The worker sends its lines some seconds later.
+            WORKERS[state] = names[0]
         return WORKERS[state]
 
     def without_task(self, runs):
