@@ -21,6 +21,7 @@ import (
 	"prefect-worker-ecs/constructs/network"
 	"prefect-worker-ecs/constructs/secrets"
 	"prefect-worker-ecs/internal/arn"
+	"prefect-worker-ecs/internal/probe"
 	"prefect-worker-ecs/internal/tf"
 )
 
@@ -125,7 +126,7 @@ func Files(env *config.Environment) map[string][]byte {
 	if !env.Monitoring.Enabled {
 		return nil
 	}
-	return map[string][]byte{monitoring.ArchiveName: monitoring.Archive()}
+	return map[string][]byte{probe.ArchiveName: probe.Archive()}
 }
 
 // secretARNs are the secrets that the container gets, each once, the API key's first if

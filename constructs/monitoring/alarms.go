@@ -10,6 +10,7 @@ import (
 	"github.com/aws/jsii-runtime-go"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/cloudwatchmetricalarm"
 
+	"prefect-worker-ecs/internal/probe"
 	"prefect-worker-ecs/internal/tf"
 )
 
@@ -55,7 +56,7 @@ const (
 
 // figure is one that the probe publishes.
 func (cfg Config) figure(name string) metric {
-	return metric{Namespace, name, map[string]*string{Dimension: &cfg.Environment.Worker.ServiceName}, "Maximum"}
+	return metric{probe.Namespace, name, map[string]*string{probe.Dimension: &cfg.Environment.Worker.ServiceName}, "Maximum"}
 }
 
 func one(m metric) map[string]metric { return map[string]metric{"": m} }
@@ -109,7 +110,7 @@ func (cfg Config) alarms() []alarm {
 		operator: atLeast, threshold: 95, period: 300, wanted: 6, within: 6, missing: notBreaching,
 	}, {
 		name: "log-failures", description: "The worker's log keeps saying why it does not work: a refused key, no route to Prefect, a missing package and the like. " + verify + ", which explains the line.",
-		metrics: one(metric{Namespace, logFailures + "/" + env.Worker.ServiceName, nil, "Sum"}),
+		metrics: one(metric{probe.Namespace, logFailures + "/" + env.Worker.ServiceName, nil, "Sum"}),
 		// A flow may log such a line once; a worker that cannot start does so again and again, and
 		// ECS waits longer before each further task.
 		operator: atLeast, threshold: 1, period: 300, wanted: 2, within: 6, missing: notBreaching,

@@ -5,6 +5,7 @@ import (
 	"github.com/aws/jsii-runtime-go"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/cloudwatchdashboard"
 
+	"prefect-worker-ecs/internal/probe"
 	"prefect-worker-ecs/internal/tf"
 )
 
@@ -30,7 +31,7 @@ func (cfg Config) newDashboard(scope constructs.Construct, alarms []string) {
 	figures := func(title string, names ...string) widget {
 		var metrics [][]string
 		for _, name := range names {
-			metrics = append(metrics, []string{Namespace, name, Dimension, service})
+			metrics = append(metrics, []string{probe.Namespace, name, probe.Dimension, service})
 		}
 		return graph(title, "Maximum", metrics...)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/snstopicsubscription"
 
 	"prefect-worker-ecs/internal/policy"
+	"prefect-worker-ecs/internal/probe"
 	"prefect-worker-ecs/internal/symptoms"
 	"prefect-worker-ecs/internal/tf"
 )
@@ -107,7 +108,7 @@ func (cfg Config) newLogFilter(scope constructs.Construct) {
 		LogGroupName: &cfg.LogGroup,
 		Pattern:      jsii.String(symptoms.FilterPattern()),
 		MetricTransformation: &cloudwatchlogmetricfilter.CloudwatchLogMetricFilterMetricTransformation{
-			Namespace: jsii.String(Namespace),
+			Namespace: jsii.String(probe.Namespace),
 			Name:      jsii.String(logFailures + "/" + service),
 			Value:     jsii.String("1"),
 		},

@@ -12,13 +12,6 @@ import (
 	"prefect-worker-ecs/internal/arn"
 )
 
-// Namespace is that of the probe's figures in CloudWatch, and Dimension the one by which those
-// of a worker are found: the name of its ECS service.
-const (
-	Namespace = "PrefectWorker"
-	Dimension = "Service"
-)
-
 // Config says what New watches.
 type Config struct {
 	Environment *config.Environment

@@ -14,6 +14,7 @@ import (
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/policy"
+	"prefect-worker-ecs/internal/probe"
 	"prefect-worker-ecs/internal/tf"
 )
 
@@ -53,8 +54,8 @@ func (cfg Config) newProbe(scope constructs.Construct) {
 		Runtime:        jsii.String("python3.13"),
 		Handler:        jsii.String("probe.handler"),
 		Architectures:  jsii.Strings("arm64"), // cheaper, and the code is the same
-		Filename:       jsii.String(ArchiveName),
-		SourceCodeHash: jsii.String(archiveHash()),
+		Filename:       jsii.String(probe.ArchiveName),
+		SourceCodeHash: jsii.String(probe.Hash()),
 		MemorySize:     jsii.Number(256),
 		Timeout:        jsii.Number(55), // the next one comes after 60 s
 		Environment:    &lambdafunction.LambdaFunctionEnvironment{Variables: &variables},
@@ -111,7 +112,7 @@ func (cfg Config) probeRights(logGroupARN string) policy.Document {
 	cluster := account.Of("ecs", "cluster/"+env.Cluster.Name)
 	statements := []policy.Statement{
 		// The action knows no resource, but the namespace.
-		policy.Allow("PublishFigures", []string{"cloudwatch:PutMetricData"}, "*").If("StringEquals", "cloudwatch:namespace", Namespace),
+		policy.Allow("PublishFigures", []string{"cloudwatch:PutMetricData"}, "*").If("StringEquals", "cloudwatch:namespace", probe.Namespace),
 		policy.Allow("DescribeWorker", []string{"ecs:DescribeServices"}, account.Of("ecs", "service/"+env.Cluster.Name+"/"+env.Worker.ServiceName)),
 		policy.Allow("WriteLog", []string{"logs:CreateLogStream", "logs:PutLogEvents"}, logGroupARN+":*"),
 	}

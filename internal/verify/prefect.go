@@ -21,6 +21,7 @@ import (
 type apiState struct {
 	credential string
 	client     *prefectapi.Client
+	answered   bool   // it is there, whatever it says
 	close      func() // ends the way to it
 	pool       prefectapi.WorkPool
 	queues     []prefectapi.WorkQueue // those that the worker serves
@@ -51,6 +52,7 @@ func (c *checklist) apiAnswers(ctx context.Context) finding {
 	}
 	c.api.client = client
 	_, err = client.WorkPools(ctx)
+	c.api.answered = !errors.Is(err, prefectapi.ErrUnreachable)
 	var status *prefectapi.StatusError
 	switch {
 	case errors.As(err, &status) && status.Status == 401:

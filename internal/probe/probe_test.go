@@ -1,4 +1,4 @@
-package monitoring
+package probe
 
 import (
 	"archive/zip"
@@ -57,7 +57,7 @@ func TestTheArchiveHoldsTheProbe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if content, err := io.ReadAll(file); err != nil || !bytes.Equal(content, probe) {
+	if content, err := io.ReadAll(file); err != nil || !bytes.Equal(content, code) {
 		t.Errorf("the archive does not hold the probe: %v", err)
 	}
 }

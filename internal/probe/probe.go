@@ -1,4 +1,6 @@
-package monitoring
+// Package probe is the code of a function that asks Prefect and ECS about a worker each minute
+// and publishes the answers as figures in CloudWatch (probe.py).
+package probe
 
 import (
 	"archive/zip"
@@ -10,10 +12,17 @@ import (
 	"time"
 )
 
-// probe is the code of the function.
+// code is the function's.
 //
 //go:embed probe.py
-var probe []byte
+var code []byte
+
+// Namespace is that of the figures in CloudWatch, and Dimension the one by which those of a
+// worker are found: the name of its ECS service.
+const (
+	Namespace = "PrefectWorker"
+	Dimension = "Service"
+)
 
 // ArchiveName is the file with the function's code, beside the stack's Terraform JSON: that
 // is where Terraform runs.
@@ -28,19 +37,19 @@ func Archive() []byte {
 	header.SetMode(0o644) // Lambda's user is not the owner
 	file, err := w.CreateHeader(header)
 	if err == nil {
-		_, err = file.Write(probe)
+		_, err = file.Write(code)
 	}
 	if err == nil {
 		err = w.Close()
 	}
 	if err != nil {
-		panic(fmt.Sprintf("monitoring: pack the probe: %v", err)) // memory does not fail
+		panic(fmt.Sprintf("probe: pack it: %v", err)) // memory does not fail
 	}
 	return b.Bytes()
 }
 
-// archiveHash is what Lambda calls the archive's CodeSha256.
-func archiveHash() string {
+// Hash is what Lambda calls the archive's CodeSha256.
+func Hash() string {
 	sum := sha256.Sum256(Archive())
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
