@@ -453,6 +453,18 @@ func (c *Client) Cancel(ctx context.Context, run string) error {
 		map[string]any{"state": map[string]any{"type": "CANCELLING", "name": "Cancelling"}}, nil)
 }
 
+// SetState gives a run a state, of a type and with a name: whatever Prefect's rules say of it
+// without force.
+func (c *Client) SetState(ctx context.Context, run, kind, name string) error {
+	return c.do(ctx, http.MethodPost, []string{"flow_runs", run, "set_state"},
+		map[string]any{"state": map[string]any{"type": kind, "name": name}}, nil)
+}
+
+// Pause makes a pool hand out no flow runs.
+func (c *Client) Pause(ctx context.Context, pool string) error {
+	return c.do(ctx, http.MethodPatch, []string{"work_pools", pool}, map[string]any{"is_paused": true}, nil)
+}
+
 // Overdue returns runs of a pool that should have started before a point of time and that
 // no worker has taken, the oldest first, at most 200. Runs that wait by their own will (for
 // a retry, for a concurrency slot) are not among them. Empty queues are all queues.

@@ -5,10 +5,14 @@ package probe
 import (
 	"archive/zip"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
 	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -52,4 +56,18 @@ func Archive() []byte {
 func Hash() string {
 	sum := sha256.Sum256(Archive())
 	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// Run runs the code of an archive file once, as Lambda does each minute, with an interpreter
+// that has boto3 and with these environment variables alone. It returns what the code printed.
+func Run(ctx context.Context, python, archive string, variables []string) (string, error) {
+	cmd := exec.CommandContext(ctx, python, "-B", "-c", "import probe; probe.handler({}, None)")
+	cmd.Env = append(slices.Clone(variables), "PYTHONPATH="+archive)
+	var printed, failed bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &printed, &failed
+	if err := cmd.Run(); err != nil {
+		text := strings.TrimSpace(failed.String())
+		return printed.String(), fmt.Errorf("run the probe: %w: %s", err, text[strings.LastIndex(text, "\n")+1:])
+	}
+	return printed.String(), nil
 }

@@ -55,6 +55,7 @@ type bench struct {
 	workspace toolchain.Workspace
 	app       string // the built program
 	aws       aws.Config
+	environ   []string // variables that lead to the emulator
 	envs      map[int]pyenv.Env
 	// two wants no credential, three wants user and password.
 	two, three *prefectserver.Server
@@ -116,7 +117,8 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.aws = testtools.AWS(t, emu.Env())
+	b.environ = emu.Env()
+	b.aws = testtools.AWS(t, b.environ)
 	b.aws.RetryMaxAttempts = 2 // as the command has it
 	b.ec2, b.ecs, b.iam, b.kms, b.secrets = ec2.NewFromConfig(b.aws), ecs.NewFromConfig(b.aws), iam.NewFromConfig(b.aws), kms.NewFromConfig(b.aws), secretsmanager.NewFromConfig(b.aws)
 	b.apply(dirs[4], b.synthesize(t, b.yaml("good", "process", b.two.APIURL(), "")).Stack)
@@ -198,12 +200,7 @@ func (b *bench) deploy(t *testing.T, yaml, credential string) Options {
 // run it.
 func (b *bench) register(t *testing.T, opt Options, change func(*ecs.RegisterTaskDefinitionInput)) {
 	t.Helper()
-	c := &checklist{opt: opt, env: opt.Environment}
-	var err error
-	c.stack, err = synthesized.Parse(opt.Stack, synthesized.Place{Partition: "aws", Region: "us-east-1", Account: "123456789012"}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := b.checklist(t, opt)
 	want, err := c.wantedDefinition("worker")
 	if err != nil {
 		t.Fatal(err)
@@ -226,6 +223,18 @@ func (b *bench) register(t *testing.T, opt Options, change func(*ecs.RegisterTas
 		t.Fatal(err)
 	}
 	b.updateService(t, &ecs.UpdateServiceInput{TaskDefinition: out.TaskDefinition.TaskDefinitionArn, DesiredCount: aws.Int32(1)})
+}
+
+// checklist knows where the stack is deployed.
+func (b *bench) checklist(t *testing.T, opt Options) *checklist {
+	t.Helper()
+	c := &checklist{opt: opt, env: opt.Environment, aws: newClients(b.aws)}
+	var err error
+	c.stack, err = synthesized.Parse(opt.Stack, synthesized.Place{Partition: "aws", Region: "us-east-1", Account: "123456789012"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 func (b *bench) updateService(t *testing.T, in *ecs.UpdateServiceInput) {

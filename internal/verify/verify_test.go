@@ -116,6 +116,21 @@ func TestVerify(t *testing.T) {
 		expect(t, verified(t, opt), checkSecret, Failed, "is not user:password", "TF_VAR_prefect_api_auth_string")
 	})
 
+	t.Run("the probe", func(t *testing.T) {
+		// GIVEN a service of its own on each server, and the credential of that of Prefect 3,
+		// which the other does not look at
+		b.put(t, basic)
+		two, three := b.watch(t, 2), b.watch(t, 3)
+		t.Run("both versions", func(t *testing.T) {
+			for _, w := range []*watched{two, three} {
+				t.Run(w.service, func(t *testing.T) {
+					t.Parallel()
+					w.seesAll(t)
+				})
+			}
+		})
+	})
+
 	t.Run("no credential at all", func(t *testing.T) {
 		yaml := strings.Replace(b.yaml("good", "process", b.two.APIURL(), ""), "prefect: {", "prefect: {authentication: none, ", 1)
 		report := verified(t, b.deploy(t, yaml, apiKey))

@@ -1,0 +1,212 @@
+package verify
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
+	cwtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+
+	"prefect-worker-ecs/internal/prefectapi"
+	"prefect-worker-ecs/internal/prefectserver"
+	"prefect-worker-ecs/internal/probe"
+	"prefect-worker-ecs/internal/pyenv"
+	"prefect-worker-ecs/internal/testtools"
+)
+
+// watched is a worker process on a server, and the probe that watches it.
+type watched struct {
+	b         *bench
+	t         *testing.T
+	service   string
+	server    *prefectserver.Server
+	client    *prefectapi.Client
+	variables []string // of the synthesized function
+	archive   string
+	python    string // with boto3
+	major     int
+}
+
+// watch prepares a service with a name of its own, so that its figures are its own too.
+func (b *bench) watch(t *testing.T, major int) *watched {
+	t.Helper()
+	w := &watched{b: b, t: t, major: major, service: fmt.Sprintf("watch%d", major), server: b.two, python: testtools.Environment(t, pyenv.Moto).Python()}
+	yaml := b.yaml("watched", "process", b.two.APIURL(), fmt.Sprintf("worker: {service_name: %s}\nmonitoring: {enabled: true, emails: [a@example.com]}\n", w.service))
+	if major == 3 {
+		w.server = b.three
+		yaml = strings.NewReplacer(b.two.APIURL(), b.three.APIURL(), "prefect: {", "prefect: {authentication: basic, ", "worker: {", "worker: {image: \"prefecthq/prefect:3.8.3-python3.12\", ").Replace(yaml)
+	}
+	w.client = b.api(t, w.server)
+	b.createPool(t, w.server, "watched", "process")
+	for name, value := range b.functionVariables(t, b.synthesize(t, yaml)) {
+		w.variables = append(w.variables, name+"="+value)
+	}
+	w.archive = filepath.Join(t.TempDir(), probe.ArchiveName)
+	if err := os.WriteFile(w.archive, probe.Archive(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	call(t, b.ecs.CreateService, &ecs.CreateServiceInput{Cluster: aws.String("prefect-cluster"), ServiceName: &w.service, TaskDefinition: aws.String("dev-worker"), DesiredCount: aws.Int32(1)})
+	return w
+}
+
+// functionVariables are those of the synthesized function, as they are in AWS.
+func (b *bench) functionVariables(t *testing.T, opt Options) map[string]string {
+	t.Helper()
+	c := b.checklist(t, opt)
+	environment := c.stack.Resource("aws_lambda_function", "probe")["environment"].(map[string]any)
+	values := map[string]string{}
+	for name, value := range environment["variables"].(map[string]any) {
+		values[name] = value.(string)
+	}
+	values["CREDENTIAL"] = b.secretARN(t)
+	return values
+}
+
+// work starts a worker as a process in a group of its own, which end ends.
+func (w *watched) work() (pid int, end func()) {
+	w.t.Helper()
+	cmd := exec.Command(w.b.envs[w.major].Python(), "-c", "from prefect.cli import app; app()", "worker", "start",
+		"--pool", "watched", "--type", "process", "--limit", "1", "--name", w.service+"-"+strings.Repeat("0", 32))
+	cmd.Dir = w.t.TempDir()
+	cmd.Env = append(prefectserver.Environ(cmd.Dir), "PREFECT_API_URL="+w.server.APIURL(), "PREFECT_WORKER_HEARTBEAT_SECONDS=2", "PREFECT_WORKER_QUERY_SECONDS=2")
+	if w.major == 3 {
+		cmd.Env = append(cmd.Env, "PREFECT_API_AUTH_STRING="+basic)
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	end = func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		_ = cmd.Wait()
+	}
+	w.t.Cleanup(end)
+	return cmd.Process.Pid, end
+}
+
+// see runs the probe, with further variables, and reads its figures back from CloudWatch.
+func (w *watched) see(further ...string) map[string]float64 {
+	w.t.Helper()
+	// An interpreter's start takes a second of the processor, which the worker needs too, and
+	// the figures of two looks must not be of one second.
+	time.Sleep(2 * time.Second)
+	began := time.Now()
+	out, err := probe.Run(w.t.Context(), w.python, w.archive, append(append(append(os.Environ(), w.variables...), w.b.environ...), further...))
+	if err != nil || strings.Contains(out, "marker") {
+		w.t.Fatalf("%v\n%s", err, out)
+	}
+	figures := map[string]float64{}
+	client := cloudwatch.NewFromConfig(w.b.aws)
+	for _, name := range append(shownFigures, "TasksRunning") {
+		out := call(w.t, client.GetMetricStatistics, &cloudwatch.GetMetricStatisticsInput{
+			Namespace: aws.String(probe.Namespace), MetricName: &name, Dimensions: []cwtypes.Dimension{{Name: aws.String(probe.Dimension), Value: &w.service}},
+			StartTime: aws.Time(began.Truncate(time.Second)), EndTime: aws.Time(time.Now().Add(time.Second)), Period: aws.Int32(1), Statistics: []cwtypes.Statistic{cwtypes.StatisticMaximum},
+		})
+		var last time.Time
+		for _, point := range out.Datapoints {
+			if point.Timestamp.After(last) {
+				last, figures[name] = *point.Timestamp, *point.Maximum
+			}
+		}
+	}
+	return figures
+}
+
+// until waits for figures.
+func (w *watched) until(what string, want map[string]float64, further ...string) map[string]float64 {
+	w.t.Helper()
+	var got map[string]float64
+	began := time.Now()
+	defer func() {
+		w.t.Logf("Prefect %d, %s: %.0f s, %v", w.major, what, time.Since(began).Seconds(), got)
+	}()
+	eventually(w.t, fmt.Sprintf("Prefect %d, %s: %v", w.major, what, want), func() bool {
+		got = w.see(further...)
+		for name, value := range want {
+			if figure, there := got[name]; !there || figure != value {
+				return false
+			}
+		}
+		return true
+	})
+	return got
+}
+
+// seesAll makes each figure true once, with a real worker.
+func (w *watched) seesAll(t *testing.T) {
+	w.t = t
+	ctx := t.Context()
+	dir := t.TempDir()
+	// A flow that runs as long as its folder is there.
+	code := fmt.Sprintf("import os, time\nfrom prefect import flow\n\n@flow\ndef f():\n    while os.path.exists(%q):\n        time.sleep(0.1)\n", filepath.Join(dir, "f.py"))
+	if err := os.WriteFile(filepath.Join(dir, "f.py"), []byte(code), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	deployment, err := w.client.Deploy(ctx, prefectapi.LocalFlow{Name: "watched", Pool: "watched", Dir: dir, Entrypoint: "f.py:f"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func() prefectapi.FlowRun {
+		run, err := w.client.Run(ctx, deployment, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return run
+	}
+
+	// GIVEN no worker, THEN all is zero
+	quiet := map[string]float64{"CallsFailed": 0, "WorkersOnline": 0, "TasksDesired": 1, "TasksRunning": 1, "FlowRunsDue": 0, "FlowRunsLate": 0, "OldestDueSeconds": 0,
+		"FlowRunsRunning": 0, "FlowRunsPending": 0, "FlowRunsOrphaned": 0, "FlowRunsLost": 0, "PoolPaused": 0}
+	w.until("nothing", quiet)
+	// WHEN a worker runs one flow and another is due
+	pid, end := w.work()
+	w.until("a worker", map[string]float64{"WorkersOnline": 1})
+	run()
+	w.until("a run", map[string]float64{"FlowRunsRunning": 1, "FlowRunsDue": 0, "FlowRunsLost": 0})
+	waiting := run()
+	// WHEN the worker is frozen, THEN it is offline, and its run is nobody's
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	w.until("frozen", map[string]float64{"WorkersOnline": 0, "FlowRunsLost": 1, "TasksRunning": 1})
+	if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	w.until("thawed", map[string]float64{"WorkersOnline": 1, "FlowRunsLost": 0})
+	// AND the run that waits becomes late
+	if late := w.until("late", map[string]float64{"FlowRunsDue": 1, "FlowRunsLate": 1}); late["OldestDueSeconds"] < 10 {
+		t.Errorf("the oldest run is due for %.0f s", late["OldestDueSeconds"])
+	}
+	// WHEN the worker is killed, THEN its run stays Running for ever
+	end()
+	w.until("killed", map[string]float64{"WorkersOnline": 0, "FlowRunsRunning": 1, "FlowRunsLost": 1})
+	// WHEN a run was taken and its worker is gone before it started, THEN it is orphaned
+	if err := w.client.SetState(ctx, waiting.ID, "PENDING", "Pending"); err != nil {
+		t.Fatal(err)
+	}
+	w.until("pending", map[string]float64{"FlowRunsPending": 1, "FlowRunsOrphaned": 0, "FlowRunsDue": 0})
+	w.until("orphaned", map[string]float64{"FlowRunsPending": 1, "FlowRunsOrphaned": 1}, "PENDING_MINUTES=0")
+	if err := w.client.Pause(ctx, "watched"); err != nil {
+		t.Fatal(err)
+	}
+	w.until("paused", map[string]float64{"PoolPaused": 1})
+
+	// WHEN the key is refused, or nothing answers, THEN each question says so, and ECS is asked
+	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))
+	blind := w.until("refused", map[string]float64{"CallsFailed": 6, "TasksDesired": 1}, "PREFECT_API_URL="+refusing.URL+"/api")
+	refusing.Close()
+	if _, known := blind["WorkersOnline"]; known {
+		t.Errorf("what could not be asked has no figure: %v", blind)
+	}
+	w.until("away", map[string]float64{"CallsFailed": 6, "TasksDesired": 1}, "PREFECT_API_URL="+refusing.URL+"/api")
+}
