@@ -32,6 +32,7 @@ import (
 	"prefect-worker-ecs/internal/emulator"
 	"prefect-worker-ecs/internal/prefectapi"
 	"prefect-worker-ecs/internal/prefectserver"
+	"prefect-worker-ecs/internal/probe"
 	"prefect-worker-ecs/internal/pyenv"
 	"prefect-worker-ecs/internal/synthesized"
 	"prefect-worker-ecs/internal/testtools"
@@ -54,6 +55,7 @@ type bench struct {
 	project   toolchain.Project
 	workspace toolchain.Workspace
 	app       string // the built program
+	stackDir  string // where Terraform runs
 	aws       aws.Config
 	environ   []string // variables that lead to the emulator
 	envs      map[int]pyenv.Env
@@ -121,7 +123,8 @@ func newBench(t *testing.T) *bench {
 	b.aws = testtools.AWS(t, b.environ)
 	b.aws.RetryMaxAttempts = 2 // as the command has it
 	b.ec2, b.ecs, b.iam, b.kms, b.secrets = ec2.NewFromConfig(b.aws), ecs.NewFromConfig(b.aws), iam.NewFromConfig(b.aws), kms.NewFromConfig(b.aws), secretsmanager.NewFromConfig(b.aws)
-	b.apply(dirs[4], b.synthesize(t, b.yaml("good", "process", b.two.APIURL(), "")).Stack)
+	b.stackDir = dirs[4]
+	b.apply(b.synthesize(t, b.yaml("good", "process", b.two.APIURL(), "")).Stack)
 	return b
 }
 
@@ -148,7 +151,7 @@ func (b *bench) synthesize(t *testing.T, yaml string) Options {
 }
 
 // apply deploys a stack with Terraform.
-func (b *bench) apply(dir string, file []byte) {
+func (b *bench) apply(file []byte) {
 	b.t.Helper()
 	var stack map[string]any
 	if err := json.Unmarshal(file, &stack); err != nil {
@@ -159,8 +162,10 @@ func (b *bench) apply(dir string, file []byte) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "cdk.tf.json"), file, 0o644); err != nil {
-		b.t.Fatal(err)
+	for name, content := range map[string][]byte{"cdk.tf.json": file, probe.ArchiveName: probe.Archive()} {
+		if err := os.WriteFile(filepath.Join(b.stackDir, name), content, 0o644); err != nil {
+			b.t.Fatal(err)
+		}
 	}
 	env, err := b.project.Environ(os.Environ())
 	if err != nil {
@@ -168,7 +173,7 @@ func (b *bench) apply(dir string, file []byte) {
 	}
 	for _, args := range [][]string{{"init", "-input=false"}, {"apply", "-auto-approve", "-input=false"}} {
 		cmd := exec.CommandContext(b.t.Context(), "terraform", append(args, "-no-color")...)
-		cmd.Dir, cmd.Env = dir, append(env, "TF_VAR_prefect_api_key="+apiKey)
+		cmd.Dir, cmd.Env = b.stackDir, append(env, "TF_VAR_prefect_api_key="+apiKey)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			b.t.Fatalf("terraform %s: %v\n%s", args[0], err, out)
 		}

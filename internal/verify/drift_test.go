@@ -79,16 +79,7 @@ func (b *bench) refused(t *testing.T, opt Options) {
 		"GetRole": checkRoles, "ListRolePolicies": checkRoles, "GetRolePolicy": checkRoles, "ListAttachedRolePolicies": checkRoles,
 		"DescribeLogGroups": checkLog, "GetPolicy": checkRoles, "GetPolicyVersion": checkRoles, "FilterLogEvents": checkLog,
 	} {
-		limited := opt
-		limited.AWS = opt.AWS.Copy()
-		limited.AWS.APIOptions = append(slices.Clone(limited.AWS.APIOptions), func(stack *middleware.Stack) error {
-			return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("refuse", func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
-				if awsmiddleware.GetOperationName(ctx) == operation {
-					return middleware.InitializeOutput{}, middleware.Metadata{}, &smithy.GenericAPIError{Code: "AccessDeniedException", Message: "not authorized"}
-				}
-				return next.HandleInitialize(ctx, in)
-			}), middleware.After)
-		})
+		limited := refusing(opt, operation)
 		report := verified(t, limited)
 		expect(t, report, check, Unknown, "could not be read: AccessDeniedException: not authorized", ":"+operation)
 		if report.Outcome != Unknown || strings.Contains(text(report), "does not run flows") {
@@ -101,6 +92,21 @@ func (b *bench) refused(t *testing.T, opt Options) {
 			}
 		}
 	}
+}
+
+// refusing may do all but one operation.
+func refusing(opt Options, operation string) Options {
+	limited := opt
+	limited.AWS = opt.AWS.Copy()
+	limited.AWS.APIOptions = append(slices.Clone(limited.AWS.APIOptions), func(stack *middleware.Stack) error {
+		return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("refuse", func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+			if awsmiddleware.GetOperationName(ctx) == operation {
+				return middleware.InitializeOutput{}, middleware.Metadata{}, &smithy.GenericAPIError{Code: "AccessDeniedException", Message: "not authorized"}
+			}
+			return next.HandleInitialize(ctx, in)
+		}), middleware.After)
+	})
+	return limited
 }
 
 // options verifies with each option set in the configuration and not in what runs: the rows

@@ -118,6 +118,10 @@ func (c *checklist) alarmDefinitions(ctx context.Context, s *several) {
 			continue
 		}
 		c.watch.alarms = append(c.watch.alarms, alarm)
+		// Their order means nothing.
+		slices.SortFunc(alarm.Metrics, func(a, b cwtypes.MetricDataQuery) int {
+			return strings.Compare(aws.ToString(a.Id), aws.ToString(b.Id))
+		})
 		differs(c, s, "the alarm "+name, alarmArguments(want), alarm)
 		if !aws.ToBool(alarm.ActionsEnabled) {
 			s.failed("the alarm "+name+" tells nobody: its actions are switched off", "aws cloudwatch enable-alarm-actions --alarm-names "+name)
@@ -139,6 +143,9 @@ func alarmArguments(arguments map[string]any) map[string]any {
 	dimensions(arguments)
 	rename(arguments, "metric_query", "metrics")
 	queries, _ := arguments["metrics"].([]any)
+	slices.SortFunc(queries, func(a, b any) int {
+		return strings.Compare(a.(map[string]any)["id"].(string), b.(map[string]any)["id"].(string))
+	})
 	for _, query := range queries {
 		query := query.(map[string]any)
 		if m, ok := query["metric"].(map[string]any); ok {

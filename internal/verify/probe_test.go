@@ -15,7 +15,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	cwtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	logtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
+	"github.com/aws/aws-sdk-go-v2/service/scheduler"
+	schedulertypes "github.com/aws/aws-sdk-go-v2/service/scheduler/types"
 
 	"prefect-worker-ecs/internal/prefectapi"
 	"prefect-worker-ecs/internal/prefectserver"
@@ -40,36 +46,63 @@ type watched struct {
 // watch prepares a service with a name of its own, so that its figures are its own too.
 func (b *bench) watch(t *testing.T, major int) *watched {
 	t.Helper()
-	w := &watched{b: b, t: t, major: major, service: fmt.Sprintf("watch%d", major), server: b.two, python: testtools.Environment(t, pyenv.Moto).Python()}
-	yaml := b.yaml("watched", "process", b.two.APIURL(), fmt.Sprintf("worker: {service_name: %s}\nmonitoring: {enabled: true, emails: [a@example.com]}\n", w.service))
+	server := b.two
+	yaml := b.yaml("watched", "process", b.two.APIURL(), fmt.Sprintf("worker: {service_name: watch%d}\nmonitoring: {enabled: true, emails: [a@example.com]}\n", major))
 	if major == 3 {
-		w.server = b.three
+		server = b.three
 		yaml = strings.NewReplacer(b.two.APIURL(), b.three.APIURL(), "prefect: {", "prefect: {authentication: basic, ", "worker: {", "worker: {image: \"prefecthq/prefect:3.8.3-python3.12\", ").Replace(yaml)
 	}
-	w.client = b.api(t, w.server)
-	b.createPool(t, w.server, "watched", "process")
-	for name, value := range b.functionVariables(t, b.synthesize(t, yaml)) {
-		w.variables = append(w.variables, name+"="+value)
-	}
-	w.archive = filepath.Join(t.TempDir(), probe.ArchiveName)
-	if err := os.WriteFile(w.archive, probe.Archive(), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	w := b.probeOf(t, b.synthesize(t, yaml))
+	w.major, w.server, w.client = major, server, b.api(t, server)
+	b.createPool(t, server, "watched", "process")
 	call(t, b.ecs.CreateService, &ecs.CreateServiceInput{Cluster: aws.String("prefect-cluster"), ServiceName: &w.service, TaskDefinition: aws.String("dev-worker"), DesiredCount: aws.Int32(1)})
 	return w
 }
 
-// functionVariables are those of the synthesized function, as they are in AWS.
-func (b *bench) functionVariables(t *testing.T, opt Options) map[string]string {
+// probeOf is the probe of an environment, with the variables of its synthesized function.
+func (b *bench) probeOf(t *testing.T, opt Options) *watched {
 	t.Helper()
-	c := b.checklist(t, opt)
-	environment := c.stack.Resource("aws_lambda_function", "probe")["environment"].(map[string]any)
-	values := map[string]string{}
-	for name, value := range environment["variables"].(map[string]any) {
-		values[name] = value.(string)
+	w := &watched{b: b, t: t, service: opt.Environment.Worker.ServiceName, python: testtools.Environment(t, pyenv.Moto).Python()}
+	w.archive = filepath.Join(t.TempDir(), probe.ArchiveName)
+	if err := os.WriteFile(w.archive, probe.Archive(), 0o644); err != nil {
+		t.Fatal(err)
 	}
-	values["CREDENTIAL"] = b.secretARN(t)
-	return values
+	environment := b.checklist(t, opt).stack.Resource("aws_lambda_function", "probe")["environment"].(map[string]any)
+	for name, value := range environment["variables"].(map[string]any) {
+		if name == "CREDENTIAL" {
+			value = b.secretARN(t) // six characters of it are AWS's
+		}
+		w.variables = append(w.variables, fmt.Sprintf("%s=%v", name, value))
+	}
+	return w
+}
+
+// changeMonitoring changes one thing of each kind by hand, and turns an alarm red.
+func (b *bench) changeMonitoring(t *testing.T) {
+	t.Helper()
+	name := aws.String("dev-worker-probe")
+	functions := lambda.NewFromConfig(b.aws)
+	variables := call(t, functions.GetFunctionConfiguration, &lambda.GetFunctionConfigurationInput{FunctionName: name}).Environment.Variables
+	variables["PENDING_MINUTES"] = "99"
+	call(t, functions.UpdateFunctionConfiguration, &lambda.UpdateFunctionConfigurationInput{FunctionName: name, Environment: &lambdatypes.Environment{Variables: variables}})
+	schedules := scheduler.NewFromConfig(b.aws)
+	s := call(t, schedules.GetSchedule, &scheduler.GetScheduleInput{Name: name})
+	call(t, schedules.UpdateSchedule, &scheduler.UpdateScheduleInput{Name: name, Description: s.Description, ScheduleExpression: s.ScheduleExpression, FlexibleTimeWindow: s.FlexibleTimeWindow, Target: s.Target, State: schedulertypes.ScheduleStateDisabled})
+	alarms := cloudwatch.NewFromConfig(b.aws)
+	put := func(name string, change func(*cloudwatch.PutMetricAlarmInput)) {
+		a := call(t, alarms.DescribeAlarms, &cloudwatch.DescribeAlarmsInput{AlarmNames: []string{name}}).MetricAlarms[0]
+		in := &cloudwatch.PutMetricAlarmInput{AlarmName: a.AlarmName, AlarmDescription: a.AlarmDescription, ComparisonOperator: a.ComparisonOperator, Threshold: a.Threshold,
+			EvaluationPeriods: a.EvaluationPeriods, DatapointsToAlarm: a.DatapointsToAlarm, TreatMissingData: a.TreatMissingData, AlarmActions: a.AlarmActions,
+			OKActions: a.OKActions, Namespace: a.Namespace, MetricName: a.MetricName, Statistic: a.Statistic, Period: a.Period, Dimensions: a.Dimensions}
+		change(in)
+		call(t, alarms.PutMetricAlarm, in)
+	}
+	put("dev-worker-late-runs", func(in *cloudwatch.PutMetricAlarmInput) { in.Threshold = aws.Float64(7) })
+	put("dev-worker-probe", func(in *cloudwatch.PutMetricAlarmInput) { in.ActionsEnabled = aws.Bool(false) })
+	call(t, alarms.DeleteAlarms, &cloudwatch.DeleteAlarmsInput{AlarmNames: []string{"dev-worker-cpu"}})
+	call(t, alarms.SetAlarmState, &cloudwatch.SetAlarmStateInput{AlarmName: aws.String("dev-worker-silent-worker"), StateValue: cwtypes.StateValueAlarm, StateReason: aws.String("test")})
+	call(t, cloudwatchlogs.NewFromConfig(b.aws).PutMetricFilter, &cloudwatchlogs.PutMetricFilterInput{LogGroupName: aws.String("/ecs/prefect-worker"), FilterName: aws.String("dev-worker-known-failures"), FilterPattern: aws.String("ERROR"),
+		MetricTransformations: []logtypes.MetricTransformation{{MetricNamespace: aws.String("PrefectWorker"), MetricName: aws.String("LogFailures/dev-worker"), MetricValue: aws.String("1")}}})
 }
 
 // work starts a worker as a process in a group of its own, which end ends.
