@@ -422,18 +422,21 @@ func (b *bench) createPool(t *testing.T, server *prefectserver.Server, name, kin
 	}
 }
 
-// prefect makes a call of the Prefect 2 server's API that the client has not.
-func (b *bench) prefect(t *testing.T, method, path string, body any) {
+// prefect makes a call of a server's API that the client has not.
+func (b *bench) prefect(t *testing.T, server *prefectserver.Server, method, path string, body any) {
 	t.Helper()
 	content, err := json.Marshal(body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	request, err := http.NewRequestWithContext(t.Context(), method, b.two.APIURL()+path, bytes.NewReader(content))
+	request, err := http.NewRequestWithContext(t.Context(), method, server.APIURL()+path, bytes.NewReader(content))
 	if err != nil {
 		t.Fatal(err)
 	}
 	request.Header.Set("Content-Type", "application/json")
+	if user, password, _ := strings.Cut(basic, ":"); server == b.three {
+		request.SetBasicAuth(user, password)
+	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		t.Fatal(err)

@@ -228,7 +228,7 @@ func (c *checklist) worker(ctx context.Context) finding {
 			old = append(old, w.Name)
 		case w.LastHeartbeat.Before(since):
 			old = append(old, w.Name)
-		case age > freshness(w):
+		case age > w.Freshness():
 			silent = append(silent, fmt.Sprintf("%s (%.0f s ago)", w.Name, age.Seconds()))
 		default:
 			if len(online) == 0 || age < youngest {
@@ -264,17 +264,6 @@ func (c *checklist) worker(ctx context.Context) finding {
 		fix = "mend first what failed above: " + cause.Name
 	}
 	return failed(detail, fix)
-}
-
-// freshness is how old a heartbeat may be. Prefect calls a worker online for three
-// intervals, so for 90 s after its end; a worker that lives has beaten within two (its
-// interval varies by 30 %).
-func freshness(w prefectapi.Worker) time.Duration {
-	interval := time.Duration(w.HeartbeatSeconds) * time.Second
-	if interval == 0 {
-		interval = 30 * time.Second // Prefect's default
-	}
-	return 2*interval + 5*time.Second
 }
 
 // stalled tells how long ago anybody asked the served queues for flow runs, and whether that

@@ -23,6 +23,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/scheduler"
 	schedulertypes "github.com/aws/aws-sdk-go-v2/service/scheduler/types"
 
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/flowruns"
 	"prefect-worker-ecs/internal/prefectapi"
 	"prefect-worker-ecs/internal/prefectserver"
 	"prefect-worker-ecs/internal/probe"
@@ -41,6 +43,19 @@ type watched struct {
 	archive   string
 	python    string // with boto3
 	major     int
+	env       *config.Environment
+	number    int // of the worker
+}
+
+// task is the id of the ECS task that the worker is said to run in.
+func (w *watched) task() string { return fmt.Sprintf("%032d", w.number) }
+
+// report says of the task what its agent would.
+func (w *watched) report(status string) {
+	w.t.Helper()
+	services := call(w.t, w.b.ecs.DescribeServices, &ecs.DescribeServicesInput{Cluster: aws.String("prefect-cluster"), Services: []string{w.service}})
+	call(w.t, w.b.ecs.SubmitTaskStateChange, &ecs.SubmitTaskStateChangeInput{Cluster: aws.String("prefect-cluster"), Status: &status, Reason: services.Services[0].Deployments[0].Id,
+		Task: aws.String("arn:aws:ecs:us-east-1:123456789012:task/prefect-cluster/" + w.task())})
 }
 
 // watch prepares a service with a name of its own, so that its figures are its own too.
@@ -62,7 +77,7 @@ func (b *bench) watch(t *testing.T, major int) *watched {
 // probeOf is the probe of an environment, with the variables of its synthesized function.
 func (b *bench) probeOf(t *testing.T, opt Options) *watched {
 	t.Helper()
-	w := &watched{b: b, t: t, service: opt.Environment.Worker.ServiceName, python: testtools.Environment(t, pyenv.Moto).Python()}
+	w := &watched{b: b, t: t, env: opt.Environment, service: opt.Environment.Worker.ServiceName, python: testtools.Environment(t, pyenv.Moto).Python()}
 	w.archive = filepath.Join(t.TempDir(), probe.ArchiveName)
 	if err := os.WriteFile(w.archive, probe.Archive(), 0o644); err != nil {
 		t.Fatal(err)
@@ -109,7 +124,7 @@ func (b *bench) changeMonitoring(t *testing.T) {
 func (w *watched) work() (pid int, end func()) {
 	w.t.Helper()
 	cmd := exec.Command(w.b.envs[w.major].Python(), "-c", "from prefect.cli import app; app()", "worker", "start",
-		"--pool", "watched", "--type", "process", "--limit", "1", "--name", w.service+"-"+strings.Repeat("0", 32))
+		"--pool", "watched", "--type", "process", "--limit", "1", "--name", w.service+"-"+w.task())
 	cmd.Dir = w.t.TempDir()
 	cmd.Env = append(prefectserver.Environ(cmd.Dir), "PREFECT_API_URL="+w.server.APIURL(), "PREFECT_WORKER_HEARTBEAT_SECONDS=2", "PREFECT_WORKER_QUERY_SECONDS=2")
 	if w.major == 3 {
@@ -204,7 +219,7 @@ func (w *watched) seesAll(t *testing.T) {
 	// WHEN a worker runs one flow and another is due
 	pid, end := w.work()
 	w.until("a worker", map[string]float64{"WorkersOnline": 1})
-	run()
+	lost := run()
 	w.until("a run", map[string]float64{"FlowRunsRunning": 1, "FlowRunsDue": 0, "FlowRunsLost": 0})
 	waiting := run()
 	// WHEN the worker is frozen, THEN it is offline, and its run is nobody's
@@ -224,15 +239,60 @@ func (w *watched) seesAll(t *testing.T) {
 	end()
 	w.until("killed", map[string]float64{"WorkersOnline": 0, "FlowRunsRunning": 1, "FlowRunsLost": 1})
 	// WHEN a run was taken and its worker is gone before it started, THEN it is orphaned
-	if err := w.client.SetState(ctx, waiting.ID, "PENDING", "Pending"); err != nil {
-		t.Fatal(err)
-	}
+	w.b.prefect(t, w.server, "POST", "/flow_runs/"+waiting.ID+"/set_state", map[string]any{"state": map[string]any{"type": "PENDING", "name": "Pending"}})
 	w.until("pending", map[string]float64{"FlowRunsPending": 1, "FlowRunsOrphaned": 0, "FlowRunsDue": 0})
 	w.until("orphaned", map[string]float64{"FlowRunsPending": 1, "FlowRunsOrphaned": 1}, "PENDING_MINUTES=0")
-	if err := w.client.Pause(ctx, "watched"); err != nil {
+	w.b.prefect(t, w.server, "PATCH", "/work_pools/watched", map[string]any{"is_paused": true})
+	w.until("paused", map[string]float64{"PoolPaused": 1})
+
+	// AND a person sees the lost run, and the other if he waits for less long
+	pool := flowruns.Pool{Environment: w.env, API: w.client, ECS: w.b.ecs}
+	pool.Environment.Monitoring.PendingMinutes = 0
+	found, err := pool.List(ctx)
+	if err != nil || len(found) != 2 {
+		t.Fatalf("%+v, %v", found, err)
+	}
+	for _, r := range found {
+		if want := map[string]flowruns.Run{
+			lost.ID:    {Trouble: flowruns.Lost, Worker: w.service + "-" + w.task(), Task: w.task()},
+			waiting.ID: {Trouble: flowruns.Orphaned},
+		}[r.ID]; r.Trouble != want.Trouble || r.Worker != want.Worker || r.Task != want.Task {
+			t.Errorf("got %+v, want %+v", r, want)
+		}
+	}
+	// WHEN the first attempt may live, THEN no run is put back
+	refused := func(id, why string) {
+		t.Helper()
+		if _, err := pool.Stopped(ctx, id); err == nil || !strings.Contains(err.Error(), why) {
+			t.Errorf("got %v, want %q", err, why)
+		}
+	}
+	refused(waiting.ID, "cannot be told (worker: \"\"), so that it may still live, and would run twice; ")
+	refused("00000000-0000-4000-8000-000000000000", "there is no flow run 0000")
+	w.report("RUNNING")
+	refused(lost.ID, "is RUNNING: the run would run twice; if it hangs, stop the task first: aws ecs stop-task --cluster prefect-cluster --task "+w.task())
+	// WHEN its task has stopped, THEN it is put back, and another worker runs it to its end
+	w.report("STOPPED")
+	evidence, err := pool.Stopped(ctx, lost.ID)
+	if err != nil || !strings.HasPrefix(evidence, "the task "+w.task()+" stopped at ") {
+		t.Errorf("%q, %v", evidence, err)
+	}
+	if err := w.client.Reschedule(ctx, lost.ID); err != nil {
 		t.Fatal(err)
 	}
-	w.until("paused", map[string]float64{"PoolPaused": 1})
+	refused(lost.ID, "is SCHEDULED: no worker has it")
+	w.b.prefect(t, w.server, "PATCH", "/work_pools/watched", map[string]any{"is_paused": false})
+	w.number++
+	_, end = w.work()
+	w.until("another worker", map[string]float64{"WorkersOnline": 1, "FlowRunsRunning": 1, "FlowRunsLost": 0})
+	if err := os.Remove(filepath.Join(dir, "f.py")); err != nil {
+		t.Fatal(err)
+	}
+	if ended, err := w.client.AwaitEnd(ctx, lost.ID, nil); err != nil || ended.State != "COMPLETED" {
+		t.Errorf("the run that was put back: %+v, %v", ended, err)
+	}
+	refused(lost.ID, "has ended as COMPLETED")
+	end()
 
 	// WHEN the key is refused, or nothing answers, THEN each question says so, and ECS is asked
 	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))

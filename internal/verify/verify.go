@@ -236,18 +236,19 @@ func (c *checklist) wanted(check string) bool {
 }
 
 // Connect is a client of the Prefect API with the URL and the credential of the deployed
-// worker, found as Run finds them.
-func Connect(ctx context.Context, opt Options) (*prefectapi.Client, error) {
-	c := &checklist{opt: opt, env: opt.Environment, aws: newClients(opt.AWS)}
+// worker, found as Run finds them. done ends the way to it.
+func Connect(ctx context.Context, opt Options) (client *prefectapi.Client, done func(), err error) {
+	c := &checklist{opt: opt, env: opt.Environment, aws: newClients(opt.AWS), api: apiState{close: func() {}}}
 	for _, check := range checks {
 		if !slices.Contains([]string{checkAccount, checkCluster, checkService, checkDefinition, checkSecret, checkAPI}, check.name) {
 			continue
 		}
 		if found := check.run(c, ctx); found.blocks {
-			return nil, fmt.Errorf("%s: %s; %s", check.name, found.detail, found.fix)
+			c.api.close()
+			return nil, nil, fmt.Errorf("%s: %s; %s", check.name, found.detail, found.fix)
 		}
 	}
-	return c.api.client, nil
+	return c.api.client, c.api.close, nil
 }
 
 func (c *checklist) add(name string, f finding) {

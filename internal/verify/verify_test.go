@@ -85,7 +85,7 @@ func TestVerify(t *testing.T) {
 
 		// WHEN others are online whose names begin alike, THEN none of them counts
 		for _, name := range []string{"dev-worker-laptop", "dev-worker-b-0123456789abcdef0123456789abcdef", "dev-worker-0123456789abcdef0123456789abcdef"} {
-			b.prefect(t, "POST", "/work_pools/good/workers/heartbeat", map[string]any{"name": name})
+			b.prefect(t, b.two, "POST", "/work_pools/good/workers/heartbeat", map[string]any{"name": name})
 		}
 		expect(t, verified(t, opt), checkWorker, Failed, "no worker of this service is online in good\nnot of a running task of the current deployment: ", "--wait")
 	})
