@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"path/filepath"
 
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
@@ -63,5 +64,12 @@ func synth(envs []*config.Environment, options *cdktf.AppConfig) (err error) {
 		stacks.NewPrefectWorker(app, env)
 	}
 	app.Synth()
+	for _, env := range envs {
+		for name, content := range stacks.Files(env) {
+			if err := os.WriteFile(filepath.Join(*app.Outdir(), "stacks", env.Name, name), content, 0o644); err != nil {
+				return fmt.Errorf("write what belongs to the stack: %w", err)
+			}
+		}
+	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -63,6 +65,7 @@ func synthesize(t *testing.T, envs ...*config.Environment) map[string]string {
 			t.Fatal(err)
 		}
 		files[env.Name] = string(file)
+		packed(t, parse(t, string(file)), filepath.Join(out, "stacks", env.Name))
 		everyReferenceLeads(t, string(file))
 		findings, err := stackrules.Check(file, env)
 		if err != nil {
@@ -73,6 +76,23 @@ func synthesize(t *testing.T, envs ...*config.Environment) map[string]string {
 		}
 	}
 	return files
+}
+
+// packed fails the test for a function whose code is not beside the stack.
+func packed(t *testing.T, s stack, dir string) {
+	t.Helper()
+	name := s.text("resource.aws_lambda_function.probe.filename")
+	if name == "" {
+		return
+	}
+	archive, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(archive)
+	if got := base64.StdEncoding.EncodeToString(sum[:]); got != s.text("resource.aws_lambda_function.probe.source_code_hash") {
+		t.Errorf("%s has the hash %s, and the stack names another", name, got)
+	}
 }
 
 // everyReferenceLeads fails the test for a reference to an element that the stack has not,

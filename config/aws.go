@@ -87,6 +87,7 @@ func (v *validator) arns() {
 		{"secret.kms_key_arn", e.Secret.KMSKeyARN, e.Region},
 		{"logs.kms_key_arn", e.Logs.KMSKeyARN, e.Region},
 		{"server.database.existing_secret", e.Server.Database.ExistingSecret, e.Region},
+		{"monitoring.topic_arn", e.Monitoring.TopicARN, e.Region},
 		{"iam.permissions_boundary_arn", e.IAM.PermissionsBoundaryARN, ""},
 	}
 	for i, text := range e.IAM.TaskPolicyARNs {
@@ -128,7 +129,7 @@ func (v *validator) place(key, text string, parsed arn.ARN, region string) {
 		v.refuse(key, text, fmt.Sprintf("the region %s is in the partition %s, and the ARN is of %s", v.env.Region, partition.ID(), parsed.Partition), "write the ARN of a resource in that partition", "region")
 	}
 	if region != "" && parsed.Region != region {
-		v.refuse(key, text, "keys and secrets are used in their own region, here "+region, "write the ARN of one there; both can be replicated to other regions", "region")
+		v.refuse(key, text, "keys, secrets and topics are used in their own region, here "+region, "write the ARN of one there; keys and secrets can be replicated to other regions", "region")
 	}
 }
 

@@ -48,6 +48,8 @@ type Environment struct {
 	Logs     Logs     `yaml:"logs"`
 	IAM      IAM      `yaml:"iam"`
 
+	Monitoring Monitoring `yaml:"monitoring"`
+
 	// Adopt lists resources that exist already, left by an earlier attempt under the
 	// configured names, and are taken over by Terraform import instead of being created.
 	Adopt []Adoptable `yaml:"adopt" jsonschema:"uniqueItems=true,enum=execution_role,enum=task_role,enum=log_group"`
@@ -449,6 +451,30 @@ type FlowTaskRole struct {
 
 // Wanted says that the role is given rights, and so made.
 func (r FlowTaskRole) Wanted() bool { return len(r.PolicyARNs) > 0 || r.Policy != "" }
+
+// Monitoring is what tells people that the worker is silent or its flow runs are not taken:
+// alarms, a dashboard, and a small Lambda function, the probe, that asks the Prefect API each
+// minute what AWS cannot see.
+type Monitoring struct {
+	// Enabled adds the probe, the alarms and the dashboard, for about 6 USD a month.
+	Enabled bool `yaml:"enabled" jsonschema:"default=false"`
+
+	// Emails are the addresses that alarms are sent to. Each gets a message with a link that
+	// must be clicked first.
+	Emails []string `yaml:"emails" jsonschema:"uniqueItems=true,maxItems=20,format=e-mail"`
+
+	// TopicARN is an SNS topic that exists and that alarms are sent to, for Slack, PagerDuty
+	// and the like. Its policy must let cloudwatch.amazonaws.com and events.amazonaws.com
+	// publish. With it the program makes no topic.
+	TopicARN string `yaml:"topic_arn" jsonschema:"format=topic-arn"`
+
+	// LateMinutes is how long a flow run may be due, and nobody takes it, before the alarm.
+	LateMinutes int `yaml:"late_minutes" jsonschema:"default=10,minimum=1,maximum=1440" jsonschema_extras:"x-unit=minutes"`
+
+	// PendingMinutes is how long a flow run may be Pending, which is while its process or task
+	// starts, before it counts as orphaned: Prefect never takes such a run back.
+	PendingMinutes int `yaml:"pending_minutes" jsonschema:"default=10,minimum=2,maximum=1440" jsonschema_extras:"x-unit=minutes,x-source=https://github.com/PrefectHQ/prefect/issues/20485"`
+}
 
 // Adoptable is a resource that can be taken over when it exists already.
 type Adoptable string

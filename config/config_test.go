@@ -76,7 +76,8 @@ func TestAnEmptyFileIsTheOriginalDeployment(t *testing.T) {
 			ExecutionRoleName: "prefect-task-execution-role", TaskRoleName: "prefect-task-role",
 			FlowExecutionRoleName: "prefect-flow-execution-role", FlowTaskRole: FlowTaskRole{Name: "prefect-flow-task-role"},
 		},
-		Backend: Backend{Type: BackendLocal},
+		Monitoring: Monitoring{LateMinutes: 10, PendingMinutes: 10},
+		Backend:    Backend{Type: BackendLocal},
 	}
 
 	for name, yaml := range map[string]string{
@@ -437,6 +438,15 @@ var refused = []struct{ name, yaml, keys string }{
 	{"task policy", "iam: {task_policy_arns: [AdministratorAccess]}", "iam.task_policy_arns[0]"},
 	{"flow roles of a process pool", "iam: {flow_execution_role_name: a, flow_task_role: {name: b, policy_arns: ['arn:aws:iam::123456789012:policy/p'], policy: '{\"Statement\":[]}'}}",
 		"iam.flow_execution_role_name iam.flow_task_role.name iam.flow_task_role.policy_arns iam.flow_task_role.policy"},
+	{"no monitoring, but its settings", "monitoring: {emails: [a@example.com], topic_arn: 'arn:aws:sns:us-east-1:123456789012:on-call', late_minutes: 3, pending_minutes: 30}", "monitoring.emails monitoring.topic_arn monitoring.late_minutes monitoring.pending_minutes"},
+	{"alarms that nobody gets", "monitoring: {enabled: true}", "monitoring.emails"},
+	{"alarms to a topic and to addresses", "monitoring: {enabled: true, emails: [a@example.com], topic_arn: 'arn:aws:sns:us-east-1:123456789012:on-call'}", "monitoring.emails"},
+	{"monitoring", "monitoring: {enabled: maybe, topic_arn: 'arn:aws:sns:us-east-1:123456789012:on-call.fifo', late_minutes: 0, pending_minutes: 1}", "monitoring.enabled monitoring.topic_arn monitoring.late_minutes monitoring.pending_minutes"},
+	{"an address without a host", "monitoring: {enabled: true, emails: [on-call]}", "monitoring.emails[0]"},
+	{"a topic in another region", "monitoring: {enabled: true, topic_arn: 'arn:aws:sns:eu-west-1:123456789012:on-call'}", "monitoring.topic_arn"},
+	{"a service whose alarms have too long names", "monitoring: {enabled: true, emails: [a@example.com]}\nworker: {service_name: " + strings.Repeat("w", 47) + "}", "worker.service_name"},
+	{"a probe that reaches nothing", "monitoring: {enabled: true, emails: [a@example.com]}\nserver: {enabled: true}\nnetwork: {nat: none}", "network.nat"},
+	{"a probe of a private API that reaches nothing", "monitoring: {enabled: true, emails: [a@example.com]}\nprefect: {api_url: 'http://10.1.2.3:4200/api'}\nnetwork: {nat: none}", "network.nat"},
 	{"a role of flows without rights", "work_pool: {type: ecs}\niam: {flow_task_role: {name: b}}", "iam.flow_task_role.name"},
 	{"a role of flows that is the worker's", "work_pool: {type: ecs}\niam: {flow_task_role: {name: Prefect-task-role, policy_arns: ['arn:aws:iam::123456789012:policy/p']}}", "iam.flow_task_role.name"},
 	{"an execution role of flows that is the worker's", "work_pool: {type: ecs}\niam: {flow_execution_role_name: prefect-task-execution-role}", "iam.flow_execution_role_name"},

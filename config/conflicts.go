@@ -47,6 +47,10 @@ func (e *Environment) claims() []claim {
 			claims = append(claims, regional("database", "server.name", e.Server.Name), regional("secret", "server.name", e.Server.DatabaseSecret()))
 		}
 	}
+	if e.Monitoring.Enabled {
+		claims = append(claims, claim{"role", "worker.service_name", e.ProbeRole()}, claim{"role", "worker.service_name", e.ScheduleRole()},
+			regional("function", "worker.service_name", e.Probe()), regional("log group", "worker.service_name", e.ProbeLogGroup()))
+	}
 	if queue := e.EventQueue(); queue != "" {
 		claims = append(claims, regional("queue", "worker.service_name", queue))
 	}

@@ -174,6 +174,16 @@ var formats = map[string]format{
 		rule: "a role's name is 1 to 64 letters, digits and +=,.@_-", fix: fixCharacters,
 		source: awsDocs + "IAM/latest/APIReference/API_CreateRole.html",
 	},
+	"e-mail": {
+		pattern: regexp.MustCompile(`^[^\s@]+@[^\s@]+\.[^\s@]+$`), longest: 254, example: "on-call@example.com",
+		rule: "the value is an e-mail address", fix: "write for example on-call@example.com",
+		source: "https://www.rfc-editor.org/rfc/rfc5321#section-4.1.2",
+	},
+	"topic-arn": {
+		pattern: regexp.MustCompile(`^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}$`), example: "arn:aws:sns:us-east-1:123456789012:on-call",
+		rule: "the value is the ARN of a standard topic of SNS; one whose name ends in .fifo sends nothing to people", fix: "copy the ARN from the console or from aws sns list-topics",
+		source: awsDocs + "sns/latest/dg/fifo-message-delivery.html",
+	},
 	"policy-arn": {
 		pattern: regexp.MustCompile(`^arn:aws[a-z-]*:iam::(\d{12}|aws):policy/[A-Za-z0-9_+=,.@/-]+$`), example: "arn:aws:iam::123456789012:policy/flows",
 		rule: "the value is the ARN of a managed policy", fix: "write for example arn:aws:iam::123456789012:policy/flows",

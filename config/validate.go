@@ -34,6 +34,7 @@ func (e *Environment) Validate() Problems {
 	v.authentication()
 	v.secret()
 	v.server()
+	v.monitoring()
 	v.flows()
 	v.jobs()
 	v.backend()

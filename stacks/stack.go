@@ -17,9 +17,11 @@ import (
 	"prefect-worker-ecs/constructs/ecsworker"
 	"prefect-worker-ecs/constructs/iam"
 	"prefect-worker-ecs/constructs/logs"
+	"prefect-worker-ecs/constructs/monitoring"
 	"prefect-worker-ecs/constructs/network"
 	"prefect-worker-ecs/constructs/secrets"
 	"prefect-worker-ecs/internal/arn"
+	"prefect-worker-ecs/internal/probe"
 	"prefect-worker-ecs/internal/tf"
 )
 
@@ -100,9 +102,31 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 		DependsOn:        dependsOn,
 	})
 
+	if env.Monitoring.Enabled {
+		monitoring.New(stack, "monitoring", monitoring.Config{
+			Environment:    env,
+			Account:        account,
+			APIURL:         apiURLReference,
+			CredentialARN:  apiKey.ARN,
+			CredentialFrom: apiKey.ValueFrom,
+			Worker:         worker,
+			LogGroup:       *tf.Name(logGroup.Group),
+			SubnetIDs:      net.PrivateSubnetIDs,
+			DependsOn:      append(net.Routes[:len(net.Routes):len(net.Routes)], apiKey.Ready...),
+		})
+	}
+
 	adopt(stack, env, roles, logGroup)
 	newOutputs(stack, env, built{net, logGroup, apiKey, roles, worker, own})
 	return stack
+}
+
+// Files are what belongs beside the Terraform JSON of an environment, by name.
+func Files(env *config.Environment) map[string][]byte {
+	if !env.Monitoring.Enabled {
+		return nil
+	}
+	return map[string][]byte{probe.ArchiveName: probe.Archive()}
 }
 
 // secretARNs are the secrets that the container gets, each once, the API key's first if

@@ -39,10 +39,11 @@ Prefect credential needs a role that may change work pools.`,
 
 func applyPool(cmd *cobra.Command, opt verify.Options, dryRun bool) error {
 	ctx, env := cmd.Context(), opt.Environment
-	api, err := verify.Connect(ctx, opt)
+	api, done, err := verify.Connect(ctx, opt)
 	if err != nil {
 		return err
 	}
+	defer done()
 	var wanted workpool.Wanted
 	if env.WorkPool.Type == config.PoolECS {
 		if wanted, err = workpool.Read(ctx, opt.AWS, env); err != nil {

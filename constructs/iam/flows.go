@@ -69,7 +69,7 @@ func (cfg Config) flowExecutionPolicy() policy.Document {
 	if flow.APIKeyARN != "" {
 		statements = append(statements, policy.Allow("ReadAPIKey", []string{"secretsmanager:GetSecretValue"}, flow.APIKeyARN))
 		if cfg.SecretKMSKeyARN != "" {
-			statements = append(statements, cfg.decrypt())
+			statements = append(statements, policy.DecryptSecrets(cfg.Account, cfg.SecretKMSKeyARN))
 		}
 	}
 	return policy.New(statements...)

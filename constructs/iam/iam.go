@@ -138,13 +138,7 @@ func (cfg Config) executionPolicy() policy.Document {
 		statements = append(statements, policy.Allow("ReadParameters", []string{"ssm:GetParameters"}, parameters...))
 	}
 	if cfg.SecretKMSKeyARN != "" {
-		statements = append(statements, cfg.decrypt())
+		statements = append(statements, policy.DecryptSecrets(cfg.Account, cfg.SecretKMSKeyARN))
 	}
 	return policy.New(statements...)
-}
-
-// decrypt lets Secrets Manager, and nobody else, use the customer's key for the role.
-func (cfg Config) decrypt() policy.Statement {
-	return policy.Allow("DecryptSecrets", []string{"kms:Decrypt"}, cfg.SecretKMSKeyARN).
-		If("StringEquals", "kms:ViaService", fmt.Sprintf("secretsmanager.%s.amazonaws.com", cfg.Account.Region))
 }

@@ -1,8 +1,6 @@
 package server
 
 import (
-	"fmt"
-
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/iamrole"
@@ -45,8 +43,7 @@ func newRoles(scope constructs.Construct, cfg Config) (executionARN, taskARN str
 	}
 	reads := []policy.Statement{policy.Allow("ReadSecrets", []string{"secretsmanager:GetSecretValue"}, secrets...)}
 	if cfg.KMSKeyARN != "" {
-		reads = append(reads, policy.Allow("DecryptSecrets", []string{"kms:Decrypt"}, cfg.KMSKeyARN).
-			If("StringEquals", "kms:ViaService", fmt.Sprintf("secretsmanager.%s.amazonaws.com", cfg.Account.Region)))
+		reads = append(reads, policy.DecryptSecrets(cfg.Account, cfg.KMSKeyARN))
 	}
 	inline("execution", "server_execution", "read-passwords", execution, reads...)
 

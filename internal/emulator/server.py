@@ -32,6 +32,7 @@ import moto.rds.models as rds_models
 import moto.servicediscovery.models as discovery_models
 import moto.sqs.models as sqs_models
 from moto.events import events_backends
+from moto.logs.metric_filters import MetricFilters
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
     create_backend_app,
@@ -310,6 +311,21 @@ def say_who_set_a_parameter():
     group.update_parameters = update_parameters
 
 
+def replace_metric_filters():
+    """PutMetricFilter adds a second filter where there is one of the name."""
+    original = MetricFilters.add_filter
+
+    def add_filter(self, filter_name, filter_pattern, log_group_name, *others):
+        self.metric_filters = [
+            f
+            for f in self.metric_filters
+            if (f["filterName"], f["logGroupName"]) != (filter_name, log_group_name)
+        ]
+        original(self, filter_name, filter_pattern, log_group_name, *others)
+
+    MetricFilters.add_filter = add_filter
+
+
 def describe_rules_for_groups():
     """A rule's description is lost where its peer is a security group."""
     security_groups.SecurityGroupRule.description = property(
@@ -388,6 +404,7 @@ def main(port_file):
     delete_interface_with_nat_gateway()
     tell_databases_apart()
     say_who_set_a_parameter()
+    replace_metric_filters()
     describe_rules_for_groups()
     keep_the_policies_of_a_queue()
     wait_for_messages_without_the_lock()

@@ -10,12 +10,15 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/scheduler"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
 
@@ -31,13 +34,18 @@ type reader struct {
 	secrets *secretsmanager.Client
 	logs    *cloudwatchlogs.Client
 	cloud   *servicediscovery.Client
+
+	cloudwatch *cloudwatch.Client
+	lambda     *lambda.Client
+	scheduler  *scheduler.Client
 }
 
 func newReader(t *testing.T, e *emulator.Emulator) *reader {
 	t.Helper()
 	cfg := emulated(e)
 	return &reader{t, ec2.NewFromConfig(cfg), ecs.NewFromConfig(cfg), iam.NewFromConfig(cfg),
-		secretsmanager.NewFromConfig(cfg), cloudwatchlogs.NewFromConfig(cfg), servicediscovery.NewFromConfig(cfg)}
+		secretsmanager.NewFromConfig(cfg), cloudwatchlogs.NewFromConfig(cfg), servicediscovery.NewFromConfig(cfg),
+		cloudwatch.NewFromConfig(cfg), lambda.NewFromConfig(cfg), scheduler.NewFromConfig(cfg)}
 }
 
 // call makes a request that must succeed.
@@ -124,6 +132,18 @@ func (r *reader) inventory() []string {
 	}
 	for _, n := range call(r, r.cloud.ListNamespaces, &servicediscovery.ListNamespacesInput{}).Namespaces {
 		add("namespace", n.Name)
+	}
+	for _, a := range call(r, r.cloudwatch.DescribeAlarms, &cloudwatch.DescribeAlarmsInput{}).MetricAlarms {
+		add("alarm", a.AlarmName)
+	}
+	for _, d := range call(r, r.cloudwatch.ListDashboards, &cloudwatch.ListDashboardsInput{}).DashboardEntries {
+		add("dashboard", d.DashboardName)
+	}
+	for _, f := range call(r, r.lambda.ListFunctions, &lambda.ListFunctionsInput{}).Functions {
+		add("function", f.FunctionName)
+	}
+	for _, s := range call(r, r.scheduler.ListSchedules, &scheduler.ListSchedulesInput{}).Schedules {
+		add("schedule", s.Name)
 	}
 	slices.Sort(all)
 	return all

@@ -18,9 +18,9 @@ func (d *deployment) rds() *rds.Client {
 	return rds.NewFromConfig(emulated(d.emulator))
 }
 
-// ownServer is an environment with a Prefect server of its own that can be destroyed.
-// Its pool of type ecs brings the queues, which the provider waits for as long.
-const ownServer = "worker: {image: 'prefecthq/prefect:3-latest'}\nwork_pool: {type: ecs}\nserver: {enabled: true, database: {deletion_protection: false, final_snapshot: false}}\n"
+// ownServer is an environment with a Prefect server of its own that can be destroyed, and that
+// is watched. Its pool of type ecs brings the queues, which the provider waits for as long.
+const ownServer = "worker: {image: 'prefecthq/prefect:3-latest'}\nwork_pool: {type: ecs}\nmonitoring: {enabled: true, emails: [a@example.com]}\nserver: {enabled: true, database: {deletion_protection: false, final_snapshot: false}}\n"
 
 // TestServerLifeCycle deploys a Prefect server of the stack's own, rotates both passwords and
 // destroys all. It waits for RDS nearly all the time, so it runs beside the other life cycles.
@@ -42,14 +42,16 @@ func TestServerLifeCycle(t *testing.T) {
 	t.Log("a second plan shows no change")
 	d.noChanges("")
 
-	t.Log("the passwords rotate: both databases and services get the new ones")
-	d.environment(ownServer + "secret: {version: 2}\n")
-	d.environment(strings.Replace(ownServer, "{deletion_", "{password_version: 2, deletion_", 1) + "secret: {version: 2}\n")
+	t.Log("the passwords rotate: both databases and services get the new ones; and the alarms get other thresholds and go to another address")
+	d.environment(strings.NewReplacer("{deletion_", "{password_version: 2, deletion_", "emails: [a@", "late_minutes: 5, pending_minutes: 7, emails: [b@").Replace(ownServer) + "secret: {version: 2}\n")
 	want := []string{
+		"aws_cloudwatch_metric_alarm.late_runs update", "aws_cloudwatch_metric_alarm.orphaned_runs update",
 		"aws_db_instance.server update",
 		"aws_ecs_service.server update", "aws_ecs_service.worker update",
 		"aws_ecs_task_definition.server delete+create", "aws_ecs_task_definition.worker delete+create",
+		"aws_lambda_function.probe update",
 		"aws_secretsmanager_secret_version.database delete+create", "aws_secretsmanager_secret_version.prefect_api_key delete+create",
+		"aws_sns_topic_subscription.alarms_1 delete+create",
 	}
 	if diff := cmp.Diff(want, d.plan("")); diff != "" {
 		t.Errorf("plan (- want, + got)\n%s", diff)

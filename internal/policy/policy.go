@@ -54,6 +54,12 @@ func (s Statement) If(operator, key, value string) Statement {
 	return s
 }
 
+// DecryptSecrets lets Secrets Manager, and nobody else, use a customer's KMS key for the role.
+func DecryptSecrets(account arn.Account, key string) Statement {
+	return Allow("DecryptSecrets", []string{"kms:Decrypt"}, key).
+		If("StringEquals", "kms:ViaService", "secretsmanager."+account.Region+".amazonaws.com")
+}
+
 // Trust lets an AWS service assume a role, but only on behalf of this account and of
 // the resources that sourceARN matches: without that, another account could make the
 // service use the role for it (the "confused deputy" of the IAM User Guide).

@@ -13,6 +13,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -374,6 +375,17 @@ func (c *Client) OnlineWorkers(ctx context.Context, pool string, after time.Time
 	return workers, err
 }
 
+// Freshness is how old the heartbeat of a worker that lives may be. Prefect calls a worker
+// online for three intervals, so for 90 s after its end; a worker that lives has beaten within
+// two (its interval varies by 30 %).
+func (w Worker) Freshness() time.Duration {
+	interval := time.Duration(w.HeartbeatSeconds) * time.Second
+	if interval == 0 {
+		interval = 30 * time.Second // Prefect's default
+	}
+	return 2*interval + 5*time.Second
+}
+
 // LocalFlow is a flow in a file on the machine of the worker.
 type LocalFlow struct {
 	// Name is the flow's name, and that of its deployment.
@@ -453,6 +465,25 @@ func (c *Client) Cancel(ctx context.Context, run string) error {
 		map[string]any{"state": map[string]any{"type": "CANCELLING", "name": "Cancelling"}}, nil)
 }
 
+// Reschedule puts a run back that a worker has taken, to start as soon as another takes it.
+// Nothing in Prefect sees whether the first attempt still runs.
+func (c *Client) Reschedule(ctx context.Context, run string) error {
+	state := map[string]any{"type": "SCHEDULED", "name": "AwaitingRetry", "state_details": map[string]any{"scheduled_time": c.Now().UTC().Format(time.RFC3339Nano)}}
+	var answer struct {
+		Status  string `json:"status"`
+		Details struct {
+			Reason string `json:"reason"`
+		} `json:"details"`
+	}
+	if err := c.do(ctx, http.MethodPost, []string{"flow_runs", run, "set_state"}, map[string]any{"state": state, "force": false}, &answer); err != nil {
+		return err
+	}
+	if answer.Status != "ACCEPT" {
+		return fmt.Errorf("Prefect does not put the flow run back: %s %s", answer.Status, answer.Details.Reason)
+	}
+	return nil
+}
+
 // Overdue returns runs of a pool that should have started before a point of time and that
 // no worker has taken, the oldest first, at most 200. Runs that wait by their own will (for
 // a retry, for a concurrency slot) are not among them. Empty queues are all queues.
@@ -478,6 +509,53 @@ func (c *Client) Underway(ctx context.Context, pool string, queues []string) (in
 	return count, err
 }
 
+// UnderwayRuns returns the runs that Underway counts.
+func (c *Client) UnderwayRuns(ctx context.Context, pool string, queues []string) ([]FlowRun, error) {
+	const page = 200 // the most that the API gives at once
+	filter := inPool(pool, queues)
+	filter["flow_runs"] = map[string]any{"state": map[string]any{"type": map[string]any{"any_": []string{"PENDING", "RUNNING", "CANCELLING"}}}}
+	filter["sort"], filter["limit"] = "ID_DESC", page
+	var all []FlowRun
+	for {
+		filter["offset"] = len(all)
+		var runs []FlowRun
+		if err := c.do(ctx, http.MethodPost, []string{"flow_runs", "filter"}, filter, &runs); err != nil {
+			return nil, err
+		}
+		if all = append(all, runs...); len(runs) < page {
+			return all, nil
+		}
+	}
+}
+
+// submitting is the line with which a worker takes a run.
+var submitting = regexp.MustCompile(`^Worker '(.+)' submitting flow run '`)
+
+// WorkerOf is the name of the worker that took a run: a label with Prefect 3, with 2 a line in
+// the run's log. Empty: it cannot be told.
+func (c *Client) WorkerOf(ctx context.Context, run FlowRun) (string, error) {
+	if name, ok := run.Labels["prefect.worker.name"].(string); ok {
+		return name, nil
+	}
+	var lines []struct {
+		Message string `json:"message"`
+	}
+	// The last one before the state: a run that was put back has one for each worker.
+	err := c.do(ctx, http.MethodPost, []string{"logs", "filter"}, map[string]any{
+		"logs": map[string]any{
+			"flow_run_id": map[string]any{"any_": []string{run.ID}},
+			"timestamp":   map[string]any{"before_": run.StateDetail.Timestamp.UTC().Format(time.RFC3339Nano)},
+		},
+		"sort": "TIMESTAMP_DESC", "limit": 200,
+	}, &lines)
+	for _, line := range lines {
+		if match := submitting.FindStringSubmatch(line.Message); match != nil {
+			return match[1], err
+		}
+	}
+	return "", err
+}
+
 func inPool(pool string, queues []string) map[string]any {
 	filter := map[string]any{"work_pools": map[string]any{"name": map[string]any{"any_": []string{pool}}}}
 	if len(queues) > 0 {
@@ -497,8 +575,15 @@ type FlowRun struct {
 	Due *time.Time `json:"next_scheduled_start_time"`
 	// StateDetail says more about the state.
 	StateDetail struct {
-		Message string `json:"message"`
+		Message   string    `json:"message"`
+		Timestamp time.Time `json:"timestamp"`
 	} `json:"state"`
+	// Pool is the name of its work pool. Empty: it has none.
+	Pool string `json:"work_pool_name"`
+	// Labels are what a worker of Prefect 3 writes on it.
+	Labels map[string]any `json:"labels"`
+	// InfrastructureID is what its process or task is called by the worker.
+	InfrastructureID string `json:"infrastructure_pid"`
 }
 
 // Ended reports whether the run is over, well or not.

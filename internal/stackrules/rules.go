@@ -86,6 +86,9 @@ func (r rules) resources() map[string]rule {
 	if r.env.Server.Enabled {
 		r.server(all)
 	}
+	if r.env.Monitoring.Enabled {
+		r.monitoring(all)
+	}
 	return all
 }
 
@@ -249,6 +252,11 @@ func trust(service, source string) policy.Statement {
 	}}
 }
 
+// decrypt is the use of a customer's key by Secrets Manager.
+func decrypt(key string) policy.Statement {
+	return policy.Allow("DecryptSecrets", []string{"kms:Decrypt"}, key).If("StringEquals", "kms:ViaService", "secretsmanager.${var.aws_region}.amazonaws.com")
+}
+
 // readSecrets is what ECS reads before it starts a task.
 func (r rules) readSecrets() []policy.Statement {
 	var secrets, parameters []string
@@ -272,7 +280,7 @@ func (r rules) readSecrets() []policy.Statement {
 		all = append(all, policy.Allow("ReadParameters", []string{"ssm:GetParameters"}, parameters...))
 	}
 	if key := r.env.Secret.KMSKeyARN; key != "" && len(all) > 0 {
-		all = append(all, policy.Allow("DecryptSecrets", []string{"kms:Decrypt"}, key).If("StringEquals", "kms:ViaService", "secretsmanager.${var.aws_region}.amazonaws.com"))
+		all = append(all, decrypt(key))
 	}
 	return all
 }
@@ -330,29 +338,16 @@ func (r rules) startFlows() []policy.Statement {
 	}
 	all = append(all, policy.Allow("ReadAPIKey", []string{"secretsmanager:GetSecretValue"}, r.secretARN))
 	if key := r.env.Secret.KMSKeyARN; key != "" {
-		all = append(all, policy.Allow("DecryptSecrets", []string{"kms:Decrypt"}, key).If("StringEquals", "kms:ViaService", "secretsmanager.${var.aws_region}.amazonaws.com"))
+		all = append(all, decrypt(key))
 	}
 	return all
 }
 
 // storage is what keeps anything: the logs and the secret.
 func (r rules) storage(all map[string]rule) {
-	logGroup := func(name, called string) {
-		shape := fields{
-			"name":              is(called),
-			"retention_in_days": because("logs would be kept for ever, and paid for", is(r.env.Logs.RetentionDays)),
-		}
-		if key := r.env.Logs.KMSKeyARN; key != "" {
-			shape["kms_key_id"] = because("the logs would not be encrypted with the customer's key", is(key))
-		}
-		all["aws_cloudwatch_log_group."+name] = rule{
-			why: "a log holds what flows print, and this would keep it otherwise than configured", shape: shape,
-			guards: "ECS and flow logs would fail, or write to a group that is kept for ever",
-		}
-	}
-	logGroup("worker", r.env.Logs.Group)
+	r.logGroup(all, "worker", r.env.Logs.Group)
 	if r.env.Network.FlowLogs != config.FlowLogsNone {
-		logGroup("flow_logs", r.env.FlowLogGroup())
+		r.logGroup(all, "flow_logs", r.env.FlowLogGroup())
 	}
 	value := ref("var." + r.credential)
 	switch {
@@ -375,6 +370,21 @@ func (r rules) storage(all map[string]rule) {
 		version["lifecycle"] = checks
 	}
 	all["aws_secretsmanager_secret_version.prefect_api_key"] = rule{why: "the API key would stand in the plan and the state", shape: version}
+}
+
+// logGroup is a log group, kept as the configuration says.
+func (r rules) logGroup(all map[string]rule, name, called string) {
+	shape := fields{
+		"name":              is(called),
+		"retention_in_days": because("logs would be kept for ever, and paid for", is(r.env.Logs.RetentionDays)),
+	}
+	if key := r.env.Logs.KMSKeyARN; key != "" {
+		shape["kms_key_id"] = because("the logs would not be encrypted with the customer's key", is(key))
+	}
+	all["aws_cloudwatch_log_group."+name] = rule{
+		why: "a log holds what flows print, and this would keep it otherwise than configured", shape: shape,
+		guards: "ECS and flow logs would fail, or write to a group that is kept for ever",
+	}
 }
 
 // service is the cluster, the task definition and the service.

@@ -189,7 +189,7 @@ func (r rules) serverRoles(all map[string]rule, secret string) {
 	}
 	reads := []policy.Statement{policy.Allow("ReadSecrets", []string{"secretsmanager:GetSecretValue"}, secrets...)}
 	if key := r.env.Secret.KMSKeyARN; key != "" {
-		reads = append(reads, policy.Allow("DecryptSecrets", []string{"kms:Decrypt"}, key).If("StringEquals", "kms:ViaService", "secretsmanager.${var.aws_region}.amazonaws.com"))
+		reads = append(reads, decrypt(key))
 	}
 	inline := func(name, called string, allowed ...policy.Statement) {
 		all["aws_iam_role_policy."+name] = rule{why: rights, shape: fields{

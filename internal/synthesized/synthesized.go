@@ -267,6 +267,8 @@ func (s *Stack) computed(kind, name, attribute string) (string, bool) {
 		made = arn("logs", s.place.Region, "log-group:"+name)
 	case "aws_sqs_queue":
 		made = arn("sqs", s.place.Region, name)
+	case "aws_sns_topic":
+		made = arn("sns", s.place.Region, name)
 	case "aws_cloudwatch_event_rule":
 		made = arn("events", s.place.Region, "rule/"+name)
 	}

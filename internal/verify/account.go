@@ -6,12 +6,15 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/rds"
+	"github.com/aws/aws-sdk-go-v2/service/scheduler"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
@@ -20,20 +23,23 @@ import (
 )
 
 type clients struct {
-	ec2     *ec2.Client
-	ecs     *ecs.Client
-	iam     *iam.Client
-	kms     *kms.Client
-	logs    *cloudwatchlogs.Client
-	rds     *rds.Client
-	secrets *secretsmanager.Client
-	sts     *sts.Client
+	cloudwatch *cloudwatch.Client
+	ec2        *ec2.Client
+	ecs        *ecs.Client
+	iam        *iam.Client
+	kms        *kms.Client
+	lambda     *lambda.Client
+	logs       *cloudwatchlogs.Client
+	rds        *rds.Client
+	scheduler  *scheduler.Client
+	secrets    *secretsmanager.Client
+	sts        *sts.Client
 }
 
 func newClients(cfg aws.Config) clients {
 	cfg.Logger = logging.Nop{} // its warnings about connections are for nobody here
-	return clients{ec2.NewFromConfig(cfg), ecs.NewFromConfig(cfg), iam.NewFromConfig(cfg), kms.NewFromConfig(cfg),
-		cloudwatchlogs.NewFromConfig(cfg), rds.NewFromConfig(cfg), secretsmanager.NewFromConfig(cfg), sts.NewFromConfig(cfg)}
+	return clients{cloudwatch.NewFromConfig(cfg), ec2.NewFromConfig(cfg), ecs.NewFromConfig(cfg), iam.NewFromConfig(cfg), kms.NewFromConfig(cfg), lambda.NewFromConfig(cfg),
+		cloudwatchlogs.NewFromConfig(cfg), rds.NewFromConfig(cfg), scheduler.NewFromConfig(cfg), secretsmanager.NewFromConfig(cfg), sts.NewFromConfig(cfg)}
 }
 
 // account checks whose AWS it is, and places the stack there.

@@ -35,6 +35,7 @@ import (
 	"prefect-worker-ecs/internal/emulator"
 	"prefect-worker-ecs/internal/prefectapi"
 	"prefect-worker-ecs/internal/prefectserver"
+	"prefect-worker-ecs/internal/probe"
 	"prefect-worker-ecs/internal/pyenv"
 	"prefect-worker-ecs/internal/rights"
 	"prefect-worker-ecs/internal/synthesized"
@@ -58,7 +59,9 @@ type bench struct {
 	project   toolchain.Project
 	workspace toolchain.Workspace
 	app       string // the built program
+	stackDir  string // where Terraform runs
 	aws       aws.Config
+	environ   []string // variables that lead to the emulator
 	envs      map[int]pyenv.Env
 	// two wants no credential, three wants user and password.
 	two, three *prefectserver.Server
@@ -120,10 +123,12 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.aws = testtools.AWS(t, emu.Env())
+	b.environ = emu.Env()
+	b.aws = testtools.AWS(t, b.environ)
 	b.aws.RetryMaxAttempts = 2 // as the command has it
 	b.ec2, b.ecs, b.iam, b.kms, b.secrets = ec2.NewFromConfig(b.aws), ecs.NewFromConfig(b.aws), iam.NewFromConfig(b.aws), kms.NewFromConfig(b.aws), secretsmanager.NewFromConfig(b.aws)
-	b.apply(dirs[4], b.synthesize(t, b.yaml("good", "process", b.two.APIURL(), "")).Stack)
+	b.stackDir = dirs[4]
+	b.apply(b.synthesize(t, b.yaml("good", "process", b.two.APIURL(), "")).Stack)
 	return b
 }
 
@@ -150,7 +155,7 @@ func (b *bench) synthesize(t *testing.T, yaml string) Options {
 }
 
 // apply deploys a stack with Terraform.
-func (b *bench) apply(dir string, file []byte) {
+func (b *bench) apply(file []byte) {
 	b.t.Helper()
 	var stack map[string]any
 	if err := json.Unmarshal(file, &stack); err != nil {
@@ -161,8 +166,10 @@ func (b *bench) apply(dir string, file []byte) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "cdk.tf.json"), file, 0o644); err != nil {
-		b.t.Fatal(err)
+	for name, content := range map[string][]byte{"cdk.tf.json": file, probe.ArchiveName: probe.Archive()} {
+		if err := os.WriteFile(filepath.Join(b.stackDir, name), content, 0o644); err != nil {
+			b.t.Fatal(err)
+		}
 	}
 	env, err := b.project.Environ(os.Environ())
 	if err != nil {
@@ -170,7 +177,7 @@ func (b *bench) apply(dir string, file []byte) {
 	}
 	for _, args := range [][]string{{"init", "-input=false"}, {"apply", "-auto-approve", "-input=false"}} {
 		cmd := exec.CommandContext(b.t.Context(), "terraform", append(args, "-no-color")...)
-		cmd.Dir, cmd.Env = dir, append(env, "TF_VAR_prefect_api_key="+apiKey)
+		cmd.Dir, cmd.Env = b.stackDir, append(env, "TF_VAR_prefect_api_key="+apiKey)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			b.t.Fatalf("terraform %s: %v\n%s", args[0], err, out)
 		}
@@ -202,12 +209,7 @@ func (b *bench) deploy(t *testing.T, yaml, credential string) Options {
 // run it.
 func (b *bench) register(t *testing.T, opt Options, change func(*ecs.RegisterTaskDefinitionInput)) {
 	t.Helper()
-	c := &checklist{opt: opt, env: opt.Environment}
-	var err error
-	c.stack, err = synthesized.Parse(opt.Stack, synthesized.Place{Partition: "aws", Region: "us-east-1", Account: "123456789012"}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := b.checklist(t, opt)
 	want, err := c.wantedDefinition("worker")
 	if err != nil {
 		t.Fatal(err)
@@ -230,6 +232,18 @@ func (b *bench) register(t *testing.T, opt Options, change func(*ecs.RegisterTas
 		t.Fatal(err)
 	}
 	b.updateService(t, &ecs.UpdateServiceInput{TaskDefinition: out.TaskDefinition.TaskDefinitionArn, DesiredCount: aws.Int32(1)})
+}
+
+// checklist knows where the stack is deployed.
+func (b *bench) checklist(t *testing.T, opt Options) *checklist {
+	t.Helper()
+	c := &checklist{opt: opt, env: opt.Environment, aws: newClients(b.aws)}
+	var err error
+	c.stack, err = synthesized.Parse(opt.Stack, synthesized.Place{Partition: "aws", Region: "us-east-1", Account: "123456789012"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 func (b *bench) updateService(t *testing.T, in *ecs.UpdateServiceInput) {
@@ -442,18 +456,21 @@ func (b *bench) createPool(t *testing.T, server *prefectserver.Server, name, kin
 	}
 }
 
-// prefect makes a call of the Prefect 2 server's API that the client has not.
-func (b *bench) prefect(t *testing.T, method, path string, body any) {
+// prefect makes a call of a server's API that the client has not.
+func (b *bench) prefect(t *testing.T, server *prefectserver.Server, method, path string, body any) {
 	t.Helper()
 	content, err := json.Marshal(body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	request, err := http.NewRequestWithContext(t.Context(), method, b.two.APIURL()+path, bytes.NewReader(content))
+	request, err := http.NewRequestWithContext(t.Context(), method, server.APIURL()+path, bytes.NewReader(content))
 	if err != nil {
 		t.Fatal(err)
 	}
 	request.Header.Set("Content-Type", "application/json")
+	if user, password, _ := strings.Cut(basic, ":"); server == b.three {
+		request.SetBasicAuth(user, password)
+	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		t.Fatal(err)

@@ -79,16 +79,7 @@ func (b *bench) refused(t *testing.T, opt Options) {
 		"GetRole": checkRoles, "ListRolePolicies": checkRoles, "GetRolePolicy": checkRoles, "ListAttachedRolePolicies": checkRoles,
 		"DescribeLogGroups": checkLog, "GetPolicy": checkRoles, "GetPolicyVersion": checkRoles, "FilterLogEvents": checkLog,
 	} {
-		limited := opt
-		limited.AWS = opt.AWS.Copy()
-		limited.AWS.APIOptions = append(slices.Clone(limited.AWS.APIOptions), func(stack *middleware.Stack) error {
-			return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("refuse", func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
-				if awsmiddleware.GetOperationName(ctx) == operation {
-					return middleware.InitializeOutput{}, middleware.Metadata{}, &smithy.GenericAPIError{Code: "AccessDeniedException", Message: "not authorized"}
-				}
-				return next.HandleInitialize(ctx, in)
-			}), middleware.After)
-		})
+		limited := refusing(opt, operation)
 		report := verified(t, limited)
 		expect(t, report, check, Unknown, "could not be read: AccessDeniedException: not authorized", ":"+operation)
 		if report.Outcome != Unknown || strings.Contains(text(report), "does not run flows") {
@@ -101,6 +92,21 @@ func (b *bench) refused(t *testing.T, opt Options) {
 			}
 		}
 	}
+}
+
+// refusing may do all but one operation.
+func refusing(opt Options, operation string) Options {
+	limited := opt
+	limited.AWS = opt.AWS.Copy()
+	limited.AWS.APIOptions = append(slices.Clone(limited.AWS.APIOptions), func(stack *middleware.Stack) error {
+		return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("refuse", func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+			if awsmiddleware.GetOperationName(ctx) == operation {
+				return middleware.InitializeOutput{}, middleware.Metadata{}, &smithy.GenericAPIError{Code: "AccessDeniedException", Message: "not authorized"}
+			}
+			return next.HandleInitialize(ctx, in)
+		}), middleware.After)
+	})
+	return limited
 }
 
 // options verifies with each option set in the configuration and not in what runs: the rows
@@ -478,15 +484,15 @@ func (b *bench) prefectChanges(t *testing.T) []change {
 	api := b.api(t, b.two)
 	pool := func(change, back map[string]any) func() func() {
 		return func() func() {
-			b.prefect(t, "PATCH", "/work_pools/good", change)
-			return func() { b.prefect(t, "PATCH", "/work_pools/good", back) }
+			b.prefect(t, b.two, "PATCH", "/work_pools/good", change)
+			return func() { b.prefect(t, b.two, "PATCH", "/work_pools/good", back) }
 		}
 	}
 	queue := func(name string, change map[string]any) func() func() {
 		return func() func() {
-			b.prefect(t, "PATCH", "/work_pools/good/queues/"+name, change)
+			b.prefect(t, b.two, "PATCH", "/work_pools/good/queues/"+name, change)
 			return func() {
-				b.prefect(t, "PATCH", "/work_pools/good/queues/"+name, map[string]any{"is_paused": false, "concurrency_limit": nil})
+				b.prefect(t, b.two, "PATCH", "/work_pools/good/queues/"+name, map[string]any{"is_paused": false, "concurrency_limit": nil})
 			}
 		}
 	}
@@ -496,23 +502,23 @@ func (b *bench) prefectChanges(t *testing.T) []change {
 		failing("queue paused", checkPool, "the queue default of good is paused", queue("default", map[string]any{"is_paused": true})),
 		failing("queue with a limit of 0", checkPool, "the queue default of good has a concurrency limit of 0", queue("default", map[string]any{"concurrency_limit": 0})),
 		{"another queue paused", func() func() {
-			b.prefect(t, "POST", "/work_pools/good/queues/", map[string]any{"name": "low", "is_paused": true})
-			return func() { b.prefect(t, "DELETE", "/work_pools/good/queues/low", nil) }
+			b.prefect(t, b.two, "POST", "/work_pools/good/queues/", map[string]any{"name": "low", "is_paused": true})
+			return func() { b.prefect(t, b.two, "DELETE", "/work_pools/good/queues/low", nil) }
 		}, "", OK, ""},
 		failing("runs that nobody takes", checkRuns, "1 late, the oldest for 5m", func() func() {
 			// In a queue that this worker could serve, and that is closed.
-			b.prefect(t, "POST", "/work_pools/good/queues/", map[string]any{"name": "low", "is_paused": true})
+			b.prefect(t, b.two, "POST", "/work_pools/good/queues/", map[string]any{"name": "low", "is_paused": true})
 			deployment, err := api.Deploy(t.Context(), prefectapi.LocalFlow{Name: "late", Pool: "good", Queue: "low", Dir: t.TempDir(), Entrypoint: "f.py:f"})
 			if err != nil {
 				t.Fatal(err)
 			}
-			b.prefect(t, "POST", "/deployments/"+deployment+"/create_flow_run", map[string]any{"state": map[string]any{
+			b.prefect(t, b.two, "POST", "/deployments/"+deployment+"/create_flow_run", map[string]any{"state": map[string]any{
 				"type": "SCHEDULED", "state_details": map[string]any{"scheduled_time": time.Now().Add(-5 * time.Minute).UTC().Format(time.RFC3339)}}})
 			return func() {
 				if err := api.DeleteFlow(t.Context(), "late"); err != nil {
 					t.Fatal(err)
 				}
-				b.prefect(t, "DELETE", "/work_pools/good/queues/low", nil)
+				b.prefect(t, b.two, "DELETE", "/work_pools/good/queues/low", nil)
 			}
 		}),
 	}

@@ -44,11 +44,11 @@ func (c *checklist) log(ctx context.Context) finding {
 	s, line, found := lastSymptom(lines)
 	switch {
 	case found && !c.api.online:
-		return failed(s.explanation+"\nline: "+line, s.fix)
+		return failed(s.Explanation+"\nline: "+line, s.Fix)
 	case kept.status != OK:
 		return kept
 	case found:
-		return ok("%s; one of them says: %s. The worker is online all the same", count, s.explanation)
+		return ok("%s; one of them says: %s. The worker is online all the same", count, s.Explanation)
 	case !c.api.online && slices.ContainsFunc(lines, started.MatchString):
 		return ok("%s, none of them a known failure. That a worker \"started\" proves nothing", count)
 	}

@@ -21,6 +21,7 @@ import (
 type apiState struct {
 	credential string
 	client     *prefectapi.Client
+	answered   bool   // it is there, whatever it says
 	close      func() // ends the way to it
 	pool       prefectapi.WorkPool
 	queues     []prefectapi.WorkQueue // those that the worker serves
@@ -51,6 +52,7 @@ func (c *checklist) apiAnswers(ctx context.Context) finding {
 	}
 	c.api.client = client
 	_, err = client.WorkPools(ctx)
+	c.api.answered = !errors.Is(err, prefectapi.ErrUnreachable)
 	var status *prefectapi.StatusError
 	switch {
 	case errors.As(err, &status) && status.Status == 401:
@@ -226,7 +228,7 @@ func (c *checklist) worker(ctx context.Context) finding {
 			old = append(old, w.Name)
 		case w.LastHeartbeat.Before(since):
 			old = append(old, w.Name)
-		case age > freshness(w):
+		case age > w.Freshness():
 			silent = append(silent, fmt.Sprintf("%s (%.0f s ago)", w.Name, age.Seconds()))
 		default:
 			if len(online) == 0 || age < youngest {
@@ -262,17 +264,6 @@ func (c *checklist) worker(ctx context.Context) finding {
 		fix = "mend first what failed above: " + cause.Name
 	}
 	return failed(detail, fix)
-}
-
-// freshness is how old a heartbeat may be. Prefect calls a worker online for three
-// intervals, so for 90 s after its end; a worker that lives has beaten within two (its
-// interval varies by 30 %).
-func freshness(w prefectapi.Worker) time.Duration {
-	interval := time.Duration(w.HeartbeatSeconds) * time.Second
-	if interval == 0 {
-		interval = 30 * time.Second // Prefect's default
-	}
-	return 2*interval + 5*time.Second
 }
 
 // stalled tells how long ago anybody asked the served queues for flow runs, and whether that

@@ -76,8 +76,8 @@ func TestTheCauseInTheLog(t *testing.T) {
 		"an unknown exception":              {[]string{"Traceback", "An exception occurred."}, "ended with an exception"},
 	} {
 		s, _, found := lastSymptom(test.lines)
-		if found != (test.want != "") || !bytes.Contains([]byte(s.explanation), []byte(test.want)) {
-			t.Errorf("%s: found %t, %q; want %q", name, found, s.explanation, test.want)
+		if found != (test.want != "") || !bytes.Contains([]byte(s.Explanation), []byte(test.want)) {
+			t.Errorf("%s: found %t, %q; want %q", name, found, s.Explanation, test.want)
 		}
 	}
 }

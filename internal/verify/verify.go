@@ -116,6 +116,7 @@ type checklist struct {
 	stack   *synthesized.Stack
 	service serviceState
 	api     apiState
+	watch   monitoringState
 	// databaseURL is where the stack's own server looks for its database.
 	databaseURL string
 }
@@ -153,6 +154,8 @@ const (
 	checkDatabase   = "database"
 	checkSecret     = "credential in Secrets Manager"
 	checkRoles      = "roles of the next task"
+	checkMonitoring = "monitoring"
+	checkAlarms     = "alarms"
 	checkAPI        = "Prefect API"
 	checkPool       = "work pool"
 	checkWorker     = "worker online"
@@ -176,6 +179,8 @@ var checks = []struct {
 	{checkDatabase, []string{checkServer}, (*checklist).database},
 	{checkSecret, []string{checkDefinition}, (*checklist).secret},
 	{checkRoles, []string{checkDefinition}, (*checklist).roles},
+	{checkMonitoring, []string{checkAccount}, (*checklist).monitoring},
+	{checkAlarms, []string{checkMonitoring}, (*checklist).alarms},
 	{checkAPI, []string{checkDefinition, checkSecret}, (*checklist).apiAnswers},
 	{checkPool, []string{checkAPI}, (*checklist).pool},
 	{checkWorker, []string{checkPool}, (*checklist).worker},
@@ -192,12 +197,16 @@ func Run(ctx context.Context, opt Options) Report {
 	defer func() { c.api.close() }()
 	blocked := map[string]bool{}
 	for _, check := range checks {
-		if check.name == checkFlow && !opt.Flow || (check.name == checkServer || check.name == checkDatabase) && !c.env.Server.Enabled {
+		if !c.wanted(check.name) {
 			continue
 		}
 		i := slices.IndexFunc(check.needs, func(need string) bool { return blocked[need] })
 		if i >= 0 {
 			blocked[check.name] = true
+			if found, known := c.byProbe(check.name); known {
+				c.add(check.name, found)
+				continue
+			}
 			c.add(check.name, finding{status: Skipped, detail: "not checked: it needs the " + check.needs[i]})
 			continue
 		}
@@ -213,19 +222,33 @@ func Run(ctx context.Context, opt Options) Report {
 	return c.report
 }
 
+// wanted says that there is something to check.
+func (c *checklist) wanted(check string) bool {
+	switch check {
+	case checkFlow:
+		return c.opt.Flow
+	case checkServer, checkDatabase:
+		return c.env.Server.Enabled
+	case checkMonitoring, checkAlarms:
+		return c.env.Monitoring.Enabled
+	}
+	return true
+}
+
 // Connect is a client of the Prefect API with the URL and the credential of the deployed
-// worker, found as Run finds them.
-func Connect(ctx context.Context, opt Options) (*prefectapi.Client, error) {
-	c := &checklist{opt: opt, env: opt.Environment, aws: newClients(opt.AWS)}
+// worker, found as Run finds them. done ends the way to it.
+func Connect(ctx context.Context, opt Options) (client *prefectapi.Client, done func(), err error) {
+	c := &checklist{opt: opt, env: opt.Environment, aws: newClients(opt.AWS), api: apiState{close: func() {}}}
 	for _, check := range checks {
 		if !slices.Contains([]string{checkAccount, checkCluster, checkService, checkDefinition, checkSecret, checkAPI}, check.name) {
 			continue
 		}
 		if found := check.run(c, ctx); found.blocks {
-			return nil, fmt.Errorf("%s: %s; %s", check.name, found.detail, found.fix)
+			c.api.close()
+			return nil, nil, fmt.Errorf("%s: %s; %s", check.name, found.detail, found.fix)
 		}
 	}
-	return c.api.client, nil
+	return c.api.client, c.api.close, nil
 }
 
 func (c *checklist) add(name string, f finding) {

@@ -88,7 +88,7 @@ func TestVerify(t *testing.T) {
 
 		// WHEN others are online whose names begin alike, THEN none of them counts
 		for _, name := range []string{"dev-worker-laptop", "dev-worker-b-0123456789abcdef0123456789abcdef", "dev-worker-0123456789abcdef0123456789abcdef"} {
-			b.prefect(t, "POST", "/work_pools/good/workers/heartbeat", map[string]any{"name": name})
+			b.prefect(t, b.two, "POST", "/work_pools/good/workers/heartbeat", map[string]any{"name": name})
 		}
 		expect(t, verified(t, opt), checkWorker, Failed, "no worker of this service is online in good\nnot of a running task of the current deployment: ", "--wait")
 	})
@@ -117,6 +117,21 @@ func TestVerify(t *testing.T) {
 		expect(t, verified(t, opt), checkAPI, Failed, "the API refuses the user and password", "TF_VAR_prefect_api_auth_string")
 		b.put(t, "admin")
 		expect(t, verified(t, opt), checkSecret, Failed, "is not user:password", "TF_VAR_prefect_api_auth_string")
+	})
+
+	t.Run("the probe", func(t *testing.T) {
+		// GIVEN a service of its own on each server, and the credential of that of Prefect 3,
+		// which the other does not look at
+		b.put(t, basic)
+		two, three := b.watch(t, 2), b.watch(t, 3)
+		t.Run("both versions", func(t *testing.T) {
+			for _, w := range []*watched{two, three} {
+				t.Run(w.service, func(t *testing.T) {
+					t.Parallel()
+					w.seesAll(t)
+				})
+			}
+		})
 	})
 
 	t.Run("no credential at all", func(t *testing.T) {
@@ -221,4 +236,77 @@ func TestVerify(t *testing.T) {
 		expect(t, report, checkSecret, Failed, "has a line break or blanks around the API key", "raise secret.version")
 		expect(t, report, checkWorker, Failed, "no worker of this service is online", checkSecret)
 	})
+
+	t.Run("what watches the worker", func(t *testing.T) {
+		b.createPool(t, b.two, "alarmed", "process")
+		opt := b.synthesize(t, b.yaml("alarmed", "process", b.two.APIURL(), "monitoring: {enabled: true, emails: [a@example.com]}\n"))
+		// GIVEN a deployment without, THEN that is said
+		expect(t, verified(t, opt), checkMonitoring, Failed, "there is no function dev-worker-probe\nthere is no schedule dev-worker-probe", "make deploy")
+		// WHEN it is deployed, THEN it is as configured, and the probe has not run yet
+		b.apply(opt.Stack)
+		report := verified(t, opt)
+		if f := outcome(report, checkMonitoring); f.Status != OK || !strings.Contains(f.Detail, "9 alarms are as configured") {
+			t.Errorf("%+v", f)
+		}
+		expect(t, report, checkAlarms, Failed, "the probe has sent no figures for 4 minutes", "/aws/lambda/dev-worker-probe says why")
+		// WHEN the probe runs
+		b.put(t, apiKey)
+		w := b.probeOf(t, opt)
+		w.see()
+		// THEN nothing is red, and it answers where the API is not reached from here
+		if f := outcome(verified(t, opt), checkAlarms); f.Status != OK || !strings.Contains(f.Detail, "none is in ALARM; the probe sent its figures ") {
+			t.Errorf("%+v", f)
+		}
+		away := opt
+		closed := httptest.NewServer(http.NotFoundHandler())
+		closed.Close()
+		b.register(t, b.synthesize(t, b.yaml("alarmed", "process", closed.URL+"/api", "")), nil)
+		report = verified(t, away)
+		expect(t, report, checkAPI, Unknown, "the Prefect API cannot be reached", "")
+		expect(t, report, checkWorker, Failed, "0 of 1 workers of this service are online, says the probe ", "")
+		if f := outcome(report, checkRuns); f.Status != OK || !strings.Contains(f.Detail, "0 due, the oldest for 0 s; 0 orphaned or lost, says the probe ") {
+			t.Errorf("%+v", f)
+		}
+		var screen strings.Builder
+		if err := Look(t.Context(), away).Print(&screen); err != nil || !strings.Contains(screen.String(), "ago: 0 workers online; flow runs: 0 underway, 0 due, 0 late, 0 orphaned, 0 lost; 0 questions failed\n") {
+			t.Errorf("%v\n%s", err, screen.String())
+		}
+		// WHEN all is changed by hand, THEN each is named
+		b.changeMonitoring(t)
+		report = verified(t, opt)
+		for _, want := range []string{
+			"the function dev-worker-probe is not that of the configuration: Environment.Variables.PENDING_MINUTES is 99, configured is 10",
+			"the schedule dev-worker-probe is DISABLED: the probe does not run",
+			"the alarm dev-worker-late-runs is not that of the configuration: Threshold is 7, configured is 600",
+			"the alarm dev-worker-probe tells nobody: its actions are switched off",
+			"there is no alarm dev-worker-cpu",
+			"the filter dev-worker-known-failures is not that of the configuration: FilterPattern is ERROR",
+		} {
+			expect(t, report, checkMonitoring, Failed, want, "make deploy")
+		}
+		// AND what is red is explained
+		expect(t, report, checkAlarms, Failed, "dev-worker-silent-worker is in ALARM since", "workerctl verify dev")
+		expect(t, report, checkAlarms, Failed, "ago: Fewer workers send heartbeats to Prefect than ECS is to run", "")
+		// WHEN the probe cannot ask, THEN it is not believed
+		w.see("PREFECT_API_URL=" + closed.URL + "/api")
+		expect(t, verified(t, opt), checkAlarms, Failed, "the probe could not ask 6 of its questions", "")
+		for _, operation := range []string{"GetFunctionConfiguration", "GetSchedule", "DescribeAlarms", "DescribeMetricFilters"} {
+			if f := outcome(verified(t, refusing(opt, operation)), checkMonitoring); !strings.Contains(f.Detail, "could not be read: AccessDeniedException") {
+				t.Errorf("%s: %+v", operation, f)
+			}
+		}
+		if f := outcome(verified(t, refusing(opt, "GetMetricData")), checkAlarms); !strings.Contains(f.Detail, "the probe's figures could not be read") {
+			t.Errorf("%+v", f)
+		}
+	})
+}
+
+// outcome is a check of a report.
+func outcome(report Report, name string) Check {
+	for _, check := range report.Checks {
+		if check.Name == name {
+			return check
+		}
+	}
+	return Check{}
 }

@@ -68,6 +68,8 @@ func Look(ctx context.Context, opt Options) View {
 	if ask("task definition", (*checklist).definition) && ask("credential", (*checklist).secret) && ask("Prefect API", (*checklist).apiAnswers) {
 		add("Prefect API", "%s", variable(c.service.container, "PREFECT_API_URL"))
 		c.viewPrefect(ctx, add, ask)
+	} else if c.env.Monitoring.Enabled {
+		c.viewFigures(ctx, add)
 	}
 	c.viewLog(ctx, add)
 	return v
@@ -141,6 +143,21 @@ func (c *checklist) viewPrefect(ctx context.Context, add func(name, format strin
 	add("flow runs", "%d underway, %d late", underway, len(late))
 }
 
+// viewFigures shows what the probe saw, where the API cannot be reached from here.
+func (c *checklist) viewFigures(ctx context.Context, add func(name, format string, args ...any)) {
+	if err := c.readFigures(ctx); err != nil {
+		add("probe", "its figures could not be read: %s", why(err))
+		return
+	}
+	f := c.watch.figures
+	if f == nil {
+		add("probe", "has sent no figures for %.0f minutes", freshFigures.Minutes())
+		return
+	}
+	add("probe", "%s: %.0f workers online; flow runs: %.0f underway, %.0f due, %.0f late, %.0f orphaned, %.0f lost; %.0f questions failed", ago(&c.watch.at),
+		f["WorkersOnline"], f["FlowRunsRunning"]+f["FlowRunsPending"], f["FlowRunsDue"], f["FlowRunsLate"], f["FlowRunsOrphaned"], f["FlowRunsLost"], f["CallsFailed"])
+}
+
 // viewLog shows the last line that says why something failed.
 func (c *checklist) viewLog(ctx context.Context, add func(name, format string, args ...any)) {
 	lines, err := c.logSince(ctx, c.env.Logs.Group, aws.ToTime(c.service.deployment.CreatedAt))
@@ -150,7 +167,7 @@ func (c *checklist) viewLog(ctx context.Context, add func(name, format string, a
 	}
 	lines = withoutFrames(lines)
 	for _, line := range slices.Backward(lines) {
-		if slices.ContainsFunc(symptoms, func(s symptom) bool { return s.pattern.MatchString(line) }) || strings.Contains(line, "ERROR") {
+		if isSymptom(line) || strings.Contains(line, "ERROR") {
 			add("last error", "%.200s", strings.TrimSpace(line))
 			return
 		}

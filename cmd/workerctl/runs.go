@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/spf13/cobra"
+
+	"prefect-worker-ecs/internal/flowruns"
+	"prefect-worker-ecs/internal/verify"
+)
+
+func newRunsCommand() *cobra.Command {
+	var apiURL string
+	var asJSON, dryRun bool
+	runs := &cobra.Command{
+		Use:   "runs [ENVIRONMENT]",
+		Short: "List the flow runs that need a person: late, orphaned and lost ones (default: dev)",
+		Long: `List the flow runs that need a person:
+
+  late      due for more than a minute, and nobody has taken it
+  orphaned  Pending for longer than monitoring.pending_minutes (10): its worker died, or its
+            task does not start
+  lost      Running, and the worker or task that ran it is gone
+
+Prefect takes none of the last two back by itself. "workerctl runs retry RUN" does.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withPool(cmd.Context(), args, apiURL, func(pool flowruns.Pool) error {
+				found, err := pool.List(cmd.Context())
+				if err != nil {
+					return err
+				}
+				return showRuns(cmd, pool, found, asJSON)
+			})
+		},
+	}
+	runs.PersistentFlags().StringVar(&apiURL, "api-url", "", "where workerctl open lets the API of the stack's own Prefect server be reached, such as http://127.0.0.1:4200/api")
+	runs.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+
+	retry := &cobra.Command{
+		Use:   "retry RUN [ENVIRONMENT]",
+		Short: "Put back an orphaned or lost flow run, if the ECS task of its first attempt has stopped",
+		Long: `Put back a flow run that a worker took and did not finish, so that the next worker takes it.
+
+A run whose first attempt still lives would run twice. So ECS is asked for the task that it ran
+in, that of its worker or, with an ecs pool, its own: unless it has stopped the run is left alone.`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withPool(cmd.Context(), args[1:], apiURL, func(pool flowruns.Pool) error {
+				evidence, err := pool.Stopped(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				fmt.Fprintln(cmd.OutOrStdout(), evidence)
+				if dryRun {
+					_, err := fmt.Fprintln(cmd.OutOrStdout(), "Nothing was changed (--dry-run).")
+					return err
+				}
+				if err := pool.API.Reschedule(cmd.Context(), args[0]); err != nil {
+					return err
+				}
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "The flow run %s waits for a worker again.\n", args[0])
+				return err
+			})
+		},
+	}
+	retry.Flags().BoolVar(&dryRun, "dry-run", false, "show what became of the first attempt, and change nothing")
+	runs.AddCommand(retry)
+	return runs
+}
+
+// withPool calls f with the work pool of the environment of the arguments.
+func withPool(ctx context.Context, args []string, apiURL string, f func(flowruns.Pool) error) error {
+	opt, err := verifyOptions(ctx, args)
+	if err != nil {
+		return err
+	}
+	if opt.Environment.Server.Enabled {
+		opt.Reach = reach(opt, apiURL)
+	}
+	api, done, err := verify.Connect(ctx, opt)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return f(flowruns.Pool{Environment: opt.Environment, API: api, ECS: ecs.NewFromConfig(opt.AWS)})
+}
+
+func showRuns(cmd *cobra.Command, pool flowruns.Pool, runs []flowruns.Run, asJSON bool) error {
+	out := cmd.OutOrStdout()
+	if asJSON {
+		return writeJSON(out, append([]flowruns.Run{}, runs...)) // never null
+	}
+	if len(runs) == 0 {
+		_, err := fmt.Fprintf(out, "No flow run of %s is late, orphaned or lost.\n", pool.Environment.WorkPool.Name)
+		return err
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "TROUBLE\tFOR\tRUN\tNAME\tWORKER\tTASK")
+	for _, r := range runs {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Trouble, pool.API.Now().Sub(r.Since).Round(time.Second), r.ID, r.Name, r.Worker, r.Task)
+	}
+	return table.Flush()
+}

@@ -1,0 +1,183 @@
+package monitoring
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/aws/constructs-go/constructs/v10"
+	"github.com/aws/jsii-runtime-go"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/cloudwatchmetricalarm"
+
+	"prefect-worker-ecs/internal/probe"
+	"prefect-worker-ecs/internal/tf"
+)
+
+// metric is one of CloudWatch's.
+type metric struct {
+	namespace, name string
+	dimensions      map[string]*string
+	// stat is the statistic over a period.
+	stat string
+}
+
+// alarm is one condition that people are told of.
+type alarm struct {
+	// name ends the alarm's name, and with underscores it is its address.
+	name string
+	// description says what it means and the first thing to do.
+	description string
+	// metrics is one metric, or those of the expression by their names in it.
+	metrics    map[string]metric
+	expression string
+	operator   string
+	threshold  float64
+	// period is in seconds. In wanted of the last within periods the condition must hold.
+	period, wanted, within int
+	// missing is what a period without data counts as (treat_missing_data).
+	missing string
+}
+
+// How the alarm treats a period without data.
+const (
+	// breaching: silence is the alarm.
+	breaching = "breaching"
+	// ignore keeps the state: the alarm on the probe itself says that nothing is known.
+	ignore = "ignore"
+	// notBreaching: without data there is nothing to worry about, as of a service without tasks.
+	notBreaching = "notBreaching"
+)
+
+const (
+	atLeast = "GreaterThanOrEqualToThreshold"
+	below   = "LessThanThreshold"
+)
+
+// figure is one that the probe publishes.
+func (cfg Config) figure(name string) metric {
+	return metric{probe.Namespace, name, map[string]*string{probe.Dimension: &cfg.Environment.Worker.ServiceName}, "Maximum"}
+}
+
+func one(m metric) map[string]metric { return map[string]metric{"": m} }
+
+// logFailures counts the log lines that show a known failure.
+const logFailures = "LogFailures"
+
+// alarms are all alarms of the environment.
+func (cfg Config) alarms() []alarm {
+	env := cfg.Environment
+	service := func(name, stat string) map[string]metric {
+		return one(metric{"AWS/ECS", name, map[string]*string{"ClusterName": &env.Cluster.Name, "ServiceName": &env.Worker.ServiceName}, stat})
+	}
+	verify := "First: workerctl verify " + env.Name
+	runs := "First: workerctl runs " + env.Name
+	all := []alarm{{
+		name: "silent-worker", description: "Fewer workers send heartbeats to Prefect than ECS is to run, for 5 minutes: a worker is dead, frozen or cut off, even if its task runs. " + verify + ".",
+		metrics: map[string]metric{"online": cfg.figure("WorkersOnline"), "desired": cfg.figure("TasksDesired")},
+		// Right for a paused service, and where Prefect does not answer.
+		expression: "FILL(online, 0) - desired",
+		operator:   below, threshold: 0, period: 60, wanted: 5, within: 5, missing: breaching,
+	}, {
+		name: "late-runs", description: fmt.Sprintf("A flow run is due for more than %d minutes and nobody has taken it: no worker is online, all slots are taken, or the pool is paused. %s.", env.Monitoring.LateMinutes, runs),
+		metrics:  one(cfg.figure("OldestDueSeconds")),
+		operator: atLeast, threshold: float64(60 * env.Monitoring.LateMinutes), period: 60, wanted: 2, within: 2, missing: ignore,
+	}, {
+		name: "orphaned-runs", description: fmt.Sprintf("A flow run is Pending for more than %d minutes: the worker that took it is gone, or its task does not start. Prefect never takes such a run back. %s; workerctl runs retry puts one back.", env.Monitoring.PendingMinutes, runs),
+		metrics:  one(cfg.figure("FlowRunsOrphaned")),
+		operator: atLeast, threshold: 1, period: 60, wanted: 3, within: 3, missing: ignore,
+	}, {
+		name: "lost-runs", description: "Prefect shows a flow run as Running, and what ran it is gone: the run never ends by itself. " + runs + "; workerctl runs retry puts one back.",
+		metrics: one(cfg.figure("FlowRunsLost")),
+		// A worker that finishes its run after SIGTERM may beat no more, for two minutes.
+		operator: atLeast, threshold: 1, period: 60, wanted: 5, within: 5, missing: ignore,
+	}, {
+		name: "probe", description: "The probe does not run, or cannot ask one of its questions, for 5 minutes: the Prefect API does not answer or refuses the key, and other alarms may be blind. First: look at the log group " + env.ProbeLogGroup() + ", each line of which names what failed.",
+		metrics:  one(cfg.figure("CallsFailed")),
+		operator: atLeast, threshold: 1, period: 60, wanted: 5, within: 5, missing: breaching,
+	}, {
+		name: "missing-tasks", description: "ECS runs fewer tasks than it is to, for 10 minutes: tasks stop, or cannot be placed. " + verify + ", which shows why tasks stopped.",
+		metrics:    map[string]metric{"running": cfg.figure("TasksRunning"), "desired": cfg.figure("TasksDesired")},
+		expression: "running - desired",
+		operator:   below, threshold: 0, period: 60, wanted: 10, within: 10, missing: ignore,
+	}, {
+		name: "memory", description: "A worker task uses 90 % of its memory; at 100 % a flow run, or the worker itself, is killed. First: raise worker.memory or lower worker.concurrency_limit, and deploy.",
+		metrics:  service("MemoryUtilization", "Maximum"),
+		operator: atLeast, threshold: 90, period: 60, wanted: 5, within: 5, missing: notBreaching,
+	}, {
+		name: "cpu", description: "The worker tasks use 95 % of their CPU for half an hour: runs take longer, and a heartbeat may come late. First: raise worker.cpu or lower worker.concurrency_limit, and deploy.",
+		metrics:  service("CPUUtilization", "Average"),
+		operator: atLeast, threshold: 95, period: 300, wanted: 6, within: 6, missing: notBreaching,
+	}, {
+		name: "log-failures", description: "The worker's log keeps saying why it does not work: a refused key, no route to Prefect, a missing package and the like. " + verify + ", which explains the line.",
+		metrics: one(metric{probe.Namespace, logFailures + "/" + env.Worker.ServiceName, nil, "Sum"}),
+		// A flow may log such a line once; a worker that cannot start does so again and again, and
+		// ECS waits longer before each further task.
+		operator: atLeast, threshold: 1, period: 300, wanted: 2, within: 6, missing: notBreaching,
+	}}
+	if queue := env.EventQueue(); queue != "" {
+		letters := queue + "-dlq"
+		all = append(all, alarm{
+			name: "dead-letters", description: "Events of flow tasks could not be handled and lie in the queue " + letters + ": the worker may not learn that a flow run's task has ended. " + verify + ", then look at the messages: aws sqs receive-message.",
+			metrics:  one(metric{"AWS/SQS", "ApproximateNumberOfMessagesVisible", map[string]*string{"QueueName": &letters}, "Maximum"}),
+			operator: atLeast, threshold: 1, period: 300, wanted: 1, within: 1, missing: notBreaching,
+		})
+	}
+	if s := env.Server; s.Enabled && s.OwnDatabase() {
+		database := func(name, stat string) map[string]metric {
+			return one(metric{"AWS/RDS", name, map[string]*string{"DBInstanceIdentifier": &s.Name}, stat})
+		}
+		all = append(all, alarm{
+			name: "database-storage", description: fmt.Sprintf("The database has less than 5 %% of its %d GiB free: RDS enlarges it at 10 %%, up to five times, and has not. A full database stops the Prefect server. First: aws rds describe-events --source-type db-instance --source-identifier %s; raise server.database.storage and deploy.", s.Database.StorageGiB, s.Name),
+			metrics:  database("FreeStorageSpace", "Minimum"),
+			operator: below, threshold: float64(s.Database.StorageGiB) * (1 << 30) / 20, period: 300, wanted: 3, within: 3, missing: breaching,
+		}, alarm{
+			// Prefect's server has a pool of 5 connections and 10 more (SQLAlchemy's defaults), the
+			// smallest class of RDS takes about 80.
+			name: "database-connections", description: "More than 60 connections are open to the database, of which the Prefect server needs up to 20: something else uses them up. First: look who, SELECT * FROM pg_stat_activity.",
+			metrics:  database("DatabaseConnections", "Maximum"),
+			operator: atLeast, threshold: 60, period: 300, wanted: 3, within: 3, missing: breaching,
+		})
+	}
+	return all
+}
+
+// newAlarm builds an alarm, and returns a reference to its ARN.
+func (cfg Config) newAlarm(scope constructs.Construct, a alarm, topic *string) string {
+	c := &cloudwatchmetricalarm.CloudwatchMetricAlarmConfig{
+		AlarmName:          jsii.String(cfg.Environment.Worker.ServiceName + "-" + a.name),
+		AlarmDescription:   &a.description,
+		ComparisonOperator: &a.operator,
+		Threshold:          &a.threshold,
+		EvaluationPeriods:  jsii.Number(a.within),
+		DatapointsToAlarm:  jsii.Number(a.wanted),
+		TreatMissingData:   &a.missing,
+		AlarmActions:       &[]*string{topic},
+		OkActions:          &[]*string{topic},
+	}
+	if m, single := a.metrics[""]; single {
+		c.Namespace, c.MetricName, c.Statistic, c.Period = &m.namespace, &m.name, &m.stat, jsii.Number(a.period)
+		if m.dimensions != nil {
+			c.Dimensions = &m.dimensions
+		}
+	} else {
+		c.MetricQuery = a.queries()
+	}
+	return *tf.ARN(tf.Fix(cloudwatchmetricalarm.NewCloudwatchMetricAlarm(scope, jsii.String("alarm-"+a.name), c), "aws_cloudwatch_metric_alarm."+strings.ReplaceAll(a.name, "-", "_")))
+}
+
+// queries are the expression of the alarm and its metrics.
+func (a alarm) queries() []*cloudwatchmetricalarm.CloudwatchMetricAlarmMetricQuery {
+	queries := []*cloudwatchmetricalarm.CloudwatchMetricAlarmMetricQuery{{
+		Id: jsii.String("result"), Expression: &a.expression, Label: &a.name, ReturnData: jsii.Bool(true),
+	}}
+	for _, id := range slices.Sorted(maps.Keys(a.metrics)) {
+		m := a.metrics[id]
+		queries = append(queries, &cloudwatchmetricalarm.CloudwatchMetricAlarmMetricQuery{
+			Id: &id, Metric: &cloudwatchmetricalarm.CloudwatchMetricAlarmMetricQueryMetric{
+				Namespace: &m.namespace, MetricName: &m.name, Dimensions: &m.dimensions, Stat: &m.stat, Period: jsii.Number(a.period),
+			},
+		})
+	}
+	return queries
+}

@@ -1,0 +1,54 @@
+// Package monitoring builds what tells people that the worker is silent or that its flow runs
+// are not taken: the probe, a function that asks the Prefect API each minute what AWS cannot
+// see; alarms on its figures and on AWS's own; and a dashboard.
+package monitoring
+
+import (
+	"github.com/aws/constructs-go/constructs/v10"
+	"github.com/hashicorp/terraform-cdk-go/cdktf"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/constructs/ecsworker"
+	"prefect-worker-ecs/internal/arn"
+)
+
+// Config says what New watches.
+type Config struct {
+	Environment *config.Environment
+
+	// Account is where the worker runs.
+	Account arn.Account
+
+	// APIURL is the URL of the Prefect API, a Terraform reference.
+	APIURL string
+
+	// CredentialARN is the secret with the credential of the API, and CredentialFrom how a
+	// container names it. Empty: the API asks for none.
+	CredentialARN, CredentialFrom string
+
+	// Worker is who is watched.
+	Worker *ecsworker.ECSWorker
+
+	// LogGroup is the name of the worker's log group.
+	LogGroup string
+
+	// SubnetIDs are private subnets with a way to AWS's APIs, for a probe in the VPC.
+	SubnetIDs []string
+
+	// DependsOn must exist before the probe can work.
+	DependsOn []cdktf.ITerraformDependable
+}
+
+// New builds the probe, the alarms and the dashboard.
+func New(scope constructs.Construct, id string, cfg Config) {
+	scope = constructs.NewConstruct(scope, &id)
+	cfg.newProbe(scope)
+	topic := cfg.newTopic(scope)
+	cfg.newEvents(scope, topic)
+	cfg.newLogFilter(scope)
+	var addresses []string
+	for _, a := range cfg.alarms() {
+		addresses = append(addresses, cfg.newAlarm(scope, a, topic))
+	}
+	cfg.newDashboard(scope, addresses)
+}

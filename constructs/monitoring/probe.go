@@ -1,0 +1,136 @@
+package monitoring
+
+import (
+	"strconv"
+
+	"github.com/aws/constructs-go/constructs/v10"
+	"github.com/aws/jsii-runtime-go"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/cloudwatchloggroup"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/iamrole"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/iamrolepolicy"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/lambdafunction"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/schedulerschedule"
+	"github.com/hashicorp/terraform-cdk-go/cdktf"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/policy"
+	"prefect-worker-ecs/internal/probe"
+	"prefect-worker-ecs/internal/tf"
+)
+
+// newProbe builds the function, its role and log group, and the schedule that starts it.
+func (cfg Config) newProbe(scope constructs.Construct) {
+	env := cfg.Environment
+	group := tf.Fix(cloudwatchloggroup.NewCloudwatchLogGroup(scope, jsii.String("log-group"), &cloudwatchloggroup.CloudwatchLogGroupConfig{
+		Name:            jsii.String(env.ProbeLogGroup()),
+		RetentionInDays: jsii.Number(env.Logs.RetentionDays),
+		KmsKeyId:        tf.Optional(env.Logs.KMSKeyARN),
+	}), "aws_cloudwatch_log_group.probe")
+	// Only who may pass the role can give it to a function, so that no condition is needed; nor
+	// does Lambda document one for this.
+	role, rights := cfg.newRole(scope, "probe", "probe", env.ProbeRole(), "What the probe may do in AWS",
+		policy.New(policy.Statement{Effect: "Allow", Principal: &policy.Principal{Service: "lambda.amazonaws.com"}, Action: []string{"sts:AssumeRole"}}),
+		cfg.probeRights(*tf.ARN(group)))
+
+	variables := map[string]*string{
+		"AUTHENTICATION":  jsii.String(string(env.Prefect.Authentication)),
+		"CLUSTER":         &env.Cluster.Name,
+		"PENDING_MINUTES": jsii.String(strconv.Itoa(env.Monitoring.PendingMinutes)),
+		"PREFECT_API_URL": &cfg.APIURL,
+		"QUEUES":          jsii.String(tf.Literal(*tf.JSON(env.WorkPool.Queues))),
+		"SERVICE":         &env.Worker.ServiceName,
+		"WORK_POOL":       jsii.String(tf.Literal(env.WorkPool.Name)),
+		"WORK_POOL_TYPE":  jsii.String(string(env.WorkPool.Type)),
+	}
+	if cfg.CredentialFrom != "" {
+		variables["CREDENTIAL"] = &cfg.CredentialFrom
+	}
+	dependsOn := append(rights, cfg.DependsOn...)
+	dependsOn = append(dependsOn, group.Element)
+	function := &lambdafunction.LambdaFunctionConfig{
+		FunctionName:   jsii.String(env.Probe()),
+		Description:    jsii.String("Asks Prefect about the worker each minute and publishes the answers as metrics"),
+		Role:           tf.ARN(role),
+		Runtime:        jsii.String("python3.13"),
+		Handler:        jsii.String("probe.handler"),
+		Architectures:  jsii.Strings("arm64"), // cheaper, and the code is the same
+		Filename:       jsii.String(probe.ArchiveName),
+		SourceCodeHash: jsii.String(probe.Hash()),
+		MemorySize:     jsii.Number(256),
+		Timeout:        jsii.Number(55), // the next one comes after 60 s
+		Environment:    &lambdafunction.LambdaFunctionEnvironment{Variables: &variables},
+		DependsOn:      &dependsOn,
+	}
+	if env.ProbeInVPC() {
+		// The worker's group may connect to what the probe must, and nothing connects to it.
+		function.VpcConfig = &lambdafunction.LambdaFunctionVpcConfig{
+			SubnetIds:        jsii.Strings(cfg.SubnetIDs...),
+			SecurityGroupIds: &[]*string{tf.ID(cfg.Worker.SecurityGroup)},
+		}
+	}
+	built := tf.Fix(lambdafunction.NewLambdaFunction(scope, jsii.String("probe"), function), "aws_lambda_function.probe")
+
+	// A condition on the group of schedules is the narrowest that EventBridge Scheduler takes
+	// ("Confused deputy prevention" in its user guide).
+	starter, _ := cfg.newRole(scope, "schedule", "probe_schedule", env.ScheduleRole(), "Starts the probe each minute",
+		policy.Trust("scheduler.amazonaws.com", cfg.Account, cfg.Account.Of("scheduler", "schedule-group/default")),
+		policy.New(policy.Allow("StartProbe", []string{"lambda:InvokeFunction"}, *tf.ARN(built))))
+	tf.Fix(schedulerschedule.NewSchedulerSchedule(scope, jsii.String("schedule"), &schedulerschedule.SchedulerScheduleConfig{
+		Name:               jsii.String(env.Probe()),
+		Description:        jsii.String("Starts the probe of the Prefect worker each minute"),
+		ScheduleExpression: jsii.String("rate(1 minute)"),
+		FlexibleTimeWindow: &schedulerschedule.SchedulerScheduleFlexibleTimeWindow{Mode: jsii.String("OFF")},
+		Target: &schedulerschedule.SchedulerScheduleTarget{
+			Arn:     tf.ARN(built),
+			RoleArn: tf.ARN(starter),
+			// The next minute brings the next one.
+			RetryPolicy: &schedulerschedule.SchedulerScheduleTargetRetryPolicy{MaximumEventAgeInSeconds: jsii.Number(60), MaximumRetryAttempts: jsii.Number(0)},
+		},
+	}), "aws_scheduler_schedule.probe")
+}
+
+// newRole builds a role with one inline policy, which must be there before the role is used.
+func (cfg Config) newRole(scope constructs.Construct, id, address, name, description string, trust, rights policy.Document) (tf.Fixed[iamrole.IamRole], []cdktf.ITerraformDependable) {
+	role := tf.Fix(iamrole.NewIamRole(scope, jsii.String(id+"-role"), &iamrole.IamRoleConfig{
+		Name:                &name,
+		Description:         &description,
+		AssumeRolePolicy:    tf.JSON(trust),
+		PermissionsBoundary: tf.Optional(cfg.Environment.IAM.PermissionsBoundaryARN),
+	}), "aws_iam_role."+address)
+	inline := tf.Fix(iamrolepolicy.NewIamRolePolicy(scope, jsii.String(id+"-policy"), &iamrolepolicy.IamRolePolicyConfig{
+		Name:   &name,
+		Role:   tf.ID(role),
+		Policy: tf.JSON(rights),
+	}), "aws_iam_role_policy."+address)
+	return role, []cdktf.ITerraformDependable{inline.Element}
+}
+
+// probeRights is what the probe calls, each action as narrow as AWS lets it be (Service
+// Authorization Reference).
+func (cfg Config) probeRights(logGroupARN string) policy.Document {
+	env, account := cfg.Environment, cfg.Account
+	cluster := account.Of("ecs", "cluster/"+env.Cluster.Name)
+	statements := []policy.Statement{
+		// The action knows no resource, but the namespace.
+		policy.Allow("PublishFigures", []string{"cloudwatch:PutMetricData"}, "*").If("StringEquals", "cloudwatch:namespace", probe.Namespace),
+		policy.Allow("DescribeWorker", []string{"ecs:DescribeServices"}, account.Of("ecs", "service/"+env.Cluster.Name+"/"+env.Worker.ServiceName)),
+		policy.Allow("WriteLog", []string{"logs:CreateLogStream", "logs:PutLogEvents"}, logGroupARN+":*"),
+	}
+	if env.WorkPool.Type == config.PoolECS {
+		statements = append(statements, policy.Allow("DescribeFlows", []string{"ecs:DescribeTasks"}, account.Of("ecs", "task/"+env.Cluster.Name+"/*")).If("ArnEquals", "ecs:cluster", cluster))
+	}
+	if cfg.CredentialARN != "" {
+		statements = append(statements, policy.Allow("ReadCredential", []string{"secretsmanager:GetSecretValue"}, cfg.CredentialARN))
+		if env.Secret.KMSKeyARN != "" {
+			statements = append(statements, policy.DecryptSecrets(account, env.Secret.KMSKeyARN))
+		}
+	}
+	if env.ProbeInVPC() {
+		// What AWSLambdaVPCAccessExecutionRole has for the network interface; most know no resource.
+		statements = append(statements, policy.Allow("JoinVPC", []string{
+			"ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface",
+			"ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses",
+		}, "*"))
+	}
+	return policy.New(statements...)
+}
