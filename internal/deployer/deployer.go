@@ -133,6 +133,10 @@ func (w writer) add(g grant, arguments map[string]any) error {
 		add("StringEquals", "iam:PassedToService", "ecs-tasks.amazonaws.com")
 	case toFlowLogs:
 		add("StringEquals", "iam:PassedToService", "vpc-flow-logs.amazonaws.com")
+	case toLambda:
+		add("StringEquals", "iam:PassedToService", "lambda.amazonaws.com")
+	case toScheduler:
+		add("StringEquals", "iam:PassedToService", "scheduler.amazonaws.com")
 	}
 	resources := []string{"*"}
 	if g.on == "" {
@@ -195,13 +199,18 @@ func (w writer) arn(pattern string, arguments map[string]any) (string, error) {
 		if !found {
 			break
 		}
-		argument, tail, _ := strings.Cut(after, "}")
-		if arguments[argument] == nil {
+		path, tail, _ := strings.Cut(after, "}")
+		var argument any = arguments
+		for _, key := range strings.Split(path, ".") {
+			block, _ := argument.(map[string]any)
+			argument = block[key]
+		}
+		if argument == nil {
 			return "", nil
 		}
-		name, err := w.stack.NameOf(arguments[argument])
+		name, err := w.stack.NameOf(argument)
 		if err != nil {
-			return "", fmt.Errorf("%s: %w", argument, err)
+			return "", fmt.Errorf("%s: %w", path, err)
 		}
 		rest = before + name + tail
 	}
@@ -209,6 +218,10 @@ func (w writer) arn(pattern string, arguments map[string]any) (string, error) {
 	switch service {
 	case "iam":
 		region = ""
+	case "cloudwatch":
+		if strings.HasPrefix(rest, "dashboard/") {
+			region = ""
+		}
 	case "route53", "s3":
 		region, account = "", ""
 	}

@@ -31,9 +31,11 @@ const (
 	inCluster
 	// bounded: the role has the permissions boundary of the environment, if there is one.
 	bounded
-	// toECS, toFlowLogs: the role is handed to that service.
+	// toECS, toFlowLogs, toLambda, toScheduler: the role is handed to that service.
 	toECS
 	toFlowLogs
+	toLambda
+	toScheduler
 	// thatPolicy: the policy that is attached is the one of the argument policy_arn.
 	thatPolicy
 )
@@ -215,6 +217,42 @@ var grants = map[string][]grant{
 	},
 	"aws_sqs_queue_policy":         {{read: "sqs:GetQueueAttributes", on: "sqs:{queue_url}"}, {write: "sqs:SetQueueAttributes", on: "sqs:{queue_url}"}},
 	"aws_sqs_queue_redrive_policy": {{read: "sqs:GetQueueAttributes", on: "sqs:{queue_url}"}, {write: "sqs:SetQueueAttributes", on: "sqs:{queue_url}"}},
+	"aws_cloudwatch_metric_alarm": {
+		{read: "cloudwatch:DescribeAlarms cloudwatch:ListTagsForResource", on: "cloudwatch:alarm:{alarm_name}"},
+		// status and verify: the probe's figures.
+		{read: "cloudwatch:GetMetricData"},
+		{write: "cloudwatch:PutMetricAlarm cloudwatch:DeleteAlarms cloudwatch:TagResource cloudwatch:UntagResource", on: "cloudwatch:alarm:{alarm_name}"},
+	},
+	"aws_cloudwatch_dashboard": {
+		{read: "cloudwatch:GetDashboard", on: "cloudwatch:dashboard/{dashboard_name}"},
+		{write: "cloudwatch:PutDashboard cloudwatch:DeleteDashboards", on: "cloudwatch:dashboard/{dashboard_name}"},
+	},
+	"aws_cloudwatch_log_metric_filter": {
+		{read: "logs:DescribeMetricFilters", on: "logs:log-group:{log_group_name} logs:log-group:{log_group_name}:*"},
+		{write: "logs:PutMetricFilter logs:DeleteMetricFilter", on: "logs:log-group:{log_group_name} logs:log-group:{log_group_name}:*"},
+	},
+	"aws_lambda_function": {
+		{read: "lambda:GetFunction lambda:GetFunctionCodeSigningConfig lambda:ListVersionsByFunction", on: "lambda:function:{function_name}"},
+		{write: "lambda:CreateFunction lambda:UpdateFunctionCode lambda:UpdateFunctionConfiguration lambda:DeleteFunction lambda:TagResource lambda:UntagResource", on: "lambda:function:{function_name}"},
+		{write: "iam:PassRole", on: "iam:role/{role}", when: toLambda},
+		// Lambda looks at the network of a function with the rights of who makes it.
+		{write: "ec2:DescribeSecurityGroups ec2:DescribeSubnets ec2:DescribeVpcs"},
+	},
+	"aws_scheduler_schedule": {
+		{read: "scheduler:GetSchedule", on: "scheduler:schedule/default/{name}"},
+		{write: "scheduler:CreateSchedule scheduler:UpdateSchedule scheduler:DeleteSchedule", on: "scheduler:schedule/default/{name}"},
+		{write: "iam:PassRole", on: "iam:role/{target.role_arn}", when: toScheduler},
+	},
+	"aws_sns_topic": {
+		{read: "sns:GetTopicAttributes sns:ListTagsForResource", on: "sns:{name}"},
+		{write: "sns:CreateTopic sns:SetTopicAttributes sns:DeleteTopic sns:TagResource sns:UntagResource", on: "sns:{name}"},
+	},
+	"aws_sns_topic_policy": {{read: "sns:GetTopicAttributes", on: "sns:{arn}"}, {write: "sns:SetTopicAttributes", on: "sns:{arn}"}},
+	"aws_sns_topic_subscription": {
+		{read: "sns:GetSubscriptionAttributes"},
+		{write: "sns:Subscribe", on: "sns:{topic_arn}"},
+		{write: "sns:Unsubscribe"},
+	},
 	"aws_db_instance": {
 		// Terraform asks for it by the id that RDS gives it.
 		{read: "rds:DescribeDBInstances", on: "rds:db:*"},

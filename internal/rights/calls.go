@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -47,7 +48,44 @@ func newCall(g *Guard, who holder, region, service string, r *http.Request, body
 		return c
 	}
 	c.action = fmt.Sprintf("%s (%s %s)", service, r.Method, r.URL.Path)
+	for pattern, action := range paths {
+		if c.is(pattern, r.Method+" "+r.URL.Path) {
+			c.action = action
+			c.understood = len(body) == 0 || json.Unmarshal(body, &c.parameters) == nil
+		}
+	}
 	return c
+}
+
+// paths are the calls whose action is in their address, with the parameters that are there.
+var paths = map[string]string{
+	"POST /2015-03-31/functions":                                   "lambda:CreateFunction",
+	"DELETE /2015-03-31/functions/{FunctionName}":                  "lambda:DeleteFunction",
+	"GET /2015-03-31/functions/{FunctionName}":                     "lambda:GetFunction",
+	"GET /2015-03-31/functions/{FunctionName}/versions":            "lambda:ListVersionsByFunction",
+	"PUT /2015-03-31/functions/{FunctionName}/configuration":       "lambda:UpdateFunctionConfiguration",
+	"GET /2020-06-30/functions/{FunctionName}/code-signing-config": "lambda:GetFunctionCodeSigningConfig",
+	"POST /schedules/{Name}":                                       "scheduler:CreateSchedule",
+	"GET /schedules/{Name}":                                        "scheduler:GetSchedule",
+	"DELETE /schedules/{Name}":                                     "scheduler:DeleteSchedule",
+}
+
+// is tells whether the request has the address of a pattern, and takes its parameters.
+func (c *call) is(pattern, request string) bool {
+	want, got := strings.Split(pattern, "/"), strings.Split(strings.TrimSuffix(request, "/"), "/")
+	if len(want) != len(got) {
+		return false
+	}
+	parameters := map[string]any{}
+	for i, part := range want {
+		if name, is := strings.CutPrefix(part, "{"); is {
+			parameters[strings.TrimSuffix(name, "}")] = got[i]
+		} else if part != got[i] {
+			return false
+		}
+	}
+	maps.Copy(c.parameters, parameters)
+	return true
 }
 
 // text is a parameter of text, "" if there is none.

@@ -17,6 +17,35 @@ import (
 // for by the Service Authorization Reference: {X} is a parameter of the call, which may be a
 // list, and + stands before what the call makes. Empty: the call knows no resource.
 var deployment = map[string]string{
+	"cloudwatch:DeleteAlarms":        "alarm:{AlarmNames}",
+	"cloudwatch:DeleteDashboards":    "dashboard/{DashboardNames}",
+	"cloudwatch:DescribeAlarms":      "alarm:{AlarmNames}",
+	"cloudwatch:GetDashboard":        "dashboard/{DashboardName}",
+	"cloudwatch:GetMetricData":       "",
+	"cloudwatch:ListTagsForResource": "{ResourceARN}",
+	"cloudwatch:PutDashboard":        "dashboard/{DashboardName}",
+	"cloudwatch:PutMetricAlarm":      "+alarm:{AlarmName}",
+
+	"lambda:CreateFunction":               "+function:{FunctionName}",
+	"lambda:DeleteFunction":               "function:{FunctionName}",
+	"lambda:GetFunction":                  "function:{FunctionName}",
+	"lambda:GetFunctionCodeSigningConfig": "function:{FunctionName}",
+	"lambda:ListVersionsByFunction":       "function:{FunctionName}",
+	"lambda:UpdateFunctionConfiguration":  "function:{FunctionName}",
+
+	"scheduler:CreateSchedule": "schedule/default/{Name}",
+	"scheduler:DeleteSchedule": "schedule/default/{Name}",
+	"scheduler:GetSchedule":    "schedule/default/{Name}",
+
+	"sns:CreateTopic":               "+{Name}",
+	"sns:DeleteTopic":               "{TopicArn}",
+	"sns:GetSubscriptionAttributes": "",
+	"sns:GetTopicAttributes":        "{TopicArn}",
+	"sns:ListTagsForResource":       "{ResourceArn}",
+	"sns:SetTopicAttributes":        "{TopicArn}",
+	"sns:Subscribe":                 "{TopicArn}",
+	"sns:Unsubscribe":               "",
+
 	"ec2:AllocateAddress":               "+elastic-ip/*",
 	"ec2:AssociateRouteTable":           "route-table/{RouteTableId} subnet/{SubnetId}",
 	"ec2:AttachInternetGateway":         "internet-gateway/{InternetGatewayId} vpc/{VpcId}",
@@ -99,12 +128,15 @@ var deployment = map[string]string{
 	"iam:PutRolePolicy":               "role/{RoleName}",
 
 	// Whether an action's ARN of a log group ends in :* differs; both must be allowed.
-	"logs:CreateLogGroup":      "+log-group:{logGroupName}",
-	"logs:DeleteLogGroup":      "log-group:{logGroupName} log-group:{logGroupName}:*",
-	"logs:DescribeLogGroups":   "",
-	"logs:FilterLogEvents":     "log-group:{logGroupName}:*",
-	"logs:ListTagsForResource": "{resourceArn}",
-	"logs:PutRetentionPolicy":  "log-group:{logGroupName} log-group:{logGroupName}:*",
+	"logs:CreateLogGroup":        "+log-group:{logGroupName}",
+	"logs:DeleteLogGroup":        "log-group:{logGroupName} log-group:{logGroupName}:*",
+	"logs:DescribeLogGroups":     "",
+	"logs:FilterLogEvents":       "log-group:{logGroupName}:*",
+	"logs:ListTagsForResource":   "{resourceArn}",
+	"logs:DeleteMetricFilter":    "log-group:{logGroupName} log-group:{logGroupName}:*",
+	"logs:DescribeMetricFilters": "log-group:{logGroupName} log-group:{logGroupName}:*",
+	"logs:PutMetricFilter":       "log-group:{logGroupName} log-group:{logGroupName}:*",
+	"logs:PutRetentionPolicy":    "log-group:{logGroupName} log-group:{logGroupName}:*",
 
 	"rds:CreateDBInstance":          "+db:{DBInstanceIdentifier} subgrp:{DBSubnetGroupName} pg:{DBParameterGroupName}",
 	"rds:CreateDBParameterGroup":    "+pg:{DBParameterGroupName}",
@@ -154,6 +186,7 @@ var further = map[string][]string{
 
 // tagging is the action with which a service tags what it makes.
 var tagging = map[string]string{
+	"cloudwatch": "cloudwatch:TagResource", "lambda": "lambda:TagResource", "sns": "sns:TagResource",
 	"ec2": "ec2:CreateTags", "ecs": "ecs:TagResource", "events": "events:TagResource", "iam": "iam:TagRole", "logs": "logs:TagResource",
 	"rds": "rds:AddTagsToResource", "secretsmanager": "secretsmanager:TagResource", "servicediscovery": "servicediscovery:TagResource", "sqs": "sqs:TagQueue",
 }
@@ -201,8 +234,12 @@ func (c *call) deploy(ctx context.Context, resources string) ([]right, error) {
 			r.context["ecs:cluster"] = []string{c.cluster()}
 		}
 	}
-	role, _ := c.parameters["DeliverLogsPermissionArn"].(string)
-	return append(all, c.passTo("vpc-flow-logs.amazonaws.com", role)...), nil
+	all = append(all, c.passTo("vpc-flow-logs.amazonaws.com", c.text("DeliverLogsPermissionArn"))...)
+	if c.service == "lambda" {
+		all = append(all, c.passTo("lambda.amazonaws.com", c.text("Role"))...)
+	}
+	role, _ := c.at("Target", "RoleArn").(string)
+	return append(all, c.passTo("scheduler.amazonaws.com", role)...), nil
 }
 
 // resources are the ARNs of a pattern.
@@ -228,6 +265,8 @@ func (c *call) resources(pattern string) []string {
 	for i, text := range texts {
 		switch {
 		case strings.HasPrefix(text, "arn:"), text == "*":
+		case c.service == "cloudwatch" && strings.HasPrefix(text, "dashboard/"):
+			texts[i] = fmt.Sprintf("arn:%s:cloudwatch::%s:%s", c.partition, c.account, text)
 		case c.service == "iam":
 			texts[i] = fmt.Sprintf("arn:%s:iam::%s:%s", c.partition, c.account, text)
 		default:
