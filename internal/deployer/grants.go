@@ -271,7 +271,7 @@ var grants = map[string][]grant{
 		{write: "rds:CreateDBParameterGroup rds:ModifyDBParameterGroup rds:ResetDBParameterGroup rds:DeleteDBParameterGroup rds:AddTagsToResource rds:RemoveTagsFromResource", on: "rds:pg:{name}"},
 	},
 	"data.aws_availability_zones":                  {{read: "ec2:DescribeAvailabilityZones"}},
-	"data.aws_caller_identity":                     {{read: "sts:GetCallerIdentity"}},
+	"data.aws_caller_identity":                     nil, // everybody may ask who he is
 	"data.aws_partition":                           nil,
 	"ephemeral.aws_secretsmanager_random_password": {{read: "secretsmanager:GetRandomPassword"}},
 	"ephemeral.aws_secretsmanager_secret_version":  {{write: "secretsmanager:GetSecretValue", on: "secretsmanager:secret:{secret_id}-??????"}},

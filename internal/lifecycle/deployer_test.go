@@ -59,6 +59,12 @@ var notCalled = map[string]string{
 	"secretsmanager:UpdateSecret": "another description or key", "secretsmanager:UpdateSecretVersionStage": "a write that was half done", "servicediscovery:UpdatePrivateDnsNamespace": "another description",
 	"servicediscovery:UpdateService": "another description",
 
+	"ecs:ListTasks": "verify", "ecs:DescribeTasks": "verify", "iam:GetPolicy": "verify", "iam:GetPolicyVersion": "verify", "logs:FilterLogEvents": "verify",
+	"cloudwatch:GetMetricData": "verify", "kms:DescribeKey": "verify", "kms:GetKeyPolicy": "verify",
+
+	"cloudwatch:UntagResource": "a tag is removed", "lambda:UntagResource": "a tag is removed", "sns:UntagResource": "a tag is removed",
+	"lambda:UpdateFunctionCode": "another release's probe", "scheduler:UpdateSchedule": "another release's schedule",
+
 	"ec2:DescribeRegions": "Cloud Map asks", "route53:GetHostedZone": "Cloud Map asks", "route53:ListHostedZonesByName": "Cloud Map asks",
 	"ec2:RevokeSecurityGroupIngress": "AWS gives a default group a rule that moto does not", "iam:CreateServiceLinkedRole": "the first cluster or database of an account",
 }

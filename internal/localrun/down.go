@@ -125,11 +125,7 @@ func Status(ctx context.Context, opt Options) error {
 		show("AWS emulator", s.Emulator.Process.Alive() && s.Emulator.Ready(ctx), s.Emulator.PID(), s.Emulator.Endpoint)
 	}
 	if s.Prefect != nil {
-		detail := s.Prefect.URL
-		if !s.Prefect.Process.Alive() && s.Prefect.Process.GroupAlive() {
-			detail += ", but a child of it was left and may still answer there; " + opt.command("up") + " replaces it"
-		}
-		show("Prefect server", s.Prefect.Process.Alive() && s.Prefect.Ready(ctx), s.Prefect.PID(), detail)
+		show("Prefect server", s.Prefect.Process.Alive() && s.Prefect.Ready(ctx), s.Prefect.PID(), s.Prefect.URL)
 	}
 	if s.Supervisor.PID != 0 {
 		show("task supervisor", s.Supervisor.Alive(), s.Supervisor.PID, s.TaskDefinition)

@@ -58,7 +58,7 @@ type Server struct {
 	URL string `json:"url"`
 	// Port is the port of URL.
 	Port int `json:"port"`
-	// Process is the server's process; a helper is in its group.
+	// Process is the server's process.
 	Process proc.Identity `json:"process"`
 	// Log is the path of its log.
 	Log string `json:"log"`
@@ -113,13 +113,14 @@ func startOn(ctx context.Context, opt Options, dir string, port int) (*Server, e
 	if err != nil {
 		return nil, err
 	}
-	// Not the prefect script: it names its Python in its first line, which some
-	// systems cut off in a deep folder.
-	cmd := exec.Command(opt.Env.Python(), "-c", "from prefect.cli import app; app()", "server", "start",
-		"--host", "127.0.0.1", "--port", strconv.Itoa(port))
+	// What "prefect server start --background" of both major versions runs. In the foreground
+	// that of Prefect 2 is one process more, which waits for this one and takes 2 s of processor.
+	cmd := exec.Command(opt.Env.Python(), "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app",
+		"--host", "127.0.0.1", "--port", strconv.Itoa(port), "--timeout-keep-alive", "5")
 	cmd.Dir = dir
 	cmd.Env = append(Environ(filepath.Join(dir, "home")),
 		databaseVariable(filepath.Join(dir, "prefect.db")),
+		"PREFECT__SERVER_FINAL=1",
 		"PREFECT_SERVER_ANALYTICS_ENABLED=false",
 		"PREFECT_UI_API_URL="+s.APIURL(),
 		// By default the pages go to the installed package, where a second

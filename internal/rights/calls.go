@@ -32,6 +32,9 @@ type call struct {
 }
 
 func newCall(g *Guard, who holder, region, service string, r *http.Request, body []byte) *call {
+	if service == "monitoring" {
+		service = "cloudwatch" // which signs by its old name
+	}
 	part := strings.SplitN(who.arn, ":", 6)
 	c := &call{guard: g, who: who, partition: part[1], account: part[4], region: region, service: service, parameters: map[string]any{}}
 	if target := r.Header.Get("X-Amz-Target"); target != "" {

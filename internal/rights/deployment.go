@@ -141,7 +141,7 @@ var deployment = map[string]string{
 	"rds:CreateDBInstance":          "+db:{DBInstanceIdentifier} subgrp:{DBSubnetGroupName} pg:{DBParameterGroupName}",
 	"rds:CreateDBParameterGroup":    "+pg:{DBParameterGroupName}",
 	"rds:CreateDBSubnetGroup":       "+subgrp:{DBSubnetGroupName}",
-	"rds:DeleteDBInstance":          "db:{DBInstanceIdentifier} snapshot:{FinalDBSnapshotIdentifier}",
+	"rds:DeleteDBInstance":          "db:{DBInstanceIdentifier}",
 	"rds:DeleteDBParameterGroup":    "pg:{DBParameterGroupName}",
 	"rds:DeleteDBSubnetGroup":       "subgrp:{DBSubnetGroupName}",
 	"rds:DescribeDBInstances":       "db:{DBInstanceIdentifier}",
@@ -216,8 +216,11 @@ func (c *call) deploy(ctx context.Context, resources string) ([]right, error) {
 			}
 		}
 	}
-	if resources == "" {
+	switch {
+	case resources == "":
 		all = append(all, c.on(c.action, "*", nil))
+	case len(all) == 0: // none of the parameters is there
+		return nil, errNotJudged
 	}
 	for _, action := range further[c.action] {
 		resource := "*"
@@ -290,7 +293,8 @@ func (c *call) kind(resource string) string {
 	return "unknown/" + id
 }
 
-// values are those of a parameter, which may be a list: in JSON, or as Name.1 in a query.
+// values are those of a parameter, which may be a list: in JSON, or as Name.1 or Name.member.1
+// in a query.
 func (c *call) values(name string) []string {
 	var all []string
 	switch value := c.parameters[name].(type) {
@@ -302,7 +306,7 @@ func (c *call) values(name string) []string {
 		}
 	case nil:
 		for key := range c.parameters {
-			if rest, ok := strings.CutPrefix(key, name+"."); ok && strings.Trim(rest, "0123456789") == "" {
+			if rest, ok := strings.CutPrefix(key, name+"."); ok && strings.Trim(strings.TrimPrefix(rest, "member."), "0123456789") == "" {
 				all = append(all, c.text(key))
 			}
 		}
