@@ -32,6 +32,9 @@ type call struct {
 
 func newCall(g *Guard, who holder, region, service string, r *http.Request, body []byte) *call {
 	part := strings.SplitN(who.arn, ":", 6)
+	if service == "monitoring" { // CloudWatch signs with the name of its host
+		service = "cloudwatch"
+	}
 	c := &call{guard: g, who: who, partition: part[1], account: part[4], region: region, service: service, parameters: map[string]any{}}
 	if target := r.Header.Get("X-Amz-Target"); target != "" {
 		c.action = service + ":" + target[strings.LastIndex(target, ".")+1:]
@@ -119,10 +122,14 @@ var needs = map[string]func(context.Context, *call) ([]right, error){
 	"ecs:RunTask":                  runTask,
 	"ecs:DescribeTasks":            describeTasks,
 	"ecs:StopTask":                 stopTask,
-	"logs:GetLogEvents":            logStream,
-	"logs:CreateLogStream":         logStream,
-	"logs:PutLogEvents":            logStream,
-	"logs:CreateLogGroup":          logGroup,
+	"ecs:DescribeServices":         describeServices,
+	"cloudwatch:PutMetricData": func(_ context.Context, c *call) ([]right, error) {
+		return []right{c.on(c.action, "*", map[string][]string{"cloudwatch:namespace": {c.text("Namespace")}})}, nil
+	},
+	"logs:GetLogEvents":    logStream,
+	"logs:CreateLogStream": logStream,
+	"logs:PutLogEvents":    logStream,
+	"logs:CreateLogGroup":  logGroup,
 	"secretsmanager:GetSecretValue": func(_ context.Context, c *call) ([]right, error) {
 		return []right{c.on(c.action, c.text("SecretId"), map[string][]string{"secretsmanager:secretid": {c.text("SecretId")}})}, nil
 	},
@@ -210,6 +217,16 @@ func describeTasks(_ context.Context, c *call) ([]right, error) {
 	tasks, _ := c.parameters["tasks"].([]any)
 	for _, task := range tasks {
 		all = append(all, c.on(c.action, c.task(fmt.Sprint(task)), map[string][]string{"ecs:cluster": {c.cluster()}}))
+	}
+	return all, nil
+}
+
+func describeServices(_ context.Context, c *call) ([]right, error) {
+	var all []right
+	services, _ := c.parameters["services"].([]any)
+	for _, service := range services {
+		name := c.arn("ecs", "service/"+lastPart(c.cluster())+"/"+lastPart(fmt.Sprint(service)))
+		all = append(all, c.on(c.action, name, map[string][]string{"ecs:cluster": {c.cluster()}}))
 	}
 	return all, nil
 }
