@@ -155,6 +155,30 @@ func TestReadmeNamesTheNumberOfResources(t *testing.T) {
 	}
 }
 
+func TestReadmeExplainsEachAlarm(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	explained := 0
+	for name, file := range synthesize(t, goldenEnvironments(t)...) {
+		s := parse(t, file)
+		for _, address := range s.addresses() {
+			if alarm, ok := strings.CutPrefix(address, "aws_cloudwatch_metric_alarm."); ok {
+				if explained++; !strings.Contains(string(readme), "`"+strings.ReplaceAll(alarm, "_", "-")+"`") {
+					t.Errorf("README does not explain the alarm %s of %s", alarm, name)
+				}
+				if description := s.text("resource." + address + ".alarm_description"); !strings.Contains(description, " First: ") {
+					t.Errorf("the alarm %s does not say what to do first: %s", alarm, description)
+				}
+			}
+		}
+	}
+	if explained < 30 {
+		t.Errorf("only %d alarms were found", explained)
+	}
+}
+
 func TestTheSameBytesInEveryFolder(t *testing.T) {
 	// GIVEN the default environment
 	first := synthesize(t, config.Default("dev"))["dev"]

@@ -232,7 +232,7 @@ var grants = map[string][]grant{
 		{write: "logs:PutMetricFilter logs:DeleteMetricFilter", on: "logs:log-group:{log_group_name} logs:log-group:{log_group_name}:*"},
 	},
 	"aws_lambda_function": {
-		{read: "lambda:GetFunction lambda:GetFunctionCodeSigningConfig lambda:ListVersionsByFunction", on: "lambda:function:{function_name}"},
+		{read: "lambda:GetFunction lambda:GetFunctionCodeSigningConfig lambda:GetFunctionConfiguration lambda:ListVersionsByFunction", on: "lambda:function:{function_name}"},
 		{write: "lambda:CreateFunction lambda:UpdateFunctionCode lambda:UpdateFunctionConfiguration lambda:DeleteFunction lambda:TagResource lambda:UntagResource", on: "lambda:function:{function_name}"},
 		{write: "iam:PassRole", on: "iam:role/{role}", when: toLambda},
 		// Lambda looks at the network of a function with the rights of who makes it.

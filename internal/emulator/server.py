@@ -28,16 +28,19 @@ import moto.ecs.exceptions as ecs_exceptions
 import moto.ec2.models.security_groups as security_groups
 import moto.ecs.models as ecs_models
 import moto.ecs.responses as ecs_responses
+import moto.events.models as events_models
 import moto.rds.models as rds_models
 import moto.servicediscovery.models as discovery_models
 import moto.sqs.models as sqs_models
 from moto.events import events_backends
+from moto.events.utils import EventTemplateParser
 from moto.logs.metric_filters import MetricFilters
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
     create_backend_app,
 )
 from moto.route53 import route53_backends
+from moto.sns import sns_backends
 from moto.utilities.utils import get_partition
 from werkzeug.serving import make_server
 
@@ -238,6 +241,34 @@ def send_event(backend, task):
     )
 
 
+def send_events_to_topics():
+    """A rule of EventBridge cannot have a topic of SNS as its target."""
+    original = events_models.Rule.send_to_targets
+
+    def send_to_targets(self, event, *others):
+        targets = self.targets
+        topics = [target for target in targets if ":sns:" in target["Arn"]]
+        self.targets = [target for target in targets if target not in topics]
+        try:
+            original(self, event, *others)
+        finally:
+            self.targets = targets
+        if not topics or not self.event_pattern.matches_event(event):
+            return
+        for target in topics:
+            transformer = target.get("InputTransformer", {})
+            message = EventTemplateParser.parse(
+                transformer.get("InputTemplate"),
+                transformer.get("InputPathsMap", {}),
+                event,
+            )
+            backend = sns_backends[self.account_id][self.region_name]
+            if target["Arn"] in backend.topics:  # others are not here
+                backend.topics[target["Arn"]].publish(json.dumps(message))
+
+    events_models.Rule.send_to_targets = send_to_targets
+
+
 def list_tasks_of_a_service():
     """ListTasks takes no notice of the name of a service."""
     backend = ecs_models.EC2ContainerServiceBackend
@@ -399,6 +430,7 @@ def main(port_file):
     keep_service_fields()
     update_deployment_with_service()
     run_tasks_as_fargate()
+    send_events_to_topics()
     list_tasks_of_a_service()
     delete_hosted_zone_with_namespace()
     delete_interface_with_nat_gateway()

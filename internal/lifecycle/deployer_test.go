@@ -60,7 +60,7 @@ var notCalled = map[string]string{
 	"servicediscovery:UpdateService": "another description",
 
 	"ecs:ListTasks": "verify", "ecs:DescribeTasks": "verify", "iam:GetPolicy": "verify", "iam:GetPolicyVersion": "verify", "logs:FilterLogEvents": "verify",
-	"cloudwatch:GetMetricData": "verify", "kms:DescribeKey": "verify", "kms:GetKeyPolicy": "verify",
+	"cloudwatch:GetMetricData": "verify", "lambda:GetFunctionConfiguration": "verify", "kms:DescribeKey": "verify", "kms:GetKeyPolicy": "verify",
 
 	"cloudwatch:UntagResource": "a tag is removed", "lambda:UntagResource": "a tag is removed", "sns:UntagResource": "a tag is removed",
 	"lambda:UpdateFunctionCode": "another release's probe", "scheduler:UpdateSchedule": "another release's schedule",

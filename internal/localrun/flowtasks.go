@@ -225,8 +225,12 @@ func (r *run) allowed() (string, error) {
 	for _, c := range readJournal[rights.Call](r.callPath()) {
 		count[c.Kind]++
 	}
-	return fmt.Sprintf("%d calls by the task role, %d by the execution role, all allowed by: %s",
-		count[rights.Task], count[rights.Execution], strings.Join(r.statements(), "; ")), nil
+	probe := ""
+	if n := count[rights.Function]; n > 0 {
+		probe = fmt.Sprintf(", %d kinds by the probe", n)
+	}
+	return fmt.Sprintf("%d calls by the task role, %d by the execution role%s, all allowed by: %s",
+		count[rights.Task], count[rights.Execution], probe, strings.Join(r.statements(), "; ")), nil
 }
 
 // statements are those that allowed the calls of the run, sorted.

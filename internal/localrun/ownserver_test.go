@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,8 +23,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/rds"
 	rdstypes "github.com/aws/aws-sdk-go-v2/service/rds/types"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/alarm"
 	"prefect-worker-ecs/internal/ecstask"
 	"prefect-worker-ecs/internal/postgres"
 	"prefect-worker-ecs/internal/prefectapi"
@@ -57,12 +60,15 @@ func TestOwnServer(t *testing.T) {
 	}
 	w := newWorkerctl(t)
 	testtools.Environment(t, pyenv.Prefect3)
-	write(t, w.config, map[string]string{"dev.yaml": "worker: {image: 'prefecthq/prefect:3-latest', " + quickPolls + "}\nserver: {enabled: true}\n"})
+	write(t, w.config, map[string]string{"dev.yaml": "worker: {image: 'prefecthq/prefect:3-latest', environment: {PREFECT_WORKER_HEARTBEAT_SECONDS: '2', PREFECT_WORKER_QUERY_SECONDS: '1'}}\nserver: {enabled: true}\n" +
+		"monitoring: {enabled: true, emails: [a@example.com]}\n"})
 
 	out := w.must("up", "dev")
 	for _, want := range []string{
 		"Prefect server http://127.0.0.1:", "from task definition prefect-server:1", "PostgreSQL on this machine stands for RDS",
-		"all 14 checks of workerctl verify are green", "is COMPLETED", "The worker works.",
+		"all 16 checks of workerctl verify are green", "is COMPLETED", "The worker works.",
+		"CloudWatch: 1 worker online, 1 of 1 tasks, 0 flow runs due, 0 lost; no alarm is red", " kinds by the probe, all allowed by: ",
+		"DescribeWorker; ", "PublishFigures; ", "ReadCredential; ",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the output lacks %q:\n%s", want, out)
@@ -76,6 +82,7 @@ func TestOwnServer(t *testing.T) {
 	b.connect()
 	b.way()
 	b.drift()
+	b.watched()
 
 	t.Log("the database is away for 5 and for 30 seconds while a flow runs")
 	run := b.start(75)
@@ -144,6 +151,62 @@ func (b *faultBench) connect() {
 	}
 	b.worker = b.process(b.w.dir + "/task")
 	assertNowhere(b.t, b.w.dir, value)
+}
+
+// watched freezes the worker, and then kills it: the deployed alarms turn red and green again,
+// and people are told that a task ended.
+func (b *faultBench) watched() {
+	b.t.Helper()
+	b.t.Log("the worker is frozen, killed and replaced")
+	cfg := awsConfig(*b.s)
+	queues := sqs.NewFromConfig(cfg)
+	queue, err := queues.CreateQueue(b.t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("people")})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	// The SDK of SNS is not needed elsewhere.
+	resp, err := http.PostForm(b.s.Emulator.Endpoint, url.Values{"Action": {"Subscribe"}, "Version": {"2010-03-31"}, "Protocol": {"sqs"},
+		"TopicArn": {"arn:aws:sns:us-east-1:123456789012:dev-worker-alarms"}, "Endpoint": {"arn:aws:sqs:us-east-1:123456789012:people"}})
+	if err != nil || resp.StatusCode != http.StatusOK {
+		b.t.Fatal(resp, err)
+	}
+	resp.Body.Close()
+	red := func(want ...string) {
+		b.t.Helper()
+		var now []string
+		for deadline := time.Now().Add(90 * time.Second); ; time.Sleep(time.Second) {
+			alarms, figures, err := alarm.Read(b.t.Context(), cfg, "dev-worker")
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			now = nil
+			for _, a := range alarms {
+				if alarm.Red(a, figures) {
+					now = append(now, *a.AlarmName)
+				}
+			}
+			if slices.Equal(now, want) {
+				return
+			}
+			if time.Now().After(deadline) {
+				b.t.Fatalf("red are %v, want %v; the last figures are %v", now, want, figures[max(0, len(figures)-3):])
+			}
+		}
+	}
+	red()
+	if err := syscall.Kill(b.worker.PID, syscall.SIGSTOP); err != nil {
+		b.t.Fatal(err)
+	}
+	red("dev-worker-silent-worker")
+	if err := b.worker.Stop(b.t.Context(), syscall.SIGKILL, time.Second); err != nil {
+		b.t.Fatal(err)
+	}
+	red()
+	b.worker = b.process(b.w.dir + "/task")
+	got, err := queues.ReceiveMessage(b.t.Context(), &sqs.ReceiveMessageInput{QueueUrl: queue.QueueUrl, WaitTimeSeconds: 10})
+	if err != nil || len(got.Messages) != 1 || !strings.Contains(*got.Messages[0].Body, "of the service dev-worker ended by itself: Essential container in task exited. ECS starts another one.") {
+		b.t.Errorf("people are told %+v, %v", got, err)
+	}
 }
 
 // process is the container that runs now.

@@ -119,6 +119,13 @@ func (r *run) supervise(ctx context.Context, local string, log io.Writer, option
 		defer tasks.Wait()
 		a := &agent{run: r, ecs: ecs.NewFromConfig(cfg), guard: guard, opt: options, events: flowEvents, log: log}
 		tasks.Go(func() { a.watch(ctx) })
+		if checklist.Environment.Monitoring.Enabled {
+			tasks.Go(func() {
+				if err := r.watch(ctx, local, policies, log); err != nil {
+					fmt.Fprintln(log, "the probe:", err)
+				}
+			})
+		}
 	}
 	return ecstask.Run(ctx, options)
 }

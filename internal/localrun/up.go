@@ -153,6 +153,11 @@ func (u *up) all(ctx context.Context) error {
 	if err := u.runFlow(ctx); err != nil {
 		return err
 	}
+	if u.env.Monitoring.Enabled {
+		if err := u.watched(ctx); err != nil {
+			return err
+		}
+	}
 	if err := u.checkCalls(); err != nil {
 		return err
 	}

@@ -65,6 +65,7 @@ var paths = map[string]string{
 	"POST /2015-03-31/functions":                                   "lambda:CreateFunction",
 	"DELETE /2015-03-31/functions/{FunctionName}":                  "lambda:DeleteFunction",
 	"GET /2015-03-31/functions/{FunctionName}":                     "lambda:GetFunction",
+	"GET /2015-03-31/functions/{FunctionName}/configuration":       "lambda:GetFunctionConfiguration",
 	"GET /2015-03-31/functions/{FunctionName}/versions":            "lambda:ListVersionsByFunction",
 	"PUT /2015-03-31/functions/{FunctionName}/configuration":       "lambda:UpdateFunctionConfiguration",
 	"GET /2020-06-30/functions/{FunctionName}/code-signing-config": "lambda:GetFunctionCodeSigningConfig",
@@ -163,9 +164,12 @@ var needs = map[string]func(context.Context, *call) ([]right, error){
 	"ecs:RunTask":                  runTask,
 	"ecs:DescribeTasks":            describeTasks,
 	"ecs:StopTask":                 stopTask,
-	"logs:GetLogEvents":            logStream,
-	"logs:CreateLogStream":         logStream,
-	"logs:PutLogEvents":            logStream,
+	"cloudwatch:PutMetricData": func(_ context.Context, c *call) ([]right, error) {
+		return []right{c.on(c.action, "*", map[string][]string{"cloudwatch:namespace": {c.text("Namespace")}})}, nil
+	},
+	"logs:GetLogEvents":    logStream,
+	"logs:CreateLogStream": logStream,
+	"logs:PutLogEvents":    logStream,
 	"secretsmanager:GetSecretValue": func(_ context.Context, c *call) ([]right, error) {
 		return []right{c.on(c.action, c.text("SecretId"), map[string][]string{"secretsmanager:secretid": {c.text("SecretId")}})}, nil
 	},

@@ -30,6 +30,7 @@ var deployment = map[string]string{
 	"lambda:DeleteFunction":               "function:{FunctionName}",
 	"lambda:GetFunction":                  "function:{FunctionName}",
 	"lambda:GetFunctionCodeSigningConfig": "function:{FunctionName}",
+	"lambda:GetFunctionConfiguration":     "function:{FunctionName}",
 	"lambda:ListVersionsByFunction":       "function:{FunctionName}",
 	"lambda:UpdateFunctionConfiguration":  "function:{FunctionName}",
 

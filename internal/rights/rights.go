@@ -39,6 +39,7 @@ type Kind string
 const (
 	Task      Kind = "task role"
 	Execution Kind = "execution role"
+	Function  Kind = "role of the function"
 	// Deployer is whoever runs Terraform.
 	Deployer Kind = "deployer"
 )
@@ -183,13 +184,18 @@ func (g *Guard) Config(kind Kind, role, task string) aws.Config {
 	return cfg
 }
 
-// assume takes on a role as ECS does for a task, if its trust policy lets ECS.
+// assume takes on a role as ECS does for a task, and Lambda for a function, if its trust policy
+// lets it.
 func (g *Guard) assume(ctx context.Context, kind Kind, role, task string) (aws.Credentials, error) {
 	h := holder{kind: kind, arn: role}
 	name := h.name()
+	caller, service := "ecs-tasks.amazonaws.com", "ECS"
+	if kind == Function {
+		caller, service = "lambda.amazonaws.com", "Lambda"
+	}
 	got, err := g.iam.GetRole(ctx, &iam.GetRoleInput{RoleName: &name})
 	if err != nil {
-		return aws.Credentials{}, fmt.Errorf("ECS was unable to assume the role %s: %w", role, err)
+		return aws.Credentials{}, fmt.Errorf("%s was unable to assume the role %s: %w", service, role, err)
 	}
 	trust, err := access.Parse(aws.ToString(got.Role.AssumeRolePolicyDocument))
 	if err != nil {
@@ -199,16 +205,16 @@ func (g *Guard) assume(ctx context.Context, kind Kind, role, task string) (aws.C
 	if len(part) < 6 {
 		return aws.Credentials{}, fmt.Errorf("%q is not the ARN of a role", role)
 	}
-	request := access.Request{Action: "sts:AssumeRole", Caller: "ecs-tasks.amazonaws.com", Context: map[string][]string{
+	request := access.Request{Action: "sts:AssumeRole", Caller: caller, Context: map[string][]string{
 		"aws:sourceaccount": {part[4]}, "aws:sourcearn": {fmt.Sprintf("arn:%s:ecs:%s:%s:task/%s", part[1], g.opt.AWS.Region, part[4], task)}, "aws:securetransport": {"true"},
 	}}
 	if result := access.Evaluate([]access.Document{trust}, request); result.Decision != access.Allowed {
-		return aws.Credentials{}, fmt.Errorf("ECS was unable to assume the role %s: its trust policy does not let it %s", role, result.Reason)
+		return aws.Credentials{}, fmt.Errorf("%s was unable to assume the role %s: its trust policy does not let it %s", service, role, result.Reason)
 	}
 	session := "task-" + task
 	out, err := g.sts.AssumeRole(ctx, &sts.AssumeRoleInput{RoleArn: &role, RoleSessionName: aws.String(session[:min(len(session), 64)])})
 	if err != nil {
-		return aws.Credentials{}, fmt.Errorf("ECS was unable to assume the role %s: %w", role, err)
+		return aws.Credentials{}, fmt.Errorf("%s was unable to assume the role %s: %w", service, role, err)
 	}
 	c := out.Credentials
 	g.mu.Lock()
