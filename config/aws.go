@@ -201,7 +201,7 @@ var reservedRanges = []struct {
 func (v *validator) subnets() {
 	n := v.env.Network
 	vpc, ok := v.cidr("network.vpc_cidr", n.VPCCIDR)
-	if !ok {
+	if !ok || n.Exists() {
 		return
 	}
 	for _, reserved := range reservedRanges {

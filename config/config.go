@@ -80,8 +80,8 @@ type Network struct {
 	// NAT is how the worker reaches the internet: from private subnets through one NAT gateway
 	// (single), or through one in each availability zone, so that the loss of one does not cut
 	// off the others (per_az); or from the public subnets with a public address of its own
-	// (none), to which nothing can connect either. A gateway costs about 32 USD a month before
-	// traffic.
+	// (none), to which nothing can connect either. With none and network.endpoints it does not
+	// reach the internet at all. A gateway costs about 32 USD a month before traffic.
 	NAT NATMode `yaml:"nat" jsonschema:"default=single,enum=single,enum=per_az,enum=none"`
 
 	// FlowLogs says which traffic is recorded in the log group /vpc/NAME, where NAME is
@@ -91,7 +91,74 @@ type Network struct {
 	// S3Endpoint adds the gateway endpoint of S3 to all route tables: free, and it keeps the
 	// layers of images in ECR off the NAT gateway.
 	S3Endpoint bool `yaml:"s3_endpoint" jsonschema:"default=true"`
+
+	// Endpoints are the services of AWS that are reached through an interface endpoint, at
+	// about 7 USD a month for each of them in each zone. With nat: none the worker then runs in
+	// the private subnets, and has no other way out. In a VPC that exists they are those that
+	// are there in the place of a way out.
+	Endpoints []Endpoint `yaml:"endpoints" jsonschema:"uniqueItems=true,enum=ec2,enum=ecr.api,enum=ecr.dkr,enum=ecs,enum=logs,enum=secretsmanager,enum=sqs,enum=ssm,enum=ssmmessages,enum=sts" jsonschema_extras:"x-source=https://docs.aws.amazon.com/vpc/latest/privatelink/aws-services-privatelink-support.html"`
+
+	// Egress are further ways out of the worker's security group, which its flow tasks share,
+	// beside port 443 and that of the Prefect API.
+	Egress []Egress `yaml:"egress" jsonschema:"maxItems=50" jsonschema_extras:"x-source=https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html"`
+
+	// SecurityGroupIDs are further security groups of the worker's tasks, and of flow tasks.
+	SecurityGroupIDs []string `yaml:"security_group_ids" jsonschema:"uniqueItems=true,maxItems=4,format=security-group-id" jsonschema_extras:"x-source=https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html"`
+
+	// Proxy is the HTTP proxy through which worker, flow tasks and the stack's own server reach
+	// the internet. Its port is opened. ECS itself takes no proxy for images, logs and secrets.
+	Proxy string `yaml:"proxy" jsonschema:"format=proxy-url"`
+
+	// NoProxy are hosts, domains and addresses that are reached without the proxy, beside
+	// those of ECS itself, the endpoints and the stack's own server.
+	NoProxy []string `yaml:"no_proxy" jsonschema:"uniqueItems=true,format=no-proxy"`
+
+	Existing ExistingNetwork `yaml:"existing"`
 }
+
+// ExistingNetwork is a VPC that exists, in which nothing of the network is made.
+type ExistingNetwork struct {
+	// VPCID is the VPC's id.
+	VPCID string `yaml:"vpc_id" jsonschema:"format=vpc-id"`
+
+	// SubnetIDs are the subnets in which tasks run, each in another availability zone.
+	SubnetIDs []string `yaml:"subnet_ids" jsonschema:"uniqueItems=true,maxItems=16,format=subnet-id" jsonschema_extras:"x-source=https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_AwsVpcConfiguration.html"`
+
+	// Public says that the subnets lead to an internet gateway: tasks there get public
+	// addresses.
+	Public bool `yaml:"public" jsonschema:"default=false"`
+}
+
+// Endpoint is a service of AWS, as the name of its interface endpoint ends.
+type Endpoint string
+
+// Egress is a way out: to ports of a range of addresses, of a prefix list or of the members of
+// another security group.
+type Egress struct {
+	// Description says, in AWS as well, what is reached through it.
+	Description string `yaml:"description" jsonschema:"format=rule-description"`
+
+	// Protocol is the transport protocol.
+	Protocol Protocol `yaml:"protocol" jsonschema:"default=tcp,enum=tcp,enum=udp"`
+
+	// FromPort is the first port.
+	FromPort int `yaml:"from_port" jsonschema:"minimum=1,maximum=65535"`
+
+	// ToPort is the last port.
+	ToPort int `yaml:"to_port" jsonschema:"minimum=1,maximum=65535" jsonschema_extras:"x-default=from_port"`
+
+	// CIDR is the range of IPv4 addresses that is reached.
+	CIDR string `yaml:"cidr" jsonschema:"format=cidr"`
+
+	// PrefixListID is the prefix list that is reached.
+	PrefixListID string `yaml:"prefix_list_id" jsonschema:"format=prefix-list-id"`
+
+	// SecurityGroupID is the security group whose members are reached.
+	SecurityGroupID string `yaml:"security_group_id" jsonschema:"format=security-group-id"`
+}
+
+// Protocol is a transport protocol.
+type Protocol string
 
 // NATMode is how the worker reaches the internet.
 type NATMode string
@@ -103,12 +170,10 @@ const (
 	// NATPerAZ is one NAT gateway in each public subnet, so that the loss of one
 	// availability zone does not cut off the others.
 	NATPerAZ NATMode = "per_az"
-	// NATNone is no NAT gateway: the worker runs in the public subnets.
+	// NATNone is no NAT gateway: the worker runs in the public subnets, or with endpoints in
+	// the private ones.
 	NATNone NATMode = "none"
 )
-
-// PublicIP tells whether the worker runs in the public subnets with a public address.
-func (n Network) PublicIP() bool { return n.NAT == NATNone }
 
 // FlowLogs says which traffic of the VPC is recorded.
 type FlowLogs string

@@ -190,6 +190,17 @@ var accepted = []struct {
 		e.Server.Enabled, e.Worker.Image, e.Cluster.Namespace = true, "prefecthq/prefect:3-latest", "prefect.example.com"
 		e.Prefect.APIURL, e.Prefect.Authentication = "http://prefect.prefect.example.com:4200/api", AuthBasic
 	}},
+	{"network: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234567]}, egress: [{description: a, from_port: 5000, cidr: 10.0.0.0/8}]}\nworker: {image: 'reg.example.com:5000/w:1', prefect_version: '3'}", func(e *Environment) {
+		e.Network.Existing = ExistingNetwork{VPCID: "vpc-01234567", SubnetIDs: []string{"subnet-01234567"}}
+		e.Network.FlowLogs, e.Network.S3Endpoint = FlowLogsNone, false
+		e.Network.Egress = []Egress{{Description: "a", Protocol: "tcp", FromPort: 5000, ToPort: 5000, CIDR: "10.0.0.0/8"}}
+		e.Worker.Image, e.Worker.PrefectVersion = "reg.example.com:5000/w:1", "3"
+	}},
+	{"network: {nat: none, endpoints: [ecr.api, ecr.dkr, logs], proxy: 'http://10.0.0.7:3128'}\nworker: {image: '123456789012.dkr.ecr.us-east-1.amazonaws.com/w:1', prefect_version: '3'}\nprefect: {api_url: 'https://prefect.example.com/api', authentication: none}", func(e *Environment) {
+		e.Network.NAT, e.Network.Endpoints, e.Network.Proxy = NATNone, []Endpoint{"ecr.api", "ecr.dkr", "logs"}, "http://10.0.0.7:3128"
+		e.Worker.Image, e.Worker.PrefectVersion = "123456789012.dkr.ecr.us-east-1.amazonaws.com/w:1", "3"
+		e.Prefect.APIURL, e.Prefect.Authentication = "https://prefect.example.com/api", AuthNone
+	}},
 	{"backend: {type: s3, bucket: states}", func(e *Environment) {
 		e.Backend = Backend{Type: BackendS3, Bucket: "states", Key: "prefect-worker/dev.tfstate", Region: "us-east-1"}
 	}},
@@ -361,6 +372,34 @@ var refused = []struct{ name, yaml, keys string }{
 	{"a key of an earlier release", "worker: {public_ip: true}", "worker.public_ip"},
 	{"NAT mode", "network: {nat: instance}", "network.nat"},
 	{"flow logs", "network: {flow_logs: accept}", "network.flow_logs"},
+	{"a VPC that exists, by name", "network: {existing: {vpc_id: main, subnet_ids: [subnet-1]}}", "network.existing.vpc_id network.existing.subnet_ids[0]"},
+	{"a VPC that exists without subnets", "network: {existing: {vpc_id: vpc-01234567}}", "network.existing.subnet_ids"},
+	{"subnets that exist without a VPC", "network: {existing: {subnet_ids: [subnet-01234567]}}", "network.existing.vpc_id"},
+	{"public subnets of no VPC", "network: {existing: {public: true}}", "network.existing.public"},
+	{"settings of a network that is not made", "network: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234567]}, name: n, vpc_cidr: 10.1.0.0/16, public_subnet_cidrs: [10.1.0.0/24], private_subnet_cidrs: [10.1.1.0/24], availability_zones: [us-east-1a], nat: single, flow_logs: all, s3_endpoint: true}",
+		"network.name network.vpc_cidr network.public_subnet_cidrs network.private_subnet_cidrs network.availability_zones network.nat network.flow_logs network.s3_endpoint"},
+	{"endpoints in public subnets that exist", "network: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234567], public: true}, endpoints: [ecr.api, ecr.dkr, logs, secretsmanager]}\nworker: {image: '123456789012.dkr.ecr.us-east-1.amazonaws.com/w:1', prefect_version: '3'}\nprefect: {api_url: 'http://10.0.0.7/api'}", "network.existing.public"},
+	{"a database in public subnets that exist", "network: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234567, subnet-01234568], public: true}}\nserver: {enabled: true}", "network.existing.public"},
+	{"a database in one subnet that exists", "network: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234567]}}\nserver: {enabled: true}", "network.existing.subnet_ids"},
+	{"an endpoint that nothing here needs", "network: {endpoints: [lambda]}", "network.endpoints[0]"},
+	{"endpoints without all that a worker needs", "network: {nat: none, endpoints: [logs]}\nwork_pool: {type: ecs}\nworker: {image: 'prefecthq/prefect:3-latest', secrets: {A: '" + parameter + "'}}",
+		"network.endpoints worker.image work_pool.job.image prefect.api_url worker.extra_pip_packages"},
+	{"endpoints without a way to S3", "network: {nat: none, endpoints: [ecr.api, ecr.dkr, logs, secretsmanager], s3_endpoint: false}\nworker: {image: '123456789012.dkr.ecr.eu-west-1.amazonaws.com/w:1', prefect_version: '3'}\nprefect: {api_url: 'http://10.1.0.7/api'}", "network.s3_endpoint worker.image prefect.api_url"},
+	{"a server without the endpoint of its sessions", "network: {nat: none, endpoints: [ecr.api, ecr.dkr, logs, secretsmanager]}\nworker: {image: '123456789012.dkr.ecr.us-east-1.amazonaws.com/w:1', prefect_version: '3'}\nserver: {enabled: true}", "network.endpoints"},
+	{"rules that say and lead nothing", "network: {egress: [{}, {description: a, from_port: 5, to_port: 4, cidr: 10.0.0.1/16}, {description: a, from_port: 5, cidr: 10.0.0.0/16, prefix_list_id: pl-01234567}]}",
+		"network.egress[0] network.egress[0].description network.egress[0].from_port network.egress[1].cidr network.egress[1].to_port network.egress[2]"},
+	{"rules of a form that AWS has not", "network: {egress: [{description: 'ä', protocol: icmp, from_port: 70000, to_port: 0, cidr: x}, {description: a, from_port: 1, prefix_list_id: x}, {description: a, from_port: 1, security_group_id: x}]}",
+		"network.egress[0].description network.egress[0].protocol network.egress[0].from_port network.egress[0].to_port network.egress[0].cidr network.egress[1].prefix_list_id network.egress[2] network.egress[2].security_group_id"},
+	{"rules in IPv6", "network: {egress: [{description: a, from_port: 1, cidr: '::/0'}]}", "network.egress[0].cidr"},
+	{"a rule twice", "network: {egress: [{description: a, from_port: 1, cidr: 10.0.0.0/8}, {description: b, protocol: tcp, from_port: 1, to_port: 1, cidr: 10.0.0.0/8}, {description: c, from_port: 443, cidr: 0.0.0.0/0}]}", "network.egress[1] network.egress[2]"},
+	{"a rule with an unknown key", "network: {egress: [{port: 1, description: a, from_port: 1, cidr: 10.0.0.0/8}]}", "network.egress[0].port"},
+	{"rules that are no list", "network: {egress: {from_port: 1}}", "network.egress"},
+	{"a group by name", "network: {security_group_ids: [default]}", "network.security_group_ids[0]"},
+	{"a proxy with a password", "network: {proxy: 'http://u:p@proxy.example.com:3128'}", "network.proxy"},
+	{"a proxy without a port", "network: {proxy: 'http://proxy.example.com'}", "network.proxy"},
+	{"exceptions of no proxy", "network: {no_proxy: [example.internal]}", "network.no_proxy"},
+	{"an exception that Python does not take", "network: {proxy: 'http://proxy.example.com:3128', no_proxy: [10.0.0.0/8]}", "network.no_proxy[0]"},
+	{"a proxy in two places", "network: {proxy: 'http://proxy.example.com:3128'}\nworker: {environment: {HTTPS_PROXY: x}, image: 'prefecthq/prefect:3-latest'}\nwork_pool: {type: ecs, job: {variables: {env: '{}'}}}", "worker.environment.HTTPS_PROXY work_pool.job.variables.env"},
 	{"a disk that Fargate has not", "worker: {ephemeral_storage: 20}", "worker.ephemeral_storage"},
 
 	// Cluster and worker.

@@ -26,6 +26,9 @@ func (e *Environment) claims() []claim {
 		{"role", "iam.execution_role_name", e.IAM.ExecutionRoleName},
 		{"role", "iam.task_role_name", e.IAM.TaskRoleName},
 	}
+	if e.Network.Exists() {
+		claims = append(claims, claim{"namespace in " + e.Network.Existing.VPCID, "cluster.namespace", e.Cluster.Namespace})
+	}
 	if e.Network.FlowLogs != FlowLogsNone {
 		claims = append(claims,
 			regional("log group", "network.name", e.FlowLogGroup()),

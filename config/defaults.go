@@ -40,6 +40,7 @@ func (e *Environment) complete() {
 			field.SetString(values.Replace(o.Schema.Default.(string)))
 		}
 	}
+	e.completeNetwork()
 	if e.Network.PublicSubnetCIDRs == nil {
 		e.Network.PublicSubnetCIDRs = defaultSubnets(e.Network.VPCCIDR, 1)
 	}

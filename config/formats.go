@@ -24,6 +24,7 @@ type format struct {
 const (
 	awsDocs       = "https://docs.aws.amazon.com/"
 	fixCharacters = "shorten it or replace the other characters"
+	sourceIDs     = awsDocs + "AWSEC2/latest/UserGuide/resource-ids.html"
 	fixKeyARN     = "copy it from the console or from aws kms describe-key"
 )
 
@@ -71,6 +72,37 @@ var formats = map[string]format{
 		pattern: regexp.MustCompile(`^\d{1,3}(\.\d{1,3}){3}/\d{1,2}$`), example: "10.0.0.0/16",
 		rule: "the value is an IPv4 range in CIDR notation", fix: "write for example 10.0.0.0/16",
 		source: awsDocs + "vpc/latest/userguide/vpc-cidr-blocks.html",
+	},
+	"vpc-id": {
+		pattern: regexp.MustCompile(`^vpc-[0-9a-f]{8}([0-9a-f]{9})?$`), example: "vpc-0123456789abcdef0",
+		rule: "the id of a VPC is vpc- and 8 or 17 hexadecimal digits", fix: "copy it from the console or from aws ec2 describe-vpcs", source: sourceIDs,
+	},
+	"subnet-id": {
+		pattern: regexp.MustCompile(`^subnet-[0-9a-f]{8}([0-9a-f]{9})?$`), example: "subnet-0123456789abcdef0",
+		rule: "the id of a subnet is subnet- and 8 or 17 hexadecimal digits", fix: "copy it from the console or from aws ec2 describe-subnets", source: sourceIDs,
+	},
+	"security-group-id": {
+		pattern: regexp.MustCompile(`^sg-[0-9a-f]{8}([0-9a-f]{9})?$`), example: "sg-0123456789abcdef0",
+		rule: "the id of a security group is sg- and 8 or 17 hexadecimal digits", fix: "copy it from the console or from aws ec2 describe-security-groups", source: sourceIDs,
+	},
+	"prefix-list-id": {
+		pattern: regexp.MustCompile(`^pl-[0-9a-f]{8}([0-9a-f]{9})?$`), example: "pl-0123456789abcdef0",
+		rule: "the id of a prefix list is pl- and 8 or 17 hexadecimal digits", fix: "copy it from the console or from aws ec2 describe-managed-prefix-lists", source: sourceIDs,
+	},
+	"rule-description": {
+		pattern: regexp.MustCompile(`^[A-Za-z0-9 ._:/()#,@\[\]+=&;{}!$*-]+$`), longest: 255, example: "Warehouse",
+		rule: "the description of a rule has 1 to 255 ASCII letters, digits, blanks and ._-:/()#,@[]+=&;{}!$*", fix: fixCharacters,
+		source: awsDocs + "AWSEC2/latest/APIReference/API_IpRange.html",
+	},
+	"proxy-url": {
+		pattern: regexp.MustCompile(`^http://[A-Za-z0-9._-]+:\d{1,5}$`), longest: 500, example: "http://proxy.example.com:3128",
+		rule: "a proxy is http://, its host, and its port; without user and password, which would stand in clear text", fix: "write for example http://proxy.example.com:3128",
+		source: "https://www.python-httpx.org/environment_variables/",
+	},
+	"no-proxy": {
+		pattern: regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`), longest: 253, example: "example.internal",
+		rule: "an exception is a host, a domain with all hosts in it, or an address; Python takes no ranges", fix: "write for example example.internal or 10.0.0.7",
+		source: "https://www.python-httpx.org/environment_variables/",
 	},
 	"ecs-name": {
 		pattern: regexp.MustCompile(`^[A-Za-z0-9_-]+$`), longest: 255, example: "prefect",

@@ -23,7 +23,9 @@ func (e *Environment) Validate() Problems {
 	v.arns()
 	v.tags()
 	v.ownNames()
+	v.existingNetwork()
 	v.subnets()
+	v.egress()
 	v.namespace()
 	v.fargate()
 	v.taskSize()
@@ -36,6 +38,7 @@ func (e *Environment) Validate() Problems {
 	v.server()
 	v.flows()
 	v.jobs()
+	v.closed()
 	v.backend()
 	return v.problems
 }

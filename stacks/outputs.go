@@ -51,7 +51,7 @@ func newOutputs(stack cdktf.TerraformStack, env *config.Environment, b built) {
 		{"console_service_url", "The service in the AWS console", consoleURL("ecs/v2/clusters/" + env.Cluster.Name + "/services/" + env.Worker.ServiceName + "/health?region=" + regionReference)},
 		{"console_logs_url", "The worker's log in the AWS console", consoleURL("cloudwatch/home?region=" + regionReference + "#logsV2:log-groups/log-group/" + consoleEscape(env.Logs.Group))},
 	} {
-		if o.value == "" {
+		if list, isList := o.value.([]string); o.value == "" || isList && len(list) == 0 {
 			continue // there is no such thing in this deployment
 		}
 		output(stack, o.name, o.description, o.value)

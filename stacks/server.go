@@ -32,6 +32,7 @@ func newServer(stack cdktf.TerraformStack, env *config.Environment, account arn.
 			KMSKeyARN:          env.Secret.KMSKeyARN,
 			VPCID:              net.VPCID,
 			SubnetIDs:          net.PrivateSubnetIDs,
+			SecurityGroup:      env.SecurityGroup(database.SecurityGroupName),
 		})
 		own.server = server.New(stack, "server", server.Config{
 			Server:                 env.Server,
@@ -50,6 +51,10 @@ func newServer(stack cdktf.TerraformStack, env *config.Environment, account arn.
 			VPCID:                  net.VPCID,
 			SubnetIDs:              subnets,
 			PublicIP:               env.Network.PublicIP(),
+			SecurityGroup:          env.SecurityGroup(server.SecurityGroupName),
+			Endpoints:              net.Endpoints,
+			Proxy:                  env.ProxyVariables(regionReference),
+			ProxyPort:              env.Network.ProxyPort(),
 			DependsOn:              append(net.Routes[:len(net.Routes):len(net.Routes)], credential.Ready...),
 		})
 		return own.server.Ready

@@ -55,6 +55,7 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 			KMSKeyARN:              env.Logs.KMSKeyARN,
 			PermissionsBoundaryARN: env.IAM.PermissionsBoundaryARN,
 		},
+		Tasks: env.Worker.DesiredCount,
 	})
 	logGroup := logs.New(stack, "logs", logs.Config{Logs: env.Logs})
 	apiKey := secrets.New(stack, "secrets", secrets.Config{Secret: env.Secret, Authentication: env.Prefect.Authentication, Generated: env.GeneratedCredential()})
@@ -93,6 +94,12 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 		VPCID:            net.VPCID,
 		SubnetIDs:        subnets,
 		PublicIP:         env.Network.PublicIP(),
+		SecurityGroup:    env.SecurityGroup(ecsworker.SecurityGroupName),
+		SecurityGroupIDs: env.Network.SecurityGroupIDs,
+		Egress:           env.Network.Egress,
+		Endpoints:        net.Endpoints,
+		Proxy:            env.ProxyVariables(regionReference),
+		ProxyPort:        env.Network.ProxyPort(),
 		Spot:             env.Worker.Spot || env.WorkPool.Job.Spot,
 		ExecutionRoleARN: *tf.ARN(roles.ExecutionRole),
 		TaskRoleARN:      *tf.ARN(roles.TaskRole),

@@ -98,6 +98,7 @@ func environment(cfg Config) []fargate.Variable {
 	if cfg.EventQueue != "" {
 		values["PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_NAME"] = cfg.EventQueue
 	}
+	maps.Copy(values, cfg.Proxy)
 	for name, value := range cfg.Worker.Environment {
 		values[name] = tf.Literal(value)
 	}

@@ -13,15 +13,17 @@ import (
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/ecstaskdefinition"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/securitygroup"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/servicediscoveryprivatednsnamespace"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/vpcsecuritygroupegressrule"
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/constructs/network"
 	"prefect-worker-ecs/internal/arn"
 	"prefect-worker-ecs/internal/fargate"
 	"prefect-worker-ecs/internal/tf"
 )
 
-// SecurityGroupName is the name of the worker's security group.
+// SecurityGroupName is the name of the worker's security group in a VPC of the program's own.
 const SecurityGroupName = "prefect_worker_sg"
 
 // Config says which worker New builds.
@@ -66,6 +68,21 @@ type Config struct {
 	// PublicIP gives the tasks public addresses, which they need in public subnets.
 	PublicIP bool
 
+	// SecurityGroup is the name of the worker's own group, and SecurityGroupIDs are further
+	// groups of its tasks.
+	SecurityGroup    string
+	SecurityGroupIDs []string
+
+	// Egress are further rules of the worker's group.
+	Egress []config.Egress
+
+	// Endpoints guards the interface endpoints of the VPC. Nil: the program made none.
+	Endpoints *tf.Fixed[securitygroup.SecurityGroup]
+
+	// Proxy are the environment variables of a proxy, and ProxyPort its port. Empty: none.
+	Proxy     map[string]string
+	ProxyPort int
+
 	// Spot says that the cluster has tasks on Fargate Spot, the worker's or those of flow runs.
 	Spot bool
 
@@ -99,6 +116,9 @@ type ECSWorker struct {
 	Service        tf.Fixed[ecsservice.EcsService]
 	TaskDefinition tf.Fixed[ecstaskdefinition.EcsTaskDefinition]
 	SecurityGroup  tf.Fixed[securitygroup.SecurityGroup]
+
+	// SecurityGroupName is the name of the group.
+	SecurityGroupName string
 }
 
 // New builds the cluster, its namespace, the task definition and the service.
@@ -139,7 +159,7 @@ func New(scope constructs.Construct, id string, cfg Config) *ECSWorker {
 	if cfg.EventQueue != "" {
 		taskEvents(scope, cfg, cluster)
 	}
-	worker := &ECSWorker{Cluster: cluster, Namespace: namespace, TaskDefinition: task, SecurityGroup: group}
+	worker := &ECSWorker{Cluster: cluster, Namespace: namespace, TaskDefinition: task, SecurityGroup: group, SecurityGroupName: cfg.SecurityGroup}
 	dependsOn := append(rules, cfg.DependsOn...)
 	if cfg.API != nil {
 		dependsOn = append(dependsOn, cfg.API(worker)...)
@@ -153,15 +173,34 @@ func New(scope constructs.Construct, id string, cfg Config) *ECSWorker {
 // resolver, which security groups do not filter. It returns the group and its rules.
 func newSecurityGroup(scope constructs.Construct, cfg Config) (tf.Fixed[securitygroup.SecurityGroup], []cdktf.ITerraformDependable) {
 	group := tf.Fix(securitygroup.NewSecurityGroup(scope, jsii.String("security-group"), &securitygroup.SecurityGroupConfig{
-		Name:        jsii.String(SecurityGroupName),
+		Name:        &cfg.SecurityGroup,
 		Description: jsii.String("Prefect worker: nothing in, HTTPS and the Prefect API out"),
 		VpcId:       &cfg.VPCID,
-		Tags:        tf.NameTag(SecurityGroupName),
+		Tags:        tf.NameTag(cfg.SecurityGroup),
 	}), "aws_security_group."+SecurityGroupName)
 
-	rules := []cdktf.ITerraformDependable{fargate.Egress(scope, group, "https", "Prefect Cloud, the image registry and the APIs of AWS", 443, nil, jsii.String(SecurityGroupName))}
+	rules := []cdktf.ITerraformDependable{fargate.Egress(scope, group, "https", "Prefect Cloud, the image registry and the APIs of AWS", 443, nil, &cfg.SecurityGroup)}
 	if cfg.APIPort != 443 && cfg.API == nil {
-		rules = append(rules, fargate.Egress(scope, group, "prefect_api", "Self-hosted Prefect API", cfg.APIPort, nil, jsii.String(SecurityGroupName)))
+		rules = append(rules, fargate.Egress(scope, group, "prefect_api", "Self-hosted Prefect API", cfg.APIPort, nil, &cfg.SecurityGroup))
+	}
+	if port := cfg.ProxyPort; port != 0 && port != 443 && port != cfg.APIPort {
+		rules = append(rules, fargate.Egress(scope, group, "proxy", "HTTP proxy", port, nil, &cfg.SecurityGroup))
+	}
+	for _, r := range cfg.Egress {
+		rules = append(rules, tf.Fix(vpcsecuritygroupegressrule.NewVpcSecurityGroupEgressRule(scope, jsii.String("egress-"+r.Address()), &vpcsecuritygroupegressrule.VpcSecurityGroupEgressRuleConfig{
+			SecurityGroupId:           tf.ID(group),
+			Description:               jsii.String(tf.Literal(r.Description)),
+			IpProtocol:                jsii.String(string(r.Protocol)),
+			FromPort:                  jsii.Number(r.FromPort),
+			ToPort:                    jsii.Number(r.ToPort),
+			CidrIpv4:                  tf.Optional(r.CIDR),
+			PrefixListId:              tf.Optional(r.PrefixListID),
+			ReferencedSecurityGroupId: tf.Optional(r.SecurityGroupID),
+			Tags:                      tf.NameTag(cfg.SecurityGroup),
+		}), "aws_vpc_security_group_egress_rule."+r.Address()).Element)
+	}
+	if cfg.Endpoints != nil {
+		rules = append(rules, fargate.Ingress(scope, *cfg.Endpoints, "endpoints_worker", "The worker and its flows", 443, group, jsii.String(network.EndpointsSecurityGroup)))
 	}
 	return group, rules
 }
@@ -169,8 +208,9 @@ func newSecurityGroup(scope constructs.Construct, cfg Config) (tf.Fixed[security
 // newService builds the service that runs the task of the worker in its cluster.
 func newService(scope constructs.Construct, cfg Config, worker *ECSWorker, dependsOn []cdktf.ITerraformDependable) tf.Fixed[ecsservice.EcsService] {
 	// The new task must be healthy before the old one stops.
+	groups := append([]*string{tf.ID(worker.SecurityGroup)}, *jsii.Strings(cfg.SecurityGroupIDs...)...)
 	service := fargate.NewService(cfg.Worker.ServiceName, tf.ID(worker.Cluster), tf.ARN(worker.TaskDefinition), cfg.Worker.DesiredCount,
-		fargate.Placement{SubnetIDs: cfg.SubnetIDs, SecurityGroupID: tf.ID(worker.SecurityGroup), PublicIP: cfg.PublicIP}, fargate.Rollout{Least: 100, Most: 200})
+		fargate.Placement{SubnetIDs: cfg.SubnetIDs, SecurityGroupIDs: groups, PublicIP: cfg.PublicIP}, fargate.Rollout{Least: 100, Most: 200})
 	if cfg.Spot {
 		providers := tf.Fix(ecsclustercapacityproviders.NewEcsClusterCapacityProviders(scope, jsii.String("capacity-providers"), &ecsclustercapacityproviders.EcsClusterCapacityProvidersConfig{
 			ClusterName:       tf.Name(worker.Cluster),

@@ -1,6 +1,7 @@
 package stackrules
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -66,8 +67,44 @@ func literal(s string) string {
 	return strings.NewReplacer("${", "$${", "%{", "%%{").Replace(s)
 }
 
+// vpc is the id of the VPC.
+func (r rules) vpc() shape {
+	if r.env.Network.Exists() {
+		return is(ref("data.aws_vpc.existing.id"))
+	}
+	return is(ref("aws_vpc.main.id"))
+}
+
+// taskSubnets are the subnets in which tasks run.
+func (r rules) taskSubnets() []string {
+	n := r.env.Network
+	address, count := "aws_subnet.private_", len(n.PrivateSubnetCIDRs)
+	switch {
+	case n.Exists():
+		address, count = "data.aws_subnet.existing_", len(n.Existing.SubnetIDs)
+	case n.NAT == config.NATNone && len(n.Endpoints) == 0:
+		address = "aws_subnet.public_"
+	}
+	return subnetRefs(address, count)
+}
+
+func subnetRefs(address string, count int) []string {
+	var all []string
+	for i := range count {
+		all = append(all, ref(fmt.Sprintf("%s%d.id", address, i+1)))
+	}
+	return all
+}
+
+// groupName is the name of a security group.
+func (r rules) groupName(name string) shape {
+	if r.env.Network.Exists() {
+		return is(name + "-" + r.env.Name)
+	}
+	return is(name)
+}
+
 var (
-	vpc       = is(ref("aws_vpc.main.id"))
 	dependsOn = each(like(`(?:aws_\w+)\.\w+`, "an address"))
 	checks    = because("Terraform would treat the resource otherwise than its neighbours", object(fields{
 		"precondition?":  each(object(fields{"condition": text, "error_message": text})),
@@ -89,8 +126,10 @@ func (r rules) resources() map[string]rule {
 	return all
 }
 
-func (r rules) network(all map[string]rule) {
+// ownNetwork is the VPC, if none exists.
+func (r rules) ownNetwork(all map[string]rule) {
 	n := r.env.Network
+	vpc := r.vpc()
 	const lets = "the network would let in or out what it was not made for"
 	all["aws_vpc.main"] = rule{why: lets, shape: fields{
 		"cidr_block": is(n.VPCCIDR), "enable_dns_support": is(true), "enable_dns_hostnames": is(true), "tags": tags,
@@ -160,6 +199,16 @@ func (r rules) network(all map[string]rule) {
 			"route_table_ids": list(routeTables...),
 		}}
 	}
+	for _, service := range n.Endpoints {
+		all["aws_vpc_endpoint."+strings.ReplaceAll(string(service), ".", "_")] = rule{why: "an endpoint connects the network to a service of AWS or of others", shape: fields{
+			"vpc_id": vpc, "tags": tags, "service_name": is("com.amazonaws.${var.aws_region}." + string(service)), "vpc_endpoint_type": is("Interface"),
+			"private_dns_enabled": because("clients would go out to the internet, or nowhere", is(true)), "subnet_ids": is(subnetRefs("aws_subnet.private_", len(n.PrivateSubnetCIDRs))),
+			"security_group_ids": is([]string{ref("aws_security_group.prefect_endpoints_sg.id")}),
+		}}
+	}
+	if len(n.Endpoints) > 0 {
+		all["aws_security_group.prefect_endpoints_sg"] = rule{why: lets, shape: fields{"name": is("prefect_endpoints_sg"), "description": text, "vpc_id": vpc, "tags": tags}}
+	}
 	if n.FlowLogs != config.FlowLogsNone {
 		const record = "who connected to what would not be on record"
 		all["aws_flow_log.main"] = rule{why: record, guards: record, shape: fields{
@@ -167,21 +216,83 @@ func (r rules) network(all map[string]rule) {
 			"log_destination": is(ref("aws_cloudwatch_log_group.flow_logs.arn")), "iam_role_arn": is(ref("aws_iam_role.flow_logs.arn")),
 		}}
 	}
+}
 
+// network is the way in and out of the worker, and the VPC around it.
+func (r rules) network(all map[string]rule) {
+	n := r.env.Network
+	if !n.Exists() {
+		r.ownNetwork(all)
+	}
 	all["aws_security_group.prefect_worker_sg"] = rule{
 		why: "rules inside the group undo the rules that stand by themselves, which are judged one by one", shape: fields{
-			"name": is("prefect_worker_sg"), "description": text, "vpc_id": vpc, "tags": tags,
+			"name": r.groupName("prefect_worker_sg"), "description": text, "vpc_id": r.vpc(), "tags": tags,
 		}}
-	egress := func(name string, port int) {
+	egress := func(name string, protocol string, from, to int, argument, peer string) {
 		all["aws_vpc_security_group_egress_rule."+name] = rule{why: "the worker needs no other port than 443 and that of its Prefect API, and TCP only", shape: fields{
 			"security_group_id": is(ref("aws_security_group.prefect_worker_sg.id")), "description": text, "tags": tags,
-			"ip_protocol": is("tcp"), "from_port": is(port), "to_port": is(port), "cidr_ipv4": is("0.0.0.0/0"),
+			"ip_protocol": is(protocol), "from_port": is(from), "to_port": is(to), argument: is(peer),
 		}}
 	}
-	egress("https", 443)
-	if port := config.APIPort(r.env.Prefect.APIURL); port != 443 && !r.env.Server.Enabled {
-		egress("prefect_api", port)
+	egress("https", "tcp", 443, 443, "cidr_ipv4", "0.0.0.0/0")
+	port := config.APIPort(r.env.Prefect.APIURL)
+	if port != 443 && !r.env.Server.Enabled {
+		egress("prefect_api", "tcp", port, port, "cidr_ipv4", "0.0.0.0/0")
 	}
+	if p := n.ProxyPort(); p != 0 && p != 443 && p != port {
+		egress("proxy", "tcp", p, p, "cidr_ipv4", "0.0.0.0/0")
+	}
+	for _, e := range n.Egress {
+		argument, peer := "cidr_ipv4", e.CIDR
+		if e.PrefixListID != "" {
+			argument, peer = "prefix_list_id", e.PrefixListID
+		}
+		if e.SecurityGroupID != "" {
+			argument, peer = "referenced_security_group_id", e.SecurityGroupID
+		}
+		egress(e.Address(), string(e.Protocol), e.FromPort, e.ToPort, argument, peer)
+	}
+	r.endpointIngress(all, "endpoints_worker", "prefect_worker_sg")
+}
+
+// endpointIngress lets a group use the interface endpoints that the stack makes.
+func (r rules) endpointIngress(all map[string]rule, name, from string) {
+	if len(r.env.Network.Endpoints) == 0 || r.env.Network.Exists() {
+		return
+	}
+	all["aws_vpc_security_group_ingress_rule."+name] = rule{why: "others than the worker and its server could use the endpoints", shape: fields{
+		"security_group_id": is(ref("aws_security_group.prefect_endpoints_sg.id")), "description": text, "tags": tags,
+		"ip_protocol": is("tcp"), "from_port": is(443), "to_port": is(443), "referenced_security_group_id": is(ref("aws_security_group." + from + ".id")),
+	}}
+}
+
+// proxy are the variables of a container that goes out through a proxy.
+func (r rules) proxy(values map[string]string) {
+	n := r.env.Network
+	if n.Proxy == "" {
+		return
+	}
+	suffix := "amazonaws.com"
+	if strings.HasPrefix(r.env.Region, "cn-") {
+		suffix += ".cn"
+	}
+	direct := "localhost,127.0.0.1,169.254.170.2,169.254.169.254"
+	if r.env.Server.Enabled {
+		direct += "," + r.env.Cluster.Namespace
+	}
+	hosts := map[config.Endpoint]string{"ecr.api": "api.ecr", "ecr.dkr": "dkr.ecr"}
+	services := []string{}
+	if n.S3Endpoint || n.Exists() && len(n.Endpoints) > 0 {
+		services = append(services, "s3")
+	}
+	for _, service := range n.Endpoints {
+		services = append(services, cmp.Or(hosts[service], string(service)))
+	}
+	for _, service := range services {
+		direct += fmt.Sprintf(",%s.${var.aws_region}.%s", service, suffix)
+	}
+	values["HTTP_PROXY"], values["HTTPS_PROXY"] = n.Proxy, n.Proxy
+	values["NO_PROXY"] = strings.Join(append([]string{direct}, n.NoProxy...), ",")
 }
 
 const (
@@ -385,7 +496,7 @@ func (r rules) service(all map[string]rule) {
 		"name": is(c.Name), "setting": list(object(fields{"name": is("containerInsights"), "value": is(insights)})),
 	}}
 	all["aws_service_discovery_private_dns_namespace.main"] = rule{why: "names would be known elsewhere than in the VPC", shape: fields{
-		"name": is(c.Namespace), "description": text, "vpc": vpc,
+		"name": is(c.Namespace), "description": text, "vpc": r.vpc(),
 	}}
 	definition := fields{
 		"family": is(w.ServiceName), "cpu": is(strconv.Itoa(w.CPU)), "memory": is(strconv.Itoa(w.MemoryMiB)),
@@ -454,17 +565,14 @@ func (r rules) container() shape {
 // placement is where the tasks of a service run.
 func (r rules) placement(group string) shape {
 	const public = "the task would have a public address, or lie where one is needed and none is given"
-	subnets, kind := []string{}, "private"
-	if r.env.Network.PublicIP() {
-		kind = "public"
-	}
-	for i := range r.env.Network.PublicSubnetCIDRs {
-		subnets = append(subnets, ref(fmt.Sprintf("aws_subnet.%s_%d.id", kind, i+1)))
+	groups := []string{ref("aws_security_group." + group + ".id")}
+	if group == "prefect_worker_sg" {
+		groups = append(groups, r.env.Network.SecurityGroupIDs...)
 	}
 	return object(fields{
 		"assign_public_ip": because(public, is(r.env.Network.PublicIP())),
-		"subnets":          because(public, is(subnets)),
-		"security_groups":  because("another group can let others connect to the task", is([]string{ref("aws_security_group." + group + ".id")})),
+		"subnets":          because(public, is(r.taskSubnets())),
+		"security_groups":  because("another group can let others connect to the task", is(groups)),
 	})
 }
 
@@ -529,6 +637,7 @@ func (r rules) environment() shape {
 	if queue := r.env.EventQueue(); queue != "" {
 		values["PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_NAME"] = queue
 	}
+	r.proxy(values)
 	for name, value := range r.env.Worker.Environment {
 		values[name] = literal(value)
 	}
@@ -588,13 +697,45 @@ func (r rules) data() map[string]rule {
 		"aws_caller_identity.current": {why: "nothing is asked for but the account"},
 		"aws_partition.current":       {why: "nothing is asked for but the partition"},
 	}
-	if len(r.env.Network.AvailabilityZones) == 0 {
+	if x := r.env.Network.Existing; r.env.Network.Exists() {
+		r.existingNetwork(all, x)
+	} else if len(r.env.Network.AvailabilityZones) == 0 {
 		all["aws_availability_zones.available"] = rule{why: "subnets would lie in zones without Fargate or NAT", shape: fields{
 			"state": is("available"), "filter": is([]any{map[string]any{"name": "opt-in-status", "values": []string{"opt-in-not-required"}}}),
 			"exclude_zone_ids": each(text), "lifecycle": checks,
 		}}
 	}
 	return all
+}
+
+// existingNetwork is what is asked about a VPC that exists.
+func (r rules) existingNetwork(all map[string]rule, x config.ExistingNetwork) {
+	const other = "tasks would be put where nothing was checked"
+	filter := func(name string, values ...string) shape {
+		return is([]any{map[string]any{"name": name, "values": values}})
+	}
+	vpc := ref("data.aws_vpc.existing.id")
+	all["aws_vpc.existing"] = rule{why: other, shape: fields{"id": is(x.VPCID), "lifecycle": checks}}
+	all["aws_route_tables.existing_main"] = rule{why: other, shape: fields{"vpc_id": is(vpc), "filter": filter("association.main", "true")}}
+	for i, id := range x.SubnetIDs {
+		name := fmt.Sprintf("existing_%d", i+1)
+		all["aws_subnet."+name] = rule{why: other, shape: fields{"id": is(id), "lifecycle": checks}}
+		all["aws_route_tables."+name] = rule{why: other, shape: fields{"filter": filter("association.subnet-id", ref("data.aws_subnet."+name+".id"))}}
+		all["aws_route_table."+name] = rule{why: other, shape: fields{
+			"route_table_id": is(ref("try(data.aws_route_tables." + name + ".ids[0], data.aws_route_tables.existing_main.ids[0])")), "lifecycle": checks,
+		}}
+	}
+	if len(r.env.Network.Endpoints) == 0 {
+		return
+	}
+	for _, service := range r.env.Network.Endpoints {
+		all["aws_vpc_endpoint.existing_"+strings.ReplaceAll(string(service), ".", "_")] = rule{why: other, shape: fields{
+			"vpc_id": is(vpc), "service_name": is("com.amazonaws.${var.aws_region}." + string(service)), "lifecycle": checks,
+		}}
+	}
+	all["aws_vpc_endpoint.existing_s3"] = rule{why: other, shape: fields{
+		"vpc_id": is(vpc), "service_name": is("com.amazonaws.${var.aws_region}.s3"), "filter": filter("vpc-endpoint-type", "Gateway"),
+	}}
 }
 
 // imports are the resources that the environment says to adopt.
@@ -683,22 +824,21 @@ func (r rules) locals() shape {
 // outputs are shown on every terminal and kept in the state: names, ids and addresses.
 func (r rules) outputs() shape {
 	output := func(value shape) shape { return object(fields{"description": text, "value": value}) }
-	refs := func(kind string) shape {
-		var all []string
-		for i := range r.env.Network.PublicSubnetCIDRs {
-			all = append(all, ref(fmt.Sprintf("aws_subnet.%s_%d.id", kind, i+1)))
-		}
-		return output(is(all))
-	}
 	console := output(like(`https://\$\{var\.aws_region\}\.console\.\$\{local\.console_domain\}/[^{}]*(?:\$\{var\.aws_region\}[^{}]*)?`, "an address in the console"))
 	all := fields{
 		"ecs_cluster_arn": output(is(ref("aws_ecs_cluster.main.arn"))), "ecs_cluster_name": output(is(ref("aws_ecs_cluster.main.name"))),
 		"ecs_service_name": output(is(ref("aws_ecs_service.worker.name"))), "task_definition_arn": output(is(ref("aws_ecs_task_definition.worker.arn"))),
-		"log_group_name": output(is(ref("aws_cloudwatch_log_group.worker.name"))), "vpc_id": output(is(ref("aws_vpc.main.id"))),
-		"public_subnet_ids": refs("public"), "private_subnet_ids": refs("private"),
+		"log_group_name": output(is(ref("aws_cloudwatch_log_group.worker.name"))), "vpc_id": output(r.vpc()),
 		"security_group_id":  output(is(ref("aws_security_group.prefect_worker_sg.id"))),
 		"execution_role_arn": output(is(ref("aws_iam_role.execution.arn"))), "task_role_arn": output(is(ref("aws_iam_role.task.arn"))),
 		"prefect_api_url": output(is("${local.prefect_api_url}")), "console_service_url": console, "console_logs_url": console,
+	}
+	if n := r.env.Network; n.Exists() {
+		kind := map[bool]string{true: "public", false: "private"}[n.Existing.Public]
+		all[kind+"_subnet_ids"] = output(is(r.taskSubnets()))
+	} else {
+		all["public_subnet_ids"] = output(is(subnetRefs("aws_subnet.public_", len(n.PublicSubnetCIDRs))))
+		all["private_subnet_ids"] = output(is(subnetRefs("aws_subnet.private_", len(n.PrivateSubnetCIDRs))))
 	}
 	if r.env.WorkPool.Type == config.PoolECS {
 		all["flow_execution_role_arn"] = output(is(ref("aws_iam_role.flow_execution.arn")))

@@ -38,7 +38,7 @@ func (r rules) server(all map[string]rule) {
 	host, secret := r.database()
 	const lets = "others than the worker, its flows and the server could connect, or the server to what it does not need"
 	group := func(name string) {
-		all["aws_security_group."+name] = rule{why: lets, shape: fields{"name": is(name), "description": text, "vpc_id": vpc, "tags": tags}}
+		all["aws_security_group."+name] = rule{why: lets, shape: fields{"name": r.groupName(name), "description": text, "vpc_id": r.vpc(), "tags": tags}}
 	}
 	groupRule := func(direction, name, of, peer string, port int) {
 		shape := fields{
@@ -56,6 +56,10 @@ func (r rules) server(all map[string]rule) {
 	groupRule("ingress", "server", "prefect_server_sg", "prefect_worker_sg", 4200)
 	groupRule("egress", "prefect_api", "prefect_worker_sg", "prefect_server_sg", config.APIPort(r.env.Prefect.APIURL))
 	groupRule("egress", "server_https", "prefect_server_sg", "", 443)
+	if p := r.env.Network.ProxyPort(); p != 0 && p != 443 {
+		groupRule("egress", "server_proxy", "prefect_server_sg", "", p)
+	}
+	r.endpointIngress(all, "endpoints_server", "prefect_server_sg")
 	if s.OwnDatabase() {
 		group("prefect_database_sg")
 		groupRule("egress", "server_database", "prefect_server_sg", "prefect_database_sg", d.Port)
@@ -71,6 +75,7 @@ func (r rules) server(all map[string]rule) {
 		"PREFECT_API_DATABASE_CONNECTION_URL": fmt.Sprintf("postgresql+asyncpg://%s@%s:%d/%s?ssl=require", d.User, host, d.Port, d.Name),
 		"PREFECT_SERVER_API_HOST":             "0.0.0.0", "PREFECT_SERVER_API_PORT": "4200", "PREFECT_UI_API_URL": "/api",
 	}
+	r.proxy(variables)
 	variable := func(j *judge, at, why string, value any) {
 		given, _ := value.(map[string]any)
 		name, _ := given["name"].(string)
@@ -139,9 +144,9 @@ func (r rules) ownDatabase(all map[string]rule) {
 		"secret_string_wo":         is(ref("ephemeral.aws_secretsmanager_random_password.database.random_password")),
 		"secret_string_wo_version": is(d.PasswordVersion),
 	}}
-	var subnets []string
-	for i := range r.env.Network.PrivateSubnetCIDRs {
-		subnets = append(subnets, ref(fmt.Sprintf("aws_subnet.private_%d.id", i+1)))
+	subnets := subnetRefs("aws_subnet.private_", len(r.env.Network.PrivateSubnetCIDRs))
+	if r.env.Network.Exists() {
+		subnets = r.taskSubnets()
 	}
 	all["aws_db_subnet_group.server"] = rule{why: "the database would lie where others reach it", shape: fields{"name": is(s.Name), "description": text, "subnet_ids": is(subnets)}}
 	all["aws_db_parameter_group.server"] = rule{why: "the database would take connections in clear text", shape: fields{

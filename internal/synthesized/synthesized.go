@@ -36,6 +36,7 @@ type Stack struct {
 func Parse(file []byte, place Place, variables map[string]string) (*Stack, error) {
 	var content struct {
 		Resource map[string]map[string]map[string]any
+		Data     map[string]map[string]map[string]any
 		Locals   map[string]string
 		Variable map[string]struct{ Default string }
 	}
@@ -43,6 +44,12 @@ func Parse(file []byte, place Place, variables map[string]string) (*Stack, error
 		return nil, fmt.Errorf("the synthesized stack cannot be read: %w", err)
 	}
 	s := &Stack{place: place, resources: content.Resource, locals: content.Locals, variables: map[string]string{}}
+	if s.resources == nil {
+		s.resources = map[string]map[string]map[string]any{}
+	}
+	for kind, named := range content.Data {
+		s.resources["data."+kind] = named
+	}
 	for name, variable := range content.Variable {
 		s.variables[name] = strings.NewReplacer("$${", "${", "%%{", "%{").Replace(variable.Default)
 	}
@@ -52,7 +59,7 @@ func Parse(file []byte, place Place, variables map[string]string) (*Stack, error
 }
 
 // Resource returns the evaluated arguments of a resource, nil if the stack has none of that
-// address.
+// address. The kind of a data source begins with "data.".
 func (s *Stack) Resource(kind, name string) map[string]any {
 	arguments := s.resources[kind][name]
 	if arguments == nil {
@@ -180,6 +187,9 @@ func (s *Stack) attribute(path []string) string {
 		return s.place.Partition
 	case "data.aws_caller_identity.current.account_id":
 		return s.place.Account
+	}
+	if len(path) == 4 && path[0] == "data" {
+		path = []string{"data." + path[1], path[2], path[3]}
 	}
 	if len(path) == 3 {
 		if literal, ok := s.resources[path[0]][path[1]][path[2]].(string); ok {

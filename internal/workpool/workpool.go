@@ -35,6 +35,9 @@ type Wanted struct {
 	// EphemeralStorage is the disk of a flow task in GiB; 0 leaves it to Fargate. It is no
 	// variable in any release of prefect-aws, and so part of the job.
 	EphemeralStorage int
+	// Proxy are the environment variables of a proxy, which are put to others of flow tasks, or
+	// taken away where there is none.
+	Proxy map[string]string
 }
 
 // Read asks AWS where the worker's service runs: flow tasks run in the same place.
@@ -95,7 +98,7 @@ func Read(ctx context.Context, cfg aws.Config, env *config.Environment) (Wanted,
 // Configured is what the configuration alone says of flow tasks.
 func Configured(env *config.Environment) Wanted {
 	job := env.WorkPool.Job
-	w := Wanted{EphemeralStorage: job.EphemeralStorageGiB, Defaults: map[string]any{
+	w := Wanted{EphemeralStorage: job.EphemeralStorageGiB, Proxy: env.ProxyVariables(env.Region), Defaults: map[string]any{
 		"launch_type":                     map[bool]string{true: "FARGATE_SPOT", false: "FARGATE"}[job.Spot],
 		"image":                           job.Image,
 		"cpu":                             job.CPU,
@@ -175,6 +178,22 @@ func (w Wanted) Fit(template Template) (Template, []Change, error) {
 		if !same(variable["default"], want) {
 			changes = append(changes, Change{name, variable["default"], want})
 			variable["default"] = want
+		}
+	}
+	if env, known := variables["env"].(map[string]any); known && w.Defaults["env"] == nil {
+		want := map[string]any{}
+		if old, isObject := env["default"].(map[string]any); isObject {
+			maps.Copy(want, old)
+		}
+		for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"} {
+			delete(want, name)
+			if value, wanted := w.Proxy[name]; wanted {
+				want[name] = value
+			}
+		}
+		if old := env["default"]; !same(old, want) && !(old == nil && len(want) == 0) {
+			changes = append(changes, Change{"env", old, want})
+			env["default"] = want
 		}
 	}
 	if len(missing) > 0 {
