@@ -445,8 +445,8 @@ func TestEachOption(t *testing.T) {
 // templateOf is what the configuration says to the template of an ecs pool.
 func templateOf(env *config.Environment) map[string]any {
 	wanted := workpool.Configured(env)
-	if wanted.EphemeralStorage > 0 {
-		wanted.Defaults["ephemeralStorage"] = wanted.EphemeralStorage
+	for _, more := range []map[string]any{wanted.Task, wanted.Container} {
+		maps.Copy(wanted.Defaults, more)
 	}
 	if wanted.Proxy != nil {
 		wanted.Defaults["env"] = wanted.Proxy

@@ -95,6 +95,12 @@ func (v *validator) arns() {
 	for i, text := range e.IAM.FlowRoleARNs {
 		refs = append(refs, reference{fmt.Sprintf("iam.flow_role_arns[%d]", i), text, ""})
 	}
+	refs = append(refs, reference{"worker.registry_credentials", e.Worker.RegistryCredentials, e.Region},
+		reference{"iam.existing.execution_role", e.IAM.Existing.ExecutionRole, ""}, reference{"iam.existing.task_role", e.IAM.Existing.TaskRole, ""},
+		reference{"iam.existing.flow_execution_role", e.IAM.Existing.FlowExecutionRole, ""}, reference{"iam.existing.flow_task_role", e.IAM.Existing.FlowTaskRole, ""})
+	for i, text := range e.Worker.KMSKeyARNs {
+		refs = append(refs, reference{fmt.Sprintf("worker.kms_key_arns[%d]", i), text, e.Region})
+	}
 	for _, name := range sortedKeys(e.Worker.Secrets) {
 		refs = append(refs, reference{"worker.secrets." + name, e.Worker.Secrets[name], e.Region})
 	}
@@ -165,7 +171,7 @@ func (v *validator) ownNames() {
 		v.refuse("worker.service_name", e.Worker.ServiceName, fmt.Sprintf("the event rule of an ecs pool is called %s, and a rule's name has at most %d characters, so the service's at most %d", queue, ruleName, ruleName-len(queue)+len(e.Worker.ServiceName)),
 			"shorten it", "work_pool.type")
 	}
-	if strings.EqualFold(e.IAM.ExecutionRoleName, e.IAM.TaskRoleName) {
+	if strings.EqualFold(e.IAM.ExecutionRoleName, e.IAM.TaskRoleName) && e.IAM.Existing == (ExistingRoles{}) {
 		v.refuse("iam.task_role_name", e.IAM.TaskRoleName, "the task's role is another one than the execution role, which may read the API key; IAM ignores case", "choose another name", "iam.execution_role_name")
 	}
 	taken := map[string]claim{}

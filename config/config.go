@@ -190,13 +190,23 @@ type Cluster struct {
 	// Name is the name of the cluster.
 	Name string `yaml:"name" jsonschema:"default=prefect-cluster{name_suffix},format=ecs-name"`
 
-	// Namespace is the Cloud Map private DNS namespace in the VPC.
+	// Existing says that a cluster of that name exists, of which nothing is changed. For tasks
+	// on Spot it must have the capacity provider FARGATE_SPOT.
+	Existing bool `yaml:"existing" jsonschema:"default=false"`
+
+	// Namespace is the Cloud Map private DNS namespace in the VPC; none makes none.
 	Namespace string `yaml:"namespace" jsonschema:"default=default.prefect.local,format=dns-name"`
 
 	// ContainerInsights collects CPU and memory of tasks in CloudWatch, at the price of
 	// custom metrics.
 	ContainerInsights bool `yaml:"container_insights" jsonschema:"default=true"`
 }
+
+// noNamespace is the value of Namespace that makes none.
+const noNamespace = "none"
+
+// Namespaced tells whether there is a namespace.
+func (c Cluster) Namespaced() bool { return c.Namespace != noNamespace }
 
 // Worker is the ECS service and the container that it runs.
 type Worker struct {
@@ -252,6 +262,15 @@ type Worker struct {
 	// Parameter Store: the variable's name and the ARN, that of a secret with a JSON key and
 	// a version if wanted, as in ARN:key:: .
 	Secrets map[string]string `yaml:"secrets" jsonschema_extras:"x-names=variable-name,x-values=secret-reference"`
+
+	// RegistryCredentials is the ARN of the secret with user and password ({"username": ...,
+	// "password": ...}) of a private registry other than ECR, from which the image, and by
+	// default that of flow tasks, comes.
+	RegistryCredentials string `yaml:"registry_credentials" jsonschema:"format=secret-arn" jsonschema_extras:"x-source=https://docs.aws.amazon.com/AmazonECS/latest/developerguide/private-auth.html"`
+
+	// KMSKeyARNs are the customer keys that encrypt what worker.secrets and
+	// registry_credentials name.
+	KMSKeyARNs []string `yaml:"kms_key_arns" jsonschema:"uniqueItems=true,maxItems=20,format=kms-key-arn"`
 
 	// StopTimeoutSeconds is how long a task may finish its runs after SIGTERM before it is
 	// killed.
@@ -459,6 +478,9 @@ type Logs struct {
 	// Group is the name of the CloudWatch log group.
 	Group string `yaml:"group" jsonschema:"default=/ecs/prefect-worker{name_suffix},format=log-group"`
 
+	// Existing says that a log group of that name exists, of which nothing is changed.
+	Existing bool `yaml:"existing" jsonschema:"default=false"`
+
 	// RetentionDays is how long logs are kept; 0 is for ever.
 	RetentionDays int `yaml:"retention_days" jsonschema:"default=30,enum=0,enum=1,enum=3,enum=5,enum=7,enum=14,enum=30,enum=60,enum=90,enum=120,enum=150,enum=180,enum=365,enum=400,enum=545,enum=731,enum=1096,enum=1827,enum=2192,enum=2557,enum=2922,enum=3288,enum=3653" jsonschema_extras:"x-unit=days,x-source=https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html"`
 
@@ -476,6 +498,9 @@ type IAM struct {
 	// TaskRoleName is the role of the code inside the container.
 	TaskRoleName string `yaml:"task_role_name" jsonschema:"default=prefect-task-role{name_suffix},format=role-name"`
 
+	// Path is the path of all roles, by which policies can speak of them together.
+	Path string `yaml:"path" jsonschema:"format=role-path" jsonschema_extras:"x-default=/"`
+
 	// PermissionsBoundaryARN is put on every role.
 	PermissionsBoundaryARN string `yaml:"permissions_boundary_arn" jsonschema:"format=policy-arn"`
 
@@ -483,12 +508,13 @@ type IAM struct {
 	// pool need.
 	TaskPolicyARNs []string `yaml:"task_policy_arns" jsonschema:"uniqueItems=true,maxItems=20,format=policy-arn" jsonschema_extras:"x-source=https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"`
 
+	// TaskStatements are what the flows of a process pool may do beside: an inline policy of the
+	// task role.
+	TaskStatements []Statement `yaml:"task_statements" jsonschema:"maxItems=50"`
+
 	// FlowExecutionRoleName is the role with which ECS starts the flow tasks of an ecs pool: it
 	// pulls their image, writes their log and reads the API key, and nothing else.
 	FlowExecutionRoleName string `yaml:"flow_execution_role_name" jsonschema:"default=prefect-flow-execution-role{name_suffix},format=role-name"`
-
-	// FlowTaskRole is the role of the code inside the flow tasks of an ecs pool.
-	FlowTaskRole FlowTaskRole `yaml:"flow_task_role"`
 
 	// FlowRoleARNs are further roles, beside the program's own, that the worker of an ecs pool
 	// may hand to flow runs.
@@ -497,6 +523,44 @@ type IAM struct {
 	// FlowTaskFamilies are the task-definition families, as prefixes, that the worker of an
 	// ecs pool may register and run. The default are those that prefect-aws makes for the pool.
 	FlowTaskFamilies []string `yaml:"flow_task_families" jsonschema:"minItems=1,uniqueItems=true,format=ecs-name" jsonschema_extras:"x-default=prefect_NAME_ where NAME is work_pool.name"`
+
+	FlowTaskRole FlowTaskRole `yaml:"flow_task_role"`
+
+	Existing ExistingRoles `yaml:"existing"`
+}
+
+// ExistingRoles are roles that exist and are taken as they are, instead of made. What each must
+// be allowed, an output of the stack says.
+type ExistingRoles struct {
+	// ExecutionRole is the ARN of the role with which ECS starts the worker.
+	ExecutionRole string `yaml:"execution_role" jsonschema:"format=role-arn"`
+
+	// TaskRole is the ARN of the role of the code inside the worker's container.
+	TaskRole string `yaml:"task_role" jsonschema:"format=role-arn"`
+
+	// FlowExecutionRole is the ARN of the role with which ECS starts the flow tasks of an ecs
+	// pool.
+	FlowExecutionRole string `yaml:"flow_execution_role" jsonschema:"format=role-arn"`
+
+	// FlowTaskRole is the ARN of the role of the code inside the flow tasks of an ecs pool.
+	FlowTaskRole string `yaml:"flow_task_role" jsonschema:"format=role-arn"`
+}
+
+// Statement is something that a role may do. There are no statements that deny: a role may do
+// nothing but what is allowed.
+type Statement struct {
+	// Actions are what it may call. A star may stand at the end of a name, and not for all
+	// actions of a service.
+	Actions []string `yaml:"actions" jsonschema:"uniqueItems=true,format=iam-action"`
+
+	// Resources are the ARNs that it may call it on, with stars.
+	Resources []string `yaml:"resources" jsonschema:"uniqueItems=true,format=iam-resource"`
+
+	// AllResources says again that resources is "*", for actions that know no resource.
+	AllResources bool `yaml:"all_resources" jsonschema:"default=false"`
+
+	// Conditions are conditions: operator, key and value.
+	Conditions map[string]map[string]string `yaml:"conditions"`
 }
 
 // FlowTaskRole is the role of the code inside the flow tasks of an ecs pool. It is made if it
@@ -508,12 +572,12 @@ type FlowTaskRole struct {
 	// PolicyARNs are managed policies for the role.
 	PolicyARNs []string `yaml:"policy_arns" jsonschema:"uniqueItems=true,maxItems=20,format=policy-arn" jsonschema_extras:"x-source=https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"`
 
-	// Policy is an inline policy for the role: an IAM policy document in JSON.
-	Policy string `yaml:"policy" jsonschema:"format=policy-json" jsonschema_extras:"x-source=https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html"`
+	// Statements are what flows may do beside: an inline policy of the role.
+	Statements []Statement `yaml:"statements" jsonschema:"maxItems=50"`
 }
 
 // Wanted says that the role is given rights, and so made.
-func (r FlowTaskRole) Wanted() bool { return len(r.PolicyARNs) > 0 || r.Policy != "" }
+func (r FlowTaskRole) Wanted() bool { return len(r.PolicyARNs) > 0 || len(r.Statements) > 0 }
 
 // Adoptable is a resource that can be taken over when it exists already.
 type Adoptable string

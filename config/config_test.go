@@ -114,6 +114,7 @@ func TestTheShippedEnvironmentIsTheDefault(t *testing.T) {
 
 // ARNs of the tests.
 const (
+	role      = "arn:aws:iam::123456789012:role/team/r"
 	policy    = "arn:aws:iam::123456789012:policy/p"
 	key       = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 	stateKey  = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -170,9 +171,12 @@ var accepted = []struct {
 	}},
 	{"worker: {secrets: {DB: '" + secret + "'}}", func(e *Environment) { e.Worker.Secrets = map[string]string{"DB": secret} }},
 	{"work_pool: {type: ecs}", ecsPool},
-	{"work_pool: {type: ecs}\niam: {flow_task_role: {policy: '{\"Version\":\"2012-10-17\",\"Statement\":[{\"Sid\":\"A\",\"Effect\":\"Deny\",\"NotAction\":\"s3:*\",\"NotResource\":[\"a\"],\"Condition\":{\"Bool\":{\"a\":true}}}]}'}}", func(e *Environment) {
+	{"work_pool: {type: ecs}\niam: {flow_task_role: {statements: [{actions: ['s3:Get*', sqs:SendMessage], resources: ['arn:aws:s3:::b/*'], conditions: {'ForAnyValue:StringLike': {'aws:TagKeys': x}, Bool: {'aws:SecureTransport': 'true'}}}, {actions: [ecr:GetAuthorizationToken], resources: ['*'], all_resources: true}]}}", func(e *Environment) {
 		ecsPool(e)
-		e.IAM.FlowTaskRole.Policy = `{"Version":"2012-10-17","Statement":[{"Sid":"A","Effect":"Deny","NotAction":"s3:*","NotResource":["a"],"Condition":{"Bool":{"a":true}}}]}`
+		e.IAM.FlowTaskRole.Statements = []Statement{
+			{Actions: []string{"s3:Get*", "sqs:SendMessage"}, Resources: []string{"arn:aws:s3:::b/*"}, Conditions: map[string]map[string]string{"ForAnyValue:StringLike": {"aws:TagKeys": "x"}, "Bool": {"aws:SecureTransport": "true"}}},
+			{Actions: []string{"ecr:GetAuthorizationToken"}, Resources: []string{"*"}, AllResources: true},
+		}
 	}},
 	{"prefect: {account_id: 11111111-1111-4111-8111-111111111111, workspace_id: 22222222-2222-4222-8222-222222222222}", func(e *Environment) {
 		e.Prefect.AccountID, e.Prefect.WorkspaceID = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
@@ -474,18 +478,35 @@ var refused = []struct{ name, yaml, keys string }{
 	{"one role for both", "iam: {task_role_name: prefect-task-execution-role}", "iam.task_role_name"},
 	{"boundary", "iam: {permissions_boundary_arn: x}", "iam.permissions_boundary_arn"},
 	{"task policy", "iam: {task_policy_arns: [AdministratorAccess]}", "iam.task_policy_arns[0]"},
-	{"flow roles of a process pool", "iam: {flow_execution_role_name: a, flow_task_role: {name: b, policy_arns: ['arn:aws:iam::123456789012:policy/p'], policy: '{\"Statement\":[]}'}}",
-		"iam.flow_execution_role_name iam.flow_task_role.name iam.flow_task_role.policy_arns iam.flow_task_role.policy"},
+	{"flow roles of a process pool", "iam: {flow_execution_role_name: a, flow_task_role: {name: b, policy_arns: ['arn:aws:iam::123456789012:policy/p']}}",
+		"iam.flow_execution_role_name iam.flow_task_role.name iam.flow_task_role.policy_arns"},
 	{"a role of flows without rights", "work_pool: {type: ecs}\niam: {flow_task_role: {name: b}}", "iam.flow_task_role.name"},
 	{"a role of flows that is the worker's", "work_pool: {type: ecs}\niam: {flow_task_role: {name: Prefect-task-role, policy_arns: ['arn:aws:iam::123456789012:policy/p']}}", "iam.flow_task_role.name"},
 	{"an execution role of flows that is the worker's", "work_pool: {type: ecs}\niam: {flow_execution_role_name: prefect-task-execution-role}", "iam.flow_execution_role_name"},
-	{"a policy of flows that is no JSON", "work_pool: {type: ecs}\niam: {flow_task_role: {policy: '{Statement}'}}", "iam.flow_task_role.policy"},
-	{"a policy of flows that is text", "work_pool: {type: ecs}\niam: {flow_task_role: {policy: 's3:*'}}", "iam.flow_task_role.policy"},
-	{"a policy of flows with a principal", "work_pool: {type: ecs}\niam: {flow_task_role: {policy: '{\"Statement\":{\"Effect\":\"Allow\",\"Principal\":\"*\",\"Action\":\"*\",\"Resource\":\"*\"}}'}}", "iam.flow_task_role.policy"},
-	{"a policy of flows without an effect", "work_pool: {type: ecs}\niam: {flow_task_role: {policy: '{\"Statement\":[{\"Action\":\"*\",\"Resource\":\"*\"}]}'}}", "iam.flow_task_role.policy"},
-	{"a policy of flows without an action", "work_pool: {type: ecs}\niam: {flow_task_role: {policy: '{\"Statement\":[{\"Effect\":\"Allow\",\"Resource\":\"*\"}]}'}}", "iam.flow_task_role.policy"},
-	{"a policy of flows without a resource", "work_pool: {type: ecs}\niam: {flow_task_role: {policy: '{\"Statement\":[{\"Effect\":\"Allow\",\"Action\":\"*\"}]}'}}", "iam.flow_task_role.policy"},
-	{"a policy of flows without a statement", "work_pool: {type: ecs}\niam: {flow_task_role: {policy: '{}'}}", "iam.flow_task_role.policy"},
+	{"a policy of an earlier release", "work_pool: {type: ecs}\niam: {flow_task_role: {policy: '{}'}}", "iam.flow_task_role.policy"},
+	{"statements of which something is missing", "iam: {task_statements: [{}]}", "iam.task_statements[0].actions iam.task_statements[0].resources"},
+	{"statements that allow everything", "iam: {task_statements: [{actions: ['*', 's3:*', s3], resources: ['*']}, {actions: [s3:GetObject], resources: [bucket, 'arn:aws:s3:::b'], all_resources: true}]}",
+		"iam.task_statements[0].actions[0] iam.task_statements[0].actions[1] iam.task_statements[0].actions[2] iam.task_statements[0].resources iam.task_statements[1].resources[0] iam.task_statements[1].all_resources"},
+	{"statements that deny", "iam: {task_statements: [{effect: Deny, actions: [s3:GetObject], resources: ['arn:aws:s3:::b']}]}", "iam.task_statements[0].effect"},
+	{"conditions that IAM has not", "iam: {task_statements: [{actions: [s3:GetObject], resources: ['arn:aws:s3:::b'], conditions: {Equals: {'a:b': c}, StringLike: {region: d}}}]}", "iam.task_statements[0].conditions.Equals iam.task_statements[0].conditions.StringLike.region"},
+	{"conditions that are no text", "iam: {task_statements: [{actions: [s3:GetObject], resources: ['arn:aws:s3:::b'], conditions: {Bool: {'aws:SecureTransport': true}}}]}", "iam.task_statements[0].conditions.Bool.aws:SecureTransport"},
+	{"more statements than a policy holds", "iam: {task_statements: [{actions: [" + actions(400) + "], resources: ['arn:aws:s3:::b']}]}", "iam.task_statements"},
+	{"statements of flows that a process pool has not", "iam: {flow_task_role: {statements: [{actions: [s3:GetObject], resources: ['arn:aws:s3:::b']}]}}", "iam.flow_task_role.statements"},
+	{"a path without slashes", "iam: {path: flows}", "iam.path"},
+	{"roles that exist, by name", "work_pool: {type: ecs}\niam: {existing: {execution_role: a, task_role: b, flow_execution_role: c, flow_task_role: d}}", "iam.existing.execution_role iam.existing.task_role iam.existing.flow_execution_role iam.existing.flow_task_role"},
+	{"settings of roles that are not made", "work_pool: {type: ecs}\nadopt: [execution_role, task_role]\niam: {execution_role_name: a, task_role_name: b, task_policy_arns: ['" + policy + "'], task_statements: [{actions: [s3:GetObject], resources: ['arn:aws:s3:::b']}], flow_execution_role_name: c, flow_task_role: {name: d, policy_arns: ['" + policy + "']}, existing: {execution_role: '" + role + "1', task_role: '" + role + "2', flow_execution_role: '" + role + "3', flow_task_role: '" + role + "4'}}",
+		"adopt[0] adopt[1] iam.execution_role_name iam.task_role_name iam.task_policy_arns iam.task_statements iam.flow_execution_role_name iam.flow_task_role.name iam.flow_task_role.policy_arns"},
+	{"one role that exists for all", "work_pool: {type: ecs}\niam: {existing: {execution_role: '" + role + "', task_role: '" + role + "', flow_execution_role: '" + role + "'}}", "iam.existing.task_role iam.existing.flow_execution_role"},
+	{"roles of flows that a process pool has not", "iam: {existing: {flow_execution_role: '" + role + "1', flow_task_role: '" + role + "2'}}", "iam.existing.flow_execution_role iam.existing.flow_task_role"},
+	{"a role that exists in another account", "account_id: '111111111111'\niam: {existing: {task_role: '" + role + "'}}", "iam.existing.task_role"},
+	{"a cluster that exists and has no name", "cluster: {existing: true, container_insights: false}", "cluster.name cluster.container_insights"},
+	{"an existing cluster by name", "cluster: {existing: main}", "cluster.existing"},
+	{"a log group that exists and has no name", "adopt: [log_group]\nlogs: {existing: true, retention_days: 7, kms_key_arn: '" + key + "'}\nnetwork: {flow_logs: none}", "adopt[0] logs.group logs.retention_days logs.kms_key_arn"},
+	{"an existing log group by name", "logs: {existing: main}", "logs.existing"},
+	{"a server without a namespace", "cluster: {namespace: none}\nserver: {enabled: true}", "cluster.namespace"},
+	{"credentials of a registry that are no ARN", "worker: {registry_credentials: hunter2}", "worker.registry_credentials"},
+	{"keys of nothing", "worker: {kms_key_arns: ['" + key + "']}", "worker.kms_key_arns"},
+	{"keys of another region", "worker: {kms_key_arns: ['" + stateKey + "'], registry_credentials: '" + secret + "'}", "worker.kms_key_arns[0]"},
 	{"jobs of a process pool", "work_pool: {job: {image: 'a:1', cpu: 1024, memory: 2048, ephemeral_storage: 30, spot: true, deregister: true, variables: {a: b}}}",
 		"work_pool.job.image work_pool.job.cpu work_pool.job.memory work_pool.job.ephemeral_storage work_pool.job.spot work_pool.job.deregister work_pool.job.variables"},
 	{"a job that Fargate lacks", "work_pool: {type: ecs, job: {memory: 512}}", "work_pool.job.memory"},
@@ -639,6 +660,15 @@ var refused = []struct{ name, yaml, keys string }{
 	{"a task definition that is too large", "worker: {environment: {A: " + strings.Repeat("x", 60000) + "}}", "worker.environment"},
 }
 
+// actions are n actions.
+func actions(n int) string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprintf("s3:GetObject%d", i))
+	}
+	return strings.Join(all, ", ")
+}
+
 // families are n families of tasks.
 func families(n int) string {
 	var all []string
@@ -670,6 +700,10 @@ func TestEnvironmentsThatFightOverNames(t *testing.T) {
 		{"perhaps one account", a, "", "cluster.name logs.group iam.execution_role_name iam.task_role_name network.name secret.name"},
 		{"two regions: only roles clash", "", "region: eu-west-1", "iam.execution_role_name iam.task_role_name network.name"},
 		{"one state", "backend: {type: s3, bucket: states, key: k}\n" + a, "backend: {type: s3, bucket: states, key: k}\n" + b, "backend.key"},
+		{"one cluster, log group and roles", "", "name_suffix: -b\nnetwork: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234567]}}\ncluster: {name: prefect-cluster, existing: true, namespace: none}\nlogs: {group: /ecs/prefect-worker, existing: true}\n" +
+			"iam: {existing: {execution_role: 'arn:aws:iam::123456789012:role/prefect-task-execution-role', task_role: 'arn:aws:iam::123456789012:role/prefect-task-role'}}", ""},
+		{"one service of a cluster", "worker: {service_name: w}", "name_suffix: -b\ncluster: {name: prefect-cluster, existing: true}\nworker: {service_name: w}", "worker.service_name"},
+		{"one namespace of a VPC", "network: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234567]}}", "name_suffix: -b\nnetwork: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234568]}}", "cluster.namespace"},
 		{"one event queue", "worker: {image: 'prefecthq/prefect:3-latest', service_name: w}\nwork_pool: {type: ecs}",
 			"name_suffix: -prod\nworker: {image: 'prefecthq/prefect:3-latest', service_name: w}\nwork_pool: {type: ecs}", "worker.service_name"},
 	} {

@@ -20,15 +20,17 @@ func (c claim) id() string {
 // belong to the whole account.
 func (e *Environment) claims() []claim {
 	regional := func(kind, key, value string) claim { return claim{kind + " in " + e.Region, key, value} }
-	claims := []claim{
-		regional("cluster", "cluster.name", e.Cluster.Name),
-		regional("log group", "logs.group", e.Logs.Group),
-		{"role", "iam.execution_role_name", e.IAM.ExecutionRoleName},
-		{"role", "iam.task_role_name", e.IAM.TaskRoleName},
+	claims := []claim{regional("service of the cluster "+e.Cluster.Name, "worker.service_name", e.Worker.ServiceName)}
+	add := func(made bool, c claim) {
+		if made {
+			claims = append(claims, c)
+		}
 	}
-	if e.Network.Exists() {
-		claims = append(claims, claim{"namespace in " + e.Network.Existing.VPCID, "cluster.namespace", e.Cluster.Namespace})
-	}
+	add(!e.Cluster.Existing, regional("cluster", "cluster.name", e.Cluster.Name))
+	add(!e.Logs.Existing, regional("log group", "logs.group", e.Logs.Group))
+	add(e.IAM.Existing.ExecutionRole == "", claim{"role", "iam.execution_role_name", e.IAM.ExecutionRoleName})
+	add(e.IAM.Existing.TaskRole == "", claim{"role", "iam.task_role_name", e.IAM.TaskRoleName})
+	add(e.Network.Exists() && e.Cluster.Namespaced(), claim{"namespace in " + e.Network.Existing.VPCID, "cluster.namespace", e.Cluster.Namespace})
 	if e.Network.FlowLogs != FlowLogsNone {
 		claims = append(claims,
 			regional("log group", "network.name", e.FlowLogGroup()),
@@ -38,10 +40,8 @@ func (e *Environment) claims() []claim {
 		claims = append(claims, regional("secret", "secret.name", e.Secret.Name))
 	}
 	if e.WorkPool.Type == PoolECS {
-		claims = append(claims, claim{"role", "iam.flow_execution_role_name", e.IAM.FlowExecutionRoleName})
-		if role := e.IAM.FlowTaskRole; role.Wanted() {
-			claims = append(claims, claim{"role", "iam.flow_task_role.name", role.Name})
-		}
+		add(e.IAM.Existing.FlowExecutionRole == "", claim{"role", "iam.flow_execution_role_name", e.IAM.FlowExecutionRoleName})
+		add(e.IAM.FlowTaskRole.Wanted(), claim{"role", "iam.flow_task_role.name", e.IAM.FlowTaskRole.Name})
 	}
 	if e.Server.Enabled {
 		claims = append(claims,

@@ -132,3 +132,8 @@ func (e *Environment) EventQueue() string {
 	}
 	return e.Worker.ServiceName + "-task-events"
 }
+
+// HasFlowTaskRole says that the flow tasks of an ecs pool have a role, made or existing.
+func (e *Environment) HasFlowTaskRole() bool {
+	return e.WorkPool.Type == PoolECS && (e.IAM.FlowTaskRole.Wanted() || e.IAM.Existing.FlowTaskRole != "")
+}

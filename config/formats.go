@@ -149,10 +149,20 @@ var formats = map[string]format{
 		rule: "the value is a UUID", fix: "copy it from the address of your workspace: app.prefect.cloud/account/<account_id>/workspace/<workspace_id>",
 		source: "https://www.rfc-editor.org/rfc/rfc9562",
 	},
-	"policy-json": {
-		pattern: regexp.MustCompile(`^\s*\{[\s\S]*\}\s*$`), longest: 10240, example: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*"}]}`,
-		rule: "the value is an IAM policy document in JSON, of at most 10240 characters", fix: "write it in quotes, or as a block after |",
-		source: awsDocs + "IAM/latest/UserGuide/reference_policies_grammar.html",
+	"iam-action": {
+		pattern: regexp.MustCompile(`^[a-z0-9-]+:[A-Za-z][A-Za-z0-9]*\*?$`), longest: 128, example: "s3:GetObject",
+		rule: "an action is service:Name, with a star at the end of the name at most: one for all of a service stands also for what AWS adds to it", fix: "name the actions, for example s3:GetObject or s3:Get*",
+		source: awsDocs + "service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html",
+	},
+	"iam-resource": {
+		pattern: regexp.MustCompile(`^(\*|arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9*-]*:[0-9*]*:\S+)$`), longest: 2048, example: "arn:aws:s3:::results/*",
+		rule: "a resource is an ARN, in which stars may stand", fix: "write for example arn:aws:s3:::results/*",
+		source: awsDocs + "IAM/latest/UserGuide/reference_policies_elements_resource.html",
+	},
+	"role-path": {
+		pattern: regexp.MustCompile(`^/([A-Za-z0-9_+=,.@-]+/)*$`), longest: 512, example: "/prefect/",
+		rule: "a path begins and ends with /, and between them has letters, digits and +=,.@_-", fix: "write for example /prefect/",
+		source: awsDocs + "IAM/latest/APIReference/API_CreateRole.html",
 	},
 	"secret-name": {
 		pattern: regexp.MustCompile(`^[A-Za-z0-9/_+=.@-]+$`), longest: 512, example: "prefect-api-key",

@@ -70,6 +70,9 @@ func (v *validator) server() {
 	}
 	v.useless("the worker talks to the stack's own Prefect server, not to Prefect Cloud", "remove it, or server.enabled", "prefect.account_id", "prefect.workspace_id")
 	v.withoutSecret()
+	if !v.env.Cluster.Namespaced() {
+		v.refuse("cluster.namespace", noNamespace, "the worker finds the stack's own Prefect server by its name in the namespace", "remove it", "server.enabled")
+	}
 	runtime, err := v.env.Worker.Runtime()
 	switch a := v.env.Prefect.Authentication; {
 	case err != nil: // reported already

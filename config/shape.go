@@ -29,7 +29,8 @@ func (v *validator) checkValue(o Option, value reflect.Value) {
 	case reflect.Slice:
 		v.checkList(o, value)
 	case reflect.Map:
-		for _, name := range sortedKeys(value.Interface().(map[string]string)) {
+		texts, _ := value.Interface().(map[string]string) // conditions of a statement are looked at with it
+		for _, name := range sortedKeys(texts) {
 			v.checkText(join(o.Key, name), name, nil, o.extra("x-names"))
 			v.checkText(join(o.Key, name), value.MapIndex(reflect.ValueOf(name)).String(), nil, o.extra("x-values"))
 		}

@@ -27,6 +27,8 @@ func (e *Environment) Validate() Problems {
 	v.subnets()
 	v.egress()
 	v.namespace()
+	v.existing()
+	v.statements()
 	v.fargate()
 	v.taskSize()
 	v.policySizes()

@@ -34,6 +34,7 @@ func newContainer(cfg Config) fargate.Container {
 		StopTimeout:      cfg.Worker.StopTimeoutSeconds,
 		LogConfiguration: fargate.CloudWatch(cfg.LogGroup, cfg.Account.Region, ContainerName),
 	}
+	c.RepositoryCredentials = fargate.Registry(cfg.Worker.RegistryCredentials)
 	if cfg.Credential.Variable != "" {
 		// ECS does not see that a secret's value changed; a changed label makes a new
 		// revision, and the service replaces its tasks.

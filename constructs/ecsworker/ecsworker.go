@@ -7,6 +7,7 @@ import (
 
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/dataawsecsclusters"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/ecscluster"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/ecsclustercapacityproviders"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/ecsservice"
@@ -111,8 +112,9 @@ type Credential struct {
 
 // ECSWorker is what New built and the outputs speak of.
 type ECSWorker struct {
-	Cluster        tf.Fixed[ecscluster.EcsCluster]
-	Namespace      tf.Fixed[servicediscoveryprivatednsnamespace.ServiceDiscoveryPrivateDnsNamespace]
+	Cluster Cluster
+	// NamespaceID is the id of the cluster's namespace. Empty: there is none.
+	NamespaceID    string
 	Service        tf.Fixed[ecsservice.EcsService]
 	TaskDefinition tf.Fixed[ecstaskdefinition.EcsTaskDefinition]
 	SecurityGroup  tf.Fixed[securitygroup.SecurityGroup]
@@ -121,29 +123,26 @@ type ECSWorker struct {
 	SecurityGroupName string
 }
 
+// Cluster is the cluster of the services.
+type Cluster struct{ ID, ARN, Name string }
+
 // New builds the cluster, its namespace, the task definition and the service.
 func New(scope constructs.Construct, id string, cfg Config) *ECSWorker {
 	scope = constructs.NewConstruct(scope, &id)
 
-	insights := "disabled"
-	if cfg.Cluster.ContainerInsights {
-		insights = "enabled"
+	worker := &ECSWorker{Cluster: newCluster(scope, cfg), SecurityGroupName: cfg.SecurityGroup}
+	if cfg.Cluster.Namespaced() {
+		namespace := tf.Fix(servicediscoveryprivatednsnamespace.NewServiceDiscoveryPrivateDnsNamespace(scope, jsii.String("namespace"), &servicediscoveryprivatednsnamespace.ServiceDiscoveryPrivateDnsNamespaceConfig{
+			Name:        &cfg.Cluster.Namespace,
+			Description: jsii.String("Names of services in the VPC of the Prefect worker"),
+			Vpc:         &cfg.VPCID,
+		}), "aws_service_discovery_private_dns_namespace.main")
+		worker.NamespaceID = *tf.ID(namespace)
 	}
-	cluster := tf.Fix(ecscluster.NewEcsCluster(scope, jsii.String("cluster"), &ecscluster.EcsClusterConfig{
-		Name: &cfg.Cluster.Name,
-		Setting: []*ecscluster.EcsClusterSetting{{
-			Name:  jsii.String("containerInsights"),
-			Value: &insights,
-		}},
-	}), "aws_ecs_cluster.main")
-	namespace := tf.Fix(servicediscoveryprivatednsnamespace.NewServiceDiscoveryPrivateDnsNamespace(scope, jsii.String("namespace"), &servicediscoveryprivatednsnamespace.ServiceDiscoveryPrivateDnsNamespaceConfig{
-		Name:        &cfg.Cluster.Namespace,
-		Description: jsii.String("Names of services in the VPC of the Prefect worker"),
-		Vpc:         &cfg.VPCID,
-	}), "aws_service_discovery_private_dns_namespace.main")
 
 	group, rules := newSecurityGroup(scope, cfg)
-	task := fargate.NewTaskDefinition(scope, fargate.Task{
+	worker.SecurityGroup = group
+	worker.TaskDefinition = fargate.NewTaskDefinition(scope, fargate.Task{
 		Address:             "worker",
 		Family:              cfg.Worker.ServiceName,
 		CPU:                 cfg.Worker.CPU,
@@ -157,15 +156,41 @@ func New(scope constructs.Construct, id string, cfg Config) *ECSWorker {
 	})
 
 	if cfg.EventQueue != "" {
-		taskEvents(scope, cfg, cluster)
+		taskEvents(scope, cfg, worker.Cluster.ARN)
 	}
-	worker := &ECSWorker{Cluster: cluster, Namespace: namespace, TaskDefinition: task, SecurityGroup: group, SecurityGroupName: cfg.SecurityGroup}
 	dependsOn := append(rules, cfg.DependsOn...)
 	if cfg.API != nil {
 		dependsOn = append(dependsOn, cfg.API(worker)...)
 	}
 	worker.Service = newService(scope, cfg, worker, dependsOn)
 	return worker
+}
+
+// newCluster builds the cluster, or takes one that exists.
+func newCluster(scope constructs.Construct, cfg Config) Cluster {
+	name := cfg.Cluster.Name
+	if cfg.Cluster.Existing {
+		tf.Fix(dataawsecsclusters.NewDataAwsEcsClusters(scope, jsii.String("existing-clusters"), &dataawsecsclusters.DataAwsEcsClustersConfig{
+			Lifecycle: tf.Ensure(tf.Rule{
+				Condition: fmt.Sprintf(`anytrue([for arn in self.cluster_arns : endswith(arn, ":cluster/%s")])`, name),
+				Message:   fmt.Sprintf("There is no ECS cluster %s in this account and region. Name one that exists in cluster.name, or remove cluster.existing.", name),
+			}),
+		}), "data.aws_ecs_clusters.existing")
+		arn := cfg.Account.Of("ecs", "cluster/"+name)
+		return Cluster{ID: arn, ARN: arn, Name: name}
+	}
+	insights := "disabled"
+	if cfg.Cluster.ContainerInsights {
+		insights = "enabled"
+	}
+	cluster := tf.Fix(ecscluster.NewEcsCluster(scope, jsii.String("cluster"), &ecscluster.EcsClusterConfig{
+		Name: &name,
+		Setting: []*ecscluster.EcsClusterSetting{{
+			Name:  jsii.String("containerInsights"),
+			Value: &insights,
+		}},
+	}), "aws_ecs_cluster.main")
+	return Cluster{ID: *tf.ID(cluster), ARN: *tf.ARN(cluster), Name: *tf.Name(cluster)}
 }
 
 // newSecurityGroup lets nothing in, not even the health check, which runs inside the
@@ -209,11 +234,11 @@ func newSecurityGroup(scope constructs.Construct, cfg Config) (tf.Fixed[security
 func newService(scope constructs.Construct, cfg Config, worker *ECSWorker, dependsOn []cdktf.ITerraformDependable) tf.Fixed[ecsservice.EcsService] {
 	// The new task must be healthy before the old one stops.
 	groups := append([]*string{tf.ID(worker.SecurityGroup)}, *jsii.Strings(cfg.SecurityGroupIDs...)...)
-	service := fargate.NewService(cfg.Worker.ServiceName, tf.ID(worker.Cluster), tf.ARN(worker.TaskDefinition), cfg.Worker.DesiredCount,
+	service := fargate.NewService(cfg.Worker.ServiceName, &worker.Cluster.ID, tf.ARN(worker.TaskDefinition), cfg.Worker.DesiredCount,
 		fargate.Placement{SubnetIDs: cfg.SubnetIDs, SecurityGroupIDs: groups, PublicIP: cfg.PublicIP}, fargate.Rollout{Least: 100, Most: 200})
-	if cfg.Spot {
+	if cfg.Spot && !cfg.Cluster.Existing { // which others use too
 		providers := tf.Fix(ecsclustercapacityproviders.NewEcsClusterCapacityProviders(scope, jsii.String("capacity-providers"), &ecsclustercapacityproviders.EcsClusterCapacityProvidersConfig{
-			ClusterName:       tf.Name(worker.Cluster),
+			ClusterName:       &worker.Cluster.Name,
 			CapacityProviders: jsii.Strings("FARGATE", "FARGATE_SPOT"),
 		}), "aws_ecs_cluster_capacity_providers.main")
 		dependsOn = append(dependsOn, providers.Element)

@@ -22,6 +22,7 @@ func newRoles(scope constructs.Construct, cfg Config) (executionARN, taskARN str
 		return tf.Fix(iamrole.NewIamRole(scope, jsii.String(id+"-role"), &iamrole.IamRoleConfig{
 			Name:                &name,
 			Description:         &description,
+			Path:                tf.Optional(cfg.RolePath),
 			AssumeRolePolicy:    trust,
 			PermissionsBoundary: tf.Optional(cfg.PermissionsBoundaryARN),
 		}), "aws_iam_role."+address)
@@ -43,9 +44,17 @@ func newRoles(scope constructs.Construct, cfg Config) (executionARN, taskARN str
 	if cfg.CredentialARN != "" && cfg.CredentialARN != cfg.Database.SecretARN {
 		secrets = append(secrets, cfg.CredentialARN)
 	}
-	reads := []policy.Statement{policy.Allow("ReadSecrets", []string{"secretsmanager:GetSecretValue"}, secrets...)}
+	var keys []string
 	if cfg.KMSKeyARN != "" {
-		reads = append(reads, policy.Allow("DecryptSecrets", []string{"kms:Decrypt"}, cfg.KMSKeyARN).
+		keys = append(keys, cfg.KMSKeyARN)
+	}
+	if cfg.RegistryCredentials != "" {
+		secrets = append(secrets, cfg.RegistryCredentials)
+		keys = append(keys, cfg.RegistryKMSKeyARNs...)
+	}
+	reads := []policy.Statement{policy.Allow("ReadSecrets", []string{"secretsmanager:GetSecretValue"}, secrets...)}
+	if len(keys) > 0 {
+		reads = append(reads, policy.Allow("DecryptSecrets", []string{"kms:Decrypt"}, keys...).
 			If("StringEquals", "kms:ViaService", fmt.Sprintf("secretsmanager.%s.amazonaws.com", cfg.Account.Region)))
 	}
 	inline("execution", "server_execution", "read-passwords", execution, reads...)

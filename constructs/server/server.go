@@ -58,8 +58,13 @@ type Config struct {
 	// KMSKeyARN is the customer key of both secrets. Empty: none.
 	KMSKeyARN string
 
-	// PermissionsBoundaryARN is put on the roles. Empty: none.
-	PermissionsBoundaryARN string
+	// RegistryCredentials is the secret with the credentials of the image's registry, and
+	// RegistryKMSKeyARNs are the customer keys that may encrypt it. Empty: none.
+	RegistryCredentials string
+	RegistryKMSKeyARNs  []string
+
+	// RolePath is the path of the roles, and PermissionsBoundaryARN is put on them. Empty: none.
+	RolePath, PermissionsBoundaryARN string
 
 	// LogGroup is the name of the log group, in which the server has streams of its own.
 	LogGroup string
@@ -113,7 +118,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Server {
 		Name:        jsii.String(config.ServerRecord),
 		Description: jsii.String("Prefect server"),
 		DnsConfig: &servicediscoveryservice.ServiceDiscoveryServiceDnsConfig{
-			NamespaceId:   tf.ID(cfg.Worker.Namespace),
+			NamespaceId:   &cfg.Worker.NamespaceID,
 			RoutingPolicy: jsii.String("MULTIVALUE"),
 			DnsRecords:    []*servicediscoveryservice.ServiceDiscoveryServiceDnsConfigDnsRecords{{Type: jsii.String("A"), Ttl: jsii.Number(10)}},
 		},
@@ -121,7 +126,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Server {
 
 	// One task and never two: two schedulers would start runs twice, two servers that
 	// migrate one database ruin it.
-	service := fargate.NewService(cfg.Server.Name, tf.ID(cfg.Worker.Cluster), tf.ARN(task), 1,
+	service := fargate.NewService(cfg.Server.Name, &cfg.Worker.Cluster.ID, tf.ARN(task), 1,
 		fargate.Placement{SubnetIDs: cfg.SubnetIDs, SecurityGroupIDs: []*string{tf.ID(group)}, PublicIP: cfg.PublicIP}, fargate.Rollout{Least: 0, Most: 100})
 	service.ServiceRegistries = &ecsservice.EcsServiceServiceRegistries{RegistryArn: tf.ARN(record)}
 	// The way in for people: a port-forwarding session, see workerctl open.
@@ -166,6 +171,7 @@ func newContainer(cfg Config) fargate.Container {
 		// revision, and the service replaces its task.
 		DockerLabels: map[string]string{"prefect-database-password-version": strconv.Itoa(d.PasswordVersion)},
 	}
+	c.RepositoryCredentials = fargate.Registry(cfg.RegistryCredentials)
 	if cfg.CredentialFrom != "" {
 		c.Secrets = append(c.Secrets, fargate.Secret{Name: "PREFECT_SERVER_API_AUTH_STRING", ValueFrom: cfg.CredentialFrom})
 		c.DockerLabels["prefect-api-key-version"] = strconv.Itoa(cfg.CredentialVersion)

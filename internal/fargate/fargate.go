@@ -24,17 +24,31 @@ import (
 // Container is a container definition of ECS: the fields of ContainerDefinition in its API
 // reference that the containers here need.
 type Container struct {
-	Name             string            `json:"name"`
-	Image            string            `json:"image"`
-	Essential        bool              `json:"essential"`
-	EntryPoint       []string          `json:"entryPoint,omitempty"`
-	Command          []string          `json:"command"`
-	Environment      []Variable        `json:"environment"`
-	Secrets          []Secret          `json:"secrets,omitempty"`
-	HealthCheck      HealthCheck       `json:"healthCheck"`
-	StopTimeout      int               `json:"stopTimeout"`
-	LogConfiguration LogConfiguration  `json:"logConfiguration"`
-	DockerLabels     map[string]string `json:"dockerLabels,omitempty"`
+	Name                  string                 `json:"name"`
+	Image                 string                 `json:"image"`
+	RepositoryCredentials *RepositoryCredentials `json:"repositoryCredentials,omitempty"`
+	Essential             bool                   `json:"essential"`
+	EntryPoint            []string               `json:"entryPoint,omitempty"`
+	Command               []string               `json:"command"`
+	Environment           []Variable             `json:"environment"`
+	Secrets               []Secret               `json:"secrets,omitempty"`
+	HealthCheck           HealthCheck            `json:"healthCheck"`
+	StopTimeout           int                    `json:"stopTimeout"`
+	LogConfiguration      LogConfiguration       `json:"logConfiguration"`
+	DockerLabels          map[string]string      `json:"dockerLabels,omitempty"`
+}
+
+// RepositoryCredentials says where ECS finds the credentials of a private registry.
+type RepositoryCredentials struct {
+	CredentialsParameter string `json:"credentialsParameter"`
+}
+
+// Registry are the credentials in a secret, nil without one.
+func Registry(secretARN string) *RepositoryCredentials {
+	if secretARN == "" {
+		return nil
+	}
+	return &RepositoryCredentials{secretARN}
 }
 
 // Variable is an environment variable in clear text.

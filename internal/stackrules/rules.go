@@ -303,14 +303,7 @@ const (
 // identity are the roles, who may take them on, and all that they may do.
 func (r rules) identity(all map[string]rule) {
 	i := r.env.IAM
-	role := func(name, called, service, source string) {
-		all["aws_iam_role."+name] = rule{why: rights, shape: fields{
-			"name": is(called), "description": text, "assume_role_policy": grants(takes, trust(service, source)),
-		}}
-		if i.PermissionsBoundaryARN != "" {
-			all["aws_iam_role."+name].shape["permissions_boundary"] = because("without its boundary the role may do whatever a policy says", is(i.PermissionsBoundaryARN))
-		}
-	}
+	role := func(name, called, service, source string) { r.role(all, name, called, service, source) }
 	inline := func(name, called string, allowed ...policy.Statement) {
 		all["aws_iam_role_policy."+name] = rule{why: rights, shape: fields{
 			"name": is(called), "role": is(ref("aws_iam_role." + name + ".id")), "policy": grants(rights, allowed...),
@@ -321,29 +314,34 @@ func (r rules) identity(all map[string]rule) {
 			"role": is(ref("aws_iam_role." + role + ".name")), "policy_arn": is(policyARN),
 		}}
 	}
-	role("execution", i.ExecutionRoleName, "ecs-tasks.amazonaws.com", account.Of("ecs", "*"))
-	role("task", i.TaskRoleName, "ecs-tasks.amazonaws.com", account.Of("ecs", "*"))
-	attach("execution", "execution", account.AWSPolicy("service-role/AmazonECSTaskExecutionRolePolicy"))
-	for n, policyARN := range i.TaskPolicyARNs {
-		attach(fmt.Sprintf("task_%d", n+1), "task", policyARN)
+	if i.Existing.ExecutionRole == "" {
+		role("execution", i.ExecutionRoleName, "ecs-tasks.amazonaws.com", account.Of("ecs", "*"))
+		attach("execution", "execution", account.AWSPolicy("service-role/AmazonECSTaskExecutionRolePolicy"))
+		if reads := r.readSecrets(); len(reads) > 0 {
+			inline("execution", "read-prefect-api-key", reads...)
+		}
 	}
-	if reads := r.readSecrets(); len(reads) > 0 {
-		inline("execution", "read-prefect-api-key", reads...)
+	if i.Existing.TaskRole == "" {
+		role("task", i.TaskRoleName, "ecs-tasks.amazonaws.com", account.Of("ecs", "*"))
+		for n, policyARN := range i.TaskPolicyARNs {
+			attach(fmt.Sprintf("task_%d", n+1), "task", policyARN)
+		}
+		r.ownStatements(all, "task_statements", "task", "statements", i.TaskStatements)
+		if r.env.WorkPool.Type == config.PoolECS {
+			inline("task", "run-flow-tasks", r.runFlows()...)
+		}
 	}
 	if r.env.WorkPool.Type == config.PoolECS {
-		inline("task", "run-flow-tasks", r.runFlows()...)
-		role("flow_execution", i.FlowExecutionRoleName, "ecs-tasks.amazonaws.com", account.Of("ecs", "*"))
-		inline("flow_execution", "start-flow-tasks", r.startFlows()...)
+		if i.Existing.FlowExecutionRole == "" {
+			role("flow_execution", i.FlowExecutionRoleName, "ecs-tasks.amazonaws.com", account.Of("ecs", "*"))
+			inline("flow_execution", "start-flow-tasks", r.startFlows()...)
+		}
 		if flows := i.FlowTaskRole; flows.Wanted() {
 			role("flow_task", flows.Name, "ecs-tasks.amazonaws.com", account.Of("ecs", "*"))
 			for n, policyARN := range flows.PolicyARNs {
 				attach(fmt.Sprintf("flow_task_%d", n+1), "flow_task", policyARN)
 			}
-			if flows.Policy != "" {
-				all["aws_iam_role_policy.flow_task"] = rule{why: rights, shape: fields{
-					"name": is("flows"), "role": is(ref("aws_iam_role.flow_task.id")), "policy": is(literal(flows.Policy)),
-				}}
-			}
+			r.ownStatements(all, "flow_task", "flow_task", "flows", flows.Statements)
 		}
 	}
 	if r.env.Network.FlowLogs != config.FlowLogsNone {
@@ -351,6 +349,81 @@ func (r rules) identity(all map[string]rule) {
 		inline("flow_logs", "write-flow-logs", policy.Allow("WriteFlowLogs",
 			[]string{"logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"}, ref("aws_cloudwatch_log_group.flow_logs.arn")+":*"))
 	}
+}
+
+// role is a role of the stack, with who may take it on.
+func (r rules) role(all map[string]rule, name, called, service, source string) {
+	i := r.env.IAM
+	shape := fields{"name": is(called), "description": text, "assume_role_policy": grants(takes, trust(service, source))}
+	if i.Path != "" {
+		shape["path"] = because("policies that speak of the path would not reach the role", is(i.Path))
+	}
+	if i.PermissionsBoundaryARN != "" {
+		shape["permissions_boundary"] = because("without its boundary the role may do whatever a policy says", is(i.PermissionsBoundaryARN))
+	}
+	all["aws_iam_role."+name] = rule{why: rights, shape: shape}
+}
+
+// ownStatements are the statements of the file.
+func (r rules) ownStatements(all map[string]rule, name, role, called string, given []config.Statement) {
+	if len(given) == 0 {
+		return
+	}
+	var allowed []policy.Statement
+	for _, s := range given {
+		var resources []string
+		for _, resource := range s.Resources {
+			resources = append(resources, literal(resource))
+		}
+		statement := policy.Allow("", s.Actions, resources...)
+		for operator, keys := range s.Conditions {
+			for key, value := range keys {
+				statement = statement.If(operator, key, literal(value))
+			}
+		}
+		allowed = append(allowed, statement)
+	}
+	all["aws_iam_role_policy."+name] = rule{why: rights, shape: fields{
+		"name": is(called), "role": is(ref("aws_iam_role." + role + ".id")), "policy": grants(rights, allowed...),
+	}}
+}
+
+// roleARN is the ARN of a role of the stack, or of the one that exists.
+func (r rules) roleARN(name string) string {
+	x := r.env.IAM.Existing
+	existing := map[string]string{"execution": x.ExecutionRole, "task": x.TaskRole, "flow_execution": x.FlowExecutionRole, "flow_task": x.FlowTaskRole}[name]
+	return cmp.Or(existing, ref("aws_iam_role."+name+".arn"))
+}
+
+// hasFlowTaskRole tells whether flows have a role.
+func (r rules) hasFlowTaskRole() bool {
+	return r.env.IAM.FlowTaskRole.Wanted() || r.env.IAM.Existing.FlowTaskRole != ""
+}
+
+// logGroupName and logGroupARN are of the worker's log group.
+func (r rules) logGroupName() string {
+	if r.env.Logs.Existing {
+		return r.env.Logs.Group
+	}
+	return ref("aws_cloudwatch_log_group.worker.name")
+}
+
+func (r rules) logGroupARN() string {
+	if r.env.Logs.Existing {
+		return account.Of("logs", "log-group:"+r.env.Logs.Group)
+	}
+	return ref("aws_cloudwatch_log_group.worker.arn")
+}
+
+// cluster is an attribute (id, arn, name) of the cluster.
+func (r rules) cluster(attribute string) string {
+	switch {
+	case !r.env.Cluster.Existing:
+		return ref("aws_ecs_cluster.main." + attribute)
+	case attribute == "name":
+		return r.env.Cluster.Name
+	}
+	return account.Of("ecs", "cluster/"+r.env.Cluster.Name)
 }
 
 // trust is the one statement with which a service takes on a role, for this account only.
@@ -375,6 +448,9 @@ func (r rules) readSecrets() []policy.Statement {
 			secrets = append(secrets, from)
 		}
 	}
+	if from := r.env.Worker.RegistryCredentials; from != "" && !slices.Contains(secrets, from) {
+		secrets = append(secrets, from)
+	}
 	var all []policy.Statement
 	if len(secrets) > 0 {
 		all = append(all, policy.Allow("ReadSecrets", []string{"secretsmanager:GetSecretValue"}, secrets...))
@@ -382,10 +458,28 @@ func (r rules) readSecrets() []policy.Statement {
 	if len(parameters) > 0 {
 		all = append(all, policy.Allow("ReadParameters", []string{"ssm:GetParameters"}, parameters...))
 	}
-	if key := r.env.Secret.KMSKeyARN; key != "" && len(all) > 0 {
-		all = append(all, policy.Allow("DecryptSecrets", []string{"kms:Decrypt"}, key).If("StringEquals", "kms:ViaService", "secretsmanager.${var.aws_region}.amazonaws.com"))
+	if keys := r.env.Worker.KMSKeyARNs; len(secrets) > 0 {
+		all = append(all, decrypt("DecryptSecrets", "secretsmanager", append([]string{r.env.Secret.KMSKeyARN}, keys...))...)
+	}
+	if len(parameters) > 0 {
+		all = append(all, decrypt("DecryptParameters", "ssm", r.env.Worker.KMSKeyARNs)...)
 	}
 	return all
+}
+
+// decrypt is the use of keys through one service.
+func decrypt(sid, service string, keys []string) []policy.Statement {
+	keys = slices.DeleteFunc(slices.Clone(keys), func(key string) bool { return key == "" })
+	var all []string
+	for _, key := range keys {
+		if !slices.Contains(all, key) {
+			all = append(all, key)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return []policy.Statement{policy.Allow(sid, []string{"kms:Decrypt"}, all...).If("StringEquals", "kms:ViaService", service+".${var.aws_region}.amazonaws.com")}
 }
 
 // runFlows is what the worker of an ecs pool calls.
@@ -397,9 +491,9 @@ func (r rules) runFlows() []policy.Statement {
 		families = append(families, account.Of("ecs", "task-definition/"+family+"*:*"))
 	}
 	streams := r.flowStreams()
-	passed := []string{ref("aws_iam_role.flow_execution.arn")}
-	if r.env.IAM.FlowTaskRole.Wanted() {
-		passed = append(passed, ref("aws_iam_role.flow_task.arn"))
+	passed := []string{r.roleARN("flow_execution")}
+	if r.hasFlowTaskRole() {
+		passed = append(passed, r.roleARN("flow_task"))
 	}
 	inCluster := func(s policy.Statement) policy.Statement { return s.If("ArnEquals", "ecs:cluster", cluster) }
 	all := []policy.Statement{
@@ -425,25 +519,32 @@ func (r rules) runFlows() []policy.Statement {
 }
 
 func (r rules) flowStreams() string {
-	return ref("aws_cloudwatch_log_group.worker.arn") + ":log-stream:prefect-logs_" + r.env.WorkPool.Name + "_*"
+	return r.logGroupARN() + ":log-stream:prefect-logs_" + r.env.WorkPool.Name + "_*"
 }
 
 // startFlows is what ECS does for the task of a flow run.
 func (r rules) startFlows() []policy.Statement {
-	all := []policy.Statement{
+	all := r.startTasks("WriteFlowLogs", r.flowStreams())
+	var keys []string
+	runtime, err := r.env.Worker.Runtime()
+	if err == nil && runtime.Major() >= 3 && r.env.Prefect.Authentication == config.AuthAPIKey {
+		all = append(all, policy.Allow("ReadAPIKey", []string{"secretsmanager:GetSecretValue"}, r.secretARN))
+		keys = append(keys, r.env.Secret.KMSKeyARN)
+	}
+	if from := r.env.Worker.RegistryCredentials; from != "" {
+		all = append(all, policy.Allow("ReadRegistryCredentials", []string{"secretsmanager:GetSecretValue"}, from))
+		keys = append(keys, r.env.Worker.KMSKeyARNs...)
+	}
+	return append(all, decrypt("DecryptSecrets", "secretsmanager", keys)...)
+}
+
+// startTasks is what ECS does for every task.
+func (r rules) startTasks(sid, streams string) []policy.Statement {
+	return []policy.Statement{
 		policy.Allow("LogInToRegistry", []string{"ecr:GetAuthorizationToken"}, "*"),
 		policy.Allow("PullImages", []string{"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"}, account.Of("ecr", "repository/*")),
-		policy.Allow("WriteFlowLogs", []string{"logs:CreateLogStream", "logs:PutLogEvents"}, r.flowStreams()),
+		policy.Allow(sid, []string{"logs:CreateLogStream", "logs:PutLogEvents"}, streams),
 	}
-	runtime, err := r.env.Worker.Runtime()
-	if err != nil || runtime.Major() < 3 || r.env.Prefect.Authentication != config.AuthAPIKey {
-		return all
-	}
-	all = append(all, policy.Allow("ReadAPIKey", []string{"secretsmanager:GetSecretValue"}, r.secretARN))
-	if key := r.env.Secret.KMSKeyARN; key != "" {
-		all = append(all, policy.Allow("DecryptSecrets", []string{"kms:Decrypt"}, key).If("StringEquals", "kms:ViaService", "secretsmanager.${var.aws_region}.amazonaws.com"))
-	}
-	return all
 }
 
 // storage is what keeps anything: the logs and the secret.
@@ -461,7 +562,9 @@ func (r rules) storage(all map[string]rule) {
 			guards: "ECS and flow logs would fail, or write to a group that is kept for ever",
 		}
 	}
-	logGroup("worker", r.env.Logs.Group)
+	if !r.env.Logs.Existing {
+		logGroup("worker", r.env.Logs.Group)
+	}
 	if r.env.Network.FlowLogs != config.FlowLogsNone {
 		logGroup("flow_logs", r.env.FlowLogGroup())
 	}
@@ -492,20 +595,24 @@ func (r rules) storage(all map[string]rule) {
 func (r rules) service(all map[string]rule) {
 	c, w := r.env.Cluster, r.env.Worker
 	insights := map[bool]string{true: "enabled", false: "disabled"}[c.ContainerInsights]
-	all["aws_ecs_cluster.main"] = rule{why: "the cluster would record or share what nobody asked for", shape: fields{
-		"name": is(c.Name), "setting": list(object(fields{"name": is("containerInsights"), "value": is(insights)})),
-	}}
-	all["aws_service_discovery_private_dns_namespace.main"] = rule{why: "names would be known elsewhere than in the VPC", shape: fields{
-		"name": is(c.Namespace), "description": text, "vpc": r.vpc(),
-	}}
+	if !c.Existing {
+		all["aws_ecs_cluster.main"] = rule{why: "the cluster would record or share what nobody asked for", shape: fields{
+			"name": is(c.Name), "setting": list(object(fields{"name": is("containerInsights"), "value": is(insights)})),
+		}}
+	}
+	if c.Namespace != "none" {
+		all["aws_service_discovery_private_dns_namespace.main"] = rule{why: "names would be known elsewhere than in the VPC", shape: fields{
+			"name": is(c.Namespace), "description": text, "vpc": r.vpc(),
+		}}
+	}
 	definition := fields{
 		"family": is(w.ServiceName), "cpu": is(strconv.Itoa(w.CPU)), "memory": is(strconv.Itoa(w.MemoryMiB)),
 		"network_mode": is("awsvpc"), "requires_compatibilities": is([]string{"FARGATE"}),
 		"runtime_platform": object(fields{
 			"cpu_architecture": is(strings.ToUpper(string(w.Architecture))), "operating_system_family": is("LINUX"),
 		}),
-		"execution_role_arn":    because(rights, is(ref("aws_iam_role.execution.arn"))),
-		"task_role_arn":         because(rights, is(ref("aws_iam_role.task.arn"))),
+		"execution_role_arn":    because(rights, is(r.roleARN("execution"))),
+		"task_role_arn":         because(rights, is(r.roleARN("task"))),
 		"container_definitions": document(list(r.container())),
 		"lifecycle":             checks,
 	}
@@ -514,7 +621,7 @@ func (r rules) service(all map[string]rule) {
 	}
 	all["aws_ecs_task_definition.worker"] = rule{why: "the container would be less isolated, or not start", shape: definition}
 	service := fields{
-		"name": is(w.ServiceName), "cluster": is(ref("aws_ecs_cluster.main.id")), "task_definition": is(ref("aws_ecs_task_definition.worker.arn")),
+		"name": is(w.ServiceName), "cluster": is(r.cluster("id")), "task_definition": is(ref("aws_ecs_task_definition.worker.arn")),
 		"desired_count": is(w.DesiredCount), "platform_version": is("LATEST"),
 		"network_configuration":              r.placement("prefect_worker_sg"),
 		"deployment_circuit_breaker":         object(fields{"enable": is(true), "rollback": is(true)}),
@@ -522,7 +629,7 @@ func (r rules) service(all map[string]rule) {
 		"wait_for_steady_state": is(true), "enable_ecs_managed_tags": is(true), "propagate_tags": is("SERVICE"),
 		"timeouts": tags, "depends_on": dependsOn,
 	}
-	if w.Spot || r.env.WorkPool.Job.Spot {
+	if (w.Spot || r.env.WorkPool.Job.Spot) && !c.Existing {
 		all["aws_ecs_cluster_capacity_providers.main"] = rule{why: "tasks would run on capacity that nobody chose", shape: fields{
 			"cluster_name": is(ref("aws_ecs_cluster.main.name")), "capacity_providers": is([]string{"FARGATE", "FARGATE_SPOT"}),
 		}}
@@ -548,6 +655,7 @@ func (r rules) container() shape {
 		"healthCheck":      r.healthCheck("http://127.0.0.1:8080/health", 120, 300),
 		"logConfiguration": r.logConfiguration("prefect-worker"),
 	}
+	r.registry(settings)
 	var secrets []any
 	if r.secret != "" {
 		secrets = append(secrets, map[string]string{"name": r.env.Prefect.Authentication.Variable(), "valueFrom": r.secret})
@@ -560,6 +668,13 @@ func (r rules) container() shape {
 		settings["secrets"] = because("the container would get a secret that is not its own, or not the one that it needs", is(secrets))
 	}
 	return because("a field of the container that no rule names, or that is misspelt, changes what it may do or has no effect", object(settings))
+}
+
+// registry says where the credentials of the image's registry are, if it asks for some.
+func (r rules) registry(settings fields) {
+	if from := r.env.Worker.RegistryCredentials; from != "" {
+		settings["repositoryCredentials"] = because("ECS would log in elsewhere, or show credentials that are not the registry's", object(fields{"credentialsParameter": is(from)}))
+	}
 }
 
 // placement is where the tasks of a service run.
@@ -588,7 +703,7 @@ func (r rules) logConfiguration(container string) shape {
 	return because("the log would go elsewhere, or a slow log would stop the container", object(fields{
 		"logDriver": is("awslogs"),
 		"options": object(fields{
-			"awslogs-group": is(ref("aws_cloudwatch_log_group.worker.name")), "awslogs-region": is("${var.aws_region}"),
+			"awslogs-group": is(r.logGroupName()), "awslogs-region": is("${var.aws_region}"),
 			"awslogs-stream-prefix": is(container), "mode": is("non-blocking"), "max-buffer-size": is("4m"),
 		}),
 	}))
@@ -683,7 +798,7 @@ func (r rules) events(all map[string]rule) {
 		"name": is(queue), "description": text,
 		"event_pattern": document(is(map[string]any{
 			"source": []string{"aws.ecs"}, "detail-type": []string{"ECS Task State Change"},
-			"detail": map[string]any{"clusterArn": []string{ref("aws_ecs_cluster.main.arn")}},
+			"detail": map[string]any{"clusterArn": []string{r.cluster("arn")}},
 		})),
 	}}
 	all["aws_cloudwatch_event_target.task_events"] = rule{why: "events would be sent elsewhere", shape: fields{
@@ -696,6 +811,12 @@ func (r rules) data() map[string]rule {
 	all := map[string]rule{
 		"aws_caller_identity.current": {why: "nothing is asked for but the account"},
 		"aws_partition.current":       {why: "nothing is asked for but the partition"},
+	}
+	if r.env.Cluster.Existing {
+		all["aws_ecs_clusters.existing"] = rule{why: "nothing is asked for but the clusters that there are", shape: fields{"lifecycle": checks}}
+	}
+	if r.env.Logs.Existing {
+		all["aws_cloudwatch_log_groups.existing"] = rule{why: "nothing is asked for but the log groups that there are", shape: fields{"log_group_name_prefix": is(r.env.Logs.Group), "lifecycle": checks}}
 	}
 	if x := r.env.Network.Existing; r.env.Network.Exists() {
 		r.existingNetwork(all, x)
@@ -826,11 +947,11 @@ func (r rules) outputs() shape {
 	output := func(value shape) shape { return object(fields{"description": text, "value": value}) }
 	console := output(like(`https://\$\{var\.aws_region\}\.console\.\$\{local\.console_domain\}/[^{}]*(?:\$\{var\.aws_region\}[^{}]*)?`, "an address in the console"))
 	all := fields{
-		"ecs_cluster_arn": output(is(ref("aws_ecs_cluster.main.arn"))), "ecs_cluster_name": output(is(ref("aws_ecs_cluster.main.name"))),
+		"ecs_cluster_arn": output(is(r.cluster("arn"))), "ecs_cluster_name": output(is(r.cluster("name"))),
 		"ecs_service_name": output(is(ref("aws_ecs_service.worker.name"))), "task_definition_arn": output(is(ref("aws_ecs_task_definition.worker.arn"))),
-		"log_group_name": output(is(ref("aws_cloudwatch_log_group.worker.name"))), "vpc_id": output(r.vpc()),
+		"log_group_name": output(is(r.logGroupName())), "vpc_id": output(r.vpc()),
 		"security_group_id":  output(is(ref("aws_security_group.prefect_worker_sg.id"))),
-		"execution_role_arn": output(is(ref("aws_iam_role.execution.arn"))), "task_role_arn": output(is(ref("aws_iam_role.task.arn"))),
+		"execution_role_arn": output(is(r.roleARN("execution"))), "task_role_arn": output(is(r.roleARN("task"))),
 		"prefect_api_url": output(is("${local.prefect_api_url}")), "console_service_url": console, "console_logs_url": console,
 	}
 	if n := r.env.Network; n.Exists() {
@@ -841,11 +962,12 @@ func (r rules) outputs() shape {
 		all["private_subnet_ids"] = output(is(subnetRefs("aws_subnet.private_", len(n.PrivateSubnetCIDRs))))
 	}
 	if r.env.WorkPool.Type == config.PoolECS {
-		all["flow_execution_role_arn"] = output(is(ref("aws_iam_role.flow_execution.arn")))
-		if r.env.IAM.FlowTaskRole.Wanted() {
-			all["flow_task_role_arn"] = output(is(ref("aws_iam_role.flow_task.arn")))
+		all["flow_execution_role_arn"] = output(is(r.roleARN("flow_execution")))
+		if r.hasFlowTaskRole() {
+			all["flow_task_role_arn"] = output(is(r.roleARN("flow_task")))
 		}
 	}
+	r.neededPolicies(all, output)
 	if r.secretARN != "" {
 		all["secret_arn"] = output(is(r.secretARN))
 	}
@@ -856,4 +978,20 @@ func (r rules) outputs() shape {
 		all["database_address"], all["database_secret_arn"] = output(is(host)), output(is(config.SecretARN(secret)))
 	}
 	return because("outputs are shown on every terminal and stand in the state", object(all))
+}
+
+// neededPolicies are the outputs that say what roles that exist must be allowed: people copy
+// them, so they are judged as those of the stack's own roles are.
+func (r rules) neededPolicies(all fields, output func(shape) shape) {
+	x := r.env.IAM.Existing
+	needs := func(role, existing string, statements ...policy.Statement) {
+		if existing != "" && len(statements) > 0 {
+			all[role+"_policy"] = output(grants(rights, statements...))
+		}
+	}
+	needs("execution_role", x.ExecutionRole, append(r.startTasks("WriteLogs", r.logGroupARN()+":*"), r.readSecrets()...)...)
+	if r.env.WorkPool.Type == config.PoolECS {
+		needs("task_role", x.TaskRole, r.runFlows()...)
+		needs("flow_execution_role", x.FlowExecutionRole, r.startFlows()...)
+	}
 }

@@ -91,7 +91,7 @@ func (r rules) server(all map[string]rule) {
 		secrets = append(secrets, map[string]string{"name": "PREFECT_SERVER_API_AUTH_STRING", "valueFrom": r.secret})
 		labels["prefect-api-key-version"] = strconv.Itoa(r.env.Secret.Version)
 	}
-	container := object(fields{
+	settings := fields{
 		"name": is("prefect-server"), "essential": is(true),
 		"image":       because("another image runs other code with both passwords", is(r.env.Worker.Image)),
 		"command":     because("another command runs other code with both passwords", is([]string{"prefect", "server", "start"})),
@@ -100,7 +100,8 @@ func (r rules) server(all map[string]rule) {
 		"stopTimeout": is(30), "dockerLabels": is(labels),
 		"healthCheck":      r.healthCheck("http://127.0.0.1:4200/api/health", 300),
 		"logConfiguration": r.logConfiguration("prefect-server"),
-	})
+	}
+	r.registry(settings)
 	all["aws_ecs_task_definition.server"] = rule{why: "the container would be less isolated, or not start", shape: fields{
 		"family": is(s.Name), "cpu": is(strconv.Itoa(s.CPU)), "memory": is(strconv.Itoa(s.MemoryMiB)),
 		"network_mode": is("awsvpc"), "requires_compatibilities": is([]string{"FARGATE"}),
@@ -109,7 +110,7 @@ func (r rules) server(all map[string]rule) {
 		}),
 		"execution_role_arn":    because(rights, is(ref("aws_iam_role.server_execution.arn"))),
 		"task_role_arn":         because(rights, is(ref("aws_iam_role.server_task.arn"))),
-		"container_definitions": document(list(container)),
+		"container_definitions": document(list(object(settings))),
 	}}
 	all["aws_service_discovery_service.server"] = rule{why: "another name, or another address for it, leads the worker and its password elsewhere", shape: fields{
 		"name": is("prefect"), "description": text, "dns_config": object(fields{
@@ -119,7 +120,7 @@ func (r rules) server(all map[string]rule) {
 	}}
 	const overlap = "two servers would run at once: schedulers start runs twice, migrations ruin the database"
 	all["aws_ecs_service.server"] = rule{why: "the service would run otherwise than it was judged", shape: fields{
-		"name": is(s.Name), "cluster": is(ref("aws_ecs_cluster.main.id")), "task_definition": is(ref("aws_ecs_task_definition.server.arn")),
+		"name": is(s.Name), "cluster": is(r.cluster("id")), "task_definition": is(ref("aws_ecs_task_definition.server.arn")),
 		"desired_count": because(overlap, is(1)), "platform_version": is("LATEST"), "launch_type": is("FARGATE"),
 		"network_configuration":              r.placement("prefect_server_sg"),
 		"deployment_circuit_breaker":         object(fields{"enable": is(true), "rollback": is(true)}),
@@ -177,13 +178,8 @@ func (r rules) ownDatabase(all map[string]rule) {
 // serverRoles are the roles of the server's own.
 func (r rules) serverRoles(all map[string]rule, secret string) {
 	s := r.env.Server
-	for name, called := range map[string]string{"server_execution": s.Name + "-execution-role", "server_task": s.Name + "-task-role"} {
-		shape := fields{"name": is(called), "description": text, "assume_role_policy": grants(takes, trust("ecs-tasks.amazonaws.com", account.Of("ecs", "*")))}
-		if boundary := r.env.IAM.PermissionsBoundaryARN; boundary != "" {
-			shape["permissions_boundary"] = because("without its boundary the role may do whatever a policy says", is(boundary))
-		}
-		all["aws_iam_role."+name] = rule{why: rights, shape: shape}
-	}
+	r.role(all, "server_execution", s.Name+"-execution-role", "ecs-tasks.amazonaws.com", account.Of("ecs", "*"))
+	r.role(all, "server_task", s.Name+"-task-role", "ecs-tasks.amazonaws.com", account.Of("ecs", "*"))
 	all["aws_iam_role_policy_attachment.server_execution"] = rule{why: rights, shape: fields{
 		"role": is(ref("aws_iam_role.server_execution.name")), "policy_arn": is(account.AWSPolicy("service-role/AmazonECSTaskExecutionRolePolicy")),
 	}}
@@ -192,10 +188,11 @@ func (r rules) serverRoles(all map[string]rule, secret string) {
 	if r.secretARN != "" && r.secretARN != own {
 		secrets = append(secrets, r.secretARN)
 	}
-	reads := []policy.Statement{policy.Allow("ReadSecrets", []string{"secretsmanager:GetSecretValue"}, secrets...)}
-	if key := r.env.Secret.KMSKeyARN; key != "" {
-		reads = append(reads, policy.Allow("DecryptSecrets", []string{"kms:Decrypt"}, key).If("StringEquals", "kms:ViaService", "secretsmanager.${var.aws_region}.amazonaws.com"))
+	keys := []string{r.env.Secret.KMSKeyARN}
+	if from := r.env.Worker.RegistryCredentials; from != "" {
+		secrets, keys = append(secrets, from), append(keys, r.env.Worker.KMSKeyARNs...)
 	}
+	reads := append([]policy.Statement{policy.Allow("ReadSecrets", []string{"secretsmanager:GetSecretValue"}, secrets...)}, decrypt("DecryptSecrets", "secretsmanager", keys)...)
 	inline := func(name, called string, allowed ...policy.Statement) {
 		all["aws_iam_role_policy."+name] = rule{why: rights, shape: fields{
 			"name": is(called), "role": is(ref("aws_iam_role." + name + ".id")), "policy": grants(rights, allowed...),

@@ -27,6 +27,7 @@ type Place struct{ Partition, Region, Account string }
 type Stack struct {
 	place     Place
 	resources map[string]map[string]map[string]any
+	outputs   map[string]any
 	locals    map[string]string
 	variables map[string]string
 }
@@ -37,18 +38,22 @@ func Parse(file []byte, place Place, variables map[string]string) (*Stack, error
 	var content struct {
 		Resource map[string]map[string]map[string]any
 		Data     map[string]map[string]map[string]any
+		Output   map[string]struct{ Value any }
 		Locals   map[string]string
 		Variable map[string]struct{ Default string }
 	}
 	if err := json.Unmarshal(file, &content); err != nil {
 		return nil, fmt.Errorf("the synthesized stack cannot be read: %w", err)
 	}
-	s := &Stack{place: place, resources: content.Resource, locals: content.Locals, variables: map[string]string{}}
+	s := &Stack{place: place, resources: content.Resource, outputs: map[string]any{}, locals: content.Locals, variables: map[string]string{}}
 	if s.resources == nil {
 		s.resources = map[string]map[string]map[string]any{}
 	}
 	for kind, named := range content.Data {
 		s.resources["data."+kind] = named
+	}
+	for name, output := range content.Output {
+		s.outputs[name] = output.Value
 	}
 	for name, variable := range content.Variable {
 		s.variables[name] = strings.NewReplacer("$${", "${", "%%{", "%{").Replace(variable.Default)
@@ -73,6 +78,9 @@ func (s *Stack) Resource(kind, name string) map[string]any {
 	}
 	return evaluated
 }
+
+// Output returns the evaluated value of an output, nil if the stack has none of that name.
+func (s *Stack) Output(name string) any { return s.evaluate(s.outputs[name]) }
 
 // Names are the names of the resources of a type, sorted.
 func (s *Stack) Names(kind string) []string { return slices.Sorted(maps.Keys(s.resources[kind])) }
@@ -196,6 +204,9 @@ func (s *Stack) attribute(path []string) string {
 			return s.text(literal)
 		}
 		name, _ := s.resources[path[0]][path[1]]["name"].(string)
+		if rolePath, ok := s.resources[path[0]][path[1]]["path"].(string); ok {
+			name = strings.TrimPrefix(rolePath, "/") + name
+		}
 		if computed, ok := s.computed(path[0], s.text(name), path[2]); ok {
 			return computed
 		}
