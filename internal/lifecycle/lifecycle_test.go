@@ -52,6 +52,8 @@ type deployment struct {
 	workspace toolchain.Workspace
 	app       string
 	emulator  *emulator.Emulator
+	// stack is the name of the environment.
+	stack string
 	// output collects all that the tools print.
 	output *bytes.Buffer
 	// deployer are the keys of a user whose permissions are enforced. Nil: no permissions
@@ -103,13 +105,13 @@ func newDeployment(t *testing.T) *deployment {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &deployment{t: t, project: project, app: app, workspace: workspace, emulator: aws, output: new(bytes.Buffer)}
+	return &deployment{t: t, stack: "dev", project: project, app: app, workspace: workspace, emulator: aws, output: new(bytes.Buffer)}
 }
 
-// environment sets the YAML of dev.
+// environment sets the YAML of the environment.
 func (d *deployment) environment(yaml string) {
 	d.t.Helper()
-	if err := d.workspace.WriteEnvironment("dev", []byte(yaml)); err != nil {
+	if err := d.workspace.WriteEnvironment(d.stack, []byte(yaml)); err != nil {
 		d.t.Fatal(err)
 	}
 }
@@ -170,7 +172,7 @@ func (d *deployment) terraform(key string, args ...string) ([]byte, error) {
 		d.t.Fatal(err)
 	}
 	cmd := exec.CommandContext(d.t.Context(), "terraform", args...)
-	cmd.Dir, cmd.Env = d.workspace.Stack("dev"), env
+	cmd.Dir, cmd.Env = d.workspace.Stack(d.stack), env
 	var out []byte
 	d.enforced(func() { out, err = cmd.CombinedOutput() })
 	d.output.Write(out)
@@ -192,7 +194,7 @@ func (d *deployment) synth() {
 func (d *deployment) without(addresses ...string) int {
 	d.t.Helper()
 	d.synth()
-	file, err := os.ReadFile(filepath.Join(d.workspace.Stack("dev"), "cdk.tf.json"))
+	file, err := os.ReadFile(filepath.Join(d.workspace.Stack(d.stack), "cdk.tf.json"))
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -317,6 +319,9 @@ func TestLifeCycle(t *testing.T) {
 	if out := d.must(firstKey, "diff", "dev"); !strings.Contains(out, "No changes.") {
 		t.Errorf("cdktf diff:\n%s", out)
 	}
+
+	t.Log("a second environment lives in the network and the cluster of the first, with its roles, and goes without a trace")
+	d.second(aws)
 
 	t.Log("more memory and another image: just the task definition and the service change")
 	d.environment("worker: {memory: 1024, image: 'prefecthq/prefect:2.20.25-python3.11'}")
