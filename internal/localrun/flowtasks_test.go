@@ -49,10 +49,25 @@ def slow(seconds: float):
 
 const tasksPool = "tasks"
 
-func newTasks(t *testing.T, image string) *tasks {
+// existing is an environment in an account where everything exists but the service.
+const existing = `
+network:
+  existing: {vpc_id: vpc-0123456789abcdef0, subnet_ids: [subnet-0123456789abcdef0, subnet-0123456789abcdef1]}
+  egress: [{description: Warehouse, from_port: 5432, security_group_id: sg-0123456789abcdef0}]
+  security_group_ids: [sg-0123456789abcdef1]
+cluster: {name: prefect-cluster, existing: true, namespace: none}
+logs: {group: /ecs/prefect-worker, existing: true}
+iam:
+  existing:
+    execution_role: arn:aws:iam::210987654321:role/team/execution
+    task_role: arn:aws:iam::210987654321:role/team/prefect-task-role
+    flow_execution_role: arn:aws:iam::210987654321:role/team/prefect-flow-execution-role
+`
+
+func newTasks(t *testing.T, image, further string) *tasks {
 	w := newWorkerctl(t)
 	testtools.Environment(t, pyenv.Prefect3)
-	write(t, w.config, map[string]string{"dev.yaml": fmt.Sprintf("work_pool: {type: ecs, name: %s}\nworker: {image: %q}\n", tasksPool, image)})
+	write(t, w.config, map[string]string{"dev.yaml": fmt.Sprintf("work_pool: {type: ecs, name: %s}\nworker: {image: %q}\n", tasksPool, image) + further})
 	out := w.must("up", "dev")
 	for _, want := range []string{"is COMPLETED", "by the execution role, all allowed by: ", "PassRoles; ", "TagFlows; ", "WatchFlows; ", "WriteFlowLogs"} {
 		if !strings.Contains(out, want) {
@@ -209,12 +224,12 @@ func (x *tasks) refusedFor(sid, action string) {
 
 func TestFlowsOfAnECSPoolWithPrefect2(t *testing.T) {
 	t.Parallel() // mostly, it waits
-	testFlowsOfAnECSPool(t, newTasks(t, "prefecthq/prefect:2-latest"), 2)
+	testFlowsOfAnECSPool(t, newTasks(t, "prefecthq/prefect:2-latest", ""), 2)
 }
 
 func TestFlowsOfAnECSPoolWithPrefect3(t *testing.T) {
 	t.Parallel()
-	testFlowsOfAnECSPool(t, newTasks(t, "prefecthq/prefect:3-latest"), 3)
+	testFlowsOfAnECSPool(t, newTasks(t, "prefecthq/prefect:3-latest", existing), 3)
 }
 
 func testFlowsOfAnECSPool(t *testing.T, x *tasks, major int) {
@@ -319,7 +334,11 @@ func testFlowsOfAnECSPool(t *testing.T, x *tasks, major int) {
 	}
 
 	// WHEN a flow task cannot start, because its role may not write the log
-	x.without("prefect-flow-execution-role", "start-flow-tasks", "WriteFlowLogs", func() {
+	start, run := "start-flow-tasks", "run-flow-tasks"
+	if major == 3 {
+		start, run = "needed", "needed" // the roles exist
+	}
+	x.without("prefect-flow-execution-role", start, "WriteFlowLogs", func() {
 		run := x.submit(0)
 		x.await(run, "CRASHED", "FAILED")
 		// THEN ECS and the run say why
@@ -331,7 +350,7 @@ func testFlowsOfAnECSPool(t *testing.T, x *tasks, major int) {
 	lap("one did not start")
 
 	// WHEN the worker may not run tasks THEN the run fails and the statement is named
-	x.without("prefect-task-role", "run-flow-tasks", "RunFlows", func() {
+	x.without("prefect-task-role", run, "RunFlows", func() {
 		x.await(x.submit(0), "CRASHED", "FAILED")
 	})
 	x.refusedFor("RunFlows", "ecs:RunTask on arn:aws:ecs:")
