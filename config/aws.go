@@ -80,6 +80,7 @@ func (v *validator) arns() {
 	e := v.env
 	type reference struct{ key, text, region string }
 	refs := []reference{
+		{"assume_role_arn", e.AssumeRoleARN, ""},
 		{"secret.existing_arn", e.Secret.ExistingARN, e.Region},
 		{"secret.kms_key_arn", e.Secret.KMSKeyARN, e.Region},
 		{"logs.kms_key_arn", e.Logs.KMSKeyARN, e.Region},
@@ -296,7 +297,7 @@ func (v *validator) backend() {
 	switch b.Type {
 	case BackendLocal:
 		v.useless("the local backend takes no further settings", "set backend.type to s3, or remove the key",
-			"backend.bucket", "backend.key", "backend.region", "backend.kms_key_arn")
+			"backend.bucket", "backend.key", "backend.region", "backend.assume_role_arn", "backend.kms_key_arn")
 	case BackendS3:
 		if b.Bucket == "" {
 			v.refuse("backend.bucket", b.Bucket, "the s3 backend needs the name of a bucket", formats["bucket"].fix, "backend.type")

@@ -33,6 +33,14 @@ type Environment struct {
 	// Tags are put on every resource, over the three default ones.
 	Tags map[string]string `yaml:"tags" jsonschema_extras:"x-default=Project=prefect-worker Environment={environment} ManagedBy=cdktf,x-names=tag-key,x-values=tag-value"`
 
+	// AssumeRoleARN is the role that Terraform and workerctl take on, for a deployment into
+	// another account than that of the credentials.
+	AssumeRoleARN string `yaml:"assume_role_arn" jsonschema:"format=role-arn"`
+
+	// Protect makes Terraform refuse to destroy or to replace what keeps data or others depend
+	// on: the network, the secrets, the log group and the database.
+	Protect bool `yaml:"protect" jsonschema:"default=false"`
+
 	// LocalRun marks an environment that `workerctl local` has written for the emulator on
 	// this machine. Only there may the Prefect API be on the loopback interface, which a task
 	// on Fargate could never reach. It is refused in any other place.
@@ -244,6 +252,16 @@ type Worker struct {
 	// Spot runs the worker on Fargate Spot: about 70 % cheaper, and stopped by AWS with two
 	// minutes' notice when capacity is short.
 	Spot bool `yaml:"spot" jsonschema:"default=false"`
+
+	// OnDemandBase is how many of the tasks run on demand before the others run on Spot.
+	OnDemandBase int `yaml:"on_demand_base" jsonschema:"default=0,minimum=0,maximum=100" jsonschema_extras:"x-unit=tasks,x-source=https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_CapacityProviderStrategyItem.html"`
+
+	// OnDemandWeight is how many of the others run on demand for each one on Spot.
+	OnDemandWeight int `yaml:"on_demand_weight" jsonschema:"default=0,minimum=0,maximum=100" jsonschema_extras:"x-unit=tasks,x-source=https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_CapacityProviderStrategyItem.html"`
+
+	// ExecuteCommand lets people with the right ecs:ExecuteCommand into the container (workerctl
+	// exec), where the API key is in the environment.
+	ExecuteCommand bool `yaml:"execute_command" jsonschema:"default=false"`
 
 	// ConcurrencyLimit is the number of flow runs one worker task takes at a time. In a
 	// process pool each run needs memory of this task.
@@ -604,6 +622,10 @@ type Backend struct {
 
 	// Region is the region of the bucket.
 	Region string `yaml:"region" jsonschema:"default={region},format=region"`
+
+	// AssumeRoleARN is the role with which Terraform reads and writes the state, where the bucket
+	// is in another account than that of the credentials.
+	AssumeRoleARN string `yaml:"assume_role_arn" jsonschema:"format=role-arn"`
 
 	// KMSKeyARN is the customer key that encrypts the state.
 	KMSKeyARN string `yaml:"kms_key_arn" jsonschema:"format=kms-key-arn" jsonschema_extras:"x-default=the bucket's own encryption"`

@@ -234,6 +234,8 @@ func (e *Environment) neededEndpoints() []need {
 	}
 	if e.Server.Enabled {
 		needs = append(needs, need{"ssmmessages", "for workerctl open"})
+	} else if e.Worker.ExecuteCommand {
+		needs = append(needs, need{"ssmmessages", "for workerctl exec"})
 	}
 	return needs
 }

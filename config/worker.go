@@ -64,6 +64,9 @@ func (v *validator) fargate() {
 	w, job := v.env.Worker, v.env.WorkPool.Job
 	v.taskSizes("worker", w.CPU, w.MemoryMiB)
 	v.taskSizes("work_pool.job", job.CPU, job.MemoryMiB)
+	if !w.Spot {
+		v.useless("all tasks run on demand", "set worker.spot to true, or remove it", "worker.on_demand_base", "worker.on_demand_weight")
+	}
 	if w.ConcurrencyLimit == 0 && v.env.WorkPool.Type == PoolProcess {
 		v.refuse("worker.concurrency_limit", w.ConcurrencyLimit, "0 is no limit, and the runs of a process pool share the task's memory", "set it to a number from 1, or remove it for 1")
 	}

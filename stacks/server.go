@@ -33,6 +33,7 @@ func newServer(stack cdktf.TerraformStack, env *config.Environment, account arn.
 			VPCID:              net.VPCID,
 			SubnetIDs:          net.PrivateSubnetIDs,
 			SecurityGroup:      env.SecurityGroup(database.SecurityGroupName),
+			Protect:            env.Protect,
 		})
 		own.server = server.New(stack, "server", server.Config{
 			Server:                 env.Server,

@@ -31,6 +31,9 @@ const (
 	requiredTerraform = ">= 1.11"
 	providerSource    = "hashicorp/aws"
 	providerVersion   = "~> 5.99"
+
+	// roleSession is what CloudTrail calls who has taken on a role for a deployment.
+	roleSession = "prefect-worker-ecs"
 )
 
 // NewPrefectWorker builds the stack of an environment that config has found valid. It
@@ -56,10 +59,11 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 			RolePath:               env.IAM.Path,
 			PermissionsBoundaryARN: env.IAM.PermissionsBoundaryARN,
 		},
-		Tasks: env.Worker.DesiredCount,
+		Protect: env.Protect,
+		Tasks:   env.Worker.DesiredCount,
 	})
-	logGroup := logs.New(stack, "logs", logs.Config{Logs: env.Logs, Account: account})
-	apiKey := secrets.New(stack, "secrets", secrets.Config{Secret: env.Secret, Authentication: env.Prefect.Authentication, Generated: env.GeneratedCredential()})
+	logGroup := logs.New(stack, "logs", logs.Config{Logs: env.Logs, Account: account, Protect: env.Protect})
+	apiKey := secrets.New(stack, "secrets", secrets.Config{Secret: env.Secret, Authentication: env.Prefect.Authentication, Protect: env.Protect, Generated: env.GeneratedCredential()})
 	roles := iam.New(stack, "iam", iam.Config{
 		IAM:             env.IAM,
 		Account:         account,
@@ -67,6 +71,7 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 		SecretARNs:      secretARNs(apiKey.ARN, env.Worker),
 		SecretKMSKeyARN: env.Secret.KMSKeyARN,
 		KMSKeyARNs:      env.Worker.KMSKeyARNs,
+		ExecuteCommand:  env.Worker.ExecuteCommand,
 		FlowTasks:       flowTasks(env, account, apiKey.ARN),
 	})
 
@@ -166,6 +171,9 @@ func newProvider(stack cdktf.TerraformStack, env *config.Environment) arn.Accoun
 	if env.AccountID != "" {
 		aws.AllowedAccountIds = jsii.Strings(env.AccountID)
 	}
+	if env.AssumeRoleARN != "" {
+		aws.AssumeRole = []*provider.AwsProviderAssumeRole{{RoleArn: &env.AssumeRoleARN, SessionName: jsii.String(roleSession)}}
+	}
 	provider.NewAwsProvider(stack, jsii.String("aws"), aws)
 
 	identity := tf.Fix(dataawscalleridentity.NewDataAwsCallerIdentity(stack, jsii.String("identity"), &dataawscalleridentity.DataAwsCallerIdentityConfig{}), "data.aws_caller_identity.current")
@@ -196,6 +204,9 @@ func newBackend(stack cdktf.TerraformStack, env *config.Environment) {
 		KmsKeyId: tf.Optional(b.KMSKeyARN),
 	})
 	backend.AddOverride(jsii.String("use_lockfile"), true) // the binding has no field for it
+	if b.AssumeRoleARN != "" {                             // nor for this one
+		backend.AddOverride(jsii.String("assume_role"), map[string]string{"role_arn": b.AssumeRoleARN, "session_name": roleSession})
+	}
 }
 
 // importBlock is Terraform's import block. CDKTF's ImportFrom would start Terraform at

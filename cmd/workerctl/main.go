@@ -35,7 +35,7 @@ func newRootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newSetupCommand(), newNewCommand(), newConfigCommand(), newVersionCommand(), newSynthCommand(), newPlanCommand(), newReviewCommand(), newCDKTFCommand(), newLockCommand(), newPoolCommand(), newVerifyCommand(), newStatusCommand(), newLogsCommand(), newOpenCommand(), newLocalCommand())
+	root.AddCommand(newSetupCommand(), newNewCommand(), newConfigCommand(), newVersionCommand(), newSynthCommand(), newPlanCommand(), newReviewCommand(), newCDKTFCommand(), newLockCommand(), newPoolCommand(), newVerifyCommand(), newStatusCommand(), newLogsCommand(), newOpenCommand(), newExecCommand(), newLocalCommand())
 	return root
 }
 

@@ -38,6 +38,9 @@ type Config struct {
 
 	// SecurityGroup is the name of the database's group.
 	SecurityGroup string
+
+	// Protect keeps database and secret from being destroyed.
+	Protect bool
 }
 
 // Database is what the rest of the stack needs of it.
@@ -70,6 +73,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Database {
 		Description:          jsii.String("Password of the Prefect server's database"),
 		KmsKeyId:             tf.Optional(cfg.KMSKeyARN),
 		RecoveryWindowInDays: jsii.Number(cfg.RecoveryWindowDays),
+		Lifecycle:            tf.Protected(cfg.Protect),
 	}), "aws_secretsmanager_secret.database")
 	// RDS takes all characters but these.
 	made := tf.Ephemeral(scope, "aws_secretsmanager_random_password", "database", map[string]any{
@@ -134,6 +138,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Database {
 		SkipFinalSnapshot:        jsii.Bool(!d.FinalSnapshot),
 		// The password must be the new one when the server starts anew with it.
 		ApplyImmediately: jsii.Bool(true),
+		Lifecycle:        tf.Protected(cfg.Protect),
 	}
 	if d.FinalSnapshot {
 		// A name can be taken once. The group's id is another one in each deployment.

@@ -245,10 +245,14 @@ func newService(scope constructs.Construct, cfg Config, worker *ECSWorker, depen
 	}
 	if cfg.Worker.Spot {
 		service.LaunchType = nil
-		service.CapacityProviderStrategy = []*ecsservice.EcsServiceCapacityProviderStrategy{{
-			CapacityProvider: jsii.String("FARGATE_SPOT"),
-			Weight:           jsii.Number(1),
-		}}
+		var strategy []*ecsservice.EcsServiceCapacityProviderStrategy
+		if base, weight := cfg.Worker.OnDemandBase, cfg.Worker.OnDemandWeight; base+weight > 0 {
+			strategy = append(strategy, &ecsservice.EcsServiceCapacityProviderStrategy{CapacityProvider: jsii.String("FARGATE"), Base: jsii.Number(base), Weight: jsii.Number(weight)})
+		}
+		service.CapacityProviderStrategy = append(strategy, &ecsservice.EcsServiceCapacityProviderStrategy{CapacityProvider: jsii.String("FARGATE_SPOT"), Weight: jsii.Number(1)})
+	}
+	if cfg.Worker.ExecuteCommand {
+		service.EnableExecuteCommand = jsii.Bool(true)
 	}
 	service.DependsOn = &dependsOn
 	return tf.Fix(ecsservice.NewEcsService(scope, jsii.String("service"), service), "aws_ecs_service.worker")

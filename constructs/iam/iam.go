@@ -44,6 +44,9 @@ type Config struct {
 	// KMSKeyARNs are the customer keys of the other secrets and parameters.
 	KMSKeyARNs []string
 
+	// ExecuteCommand lets people into the worker's container.
+	ExecuteCommand bool
+
 	// FlowTasks are the permissions for the flow runs of an ecs pool. Nil for a process
 	// pool, whose worker calls nothing in AWS.
 	FlowTasks *FlowTasks
@@ -112,6 +115,9 @@ func New(scope constructs.Construct, id string, cfg Config) *IAM {
 		b.attach(task, fmt.Sprintf("task-managed-policy-%d", i+1), fmt.Sprintf("task_%d", i+1), policyARN)
 	}
 	b.inline(task, "task-statements", "task_statements", "statements", statements(cfg.IAM.TaskStatements)...)
+	if cfg.ExecuteCommand {
+		b.inline(task, "task-exec", "task_exec", "ecs-exec", policy.ECSExec())
+	}
 	roles := &IAM{Execution: execution, Task: task}
 	if cfg.FlowTasks != nil {
 		b.flowRoles(roles)

@@ -20,6 +20,9 @@ type Config struct {
 
 	// Account is where the log group is.
 	Account arn.Account
+
+	// Protect keeps the log group from being destroyed.
+	Protect bool
 }
 
 // Logs is what the rest of the stack needs of the log group, where the container's output goes.
@@ -46,6 +49,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Logs {
 		Name:            &name,
 		RetentionInDays: jsii.Number(cfg.Logs.RetentionDays),
 		KmsKeyId:        tf.Optional(cfg.Logs.KMSKeyARN),
+		Lifecycle:       tf.Protected(cfg.Protect),
 	}), "aws_cloudwatch_log_group.worker")
 	return &Logs{Name: *tf.Name(group), ARN: *tf.ARN(group)}
 }

@@ -40,6 +40,9 @@ type Config struct {
 	// Network.FlowLogs is none.
 	FlowLogs FlowLogs
 
+	// Protect keeps the VPC and its subnets from being destroyed.
+	Protect bool
+
 	// Tasks is how many tasks a deployment starts. A VPC that exists must have addresses for
 	// them.
 	Tasks int
@@ -84,6 +87,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Network {
 		EnableDnsSupport:   jsii.Bool(true),
 		EnableDnsHostnames: jsii.Bool(true),
 		Tags:               b.name(),
+		Lifecycle:          tf.Protected(cfg.Protect),
 	}), "aws_vpc.main")
 
 	// Every VPC comes with a security group that lets its members talk to each other.
@@ -164,6 +168,7 @@ func (b *builder) subnets(kind string, cidrs, zones []string) []fixedSubnet {
 			AvailabilityZone:    jsii.String(zones[i]),
 			MapPublicIpOnLaunch: jsii.Bool(false),
 			Tags:                b.name(),
+			Lifecycle:           tf.Protected(b.Protect),
 		}), fmt.Sprintf("aws_subnet.%s_%d", kind, n)))
 	}
 	return subnets

@@ -60,9 +60,6 @@ func newRoles(scope constructs.Construct, cfg Config) (executionARN, taskARN str
 	inline("execution", "server_execution", "read-passwords", execution, reads...)
 
 	task := role("task", "server_task", cfg.Server.TaskRole(), "What the Prefect server may do in AWS: let people in through ECS Exec")
-	// These four know no resource (Service Authorization Reference).
-	inline("task", "server_task", "ecs-exec", task, policy.Allow("ECSExec", []string{
-		"ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel", "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel",
-	}, "*"))
+	inline("task", "server_task", "ecs-exec", task, policy.ECSExec())
 	return *tf.ARN(execution), *tf.ARN(task), policies
 }

@@ -131,9 +131,9 @@ func (r rules) ownNetwork(all map[string]rule) {
 	n := r.env.Network
 	vpc := r.vpc()
 	const lets = "the network would let in or out what it was not made for"
-	all["aws_vpc.main"] = rule{why: lets, shape: fields{
+	all["aws_vpc.main"] = rule{why: lets, shape: r.protected(fields{
 		"cidr_block": is(n.VPCCIDR), "enable_dns_support": is(true), "enable_dns_hostnames": is(true), "tags": tags,
-	}}
+	})}
 	all["aws_internet_gateway.main"] = rule{why: lets, shape: fields{"vpc_id": vpc, "tags": tags}}
 	all["aws_default_security_group.main"] = rule{
 		why: "the default group has no rule, so that nothing can use it by mistake", shape: fields{"vpc_id": vpc, "tags": tags},
@@ -155,10 +155,10 @@ func (r rules) ownNetwork(all map[string]rule) {
 		if len(n.AvailabilityZones) > 0 {
 			zone = n.AvailabilityZones[i]
 		}
-		all["aws_subnet."+name] = rule{why: lets, shape: fields{
+		all["aws_subnet."+name] = rule{why: lets, shape: r.protected(fields{
 			"availability_zone": is(zone), "cidr_block": is(cidr), "vpc_id": vpc, "tags": tags,
 			"map_public_ip_on_launch": because("whatever is started in the subnet would get a public address", is(false)),
-		}}
+		})}
 	}
 	route := func(name, gateway, to string) {
 		all["aws_route."+name] = rule{why: "another route leads the traffic elsewhere, or the internet in", shape: fields{
@@ -327,6 +327,9 @@ func (r rules) identity(all map[string]rule) {
 			attach(fmt.Sprintf("task_%d", n+1), "task", policyARN)
 		}
 		r.ownStatements(all, "task_statements", "task", "statements", i.TaskStatements)
+		if r.env.Worker.ExecuteCommand {
+			all["aws_iam_role_policy.task_exec"] = rule{why: rights, shape: fields{"name": is("ecs-exec"), "role": is(ref("aws_iam_role.task.id")), "policy": grants(rights, ecsExec)}}
+		}
 		if r.env.WorkPool.Type == config.PoolECS {
 			inline("task", "run-flow-tasks", r.runFlows()...)
 		}
@@ -424,6 +427,18 @@ func (r rules) cluster(attribute string) string {
 		return r.env.Cluster.Name
 	}
 	return account.Of("ecs", "cluster/"+r.env.Cluster.Name)
+}
+
+// ecsExec is what ECS Exec does inside of a container; it knows no resource.
+var ecsExec = policy.Allow("ECSExec", []string{
+	"ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel", "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel"}, "*")
+
+// protected is what may not be destroyed, if the environment says so.
+func (r rules) protected(shape fields) fields {
+	if r.env.Protect {
+		shape["lifecycle"] = because("what is protected could be destroyed", object(fields{"prevent_destroy": is(true)}))
+	}
+	return shape
 }
 
 // trust is the one statement with which a service takes on a role, for this account only.
@@ -564,6 +579,7 @@ func (r rules) storage(all map[string]rule) {
 	}
 	if !r.env.Logs.Existing {
 		logGroup("worker", r.env.Logs.Group)
+		r.protected(all["aws_cloudwatch_log_group.worker"].shape)
 	}
 	if r.env.Network.FlowLogs != config.FlowLogsNone {
 		logGroup("flow_logs", r.env.FlowLogGroup())
@@ -580,7 +596,7 @@ func (r rules) storage(all map[string]rule) {
 	if s.KMSKeyARN != "" {
 		secret["kms_key_id"] = because("the API key would not be encrypted with the customer's key", is(s.KMSKeyARN))
 	}
-	all["aws_secretsmanager_secret.prefect_api_key"] = rule{why: "the secret would be copied, or readable by others", shape: secret}
+	all["aws_secretsmanager_secret.prefect_api_key"] = rule{why: "the secret would be copied, or readable by others", shape: r.protected(secret)}
 	version := fields{
 		"secret_id":        is(ref("aws_secretsmanager_secret.prefect_api_key.id")),
 		"secret_string_wo": is(value), "secret_string_wo_version": is(s.Version),
@@ -634,8 +650,15 @@ func (r rules) service(all map[string]rule) {
 			"cluster_name": is(ref("aws_ecs_cluster.main.name")), "capacity_providers": is([]string{"FARGATE", "FARGATE_SPOT"}),
 		}}
 	}
+	if w.ExecuteCommand {
+		service["enable_execute_command"] = is(true)
+	}
 	if w.Spot {
-		service["capacity_provider_strategy"] = list(object(fields{"capacity_provider": is("FARGATE_SPOT"), "weight": is(1)}))
+		strategy := []shape{object(fields{"capacity_provider": is("FARGATE_SPOT"), "weight": is(1)})}
+		if w.OnDemandBase+w.OnDemandWeight > 0 {
+			strategy = append([]shape{object(fields{"capacity_provider": is("FARGATE"), "base": is(w.OnDemandBase), "weight": is(w.OnDemandWeight)})}, strategy...)
+		}
+		service["capacity_provider_strategy"] = because("tasks would run on capacity that nobody chose", list(strategy...))
 	} else {
 		service["launch_type"] = is("FARGATE")
 	}
@@ -881,6 +904,9 @@ func (r rules) provider() shape {
 	if r.env.AccountID != "" {
 		aws["allowed_account_ids"] = because("another account could be deployed to by mistake", is([]string{r.env.AccountID}))
 	}
+	if role := r.env.AssumeRoleARN; role != "" {
+		aws["assume_role"] = because("another role, and with it another account, would be deployed to", list(object(fields{"role_arn": is(role), "session_name": text})))
+	}
 	return because("another provider, or another setting of it, deploys elsewhere or with other keys", object(fields{"aws": list(object(aws))}))
 }
 
@@ -895,6 +921,9 @@ func (r rules) terraform() shape {
 		}
 		if b.KMSKeyARN != "" {
 			s3["kms_key_id"] = because("the state would not be encrypted with the customer's key", is(b.KMSKeyARN))
+		}
+		if b.AssumeRoleARN != "" {
+			s3["assume_role"] = because("the state would be kept in another account", object(fields{"role_arn": is(b.AssumeRoleARN), "session_name": text}))
 		}
 		backend = object(fields{"s3": object(s3)})
 	}
@@ -990,8 +1019,15 @@ func (r rules) neededPolicies(all fields, output func(shape) shape) {
 		}
 	}
 	needs("execution_role", x.ExecutionRole, append(r.startTasks("WriteLogs", r.logGroupARN()+":*"), r.readSecrets()...)...)
+	var work []policy.Statement
+	if r.env.Worker.ExecuteCommand {
+		work = append(work, ecsExec)
+	}
 	if r.env.WorkPool.Type == config.PoolECS {
-		needs("task_role", x.TaskRole, r.runFlows()...)
+		work = append(work, r.runFlows()...)
+	}
+	needs("task_role", x.TaskRole, work...)
+	if r.env.WorkPool.Type == config.PoolECS {
 		needs("flow_execution_role", x.FlowExecutionRole, r.startFlows()...)
 	}
 }

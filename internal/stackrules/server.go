@@ -139,7 +139,7 @@ func (r rules) ownDatabase(all map[string]rule) {
 		secret["kms_key_id"] = because("the password would not be encrypted with the customer's key", is(key))
 	}
 	const shown = "the password would stand in the plan and the state"
-	all["aws_secretsmanager_secret.database"] = rule{why: "the secret would be copied, or readable by others", shape: secret}
+	all["aws_secretsmanager_secret.database"] = rule{why: "the secret would be copied, or readable by others", shape: r.protected(secret)}
 	all["aws_secretsmanager_secret_version.database"] = rule{why: shown, shape: fields{
 		"secret_id":                is(ref("aws_secretsmanager_secret.database.id")),
 		"secret_string_wo":         is(ref("ephemeral.aws_secretsmanager_random_password.database.random_password")),
@@ -172,7 +172,7 @@ func (r rules) ownDatabase(all map[string]rule) {
 	if d.FinalSnapshot {
 		database["final_snapshot_identifier"] = is(s.Name + `-final-${trimprefix(aws_security_group.prefect_database_sg.id, "sg-")}`)
 	}
-	all["aws_db_instance.server"] = rule{why: "the database would be less guarded than it was judged", shape: database}
+	all["aws_db_instance.server"] = rule{why: "the database would be less guarded than it was judged", shape: r.protected(database)}
 }
 
 // serverRoles are the roles of the server's own.
@@ -199,6 +199,5 @@ func (r rules) serverRoles(all map[string]rule, secret string) {
 		}}
 	}
 	inline("server_execution", "read-passwords", reads...)
-	inline("server_task", "ecs-exec", policy.Allow("ECSExec", []string{
-		"ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel", "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel"}, "*"))
+	inline("server_task", "ecs-exec", ecsExec)
 }

@@ -146,6 +146,14 @@ func NameTag(name string) *map[string]*string {
 	return &map[string]*string{"Name": jsii.String(name)}
 }
 
+// Protected makes Terraform refuse to destroy or replace a resource, if protect is true.
+func Protected(protect bool) *cdktf.TerraformResourceLifecycle {
+	if !protect {
+		return nil
+	}
+	return &cdktf.TerraformResourceLifecycle{PreventDestroy: jsii.Bool(true)}
+}
+
 // Rule is something that must hold before Terraform changes anything.
 type Rule struct {
 	// Condition is an expression of Terraform's, without "${}".

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
 	"prefect-worker-ecs/internal/redact"
@@ -74,6 +75,10 @@ func (c *checklist) serviceDifferences(name string, got types.Service) ([]string
 		}
 	}
 	arguments["deployment_configuration"] = deployment
+	// Their order means nothing, and in the stack it is that of their names.
+	slices.SortFunc(got.CapacityProviderStrategy, func(a, b types.CapacityProviderStrategyItem) int {
+		return strings.Compare(aws.ToString(a.CapacityProvider), aws.ToString(b.CapacityProvider))
+	})
 	return differences[types.Service](arguments, got)
 }
 
