@@ -705,6 +705,7 @@ func TestEnvironmentsThatFightOverNames(t *testing.T) {
 		{"both with the defaults", "", "", "cluster.name logs.group iam.execution_role_name iam.task_role_name network.name secret.name"},
 		{"a suffix", "", "name_suffix: -prod", ""},
 		{"two accounts", a, b, ""},
+		{"two accounts by their roles", a, "assume_role_arn: arn:aws:iam::222222222222:role/deployer", ""},
 		{"one account", a, a, "cluster.name logs.group iam.execution_role_name iam.task_role_name network.name secret.name"},
 		{"perhaps one account", a, "", "cluster.name logs.group iam.execution_role_name iam.task_role_name network.name secret.name"},
 		{"two regions: only roles clash", "", "region: eu-west-1", "iam.execution_role_name iam.task_role_name network.name"},

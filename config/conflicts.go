@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
 )
 
 // claim is a name that can exist once, and the setting that gives it.
@@ -56,8 +58,17 @@ func (e *Environment) claims() []claim {
 	return claims
 }
 
+// account is the account that the environment is deployed to, if it says so.
+func (e *Environment) account() string {
+	if e.AccountID != "" {
+		return e.AccountID
+	}
+	role, _ := arn.Parse(e.AssumeRoleARN) // empty, or refused for its form
+	return role.AccountID
+}
+
 // conflicts reports environments that would fight over one name in one account, or over
-// one state. An environment without account_id may be in any account.
+// one state. An environment that does not say its account may be in any.
 func conflicts(envs []*Environment) Problems {
 	var problems Problems
 	for i, env := range envs {
@@ -66,7 +77,7 @@ func conflicts(envs []*Environment) Problems {
 			if env.Backend.Type == BackendS3 && env.Backend.Bucket == other.Backend.Bucket && env.Backend.Key == other.Backend.Key {
 				v.refuse("backend.key", env.Backend.Key, "each environment has a state of its own, and "+other.source.file+" uses this one", "choose another key")
 			}
-			if env.AccountID != "" && other.AccountID != "" && env.AccountID != other.AccountID {
+			if a, b := env.account(), other.account(); a != "" && b != "" && a != b {
 				continue
 			}
 			taken := map[string]bool{}

@@ -251,7 +251,8 @@ func TestConfigShowsWhatIsInForce(t *testing.T) {
 	t.Setenv("TF_VAR_aws_region", "eu-west-1")
 	t.Setenv("TF_VAR_prefect_api_url", "https://u:hunter2@prefect.example.com/api")
 	project(t, map[string]string{config.Dir + "/dev.yaml": "worker:\n  cpu:\n  memory: 1024\n  environment: {B: x y, A: ''}\n" +
-		"  secrets: {DB_PASSWORD: 'arn:aws:ssm:us-east-1:123456789012:parameter/db'}\n  extra_pip_packages: [s3fs]\n"})
+		"  secrets: {DB_PASSWORD: 'arn:aws:ssm:us-east-1:123456789012:parameter/db'}\n  extra_pip_packages: [s3fs]\n" +
+		"network: {egress: [{description: Warehouse, from_port: 5432, cidr: 10.9.0.0/16}]}\n"})
 
 	// WHEN they are shown
 	stdout, stderr, err := run(t, "config")
@@ -272,6 +273,7 @@ func TestConfigShowsWhatIsInForce(t *testing.T) {
 		"worker.environment":          `{A: "", B: "x y"} config/environments/dev.yaml:4`,
 		"worker.secrets":              `{DB_PASSWORD: "arn:aws:ssm:us-east-1:123456789012:parameter/db"} config/environments/dev.yaml:5`,
 		"worker.extra_pip_packages":   "[s3fs] config/environments/dev.yaml:6",
+		"network.egress":              `[{"cidr":"10.9.0.0/16","description":"Warehouse","from_port":5432,"protocol":"tcp","to_port":5432}] config/environments/dev.yaml:7`,
 		"account_id":                  "- default",
 		"network.public_subnet_cidrs": "[10.0.1.0/24, 10.0.2.0/24, 10.0.3.0/24] default",
 	} {

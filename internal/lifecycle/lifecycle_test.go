@@ -351,6 +351,14 @@ func TestLifeCycle(t *testing.T) {
 		t.Errorf("the service still runs revision %d", rolled.TaskRevision)
 	}
 
+	t.Log("what is protected is not destroyed")
+	d.environment("protect: true\nworker: {memory: 1024, image: 'prefecthq/prefect:2.20.25-python3.11'}\nsecret: {version: 2}")
+	d.noChanges(secondKey)
+	if out, err := d.terraform("", "plan", "-destroy", "-no-color"); err == nil || strings.Count(string(out), "Instance cannot be destroyed") < 3 {
+		t.Errorf("a plan to destroy what is protected: %v\n%s", err, out)
+	}
+	d.environment("")
+
 	t.Log("destroy, without the key: nothing is left")
 	d.must("", "destroy", "dev", "--auto-approve")
 	if diff := cmp.Diff(before, aws.inventory()); diff != "" {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/rds"
 	"github.com/google/go-cmp/cmp"
 )
@@ -17,8 +19,11 @@ func (d *deployment) rds() *rds.Client {
 	return rds.NewFromConfig(aws.Config{Region: "us-east-1", BaseEndpoint: &d.emulator.Endpoint, Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
 }
 
-// ownServer is an environment with a Prefect server of its own that can be destroyed.
-const ownServer = "worker: {image: 'prefecthq/prefect:3-latest'}\nserver: {enabled: true, database: {deletion_protection: false, final_snapshot: false}}\n"
+// ownServer is an environment with a Prefect server of its own that can be destroyed, in a network
+// with no way out but endpoints.
+const ownServer = "network: {nat: none, endpoints: [ecr.api, ecr.dkr, logs, secretsmanager, ssmmessages]}\n" +
+	"worker: {image: '123456789012.dkr.ecr.us-east-1.amazonaws.com/prefect:3.8.3', prefect_version: '3.8.3'}\n" +
+	"server: {enabled: true, database: {deletion_protection: false, final_snapshot: false}}\n"
 
 // TestServerLifeCycle deploys a Prefect server of the stack's own, rotates both passwords and
 // destroys all. It waits for RDS nearly all the time, so it runs beside the other life cycles.
@@ -34,6 +39,18 @@ func TestServerLifeCycle(t *testing.T) {
 	first := []string{aws.secret("prefect-server-database"), aws.secret("prefect-api-key-new-2")}
 	if user, password, _ := strings.Cut(first[1], ":"); user != "prefect" || len(password) != 40 || len(first[0]) != 40 {
 		t.Errorf("the secrets hold %d characters and %q:…", len(first[0]), user)
+	}
+
+	t.Log("nothing leads out of the network but endpoints, into which only worker and server are let")
+	if nats := call(aws, aws.ec2.DescribeNatGateways, &ec2.DescribeNatGatewaysInput{}).NatGateways; len(nats) > 0 {
+		t.Errorf("%d NAT gateways", len(nats))
+	}
+	if endpoints := call(aws, aws.ec2.DescribeVpcEndpoints, &ec2.DescribeVpcEndpointsInput{}).VpcEndpoints; len(endpoints) != 6 {
+		t.Errorf("%d endpoints, want five and that of S3", len(endpoints))
+	}
+	groups := call(aws, aws.ec2.DescribeSecurityGroups, &ec2.DescribeSecurityGroupsInput{Filters: []ec2types.Filter{{Name: name("group-name"), Values: []string{"prefect_endpoints_sg"}}}}).SecurityGroups
+	if len(groups) != 1 || len(groups[0].IpPermissions) != 1 || len(groups[0].IpPermissions[0].UserIdGroupPairs) != 2 || len(groups[0].IpPermissionsEgress) > 0 {
+		t.Errorf("the endpoints' group is %+v", groups)
 	}
 
 	t.Log("a second plan shows no change")
@@ -67,6 +84,8 @@ func TestServerLifeCycle(t *testing.T) {
 		assertNowhere(t, d, password)
 	}
 }
+
+func name(text string) *string { return &text }
 
 // TestDatabaseLifeCycle destroys a database with a final snapshot twice under one name.
 func TestDatabaseLifeCycle(t *testing.T) {
