@@ -229,7 +229,7 @@ func (r rules) network(all map[string]rule) {
 			"name": r.groupName("prefect_worker_sg"), "description": text, "vpc_id": r.vpc(), "tags": tags,
 		}}
 	egress := func(name string, protocol string, from, to int, argument, peer string) {
-		all["aws_vpc_security_group_egress_rule."+name] = rule{why: "the worker needs no other port than 443 and that of its Prefect API, and TCP only", shape: fields{
+		all["aws_vpc_security_group_egress_rule."+name] = rule{why: "the worker needs port 443, that of its Prefect API and what network.egress opens, and nothing else", shape: fields{
 			"security_group_id": is(ref("aws_security_group.prefect_worker_sg.id")), "description": text, "tags": tags,
 			"ip_protocol": is(protocol), "from_port": is(from), "to_port": is(to), argument: is(peer),
 		}}
