@@ -83,6 +83,7 @@ func (v *validator) arns() {
 	e := v.env
 	type reference struct{ key, text, region string }
 	refs := []reference{
+		{"assume_role_arn", e.AssumeRoleARN, ""},
 		{"secret.existing_arn", e.Secret.ExistingARN, e.Region},
 		{"secret.kms_key_arn", e.Secret.KMSKeyARN, e.Region},
 		{"logs.kms_key_arn", e.Logs.KMSKeyARN, e.Region},
@@ -98,6 +99,12 @@ func (v *validator) arns() {
 	}
 	for i, text := range e.IAM.FlowRoleARNs {
 		refs = append(refs, reference{fmt.Sprintf("iam.flow_role_arns[%d]", i), text, ""})
+	}
+	refs = append(refs, reference{"worker.registry_credentials", e.Worker.RegistryCredentials, e.Region},
+		reference{"iam.existing.execution_role", e.IAM.Existing.ExecutionRole, ""}, reference{"iam.existing.task_role", e.IAM.Existing.TaskRole, ""},
+		reference{"iam.existing.flow_execution_role", e.IAM.Existing.FlowExecutionRole, ""}, reference{"iam.existing.flow_task_role", e.IAM.Existing.FlowTaskRole, ""})
+	for i, text := range e.Worker.KMSKeyARNs {
+		refs = append(refs, reference{fmt.Sprintf("worker.kms_key_arns[%d]", i), text, e.Region})
 	}
 	for _, name := range sortedKeys(e.Worker.Secrets) {
 		refs = append(refs, reference{"worker.secrets." + name, e.Worker.Secrets[name], e.Region})
@@ -169,7 +176,7 @@ func (v *validator) ownNames() {
 		v.refuse("worker.service_name", e.Worker.ServiceName, fmt.Sprintf("the event rule of an ecs pool is called %s, and a rule's name has at most %d characters, so the service's at most %d", queue, ruleName, ruleName-len(queue)+len(e.Worker.ServiceName)),
 			"shorten it", "work_pool.type")
 	}
-	if strings.EqualFold(e.IAM.ExecutionRoleName, e.IAM.TaskRoleName) {
+	if strings.EqualFold(e.IAM.ExecutionRoleName, e.IAM.TaskRoleName) && e.IAM.Existing == (ExistingRoles{}) {
 		v.refuse("iam.task_role_name", e.IAM.TaskRoleName, "the task's role is another one than the execution role, which may read the API key; IAM ignores case", "choose another name", "iam.execution_role_name")
 	}
 	taken := map[string]claim{}
@@ -205,7 +212,7 @@ var reservedRanges = []struct {
 func (v *validator) subnets() {
 	n := v.env.Network
 	vpc, ok := v.cidr("network.vpc_cidr", n.VPCCIDR)
-	if !ok {
+	if !ok || n.Exists() {
 		return
 	}
 	for _, reserved := range reservedRanges {
@@ -294,7 +301,7 @@ func (v *validator) backend() {
 	switch b.Type {
 	case BackendLocal:
 		v.useless("the local backend takes no further settings", "set backend.type to s3, or remove the key",
-			"backend.bucket", "backend.key", "backend.region", "backend.kms_key_arn")
+			"backend.bucket", "backend.key", "backend.region", "backend.assume_role_arn", "backend.kms_key_arn")
 	case BackendS3:
 		if b.Bucket == "" {
 			v.refuse("backend.bucket", b.Bucket, "the s3 backend needs the name of a bucket", formats["bucket"].fix, "backend.type")

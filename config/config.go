@@ -33,6 +33,14 @@ type Environment struct {
 	// Tags are put on every resource, over the three default ones.
 	Tags map[string]string `yaml:"tags" jsonschema_extras:"x-default=Project=prefect-worker Environment={environment} ManagedBy=cdktf,x-names=tag-key,x-values=tag-value"`
 
+	// AssumeRoleARN is the role that Terraform and workerctl take on, for a deployment into
+	// another account than that of the credentials.
+	AssumeRoleARN string `yaml:"assume_role_arn" jsonschema:"format=role-arn"`
+
+	// Protect makes Terraform refuse to destroy or to replace what keeps data or others depend
+	// on: the network, the secrets, the log group and the database.
+	Protect bool `yaml:"protect" jsonschema:"default=false"`
+
 	// LocalRun marks an environment that `workerctl local` has written for the emulator on
 	// this machine. Only there may the Prefect API be on the loopback interface, which a task
 	// on Fargate could never reach. It is refused in any other place.
@@ -82,8 +90,8 @@ type Network struct {
 	// NAT is how the worker reaches the internet: from private subnets through one NAT gateway
 	// (single), or through one in each availability zone, so that the loss of one does not cut
 	// off the others (per_az); or from the public subnets with a public address of its own
-	// (none), to which nothing can connect either. A gateway costs about 32 USD a month before
-	// traffic.
+	// (none), to which nothing can connect either. With none and network.endpoints it does not
+	// reach the internet at all. A gateway costs about 32 USD a month before traffic.
 	NAT NATMode `yaml:"nat" jsonschema:"default=single,enum=single,enum=per_az,enum=none"`
 
 	// FlowLogs says which traffic is recorded in the log group /vpc/NAME, where NAME is
@@ -93,7 +101,74 @@ type Network struct {
 	// S3Endpoint adds the gateway endpoint of S3 to all route tables: free, and it keeps the
 	// layers of images in ECR off the NAT gateway.
 	S3Endpoint bool `yaml:"s3_endpoint" jsonschema:"default=true"`
+
+	// Endpoints are the services of AWS that are reached through an interface endpoint, at
+	// about 7 USD a month for each of them in each zone. With nat: none the worker then runs in
+	// the private subnets, and has no other way out. In a VPC that exists they are those that
+	// are there in the place of a way out.
+	Endpoints []Endpoint `yaml:"endpoints" jsonschema:"uniqueItems=true,enum=ec2,enum=ecr.api,enum=ecr.dkr,enum=ecs,enum=logs,enum=secretsmanager,enum=sqs,enum=ssm,enum=ssmmessages,enum=sts" jsonschema_extras:"x-source=https://docs.aws.amazon.com/vpc/latest/privatelink/aws-services-privatelink-support.html"`
+
+	// Egress are further ways out of the worker's security group, which its flow tasks share,
+	// beside port 443 and that of the Prefect API.
+	Egress []Egress `yaml:"egress" jsonschema:"maxItems=50" jsonschema_extras:"x-source=https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html"`
+
+	// SecurityGroupIDs are further security groups of the worker's tasks, and of flow tasks.
+	SecurityGroupIDs []string `yaml:"security_group_ids" jsonschema:"uniqueItems=true,maxItems=4,format=security-group-id" jsonschema_extras:"x-source=https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html"`
+
+	// Proxy is the HTTP proxy through which worker, flow tasks and the stack's own server reach
+	// the internet. Its port is opened. ECS itself takes no proxy for images, logs and secrets.
+	Proxy string `yaml:"proxy" jsonschema:"format=proxy-url"`
+
+	// NoProxy are hosts, domains and addresses that are reached without the proxy, beside
+	// those of ECS itself, the endpoints and the stack's own server.
+	NoProxy []string `yaml:"no_proxy" jsonschema:"uniqueItems=true,format=no-proxy"`
+
+	Existing ExistingNetwork `yaml:"existing"`
 }
+
+// ExistingNetwork is a VPC that exists, in which nothing of the network is made.
+type ExistingNetwork struct {
+	// VPCID is the VPC's id.
+	VPCID string `yaml:"vpc_id" jsonschema:"format=vpc-id"`
+
+	// SubnetIDs are the subnets in which tasks run, each in another availability zone.
+	SubnetIDs []string `yaml:"subnet_ids" jsonschema:"uniqueItems=true,maxItems=16,format=subnet-id" jsonschema_extras:"x-source=https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_AwsVpcConfiguration.html"`
+
+	// Public says that the subnets lead to an internet gateway: tasks there get public
+	// addresses.
+	Public bool `yaml:"public" jsonschema:"default=false"`
+}
+
+// Endpoint is a service of AWS, as the name of its interface endpoint ends.
+type Endpoint string
+
+// Egress is a way out: to ports of a range of addresses, of a prefix list or of the members of
+// another security group.
+type Egress struct {
+	// Description says, in AWS as well, what is reached through it.
+	Description string `yaml:"description" jsonschema:"format=rule-description"`
+
+	// Protocol is the transport protocol.
+	Protocol Protocol `yaml:"protocol" jsonschema:"default=tcp,enum=tcp,enum=udp"`
+
+	// FromPort is the first port.
+	FromPort int `yaml:"from_port" jsonschema:"minimum=1,maximum=65535"`
+
+	// ToPort is the last port.
+	ToPort int `yaml:"to_port" jsonschema:"minimum=1,maximum=65535" jsonschema_extras:"x-default=from_port"`
+
+	// CIDR is the range of IPv4 addresses that is reached.
+	CIDR string `yaml:"cidr" jsonschema:"format=cidr"`
+
+	// PrefixListID is the prefix list that is reached.
+	PrefixListID string `yaml:"prefix_list_id" jsonschema:"format=prefix-list-id"`
+
+	// SecurityGroupID is the security group whose members are reached.
+	SecurityGroupID string `yaml:"security_group_id" jsonschema:"format=security-group-id"`
+}
+
+// Protocol is a transport protocol.
+type Protocol string
 
 // NATMode is how the worker reaches the internet.
 type NATMode string
@@ -105,12 +180,10 @@ const (
 	// NATPerAZ is one NAT gateway in each public subnet, so that the loss of one
 	// availability zone does not cut off the others.
 	NATPerAZ NATMode = "per_az"
-	// NATNone is no NAT gateway: the worker runs in the public subnets.
+	// NATNone is no NAT gateway: the worker runs in the public subnets, or with endpoints in
+	// the private ones.
 	NATNone NATMode = "none"
 )
-
-// PublicIP tells whether the worker runs in the public subnets with a public address.
-func (n Network) PublicIP() bool { return n.NAT == NATNone }
 
 // FlowLogs says which traffic of the VPC is recorded.
 type FlowLogs string
@@ -127,13 +200,23 @@ type Cluster struct {
 	// Name is the name of the cluster.
 	Name string `yaml:"name" jsonschema:"default=prefect-cluster{name_suffix},format=ecs-name"`
 
-	// Namespace is the Cloud Map private DNS namespace in the VPC.
+	// Existing says that a cluster of that name exists, of which nothing is changed. For tasks
+	// on Spot it must have the capacity provider FARGATE_SPOT.
+	Existing bool `yaml:"existing" jsonschema:"default=false"`
+
+	// Namespace is the Cloud Map private DNS namespace in the VPC; none makes none.
 	Namespace string `yaml:"namespace" jsonschema:"default=default.prefect.local,format=dns-name"`
 
 	// ContainerInsights collects CPU and memory of tasks in CloudWatch, at the price of
 	// custom metrics.
 	ContainerInsights bool `yaml:"container_insights" jsonschema:"default=true"`
 }
+
+// noNamespace is the value of Namespace that makes none.
+const noNamespace = "none"
+
+// Namespaced tells whether there is a namespace.
+func (c Cluster) Namespaced() bool { return c.Namespace != noNamespace }
 
 // Worker is the ECS service and the container that it runs.
 type Worker struct {
@@ -172,6 +255,16 @@ type Worker struct {
 	// minutes' notice when capacity is short.
 	Spot bool `yaml:"spot" jsonschema:"default=false"`
 
+	// OnDemandBase is how many of the tasks run on demand before the others run on Spot.
+	OnDemandBase int `yaml:"on_demand_base" jsonschema:"default=0,minimum=0,maximum=100" jsonschema_extras:"x-unit=tasks,x-source=https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_CapacityProviderStrategyItem.html"`
+
+	// OnDemandWeight is how many of the others run on demand for each one on Spot.
+	OnDemandWeight int `yaml:"on_demand_weight" jsonschema:"default=0,minimum=0,maximum=100" jsonschema_extras:"x-unit=tasks,x-source=https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_CapacityProviderStrategyItem.html"`
+
+	// ExecuteCommand lets people with the right ecs:ExecuteCommand into the container (workerctl
+	// exec), where the API key is in the environment.
+	ExecuteCommand bool `yaml:"execute_command" jsonschema:"default=false"`
+
 	// ConcurrencyLimit is the number of flow runs one worker task takes at a time. In a
 	// process pool each run needs memory of this task.
 	ConcurrencyLimit int `yaml:"concurrency_limit" jsonschema:"minimum=0,maximum=1000" jsonschema_extras:"x-default=1 for a process pool and no limit for an ecs pool,x-unit=flow runs"`
@@ -189,6 +282,15 @@ type Worker struct {
 	// Parameter Store: the variable's name and the ARN, that of a secret with a JSON key and
 	// a version if wanted, as in ARN:key:: .
 	Secrets map[string]string `yaml:"secrets" jsonschema_extras:"x-names=variable-name,x-values=secret-reference"`
+
+	// RegistryCredentials is the ARN of the secret with user and password ({"username": ...,
+	// "password": ...}) of a private registry other than ECR, from which the image, and by
+	// default that of flow tasks, comes.
+	RegistryCredentials string `yaml:"registry_credentials" jsonschema:"format=secret-arn" jsonschema_extras:"x-source=https://docs.aws.amazon.com/AmazonECS/latest/developerguide/private-auth.html"`
+
+	// KMSKeyARNs are the customer keys that encrypt what worker.secrets and
+	// registry_credentials name.
+	KMSKeyARNs []string `yaml:"kms_key_arns" jsonschema:"uniqueItems=true,maxItems=20,format=kms-key-arn"`
 
 	// StopTimeoutSeconds is how long a task may finish its runs after SIGTERM before it is
 	// killed.
@@ -396,6 +498,9 @@ type Logs struct {
 	// Group is the name of the CloudWatch log group.
 	Group string `yaml:"group" jsonschema:"default=/ecs/prefect-worker{name_suffix},format=log-group"`
 
+	// Existing says that a log group of that name exists, of which nothing is changed.
+	Existing bool `yaml:"existing" jsonschema:"default=false"`
+
 	// RetentionDays is how long logs are kept; 0 is for ever.
 	RetentionDays int `yaml:"retention_days" jsonschema:"default=30,enum=0,enum=1,enum=3,enum=5,enum=7,enum=14,enum=30,enum=60,enum=90,enum=120,enum=150,enum=180,enum=365,enum=400,enum=545,enum=731,enum=1096,enum=1827,enum=2192,enum=2557,enum=2922,enum=3288,enum=3653" jsonschema_extras:"x-unit=days,x-source=https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html"`
 
@@ -413,6 +518,9 @@ type IAM struct {
 	// TaskRoleName is the role of the code inside the container.
 	TaskRoleName string `yaml:"task_role_name" jsonschema:"default=prefect-task-role{name_suffix},format=role-name"`
 
+	// Path is the path of all roles, by which policies can speak of them together.
+	Path string `yaml:"path" jsonschema:"format=role-path" jsonschema_extras:"x-default=/"`
+
 	// PermissionsBoundaryARN is put on every role.
 	PermissionsBoundaryARN string `yaml:"permissions_boundary_arn" jsonschema:"format=policy-arn"`
 
@@ -420,12 +528,13 @@ type IAM struct {
 	// pool need.
 	TaskPolicyARNs []string `yaml:"task_policy_arns" jsonschema:"uniqueItems=true,maxItems=20,format=policy-arn" jsonschema_extras:"x-source=https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"`
 
+	// TaskStatements are what the flows of a process pool may do beside: an inline policy of the
+	// task role.
+	TaskStatements []Statement `yaml:"task_statements" jsonschema:"maxItems=50"`
+
 	// FlowExecutionRoleName is the role with which ECS starts the flow tasks of an ecs pool: it
 	// pulls their image, writes their log and reads the API key, and nothing else.
 	FlowExecutionRoleName string `yaml:"flow_execution_role_name" jsonschema:"default=prefect-flow-execution-role{name_suffix},format=role-name"`
-
-	// FlowTaskRole is the role of the code inside the flow tasks of an ecs pool.
-	FlowTaskRole FlowTaskRole `yaml:"flow_task_role"`
 
 	// FlowRoleARNs are further roles, beside the program's own, that the worker of an ecs pool
 	// may hand to flow runs.
@@ -434,6 +543,44 @@ type IAM struct {
 	// FlowTaskFamilies are the task-definition families, as prefixes, that the worker of an
 	// ecs pool may register and run. The default are those that prefect-aws makes for the pool.
 	FlowTaskFamilies []string `yaml:"flow_task_families" jsonschema:"minItems=1,uniqueItems=true,format=ecs-name" jsonschema_extras:"x-default=prefect_NAME_ where NAME is work_pool.name"`
+
+	FlowTaskRole FlowTaskRole `yaml:"flow_task_role"`
+
+	Existing ExistingRoles `yaml:"existing"`
+}
+
+// ExistingRoles are roles that exist and are taken as they are, instead of made. What each must
+// be allowed, an output of the stack says.
+type ExistingRoles struct {
+	// ExecutionRole is the ARN of the role with which ECS starts the worker.
+	ExecutionRole string `yaml:"execution_role" jsonschema:"format=role-arn"`
+
+	// TaskRole is the ARN of the role of the code inside the worker's container.
+	TaskRole string `yaml:"task_role" jsonschema:"format=role-arn"`
+
+	// FlowExecutionRole is the ARN of the role with which ECS starts the flow tasks of an ecs
+	// pool.
+	FlowExecutionRole string `yaml:"flow_execution_role" jsonschema:"format=role-arn"`
+
+	// FlowTaskRole is the ARN of the role of the code inside the flow tasks of an ecs pool.
+	FlowTaskRole string `yaml:"flow_task_role" jsonschema:"format=role-arn"`
+}
+
+// Statement is something that a role may do. There are no statements that deny: a role may do
+// nothing but what is allowed.
+type Statement struct {
+	// Actions are what it may call. A star may stand at the end of a name, and not for all
+	// actions of a service.
+	Actions []string `yaml:"actions" jsonschema:"uniqueItems=true,format=iam-action"`
+
+	// Resources are the ARNs that it may call it on, with stars.
+	Resources []string `yaml:"resources" jsonschema:"uniqueItems=true,format=iam-resource"`
+
+	// AllResources says again that resources is "*", for actions that know no resource.
+	AllResources bool `yaml:"all_resources" jsonschema:"default=false"`
+
+	// Conditions are conditions: operator, key and value.
+	Conditions map[string]map[string]string `yaml:"conditions"`
 }
 
 // FlowTaskRole is the role of the code inside the flow tasks of an ecs pool. It is made if it
@@ -445,12 +592,12 @@ type FlowTaskRole struct {
 	// PolicyARNs are managed policies for the role.
 	PolicyARNs []string `yaml:"policy_arns" jsonschema:"uniqueItems=true,maxItems=20,format=policy-arn" jsonschema_extras:"x-source=https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"`
 
-	// Policy is an inline policy for the role: an IAM policy document in JSON.
-	Policy string `yaml:"policy" jsonschema:"format=policy-json" jsonschema_extras:"x-source=https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html"`
+	// Statements are what flows may do beside: an inline policy of the role.
+	Statements []Statement `yaml:"statements" jsonschema:"maxItems=50"`
 }
 
 // Wanted says that the role is given rights, and so made.
-func (r FlowTaskRole) Wanted() bool { return len(r.PolicyARNs) > 0 || r.Policy != "" }
+func (r FlowTaskRole) Wanted() bool { return len(r.PolicyARNs) > 0 || len(r.Statements) > 0 }
 
 // Monitoring is what tells people that the worker is silent or its flow runs are not taken:
 // alarms, a dashboard, and a small Lambda function, the probe, that asks the Prefect API each
@@ -501,6 +648,10 @@ type Backend struct {
 
 	// Region is the region of the bucket.
 	Region string `yaml:"region" jsonschema:"default={region},format=region"`
+
+	// AssumeRoleARN is the role with which Terraform reads and writes the state, where the bucket
+	// is in another account than that of the credentials.
+	AssumeRoleARN string `yaml:"assume_role_arn" jsonschema:"format=role-arn"`
 
 	// KMSKeyARN is the customer key that encrypts the state.
 	KMSKeyARN string `yaml:"kms_key_arn" jsonschema:"format=kms-key-arn" jsonschema_extras:"x-default=the bucket's own encryption"`

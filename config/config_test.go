@@ -115,6 +115,7 @@ func TestTheShippedEnvironmentIsTheDefault(t *testing.T) {
 
 // ARNs of the tests.
 const (
+	role      = "arn:aws:iam::123456789012:role/team/r"
 	policy    = "arn:aws:iam::123456789012:policy/p"
 	key       = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 	stateKey  = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -171,9 +172,12 @@ var accepted = []struct {
 	}},
 	{"worker: {secrets: {DB: '" + secret + "'}}", func(e *Environment) { e.Worker.Secrets = map[string]string{"DB": secret} }},
 	{"work_pool: {type: ecs}", ecsPool},
-	{"work_pool: {type: ecs}\niam: {flow_task_role: {policy: '{\"Version\":\"2012-10-17\",\"Statement\":[{\"Sid\":\"A\",\"Effect\":\"Deny\",\"NotAction\":\"s3:*\",\"NotResource\":[\"a\"],\"Condition\":{\"Bool\":{\"a\":true}}}]}'}}", func(e *Environment) {
+	{"work_pool: {type: ecs}\niam: {flow_task_role: {statements: [{actions: ['s3:Get*', sqs:SendMessage], resources: ['arn:aws:s3:::b/*'], conditions: {'ForAnyValue:StringLike': {'aws:TagKeys': x}, Bool: {'aws:SecureTransport': 'true'}}}, {actions: [ecr:GetAuthorizationToken], resources: ['*'], all_resources: true}]}}", func(e *Environment) {
 		ecsPool(e)
-		e.IAM.FlowTaskRole.Policy = `{"Version":"2012-10-17","Statement":[{"Sid":"A","Effect":"Deny","NotAction":"s3:*","NotResource":["a"],"Condition":{"Bool":{"a":true}}}]}`
+		e.IAM.FlowTaskRole.Statements = []Statement{
+			{Actions: []string{"s3:Get*", "sqs:SendMessage"}, Resources: []string{"arn:aws:s3:::b/*"}, Conditions: map[string]map[string]string{"ForAnyValue:StringLike": {"aws:TagKeys": "x"}, "Bool": {"aws:SecureTransport": "true"}}},
+			{Actions: []string{"ecr:GetAuthorizationToken"}, Resources: []string{"*"}, AllResources: true},
+		}
 	}},
 	{"prefect: {account_id: 11111111-1111-4111-8111-111111111111, workspace_id: 22222222-2222-4222-8222-222222222222}", func(e *Environment) {
 		e.Prefect.AccountID, e.Prefect.WorkspaceID = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
@@ -190,6 +194,17 @@ var accepted = []struct {
 		e.Server.Name = "prefect-server"
 		e.Server.Enabled, e.Worker.Image, e.Cluster.Namespace = true, "prefecthq/prefect:3-latest", "prefect.example.com"
 		e.Prefect.APIURL, e.Prefect.Authentication = "http://prefect.prefect.example.com:4200/api", AuthBasic
+	}},
+	{"network: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234567]}, egress: [{description: a, from_port: 5000, cidr: 10.0.0.0/8}]}\nworker: {image: 'reg.example.com:5000/w:1', prefect_version: '3'}", func(e *Environment) {
+		e.Network.Existing = ExistingNetwork{VPCID: "vpc-01234567", SubnetIDs: []string{"subnet-01234567"}}
+		e.Network.FlowLogs, e.Network.S3Endpoint = FlowLogsNone, false
+		e.Network.Egress = []Egress{{Description: "a", Protocol: "tcp", FromPort: 5000, ToPort: 5000, CIDR: "10.0.0.0/8"}}
+		e.Worker.Image, e.Worker.PrefectVersion = "reg.example.com:5000/w:1", "3"
+	}},
+	{"network: {nat: none, endpoints: [ecr.api, ecr.dkr, logs], proxy: 'http://10.0.0.7:3128'}\nworker: {image: '123456789012.dkr.ecr.us-east-1.amazonaws.com/w:1', prefect_version: '3'}\nprefect: {api_url: 'https://prefect.example.com/api', authentication: none}", func(e *Environment) {
+		e.Network.NAT, e.Network.Endpoints, e.Network.Proxy = NATNone, []Endpoint{"ecr.api", "ecr.dkr", "logs"}, "http://10.0.0.7:3128"
+		e.Worker.Image, e.Worker.PrefectVersion = "123456789012.dkr.ecr.us-east-1.amazonaws.com/w:1", "3"
+		e.Prefect.APIURL, e.Prefect.Authentication = "https://prefect.example.com/api", AuthNone
 	}},
 	{"backend: {type: s3, bucket: states}", func(e *Environment) {
 		e.Backend = Backend{Type: BackendS3, Bucket: "states", Key: "prefect-worker/dev.tfstate", Region: "us-east-1"}
@@ -362,6 +377,34 @@ var refused = []struct{ name, yaml, keys string }{
 	{"a key of an earlier release", "worker: {public_ip: true}", "worker.public_ip"},
 	{"NAT mode", "network: {nat: instance}", "network.nat"},
 	{"flow logs", "network: {flow_logs: accept}", "network.flow_logs"},
+	{"a VPC that exists, by name", "network: {existing: {vpc_id: main, subnet_ids: [subnet-1]}}", "network.existing.vpc_id network.existing.subnet_ids[0]"},
+	{"a VPC that exists without subnets", "network: {existing: {vpc_id: vpc-01234567}}", "network.existing.subnet_ids"},
+	{"subnets that exist without a VPC", "network: {existing: {subnet_ids: [subnet-01234567]}}", "network.existing.vpc_id"},
+	{"public subnets of no VPC", "network: {existing: {public: true}}", "network.existing.public"},
+	{"settings of a network that is not made", "network: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234567]}, name: n, vpc_cidr: 10.1.0.0/16, public_subnet_cidrs: [10.1.0.0/24], private_subnet_cidrs: [10.1.1.0/24], availability_zones: [us-east-1a], nat: single, flow_logs: all, s3_endpoint: true}",
+		"network.name network.vpc_cidr network.public_subnet_cidrs network.private_subnet_cidrs network.availability_zones network.nat network.flow_logs network.s3_endpoint"},
+	{"endpoints in public subnets that exist", "network: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234567], public: true}, endpoints: [ecr.api, ecr.dkr, logs, secretsmanager]}\nworker: {image: '123456789012.dkr.ecr.us-east-1.amazonaws.com/w:1', prefect_version: '3'}\nprefect: {api_url: 'http://10.0.0.7/api'}", "network.existing.public"},
+	{"a database in public subnets that exist", "network: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234567, subnet-01234568], public: true}}\nserver: {enabled: true}", "network.existing.public"},
+	{"a database in one subnet that exists", "network: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234567]}}\nserver: {enabled: true}", "network.existing.subnet_ids"},
+	{"an endpoint that nothing here needs", "network: {endpoints: [lambda]}", "network.endpoints[0]"},
+	{"endpoints without all that a worker needs", "network: {nat: none, endpoints: [logs]}\nwork_pool: {type: ecs}\nworker: {image: 'prefecthq/prefect:3-latest', secrets: {A: '" + parameter + "'}}",
+		"network.endpoints worker.image work_pool.job.image prefect.api_url worker.extra_pip_packages"},
+	{"endpoints without a way to S3", "network: {nat: none, endpoints: [ecr.api, ecr.dkr, logs, secretsmanager], s3_endpoint: false}\nworker: {image: '123456789012.dkr.ecr.eu-west-1.amazonaws.com/w:1', prefect_version: '3'}\nprefect: {api_url: 'http://10.1.0.7/api'}", "network.s3_endpoint worker.image prefect.api_url"},
+	{"a server without the endpoint of its sessions", "network: {nat: none, endpoints: [ecr.api, ecr.dkr, logs, secretsmanager]}\nworker: {image: '123456789012.dkr.ecr.us-east-1.amazonaws.com/w:1', prefect_version: '3'}\nserver: {enabled: true}", "network.endpoints"},
+	{"rules that say and lead nothing", "network: {egress: [{}, {description: a, from_port: 5, to_port: 4, cidr: 10.0.0.1/16}, {description: a, from_port: 5, cidr: 10.0.0.0/16, prefix_list_id: pl-01234567}]}",
+		"network.egress[0] network.egress[0].description network.egress[0].from_port network.egress[1].cidr network.egress[1].to_port network.egress[2]"},
+	{"rules of a form that AWS has not", "network: {egress: [{description: 'ä', protocol: icmp, from_port: 70000, to_port: 0, cidr: x}, {description: a, from_port: 1, prefix_list_id: x}, {description: a, from_port: 1, security_group_id: x}]}",
+		"network.egress[0].description network.egress[0].protocol network.egress[0].from_port network.egress[0].to_port network.egress[0].cidr network.egress[1].prefix_list_id network.egress[2] network.egress[2].security_group_id"},
+	{"rules in IPv6", "network: {egress: [{description: a, from_port: 1, cidr: '::/0'}]}", "network.egress[0].cidr"},
+	{"a rule twice", "network: {egress: [{description: a, from_port: 1, cidr: 10.0.0.0/8}, {description: b, protocol: tcp, from_port: 1, to_port: 1, cidr: 10.0.0.0/8}, {description: c, from_port: 443, cidr: 0.0.0.0/0}]}", "network.egress[1] network.egress[2]"},
+	{"a rule with an unknown key", "network: {egress: [{port: 1, description: a, from_port: 1, cidr: 10.0.0.0/8}]}", "network.egress[0].port"},
+	{"rules that are no list", "network: {egress: {from_port: 1}}", "network.egress"},
+	{"a group by name", "network: {security_group_ids: [default]}", "network.security_group_ids[0]"},
+	{"a proxy with a password", "network: {proxy: 'http://u:p@proxy.example.com:3128'}", "network.proxy"},
+	{"a proxy without a port", "network: {proxy: 'http://proxy.example.com'}", "network.proxy"},
+	{"exceptions of no proxy", "network: {no_proxy: [example.internal]}", "network.no_proxy"},
+	{"an exception that Python does not take", "network: {proxy: 'http://proxy.example.com:3128', no_proxy: [10.0.0.0/8]}", "network.no_proxy[0]"},
+	{"a proxy in two places", "network: {proxy: 'http://proxy.example.com:3128'}\nworker: {environment: {HTTPS_PROXY: x}, image: 'prefecthq/prefect:3-latest'}\nwork_pool: {type: ecs, job: {variables: {env: '{}'}}}", "worker.environment.HTTPS_PROXY work_pool.job.variables.env"},
 	{"a disk that Fargate has not", "worker: {ephemeral_storage: 20}", "worker.ephemeral_storage"},
 
 	// Cluster and worker.
@@ -375,6 +418,15 @@ var refused = []struct{ name, yaml, keys string }{
 	{"memory between the steps", "worker: {cpu: 8192, memory: 17408}", "worker.memory"},
 	{"architecture", "worker: {architecture: ARM64}", "worker.architecture"},
 	{"negative count", "worker: {desired_count: -1}", "worker.desired_count"},
+	{"capacity on demand without Spot", "worker: {on_demand_base: 1, on_demand_weight: 1}", "worker.on_demand_base worker.on_demand_weight"},
+	{"capacity below none", "worker: {spot: true, on_demand_base: -1, on_demand_weight: 101}", "worker.on_demand_base worker.on_demand_weight"},
+	{"text for a shell", "worker: {execute_command: bash}", "worker.execute_command"},
+	{"a shell without its endpoint", "network: {nat: none, endpoints: [ecr.api, ecr.dkr, logs, secretsmanager]}\nworker: {execute_command: true, image: '123456789012.dkr.ecr.us-east-1.amazonaws.com/w:1', prefect_version: '3'}\nprefect: {api_url: 'http://10.0.0.7/api'}", "network.endpoints"},
+	{"text for protection", "protect: [vpc]", "protect"},
+	{"a role to assume by name", "assume_role_arn: deployer", "assume_role_arn"},
+	{"a role to assume in another account", "account_id: '111111111111'\nassume_role_arn: '" + role + "'", "assume_role_arn"},
+	{"a role for the state by name", "backend: {type: s3, bucket: states, assume_role_arn: states}", "backend.assume_role_arn"},
+	{"a role for a local state", "backend: {assume_role_arn: '" + role + "'}", "backend.assume_role_arn"},
 	{"stop timeout beyond Fargate's", "worker: {stop_timeout: 300}", "worker.stop_timeout"},
 	{"more runs than memory", "worker: {concurrency_limit: 3}", "worker.concurrency_limit"},
 	{"variable name", "worker: {environment: {A-B: x}}", "worker.environment.A-B"},
@@ -436,8 +488,8 @@ var refused = []struct{ name, yaml, keys string }{
 	{"one role for both", "iam: {task_role_name: prefect-task-execution-role}", "iam.task_role_name"},
 	{"boundary", "iam: {permissions_boundary_arn: x}", "iam.permissions_boundary_arn"},
 	{"task policy", "iam: {task_policy_arns: [AdministratorAccess]}", "iam.task_policy_arns[0]"},
-	{"flow roles of a process pool", "iam: {flow_execution_role_name: a, flow_task_role: {name: b, policy_arns: ['arn:aws:iam::123456789012:policy/p'], policy: '{\"Statement\":[]}'}}",
-		"iam.flow_execution_role_name iam.flow_task_role.name iam.flow_task_role.policy_arns iam.flow_task_role.policy"},
+	{"flow roles of a process pool", "iam: {flow_execution_role_name: a, flow_task_role: {name: b, policy_arns: ['arn:aws:iam::123456789012:policy/p']}}",
+		"iam.flow_execution_role_name iam.flow_task_role.name iam.flow_task_role.policy_arns"},
 	{"no monitoring, but its settings", "monitoring: {emails: [a@example.com], topic_arn: 'arn:aws:sns:us-east-1:123456789012:on-call', late_minutes: 3, pending_minutes: 30}", "monitoring.emails monitoring.topic_arn monitoring.late_minutes monitoring.pending_minutes"},
 	{"alarms that nobody gets", "monitoring: {enabled: true}", "monitoring.emails"},
 	{"alarms to a topic and to addresses", "monitoring: {enabled: true, emails: [a@example.com], topic_arn: 'arn:aws:sns:us-east-1:123456789012:on-call'}", "monitoring.emails"},
@@ -450,13 +502,30 @@ var refused = []struct{ name, yaml, keys string }{
 	{"a role of flows without rights", "work_pool: {type: ecs}\niam: {flow_task_role: {name: b}}", "iam.flow_task_role.name"},
 	{"a role of flows that is the worker's", "work_pool: {type: ecs}\niam: {flow_task_role: {name: Prefect-task-role, policy_arns: ['arn:aws:iam::123456789012:policy/p']}}", "iam.flow_task_role.name"},
 	{"an execution role of flows that is the worker's", "work_pool: {type: ecs}\niam: {flow_execution_role_name: prefect-task-execution-role}", "iam.flow_execution_role_name"},
-	{"a policy of flows that is no JSON", "work_pool: {type: ecs}\niam: {flow_task_role: {policy: '{Statement}'}}", "iam.flow_task_role.policy"},
-	{"a policy of flows that is text", "work_pool: {type: ecs}\niam: {flow_task_role: {policy: 's3:*'}}", "iam.flow_task_role.policy"},
-	{"a policy of flows with a principal", "work_pool: {type: ecs}\niam: {flow_task_role: {policy: '{\"Statement\":{\"Effect\":\"Allow\",\"Principal\":\"*\",\"Action\":\"*\",\"Resource\":\"*\"}}'}}", "iam.flow_task_role.policy"},
-	{"a policy of flows without an effect", "work_pool: {type: ecs}\niam: {flow_task_role: {policy: '{\"Statement\":[{\"Action\":\"*\",\"Resource\":\"*\"}]}'}}", "iam.flow_task_role.policy"},
-	{"a policy of flows without an action", "work_pool: {type: ecs}\niam: {flow_task_role: {policy: '{\"Statement\":[{\"Effect\":\"Allow\",\"Resource\":\"*\"}]}'}}", "iam.flow_task_role.policy"},
-	{"a policy of flows without a resource", "work_pool: {type: ecs}\niam: {flow_task_role: {policy: '{\"Statement\":[{\"Effect\":\"Allow\",\"Action\":\"*\"}]}'}}", "iam.flow_task_role.policy"},
-	{"a policy of flows without a statement", "work_pool: {type: ecs}\niam: {flow_task_role: {policy: '{}'}}", "iam.flow_task_role.policy"},
+	{"a policy of an earlier release", "work_pool: {type: ecs}\niam: {flow_task_role: {policy: '{}'}}", "iam.flow_task_role.policy"},
+	{"statements of which something is missing", "iam: {task_statements: [{}]}", "iam.task_statements[0].actions iam.task_statements[0].resources"},
+	{"statements that allow everything", "iam: {task_statements: [{actions: ['*', 's3:*', s3], resources: ['*']}, {actions: [s3:GetObject], resources: [bucket, 'arn:aws:s3:::b'], all_resources: true}]}",
+		"iam.task_statements[0].actions[0] iam.task_statements[0].actions[1] iam.task_statements[0].actions[2] iam.task_statements[0].resources iam.task_statements[1].resources[0] iam.task_statements[1].all_resources"},
+	{"statements that deny", "iam: {task_statements: [{effect: Deny, actions: [s3:GetObject], resources: ['arn:aws:s3:::b']}]}", "iam.task_statements[0].effect"},
+	{"conditions that IAM has not", "iam: {task_statements: [{actions: [s3:GetObject], resources: ['arn:aws:s3:::b'], conditions: {Equals: {'a:b': c}, StringLike: {region: d}}}]}", "iam.task_statements[0].conditions.Equals iam.task_statements[0].conditions.StringLike.region"},
+	{"conditions that are no text", "iam: {task_statements: [{actions: [s3:GetObject], resources: ['arn:aws:s3:::b'], conditions: {Bool: {'aws:SecureTransport': true}}}]}", "iam.task_statements[0].conditions.Bool.aws:SecureTransport"},
+	{"more statements than a policy holds", "iam: {task_statements: [{actions: [" + actions(400) + "], resources: ['arn:aws:s3:::b']}]}", "iam.task_statements"},
+	{"statements of flows that a process pool has not", "iam: {flow_task_role: {statements: [{actions: [s3:GetObject], resources: ['arn:aws:s3:::b']}]}}", "iam.flow_task_role.statements"},
+	{"a path without slashes", "iam: {path: flows}", "iam.path"},
+	{"roles that exist, by name", "work_pool: {type: ecs}\niam: {existing: {execution_role: a, task_role: b, flow_execution_role: c, flow_task_role: d}}", "iam.existing.execution_role iam.existing.task_role iam.existing.flow_execution_role iam.existing.flow_task_role"},
+	{"settings of roles that are not made", "work_pool: {type: ecs}\nadopt: [execution_role, task_role]\niam: {execution_role_name: a, task_role_name: b, task_policy_arns: ['" + policy + "'], task_statements: [{actions: [s3:GetObject], resources: ['arn:aws:s3:::b']}], flow_execution_role_name: c, flow_task_role: {name: d, policy_arns: ['" + policy + "']}, existing: {execution_role: '" + role + "1', task_role: '" + role + "2', flow_execution_role: '" + role + "3', flow_task_role: '" + role + "4'}}",
+		"adopt[0] adopt[1] iam.execution_role_name iam.task_role_name iam.task_policy_arns iam.task_statements iam.flow_execution_role_name iam.flow_task_role.name iam.flow_task_role.policy_arns"},
+	{"one role that exists for all", "work_pool: {type: ecs}\niam: {existing: {execution_role: '" + role + "', task_role: '" + role + "', flow_execution_role: '" + role + "'}}", "iam.existing.task_role iam.existing.flow_execution_role"},
+	{"roles of flows that a process pool has not", "iam: {existing: {flow_execution_role: '" + role + "1', flow_task_role: '" + role + "2'}}", "iam.existing.flow_execution_role iam.existing.flow_task_role"},
+	{"a role that exists in another account", "account_id: '111111111111'\niam: {existing: {task_role: '" + role + "'}}", "iam.existing.task_role"},
+	{"a cluster that exists and has no name", "cluster: {existing: true, container_insights: false}", "cluster.name cluster.container_insights"},
+	{"an existing cluster by name", "cluster: {existing: main}", "cluster.existing"},
+	{"a log group that exists and has no name", "adopt: [log_group]\nlogs: {existing: true, retention_days: 7, kms_key_arn: '" + key + "'}\nnetwork: {flow_logs: none}", "adopt[0] logs.group logs.retention_days logs.kms_key_arn"},
+	{"an existing log group by name", "logs: {existing: main}", "logs.existing"},
+	{"a server without a namespace", "cluster: {namespace: none}\nserver: {enabled: true}", "cluster.namespace"},
+	{"credentials of a registry that are no ARN", "worker: {registry_credentials: hunter2}", "worker.registry_credentials"},
+	{"keys of nothing", "worker: {kms_key_arns: ['" + key + "']}", "worker.kms_key_arns"},
+	{"keys of another region", "worker: {kms_key_arns: ['" + stateKey + "'], registry_credentials: '" + secret + "'}", "worker.kms_key_arns[0]"},
 	{"jobs of a process pool", "work_pool: {job: {image: 'a:1', cpu: 1024, memory: 2048, ephemeral_storage: 30, spot: true, deregister: true, variables: {a: b}}}",
 		"work_pool.job.image work_pool.job.cpu work_pool.job.memory work_pool.job.ephemeral_storage work_pool.job.spot work_pool.job.deregister work_pool.job.variables"},
 	{"a job that Fargate lacks", "work_pool: {type: ecs, job: {memory: 512}}", "work_pool.job.memory"},
@@ -610,6 +679,15 @@ var refused = []struct{ name, yaml, keys string }{
 	{"a task definition that is too large", "worker: {environment: {A: " + strings.Repeat("x", 60000) + "}}", "worker.environment"},
 }
 
+// actions are n actions.
+func actions(n int) string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprintf("s3:GetObject%d", i))
+	}
+	return strings.Join(all, ", ")
+}
+
 // families are n families of tasks.
 func families(n int) string {
 	var all []string
@@ -637,10 +715,15 @@ func TestEnvironmentsThatFightOverNames(t *testing.T) {
 		{"both with the defaults", "", "", "cluster.name logs.group iam.execution_role_name iam.task_role_name network.name secret.name"},
 		{"a suffix", "", "name_suffix: -prod", ""},
 		{"two accounts", a, b, ""},
+		{"two accounts by their roles", a, "assume_role_arn: arn:aws:iam::222222222222:role/deployer", ""},
 		{"one account", a, a, "cluster.name logs.group iam.execution_role_name iam.task_role_name network.name secret.name"},
 		{"perhaps one account", a, "", "cluster.name logs.group iam.execution_role_name iam.task_role_name network.name secret.name"},
 		{"two regions: only roles clash", "", "region: eu-west-1", "iam.execution_role_name iam.task_role_name network.name"},
 		{"one state", "backend: {type: s3, bucket: states, key: k}\n" + a, "backend: {type: s3, bucket: states, key: k}\n" + b, "backend.key"},
+		{"one cluster, log group and roles", "", "name_suffix: -b\nnetwork: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234567]}}\ncluster: {name: prefect-cluster, existing: true, namespace: none}\nlogs: {group: /ecs/prefect-worker, existing: true}\n" +
+			"iam: {existing: {execution_role: 'arn:aws:iam::123456789012:role/prefect-task-execution-role', task_role: 'arn:aws:iam::123456789012:role/prefect-task-role'}}", ""},
+		{"one service of a cluster", "worker: {service_name: w}", "name_suffix: -b\ncluster: {name: prefect-cluster, existing: true}\nworker: {service_name: w}", "worker.service_name"},
+		{"one namespace of a VPC", "network: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234567]}}", "name_suffix: -b\nnetwork: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234568]}}", "cluster.namespace"},
 		{"one event queue", "worker: {image: 'prefecthq/prefect:3-latest', service_name: w}\nwork_pool: {type: ecs}",
 			"name_suffix: -prod\nworker: {image: 'prefecthq/prefect:3-latest', service_name: w}\nwork_pool: {type: ecs}", "worker.service_name"},
 	} {

@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
 )
 
 // claim is a name that can exist once, and the setting that gives it.
@@ -20,12 +22,17 @@ func (c claim) id() string {
 // belong to the whole account.
 func (e *Environment) claims() []claim {
 	regional := func(kind, key, value string) claim { return claim{kind + " in " + e.Region, key, value} }
-	claims := []claim{
-		regional("cluster", "cluster.name", e.Cluster.Name),
-		regional("log group", "logs.group", e.Logs.Group),
-		{"role", "iam.execution_role_name", e.IAM.ExecutionRoleName},
-		{"role", "iam.task_role_name", e.IAM.TaskRoleName},
+	claims := []claim{regional("service of the cluster "+e.Cluster.Name, "worker.service_name", e.Worker.ServiceName)}
+	add := func(made bool, c claim) {
+		if made {
+			claims = append(claims, c)
+		}
 	}
+	add(!e.Cluster.Existing, regional("cluster", "cluster.name", e.Cluster.Name))
+	add(!e.Logs.Existing, regional("log group", "logs.group", e.Logs.Group))
+	add(e.IAM.Existing.ExecutionRole == "", claim{"role", "iam.execution_role_name", e.IAM.ExecutionRoleName})
+	add(e.IAM.Existing.TaskRole == "", claim{"role", "iam.task_role_name", e.IAM.TaskRoleName})
+	add(e.Network.Exists() && e.Cluster.Namespaced(), claim{"namespace in " + e.Network.Existing.VPCID, "cluster.namespace", e.Cluster.Namespace})
 	if e.Network.FlowLogs != FlowLogsNone {
 		claims = append(claims,
 			regional("log group", "network.name", e.FlowLogGroup()),
@@ -35,10 +42,8 @@ func (e *Environment) claims() []claim {
 		claims = append(claims, regional("secret", "secret.name", e.Secret.Name))
 	}
 	if e.WorkPool.Type == PoolECS {
-		claims = append(claims, claim{"role", "iam.flow_execution_role_name", e.IAM.FlowExecutionRoleName})
-		if role := e.IAM.FlowTaskRole; role.Wanted() {
-			claims = append(claims, claim{"role", "iam.flow_task_role.name", role.Name})
-		}
+		add(e.IAM.Existing.FlowExecutionRole == "", claim{"role", "iam.flow_execution_role_name", e.IAM.FlowExecutionRoleName})
+		add(e.IAM.FlowTaskRole.Wanted(), claim{"role", "iam.flow_task_role.name", e.IAM.FlowTaskRole.Name})
 	}
 	if e.Server.Enabled {
 		claims = append(claims,
@@ -57,8 +62,17 @@ func (e *Environment) claims() []claim {
 	return claims
 }
 
+// account is the account that the environment is deployed to, if it says so.
+func (e *Environment) account() string {
+	if e.AccountID != "" {
+		return e.AccountID
+	}
+	role, _ := arn.Parse(e.AssumeRoleARN) // empty, or refused for its form
+	return role.AccountID
+}
+
 // conflicts reports environments that would fight over one name in one account, or over
-// one state. An environment without account_id may be in any account.
+// one state. An environment that does not say its account may be in any.
 func conflicts(envs []*Environment) Problems {
 	var problems Problems
 	for i, env := range envs {
@@ -67,7 +81,7 @@ func conflicts(envs []*Environment) Problems {
 			if env.Backend.Type == BackendS3 && env.Backend.Bucket == other.Backend.Bucket && env.Backend.Key == other.Backend.Key {
 				v.refuse("backend.key", env.Backend.Key, "each environment has a state of its own, and "+other.source.file+" uses this one", "choose another key")
 			}
-			if env.AccountID != "" && other.AccountID != "" && env.AccountID != other.AccountID {
+			if a, b := env.account(), other.account(); a != "" && b != "" && a != b {
 				continue
 			}
 			taken := map[string]bool{}

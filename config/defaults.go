@@ -40,6 +40,7 @@ func (e *Environment) complete() {
 			field.SetString(values.Replace(o.Schema.Default.(string)))
 		}
 	}
+	e.completeNetwork()
 	if e.Network.PublicSubnetCIDRs == nil {
 		e.Network.PublicSubnetCIDRs = defaultSubnets(e.Network.VPCCIDR, 1)
 	}
@@ -130,4 +131,9 @@ func (e *Environment) EventQueue() string {
 		return ""
 	}
 	return e.Worker.ServiceName + "-task-events"
+}
+
+// HasFlowTaskRole says that the flow tasks of an ecs pool have a role, made or existing.
+func (e *Environment) HasFlowTaskRole() bool {
+	return e.WorkPool.Type == PoolECS && (e.IAM.FlowTaskRole.Wanted() || e.IAM.Existing.FlowTaskRole != "")
 }

@@ -24,6 +24,7 @@ type format struct {
 const (
 	awsDocs       = "https://docs.aws.amazon.com/"
 	fixCharacters = "shorten it or replace the other characters"
+	sourceIDs     = awsDocs + "AWSEC2/latest/UserGuide/resource-ids.html"
 	fixKeyARN     = "copy it from the console or from aws kms describe-key"
 )
 
@@ -72,6 +73,37 @@ var formats = map[string]format{
 		rule: "the value is an IPv4 range in CIDR notation", fix: "write for example 10.0.0.0/16",
 		source: awsDocs + "vpc/latest/userguide/vpc-cidr-blocks.html",
 	},
+	"vpc-id": {
+		pattern: regexp.MustCompile(`^vpc-[0-9a-f]{8}([0-9a-f]{9})?$`), example: "vpc-0123456789abcdef0",
+		rule: "the id of a VPC is vpc- and 8 or 17 hexadecimal digits", fix: "copy it from the console or from aws ec2 describe-vpcs", source: sourceIDs,
+	},
+	"subnet-id": {
+		pattern: regexp.MustCompile(`^subnet-[0-9a-f]{8}([0-9a-f]{9})?$`), example: "subnet-0123456789abcdef0",
+		rule: "the id of a subnet is subnet- and 8 or 17 hexadecimal digits", fix: "copy it from the console or from aws ec2 describe-subnets", source: sourceIDs,
+	},
+	"security-group-id": {
+		pattern: regexp.MustCompile(`^sg-[0-9a-f]{8}([0-9a-f]{9})?$`), example: "sg-0123456789abcdef0",
+		rule: "the id of a security group is sg- and 8 or 17 hexadecimal digits", fix: "copy it from the console or from aws ec2 describe-security-groups", source: sourceIDs,
+	},
+	"prefix-list-id": {
+		pattern: regexp.MustCompile(`^pl-[0-9a-f]{8}([0-9a-f]{9})?$`), example: "pl-0123456789abcdef0",
+		rule: "the id of a prefix list is pl- and 8 or 17 hexadecimal digits", fix: "copy it from the console or from aws ec2 describe-managed-prefix-lists", source: sourceIDs,
+	},
+	"rule-description": {
+		pattern: regexp.MustCompile(`^[A-Za-z0-9 ._:/()#,@\[\]+=&;{}!$*-]+$`), longest: 255, example: "Warehouse",
+		rule: "the description of a rule has 1 to 255 ASCII letters, digits, blanks and ._-:/()#,@[]+=&;{}!$*", fix: fixCharacters,
+		source: awsDocs + "AWSEC2/latest/APIReference/API_IpRange.html",
+	},
+	"proxy-url": {
+		pattern: regexp.MustCompile(`^http://[A-Za-z0-9._-]+:\d{1,5}$`), longest: 500, example: "http://proxy.example.com:3128",
+		rule: "a proxy is http://, its host, and its port; without user and password, which would stand in clear text", fix: "write for example http://proxy.example.com:3128",
+		source: "https://www.python-httpx.org/environment_variables/",
+	},
+	"no-proxy": {
+		pattern: regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`), longest: 253, example: "example.internal",
+		rule: "an exception is a host, a domain with all hosts in it, or an address; Python takes no ranges", fix: "write for example example.internal or 10.0.0.7",
+		source: "https://www.python-httpx.org/environment_variables/",
+	},
 	"ecs-name": {
 		pattern: regexp.MustCompile(`^[A-Za-z0-9_-]+$`), longest: 255, example: "prefect",
 		rule: "a name in ECS is 1 to 255 letters, digits, hyphens and underscores", fix: fixCharacters,
@@ -117,10 +149,20 @@ var formats = map[string]format{
 		rule: "the value is a UUID", fix: "copy it from the address of your workspace: app.prefect.cloud/account/<account_id>/workspace/<workspace_id>",
 		source: "https://www.rfc-editor.org/rfc/rfc9562",
 	},
-	"policy-json": {
-		pattern: regexp.MustCompile(`^\s*\{[\s\S]*\}\s*$`), longest: 10240, example: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*"}]}`,
-		rule: "the value is an IAM policy document in JSON, of at most 10240 characters", fix: "write it in quotes, or as a block after |",
-		source: awsDocs + "IAM/latest/UserGuide/reference_policies_grammar.html",
+	"iam-action": {
+		pattern: regexp.MustCompile(`^[a-z0-9-]+:[A-Za-z][A-Za-z0-9]*\*?$`), longest: 128, example: "s3:GetObject",
+		rule: "an action is service:Name, with a star at the end of the name at most: one for all of a service stands also for what AWS adds to it", fix: "name the actions, for example s3:GetObject or s3:Get*",
+		source: awsDocs + "service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html",
+	},
+	"iam-resource": {
+		pattern: regexp.MustCompile(`^(\*|arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9*-]*:[0-9*]*:\S+)$`), longest: 2048, example: "arn:aws:s3:::results/*",
+		rule: "a resource is an ARN, in which stars may stand", fix: "write for example arn:aws:s3:::results/*",
+		source: awsDocs + "IAM/latest/UserGuide/reference_policies_elements_resource.html",
+	},
+	"role-path": {
+		pattern: regexp.MustCompile(`^/([A-Za-z0-9_+=,.@-]+/)*$`), longest: 512, example: "/prefect/",
+		rule: "a path begins and ends with /, and between them has letters, digits and +=,.@_-", fix: "write for example /prefect/",
+		source: awsDocs + "IAM/latest/APIReference/API_CreateRole.html",
 	},
 	"secret-name": {
 		pattern: regexp.MustCompile(`^[A-Za-z0-9/_+=.@-]+$`), longest: 512, example: "prefect-api-key",

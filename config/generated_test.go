@@ -84,36 +84,13 @@ func editorSchema(t *testing.T) []byte {
 	schema.Description = meaning(schema.Description)
 	nullable(schema)
 	properties(schema, "", func(path string, property *jsonschema.Schema) {
-		property.Description = meaning(property.Description)
 		o, leaf := all[path]
 		if !leaf {
+			property.Description = meaning(property.Description)
 			nullable(property)
 			return
 		}
-		if def := o.Default(); def != "" && (o.Schema.Default == nil || o.derived()) {
-			property.Description += " Default: " + def + "."
-		}
-		for _, more := range []string{"Unit", "Source"} {
-			if text := o.extra("x-" + strings.ToLower(more)); text != "" {
-				property.Description += fmt.Sprintf(" %s: %s.", more, text)
-			}
-		}
-		if o.derived() {
-			property.Default = nil
-		}
-		if names, known := formats[o.extra("x-names")]; known {
-			property.PropertyNames = &jsonschema.Schema{}
-			spellOut(property.PropertyNames, names, false)
-		}
-		if values, known := formats[o.extra("x-values")]; known {
-			spellOut(property.AdditionalProperties, values, false)
-		}
-		if property.Items != nil {
-			spellOut(property.Items, formats[property.Items.Format], false)
-		}
-		spellOut(property, formats[property.Format], o.Schema.Default == nil || o.derived())
-		property.Extras = nil
-		nullable(property)
+		spellOption(o, property)
 	})
 	text, err := json.MarshalIndent(schema, "", "  ")
 	if err != nil {
@@ -121,6 +98,41 @@ func editorSchema(t *testing.T) []byte {
 	}
 	return append(text, '\n')
 }
+
+// spellOption says in the editors' terms all that stands beside the option's field.
+func spellOption(o Option, property *jsonschema.Schema) {
+	property.Description = meaning(property.Description)
+	if def := o.Default(); def != "" && (o.Schema.Default == nil || o.derived()) {
+		property.Description += " Default: " + def + "."
+	}
+	for _, more := range []string{"Unit", "Source"} {
+		if text := o.extra("x-" + strings.ToLower(more)); text != "" {
+			property.Description += fmt.Sprintf(" %s: %s.", more, text)
+		}
+	}
+	if o.derived() {
+		property.Default = nil
+	}
+	if names, known := formats[o.extra("x-names")]; known {
+		property.PropertyNames = &jsonschema.Schema{}
+		spellOut(property.PropertyNames, names, false)
+	}
+	if values, known := formats[o.extra("x-values")]; known {
+		spellOut(property.AdditionalProperties, values, false)
+	}
+	if property.Items != nil {
+		spellOut(property.Items, formats[property.Items.Format], false)
+		for _, field := range o.Fields() {
+			inner, _ := property.Items.Properties.Get(lastKey(field.Key))
+			spellOption(field, inner)
+		}
+	}
+	spellOut(property, formats[property.Format], o.Schema.Default == nil || o.derived())
+	property.Extras = nil
+	nullable(property)
+}
+
+func lastKey(key string) string { return key[strings.LastIndexByte(key, '.')+1:] }
 
 // spellOut replaces the name of a format by what it stands for, if there is one.
 func spellOut(schema *jsonschema.Schema, f format, mayBeEmpty bool) {
@@ -239,7 +251,11 @@ func TestOptionsAreDescribed(t *testing.T) {
 			t.Errorf("%s has no doc comment", path)
 		}
 	})
+	var all []Option
 	for _, o := range Options() {
+		all = append(append(all, o), o.Fields()...)
+	}
+	for _, o := range all {
 		named := []string{o.Schema.Format, o.extra("x-names"), o.extra("x-values")}
 		if o.Schema.Items != nil {
 			named = append(named, o.Schema.Items.Format)
@@ -255,6 +271,9 @@ func TestOptionsAreDescribed(t *testing.T) {
 			}
 		}
 		// The library skips what it does not know without a word.
+		if strings.Contains(o.Key, "[]") {
+			continue // fieldTag knows no entries
+		}
 		for word := range strings.SplitSeq(fieldTag(o, "jsonschema"), ",") {
 			keyword, _, _ := strings.Cut(word, "=")
 			if word != "" && !slices.Contains([]string{"default", "enum", "format", "minimum", "maximum", "minItems", "maxItems", "uniqueItems"}, keyword) {
@@ -318,11 +337,18 @@ func optionTables(t *testing.T) string {
 		if !strings.Contains(path, ".") {
 			to = &top
 		}
-		def := o.Default()
-		if def != "" && o.extra("x-default") == "" {
-			def = "`" + def + "`"
+		row := func(o Option, property *jsonschema.Schema) {
+			def := o.Default()
+			if def != "" && o.extra("x-default") == "" {
+				def = "`" + def + "`"
+			}
+			fmt.Fprintf(to, "| `%s` | %s | %s | %s |\n", o.Key, def, allowed(o), escapeTable(meaning(property.Description)))
 		}
-		fmt.Fprintf(to, "| `%s` | %s | %s | %s |\n", path, def, allowed(o), escapeTable(meaning(property.Description)))
+		row(o, property)
+		for _, field := range o.Fields() {
+			inner, _ := property.Items.Properties.Get(lastKey(field.Key))
+			row(field, inner)
+		}
 	})
 	return top.String() + blocks.String() + "\n"
 }

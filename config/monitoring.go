@@ -59,7 +59,7 @@ func (v *validator) monitoring() {
 		v.refuse("worker.service_name", e.Worker.ServiceName, fmt.Sprintf("an event rule is called %s, and a rule's name has at most %d characters, so the service's at most %d", name, longest, longest-len(name)+len(e.Worker.ServiceName)),
 			"shorten it", "monitoring.enabled")
 	}
-	if e.ProbeInVPC() && e.Network.PublicIP() {
+	if e.ProbeInVPC() && (e.Network.PublicIP() || e.Network.Closed()) {
 		v.refuse("network.nat", e.Network.NAT, "only the VPC reaches this Prefect API, and a function in a VPC never has a public address: without a NAT gateway the probe reaches neither its secret nor CloudWatch",
 			"set network.nat to single, or remove monitoring.enabled", "monitoring.enabled")
 	}

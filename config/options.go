@@ -22,6 +22,7 @@ type Option struct {
 	Schema *jsonschema.Schema
 
 	field []int
+	kind  reflect.Type
 }
 
 // newReflector reads Environment as YAML does: by the yaml tag, and nothing is required.
@@ -39,7 +40,7 @@ var options = sync.OnceValue(func() []Option {
 	var walk func(t reflect.Type, schema *jsonschema.Schema, path string, field []int)
 	walk = func(t reflect.Type, schema *jsonschema.Schema, path string, field []int) {
 		if t.Kind() != reflect.Struct {
-			all = append(all, Option{Key: path, Schema: schema, field: field})
+			all = append(all, Option{Key: path, Schema: schema, field: field, kind: t})
 			return
 		}
 		for f := range t.Fields() {
@@ -55,6 +56,20 @@ var options = sync.OnceValue(func() []Option {
 
 // Options are all options, in the order of their declaration.
 func Options() []Option { return slices.Clone(options()) }
+
+// Fields are the keys of each entry of an option that is a list of blocks, such as
+// network.egress, with "[]" for the entry's place. None for other options.
+func (o Option) Fields() []Option {
+	if o.kind.Kind() != reflect.Slice || o.kind.Elem().Kind() != reflect.Struct {
+		return nil
+	}
+	var all []Option
+	for f := range o.kind.Elem().Fields() {
+		schema, _ := o.Schema.Items.Properties.Get(f.Tag.Get("yaml"))
+		all = append(all, Option{Key: o.Key + "[]." + f.Tag.Get("yaml"), Schema: schema, field: f.Index, kind: f.Type})
+	}
+	return all
+}
 
 // Value is the option's value in an environment.
 func (o Option) Value(e *Environment) any { return o.in(e).Interface() }

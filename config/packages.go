@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
-	"strconv"
 	"strings"
 
 	version "github.com/aquasecurity/go-pep440-version"
@@ -95,8 +94,9 @@ func (v *validator) registry(domain string) {
 	if why := unreachable(u.Hostname(), v.env.Cluster.Namespace); why != "" && !v.env.LocalRun {
 		v.refuse("worker.image", image, "a task on Fargate cannot reach "+why, "push the image to a registry that it can reach, such as ECR")
 	}
-	if open := APIPort(v.env.Prefect.APIURL); u.Port() != "" && u.Port() != "443" && u.Port() != strconv.Itoa(open) {
-		v.refuse("worker.image", image, "the worker may connect to port 443 and to that of the Prefect API only, and the registry is at port "+u.Port(), "push the image to a registry at port 443, such as ECR", "prefect.api_url")
+	port := APIPort("https://" + domain)
+	if port != 443 && port != APIPort(v.env.Prefect.APIURL) && !v.env.Network.opens(port) {
+		v.refuse("worker.image", image, "the worker may connect to port 443 and to that of the Prefect API only, and the registry is at port "+u.Port(), "push the image to a registry at port 443, such as ECR, or open the port (network.egress)", "prefect.api_url")
 	}
 }
 

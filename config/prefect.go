@@ -157,6 +157,9 @@ func parseAddress(host string) (netip.Addr, bool) {
 func (v *validator) namespace() {
 	e := v.env
 	namespace := e.Cluster.Namespace
+	if !e.Cluster.Namespaced() {
+		return
+	}
 	for _, host := range e.hosts() {
 		if host == namespace || strings.HasSuffix(host, "."+namespace) {
 			v.refuse("cluster.namespace", namespace, "a private namespace hides the public names in it from the VPC, and the worker needs "+host,

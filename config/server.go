@@ -70,6 +70,9 @@ func (v *validator) server() {
 	}
 	v.useless("the worker talks to the stack's own Prefect server, not to Prefect Cloud", "remove it, or server.enabled", "prefect.account_id", "prefect.workspace_id")
 	v.withoutSecret()
+	if !v.env.Cluster.Namespaced() {
+		v.refuse("cluster.namespace", noNamespace, "the worker finds the stack's own Prefect server by its name in the namespace", "remove it", "server.enabled")
+	}
 	runtime, err := v.env.Worker.Runtime()
 	switch a := v.env.Prefect.Authentication; {
 	case err != nil: // reported already
@@ -89,8 +92,12 @@ func (v *validator) server() {
 	}
 	if s.OwnDatabase() {
 		v.useless("the stack makes the database and its password itself", "remove it, or set server.database.existing_host", "server.database.existing_secret")
-		if n := len(v.env.Network.PrivateSubnetCIDRs); n < 2 {
-			v.refuse("network.private_subnet_cidrs", n, "RDS wants subnets in at least two availability zones", "give the network two private and two public subnets", "server.enabled")
+		if n := v.env.Network.TaskSubnets(); n < 2 {
+			key, fix := "network.private_subnet_cidrs", "give the network two private and two public subnets"
+			if v.env.Network.Exists() {
+				key, fix = "network.existing.subnet_ids", "name subnets in two zones"
+			}
+			v.refuse(key, n, "RDS wants subnets in at least two availability zones", fix, "server.enabled")
 		}
 		if slices.Contains([]string{"admin", "rdsadmin", "postgres", "user"}, d.User) {
 			v.refuse("server.database.user", d.User, "RDS or PostgreSQL keeps this name for itself", "choose another name")

@@ -13,22 +13,26 @@ import (
 // checkShape refuses each value that breaks what stands beside its field.
 func (v *validator) checkShape() {
 	for _, o := range options() {
-		value := o.in(v.env)
-		switch value.Kind() {
-		case reflect.Int:
-			v.checkNumber(o, int(value.Int()))
-		case reflect.String:
-			// Empty is "not given" for what has no default, or one that is not always made.
-			if value.String() != "" || o.Schema.Default != nil && !o.derived() {
-				v.checkText(o.Key, value.String(), o.Schema.Enum, o.Schema.Format)
-			}
-		case reflect.Slice:
-			v.checkList(o, value)
-		case reflect.Map:
-			for _, name := range sortedKeys(value.Interface().(map[string]string)) {
-				v.checkText(join(o.Key, name), name, nil, o.extra("x-names"))
-				v.checkText(join(o.Key, name), value.MapIndex(reflect.ValueOf(name)).String(), nil, o.extra("x-values"))
-			}
+		v.checkValue(o, o.in(v.env))
+	}
+}
+
+func (v *validator) checkValue(o Option, value reflect.Value) {
+	switch value.Kind() {
+	case reflect.Int:
+		v.checkNumber(o, int(value.Int()))
+	case reflect.String:
+		// Empty is "not given" for what has no default, or one that is not always made.
+		if value.String() != "" || o.Schema.Default != nil && !o.derived() {
+			v.checkText(o.Key, value.String(), o.Schema.Enum, o.Schema.Format)
+		}
+	case reflect.Slice:
+		v.checkList(o, value)
+	case reflect.Map:
+		texts, _ := value.Interface().(map[string]string) // conditions of a statement are looked at with it
+		for _, name := range sortedKeys(texts) {
+			v.checkText(join(o.Key, name), name, nil, o.extra("x-names"))
+			v.checkText(join(o.Key, name), value.MapIndex(reflect.ValueOf(name)).String(), nil, o.extra("x-values"))
 		}
 	}
 }
@@ -72,6 +76,15 @@ func (v *validator) checkList(o Option, list reflect.Value) {
 	if most := o.Schema.MaxItems; most != nil && count > *most {
 		v.refuse(o.Key, fmt.Sprintf("%d entries", count), fmt.Sprintf("the list has at most %d entries", *most), fmt.Sprintf("leave at most %d", *most))
 	}
+	if fields := o.Fields(); fields != nil {
+		for i := range list.Len() {
+			for _, field := range fields {
+				field.Key = strings.Replace(field.Key, "[]", fmt.Sprintf("[%d]", i), 1)
+				v.checkValue(field, list.Index(i).FieldByIndex(field.field))
+			}
+		}
+		return
+	}
 	seen := map[string]bool{}
 	for i := range list.Len() {
 		key, item := fmt.Sprintf("%s[%d]", o.Key, i), list.Index(i).String()
@@ -86,18 +99,27 @@ func (v *validator) checkList(o Option, list reflect.Value) {
 // checkClearText refuses what must not stand in the clear text of any option.
 func (v *validator) checkClearText() {
 	for _, o := range options() {
-		switch value := o.in(v.env); value.Kind() {
-		case reflect.String:
-			v.clearText(o.Key, value.String())
-		case reflect.Slice:
-			for i := range value.Len() {
-				v.clearText(fmt.Sprintf("%s[%d]", o.Key, i), value.Index(i).String())
-			}
-		case reflect.Map:
-			texts := value.Interface().(map[string]string)
-			for _, name := range sortedKeys(texts) {
-				v.clearText(join(o.Key, name), texts[name])
-			}
+		v.checkTexts(o.Key, o.in(v.env))
+	}
+}
+
+func (v *validator) checkTexts(key string, value reflect.Value) {
+	switch value.Kind() {
+	case reflect.String:
+		v.clearText(key, value.String())
+	case reflect.Slice:
+		for i := range value.Len() {
+			v.checkTexts(fmt.Sprintf("%s[%d]", key, i), value.Index(i))
+		}
+	case reflect.Map:
+		names := value.MapKeys()
+		slices.SortFunc(names, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+		for _, name := range names {
+			v.checkTexts(join(key, name.String()), value.MapIndex(name))
+		}
+	case reflect.Struct:
+		for f := range value.Type().Fields() {
+			v.checkTexts(join(key, f.Tag.Get("yaml")), value.FieldByIndex(f.Index))
 		}
 	}
 }

@@ -23,8 +23,12 @@ func (e *Environment) Validate() Problems {
 	v.arns()
 	v.tags()
 	v.ownNames()
+	v.existingNetwork()
 	v.subnets()
+	v.egress()
 	v.namespace()
+	v.existing()
+	v.statements()
 	v.fargate()
 	v.taskSize()
 	v.policySizes()
@@ -37,6 +41,7 @@ func (e *Environment) Validate() Problems {
 	v.monitoring()
 	v.flows()
 	v.jobs()
+	v.closed()
 	v.backend()
 	return v.problems
 }

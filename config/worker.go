@@ -2,7 +2,6 @@ package config
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -65,6 +64,9 @@ func (v *validator) fargate() {
 	w, job := v.env.Worker, v.env.WorkPool.Job
 	v.taskSizes("worker", w.CPU, w.MemoryMiB)
 	v.taskSizes("work_pool.job", job.CPU, job.MemoryMiB)
+	if !w.Spot {
+		v.useless("all tasks run on demand", "set worker.spot to true, or remove it", "worker.on_demand_base", "worker.on_demand_weight")
+	}
 	if w.ConcurrencyLimit == 0 && v.env.WorkPool.Type == PoolProcess {
 		v.refuse("worker.concurrency_limit", w.ConcurrencyLimit, "0 is no limit, and the runs of a process pool share the task's memory", "set it to a number from 1, or remove it for 1")
 	}
@@ -157,11 +159,14 @@ func (v *validator) taskSize() {
 	}
 }
 
-// policySizes refuses lists that make a role's inline policies larger than IAM takes: 10240
-// characters ("IAM and AWS STS quotas"). What the program itself needs is below 3000, and an
-// ARN of ECS that it makes of a family has some 160 characters beside the family's name.
+// mostPolicy is how many characters IAM takes in a role's inline policies together ("IAM and AWS
+// STS quotas"), and ownPolicy what is kept for what the program itself needs, below 3000.
+const mostPolicy, ownPolicy = 10240, 4000
+
+// policySizes refuses lists that make a role's inline policies larger than IAM takes. An ARN of
+// ECS that the program makes of a family has some 160 characters beside the family's name.
 func (v *validator) policySizes() {
-	const most, own, made = 10240, 4000, 160
+	const most, own, made = mostPolicy, ownPolicy, 160
 	w, i := v.env.Worker, v.env.IAM
 	size := own
 	for name := range w.Secrets {
@@ -202,9 +207,9 @@ func (v *validator) poolType() {
 // flows refuses what only an ecs pool reads.
 func (v *validator) flows() {
 	if v.env.WorkPool.Type == PoolProcess {
-		v.useless("only the worker of an ecs pool starts tasks for flow runs", "remove it; flows of a process pool run in the worker's task, with iam.task_policy_arns",
+		v.useless("only the worker of an ecs pool starts tasks for flow runs", "remove it; flows of a process pool run in the worker's task, with iam.task_policy_arns and iam.task_statements",
 			"iam.flow_role_arns", "iam.flow_task_families", "worker.prefect_aws_included", "iam.flow_execution_role_name",
-			"iam.flow_task_role.name", "iam.flow_task_role.policy_arns", "iam.flow_task_role.policy")
+			"iam.flow_task_role.name", "iam.flow_task_role.policy_arns", "iam.flow_task_role.statements", "iam.existing.flow_execution_role", "iam.existing.flow_task_role")
 		v.useless("only the worker of an ecs pool starts tasks for flow runs", "remove it; flows of a process pool run in the worker's task, with its image, CPU and memory",
 			"work_pool.job.image", "work_pool.job.cpu", "work_pool.job.memory", "work_pool.job.ephemeral_storage", "work_pool.job.spot", "work_pool.job.deregister", "work_pool.job.variables")
 		return
@@ -221,8 +226,8 @@ func (v *validator) flows() {
 				"write a longer prefix, or another worker.service_name", "worker.service_name", "work_pool.name")
 		}
 	}
-	if role := v.env.IAM.FlowTaskRole; !role.Wanted() {
-		v.useless("the role is made if it is given rights", "set iam.flow_task_role.policy_arns or iam.flow_task_role.policy, or remove it", "iam.flow_task_role.name")
+	if role := v.env.IAM.FlowTaskRole; !role.Wanted() && v.env.IAM.Existing.FlowTaskRole == "" {
+		v.useless("the role is made if it is given rights", "set iam.flow_task_role.policy_arns or iam.flow_task_role.statements, or remove it", "iam.flow_task_role.name")
 	}
 }
 
@@ -231,7 +236,7 @@ var jobVariables = map[string]string{
 	"image": "work_pool.job.image", "cpu": "work_pool.job.cpu", "memory": "work_pool.job.memory",
 	"launch_type": "work_pool.job.spot", "capacity_provider_strategy": "work_pool.job.spot", "auto_deregister_task_definition": "work_pool.job.deregister",
 	"cluster": "cluster.name", "vpc_id": "network", "network_configuration": "network",
-	"execution_role_arn": "iam.flow_execution_role_name", "task_role_arn": "iam.flow_task_role",
+	"execution_role_arn": "iam.flow_execution_role_name or iam.existing.flow_execution_role", "task_role_arn": "iam.flow_task_role",
 	"configure_cloudwatch_logs": "logs.group", "cloudwatch_logs_options": "logs.group", "cloudwatch_logs_prefix": "work_pool.name",
 	"prefect_api_key_secret_arn": "secret", "family": "iam.flow_task_families",
 }
@@ -248,57 +253,6 @@ func (v *validator) jobs() {
 			v.refuse(key, value, "the variable holds a credential by its name or value, and the pool's template is in clear text", "let the flow read it from Secrets Manager, with iam.flow_task_role")
 		}
 	}
-	if policy := v.env.IAM.FlowTaskRole.Policy; policy != "" {
-		if err := readPolicy(policy); err != nil {
-			v.refuse("iam.flow_task_role.policy", policy, "the value is not an IAM policy of a role: "+err.Error(), `write for example {"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*"}]}`)
-		}
-	}
-}
-
-// readPolicy reads an identity policy as strictly as IAM does.
-func readPolicy(text string) error {
-	var document struct {
-		Version, ID string
-		Statement   json.RawMessage
-	}
-	if err := strictly(text, &document); err != nil {
-		return err
-	}
-	statements := []json.RawMessage{document.Statement}
-	if err := json.Unmarshal(document.Statement, &statements); err != nil && len(document.Statement) == 0 {
-		return errors.New("it has no Statement")
-	}
-	for _, raw := range statements {
-		var s struct {
-			Sid, Effect                              string
-			Action, NotAction, Resource, NotResource any
-			Condition                                map[string]map[string]any
-		}
-		if err := strictly(string(raw), &s); err != nil {
-			return err
-		}
-		switch {
-		case s.Effect != "Allow" && s.Effect != "Deny":
-			return errors.New("a statement's Effect is Allow or Deny")
-		case (s.Action == nil) == (s.NotAction == nil):
-			return errors.New("a statement has Action or NotAction")
-		case (s.Resource == nil) == (s.NotResource == nil):
-			return errors.New("a statement has Resource or NotResource")
-		}
-	}
-	return nil
-}
-
-func strictly(text string, into any) error {
-	decoder := json.NewDecoder(strings.NewReader(text))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(into); err != nil {
-		return err
-	}
-	if decoder.More() {
-		return errors.New("something follows the JSON")
-	}
-	return nil
 }
 
 // SecretARN is the ARN that the execution role must be allowed to read for a value of

@@ -13,6 +13,7 @@ import (
 	"prefect-worker-ecs/constructs/logs"
 	"prefect-worker-ecs/constructs/network"
 	"prefect-worker-ecs/constructs/secrets"
+	"prefect-worker-ecs/internal/policy"
 	"prefect-worker-ecs/internal/tf"
 )
 
@@ -33,28 +34,41 @@ func newOutputs(stack cdktf.TerraformStack, env *config.Environment, b built) {
 		name, description string
 		value             any
 	}{
-		{"ecs_cluster_arn", "ARN of the ECS cluster", *tf.ARN(b.worker.Cluster)},
-		{"ecs_cluster_name", "Name of the ECS cluster", *tf.Name(b.worker.Cluster)},
+		{"ecs_cluster_arn", "ARN of the ECS cluster", b.worker.Cluster.ARN},
+		{"ecs_cluster_name", "Name of the ECS cluster", b.worker.Cluster.Name},
 		{"ecs_service_name", "Name of the ECS service that keeps the worker running", *tf.Name(b.worker.Service)},
 		{"task_definition_arn", "ARN of the revision of the task definition that the service runs", *tf.ARN(b.worker.TaskDefinition)},
-		{"log_group_name", "CloudWatch log group of the worker", *tf.Name(b.logs.Group)},
+		{"log_group_name", "CloudWatch log group of the worker", b.logs.Name},
 		{"secret_arn", "ARN of the secret with the Prefect " + env.Prefect.Authentication.Noun(), b.secrets.ARN},
 		{"vpc_id", "VPC of the worker; vpc_id of an ecs work pool", b.network.VPCID},
 		{"public_subnet_ids", "Public subnets", b.network.PublicSubnetIDs},
 		{"private_subnet_ids", "Private subnets; for the network configuration of an ecs work pool", b.network.PrivateSubnetIDs},
 		{"security_group_id", "Security group of the worker; for the network configuration of an ecs work pool", *tf.ID(b.worker.SecurityGroup)},
-		{"execution_role_arn", "Role with which ECS starts the worker", *tf.ARN(b.iam.ExecutionRole)},
-		{"task_role_arn", "Role of the code inside the worker's task", *tf.ARN(b.iam.TaskRole)},
-		{"flow_execution_role_arn", "Role with which ECS starts the tasks of flow runs; execution_role_arn of an ecs work pool", b.iam.FlowExecutionRoleARN},
-		{"flow_task_role_arn", "Role of the flows; task_role_arn of an ecs work pool", b.iam.FlowTaskRoleARN},
 		{"prefect_api_url", "Prefect API that the worker talks to", apiURLReference},
 		{"console_service_url", "The service in the AWS console", consoleURL("ecs/v2/clusters/" + env.Cluster.Name + "/services/" + env.Worker.ServiceName + "/health?region=" + regionReference)},
 		{"console_logs_url", "The worker's log in the AWS console", consoleURL("cloudwatch/home?region=" + regionReference + "#logsV2:log-groups/log-group/" + consoleEscape(env.Logs.Group))},
 	} {
-		if o.value == "" {
+		if list, isList := o.value.([]string); o.value == "" || isList && len(list) == 0 {
 			continue // there is no such thing in this deployment
 		}
 		output(stack, o.name, o.description, o.value)
+	}
+	for _, o := range []struct {
+		name, role, description string
+		is                      *iam.Role
+	}{
+		{"execution_role", "the execution role", "Role with which ECS starts the worker", b.iam.Execution},
+		{"task_role", "the task role", "Role of the code inside the worker's task", b.iam.Task},
+		{"flow_execution_role", "the execution role of flow tasks", "Role with which ECS starts the tasks of flow runs; execution_role_arn of an ecs work pool", b.iam.FlowExecution},
+		{"flow_task_role", "the role of flows", "Role of the flows; task_role_arn of an ecs work pool", b.iam.FlowTask},
+	} {
+		if o.is == nil {
+			continue
+		}
+		output(stack, o.name+"_arn", o.description, o.is.ARN)
+		if len(o.is.Needs) > 0 {
+			output(stack, o.name+"_policy", "What "+o.role+", which exists, must be allowed", *tf.JSON(policy.New(o.is.Needs...)))
+		}
 	}
 	if !env.Server.Enabled {
 		return

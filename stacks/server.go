@@ -32,6 +32,8 @@ func newServer(stack cdktf.TerraformStack, env *config.Environment, account arn.
 			KMSKeyARN:          env.Secret.KMSKeyARN,
 			VPCID:              net.VPCID,
 			SubnetIDs:          net.PrivateSubnetIDs,
+			SecurityGroup:      env.SecurityGroup(database.SecurityGroupName),
+			Protect:            env.Protect,
 		})
 		own.server = server.New(stack, "server", server.Config{
 			Server:                 env.Server,
@@ -45,11 +47,18 @@ func newServer(stack cdktf.TerraformStack, env *config.Environment, account arn.
 			CredentialFrom:         credential.ValueFrom,
 			CredentialVersion:      env.Secret.Version,
 			KMSKeyARN:              env.Secret.KMSKeyARN,
+			RegistryCredentials:    env.Worker.RegistryCredentials,
+			RegistryKMSKeyARNs:     env.Worker.KMSKeyARNs,
+			RolePath:               env.IAM.Path,
 			PermissionsBoundaryARN: env.IAM.PermissionsBoundaryARN,
 			LogGroup:               logGroup,
 			VPCID:                  net.VPCID,
 			SubnetIDs:              subnets,
 			PublicIP:               env.Network.PublicIP(),
+			SecurityGroup:          env.SecurityGroup(server.SecurityGroupName),
+			Endpoints:              net.Endpoints,
+			Proxy:                  env.ProxyVariables(regionReference),
+			ProxyPort:              env.Network.ProxyPort(),
 			DependsOn:              append(net.Routes[:len(net.Routes):len(net.Routes)], credential.Ready...),
 		})
 		return own.server.Ready

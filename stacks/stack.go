@@ -33,6 +33,9 @@ const (
 	requiredTerraform = ">= 1.11"
 	providerSource    = "hashicorp/aws"
 	providerVersion   = "~> 5.99"
+
+	// roleSession is what CloudTrail calls who has taken on a role for a deployment.
+	roleSession = "prefect-worker-ecs"
 )
 
 // NewPrefectWorker builds the stack of an environment that config has found valid. It
@@ -55,17 +58,23 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 			Role:                   env.FlowLogRole(),
 			RetentionDays:          env.Logs.RetentionDays,
 			KMSKeyARN:              env.Logs.KMSKeyARN,
+			RolePath:               env.IAM.Path,
 			PermissionsBoundaryARN: env.IAM.PermissionsBoundaryARN,
 		},
+		Protect: env.Protect,
+		Tasks:   env.Worker.DesiredCount,
 	})
-	logGroup := logs.New(stack, "logs", logs.Config{Logs: env.Logs})
-	apiKey := secrets.New(stack, "secrets", secrets.Config{Secret: env.Secret, Authentication: env.Prefect.Authentication, Generated: env.GeneratedCredential()})
+	logGroup := logs.New(stack, "logs", logs.Config{Logs: env.Logs, Account: account, Protect: env.Protect})
+	apiKey := secrets.New(stack, "secrets", secrets.Config{Secret: env.Secret, Authentication: env.Prefect.Authentication, Protect: env.Protect, Generated: env.GeneratedCredential()})
 	roles := iam.New(stack, "iam", iam.Config{
 		IAM:             env.IAM,
 		Account:         account,
-		SecretARNs:      secretARNs(apiKey.ARN, env.Worker.Secrets),
+		LogGroupARN:     logGroup.ARN,
+		SecretARNs:      secretARNs(apiKey.ARN, env.Worker),
 		SecretKMSKeyARN: env.Secret.KMSKeyARN,
-		FlowTasks:       flowTasks(env, account, *tf.ARN(logGroup.Group), apiKey.ARN),
+		KMSKeyARNs:      env.Worker.KMSKeyARNs,
+		ExecuteCommand:  env.Worker.ExecuteCommand,
+		FlowTasks:       flowTasks(env, account, apiKey.ARN),
 	})
 
 	subnets := net.PrivateSubnetIDs
@@ -74,7 +83,7 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 	}
 	dependsOn := append(net.Routes, roles.Ready...)
 	dependsOn = append(dependsOn, apiKey.Ready...)
-	own, api := newServer(stack, env, account, net, subnets, apiKey, *tf.Name(logGroup.Group))
+	own, api := newServer(stack, env, account, net, subnets, apiKey, logGroup.Name)
 	worker := ecsworker.New(stack, "ecsworker", ecsworker.Config{
 		Cluster:      env.Cluster,
 		Worker:       env.Worker,
@@ -91,13 +100,19 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 			ValueFrom: apiKey.ValueFrom,
 			Version:   env.Secret.Version,
 		},
-		LogGroup:         *tf.Name(logGroup.Group),
+		LogGroup:         logGroup.Name,
 		VPCID:            net.VPCID,
 		SubnetIDs:        subnets,
 		PublicIP:         env.Network.PublicIP(),
+		SecurityGroup:    env.SecurityGroup(ecsworker.SecurityGroupName),
+		SecurityGroupIDs: env.Network.SecurityGroupIDs,
+		Egress:           env.Network.Egress,
+		Endpoints:        net.Endpoints,
+		Proxy:            env.ProxyVariables(regionReference),
+		ProxyPort:        env.Network.ProxyPort(),
 		Spot:             env.Worker.Spot || env.WorkPool.Job.Spot,
-		ExecutionRoleARN: *tf.ARN(roles.ExecutionRole),
-		TaskRoleARN:      *tf.ARN(roles.TaskRole),
+		ExecutionRoleARN: roles.Execution.ARN,
+		TaskRoleARN:      roles.Task.ARN,
 		EventQueue:       env.EventQueue(),
 		DependsOn:        dependsOn,
 	})
@@ -110,13 +125,13 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 			CredentialARN:  apiKey.ARN,
 			CredentialFrom: apiKey.ValueFrom,
 			Worker:         worker,
-			LogGroup:       *tf.Name(logGroup.Group),
-			SubnetIDs:      net.PrivateSubnetIDs,
+			LogGroup:       logGroup.Name,
+			SubnetIDs:      subnets,
 			DependsOn:      append(net.Routes[:len(net.Routes):len(net.Routes)], apiKey.Ready...),
 		})
 	}
 
-	adopt(stack, env, roles, logGroup)
+	adopt(stack, env)
 	newOutputs(stack, env, built{net, logGroup, apiKey, roles, worker, own})
 	return stack
 }
@@ -129,28 +144,30 @@ func Files(env *config.Environment) map[string][]byte {
 	return map[string][]byte{probe.ArchiveName: probe.Archive()}
 }
 
-// secretARNs are the secrets that the container gets, each once, the API key's first if
-// there is one.
-func secretARNs(apiKey string, further map[string]string) []string {
+// secretARNs are the secrets that ECS reads before it starts the container, each once, the API
+// key's first if there is one.
+func secretARNs(apiKey string, worker config.Worker) []string {
 	var arns []string
 	if apiKey != "" {
 		arns = append(arns, apiKey)
 	}
-	seen := map[string]bool{apiKey: true}
-	for _, name := range slices.Sorted(maps.Keys(further)) {
-		if secretARN := config.SecretARN(further[name]); !seen[secretARN] {
-			seen[secretARN] = true
+	add := func(secretARN string) {
+		if secretARN != "" && !slices.Contains(arns, secretARN) {
 			arns = append(arns, secretARN)
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(worker.Secrets)) {
+		add(config.SecretARN(worker.Secrets[name]))
+	}
+	add(worker.RegistryCredentials)
 	return arns
 }
 
-func flowTasks(env *config.Environment, account arn.Account, logGroupARN, apiKeyARN string) *iam.FlowTasks {
+func flowTasks(env *config.Environment, account arn.Account, apiKeyARN string) *iam.FlowTasks {
 	if env.WorkPool.Type != config.PoolECS {
 		return nil
 	}
-	tasks := &iam.FlowTasks{ClusterName: env.Cluster.Name, LogGroupARN: logGroupARN, LogStream: env.FlowStream(), Deregister: env.WorkPool.Job.Deregister}
+	tasks := &iam.FlowTasks{ClusterName: env.Cluster.Name, LogStream: env.FlowStream(), RegistryARN: env.Worker.RegistryCredentials, Deregister: env.WorkPool.Job.Deregister}
 	if env.FlowsReadAPIKey() {
 		tasks.APIKeyARN = apiKeyARN
 	}
@@ -177,6 +194,9 @@ func newProvider(stack cdktf.TerraformStack, env *config.Environment) arn.Accoun
 	}
 	if env.AccountID != "" {
 		aws.AllowedAccountIds = jsii.Strings(env.AccountID)
+	}
+	if env.AssumeRoleARN != "" {
+		aws.AssumeRole = []*provider.AwsProviderAssumeRole{{RoleArn: &env.AssumeRoleARN, SessionName: jsii.String(roleSession)}}
 	}
 	provider.NewAwsProvider(stack, jsii.String("aws"), aws)
 
@@ -208,6 +228,9 @@ func newBackend(stack cdktf.TerraformStack, env *config.Environment) {
 		KmsKeyId: tf.Optional(b.KMSKeyARN),
 	})
 	backend.AddOverride(jsii.String("use_lockfile"), true) // the binding has no field for it
+	if b.AssumeRoleARN != "" {                             // nor for this one
+		backend.AddOverride(jsii.String("assume_role"), map[string]string{"role_arn": b.AssumeRoleARN, "session_name": roleSession})
+	}
 }
 
 // importBlock is Terraform's import block. CDKTF's ImportFrom would start Terraform at
@@ -218,11 +241,11 @@ type importBlock struct {
 }
 
 // adopt takes over resources that exist already. Once imported the blocks do nothing.
-func adopt(stack cdktf.TerraformStack, env *config.Environment, roles *iam.IAM, logGroup *logs.Logs) {
+func adopt(stack cdktf.TerraformStack, env *config.Environment) {
 	blocks := map[config.Adoptable]importBlock{
-		config.AdoptExecutionRole: {roles.ExecutionRole.Address, env.IAM.ExecutionRoleName},
-		config.AdoptTaskRole:      {roles.TaskRole.Address, env.IAM.TaskRoleName},
-		config.AdoptLogGroup:      {logGroup.Group.Address, env.Logs.Group},
+		config.AdoptExecutionRole: {"aws_iam_role.execution", env.IAM.ExecutionRoleName},
+		config.AdoptTaskRole:      {"aws_iam_role.task", env.IAM.TaskRoleName},
+		config.AdoptLogGroup:      {"aws_cloudwatch_log_group.worker", env.Logs.Group},
 	}
 	var imports []map[string]string
 	for _, name := range env.Adopt {

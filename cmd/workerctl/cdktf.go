@@ -107,6 +107,9 @@ func checkConfiguration(args []string, variables toolchain.Variables) error {
 		if err != nil {
 			return err
 		}
+		if args[0] == "destroy" && env.Protect {
+			return protected(env)
+		}
 		if args[0] != "diff" && args[0] != "deploy" {
 			continue
 		}
@@ -115,6 +118,15 @@ func checkConfiguration(args []string, variables toolchain.Variables) error {
 		}
 	}
 	return nil
+}
+
+// protected says what Terraform would stop at, half-way through its plan and in its own words.
+func protected(env *config.Environment) error {
+	keeps := "network, secret and log group"
+	if env.Server.Enabled && env.Server.OwnDatabase() {
+		keeps = "network, secrets, log group and database"
+	}
+	return fmt.Errorf("%s is protected, and with it its %s: nothing was destroyed. To take it down, remove protect from config/environments/%[1]s.yaml and call this again; nothing has to be deployed in between", env.Name, keeps)
 }
 
 // checkDeployed says of output that nothing is deployed; the CLI would show nothing at all.

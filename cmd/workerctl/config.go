@@ -1,13 +1,17 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/redact"
@@ -115,9 +119,29 @@ func shown(option string, value any) any {
 			}
 		}
 		return items
+	case []config.Egress, []config.Statement:
+		return byKeys(value)
 	default:
 		return value
 	}
+}
+
+// byKeys is a list of blocks with the keys of the file that have a value.
+func byKeys(value any) []map[string]any {
+	blocks := []map[string]any{} // never null in JSON
+	text, err := yaml.Marshal(value)
+	if err == nil {
+		err = yaml.Unmarshal(text, &blocks)
+	}
+	if err != nil {
+		panic(fmt.Sprintf("workerctl: show %T: %v", value, err)) // what was read from YAML
+	}
+	for _, block := range blocks {
+		maps.DeleteFunc(block, func(_ string, v any) bool {
+			return v == "" || v == false || reflect.ValueOf(v).Kind() == reflect.Map && reflect.ValueOf(v).Len() == 0
+		})
+	}
+	return blocks
 }
 
 // text is the value in one line for a person.
@@ -132,6 +156,12 @@ func (s setting) text() string {
 		}
 		slices.Sort(pairs)
 		return "{" + strings.Join(pairs, ", ") + "}"
+	case []map[string]any:
+		text, err := json.Marshal(value)
+		if err != nil {
+			return err.Error()
+		}
+		return string(text)
 	case string:
 		if value == "" {
 			return "-"

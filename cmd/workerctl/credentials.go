@@ -8,10 +8,9 @@ import (
 	"strings"
 	"time"
 
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
-	"github.com/aws/smithy-go/logging"
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/toolchain"
@@ -31,7 +30,7 @@ func checkCredentials(ctx context.Context, environment string, variables toolcha
 	env, _ = env.WithVariables(variables.Lookup)
 	ctx, cancel := context.WithTimeout(ctx, credentialsTimeout)
 	defer cancel()
-	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(env.Region), awsconfig.WithRetryMaxAttempts(2), awsconfig.WithLogger(logging.Nop{}))
+	cfg, err := ownCredentials(ctx, env)
 	if err == nil {
 		_, err = cfg.Credentials.Retrieve(ctx)
 	}
@@ -42,9 +41,17 @@ func checkCredentials(ctx context.Context, environment string, variables toolcha
 		}
 		return fmt.Errorf("there are no AWS credentials; %s", login)
 	}
-	_, err = sts.NewFromConfig(cfg).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	identity, err := sts.NewFromConfig(cfg).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	var refused smithy.APIError
 	switch {
+	case err == nil && env.AssumeRoleARN != "":
+		if cfg, err = awsConfig(ctx, env); err == nil {
+			_, err = cfg.Credentials.Retrieve(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("%s may not take on the role %s of assume_role_arn (%s); let the role's trust policy name it, or use other credentials", aws.ToString(identity.Arn), env.AssumeRoleARN, short(err))
+		}
+		return nil
 	case err == nil:
 		return nil
 	case errors.As(err, &refused):

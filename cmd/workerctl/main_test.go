@@ -7,11 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/testtools"
@@ -121,6 +126,13 @@ func TestTheConfigurationIsCheckedFirst(t *testing.T) {
 		if _, _, err := run(t, append([]string{"cdktf", "--"}, strings.Fields(args)...)...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", args, err, want)
 		}
+	}
+	project(t, map[string]string{config.Dir + "/dev.yaml": "protect: true"})
+	if _, _, err := run(t, "cdktf", "--", "destroy", "dev", "--auto-approve"); err == nil || err.Error() != "dev is protected, and with it its network, secret and log group: nothing was destroyed. To take it down, remove protect from config/environments/dev.yaml and call this again; nothing has to be deployed in between" {
+		t.Errorf("destroy of what is protected: %v", err)
+	}
+	if _, _, err := run(t, "cdktf", "--", "deploy", "dev", "--auto-approve"); err == nil || !strings.Contains(err.Error(), errNoTools) {
+		t.Errorf("deploy of what is protected: %v", err)
 	}
 	project(t, map[string]string{config.Dir + "/dev.yaml": "regoin: x"})
 	var problems config.Problems
@@ -239,7 +251,8 @@ func TestConfigShowsWhatIsInForce(t *testing.T) {
 	t.Setenv("TF_VAR_aws_region", "eu-west-1")
 	t.Setenv("TF_VAR_prefect_api_url", "https://u:hunter2@prefect.example.com/api")
 	project(t, map[string]string{config.Dir + "/dev.yaml": "worker:\n  cpu:\n  memory: 1024\n  environment: {B: x y, A: ''}\n" +
-		"  secrets: {DB_PASSWORD: 'arn:aws:ssm:us-east-1:123456789012:parameter/db'}\n  extra_pip_packages: [s3fs]\n"})
+		"  secrets: {DB_PASSWORD: 'arn:aws:ssm:us-east-1:123456789012:parameter/db'}\n  extra_pip_packages: [s3fs]\n" +
+		"network: {egress: [{description: Warehouse, from_port: 5432, cidr: 10.9.0.0/16}]}\n"})
 
 	// WHEN they are shown
 	stdout, stderr, err := run(t, "config")
@@ -260,6 +273,7 @@ func TestConfigShowsWhatIsInForce(t *testing.T) {
 		"worker.environment":          `{A: "", B: "x y"} config/environments/dev.yaml:4`,
 		"worker.secrets":              `{DB_PASSWORD: "arn:aws:ssm:us-east-1:123456789012:parameter/db"} config/environments/dev.yaml:5`,
 		"worker.extra_pip_packages":   "[s3fs] config/environments/dev.yaml:6",
+		"network.egress":              `[{"cidr":"10.9.0.0/16","description":"Warehouse","from_port":5432,"protocol":"tcp","to_port":5432}] config/environments/dev.yaml:7`,
 		"account_id":                  "- default",
 		"network.public_subnet_cidrs": "[10.0.1.0/24, 10.0.2.0/24, 10.0.3.0/24] default",
 	} {
@@ -294,6 +308,8 @@ func TestWhatACommandNeedsIsNamed(t *testing.T) {
 		"lock prod":        `there is no environment "prod"`,
 		"local verify dev": "nothing of the local run of dev runs",
 		"local up prod":    `there is no environment "prod"`,
+		"exec dev":         "set worker.execute_command to true in config/environments/dev.yaml and deploy",
+		"exec dev prod":    "exec takes one environment",
 	} {
 		if stdout, _, err := run(t, strings.Fields(args)...); err == nil || !strings.Contains(err.Error(), want) || stdout != "" {
 			t.Errorf("%s: %v and %q, want %s", args, err, stdout, want)
@@ -301,6 +317,57 @@ func TestWhatACommandNeedsIsNamed(t *testing.T) {
 	}
 	if stdout, _, err := run(t, "local", "status"); err != nil || !strings.HasPrefix(stdout, "There is no local run of dev") {
 		t.Errorf("local status: %v and %q", err, stdout)
+	}
+}
+
+// TestARoleIsTakenOn: what asks AWS does so as the role of the environment, and says who may not.
+func TestARoleIsTakenOn(t *testing.T) {
+	may := true
+	var asked []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = r.ParseForm()
+		key, _, _ := strings.Cut(strings.TrimPrefix(r.Header.Get("Authorization"), "AWS4-HMAC-SHA256 Credential="), "/")
+		asked = append(asked, r.Form.Get("Action")+" "+r.Form.Get("RoleArn")+" by "+key)
+		switch {
+		case r.Form.Get("Action") == "GetCallerIdentity":
+			fmt.Fprint(w, `<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>arn:aws:iam::123456789012:user/me</Arn></GetCallerIdentityResult></GetCallerIdentityResponse>`)
+		case may:
+			fmt.Fprint(w, `<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>of-the-role</AccessKeyId><SecretAccessKey>x</SecretAccessKey><SessionToken>y</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>`)
+		default:
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprint(w, `<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>`)
+		}
+	}))
+	defer server.Close()
+	for name, value := range map[string]string{"AWS_ENDPOINT_URL": server.URL, "AWS_ACCESS_KEY_ID": "mine", "AWS_SECRET_ACCESS_KEY": "x", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_PROFILE": ""} {
+		t.Setenv(name, value)
+	}
+	const role = "arn:aws:iam::210987654321:role/deployer"
+	project(t, map[string]string{config.Dir + "/dev.yaml": "assume_role_arn: " + role})
+	// WHEN the role may be taken on THEN its credentials are used
+	if err := checkCredentials(t.Context(), "dev", nil); err != nil {
+		t.Fatal(err)
+	}
+	env, err := config.LoadOne(config.Dir, "dev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := awsConfig(t.Context(), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sts.NewFromConfig(cfg).GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{}); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"GetCallerIdentity  by mine", "AssumeRole " + role + " by mine", "AssumeRole " + role + " by mine", "GetCallerIdentity  by of-the-role"}
+	if !slices.Equal(asked, want) {
+		t.Errorf("asked %q, want %q", asked, want)
+	}
+	// WHEN it may not THEN that is said, with who wanted it
+	may = false
+	err = checkCredentials(t.Context(), "dev", nil)
+	if err == nil || !strings.HasPrefix(err.Error(), "arn:aws:iam::123456789012:user/me may not take on the role "+role+" of assume_role_arn (") || !strings.HasSuffix(err.Error(), "let the role's trust policy name it, or use other credentials") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/spf13/cobra"
 
 	"prefect-worker-ecs/config"
@@ -36,9 +35,9 @@ ssm:StartSession, ecs:ListTasks and ecs:DescribeTasks.`,
 			if !env.Server.Enabled {
 				return fmt.Errorf("the environment %s has no Prefect server of its own (server.enabled): its API is where prefect.api_url says", env.Name)
 			}
-			cfg, err := awsconfig.LoadDefaultConfig(cmd.Context(), awsconfig.WithRegion(env.Region), awsconfig.WithRetryMaxAttempts(2))
+			cfg, err := awsConfig(cmd.Context(), env)
 			if err != nil {
-				return fmt.Errorf("AWS configuration: %w", err)
+				return err
 			}
 			t, err := tunnel.Open(cmd.Context(), wayTo(verify.Options{Environment: env, AWS: cfg}, port))
 			if err != nil {

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/smithy-go/logging"
 	"github.com/spf13/cobra"
 
 	"prefect-worker-ecs/config"
@@ -117,9 +115,9 @@ func verifyOptions(ctx context.Context, args []string) (verify.Options, error) {
 	if err != nil {
 		return verify.Options{}, err
 	}
-	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(env.Region), awsconfig.WithRetryMaxAttempts(2), awsconfig.WithLogger(logging.Nop{}))
+	cfg, err := awsConfig(ctx, env)
 	if err != nil {
-		return verify.Options{}, fmt.Errorf("AWS configuration: %w", err)
+		return verify.Options{}, err
 	}
 	return verify.Options{Environment: env, Stack: stack, Variables: variables, AWS: cfg,
 		Credential: os.Getenv(env.Prefect.Authentication.Variable())}, nil

@@ -19,7 +19,7 @@ import (
 	"prefect-worker-ecs/internal/tf"
 )
 
-// SecurityGroupName is the name of the database's security group.
+// SecurityGroupName is the name of the database's security group in a VPC of the program's own.
 const SecurityGroupName = "prefect_database_sg"
 
 // Config says which database New builds.
@@ -35,6 +35,12 @@ type Config struct {
 	// VPCID and SubnetIDs are where it is, in two availability zones at least.
 	VPCID     string
 	SubnetIDs []string
+
+	// SecurityGroup is the name of the database's group.
+	SecurityGroup string
+
+	// Protect keeps database and secret from being destroyed.
+	Protect bool
 }
 
 // Database is what the rest of the stack needs of it.
@@ -46,8 +52,10 @@ type Database struct {
 	// names.
 	SecretARN, ValueFrom string
 
-	// SecurityGroup guards the stack's own database. Nil: it exists elsewhere.
-	SecurityGroup *tf.Fixed[securitygroup.SecurityGroup]
+	// SecurityGroup guards the stack's own database, and SecurityGroupName is its name. Nil: the
+	// database exists elsewhere.
+	SecurityGroup     *tf.Fixed[securitygroup.SecurityGroup]
+	SecurityGroupName string
 
 	// Ready must exist before the server can start.
 	Ready []cdktf.ITerraformDependable
@@ -65,6 +73,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Database {
 		Description:          jsii.String("Password of the Prefect server's database"),
 		KmsKeyId:             tf.Optional(cfg.KMSKeyARN),
 		RecoveryWindowInDays: jsii.Number(cfg.RecoveryWindowDays),
+		Lifecycle:            tf.Protected(cfg.Protect),
 	}), "aws_secretsmanager_secret.database")
 	// RDS takes all characters but these.
 	made := tf.Ephemeral(scope, "aws_secretsmanager_random_password", "database", map[string]any{
@@ -82,10 +91,10 @@ func New(scope constructs.Construct, id string, cfg Config) *Database {
 	})
 
 	group := tf.Fix(securitygroup.NewSecurityGroup(scope, jsii.String("security-group"), &securitygroup.SecurityGroupConfig{
-		Name:        jsii.String(SecurityGroupName),
+		Name:        &cfg.SecurityGroup,
 		Description: jsii.String("Database of the Prefect server: in from the server, nothing out"),
 		VpcId:       &cfg.VPCID,
-		Tags:        tf.NameTag(SecurityGroupName),
+		Tags:        tf.NameTag(cfg.SecurityGroup),
 	}), "aws_security_group."+SecurityGroupName)
 	subnets := tf.Fix(dbsubnetgroup.NewDbSubnetGroup(scope, jsii.String("subnets"), &dbsubnetgroup.DbSubnetGroupConfig{
 		Name:        &s.Name,
@@ -129,6 +138,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Database {
 		SkipFinalSnapshot:        jsii.Bool(!d.FinalSnapshot),
 		// The password must be the new one when the server starts anew with it.
 		ApplyImmediately: jsii.Bool(true),
+		Lifecycle:        tf.Protected(cfg.Protect),
 	}
 	if d.FinalSnapshot {
 		// A name can be taken once. The group's id is another one in each deployment.
@@ -136,11 +146,12 @@ func New(scope constructs.Construct, id string, cfg Config) *Database {
 	}
 	database := tf.Fix(dbinstance.NewDbInstance(scope, jsii.String("instance"), instance), "aws_db_instance.server")
 	return &Database{
-		Host:          "${" + database.Address + ".address}",
-		SecretARN:     *tf.ARN(secret),
-		ValueFrom:     *tf.ARN(secret),
-		SecurityGroup: &group,
-		Ready:         []cdktf.ITerraformDependable{version.Element, database.Element},
+		Host:              "${" + database.Address + ".address}",
+		SecretARN:         *tf.ARN(secret),
+		ValueFrom:         *tf.ARN(secret),
+		SecurityGroup:     &group,
+		SecurityGroupName: cfg.SecurityGroup,
+		Ready:             []cdktf.ITerraformDependable{version.Element, database.Element},
 	}
 }
 

@@ -34,6 +34,7 @@ func newContainer(cfg Config) fargate.Container {
 		StopTimeout:      cfg.Worker.StopTimeoutSeconds,
 		LogConfiguration: fargate.CloudWatch(cfg.LogGroup, cfg.Account.Region, ContainerName),
 	}
+	c.RepositoryCredentials = fargate.Registry(cfg.Worker.RegistryCredentials)
 	if cfg.Credential.Variable != "" {
 		// ECS does not see that a secret's value changed; a changed label makes a new
 		// revision, and the service replaces its tasks.
@@ -98,6 +99,7 @@ func environment(cfg Config) []fargate.Variable {
 	if cfg.EventQueue != "" {
 		values["PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_NAME"] = cfg.EventQueue
 	}
+	maps.Copy(values, cfg.Proxy)
 	for name, value := range cfg.Worker.Environment {
 		values[name] = tf.Literal(value)
 	}

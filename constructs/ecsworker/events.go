@@ -5,7 +5,6 @@ import (
 	"github.com/aws/jsii-runtime-go"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/cloudwatcheventrule"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/cloudwatcheventtarget"
-	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/ecscluster"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/sqsqueue"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/sqsqueuepolicy"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/sqsqueueredrivepolicy"
@@ -29,7 +28,7 @@ type eventDetail struct {
 // taskEvents sends the changes of tasks to a queue. prefect-aws since 0.5.14 no longer
 // watches the tasks of its flow runs itself: without the queue a crashed task leaves
 // its flow run "running" for ever. Times are those of Prefect's own template.
-func taskEvents(scope constructs.Construct, cfg Config, cluster tf.Fixed[ecscluster.EcsCluster]) {
+func taskEvents(scope constructs.Construct, cfg Config, clusterARN string) {
 	deadLetters := tf.Fix(sqsqueue.NewSqsQueue(scope, jsii.String("task-events-dead-letters"), &sqsqueue.SqsQueueConfig{
 		Name:                    jsii.String(cfg.EventQueue + "-dlq"),
 		MessageRetentionSeconds: jsii.Number(14 * 24 * 3600),
@@ -56,7 +55,7 @@ func taskEvents(scope constructs.Construct, cfg Config, cluster tf.Fixed[ecsclus
 		EventPattern: tf.JSON(eventPattern{
 			Source:     []string{"aws.ecs"},
 			DetailType: []string{"ECS Task State Change"},
-			Detail:     eventDetail{ClusterARN: []string{*tf.ARN(cluster)}},
+			Detail:     eventDetail{ClusterARN: []string{clusterARN}},
 		}),
 	}), "aws_cloudwatch_event_rule.task_events")
 	tf.Fix(sqsqueuepolicy.NewSqsQueuePolicy(scope, jsii.String("task-events-policy"), &sqsqueuepolicy.SqsQueuePolicyConfig{

@@ -3,95 +3,65 @@ package iam
 import (
 	"fmt"
 
-	"github.com/aws/constructs-go/constructs/v10"
-	"github.com/aws/jsii-runtime-go"
-	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/iamrole"
-	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/iamrolepolicy"
-	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/iamrolepolicyattachment"
-
 	"prefect-worker-ecs/internal/policy"
-	"prefect-worker-ecs/internal/tf"
 )
 
-// newFlowRoles builds the roles of flow tasks. They are others than the worker's: whoever may
+// flowRoles builds the roles of flow tasks. They are others than the worker's: whoever may
 // set the variables of a flow run could have the code of his flow run as any role that the
 // worker may pass, and the worker's execution role reads all of its secrets.
-func (cfg Config) newFlowRoles(scope constructs.Construct, roles *IAM, trust, boundary *string) {
-	execution := tf.Fix(iamrole.NewIamRole(scope, jsii.String("flow-execution-role"), &iamrole.IamRoleConfig{
-		Name:                &cfg.IAM.FlowExecutionRoleName,
-		Description:         jsii.String("Starts the tasks of Prefect flow runs: pulls the image, writes the log"),
-		AssumeRolePolicy:    trust,
-		PermissionsBoundary: boundary,
-	}), "aws_iam_role.flow_execution")
-	roles.FlowExecutionRoleARN = *tf.ARN(execution)
-	roles.Ready = append(roles.Ready, tf.Fix(iamrolepolicy.NewIamRolePolicy(scope, jsii.String("flow-execution-policy"), &iamrolepolicy.IamRolePolicyConfig{
-		Name:   jsii.String("start-flow-tasks"),
-		Role:   tf.ID(execution),
-		Policy: tf.JSON(cfg.flowExecutionPolicy()),
-	}), "aws_iam_role_policy.flow_execution").Element)
-
-	own := cfg.IAM.FlowTaskRole
-	if !own.Wanted() {
+func (b *builder) flowRoles(roles *IAM) {
+	exist, own := b.IAM.Existing, b.IAM.FlowTaskRole
+	roles.FlowExecution = b.role("flow-execution", exist.FlowExecutionRole, b.IAM.FlowExecutionRoleName, "Starts the tasks of Prefect flow runs: pulls the image, writes the log")
+	b.inline(roles.FlowExecution, "flow-execution-policy", "flow_execution", "start-flow-tasks", b.startFlows()...)
+	if exist.FlowTaskRole == "" && !own.Wanted() {
 		return
 	}
-	task := tf.Fix(iamrole.NewIamRole(scope, jsii.String("flow-task-role"), &iamrole.IamRoleConfig{
-		Name:                &own.Name,
-		Description:         jsii.String("What the flows of an ecs pool may do in AWS"),
-		AssumeRolePolicy:    trust,
-		PermissionsBoundary: boundary,
-	}), "aws_iam_role.flow_task")
-	roles.FlowTaskRoleARN = *tf.ARN(task)
+	roles.FlowTask = b.role("flow-task", exist.FlowTaskRole, own.Name, "What the flows of an ecs pool may do in AWS")
 	for i, policyARN := range own.PolicyARNs {
-		roles.Ready = append(roles.Ready, tf.Fix(iamrolepolicyattachment.NewIamRolePolicyAttachment(scope, jsii.String(fmt.Sprintf("flow-task-managed-policy-%d", i+1)), &iamrolepolicyattachment.IamRolePolicyAttachmentConfig{
-			Role:      tf.Name(task),
-			PolicyArn: jsii.String(policyARN),
-		}), fmt.Sprintf("aws_iam_role_policy_attachment.flow_task_%d", i+1)).Element)
+		b.attach(roles.FlowTask, fmt.Sprintf("flow-task-managed-policy-%d", i+1), fmt.Sprintf("flow_task_%d", i+1), policyARN)
 	}
-	if own.Policy != "" {
-		roles.Ready = append(roles.Ready, tf.Fix(iamrolepolicy.NewIamRolePolicy(scope, jsii.String("flow-task-policy"), &iamrolepolicy.IamRolePolicyConfig{
-			Name:   jsii.String("flows"),
-			Role:   tf.ID(task),
-			Policy: jsii.String(tf.Literal(own.Policy)),
-		}), "aws_iam_role_policy.flow_task").Element)
-	}
+	b.inline(roles.FlowTask, "flow-task-policy", "flow_task", "flows", statements(own.Statements)...)
 }
 
-// flowExecutionPolicy is what ECS does before and while a flow task runs. AWS's own policy for
-// it would let the role write to every log group.
-func (cfg Config) flowExecutionPolicy() policy.Document {
-	flow := cfg.FlowTasks
-	statements := []policy.Statement{
-		policy.Allow("LogInToRegistry", []string{"ecr:GetAuthorizationToken"}, "*"), // it knows no resource
-		policy.Allow("PullImages", []string{"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"},
-			cfg.Account.Of("ecr", "repository/*")),
-		policy.Allow("WriteFlowLogs", []string{"logs:CreateLogStream", "logs:PutLogEvents"}, flow.streams()),
-	}
+// startFlows is what ECS does before and while a flow task runs.
+func (b *builder) startFlows() []policy.Statement {
+	flow := b.FlowTasks
+	all := b.startTasks("WriteFlowLogs", b.flowStreams())
 	if flow.APIKeyARN != "" {
-		statements = append(statements, policy.Allow("ReadAPIKey", []string{"secretsmanager:GetSecretValue"}, flow.APIKeyARN))
-		if cfg.SecretKMSKeyARN != "" {
-			statements = append(statements, policy.DecryptSecrets(cfg.Account, cfg.SecretKMSKeyARN))
-		}
+		all = append(all, policy.Allow("ReadAPIKey", []string{"secretsmanager:GetSecretValue"}, flow.APIKeyARN))
 	}
-	return policy.New(statements...)
+	if flow.RegistryARN != "" {
+		all = append(all, policy.Allow("ReadRegistryCredentials", []string{"secretsmanager:GetSecretValue"}, flow.RegistryARN))
+	}
+	var keys []string
+	if flow.APIKeyARN != "" {
+		keys = append(keys, b.SecretKMSKeyARN)
+	}
+	if flow.RegistryARN != "" {
+		keys = append(keys, b.KMSKeyARNs...)
+	}
+	return append(all, policy.Decrypt(b.Account, "DecryptSecrets", "secretsmanager", keys...)...)
 }
 
-// streams are the log streams of flow tasks.
-func (f FlowTasks) streams() string { return f.LogGroupARN + ":log-stream:" + f.LogStream + "*" }
+// flowStreams are the log streams of flow tasks.
+func (b *builder) flowStreams() string {
+	return b.LogGroupARN + ":log-stream:" + b.FlowTasks.LogStream + "*"
+}
 
-// workerPolicy is what the ecs worker of prefect-aws calls, each action as narrow as
+// runFlows is what the ecs worker of prefect-aws calls, each action as narrow as
 // AWS lets it be (the Service Authorization Reference says which ones know a resource, and
 // which condition keys). A key that a call may lack stands in a condition that then holds.
-func (cfg Config) workerPolicy(roles *IAM) policy.Document {
-	account, flow := cfg.Account, cfg.FlowTasks
+func (b *builder) runFlows(roles *IAM) []policy.Statement {
+	account, flow := b.Account, b.FlowTasks
 	cluster := account.Of("ecs", "cluster/"+flow.ClusterName)
 	tasks := account.Of("ecs", "task/"+flow.ClusterName+"/*")
 	var families []string
-	for _, family := range cfg.IAM.FlowTaskFamilies {
+	for _, family := range b.IAM.FlowTaskFamilies {
 		families = append(families, account.Of("ecs", "task-definition/"+family+"*:*"))
 	}
-	passed := []string{roles.FlowExecutionRoleARN}
-	if roles.FlowTaskRoleARN != "" {
-		passed = append(passed, roles.FlowTaskRoleARN)
+	passed := []string{roles.FlowExecution.ARN}
+	if roles.FlowTask != nil {
+		passed = append(passed, roles.FlowTask.ARN)
 	}
 	statements := []policy.Statement{
 		// These three know no resource.
@@ -106,9 +76,9 @@ func (cfg Config) workerPolicy(roles *IAM) policy.Document {
 			If("StringLike", "aws:ResourceTag/prefect.io/flow-run-id", "*"),
 		policy.Allow("TagFlows", []string{"ecs:TagResource"}, tasks).
 			If("StringEquals", "ecs:CreateAction", "RunTask"),
-		policy.Allow("PassRoles", []string{"iam:PassRole"}, append(passed, cfg.IAM.FlowRoleARNs...)...).
+		policy.Allow("PassRoles", []string{"iam:PassRole"}, append(passed, b.IAM.FlowRoleARNs...)...).
 			If("StringEquals", "iam:PassedToService", tasksService),
-		policy.Allow("ReadFlowLogs", []string{"logs:GetLogEvents"}, flow.streams()),
+		policy.Allow("ReadFlowLogs", []string{"logs:GetLogEvents"}, b.flowStreams()),
 	}
 	if flow.Deregister {
 		statements = append(statements, policy.Allow("DeregisterFlows", []string{"ecs:DeregisterTaskDefinition"}, "*")) // it knows no resource
@@ -118,5 +88,5 @@ func (cfg Config) workerPolicy(roles *IAM) policy.Document {
 			"sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:ReceiveMessage",
 		}, flow.EventQueueARN))
 	}
-	return policy.New(statements...)
+	return statements
 }

@@ -1,10 +1,11 @@
 // Package iam builds the two roles of the worker: the one with which ECS starts its
 // task, and the one that the code inside the task has; and for an ecs pool those of the
-// tasks of its flow runs.
+// tasks of its flow runs. Roles that exist are taken as they are.
 package iam
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
@@ -29,12 +30,21 @@ type Config struct {
 	// Account is where the worker runs.
 	Account arn.Account
 
+	// LogGroupARN is the log group of the worker and of flow tasks.
+	LogGroupARN string
+
 	// SecretARNs are the secrets, and parameters of the Parameter Store, that ECS hands to
 	// the container. None: the execution role may read none.
 	SecretARNs []string
 
 	// SecretKMSKeyARN is the customer key of the API key's secret. Empty: none.
 	SecretKMSKeyARN string
+
+	// KMSKeyARNs are the customer keys of the other secrets and parameters.
+	KMSKeyARNs []string
+
+	// ExecuteCommand lets people into the worker's container.
+	ExecuteCommand bool
 
 	// FlowTasks are the permissions for the flow runs of an ecs pool. Nil for a process
 	// pool, whose worker calls nothing in AWS.
@@ -45,11 +55,11 @@ type Config struct {
 type FlowTasks struct {
 	// ClusterName is the cluster in which flow runs are started.
 	ClusterName string
-	// LogGroupARN is the group that flow tasks write to, and LogStream how the names of
-	// their streams in it begin.
-	LogGroupARN, LogStream string
-	// APIKeyARN is the secret with the API key, which flow tasks get. Empty: none.
-	APIKeyARN string
+	// LogStream is how the names of the streams of flow tasks begin.
+	LogStream string
+	// APIKeyARN is the secret with the API key, which flow tasks get, and RegistryARN that with
+	// the credentials of their image's registry. Empty: none.
+	APIKeyARN, RegistryARN string
 	// Deregister lets the worker deregister task definitions.
 	Deregister bool
 	// EventQueueARN is the queue with the changes of tasks. Empty: none.
@@ -58,87 +68,158 @@ type FlowTasks struct {
 
 // IAM is what the rest of the stack needs of the roles.
 type IAM struct {
-	// ExecutionRole is the role with which ECS starts the task.
-	ExecutionRole tf.Fixed[iamrole.IamRole]
+	// Execution is the role with which ECS starts the task, Task that of the code inside.
+	Execution, Task *Role
 
-	// TaskRole is the role of the code inside the task.
-	TaskRole tf.Fixed[iamrole.IamRole]
-
-	// FlowExecutionRoleARN is the role with which ECS starts a flow task, and FlowTaskRoleARN
-	// that of the code inside. Empty: there is none.
-	FlowExecutionRoleARN, FlowTaskRoleARN string
+	// FlowExecution and FlowTask are the same for flow tasks. Nil: there is none.
+	FlowExecution, FlowTask *Role
 
 	// Ready are the policies that must be in place before a task starts, and that may go
 	// only after it has stopped.
 	Ready []cdktf.ITerraformDependable
 }
 
+// Role is a role of a task.
+type Role struct {
+	// ARN is the role's.
+	ARN string
+	// Needs is what a role that exists must be allowed. Nil: the program made the role.
+	Needs []policy.Statement
+
+	made *tf.Fixed[iamrole.IamRole]
+}
+
+// builder carries what all roles share.
+type builder struct {
+	Config
+	scope constructs.Construct
+	trust *string
+	ready []cdktf.ITerraformDependable
+}
+
 // New builds the roles and their policies.
 func New(scope constructs.Construct, id string, cfg Config) *IAM {
-	scope = constructs.NewConstruct(scope, &id)
-	trust := tf.JSON(policy.Trust(tasksService, cfg.Account, cfg.Account.Of("ecs", "*")))
-	boundary := tf.Optional(cfg.IAM.PermissionsBoundaryARN)
-
-	execution := tf.Fix(iamrole.NewIamRole(scope, jsii.String("execution-role"), &iamrole.IamRoleConfig{
-		Name:                &cfg.IAM.ExecutionRoleName,
-		Description:         jsii.String("Starts the Prefect worker: pulls the image, reads the API key, writes the log"),
-		AssumeRolePolicy:    trust,
-		PermissionsBoundary: boundary,
-	}), "aws_iam_role.execution")
-	ready := []cdktf.ITerraformDependable{tf.Fix(iamrolepolicyattachment.NewIamRolePolicyAttachment(scope, jsii.String("execution-managed-policy"), &iamrolepolicyattachment.IamRolePolicyAttachmentConfig{
-		Role:      tf.Name(execution),
-		PolicyArn: jsii.String(cfg.Account.AWSPolicy("service-role/AmazonECSTaskExecutionRolePolicy")),
-	}), "aws_iam_role_policy_attachment.execution").Element}
-	if len(cfg.SecretARNs) > 0 {
-		ready = append(ready, tf.Fix(iamrolepolicy.NewIamRolePolicy(scope, jsii.String("execution-policy"), &iamrolepolicy.IamRolePolicyConfig{
-			Name:   jsii.String("read-prefect-api-key"),
-			Role:   tf.ID(execution),
-			Policy: tf.JSON(cfg.executionPolicy()),
-		}), "aws_iam_role_policy.execution").Element)
+	b := &builder{Config: cfg, scope: constructs.NewConstruct(scope, &id), trust: tf.JSON(policy.Trust(tasksService, cfg.Account, cfg.Account.Of("ecs", "*")))}
+	exist := cfg.IAM.Existing
+	execution := b.role("execution", exist.ExecutionRole, cfg.IAM.ExecutionRoleName, "Starts the Prefect worker: pulls the image, reads the API key, writes the log")
+	if execution.made != nil {
+		b.attach(execution, "execution-managed-policy", "execution", cfg.Account.AWSPolicy("service-role/AmazonECSTaskExecutionRolePolicy"))
+	} else {
+		execution.Needs = b.startTasks("WriteLogs", cfg.LogGroupARN+":*")
 	}
+	b.inline(execution, "execution-policy", "execution", "read-prefect-api-key", b.readSecrets()...)
 
-	task := tf.Fix(iamrole.NewIamRole(scope, jsii.String("task-role"), &iamrole.IamRoleConfig{
-		Name:                &cfg.IAM.TaskRoleName,
-		Description:         jsii.String("What the Prefect worker, and the flows of a process pool, may do in AWS"),
-		AssumeRolePolicy:    trust,
-		PermissionsBoundary: boundary,
-	}), "aws_iam_role.task")
+	task := b.role("task", exist.TaskRole, cfg.IAM.TaskRoleName, "What the Prefect worker, and the flows of a process pool, may do in AWS")
 	for i, policyARN := range cfg.IAM.TaskPolicyARNs {
-		ready = append(ready, tf.Fix(iamrolepolicyattachment.NewIamRolePolicyAttachment(scope, jsii.String(fmt.Sprintf("task-managed-policy-%d", i+1)), &iamrolepolicyattachment.IamRolePolicyAttachmentConfig{
-			Role:      tf.Name(task),
-			PolicyArn: jsii.String(policyARN),
-		}), fmt.Sprintf("aws_iam_role_policy_attachment.task_%d", i+1)).Element)
+		b.attach(task, fmt.Sprintf("task-managed-policy-%d", i+1), fmt.Sprintf("task_%d", i+1), policyARN)
 	}
-	roles := &IAM{ExecutionRole: execution, TaskRole: task, Ready: ready}
+	b.inline(task, "task-statements", "task_statements", "statements", statements(cfg.IAM.TaskStatements)...)
+	if cfg.ExecuteCommand {
+		b.inline(task, "task-exec", "task_exec", "ecs-exec", policy.ECSExec())
+	}
+	roles := &IAM{Execution: execution, Task: task}
 	if cfg.FlowTasks != nil {
-		cfg.newFlowRoles(scope, roles, trust, boundary)
-		roles.Ready = append(roles.Ready, tf.Fix(iamrolepolicy.NewIamRolePolicy(scope, jsii.String("task-policy"), &iamrolepolicy.IamRolePolicyConfig{
-			Name:   jsii.String("run-flow-tasks"),
-			Role:   tf.ID(task),
-			Policy: tf.JSON(cfg.workerPolicy(roles)),
-		}), "aws_iam_role_policy.task").Element)
+		b.flowRoles(roles)
+		b.inline(task, "task-policy", "task", "run-flow-tasks", b.runFlows(roles)...)
 	}
+	roles.Ready = b.ready
 	return roles
 }
 
-func (cfg Config) executionPolicy() policy.Document {
+// role builds a role, or takes the one that exists. id is the beginning of its construct's id,
+// and with underscores its address.
+func (b *builder) role(id, existing, name, description string) *Role {
+	if existing != "" {
+		return &Role{ARN: existing}
+	}
+	made := tf.Fix(iamrole.NewIamRole(b.scope, jsii.String(id+"-role"), &iamrole.IamRoleConfig{
+		Name:                &name,
+		Description:         &description,
+		Path:                tf.Optional(b.IAM.Path),
+		AssumeRolePolicy:    b.trust,
+		PermissionsBoundary: tf.Optional(b.IAM.PermissionsBoundaryARN),
+	}), "aws_iam_role."+strings.ReplaceAll(id, "-", "_"))
+	return &Role{ARN: *tf.ARN(made), made: &made}
+}
+
+// attach attaches a managed policy to a role that the program made.
+func (b *builder) attach(to *Role, id, address, policyARN string) {
+	b.ready = append(b.ready, tf.Fix(iamrolepolicyattachment.NewIamRolePolicyAttachment(b.scope, &id, &iamrolepolicyattachment.IamRolePolicyAttachmentConfig{
+		Role:      tf.Name(*to.made),
+		PolicyArn: &policyARN,
+	}), "aws_iam_role_policy_attachment."+address).Element)
+}
+
+// inline gives a role statements, if there are any. Of a role that exists it only says so.
+func (b *builder) inline(to *Role, id, address, name string, statements ...policy.Statement) {
+	switch {
+	case len(statements) == 0:
+	case to.made == nil:
+		to.Needs = append(to.Needs, statements...)
+	default:
+		b.ready = append(b.ready, tf.Fix(iamrolepolicy.NewIamRolePolicy(b.scope, &id, &iamrolepolicy.IamRolePolicyConfig{
+			Name:   &name,
+			Role:   tf.ID(*to.made),
+			Policy: tf.JSON(policy.New(statements...)),
+		}), "aws_iam_role_policy."+address).Element)
+	}
+}
+
+// statements are those of a file, in which nothing is a reference of Terraform's.
+func statements(given []config.Statement) []policy.Statement {
+	literal := func(texts []string) []string {
+		all := make([]string, len(texts))
+		for i, text := range texts {
+			all[i] = tf.Literal(text)
+		}
+		return all
+	}
+	var all []policy.Statement
+	for _, s := range given {
+		statement := policy.Allow("", s.Actions, literal(s.Resources)...)
+		for operator, keys := range s.Conditions {
+			for key, value := range keys {
+				statement = statement.If(operator, key, tf.Literal(value))
+			}
+		}
+		all = append(all, statement)
+	}
+	return all
+}
+
+// startTasks is what ECS does before and while a task runs, beside reading secrets. AWS's own
+// policy for it would let the role write to every log group.
+func (b *builder) startTasks(sid, streams string) []policy.Statement {
+	return []policy.Statement{
+		policy.Allow("LogInToRegistry", []string{"ecr:GetAuthorizationToken"}, "*"), // it knows no resource
+		policy.Allow("PullImages", []string{"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"},
+			b.Account.Of("ecr", "repository/*")),
+		policy.Allow(sid, []string{"logs:CreateLogStream", "logs:PutLogEvents"}, streams),
+	}
+}
+
+// readSecrets is what ECS reads before it starts the worker.
+func (b *builder) readSecrets() []policy.Statement {
 	var secrets, parameters []string
-	for _, arn := range cfg.SecretARNs {
+	for _, arn := range b.SecretARNs {
 		if config.IsParameter(arn) {
 			parameters = append(parameters, arn)
 		} else {
 			secrets = append(secrets, arn)
 		}
 	}
-	var statements []policy.Statement
+	var all []policy.Statement
 	if len(secrets) > 0 {
-		statements = append(statements, policy.Allow("ReadSecrets", []string{"secretsmanager:GetSecretValue"}, secrets...))
+		all = append(all, policy.Allow("ReadSecrets", []string{"secretsmanager:GetSecretValue"}, secrets...))
 	}
 	if len(parameters) > 0 {
-		statements = append(statements, policy.Allow("ReadParameters", []string{"ssm:GetParameters"}, parameters...))
+		all = append(all, policy.Allow("ReadParameters", []string{"ssm:GetParameters"}, parameters...))
 	}
-	if cfg.SecretKMSKeyARN != "" {
-		statements = append(statements, policy.DecryptSecrets(cfg.Account, cfg.SecretKMSKeyARN))
+	if len(secrets) > 0 {
+		all = append(all, policy.Decrypt(b.Account, "DecryptSecrets", "secretsmanager", append([]string{b.SecretKMSKeyARN}, b.KMSKeyARNs...)...)...)
 	}
-	return policy.New(statements...)
+	if len(parameters) > 0 {
+		all = append(all, policy.Decrypt(b.Account, "DecryptParameters", "ssm", b.KMSKeyARNs...)...)
+	}
+	return all
 }

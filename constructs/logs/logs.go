@@ -1,34 +1,55 @@
-// Package logs builds the CloudWatch log group of the worker.
+// Package logs builds the CloudWatch log group of the worker, or takes one that exists.
 package logs
 
 import (
+	"fmt"
+
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/cloudwatchloggroup"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/dataawscloudwatchloggroups"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/arn"
 	"prefect-worker-ecs/internal/tf"
 )
 
 // Config says which log group New builds.
 type Config struct {
 	Logs config.Logs
+
+	// Account is where the log group is.
+	Account arn.Account
+
+	// Protect keeps the log group from being destroyed.
+	Protect bool
 }
 
-// Logs is what the rest of the stack needs of the log group.
+// Logs is what the rest of the stack needs of the log group, where the container's output goes.
 type Logs struct {
-	// Group is the log group where the container's output goes.
-	Group tf.Fixed[cloudwatchloggroup.CloudwatchLogGroup]
+	// Name is its name, and ARN its ARN.
+	Name, ARN string
 }
 
 // New builds the log group.
 func New(scope constructs.Construct, id string, cfg Config) *Logs {
 	scope = constructs.NewConstruct(scope, &id)
-	return &Logs{
-		Group: tf.Fix(cloudwatchloggroup.NewCloudwatchLogGroup(scope, jsii.String("group"), &cloudwatchloggroup.CloudwatchLogGroupConfig{
-			Name:            &cfg.Logs.Group,
-			RetentionInDays: jsii.Number(cfg.Logs.RetentionDays),
-			KmsKeyId:        tf.Optional(cfg.Logs.KMSKeyARN),
-		}), "aws_cloudwatch_log_group.worker"),
+	name := cfg.Logs.Group
+	if cfg.Logs.Existing {
+		tf.Fix(dataawscloudwatchloggroups.NewDataAwsCloudwatchLogGroups(scope, jsii.String("existing"), &dataawscloudwatchloggroups.DataAwsCloudwatchLogGroupsConfig{
+			LogGroupNamePrefix: &name,
+			Lifecycle: tf.Ensure(tf.Rule{
+				Condition: fmt.Sprintf("contains(self.log_group_names, %q)", name),
+				Message:   fmt.Sprintf("There is no log group %s in this account and region. Name one that exists in logs.group, or remove logs.existing.", name),
+			}),
+		}), "data.aws_cloudwatch_log_groups.existing")
+		return &Logs{Name: name, ARN: cfg.Account.Of("logs", "log-group:"+name)}
 	}
+	group := tf.Fix(cloudwatchloggroup.NewCloudwatchLogGroup(scope, jsii.String("group"), &cloudwatchloggroup.CloudwatchLogGroupConfig{
+		Name:            &name,
+		RetentionInDays: jsii.Number(cfg.Logs.RetentionDays),
+		KmsKeyId:        tf.Optional(cfg.Logs.KMSKeyARN),
+		Lifecycle:       tf.Protected(cfg.Protect),
+	}), "aws_cloudwatch_log_group.worker")
+	return &Logs{Name: *tf.Name(group), ARN: *tf.ARN(group)}
 }

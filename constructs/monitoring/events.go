@@ -77,7 +77,7 @@ func (cfg Config) newEvents(scope constructs.Construct, topic *string) {
 		Source:     []string{"aws.ecs"},
 		DetailType: []string{"ECS Task State Change"},
 		Detail: map[string][]string{
-			"clusterArn": {*tf.ARN(cfg.Worker.Cluster)}, "group": {"service:" + service}, "lastStatus": {"STOPPED"}, "stopCode": {"EssentialContainerExited"},
+			"clusterArn": {cfg.Worker.Cluster.ARN}, "group": {"service:" + service}, "lastStatus": {"STOPPED"}, "stopCode": {"EssentialContainerExited"},
 		},
 	}, map[string]*string{"task": jsii.String("$.detail.taskArn"), "reason": jsii.String("$.detail.stoppedReason")},
 		"The task <task> of the service "+service+" ended by itself: <reason>. ECS starts another one. If this comes again and again, first: workerctl verify "+env.Name+", which shows the exit code and the cause in the log.")

@@ -95,6 +95,7 @@ func (cfg Config) newRole(scope constructs.Construct, id, address, name, descrip
 		Name:                &name,
 		Description:         &description,
 		AssumeRolePolicy:    tf.JSON(trust),
+		Path:                tf.Optional(cfg.Environment.IAM.Path),
 		PermissionsBoundary: tf.Optional(cfg.Environment.IAM.PermissionsBoundaryARN),
 	}), "aws_iam_role."+address)
 	inline := tf.Fix(iamrolepolicy.NewIamRolePolicy(scope, jsii.String(id+"-policy"), &iamrolepolicy.IamRolePolicyConfig{
@@ -121,9 +122,7 @@ func (cfg Config) probeRights(logGroupARN string) policy.Document {
 	}
 	if cfg.CredentialARN != "" {
 		statements = append(statements, policy.Allow("ReadCredential", []string{"secretsmanager:GetSecretValue"}, cfg.CredentialARN))
-		if env.Secret.KMSKeyARN != "" {
-			statements = append(statements, policy.DecryptSecrets(account, env.Secret.KMSKeyARN))
-		}
+		statements = append(statements, policy.Decrypt(account, "DecryptSecrets", "secretsmanager", env.Secret.KMSKeyARN)...)
 	}
 	if env.ProbeInVPC() {
 		// What AWSLambdaVPCAccessExecutionRole has for the network interface; most know no resource.

@@ -21,8 +21,8 @@ type FlowLogs struct {
 	RetentionDays int
 	// KMSKeyARN encrypts the group. Empty: CloudWatch's own encryption.
 	KMSKeyARN string
-	// PermissionsBoundaryARN is put on the role. Empty: none.
-	PermissionsBoundaryARN string
+	// RolePath is the role's path, and PermissionsBoundaryARN is put on it. Empty: none.
+	RolePath, PermissionsBoundaryARN string
 }
 
 // flowLogs records the traffic of the VPC in a log group of its own. The role may write
@@ -37,6 +37,7 @@ func (b *builder) flowLogs() {
 	role := tf.Fix(iamrole.NewIamRole(b.scope, jsii.String("flow-log-role"), &iamrole.IamRoleConfig{
 		Name:                &b.FlowLogs.Role,
 		Description:         jsii.String("Writes the flow logs of the VPC"),
+		Path:                tf.Optional(b.FlowLogs.RolePath),
 		AssumeRolePolicy:    tf.JSON(policy.Trust("vpc-flow-logs.amazonaws.com", b.Account, b.Account.Of("ec2", "vpc-flow-log/*"))),
 		PermissionsBoundary: tf.Optional(b.FlowLogs.PermissionsBoundaryARN),
 	}), "aws_iam_role.flow_logs")

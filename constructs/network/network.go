@@ -15,6 +15,7 @@ import (
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/route"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/routetable"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/routetableassociation"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/securitygroup"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/subnet"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/vpc"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/vpcendpoint"
@@ -38,6 +39,13 @@ type Config struct {
 	// FlowLogs are the settings of the flow logs' group and role. Unused when
 	// Network.FlowLogs is none.
 	FlowLogs FlowLogs
+
+	// Protect keeps the VPC and its subnets from being destroyed.
+	Protect bool
+
+	// Tasks is how many tasks a deployment starts. A VPC that exists must have addresses for
+	// them.
+	Tasks int
 }
 
 // Network is what the rest of the stack needs of the network.
@@ -48,9 +56,12 @@ type Network struct {
 	// PublicSubnetIDs and PrivateSubnetIDs are in the order of the configuration.
 	PublicSubnetIDs, PrivateSubnetIDs []string
 
-	// Routes must exist before anything in a subnet can reach the internet, and may go
-	// only after it has stopped.
+	// Routes must exist before anything in a subnet can reach the internet or the endpoints,
+	// and may go only after it has stopped.
 	Routes []cdktf.ITerraformDependable
+
+	// Endpoints guards the interface endpoints. Nil: none was made.
+	Endpoints *tf.Fixed[securitygroup.SecurityGroup]
 }
 
 // builder carries what all parts of the network share.
@@ -65,14 +76,18 @@ type (
 	fixedTable  = tf.Fixed[routetable.RouteTable]
 )
 
-// New builds the network.
+// New builds the network, or takes one that exists.
 func New(scope constructs.Construct, id string, cfg Config) *Network {
 	b := &builder{Config: cfg, scope: constructs.NewConstruct(scope, &id)}
+	if cfg.Network.Exists() {
+		return b.existing()
+	}
 	b.vpc = tf.Fix(vpc.NewVpc(b.scope, jsii.String("vpc"), &vpc.VpcConfig{
 		CidrBlock:          &cfg.Network.VPCCIDR,
 		EnableDnsSupport:   jsii.Bool(true),
 		EnableDnsHostnames: jsii.Bool(true),
 		Tags:               b.name(),
+		Lifecycle:          tf.Protected(cfg.Protect),
 	}), "aws_vpc.main")
 
 	// Every VPC comes with a security group that lets its members talk to each other.
@@ -95,12 +110,16 @@ func New(scope constructs.Construct, id string, cfg Config) *Network {
 	if cfg.Network.FlowLogs != config.FlowLogsNone {
 		b.flowLogs()
 	}
-	return &Network{
+	n := &Network{
 		VPCID:            *tf.ID(b.vpc),
 		PublicSubnetIDs:  ids(public),
 		PrivateSubnetIDs: ids(private),
 		Routes:           append(publicRoutes, privateRoutes...),
 	}
+	if len(cfg.Network.Endpoints) > 0 {
+		b.endpoints(n)
+	}
+	return n
 }
 
 // name is the Name tag, which the original design asks for on every part.
@@ -126,12 +145,10 @@ func (b *builder) zones() []string {
 			Name:   jsii.String("opt-in-status"),
 			Values: jsii.Strings("opt-in-not-required"),
 		}},
-		Lifecycle: &cdktf.TerraformResourceLifecycle{
-			Postcondition: &[]*cdktf.Postcondition{{
-				Condition:    jsii.String(fmt.Sprintf("${length(self.names) >= %d}", count)),
-				ErrorMessage: jsii.String(fmt.Sprintf("The region has fewer than %d availability zones with Fargate, and each pair of subnets is in another one. Configure fewer subnets in network.public_subnet_cidrs and network.private_subnet_cidrs.", count)),
-			}},
-		},
+		Lifecycle: tf.Ensure(tf.Rule{
+			Condition: fmt.Sprintf("length(self.names) >= %d", count),
+			Message:   fmt.Sprintf("The region has fewer than %d availability zones with Fargate, and each pair of subnets is in another one. Configure fewer subnets in network.public_subnet_cidrs and network.private_subnet_cidrs.", count),
+		}),
 	}), "data.aws_availability_zones.available")
 	zones := make([]string, count)
 	for i := range zones {
@@ -151,6 +168,7 @@ func (b *builder) subnets(kind string, cidrs, zones []string) []fixedSubnet {
 			AvailabilityZone:    jsii.String(zones[i]),
 			MapPublicIpOnLaunch: jsii.Bool(false),
 			Tags:                b.name(),
+			Lifecycle:           tf.Protected(b.Protect),
 		}), fmt.Sprintf("aws_subnet.%s_%d", kind, n)))
 	}
 	return subnets

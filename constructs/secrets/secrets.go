@@ -23,6 +23,9 @@ type Config struct {
 	// nothing to build.
 	Authentication config.Authentication
 
+	// Protect keeps the secret from being destroyed.
+	Protect bool
+
 	// Generated says that the stack makes the credential, for a Prefect server of its own. By
 	// default it comes from a variable.
 	Generated bool
@@ -62,6 +65,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Secrets {
 		Description:          jsii.String("Prefect " + cfg.Authentication.Noun() + " of the worker"),
 		KmsKeyId:             tf.Optional(s.KMSKeyARN),
 		RecoveryWindowInDays: jsii.Number(s.RecoveryWindowDays),
+		Lifecycle:            tf.Protected(cfg.Protect),
 	}), "aws_secretsmanager_secret.prefect_api_key")
 
 	// A write-only argument never gets into the plan or the state, so Terraform cannot

@@ -20,6 +20,7 @@ func newRoles(scope constructs.Construct, cfg Config) (executionARN, taskARN str
 		return tf.Fix(iamrole.NewIamRole(scope, jsii.String(id+"-role"), &iamrole.IamRoleConfig{
 			Name:                &name,
 			Description:         &description,
+			Path:                tf.Optional(cfg.RolePath),
 			AssumeRolePolicy:    trust,
 			PermissionsBoundary: tf.Optional(cfg.PermissionsBoundaryARN),
 		}), "aws_iam_role."+address)
@@ -41,16 +42,16 @@ func newRoles(scope constructs.Construct, cfg Config) (executionARN, taskARN str
 	if cfg.CredentialARN != "" && cfg.CredentialARN != cfg.Database.SecretARN {
 		secrets = append(secrets, cfg.CredentialARN)
 	}
-	reads := []policy.Statement{policy.Allow("ReadSecrets", []string{"secretsmanager:GetSecretValue"}, secrets...)}
-	if cfg.KMSKeyARN != "" {
-		reads = append(reads, policy.DecryptSecrets(cfg.Account, cfg.KMSKeyARN))
+	keys := []string{cfg.KMSKeyARN}
+	if cfg.RegistryCredentials != "" {
+		secrets = append(secrets, cfg.RegistryCredentials)
+		keys = append(keys, cfg.RegistryKMSKeyARNs...)
 	}
+	reads := []policy.Statement{policy.Allow("ReadSecrets", []string{"secretsmanager:GetSecretValue"}, secrets...)}
+	reads = append(reads, policy.Decrypt(cfg.Account, "DecryptSecrets", "secretsmanager", keys...)...)
 	inline("execution", "server_execution", "read-passwords", execution, reads...)
 
 	task := role("task", "server_task", cfg.Server.TaskRole(), "What the Prefect server may do in AWS: let people in through ECS Exec")
-	// These four know no resource (Service Authorization Reference).
-	inline("task", "server_task", "ecs-exec", task, policy.Allow("ECSExec", []string{
-		"ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel", "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel",
-	}, "*"))
+	inline("task", "server_task", "ecs-exec", task, policy.ECSExec())
 	return *tf.ARN(execution), *tf.ARN(task), policies
 }

@@ -3,6 +3,7 @@
 package server
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 
@@ -11,19 +12,19 @@ import (
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/ecsservice"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/securitygroup"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/servicediscoveryservice"
-	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/vpcsecuritygroupingressrule"
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/constructs/database"
 	"prefect-worker-ecs/constructs/ecsworker"
+	"prefect-worker-ecs/constructs/network"
 	"prefect-worker-ecs/internal/arn"
 	"prefect-worker-ecs/internal/fargate"
 	"prefect-worker-ecs/internal/tf"
 )
 
-// SecurityGroupName is the name of the server's security group, ContainerName that of its
-// container.
+// SecurityGroupName is the name of the server's security group in a VPC of the program's own,
+// ContainerName that of its container.
 const (
 	SecurityGroupName = "prefect_server_sg"
 	ContainerName     = "prefect-server"
@@ -57,8 +58,13 @@ type Config struct {
 	// KMSKeyARN is the customer key of both secrets. Empty: none.
 	KMSKeyARN string
 
-	// PermissionsBoundaryARN is put on the roles. Empty: none.
-	PermissionsBoundaryARN string
+	// RegistryCredentials is the secret with the credentials of the image's registry, and
+	// RegistryKMSKeyARNs are the customer keys that may encrypt it. Empty: none.
+	RegistryCredentials string
+	RegistryKMSKeyARNs  []string
+
+	// RolePath is the path of the roles, and PermissionsBoundaryARN is put on them. Empty: none.
+	RolePath, PermissionsBoundaryARN string
 
 	// LogGroup is the name of the log group, in which the server has streams of its own.
 	LogGroup string
@@ -69,6 +75,16 @@ type Config struct {
 
 	// PublicIP gives the task a public address, which it needs in public subnets.
 	PublicIP bool
+
+	// SecurityGroup is the name of the server's group.
+	SecurityGroup string
+
+	// Endpoints guards the interface endpoints of the VPC. Nil: the program made none.
+	Endpoints *tf.Fixed[securitygroup.SecurityGroup]
+
+	// Proxy are the environment variables of a proxy, and ProxyPort its port. Empty: none.
+	Proxy     map[string]string
+	ProxyPort int
 
 	// DependsOn must exist before a task can start.
 	DependsOn []cdktf.ITerraformDependable
@@ -102,7 +118,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Server {
 		Name:        jsii.String(config.ServerRecord),
 		Description: jsii.String("Prefect server"),
 		DnsConfig: &servicediscoveryservice.ServiceDiscoveryServiceDnsConfig{
-			NamespaceId:   tf.ID(cfg.Worker.Namespace),
+			NamespaceId:   &cfg.Worker.NamespaceID,
 			RoutingPolicy: jsii.String("MULTIVALUE"),
 			DnsRecords:    []*servicediscoveryservice.ServiceDiscoveryServiceDnsConfigDnsRecords{{Type: jsii.String("A"), Ttl: jsii.Number(10)}},
 		},
@@ -110,8 +126,8 @@ func New(scope constructs.Construct, id string, cfg Config) *Server {
 
 	// One task and never two: two schedulers would start runs twice, two servers that
 	// migrate one database ruin it.
-	service := fargate.NewService(cfg.Server.Name, tf.ID(cfg.Worker.Cluster), tf.ARN(task), 1,
-		fargate.Placement{SubnetIDs: cfg.SubnetIDs, SecurityGroupID: tf.ID(group), PublicIP: cfg.PublicIP}, fargate.Rollout{Least: 0, Most: 100})
+	service := fargate.NewService(cfg.Server.Name, &cfg.Worker.Cluster.ID, tf.ARN(task), 1,
+		fargate.Placement{SubnetIDs: cfg.SubnetIDs, SecurityGroupIDs: []*string{tf.ID(group)}, PublicIP: cfg.PublicIP}, fargate.Rollout{Least: 0, Most: 100})
 	service.ServiceRegistries = &ecsservice.EcsServiceServiceRegistries{RegistryArn: tf.ARN(record)}
 	// The way in for people: a port-forwarding session, see workerctl open.
 	service.EnableExecuteCommand = jsii.Bool(true)
@@ -128,23 +144,25 @@ const startPeriodSeconds = 300
 
 func newContainer(cfg Config) fargate.Container {
 	d := cfg.Server.Database
+	variables := map[string]string{
+		"PREFECT_API_DATABASE_CONNECTION_URL": cfg.Database.URL(d),
+		"PREFECT_SERVER_API_HOST":             "0.0.0.0",
+		"PREFECT_SERVER_API_PORT":             strconv.Itoa(config.ServerPort),
+		// Relative, so that the pages work at whatever address a person reaches them.
+		"PREFECT_UI_API_URL":               "/api",
+		"PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+		"PREFECT_CLI_WRAP_LINES":           "false",
+		"PREFECT_LOGGING_COLORS":           "false",
+		"DO_NOT_TRACK":                     "1",
+	}
+	maps.Copy(variables, cfg.Proxy)
 	c := fargate.Container{
-		Name:      ContainerName,
-		Image:     cfg.Image,
-		Essential: true,
-		Command:   []string{"prefect", "server", "start"},
-		Environment: fargate.Variables(map[string]string{
-			"PREFECT_API_DATABASE_CONNECTION_URL": cfg.Database.URL(d),
-			"PREFECT_SERVER_API_HOST":             "0.0.0.0",
-			"PREFECT_SERVER_API_PORT":             strconv.Itoa(config.ServerPort),
-			// Relative, so that the pages work at whatever address a person reaches them.
-			"PREFECT_UI_API_URL":               "/api",
-			"PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-			"PREFECT_CLI_WRAP_LINES":           "false",
-			"PREFECT_LOGGING_COLORS":           "false",
-			"DO_NOT_TRACK":                     "1",
-		}),
-		Secrets: []fargate.Secret{{Name: "PGPASSWORD", ValueFrom: cfg.Database.ValueFrom}},
+		Name:        ContainerName,
+		Image:       cfg.Image,
+		Essential:   true,
+		Command:     []string{"prefect", "server", "start"},
+		Environment: fargate.Variables(variables),
+		Secrets:     []fargate.Secret{{Name: "PGPASSWORD", ValueFrom: cfg.Database.ValueFrom}},
 		// Not /api/ready, which says no while the database is away: the server outlives that.
 		HealthCheck:      fargate.Get("http://127.0.0.1:"+strconv.Itoa(config.ServerPort)+"/api/health", startPeriodSeconds),
 		StopTimeout:      30,
@@ -153,6 +171,7 @@ func newContainer(cfg Config) fargate.Container {
 		// revision, and the service replaces its task.
 		DockerLabels: map[string]string{"prefect-database-password-version": strconv.Itoa(d.PasswordVersion)},
 	}
+	c.RepositoryCredentials = fargate.Registry(cfg.RegistryCredentials)
 	if cfg.CredentialFrom != "" {
 		c.Secrets = append(c.Secrets, fargate.Secret{Name: "PREFECT_SERVER_API_AUTH_STRING", ValueFrom: cfg.CredentialFrom})
 		c.DockerLabels["prefect-api-key-version"] = strconv.Itoa(cfg.CredentialVersion)
@@ -164,33 +183,28 @@ func newContainer(cfg Config) fargate.Container {
 // the server needs: HTTPS for the image and the APIs of AWS, and its database.
 func newSecurityGroup(scope constructs.Construct, cfg Config) (tf.Fixed[securitygroup.SecurityGroup], []cdktf.ITerraformDependable) {
 	group := tf.Fix(securitygroup.NewSecurityGroup(scope, jsii.String("security-group"), &securitygroup.SecurityGroupConfig{
-		Name:        jsii.String(SecurityGroupName),
+		Name:        &cfg.SecurityGroup,
 		Description: jsii.String("Prefect server: in from the worker and its flows, HTTPS and the database out"),
 		VpcId:       &cfg.VPCID,
-		Tags:        tf.NameTag(SecurityGroupName),
+		Tags:        tf.NameTag(cfg.SecurityGroup),
 	}), "aws_security_group."+SecurityGroupName)
-	ingress := func(name, description string, to, from tf.Fixed[securitygroup.SecurityGroup], port int, tag string) cdktf.ITerraformDependable {
-		return tf.Fix(vpcsecuritygroupingressrule.NewVpcSecurityGroupIngressRule(scope, jsii.String("ingress-"+name), &vpcsecuritygroupingressrule.VpcSecurityGroupIngressRuleConfig{
-			SecurityGroupId:           tf.ID(to),
-			Description:               &description,
-			IpProtocol:                jsii.String("tcp"),
-			FromPort:                  jsii.Number(port),
-			ToPort:                    jsii.Number(port),
-			ReferencedSecurityGroupId: tf.ID(from),
-			Tags:                      tf.NameTag(tag),
-		}), "aws_vpc_security_group_ingress_rule."+name).Element
-	}
 	d := cfg.Server.Database
-	own := jsii.String(SecurityGroupName)
+	own := tf.Optional(cfg.SecurityGroup)
 	rules := []cdktf.ITerraformDependable{
-		ingress("server", "The worker and its flows", group, cfg.Worker.SecurityGroup, config.ServerPort, SecurityGroupName),
-		fargate.Egress(scope, cfg.Worker.SecurityGroup, "prefect_api", "Prefect server", cfg.APIPort, tf.ID(group), jsii.String(ecsworker.SecurityGroupName)),
+		fargate.Ingress(scope, group, "server", "The worker and its flows", config.ServerPort, cfg.Worker.SecurityGroup, own),
+		fargate.Egress(scope, cfg.Worker.SecurityGroup, "prefect_api", "Prefect server", cfg.APIPort, tf.ID(group), &cfg.Worker.SecurityGroupName),
 		fargate.Egress(scope, group, "server_https", "The image registry and the APIs of AWS", 443, nil, own),
+	}
+	if port := cfg.ProxyPort; port != 0 && port != 443 {
+		rules = append(rules, fargate.Egress(scope, group, "server_proxy", "HTTP proxy", port, nil, own))
+	}
+	if endpoints := cfg.Endpoints; endpoints != nil {
+		rules = append(rules, fargate.Ingress(scope, *endpoints, "endpoints_server", "The Prefect server", 443, group, jsii.String(network.EndpointsSecurityGroup)))
 	}
 	if theirs := cfg.Database.SecurityGroup; theirs != nil {
 		return group, append(rules,
 			fargate.Egress(scope, group, "server_database", "Its database", d.Port, tf.ID(*theirs), own),
-			ingress("database", "The Prefect server", *theirs, group, d.Port, database.SecurityGroupName))
+			fargate.Ingress(scope, *theirs, "database", "The Prefect server", d.Port, group, &cfg.Database.SecurityGroupName))
 	}
 	return group, append(rules, fargate.Egress(scope, group, "server_database", "Its database", d.Port, nil, own))
 }

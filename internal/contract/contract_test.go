@@ -87,10 +87,10 @@ func TestTheKeyCannotGetIntoTheState(t *testing.T) {
 }
 
 // TestServerStacks runs `terraform validate` on the stacks with ephemeral resources, for which
-// Terraform has no mocks. The life cycle applies them.
+// Terraform has no mocks, and on one that is like another. The life cycle applies such.
 func TestServerStacks(t *testing.T) {
 	testtools.Require(t, testtools.Terraform)
-	for _, name := range []string{"server", "serverdb"} {
+	for _, name := range []string{"server", "serverdb", "closed", "shared"} {
 		if out, err := terraform(t, workdir(t, name, nil), "validate"); err != nil {
 			t.Errorf("%s: terraform validate: %v\n%s", name, err, out)
 		}
@@ -102,7 +102,7 @@ func TestServerStacks(t *testing.T) {
 // what must be calculated.
 func TestStacks(t *testing.T) {
 	testtools.Require(t, testtools.Terraform)
-	for _, name := range []string{"dev", "full", "ecs"} {
+	for _, name := range []string{"dev", "full", "ecs", "existing"} {
 		t.Run(name, func(t *testing.T) {
 			dir := workdir(t, name, func(stack map[string]any) {
 				delete(stack, "import") // a mocked provider has nothing to import

@@ -172,6 +172,17 @@ func (w writer) add(g grant, arguments map[string]any) error {
 	return nil
 }
 
+// rolePath is the path of a role of the stack, such as team/ where it is /team/.
+func (w writer) rolePath(name string) string {
+	for _, role := range w.stack.Names("aws_iam_role") {
+		if of := w.stack.Resource("aws_iam_role", role); of["name"] == name {
+			path, _ := of["path"].(string)
+			return strings.TrimPrefix(path, "/")
+		}
+	}
+	return ""
+}
+
 // boundary is the permissions boundary of a role, or of the role that a policy is for.
 func (w writer) boundary(arguments map[string]any) string {
 	if name, err := w.stack.NameOf(arguments["role"]); err == nil {
@@ -218,6 +229,9 @@ func (w writer) arn(pattern string, arguments map[string]any) (string, error) {
 	switch service {
 	case "iam":
 		region = ""
+		if role, ok := strings.CutPrefix(rest, "role/"); ok {
+			rest = "role/" + w.rolePath(role) + role
+		}
 	case "cloudwatch":
 		if strings.HasPrefix(rest, "dashboard/") {
 			region = ""

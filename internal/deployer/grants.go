@@ -270,6 +270,18 @@ var grants = map[string][]grant{
 		{read: "rds:DescribeDBParameterGroups rds:DescribeDBParameters rds:ListTagsForResource", on: "rds:pg:{name}"},
 		{write: "rds:CreateDBParameterGroup rds:ModifyDBParameterGroup rds:ResetDBParameterGroup rds:DeleteDBParameterGroup rds:AddTagsToResource rds:RemoveTagsFromResource", on: "rds:pg:{name}"},
 	},
+	"data.aws_vpc": {
+		{read: "ec2:DescribeVpcs ec2:DescribeRouteTables"},
+		{read: "ec2:DescribeVpcAttribute", on: "ec2:vpc/{id}"},
+		// It has not the environment's tags.
+		{write: "ec2:CreateSecurityGroup", on: "ec2:vpc/{id}"},
+	},
+	"data.aws_subnet":                              {{read: "ec2:DescribeSubnets"}},
+	"data.aws_route_table":                         {{read: "ec2:DescribeRouteTables"}},
+	"data.aws_route_tables":                        {{read: "ec2:DescribeRouteTables"}},
+	"data.aws_vpc_endpoint":                        {{read: "ec2:DescribeVpcEndpoints"}},
+	"data.aws_ecs_clusters":                        {{read: "ecs:ListClusters"}},
+	"data.aws_cloudwatch_log_groups":               {{read: "logs:DescribeLogGroups"}},
 	"data.aws_availability_zones":                  {{read: "ec2:DescribeAvailabilityZones"}},
 	"data.aws_caller_identity":                     nil, // everybody may ask who he is
 	"data.aws_partition":                           nil,

@@ -14,6 +14,7 @@ import (
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/ecstaskdefinition"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/securitygroup"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/vpcsecuritygroupegressrule"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/vpcsecuritygroupingressrule"
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
 	"prefect-worker-ecs/config"
@@ -23,17 +24,31 @@ import (
 // Container is a container definition of ECS: the fields of ContainerDefinition in its API
 // reference that the containers here need.
 type Container struct {
-	Name             string            `json:"name"`
-	Image            string            `json:"image"`
-	Essential        bool              `json:"essential"`
-	EntryPoint       []string          `json:"entryPoint,omitempty"`
-	Command          []string          `json:"command"`
-	Environment      []Variable        `json:"environment"`
-	Secrets          []Secret          `json:"secrets,omitempty"`
-	HealthCheck      HealthCheck       `json:"healthCheck"`
-	StopTimeout      int               `json:"stopTimeout"`
-	LogConfiguration LogConfiguration  `json:"logConfiguration"`
-	DockerLabels     map[string]string `json:"dockerLabels,omitempty"`
+	Name                  string                 `json:"name"`
+	Image                 string                 `json:"image"`
+	RepositoryCredentials *RepositoryCredentials `json:"repositoryCredentials,omitempty"`
+	Essential             bool                   `json:"essential"`
+	EntryPoint            []string               `json:"entryPoint,omitempty"`
+	Command               []string               `json:"command"`
+	Environment           []Variable             `json:"environment"`
+	Secrets               []Secret               `json:"secrets,omitempty"`
+	HealthCheck           HealthCheck            `json:"healthCheck"`
+	StopTimeout           int                    `json:"stopTimeout"`
+	LogConfiguration      LogConfiguration       `json:"logConfiguration"`
+	DockerLabels          map[string]string      `json:"dockerLabels,omitempty"`
+}
+
+// RepositoryCredentials says where ECS finds the credentials of a private registry.
+type RepositoryCredentials struct {
+	CredentialsParameter string `json:"credentialsParameter"`
+}
+
+// Registry are the credentials in a secret, nil without one.
+func Registry(secretARN string) *RepositoryCredentials {
+	if secretARN == "" {
+		return nil
+	}
+	return &RepositoryCredentials{secretARN}
 }
 
 // Variable is an environment variable in clear text.
@@ -139,8 +154,8 @@ func NewTaskDefinition(scope constructs.Construct, t Task) tf.Fixed[ecstaskdefin
 // Placement is where tasks run.
 type Placement struct {
 	SubnetIDs []string
-	// SecurityGroupID is the group of the tasks.
-	SecurityGroupID *string
+	// SecurityGroupIDs are the groups of the tasks.
+	SecurityGroupIDs []*string
 	// PublicIP gives them public addresses, which they need in public subnets.
 	PublicIP bool
 }
@@ -159,7 +174,7 @@ func NewService(name string, cluster, definition *string, count int, at Placemen
 		LaunchType:      jsii.String("FARGATE"),
 		NetworkConfiguration: &ecsservice.EcsServiceNetworkConfiguration{
 			Subnets:        jsii.Strings(at.SubnetIDs...),
-			SecurityGroups: &[]*string{at.SecurityGroupID},
+			SecurityGroups: &at.SecurityGroupIDs,
 			AssignPublicIp: jsii.Bool(at.PublicIP),
 		},
 		DeploymentMinimumHealthyPercent: jsii.Number(rollout.Least),
@@ -198,4 +213,17 @@ func Egress(scope constructs.Construct, group tf.Fixed[securitygroup.SecurityGro
 		rule.CidrIpv4 = jsii.String("0.0.0.0/0")
 	}
 	return tf.Fix(vpcsecuritygroupegressrule.NewVpcSecurityGroupEgressRule(scope, jsii.String("egress-"+name), rule), "aws_vpc_security_group_egress_rule."+name).Element
+}
+
+// Ingress lets the members of one security group connect to a port of those of another.
+func Ingress(scope constructs.Construct, group tf.Fixed[securitygroup.SecurityGroup], name, description string, port int, from tf.Fixed[securitygroup.SecurityGroup], tagged *string) cdktf.ITerraformDependable {
+	return tf.Fix(vpcsecuritygroupingressrule.NewVpcSecurityGroupIngressRule(scope, jsii.String("ingress-"+name), &vpcsecuritygroupingressrule.VpcSecurityGroupIngressRuleConfig{
+		SecurityGroupId:           tf.ID(group),
+		Description:               &description,
+		IpProtocol:                jsii.String("tcp"),
+		FromPort:                  jsii.Number(port),
+		ToPort:                    jsii.Number(port),
+		ReferencedSecurityGroupId: tf.ID(from),
+		Tags:                      tf.NameTag(*tagged),
+	}), "aws_vpc_security_group_ingress_rule."+name).Element
 }

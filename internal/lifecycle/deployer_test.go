@@ -74,10 +74,10 @@ var notCalled = map[string]string{
 func (d *deployment) eachActionIsNeeded() {
 	d.t.Helper()
 	whole := d.policy(deployer.Deploy)
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.journal.mu.Lock()
+	defer d.journal.mu.Unlock()
 	calls := map[string]rights.Call{}
-	for _, call := range d.calls {
+	for _, call := range d.journal.calls {
 		if call.Allowed {
 			calls[call.Action] = call
 		}

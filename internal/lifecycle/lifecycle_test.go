@@ -55,6 +55,8 @@ type deployment struct {
 	workspace toolchain.Workspace
 	app       string
 	emulator  *emulator.Emulator
+	// stack is the name of the environment.
+	stack string
 	// output collects all that the tools print.
 	output *bytes.Buffer
 	// guard lets the tools call only what the deployer may.
@@ -62,6 +64,11 @@ type deployment struct {
 	// deployer is the access key that the tools have.
 	deployer string
 
+	journal *journal
+}
+
+// journal are the calls of the tools.
+type journal struct {
 	mu    sync.Mutex
 	calls []rights.Call
 }
@@ -87,11 +94,11 @@ func newDeployment(t *testing.T) *deployment {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &deployment{t: t, project: project, app: app, workspace: workspace, emulator: aws, output: new(bytes.Buffer)}
+	d := &deployment{t: t, stack: "dev", project: project, app: app, workspace: workspace, emulator: aws, output: new(bytes.Buffer), journal: new(journal)}
 	d.guard, err = rights.Start(rights.Options{AWS: emulated(aws), Journal: func(call rights.Call) {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.calls = append(d.calls, call)
+		d.journal.mu.Lock()
+		defer d.journal.mu.Unlock()
+		d.journal.calls = append(d.journal.calls, call)
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -100,10 +107,10 @@ func newDeployment(t *testing.T) *deployment {
 	return d
 }
 
-// environment sets the YAML of dev.
+// environment sets the YAML of the environment.
 func (d *deployment) environment(yaml string) {
 	d.t.Helper()
-	if err := d.workspace.WriteEnvironment("dev", []byte(yaml)); err != nil {
+	if err := d.workspace.WriteEnvironment(d.stack, []byte(yaml)); err != nil {
 		d.t.Fatal(err)
 	}
 }
@@ -161,7 +168,7 @@ func (d *deployment) terraform(key string, args ...string) ([]byte, error) {
 		d.t.Fatal(err)
 	}
 	cmd := exec.CommandContext(d.t.Context(), "terraform", args...)
-	cmd.Dir, cmd.Env = d.workspace.Stack("dev"), env
+	cmd.Dir, cmd.Env = d.workspace.Stack(d.stack), env
 	out, err := cmd.CombinedOutput()
 	d.output.Write(out)
 	return out, err
@@ -176,7 +183,7 @@ func (d *deployment) synth() []byte {
 	if out, err := synth.CombinedOutput(); err != nil {
 		d.t.Fatalf("synth: %v\n%s", err, out)
 	}
-	file, err := os.ReadFile(filepath.Join(d.workspace.Stack("dev"), "cdk.tf.json"))
+	file, err := os.ReadFile(filepath.Join(d.workspace.Stack(d.stack), "cdk.tf.json"))
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -313,6 +320,9 @@ func TestLifeCycle(t *testing.T) {
 		t.Errorf("cdktf diff:\n%s", out)
 	}
 
+	t.Log("a second environment lives in the network and the cluster of the first, with its roles, and goes without a trace")
+	d.second(aws)
+
 	t.Log("a new key alone changes nothing")
 	d.noChanges(secondKey)
 
@@ -337,6 +347,14 @@ func TestLifeCycle(t *testing.T) {
 	if got := aws.secret("prefect-api-key-new-2"); got != secondKey {
 		t.Error("the secret does not hold the new key")
 	}
+
+	t.Log("what is protected is not destroyed")
+	d.environment("protect: true\n" + larger + "secret: {version: 2}")
+	d.noChanges(secondKey)
+	if out, err := d.terraform("", "plan", "-destroy", "-no-color"); err == nil || strings.Count(string(out), "Instance cannot be destroyed") < 3 {
+		t.Errorf("a plan to destroy what is protected: %v\n%s", err, out)
+	}
+	d.environment("")
 
 	t.Log("destroy, without the key: nothing is left")
 	d.must("", "destroy", "dev", "--auto-approve")

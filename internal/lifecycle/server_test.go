@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/rds"
 	"github.com/aws/aws-sdk-go-v2/service/rds/types"
 	"github.com/google/go-cmp/cmp"
@@ -74,20 +76,44 @@ func TestServerLifeCycle(t *testing.T) {
 	d.eachActionIsNeeded()
 }
 
-// TestDatabaseLifeCycle destroys a database with a final snapshot. Its name holds the id of the
-// database's security group, and so blocks no later deployment.
-func TestDatabaseLifeCycle(t *testing.T) {
+// TestClosedLifeCycle deploys into a network with no way out but endpoints, and destroys a
+// database with a final snapshot. Its name holds the id of the database's security group, and so
+// blocks no later deployment.
+func TestClosedLifeCycle(t *testing.T) {
 	t.Parallel()
 	d := newDeployment(t)
-	d.environment("server: {enabled: true, database: {deletion_protection: false}}\n")
+	d.environment("network: {nat: none, endpoints: [ecr.api, ecr.dkr, logs, secretsmanager, ssmmessages]}\n" +
+		"worker: {image: '123456789012.dkr.ecr.us-east-1.amazonaws.com/prefect:3.8.3', prefect_version: '3.8.3'}\n" +
+		"server: {enabled: true, database: {deletion_protection: false}}\n")
 	d.may(deployer.Deploy)
-	d.apply("-target=aws_db_instance.server")
+	aws := newReader(t, d.emulator)
+	before := aws.inventory()
+	d.apply()
+
+	t.Log("nothing leads out of the network but endpoints, into which only worker and server are let")
+	if nats := call(aws, aws.ec2.DescribeNatGateways, &ec2.DescribeNatGatewaysInput{}).NatGateways; len(nats) > 0 {
+		t.Errorf("%d NAT gateways", len(nats))
+	}
+	if endpoints := call(aws, aws.ec2.DescribeVpcEndpoints, &ec2.DescribeVpcEndpointsInput{}).VpcEndpoints; len(endpoints) != 6 {
+		t.Errorf("%d endpoints, want five and that of S3", len(endpoints))
+	}
+	groupName := "group-name"
+	groups := call(aws, aws.ec2.DescribeSecurityGroups, &ec2.DescribeSecurityGroupsInput{Filters: []ec2types.Filter{{Name: &groupName, Values: []string{"prefect_endpoints_sg"}}}}).SecurityGroups
+	if len(groups) != 1 || len(groups[0].IpPermissions) != 1 || len(groups[0].IpPermissions[0].UserIdGroupPairs) != 2 || len(groups[0].IpPermissionsEgress) > 0 {
+		t.Errorf("the endpoints' group is %+v", groups)
+	}
+
 	instances, err := d.rds().DescribeDBInstances(t.Context(), &rds.DescribeDBInstancesInput{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	group := *instances.DBInstances[0].VpcSecurityGroups[0].VpcSecurityGroupId
+
+	t.Log("destroy: nothing is left but a snapshot")
 	d.destroy()
+	if diff := cmp.Diff(before, aws.inventory()); diff != "" {
+		t.Errorf("something is left (- before, + now)\n%s", diff)
+	}
 	snapshots, err := d.rds().DescribeDBSnapshots(t.Context(), &rds.DescribeDBSnapshotsInput{})
 	if err != nil {
 		t.Fatal(err)

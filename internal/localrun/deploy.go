@@ -70,7 +70,11 @@ func (u *up) deployStack(ctx context.Context, apiURL string) (leftOut []string, 
 	if err != nil {
 		return nil, err
 	}
-	local, leftOut, err := localSettings(user, apiURL)
+	ids, err := u.standIns(ctx)
+	if err != nil {
+		return nil, err
+	}
+	local, leftOut, err := localSettings(user, apiURL, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +85,7 @@ func (u *up) deployStack(ctx context.Context, apiURL string) (leftOut []string, 
 		if err := u.cdktf(ctx, u.opt.Project, apiURL, "deploy", u.env.Name, "--auto-approve"); err != nil {
 			return "", err
 		}
-		return fmt.Sprintf("cdktf deploy %s: %s", u.env.Name, applied(u.deployLog())), nil
+		return fmt.Sprintf("cdktf deploy %s: %s", u.env.Name, applied(u.deployLog())), u.grant(ctx)
 	})
 	return leftOut, err
 }

@@ -68,31 +68,40 @@ func readJournal[T any](path string) []T {
 	}
 }
 
-// stackPolicies are the inline policies that the synthesized stack gives to roles, by the
-// names of the roles.
+// stackPolicies are the inline policies that the synthesized stack gives to roles, or says that
+// roles which exist must have, by the names of the roles.
 func stackPolicies(file []byte, region string) (map[string][]access.Document, error) {
 	stack, err := synthesized.Parse(file, synthesized.Place{Partition: "aws", Region: region, Account: emulatorAccount}, nil)
 	if err != nil {
 		return nil, err
 	}
 	all := map[string][]access.Document{}
+	add := func(role, text string) error {
+		// What only AWS knows, the end of a secret's ARN, may be anything here.
+		document, err := access.Parse(synthesized.Shown(text))
+		if err != nil {
+			return fmt.Errorf("a policy of the role %s in the stack: %w", role, err)
+		}
+		all[role] = append(all[role], document)
+		return nil
+	}
 	for _, name := range stack.Names("aws_iam_role_policy") {
 		policy := stack.Resource("aws_iam_role_policy", name)
 		address, _ := synthesized.Address(policy["role"])
-		text, _ := policy["policy"].(string)
-		document, err := access.Parse(text)
-		if err != nil {
-			return nil, fmt.Errorf("the policy %s of the stack: %w", name, err)
-		}
-		// What only AWS knows, the end of a secret's ARN, may be anything here.
-		for i := range document.Statement {
-			for k, resource := range document.Statement[i].Resource {
-				document.Statement[i].Resource[k] = synthesized.Shown(resource)
-			}
-		}
 		_, of, _ := strings.Cut(address, ".")
 		role, _ := stack.Resource("aws_iam_role", of)["name"].(string)
-		all[role] = append(all[role], document)
+		text, _ := policy["policy"].(string)
+		if err := add(role, text); err != nil {
+			return nil, err
+		}
+	}
+	for _, role := range []string{"execution_role", "task_role", "flow_execution_role", "flow_task_role"} {
+		arn, _ := stack.Output(role + "_arn").(string)
+		if text, exists := stack.Output(role + "_policy").(string); exists {
+			if err := add(short(arn), text); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return all, nil
 }

@@ -15,10 +15,14 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 
+	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/access"
 	"prefect-worker-ecs/internal/ecstask"
 	"prefect-worker-ecs/internal/prefectapi"
@@ -26,6 +30,7 @@ import (
 	"prefect-worker-ecs/internal/pyenv"
 	"prefect-worker-ecs/internal/rights"
 	"prefect-worker-ecs/internal/testtools"
+	"prefect-worker-ecs/internal/verify"
 )
 
 // tasks is a local run of an ecs pool, with a flow that takes its time.
@@ -49,10 +54,25 @@ def slow(seconds: float):
 
 const tasksPool = "tasks"
 
-func newTasks(t *testing.T, image string) *tasks {
+// existing is an environment in an account where everything exists but the service.
+const existing = `
+network:
+  existing: {vpc_id: vpc-0123456789abcdef0, subnet_ids: [subnet-0123456789abcdef0, subnet-0123456789abcdef1]}
+  egress: [{description: Warehouse, from_port: 5432, security_group_id: sg-0123456789abcdef0}]
+  security_group_ids: [sg-0123456789abcdef1]
+cluster: {name: prefect-cluster, existing: true, namespace: none}
+logs: {group: /ecs/prefect-worker, existing: true}
+iam:
+  existing:
+    execution_role: arn:aws:iam::210987654321:role/team/execution
+    task_role: arn:aws:iam::210987654321:role/team/prefect-task-role
+    flow_execution_role: arn:aws:iam::210987654321:role/team/prefect-flow-execution-role
+`
+
+func newTasks(t *testing.T, image, further string) *tasks {
 	w := newWorkerctl(t)
 	testtools.Environment(t, pyenv.Prefect3)
-	write(t, w.config, map[string]string{"dev.yaml": fmt.Sprintf("work_pool: {type: ecs, name: %s}\nworker: {image: %q, %s}\n", tasksPool, image, quickPolls)})
+	write(t, w.config, map[string]string{"dev.yaml": fmt.Sprintf("work_pool: {type: ecs, name: %s}\nworker: {image: %q, %s}\n", tasksPool, image, quickPolls) + further})
 	out := w.must("up", "dev")
 	for _, want := range []string{"is COMPLETED", "by the execution role, all allowed by: ", "PassRoles; ", "TagFlows; ", "WatchFlows; ", "WriteFlowLogs"} {
 		if !strings.Contains(out, want) {
@@ -209,12 +229,12 @@ func (x *tasks) refusedFor(sid, action string) {
 
 func TestFlowsOfAnECSPoolWithPrefect2(t *testing.T) {
 	t.Parallel() // mostly, it waits
-	testFlowsOfAnECSPool(t, newTasks(t, "prefecthq/prefect:2-latest"), 2)
+	testFlowsOfAnECSPool(t, newTasks(t, "prefecthq/prefect:2-latest", ""), 2)
 }
 
 func TestFlowsOfAnECSPoolWithPrefect3(t *testing.T) {
 	t.Parallel()
-	testFlowsOfAnECSPool(t, newTasks(t, "prefecthq/prefect:3-latest"), 3)
+	testFlowsOfAnECSPool(t, newTasks(t, "prefecthq/prefect:3-latest", existing), 3)
 }
 
 func testFlowsOfAnECSPool(t *testing.T, x *tasks, major int) {
@@ -319,7 +339,11 @@ func testFlowsOfAnECSPool(t *testing.T, x *tasks, major int) {
 	}
 
 	// WHEN a flow task cannot start, because its role may not write the log
-	x.without("prefect-flow-execution-role", "start-flow-tasks", "WriteFlowLogs", func() {
+	start, run := "start-flow-tasks", "run-flow-tasks"
+	if major == 3 {
+		start, run = "needed", "needed" // the roles exist
+	}
+	x.without("prefect-flow-execution-role", start, "WriteFlowLogs", func() {
 		run := x.submit(0)
 		x.await(run, "CRASHED", "FAILED")
 		// THEN ECS and the run say why
@@ -331,11 +355,16 @@ func testFlowsOfAnECSPool(t *testing.T, x *tasks, major int) {
 	lap("one did not start")
 
 	// WHEN the worker may not run tasks THEN the run fails and the statement is named
-	x.without("prefect-task-role", "run-flow-tasks", "RunFlows", func() {
+	x.without("prefect-task-role", run, "RunFlows", func() {
 		x.await(x.submit(0), "CRASHED", "FAILED")
 	})
 	x.refusedFor("RunFlows", "ecs:RunTask on arn:aws:ecs:")
 	lap("one was refused")
+
+	if major == 3 {
+		x.drift()
+		lap("verify saw what is wrong with what exists")
+	}
 
 	// WHEN the supervisor is killed while a flow task runs
 	left := x.submit(600)
@@ -357,6 +386,57 @@ func testFlowsOfAnECSPool(t *testing.T, x *tasks, major int) {
 	if _, err := os.Stat(x.dir); err == nil {
 		t.Error("the run's folder is still there")
 	}
+}
+
+// drift takes something away from what exists, of which the program makes nothing, and sees verify
+// say so, with a fix that is not to deploy.
+func (x *tasks) drift() {
+	x.t.Helper()
+	opt, err := x.run.checklist()
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	find := func(opt verify.Options, check, detail, fix string) {
+		x.t.Helper()
+		report := verify.Run(x.t.Context(), opt)
+		if !slices.ContainsFunc(report.Checks, func(c verify.Check) bool {
+			return c.Name == check && c.Status == verify.Failed && strings.Contains(c.Detail, detail) && strings.Contains(c.Fix, fix)
+		}) {
+			x.t.Errorf("want %s: %q, fix %q\n%+v", check, detail, fix, report.Checks)
+		}
+	}
+	if report := verify.Run(x.t.Context(), opt); slices.ContainsFunc(report.Checks, func(c verify.Check) bool {
+		return slices.Contains([]string{"ECS cluster", "network", "roles of the next task", "log"}, c.Name) && c.Status == verify.Failed
+	}) {
+		x.t.Errorf("before: %+v", report.Checks)
+	}
+	const network = "name other subnets in network.existing.subnet_ids"
+	closed := *opt.Environment
+	closed.Network.Endpoints = []config.Endpoint{"logs"}
+	without := opt
+	without.Environment = &closed
+	find(without, "network", "has no endpoint of logs", network)
+
+	client := ec2.NewFromConfig(opt.AWS)
+	filters := []ec2types.Filter{{Name: aws.String("vpc-id"), Values: []string{opt.Environment.Network.Existing.VPCID}}, {Name: aws.String("association.main"), Values: []string{"true"}}}
+	tables, err := client.DescribeRouteTables(x.t.Context(), &ec2.DescribeRouteTablesInput{Filters: filters})
+	if err != nil || len(tables.RouteTables) != 1 {
+		x.t.Fatalf("%v, %d tables", err, len(tables.RouteTables))
+	}
+	if _, err := client.DeleteRoute(x.t.Context(), &ec2.DeleteRouteInput{RouteTableId: tables.RouteTables[0].RouteTableId, DestinationCidrBlock: aws.String("0.0.0.0/0")}); err != nil {
+		x.t.Fatal(err)
+	}
+	find(opt, "network", "10.0.1.0/24 has no default route", network)
+	x.without("prefect-task-role", "needed", "StopFlows", func() {
+		find(opt, "roles of the next task", "the task role prefect-task-role may not call ecs:StopTask", "give it what the output task_role_policy says")
+	})
+	x.without("execution", "needed", "WriteLogs", func() {
+		find(opt, "roles of the next task", "the execution role execution may not call logs:PutLogEvents", "give it what the output execution_role_policy says")
+	})
+	if _, err := cloudwatchlogs.NewFromConfig(opt.AWS).DeleteLogGroup(x.t.Context(), &cloudwatchlogs.DeleteLogGroupInput{LogGroupName: aws.String("/ecs/prefect-worker")}); err != nil {
+		x.t.Fatal(err)
+	}
+	find(opt, "log", "the log group /ecs/prefect-worker does not exist", "")
 }
 
 // eachStatementIsNeeded judges the calls that were made once more, each without the statement

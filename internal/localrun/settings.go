@@ -13,8 +13,8 @@ import (
 //
 // What must change is little: the Prefect API is on this machine, the state is
 // a file beside the run, and what exists only in the user's AWS account cannot
-// be named.
-func localSettings(user []byte, apiURL string) (local []byte, leftOut []string, err error) {
+// be named: ids hold what stands for it in the emulator, by the user's ids.
+func localSettings(user []byte, apiURL string, ids map[string]string) (local []byte, leftOut []string, err error) {
 	settings := map[string]any{}
 	if err := yaml.Unmarshal(user, &settings); err != nil {
 		return nil, nil, fmt.Errorf("read the environment: %w", err)
@@ -36,6 +36,8 @@ func localSettings(user []byte, apiURL string) (local []byte, leftOut []string, 
 	}
 	const elsewhere = "names what is only in your AWS account"
 	drop("", "account_id", "the emulator's account is 123456789012")
+	drop("", "assume_role_arn", elsewhere)
+	drop("", "protect", "what is made here goes with the local run")
 	drop("", "adopt", elsewhere)
 	drop("", "backend", "the state of the local run is a file of its own")
 	drop("secret", "existing_arn", elsewhere+"; the local run makes a secret of its own")
@@ -45,6 +47,14 @@ func localSettings(user []byte, apiURL string) (local []byte, leftOut []string, 
 	drop("iam", "permissions_boundary_arn", elsewhere)
 	drop("iam", "task_policy_arns", elsewhere)
 	drop("worker", "secrets", elsewhere)
+	drop("worker", "registry_credentials", elsewhere)
+	drop("worker", "kms_key_arns", elsewhere)
+	drop("network", "proxy", "nothing here reaches the internet")
+	drop("network", "no_proxy", "belongs to network.proxy")
+	if network, _ := settings["network"].(map[string]any); network["existing"] == nil {
+		drop("network", "security_group_ids", elsewhere)
+	}
+	dropRules(settings, func(rule string) { leftOut = append(leftOut, rule+": "+elsewhere) })
 	drop("worker", "desired_count", "the local run has one worker")
 
 	if server, ok := settings["server"].(map[string]any); ok && server["enabled"] == true {
@@ -66,8 +76,27 @@ func localSettings(user []byte, apiURL string) (local []byte, leftOut []string, 
 		prefect["authentication"] = user["authentication"]
 	}
 	settings["prefect"] = prefect
-	local, err = yaml.Marshal(settings)
+	local, err = yaml.Marshal(replaced(settings, ids))
 	return local, leftOut, err
+}
+
+// dropRules leaves out the egress rules to what has no stand-in: prefix lists, and in a VPC of the
+// program's own the security groups of others.
+func dropRules(settings map[string]any, left func(rule string)) {
+	network, _ := settings["network"].(map[string]any)
+	rules, _ := network["egress"].([]any)
+	var kept []any
+	for i, rule := range rules {
+		r, _ := rule.(map[string]any)
+		if r["prefix_list_id"] != nil || r["security_group_id"] != nil && network["existing"] == nil {
+			left(fmt.Sprintf("network.egress[%d]", i))
+			continue
+		}
+		kept = append(kept, rule)
+	}
+	if len(rules) > 0 {
+		network["egress"] = kept
+	}
 }
 
 // readEnvironment reads the YAML file of an environment, with either ending.

@@ -3,7 +3,11 @@
 // checks the shape.
 package policy
 
-import "prefect-worker-ecs/internal/arn"
+import (
+	"slices"
+
+	"prefect-worker-ecs/internal/arn"
+)
 
 // Document is a policy document.
 type Document struct {
@@ -39,6 +43,14 @@ func Allow(sid string, actions []string, resources ...string) Statement {
 	return Statement{Sid: sid, Effect: "Allow", Action: actions, Resource: resources}
 }
 
+// ECSExec lets the agent of ECS Exec in a container open its session. The four actions know no
+// resource (Service Authorization Reference).
+func ECSExec() Statement {
+	return Allow("ECSExec", []string{
+		"ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel", "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel",
+	}, "*")
+}
+
 // If adds a condition to the statement.
 func (s Statement) If(operator, key, value string) Statement {
 	condition := Condition{}
@@ -54,10 +66,20 @@ func (s Statement) If(operator, key, value string) Statement {
 	return s
 }
 
-// DecryptSecrets lets Secrets Manager, and nobody else, use a customer's KMS key for the role.
-func DecryptSecrets(account arn.Account, key string) Statement {
-	return Allow("DecryptSecrets", []string{"kms:Decrypt"}, key).
-		If("StringEquals", "kms:ViaService", "secretsmanager."+account.Region+".amazonaws.com")
+// Decrypt lets one service, and nobody else, use customers' keys for a role. Empty and repeated
+// keys are left out; without any there is no statement.
+func Decrypt(account arn.Account, sid, service string, keys ...string) []Statement {
+	var all []string
+	for _, key := range keys {
+		if key != "" && !slices.Contains(all, key) {
+			all = append(all, key)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return []Statement{Allow(sid, []string{"kms:Decrypt"}, all...).
+		If("StringEquals", "kms:ViaService", service+"."+account.Region+".amazonaws.com")}
 }
 
 // Trust lets an AWS service assume a role, but only on behalf of this account and of

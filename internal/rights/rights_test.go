@@ -154,9 +154,9 @@ func TestCallsOfARoleAreDecided(t *testing.T) {
 		"an unknown key":      {call(client.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: aws.String("c"), Tasks: []string{*own.Tasks[0].TaskArn}})), "it cannot be judged here: the condition key aws:SourceVpc in the statement WatchFlows"},
 		"denied":              {call(secretsmanager.NewFromConfig(cfg).GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: aws.String("arn:aws:secretsmanager:us-east-1:123456789012:secret:x-AbCdEf")})), "the statement NoSecrets denies it"},
 		"a missing statement": {call(sqs.NewFromConfig(cfg).GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: aws.String("q")})), "may not call sqs:GetQueueUrl on arn:aws:sqs:us-east-1:123456789012:q: nothing allows it; the nearest is the statement ReceiveTaskEvents of the stack, which the role does not have"},
-		"not judged":          {call(client.ListClusters(ctx, &ecs.ListClustersInput{})), "may not call ecs:ListClusters on what it names: the emulator does not know which rights the call needs, and refuses it"},
+		"not judged":          {call(client.ListServices(ctx, &ecs.ListServicesInput{})), "may not call ecs:ListServices on what it names: the emulator does not know which rights the call needs, and refuses it"},
 		"not read":            {call(iam.NewFromConfig(cfg).ListRoles(ctx, &iam.ListRolesInput{})), "may not call iam:ListRoles on what it names"},
-		"a stranger":          {call(ecs.NewFromConfig(stranger).ListClusters(ctx, &ecs.ListClustersInput{})), "the credentials are not those of a task"},
+		"a stranger":          {call(ecs.NewFromConfig(stranger).ListServices(ctx, &ecs.ListServicesInput{})), "the credentials are not those of a task"},
 	} {
 		got := ""
 		if c.err != nil {

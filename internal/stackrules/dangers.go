@@ -66,7 +66,7 @@ func danger(name, otherwise string) string {
 // resourceDangers say what can come of types of resources that are on no list.
 var resourceDangers = map[string]string{
 	"aws_vpc_security_group_ingress_rule":    "an inbound rule lets others connect to the task, and nothing needs to",
-	"aws_vpc_security_group_egress_rule":     "the worker needs no other port than 443 and that of its Prefect API",
+	"aws_vpc_security_group_egress_rule":     "the worker needs port 443, that of its Prefect API and what network.egress opens, and nothing else",
 	"aws_security_group_rule":                "a rule of this kind opens what the rules that stand by themselves do not show",
 	"aws_security_group":                     "another security group can let others connect to what is in it",
 	"aws_default_network_acl":                "a network ACL decides about traffic that the security group was written for",

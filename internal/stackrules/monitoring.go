@@ -73,7 +73,7 @@ func (r rules) monitoring(all map[string]rule) {
 	}
 
 	all["aws_cloudwatch_log_metric_filter.known_failures"] = rule{why: blind, shape: fields{
-		"name": is(service + "-known-failures"), "log_group_name": is(ref("aws_cloudwatch_log_group.worker.name")), "pattern": text,
+		"name": is(service + "-known-failures"), "log_group_name": is(r.logGroupName()), "pattern": text,
 		"metric_transformation": object(fields{"namespace": is("PrefectWorker"), "name": is("LogFailures/" + service), "value": is("1")}),
 	}}
 	event := func(name, called string, pattern map[string]any) {
@@ -93,7 +93,7 @@ func (r rules) monitoring(all map[string]rule) {
 	event("ended_task", "ended-task", map[string]any{
 		"source": []string{"aws.ecs"}, "detail-type": []string{"ECS Task State Change"},
 		"detail": map[string]any{
-			"clusterArn": []string{ref("aws_ecs_cluster.main.arn")}, "group": []string{"service:" + service},
+			"clusterArn": []string{r.cluster("arn")}, "group": []string{"service:" + service},
 			"lastStatus": []string{"STOPPED"}, "stopCode": []string{"EssentialContainerExited"},
 		},
 	})
@@ -154,19 +154,13 @@ func (r rules) probe(all map[string]rule) {
 	}
 	if r.secretARN != "" {
 		statements = append(statements, policy.Allow("ReadCredential", []string{"secretsmanager:GetSecretValue"}, r.secretARN))
-		if key := env.Secret.KMSKeyARN; key != "" {
-			statements = append(statements, decrypt(key))
-		}
+		statements = append(statements, decrypt("DecryptSecrets", "secretsmanager", []string{env.Secret.KMSKeyARN})...)
 	}
 	if env.ProbeInVPC() {
 		statements = append(statements, policy.Allow("JoinVPC", []string{
 			"ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface",
 			"ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses"}, "*"))
-		var subnets []string
-		for i := range env.Network.PrivateSubnetCIDRs {
-			subnets = append(subnets, ref(fmt.Sprintf("aws_subnet.private_%d.id", i+1)))
-		}
-		function["vpc_config"] = object(fields{"subnet_ids": is(subnets), "security_group_ids": is([]string{ref("aws_security_group.prefect_worker_sg.id")})})
+		function["vpc_config"] = object(fields{"subnet_ids": is(r.taskSubnets()), "security_group_ids": is([]string{ref("aws_security_group.prefect_worker_sg.id")})})
 	}
 	all["aws_lambda_function.probe"] = rule{why: code, shape: function}
 	all["aws_scheduler_schedule.probe"] = rule{why: "the probe would not run each minute, or something else would", shape: fields{
@@ -176,20 +170,9 @@ func (r rules) probe(all map[string]rule) {
 			"retry_policy": object(fields{"maximum_event_age_in_seconds": is(60), "maximum_retry_attempts": is(0)}),
 		}),
 	}}
-	r.role(all, "probe", name, []policy.Statement{{Effect: "Allow", Principal: &policy.Principal{Service: "lambda.amazonaws.com"}, Action: []string{"sts:AssumeRole"}}}, statements)
-	r.role(all, "probe_schedule", name+"-schedule", []policy.Statement{trust("scheduler.amazonaws.com", account.Of("scheduler", "schedule-group/default"))},
-		[]policy.Statement{policy.Allow("StartProbe", []string{"lambda:InvokeFunction"}, ref("aws_lambda_function.probe.arn"))})
+	r.role(all, "probe", name, policy.Statement{Effect: "Allow", Principal: &policy.Principal{Service: "lambda.amazonaws.com"}, Action: []string{"sts:AssumeRole"}})
+	r.inline(all, "probe", name, statements...)
+	r.role(all, "probe_schedule", name+"-schedule", trust("scheduler.amazonaws.com", account.Of("scheduler", "schedule-group/default")))
+	r.inline(all, "probe_schedule", name+"-schedule", policy.Allow("StartProbe", []string{"lambda:InvokeFunction"}, ref("aws_lambda_function.probe.arn")))
 	r.logGroup(all, "probe", "/aws/lambda/"+name)
-}
-
-// role is a role with one inline policy of its name.
-func (r rules) role(all map[string]rule, name, called string, takers, allowed []policy.Statement) {
-	shape := fields{"name": is(called), "description": text, "assume_role_policy": grants(takes, takers...)}
-	if boundary := r.env.IAM.PermissionsBoundaryARN; boundary != "" {
-		shape["permissions_boundary"] = because("without its boundary the role may do whatever a policy says", is(boundary))
-	}
-	all["aws_iam_role."+name] = rule{why: rights, shape: shape}
-	all["aws_iam_role_policy."+name] = rule{why: rights, shape: fields{
-		"name": is(called), "role": is(ref("aws_iam_role." + name + ".id")), "policy": grants(rights, allowed...),
-	}}
 }

@@ -1,6 +1,7 @@
 package stackrules
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -66,8 +67,44 @@ func literal(s string) string {
 	return strings.NewReplacer("${", "$${", "%{", "%%{").Replace(s)
 }
 
+// vpc is the id of the VPC.
+func (r rules) vpc() shape {
+	if r.env.Network.Exists() {
+		return is(ref("data.aws_vpc.existing.id"))
+	}
+	return is(ref("aws_vpc.main.id"))
+}
+
+// taskSubnets are the subnets in which tasks run.
+func (r rules) taskSubnets() []string {
+	n := r.env.Network
+	address, count := "aws_subnet.private_", len(n.PrivateSubnetCIDRs)
+	switch {
+	case n.Exists():
+		address, count = "data.aws_subnet.existing_", len(n.Existing.SubnetIDs)
+	case n.NAT == config.NATNone && len(n.Endpoints) == 0:
+		address = "aws_subnet.public_"
+	}
+	return subnetRefs(address, count)
+}
+
+func subnetRefs(address string, count int) []string {
+	var all []string
+	for i := range count {
+		all = append(all, ref(fmt.Sprintf("%s%d.id", address, i+1)))
+	}
+	return all
+}
+
+// groupName is the name of a security group.
+func (r rules) groupName(name string) shape {
+	if r.env.Network.Exists() {
+		return is(name + "-" + r.env.Name)
+	}
+	return is(name)
+}
+
 var (
-	vpc       = is(ref("aws_vpc.main.id"))
 	dependsOn = each(like(`(?:aws_\w+)\.\w+`, "an address"))
 	checks    = because("Terraform would treat the resource otherwise than its neighbours", object(fields{
 		"precondition?":  each(object(fields{"condition": text, "error_message": text})),
@@ -92,12 +129,14 @@ func (r rules) resources() map[string]rule {
 	return all
 }
 
-func (r rules) network(all map[string]rule) {
+// ownNetwork is the VPC, if none exists.
+func (r rules) ownNetwork(all map[string]rule) {
 	n := r.env.Network
+	vpc := r.vpc()
 	const lets = "the network would let in or out what it was not made for"
-	all["aws_vpc.main"] = rule{why: lets, shape: fields{
+	all["aws_vpc.main"] = rule{why: lets, shape: r.protected(fields{
 		"cidr_block": is(n.VPCCIDR), "enable_dns_support": is(true), "enable_dns_hostnames": is(true), "tags": tags,
-	}}
+	})}
 	all["aws_internet_gateway.main"] = rule{why: lets, shape: fields{"vpc_id": vpc, "tags": tags}}
 	all["aws_default_security_group.main"] = rule{
 		why: "the default group has no rule, so that nothing can use it by mistake", shape: fields{"vpc_id": vpc, "tags": tags},
@@ -119,10 +158,10 @@ func (r rules) network(all map[string]rule) {
 		if len(n.AvailabilityZones) > 0 {
 			zone = n.AvailabilityZones[i]
 		}
-		all["aws_subnet."+name] = rule{why: lets, shape: fields{
+		all["aws_subnet."+name] = rule{why: lets, shape: r.protected(fields{
 			"availability_zone": is(zone), "cidr_block": is(cidr), "vpc_id": vpc, "tags": tags,
 			"map_public_ip_on_launch": because("whatever is started in the subnet would get a public address", is(false)),
-		}}
+		})}
 	}
 	route := func(name, gateway, to string) {
 		all["aws_route."+name] = rule{why: "another route leads the traffic elsewhere, or the internet in", shape: fields{
@@ -163,6 +202,16 @@ func (r rules) network(all map[string]rule) {
 			"route_table_ids": list(routeTables...),
 		}}
 	}
+	for _, service := range n.Endpoints {
+		all["aws_vpc_endpoint."+strings.ReplaceAll(string(service), ".", "_")] = rule{why: "an endpoint connects the network to a service of AWS or of others", shape: fields{
+			"vpc_id": vpc, "tags": tags, "service_name": is("com.amazonaws.${var.aws_region}." + string(service)), "vpc_endpoint_type": is("Interface"),
+			"private_dns_enabled": because("clients would go out to the internet, or nowhere", is(true)), "subnet_ids": is(subnetRefs("aws_subnet.private_", len(n.PrivateSubnetCIDRs))),
+			"security_group_ids": is([]string{ref("aws_security_group.prefect_endpoints_sg.id")}),
+		}}
+	}
+	if len(n.Endpoints) > 0 {
+		all["aws_security_group.prefect_endpoints_sg"] = rule{why: lets, shape: fields{"name": is("prefect_endpoints_sg"), "description": text, "vpc_id": vpc, "tags": tags}}
+	}
 	if n.FlowLogs != config.FlowLogsNone {
 		const record = "who connected to what would not be on record"
 		all["aws_flow_log.main"] = rule{why: record, guards: record, shape: fields{
@@ -170,21 +219,83 @@ func (r rules) network(all map[string]rule) {
 			"log_destination": is(ref("aws_cloudwatch_log_group.flow_logs.arn")), "iam_role_arn": is(ref("aws_iam_role.flow_logs.arn")),
 		}}
 	}
+}
 
+// network is the way in and out of the worker, and the VPC around it.
+func (r rules) network(all map[string]rule) {
+	n := r.env.Network
+	if !n.Exists() {
+		r.ownNetwork(all)
+	}
 	all["aws_security_group.prefect_worker_sg"] = rule{
 		why: "rules inside the group undo the rules that stand by themselves, which are judged one by one", shape: fields{
-			"name": is("prefect_worker_sg"), "description": text, "vpc_id": vpc, "tags": tags,
+			"name": r.groupName("prefect_worker_sg"), "description": text, "vpc_id": r.vpc(), "tags": tags,
 		}}
-	egress := func(name string, port int) {
-		all["aws_vpc_security_group_egress_rule."+name] = rule{why: "the worker needs no other port than 443 and that of its Prefect API, and TCP only", shape: fields{
+	egress := func(name string, protocol string, from, to int, argument, peer string) {
+		all["aws_vpc_security_group_egress_rule."+name] = rule{why: "the worker needs port 443, that of its Prefect API and what network.egress opens, and nothing else", shape: fields{
 			"security_group_id": is(ref("aws_security_group.prefect_worker_sg.id")), "description": text, "tags": tags,
-			"ip_protocol": is("tcp"), "from_port": is(port), "to_port": is(port), "cidr_ipv4": is("0.0.0.0/0"),
+			"ip_protocol": is(protocol), "from_port": is(from), "to_port": is(to), argument: is(peer),
 		}}
 	}
-	egress("https", 443)
-	if port := config.APIPort(r.env.Prefect.APIURL); port != 443 && !r.env.Server.Enabled {
-		egress("prefect_api", port)
+	egress("https", "tcp", 443, 443, "cidr_ipv4", "0.0.0.0/0")
+	port := config.APIPort(r.env.Prefect.APIURL)
+	if port != 443 && !r.env.Server.Enabled {
+		egress("prefect_api", "tcp", port, port, "cidr_ipv4", "0.0.0.0/0")
 	}
+	if p := n.ProxyPort(); p != 0 && p != 443 && p != port {
+		egress("proxy", "tcp", p, p, "cidr_ipv4", "0.0.0.0/0")
+	}
+	for _, e := range n.Egress {
+		argument, peer := "cidr_ipv4", e.CIDR
+		if e.PrefixListID != "" {
+			argument, peer = "prefix_list_id", e.PrefixListID
+		}
+		if e.SecurityGroupID != "" {
+			argument, peer = "referenced_security_group_id", e.SecurityGroupID
+		}
+		egress(e.Address(), string(e.Protocol), e.FromPort, e.ToPort, argument, peer)
+	}
+	r.endpointIngress(all, "endpoints_worker", "prefect_worker_sg")
+}
+
+// endpointIngress lets a group use the interface endpoints that the stack makes.
+func (r rules) endpointIngress(all map[string]rule, name, from string) {
+	if len(r.env.Network.Endpoints) == 0 || r.env.Network.Exists() {
+		return
+	}
+	all["aws_vpc_security_group_ingress_rule."+name] = rule{why: "others than the worker and its server could use the endpoints", shape: fields{
+		"security_group_id": is(ref("aws_security_group.prefect_endpoints_sg.id")), "description": text, "tags": tags,
+		"ip_protocol": is("tcp"), "from_port": is(443), "to_port": is(443), "referenced_security_group_id": is(ref("aws_security_group." + from + ".id")),
+	}}
+}
+
+// proxy are the variables of a container that goes out through a proxy.
+func (r rules) proxy(values map[string]string) {
+	n := r.env.Network
+	if n.Proxy == "" {
+		return
+	}
+	suffix := "amazonaws.com"
+	if strings.HasPrefix(r.env.Region, "cn-") {
+		suffix += ".cn"
+	}
+	direct := "localhost,127.0.0.1,169.254.170.2,169.254.169.254"
+	if r.env.Server.Enabled {
+		direct += "," + r.env.Cluster.Namespace
+	}
+	hosts := map[config.Endpoint]string{"ecr.api": "api.ecr", "ecr.dkr": "dkr.ecr"}
+	services := []string{}
+	if n.S3Endpoint || n.Exists() && len(n.Endpoints) > 0 {
+		services = append(services, "s3")
+	}
+	for _, service := range n.Endpoints {
+		services = append(services, cmp.Or(hosts[service], string(service)))
+	}
+	for _, service := range services {
+		direct += fmt.Sprintf(",%s.${var.aws_region}.%s", service, suffix)
+	}
+	values["HTTP_PROXY"], values["HTTPS_PROXY"] = n.Proxy, n.Proxy
+	values["NO_PROXY"] = strings.Join(append([]string{direct}, n.NoProxy...), ",")
 }
 
 const (
@@ -195,47 +306,44 @@ const (
 // identity are the roles, who may take them on, and all that they may do.
 func (r rules) identity(all map[string]rule) {
 	i := r.env.IAM
-	role := func(name, called, service, source string) {
-		all["aws_iam_role."+name] = rule{why: rights, shape: fields{
-			"name": is(called), "description": text, "assume_role_policy": grants(takes, trust(service, source)),
-		}}
-		if i.PermissionsBoundaryARN != "" {
-			all["aws_iam_role."+name].shape["permissions_boundary"] = because("without its boundary the role may do whatever a policy says", is(i.PermissionsBoundaryARN))
-		}
-	}
-	inline := func(name, called string, allowed ...policy.Statement) {
-		all["aws_iam_role_policy."+name] = rule{why: rights, shape: fields{
-			"name": is(called), "role": is(ref("aws_iam_role." + name + ".id")), "policy": grants(rights, allowed...),
-		}}
-	}
+	role := func(name, called, service, source string) { r.role(all, name, called, trust(service, source)) }
+	inline := func(name, called string, allowed ...policy.Statement) { r.inline(all, name, called, allowed...) }
 	attach := func(name, role, policyARN string) {
 		all["aws_iam_role_policy_attachment."+name] = rule{why: rights, shape: fields{
 			"role": is(ref("aws_iam_role." + role + ".name")), "policy_arn": is(policyARN),
 		}}
 	}
-	role("execution", i.ExecutionRoleName, "ecs-tasks.amazonaws.com", account.Of("ecs", "*"))
-	role("task", i.TaskRoleName, "ecs-tasks.amazonaws.com", account.Of("ecs", "*"))
-	attach("execution", "execution", account.AWSPolicy("service-role/AmazonECSTaskExecutionRolePolicy"))
-	for n, policyARN := range i.TaskPolicyARNs {
-		attach(fmt.Sprintf("task_%d", n+1), "task", policyARN)
+	if i.Existing.ExecutionRole == "" {
+		role("execution", i.ExecutionRoleName, "ecs-tasks.amazonaws.com", account.Of("ecs", "*"))
+		attach("execution", "execution", account.AWSPolicy("service-role/AmazonECSTaskExecutionRolePolicy"))
+		if reads := r.readSecrets(); len(reads) > 0 {
+			inline("execution", "read-prefect-api-key", reads...)
+		}
 	}
-	if reads := r.readSecrets(); len(reads) > 0 {
-		inline("execution", "read-prefect-api-key", reads...)
+	if i.Existing.TaskRole == "" {
+		role("task", i.TaskRoleName, "ecs-tasks.amazonaws.com", account.Of("ecs", "*"))
+		for n, policyARN := range i.TaskPolicyARNs {
+			attach(fmt.Sprintf("task_%d", n+1), "task", policyARN)
+		}
+		r.ownStatements(all, "task_statements", "task", "statements", i.TaskStatements)
+		if r.env.Worker.ExecuteCommand {
+			all["aws_iam_role_policy.task_exec"] = rule{why: rights, shape: fields{"name": is("ecs-exec"), "role": is(ref("aws_iam_role.task.id")), "policy": grants(rights, ecsExec)}}
+		}
+		if r.env.WorkPool.Type == config.PoolECS {
+			inline("task", "run-flow-tasks", r.runFlows()...)
+		}
 	}
 	if r.env.WorkPool.Type == config.PoolECS {
-		inline("task", "run-flow-tasks", r.runFlows()...)
-		role("flow_execution", i.FlowExecutionRoleName, "ecs-tasks.amazonaws.com", account.Of("ecs", "*"))
-		inline("flow_execution", "start-flow-tasks", r.startFlows()...)
+		if i.Existing.FlowExecutionRole == "" {
+			role("flow_execution", i.FlowExecutionRoleName, "ecs-tasks.amazonaws.com", account.Of("ecs", "*"))
+			inline("flow_execution", "start-flow-tasks", r.startFlows()...)
+		}
 		if flows := i.FlowTaskRole; flows.Wanted() {
 			role("flow_task", flows.Name, "ecs-tasks.amazonaws.com", account.Of("ecs", "*"))
 			for n, policyARN := range flows.PolicyARNs {
 				attach(fmt.Sprintf("flow_task_%d", n+1), "flow_task", policyARN)
 			}
-			if flows.Policy != "" {
-				all["aws_iam_role_policy.flow_task"] = rule{why: rights, shape: fields{
-					"name": is("flows"), "role": is(ref("aws_iam_role.flow_task.id")), "policy": is(literal(flows.Policy)),
-				}}
-			}
+			r.ownStatements(all, "flow_task", "flow_task", "flows", flows.Statements)
 		}
 	}
 	if r.env.Network.FlowLogs != config.FlowLogsNone {
@@ -245,16 +353,105 @@ func (r rules) identity(all map[string]rule) {
 	}
 }
 
+// role is a role of the stack, with who may take it on.
+func (r rules) role(all map[string]rule, name, called string, takers ...policy.Statement) {
+	i := r.env.IAM
+	shape := fields{"name": is(called), "description": text, "assume_role_policy": grants(takes, takers...)}
+	if i.Path != "" {
+		shape["path"] = because("policies that speak of the path would not reach the role", is(i.Path))
+	}
+	if i.PermissionsBoundaryARN != "" {
+		shape["permissions_boundary"] = because("without its boundary the role may do whatever a policy says", is(i.PermissionsBoundaryARN))
+	}
+	all["aws_iam_role."+name] = rule{why: rights, shape: shape}
+}
+
+// inline is the inline policy of a role of the stack, with the role's address.
+func (r rules) inline(all map[string]rule, name, called string, allowed ...policy.Statement) {
+	all["aws_iam_role_policy."+name] = rule{why: rights, shape: fields{
+		"name": is(called), "role": is(ref("aws_iam_role." + name + ".id")), "policy": grants(rights, allowed...),
+	}}
+}
+
+// ownStatements are the statements of the file.
+func (r rules) ownStatements(all map[string]rule, name, role, called string, given []config.Statement) {
+	if len(given) == 0 {
+		return
+	}
+	var allowed []policy.Statement
+	for _, s := range given {
+		var resources []string
+		for _, resource := range s.Resources {
+			resources = append(resources, literal(resource))
+		}
+		statement := policy.Allow("", s.Actions, resources...)
+		for operator, keys := range s.Conditions {
+			for key, value := range keys {
+				statement = statement.If(operator, key, literal(value))
+			}
+		}
+		allowed = append(allowed, statement)
+	}
+	all["aws_iam_role_policy."+name] = rule{why: rights, shape: fields{
+		"name": is(called), "role": is(ref("aws_iam_role." + role + ".id")), "policy": grants(rights, allowed...),
+	}}
+}
+
+// roleARN is the ARN of a role of the stack, or of the one that exists.
+func (r rules) roleARN(name string) string {
+	x := r.env.IAM.Existing
+	existing := map[string]string{"execution": x.ExecutionRole, "task": x.TaskRole, "flow_execution": x.FlowExecutionRole, "flow_task": x.FlowTaskRole}[name]
+	return cmp.Or(existing, ref("aws_iam_role."+name+".arn"))
+}
+
+// hasFlowTaskRole tells whether flows have a role.
+func (r rules) hasFlowTaskRole() bool {
+	return r.env.IAM.FlowTaskRole.Wanted() || r.env.IAM.Existing.FlowTaskRole != ""
+}
+
+// logGroupName and logGroupARN are of the worker's log group.
+func (r rules) logGroupName() string {
+	if r.env.Logs.Existing {
+		return r.env.Logs.Group
+	}
+	return ref("aws_cloudwatch_log_group.worker.name")
+}
+
+func (r rules) logGroupARN() string {
+	if r.env.Logs.Existing {
+		return account.Of("logs", "log-group:"+r.env.Logs.Group)
+	}
+	return ref("aws_cloudwatch_log_group.worker.arn")
+}
+
+// cluster is an attribute (id, arn, name) of the cluster.
+func (r rules) cluster(attribute string) string {
+	switch {
+	case !r.env.Cluster.Existing:
+		return ref("aws_ecs_cluster.main." + attribute)
+	case attribute == "name":
+		return r.env.Cluster.Name
+	}
+	return account.Of("ecs", "cluster/"+r.env.Cluster.Name)
+}
+
+// ecsExec is what ECS Exec does inside of a container; it knows no resource.
+var ecsExec = policy.Allow("ECSExec", []string{
+	"ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel", "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel"}, "*")
+
+// protected is what may not be destroyed, if the environment says so.
+func (r rules) protected(shape fields) fields {
+	if r.env.Protect {
+		shape["lifecycle"] = because("what is protected could be destroyed", object(fields{"prevent_destroy": is(true)}))
+	}
+	return shape
+}
+
 // trust is the one statement with which a service takes on a role, for this account only.
 func trust(service, source string) policy.Statement {
 	return policy.Statement{Effect: "Allow", Principal: &policy.Principal{Service: service}, Action: []string{"sts:AssumeRole"}, Condition: policy.Condition{
 		"StringEquals": {"aws:SourceAccount": account.ID}, "ArnLike": {"aws:SourceArn": source},
 	}}
-}
-
-// decrypt is the use of a customer's key by Secrets Manager.
-func decrypt(key string) policy.Statement {
-	return policy.Allow("DecryptSecrets", []string{"kms:Decrypt"}, key).If("StringEquals", "kms:ViaService", "secretsmanager.${var.aws_region}.amazonaws.com")
 }
 
 // readSecrets is what ECS reads before it starts a task.
@@ -272,6 +469,9 @@ func (r rules) readSecrets() []policy.Statement {
 			secrets = append(secrets, from)
 		}
 	}
+	if from := r.env.Worker.RegistryCredentials; from != "" && !slices.Contains(secrets, from) {
+		secrets = append(secrets, from)
+	}
 	var all []policy.Statement
 	if len(secrets) > 0 {
 		all = append(all, policy.Allow("ReadSecrets", []string{"secretsmanager:GetSecretValue"}, secrets...))
@@ -279,10 +479,28 @@ func (r rules) readSecrets() []policy.Statement {
 	if len(parameters) > 0 {
 		all = append(all, policy.Allow("ReadParameters", []string{"ssm:GetParameters"}, parameters...))
 	}
-	if key := r.env.Secret.KMSKeyARN; key != "" && len(all) > 0 {
-		all = append(all, decrypt(key))
+	if keys := r.env.Worker.KMSKeyARNs; len(secrets) > 0 {
+		all = append(all, decrypt("DecryptSecrets", "secretsmanager", append([]string{r.env.Secret.KMSKeyARN}, keys...))...)
+	}
+	if len(parameters) > 0 {
+		all = append(all, decrypt("DecryptParameters", "ssm", r.env.Worker.KMSKeyARNs)...)
 	}
 	return all
+}
+
+// decrypt is the use of keys through one service.
+func decrypt(sid, service string, keys []string) []policy.Statement {
+	keys = slices.DeleteFunc(slices.Clone(keys), func(key string) bool { return key == "" })
+	var all []string
+	for _, key := range keys {
+		if !slices.Contains(all, key) {
+			all = append(all, key)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return []policy.Statement{policy.Allow(sid, []string{"kms:Decrypt"}, all...).If("StringEquals", "kms:ViaService", service+".${var.aws_region}.amazonaws.com")}
 }
 
 // runFlows is what the worker of an ecs pool calls.
@@ -294,9 +512,9 @@ func (r rules) runFlows() []policy.Statement {
 		families = append(families, account.Of("ecs", "task-definition/"+family+"*:*"))
 	}
 	streams := r.flowStreams()
-	passed := []string{ref("aws_iam_role.flow_execution.arn")}
-	if r.env.IAM.FlowTaskRole.Wanted() {
-		passed = append(passed, ref("aws_iam_role.flow_task.arn"))
+	passed := []string{r.roleARN("flow_execution")}
+	if r.hasFlowTaskRole() {
+		passed = append(passed, r.roleARN("flow_task"))
 	}
 	inCluster := func(s policy.Statement) policy.Statement { return s.If("ArnEquals", "ecs:cluster", cluster) }
 	all := []policy.Statement{
@@ -322,30 +540,40 @@ func (r rules) runFlows() []policy.Statement {
 }
 
 func (r rules) flowStreams() string {
-	return ref("aws_cloudwatch_log_group.worker.arn") + ":log-stream:prefect-logs_" + r.env.WorkPool.Name + "_*"
+	return r.logGroupARN() + ":log-stream:prefect-logs_" + r.env.WorkPool.Name + "_*"
 }
 
 // startFlows is what ECS does for the task of a flow run.
 func (r rules) startFlows() []policy.Statement {
-	all := []policy.Statement{
+	all := r.startTasks("WriteFlowLogs", r.flowStreams())
+	var keys []string
+	runtime, err := r.env.Worker.Runtime()
+	if err == nil && runtime.Major() >= 3 && r.env.Prefect.Authentication == config.AuthAPIKey {
+		all = append(all, policy.Allow("ReadAPIKey", []string{"secretsmanager:GetSecretValue"}, r.secretARN))
+		keys = append(keys, r.env.Secret.KMSKeyARN)
+	}
+	if from := r.env.Worker.RegistryCredentials; from != "" {
+		all = append(all, policy.Allow("ReadRegistryCredentials", []string{"secretsmanager:GetSecretValue"}, from))
+		keys = append(keys, r.env.Worker.KMSKeyARNs...)
+	}
+	return append(all, decrypt("DecryptSecrets", "secretsmanager", keys)...)
+}
+
+// startTasks is what ECS does for every task.
+func (r rules) startTasks(sid, streams string) []policy.Statement {
+	return []policy.Statement{
 		policy.Allow("LogInToRegistry", []string{"ecr:GetAuthorizationToken"}, "*"),
 		policy.Allow("PullImages", []string{"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"}, account.Of("ecr", "repository/*")),
-		policy.Allow("WriteFlowLogs", []string{"logs:CreateLogStream", "logs:PutLogEvents"}, r.flowStreams()),
+		policy.Allow(sid, []string{"logs:CreateLogStream", "logs:PutLogEvents"}, streams),
 	}
-	runtime, err := r.env.Worker.Runtime()
-	if err != nil || runtime.Major() < 3 || r.env.Prefect.Authentication != config.AuthAPIKey {
-		return all
-	}
-	all = append(all, policy.Allow("ReadAPIKey", []string{"secretsmanager:GetSecretValue"}, r.secretARN))
-	if key := r.env.Secret.KMSKeyARN; key != "" {
-		all = append(all, decrypt(key))
-	}
-	return all
 }
 
 // storage is what keeps anything: the logs and the secret.
 func (r rules) storage(all map[string]rule) {
-	r.logGroup(all, "worker", r.env.Logs.Group)
+	if !r.env.Logs.Existing {
+		r.logGroup(all, "worker", r.env.Logs.Group)
+		r.protected(all["aws_cloudwatch_log_group.worker"].shape)
+	}
 	if r.env.Network.FlowLogs != config.FlowLogsNone {
 		r.logGroup(all, "flow_logs", r.env.FlowLogGroup())
 	}
@@ -361,7 +589,7 @@ func (r rules) storage(all map[string]rule) {
 	if s.KMSKeyARN != "" {
 		secret["kms_key_id"] = because("the API key would not be encrypted with the customer's key", is(s.KMSKeyARN))
 	}
-	all["aws_secretsmanager_secret.prefect_api_key"] = rule{why: "the secret would be copied, or readable by others", shape: secret}
+	all["aws_secretsmanager_secret.prefect_api_key"] = rule{why: "the secret would be copied, or readable by others", shape: r.protected(secret)}
 	version := fields{
 		"secret_id":        is(ref("aws_secretsmanager_secret.prefect_api_key.id")),
 		"secret_string_wo": is(value), "secret_string_wo_version": is(s.Version),
@@ -391,20 +619,24 @@ func (r rules) logGroup(all map[string]rule, name, called string) {
 func (r rules) service(all map[string]rule) {
 	c, w := r.env.Cluster, r.env.Worker
 	insights := map[bool]string{true: "enabled", false: "disabled"}[c.ContainerInsights]
-	all["aws_ecs_cluster.main"] = rule{why: "the cluster would record or share what nobody asked for", shape: fields{
-		"name": is(c.Name), "setting": list(object(fields{"name": is("containerInsights"), "value": is(insights)})),
-	}}
-	all["aws_service_discovery_private_dns_namespace.main"] = rule{why: "names would be known elsewhere than in the VPC", shape: fields{
-		"name": is(c.Namespace), "description": text, "vpc": vpc,
-	}}
+	if !c.Existing {
+		all["aws_ecs_cluster.main"] = rule{why: "the cluster would record or share what nobody asked for", shape: fields{
+			"name": is(c.Name), "setting": list(object(fields{"name": is("containerInsights"), "value": is(insights)})),
+		}}
+	}
+	if c.Namespace != "none" {
+		all["aws_service_discovery_private_dns_namespace.main"] = rule{why: "names would be known elsewhere than in the VPC", shape: fields{
+			"name": is(c.Namespace), "description": text, "vpc": r.vpc(),
+		}}
+	}
 	definition := fields{
 		"family": is(w.ServiceName), "cpu": is(strconv.Itoa(w.CPU)), "memory": is(strconv.Itoa(w.MemoryMiB)),
 		"network_mode": is("awsvpc"), "requires_compatibilities": is([]string{"FARGATE"}),
 		"runtime_platform": object(fields{
 			"cpu_architecture": is(strings.ToUpper(string(w.Architecture))), "operating_system_family": is("LINUX"),
 		}),
-		"execution_role_arn":    because(rights, is(ref("aws_iam_role.execution.arn"))),
-		"task_role_arn":         because(rights, is(ref("aws_iam_role.task.arn"))),
+		"execution_role_arn":    because(rights, is(r.roleARN("execution"))),
+		"task_role_arn":         because(rights, is(r.roleARN("task"))),
 		"container_definitions": document(list(r.container())),
 		"lifecycle":             checks,
 	}
@@ -413,7 +645,7 @@ func (r rules) service(all map[string]rule) {
 	}
 	all["aws_ecs_task_definition.worker"] = rule{why: "the container would be less isolated, or not start", shape: definition}
 	service := fields{
-		"name": is(w.ServiceName), "cluster": is(ref("aws_ecs_cluster.main.id")), "task_definition": is(ref("aws_ecs_task_definition.worker.arn")),
+		"name": is(w.ServiceName), "cluster": is(r.cluster("id")), "task_definition": is(ref("aws_ecs_task_definition.worker.arn")),
 		"desired_count": is(w.DesiredCount), "platform_version": is("LATEST"),
 		"network_configuration":              r.placement("prefect_worker_sg"),
 		"deployment_circuit_breaker":         object(fields{"enable": is(true), "rollback": is(true)}),
@@ -421,13 +653,20 @@ func (r rules) service(all map[string]rule) {
 		"wait_for_steady_state": is(true), "enable_ecs_managed_tags": is(true), "propagate_tags": is("SERVICE"),
 		"timeouts": tags, "depends_on": dependsOn,
 	}
-	if w.Spot || r.env.WorkPool.Job.Spot {
+	if (w.Spot || r.env.WorkPool.Job.Spot) && !c.Existing {
 		all["aws_ecs_cluster_capacity_providers.main"] = rule{why: "tasks would run on capacity that nobody chose", shape: fields{
 			"cluster_name": is(ref("aws_ecs_cluster.main.name")), "capacity_providers": is([]string{"FARGATE", "FARGATE_SPOT"}),
 		}}
 	}
+	if w.ExecuteCommand {
+		service["enable_execute_command"] = is(true)
+	}
 	if w.Spot {
-		service["capacity_provider_strategy"] = list(object(fields{"capacity_provider": is("FARGATE_SPOT"), "weight": is(1)}))
+		strategy := []shape{object(fields{"capacity_provider": is("FARGATE_SPOT"), "weight": is(1)})}
+		if w.OnDemandBase+w.OnDemandWeight > 0 {
+			strategy = append([]shape{object(fields{"capacity_provider": is("FARGATE"), "base": is(w.OnDemandBase), "weight": is(w.OnDemandWeight)})}, strategy...)
+		}
+		service["capacity_provider_strategy"] = because("tasks would run on capacity that nobody chose", list(strategy...))
 	} else {
 		service["launch_type"] = is("FARGATE")
 	}
@@ -447,6 +686,7 @@ func (r rules) container() shape {
 		"healthCheck":      r.healthCheck("http://127.0.0.1:8080/health", 120, 300),
 		"logConfiguration": r.logConfiguration("prefect-worker"),
 	}
+	r.registry(settings)
 	var secrets []any
 	if r.secret != "" {
 		secrets = append(secrets, map[string]string{"name": r.env.Prefect.Authentication.Variable(), "valueFrom": r.secret})
@@ -461,20 +701,24 @@ func (r rules) container() shape {
 	return because("a field of the container that no rule names, or that is misspelt, changes what it may do or has no effect", object(settings))
 }
 
+// registry says where the credentials of the image's registry are, if it asks for some.
+func (r rules) registry(settings fields) {
+	if from := r.env.Worker.RegistryCredentials; from != "" {
+		settings["repositoryCredentials"] = because("ECS would log in elsewhere, or show credentials that are not the registry's", object(fields{"credentialsParameter": is(from)}))
+	}
+}
+
 // placement is where the tasks of a service run.
 func (r rules) placement(group string) shape {
 	const public = "the task would have a public address, or lie where one is needed and none is given"
-	subnets, kind := []string{}, "private"
-	if r.env.Network.PublicIP() {
-		kind = "public"
-	}
-	for i := range r.env.Network.PublicSubnetCIDRs {
-		subnets = append(subnets, ref(fmt.Sprintf("aws_subnet.%s_%d.id", kind, i+1)))
+	groups := []string{ref("aws_security_group." + group + ".id")}
+	if group == "prefect_worker_sg" {
+		groups = append(groups, r.env.Network.SecurityGroupIDs...)
 	}
 	return object(fields{
 		"assign_public_ip": because(public, is(r.env.Network.PublicIP())),
-		"subnets":          because(public, is(subnets)),
-		"security_groups":  because("another group can let others connect to the task", is([]string{ref("aws_security_group." + group + ".id")})),
+		"subnets":          because(public, is(r.taskSubnets())),
+		"security_groups":  because("another group can let others connect to the task", is(groups)),
 	})
 }
 
@@ -490,7 +734,7 @@ func (r rules) logConfiguration(container string) shape {
 	return because("the log would go elsewhere, or a slow log would stop the container", object(fields{
 		"logDriver": is("awslogs"),
 		"options": object(fields{
-			"awslogs-group": is(ref("aws_cloudwatch_log_group.worker.name")), "awslogs-region": is("${var.aws_region}"),
+			"awslogs-group": is(r.logGroupName()), "awslogs-region": is("${var.aws_region}"),
 			"awslogs-stream-prefix": is(container), "mode": is("non-blocking"), "max-buffer-size": is("4m"),
 		}),
 	}))
@@ -539,6 +783,7 @@ func (r rules) environment() shape {
 	if queue := r.env.EventQueue(); queue != "" {
 		values["PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_NAME"] = queue
 	}
+	r.proxy(values)
 	for name, value := range r.env.Worker.Environment {
 		values[name] = literal(value)
 	}
@@ -587,7 +832,7 @@ func (r rules) events(all map[string]rule) {
 		"name": is(queue), "description": text,
 		"event_pattern": document(is(map[string]any{
 			"source": []string{"aws.ecs"}, "detail-type": []string{"ECS Task State Change"},
-			"detail": map[string]any{"clusterArn": []string{ref("aws_ecs_cluster.main.arn")}},
+			"detail": map[string]any{"clusterArn": []string{r.cluster("arn")}},
 		})),
 	}}
 	all["aws_cloudwatch_event_target.task_events"] = rule{why: "events would be sent elsewhere", shape: fields{
@@ -601,13 +846,51 @@ func (r rules) data() map[string]rule {
 		"aws_caller_identity.current": {why: "nothing is asked for but the account"},
 		"aws_partition.current":       {why: "nothing is asked for but the partition"},
 	}
-	if len(r.env.Network.AvailabilityZones) == 0 {
+	if r.env.Cluster.Existing {
+		all["aws_ecs_clusters.existing"] = rule{why: "nothing is asked for but the clusters that there are", shape: fields{"lifecycle": checks}}
+	}
+	if r.env.Logs.Existing {
+		all["aws_cloudwatch_log_groups.existing"] = rule{why: "nothing is asked for but the log groups that there are", shape: fields{"log_group_name_prefix": is(r.env.Logs.Group), "lifecycle": checks}}
+	}
+	if x := r.env.Network.Existing; r.env.Network.Exists() {
+		r.existingNetwork(all, x)
+	} else if len(r.env.Network.AvailabilityZones) == 0 {
 		all["aws_availability_zones.available"] = rule{why: "subnets would lie in zones without Fargate or NAT", shape: fields{
 			"state": is("available"), "filter": is([]any{map[string]any{"name": "opt-in-status", "values": []string{"opt-in-not-required"}}}),
 			"exclude_zone_ids": each(text), "lifecycle": checks,
 		}}
 	}
 	return all
+}
+
+// existingNetwork is what is asked about a VPC that exists.
+func (r rules) existingNetwork(all map[string]rule, x config.ExistingNetwork) {
+	const other = "tasks would be put where nothing was checked"
+	filter := func(name string, values ...string) shape {
+		return is([]any{map[string]any{"name": name, "values": values}})
+	}
+	vpc := ref("data.aws_vpc.existing.id")
+	all["aws_vpc.existing"] = rule{why: other, shape: fields{"id": is(x.VPCID), "lifecycle": checks}}
+	all["aws_route_tables.existing_main"] = rule{why: other, shape: fields{"vpc_id": is(vpc), "filter": filter("association.main", "true")}}
+	for i, id := range x.SubnetIDs {
+		name := fmt.Sprintf("existing_%d", i+1)
+		all["aws_subnet."+name] = rule{why: other, shape: fields{"id": is(id), "lifecycle": checks}}
+		all["aws_route_tables."+name] = rule{why: other, shape: fields{"filter": filter("association.subnet-id", ref("data.aws_subnet."+name+".id"))}}
+		all["aws_route_table."+name] = rule{why: other, shape: fields{
+			"route_table_id": is(ref("try(data.aws_route_tables." + name + ".ids[0], data.aws_route_tables.existing_main.ids[0])")), "lifecycle": checks,
+		}}
+	}
+	if len(r.env.Network.Endpoints) == 0 {
+		return
+	}
+	for _, service := range r.env.Network.Endpoints {
+		all["aws_vpc_endpoint.existing_"+strings.ReplaceAll(string(service), ".", "_")] = rule{why: other, shape: fields{
+			"vpc_id": is(vpc), "service_name": is("com.amazonaws.${var.aws_region}." + string(service)), "lifecycle": checks,
+		}}
+	}
+	all["aws_vpc_endpoint.existing_s3"] = rule{why: other, shape: fields{
+		"vpc_id": is(vpc), "service_name": is("com.amazonaws.${var.aws_region}.s3"), "filter": filter("vpc-endpoint-type", "Gateway"),
+	}}
 }
 
 // imports are the resources that the environment says to adopt.
@@ -632,6 +915,9 @@ func (r rules) provider() shape {
 	if r.env.AccountID != "" {
 		aws["allowed_account_ids"] = because("another account could be deployed to by mistake", is([]string{r.env.AccountID}))
 	}
+	if role := r.env.AssumeRoleARN; role != "" {
+		aws["assume_role"] = because("another role, and with it another account, would be deployed to", list(object(fields{"role_arn": is(role), "session_name": text})))
+	}
 	return because("another provider, or another setting of it, deploys elsewhere or with other keys", object(fields{"aws": list(object(aws))}))
 }
 
@@ -646,6 +932,9 @@ func (r rules) terraform() shape {
 		}
 		if b.KMSKeyARN != "" {
 			s3["kms_key_id"] = because("the state would not be encrypted with the customer's key", is(b.KMSKeyARN))
+		}
+		if b.AssumeRoleARN != "" {
+			s3["assume_role"] = because("the state would be kept in another account", object(fields{"role_arn": is(b.AssumeRoleARN), "session_name": text}))
 		}
 		backend = object(fields{"s3": object(s3)})
 	}
@@ -696,29 +985,29 @@ func (r rules) locals() shape {
 // outputs are shown on every terminal and kept in the state: names, ids and addresses.
 func (r rules) outputs() shape {
 	output := func(value shape) shape { return object(fields{"description": text, "value": value}) }
-	refs := func(kind string) shape {
-		var all []string
-		for i := range r.env.Network.PublicSubnetCIDRs {
-			all = append(all, ref(fmt.Sprintf("aws_subnet.%s_%d.id", kind, i+1)))
-		}
-		return output(is(all))
-	}
 	console := output(like(`https://\$\{var\.aws_region\}\.console\.\$\{local\.console_domain\}/[^{}]*(?:\$\{var\.aws_region\}[^{}]*)?`, "an address in the console"))
 	all := fields{
-		"ecs_cluster_arn": output(is(ref("aws_ecs_cluster.main.arn"))), "ecs_cluster_name": output(is(ref("aws_ecs_cluster.main.name"))),
+		"ecs_cluster_arn": output(is(r.cluster("arn"))), "ecs_cluster_name": output(is(r.cluster("name"))),
 		"ecs_service_name": output(is(ref("aws_ecs_service.worker.name"))), "task_definition_arn": output(is(ref("aws_ecs_task_definition.worker.arn"))),
-		"log_group_name": output(is(ref("aws_cloudwatch_log_group.worker.name"))), "vpc_id": output(is(ref("aws_vpc.main.id"))),
-		"public_subnet_ids": refs("public"), "private_subnet_ids": refs("private"),
+		"log_group_name": output(is(r.logGroupName())), "vpc_id": output(r.vpc()),
 		"security_group_id":  output(is(ref("aws_security_group.prefect_worker_sg.id"))),
-		"execution_role_arn": output(is(ref("aws_iam_role.execution.arn"))), "task_role_arn": output(is(ref("aws_iam_role.task.arn"))),
+		"execution_role_arn": output(is(r.roleARN("execution"))), "task_role_arn": output(is(r.roleARN("task"))),
 		"prefect_api_url": output(is("${local.prefect_api_url}")), "console_service_url": console, "console_logs_url": console,
 	}
+	if n := r.env.Network; n.Exists() {
+		kind := map[bool]string{true: "public", false: "private"}[n.Existing.Public]
+		all[kind+"_subnet_ids"] = output(is(r.taskSubnets()))
+	} else {
+		all["public_subnet_ids"] = output(is(subnetRefs("aws_subnet.public_", len(n.PublicSubnetCIDRs))))
+		all["private_subnet_ids"] = output(is(subnetRefs("aws_subnet.private_", len(n.PrivateSubnetCIDRs))))
+	}
 	if r.env.WorkPool.Type == config.PoolECS {
-		all["flow_execution_role_arn"] = output(is(ref("aws_iam_role.flow_execution.arn")))
-		if r.env.IAM.FlowTaskRole.Wanted() {
-			all["flow_task_role_arn"] = output(is(ref("aws_iam_role.flow_task.arn")))
+		all["flow_execution_role_arn"] = output(is(r.roleARN("flow_execution")))
+		if r.hasFlowTaskRole() {
+			all["flow_task_role_arn"] = output(is(r.roleARN("flow_task")))
 		}
 	}
+	r.neededPolicies(all, output)
 	if r.secretARN != "" {
 		all["secret_arn"] = output(is(r.secretARN))
 	}
@@ -729,4 +1018,27 @@ func (r rules) outputs() shape {
 		all["database_address"], all["database_secret_arn"] = output(is(host)), output(is(config.SecretARN(secret)))
 	}
 	return because("outputs are shown on every terminal and stand in the state", object(all))
+}
+
+// neededPolicies are the outputs that say what roles that exist must be allowed: people copy
+// them, so they are judged as those of the stack's own roles are.
+func (r rules) neededPolicies(all fields, output func(shape) shape) {
+	x := r.env.IAM.Existing
+	needs := func(role, existing string, statements ...policy.Statement) {
+		if existing != "" && len(statements) > 0 {
+			all[role+"_policy"] = output(grants(rights, statements...))
+		}
+	}
+	needs("execution_role", x.ExecutionRole, append(r.startTasks("WriteLogs", r.logGroupARN()+":*"), r.readSecrets()...)...)
+	var work []policy.Statement
+	if r.env.Worker.ExecuteCommand {
+		work = append(work, ecsExec)
+	}
+	if r.env.WorkPool.Type == config.PoolECS {
+		work = append(work, r.runFlows()...)
+	}
+	needs("task_role", x.TaskRole, work...)
+	if r.env.WorkPool.Type == config.PoolECS {
+		needs("flow_execution_role", x.FlowExecutionRole, r.startFlows()...)
+	}
 }

@@ -38,7 +38,7 @@ func (r rules) server(all map[string]rule) {
 	host, secret := r.database()
 	const lets = "others than the worker, its flows and the server could connect, or the server to what it does not need"
 	group := func(name string) {
-		all["aws_security_group."+name] = rule{why: lets, shape: fields{"name": is(name), "description": text, "vpc_id": vpc, "tags": tags}}
+		all["aws_security_group."+name] = rule{why: lets, shape: fields{"name": r.groupName(name), "description": text, "vpc_id": r.vpc(), "tags": tags}}
 	}
 	groupRule := func(direction, name, of, peer string, port int) {
 		shape := fields{
@@ -56,6 +56,10 @@ func (r rules) server(all map[string]rule) {
 	groupRule("ingress", "server", "prefect_server_sg", "prefect_worker_sg", 4200)
 	groupRule("egress", "prefect_api", "prefect_worker_sg", "prefect_server_sg", config.APIPort(r.env.Prefect.APIURL))
 	groupRule("egress", "server_https", "prefect_server_sg", "", 443)
+	if p := r.env.Network.ProxyPort(); p != 0 && p != 443 {
+		groupRule("egress", "server_proxy", "prefect_server_sg", "", p)
+	}
+	r.endpointIngress(all, "endpoints_server", "prefect_server_sg")
 	if s.OwnDatabase() {
 		group("prefect_database_sg")
 		groupRule("egress", "server_database", "prefect_server_sg", "prefect_database_sg", d.Port)
@@ -71,6 +75,7 @@ func (r rules) server(all map[string]rule) {
 		"PREFECT_API_DATABASE_CONNECTION_URL": fmt.Sprintf("postgresql+asyncpg://%s@%s:%d/%s?ssl=require", d.User, host, d.Port, d.Name),
 		"PREFECT_SERVER_API_HOST":             "0.0.0.0", "PREFECT_SERVER_API_PORT": "4200", "PREFECT_UI_API_URL": "/api",
 	}
+	r.proxy(variables)
 	variable := func(j *judge, at, why string, value any) {
 		given, _ := value.(map[string]any)
 		name, _ := given["name"].(string)
@@ -86,7 +91,7 @@ func (r rules) server(all map[string]rule) {
 		secrets = append(secrets, map[string]string{"name": "PREFECT_SERVER_API_AUTH_STRING", "valueFrom": r.secret})
 		labels["prefect-api-key-version"] = strconv.Itoa(r.env.Secret.Version)
 	}
-	container := object(fields{
+	settings := fields{
 		"name": is("prefect-server"), "essential": is(true),
 		"image":       because("another image runs other code with both passwords", is(r.env.Worker.Image)),
 		"command":     because("another command runs other code with both passwords", is([]string{"prefect", "server", "start"})),
@@ -95,7 +100,8 @@ func (r rules) server(all map[string]rule) {
 		"stopTimeout": is(30), "dockerLabels": is(labels),
 		"healthCheck":      r.healthCheck("http://127.0.0.1:4200/api/health", 300),
 		"logConfiguration": r.logConfiguration("prefect-server"),
-	})
+	}
+	r.registry(settings)
 	all["aws_ecs_task_definition.server"] = rule{why: "the container would be less isolated, or not start", shape: fields{
 		"family": is(s.Name), "cpu": is(strconv.Itoa(s.CPU)), "memory": is(strconv.Itoa(s.MemoryMiB)),
 		"network_mode": is("awsvpc"), "requires_compatibilities": is([]string{"FARGATE"}),
@@ -104,7 +110,7 @@ func (r rules) server(all map[string]rule) {
 		}),
 		"execution_role_arn":    because(rights, is(ref("aws_iam_role.server_execution.arn"))),
 		"task_role_arn":         because(rights, is(ref("aws_iam_role.server_task.arn"))),
-		"container_definitions": document(list(container)),
+		"container_definitions": document(list(object(settings))),
 	}}
 	all["aws_service_discovery_service.server"] = rule{why: "another name, or another address for it, leads the worker and its password elsewhere", shape: fields{
 		"name": is("prefect"), "description": text, "dns_config": object(fields{
@@ -114,7 +120,7 @@ func (r rules) server(all map[string]rule) {
 	}}
 	const overlap = "two servers would run at once: schedulers start runs twice, migrations ruin the database"
 	all["aws_ecs_service.server"] = rule{why: "the service would run otherwise than it was judged", shape: fields{
-		"name": is(s.Name), "cluster": is(ref("aws_ecs_cluster.main.id")), "task_definition": is(ref("aws_ecs_task_definition.server.arn")),
+		"name": is(s.Name), "cluster": is(r.cluster("id")), "task_definition": is(ref("aws_ecs_task_definition.server.arn")),
 		"desired_count": because(overlap, is(1)), "platform_version": is("LATEST"), "launch_type": is("FARGATE"),
 		"network_configuration":              r.placement("prefect_server_sg"),
 		"deployment_circuit_breaker":         object(fields{"enable": is(true), "rollback": is(true)}),
@@ -133,15 +139,15 @@ func (r rules) ownDatabase(all map[string]rule) {
 		secret["kms_key_id"] = because("the password would not be encrypted with the customer's key", is(key))
 	}
 	const shown = "the password would stand in the plan and the state"
-	all["aws_secretsmanager_secret.database"] = rule{why: "the secret would be copied, or readable by others", shape: secret}
+	all["aws_secretsmanager_secret.database"] = rule{why: "the secret would be copied, or readable by others", shape: r.protected(secret)}
 	all["aws_secretsmanager_secret_version.database"] = rule{why: shown, shape: fields{
 		"secret_id":                is(ref("aws_secretsmanager_secret.database.id")),
 		"secret_string_wo":         is(ref("ephemeral.aws_secretsmanager_random_password.database.random_password")),
 		"secret_string_wo_version": is(d.PasswordVersion),
 	}}
-	var subnets []string
-	for i := range r.env.Network.PrivateSubnetCIDRs {
-		subnets = append(subnets, ref(fmt.Sprintf("aws_subnet.private_%d.id", i+1)))
+	subnets := subnetRefs("aws_subnet.private_", len(r.env.Network.PrivateSubnetCIDRs))
+	if r.env.Network.Exists() {
+		subnets = r.taskSubnets()
 	}
 	all["aws_db_subnet_group.server"] = rule{why: "the database would lie where others reach it", shape: fields{"name": is(s.Name), "description": text, "subnet_ids": is(subnets)}}
 	all["aws_db_parameter_group.server"] = rule{why: "the database would take connections in clear text", shape: fields{
@@ -166,19 +172,14 @@ func (r rules) ownDatabase(all map[string]rule) {
 	if d.FinalSnapshot {
 		database["final_snapshot_identifier"] = is(s.Name + `-final-${trimprefix(aws_security_group.prefect_database_sg.id, "sg-")}`)
 	}
-	all["aws_db_instance.server"] = rule{why: "the database would be less guarded than it was judged", shape: database}
+	all["aws_db_instance.server"] = rule{why: "the database would be less guarded than it was judged", shape: r.protected(database)}
 }
 
 // serverRoles are the roles of the server's own.
 func (r rules) serverRoles(all map[string]rule, secret string) {
 	s := r.env.Server
-	for name, called := range map[string]string{"server_execution": s.Name + "-execution-role", "server_task": s.Name + "-task-role"} {
-		shape := fields{"name": is(called), "description": text, "assume_role_policy": grants(takes, trust("ecs-tasks.amazonaws.com", account.Of("ecs", "*")))}
-		if boundary := r.env.IAM.PermissionsBoundaryARN; boundary != "" {
-			shape["permissions_boundary"] = because("without its boundary the role may do whatever a policy says", is(boundary))
-		}
-		all["aws_iam_role."+name] = rule{why: rights, shape: shape}
-	}
+	r.role(all, "server_execution", s.Name+"-execution-role", trust("ecs-tasks.amazonaws.com", account.Of("ecs", "*")))
+	r.role(all, "server_task", s.Name+"-task-role", trust("ecs-tasks.amazonaws.com", account.Of("ecs", "*")))
 	all["aws_iam_role_policy_attachment.server_execution"] = rule{why: rights, shape: fields{
 		"role": is(ref("aws_iam_role.server_execution.name")), "policy_arn": is(account.AWSPolicy("service-role/AmazonECSTaskExecutionRolePolicy")),
 	}}
@@ -187,16 +188,11 @@ func (r rules) serverRoles(all map[string]rule, secret string) {
 	if r.secretARN != "" && r.secretARN != own {
 		secrets = append(secrets, r.secretARN)
 	}
-	reads := []policy.Statement{policy.Allow("ReadSecrets", []string{"secretsmanager:GetSecretValue"}, secrets...)}
-	if key := r.env.Secret.KMSKeyARN; key != "" {
-		reads = append(reads, decrypt(key))
+	keys := []string{r.env.Secret.KMSKeyARN}
+	if from := r.env.Worker.RegistryCredentials; from != "" {
+		secrets, keys = append(secrets, from), append(keys, r.env.Worker.KMSKeyARNs...)
 	}
-	inline := func(name, called string, allowed ...policy.Statement) {
-		all["aws_iam_role_policy."+name] = rule{why: rights, shape: fields{
-			"name": is(called), "role": is(ref("aws_iam_role." + name + ".id")), "policy": grants(rights, allowed...),
-		}}
-	}
-	inline("server_execution", "read-passwords", reads...)
-	inline("server_task", "ecs-exec", policy.Allow("ECSExec", []string{
-		"ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel", "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel"}, "*"))
+	reads := append([]policy.Statement{policy.Allow("ReadSecrets", []string{"secretsmanager:GetSecretValue"}, secrets...)}, decrypt("DecryptSecrets", "secretsmanager", keys)...)
+	r.inline(all, "server_execution", "read-passwords", reads...)
+	r.inline(all, "server_task", "ecs-exec", ecsExec)
 }

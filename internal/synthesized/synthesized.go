@@ -28,6 +28,7 @@ type Stack struct {
 	place     Place
 	resources map[string]map[string]map[string]any
 	tags      map[string]string
+	outputs   map[string]any
 	locals    map[string]string
 	variables map[string]string
 }
@@ -37,6 +38,7 @@ type Stack struct {
 func Parse(file []byte, place Place, variables map[string]string) (*Stack, error) {
 	var content struct {
 		Resource, Data, Ephemeral map[string]map[string]map[string]any
+		Output                    map[string]struct{ Value any }
 		Locals                    map[string]string
 		Variable                  map[string]struct{ Default string }
 		Terraform                 struct{ Backend map[string]map[string]any }
@@ -49,7 +51,10 @@ func Parse(file []byte, place Place, variables map[string]string) (*Stack, error
 	if err := json.Unmarshal(file, &content); err != nil {
 		return nil, fmt.Errorf("the synthesized stack cannot be read: %w", err)
 	}
-	s := &Stack{place: place, resources: content.Resource, locals: content.Locals, tags: map[string]string{}, variables: map[string]string{}}
+	s := &Stack{place: place, resources: content.Resource, outputs: map[string]any{}, locals: content.Locals, tags: map[string]string{}, variables: map[string]string{}}
+	if s.resources == nil {
+		s.resources = map[string]map[string]map[string]any{}
+	}
 	for kind, named := range content.Data {
 		s.resources["data."+kind] = named
 	}
@@ -64,6 +69,9 @@ func Parse(file []byte, place Place, variables map[string]string) (*Stack, error
 			maps.Copy(s.tags, tags.Tags)
 		}
 	}
+	for name, output := range content.Output {
+		s.outputs[name] = output.Value
+	}
 	for name, variable := range content.Variable {
 		s.variables[name] = strings.NewReplacer("$${", "${", "%%{", "%{").Replace(variable.Default)
 	}
@@ -73,7 +81,7 @@ func Parse(file []byte, place Place, variables map[string]string) (*Stack, error
 }
 
 // Resource returns the evaluated arguments of a resource, nil if the stack has none of that
-// address.
+// address. The kind of a data source begins with "data.".
 func (s *Stack) Resource(kind, name string) map[string]any {
 	arguments := s.resources[kind][name]
 	if arguments == nil {
@@ -122,6 +130,9 @@ func (s *Stack) NameOf(value any) (string, error) {
 	}
 	return text, nil
 }
+
+// Output returns the evaluated value of an output, nil if the stack has none of that name.
+func (s *Stack) Output(name string) any { return s.evaluate(s.outputs[name]) }
 
 // Names are the names of the resources of a type, sorted.
 func (s *Stack) Names(kind string) []string { return slices.Sorted(maps.Keys(s.resources[kind])) }
@@ -237,11 +248,17 @@ func (s *Stack) attribute(path []string) string {
 	case "data.aws_caller_identity.current.account_id":
 		return s.place.Account
 	}
+	if len(path) == 4 && path[0] == "data" {
+		path = []string{"data." + path[1], path[2], path[3]}
+	}
 	if len(path) == 3 {
 		if literal, ok := s.resources[path[0]][path[1]][path[2]].(string); ok {
 			return s.text(literal)
 		}
 		name, _ := s.resources[path[0]][path[1]]["name"].(string)
+		if rolePath, ok := s.resources[path[0]][path[1]]["path"].(string); ok {
+			name = strings.TrimPrefix(rolePath, "/") + name
+		}
 		if computed, ok := s.computed(path[0], s.text(name), path[2]); ok {
 			return computed
 		}

@@ -146,6 +146,14 @@ func NameTag(name string) *map[string]*string {
 	return &map[string]*string{"Name": jsii.String(name)}
 }
 
+// Protected makes Terraform refuse to destroy or replace a resource, if protect is true.
+func Protected(protect bool) *cdktf.TerraformResourceLifecycle {
+	if !protect {
+		return nil
+	}
+	return &cdktf.TerraformResourceLifecycle{PreventDestroy: jsii.Bool(true)}
+}
+
 // Rule is something that must hold before Terraform changes anything.
 type Rule struct {
 	// Condition is an expression of Terraform's, without "${}".
@@ -159,10 +167,19 @@ type Rule struct {
 func Require(rules ...Rule) *cdktf.TerraformResourceLifecycle {
 	var conditions []*cdktf.Precondition
 	for _, rule := range rules {
-		conditions = append(conditions, &cdktf.Precondition{
-			Condition:    jsii.String("${" + rule.Condition + "}"),
-			ErrorMessage: jsii.String(rule.Message),
-		})
+		conditions = append(conditions, &cdktf.Precondition{Condition: rule.expression(), ErrorMessage: jsii.String(rule.Message)})
 	}
 	return &cdktf.TerraformResourceLifecycle{Precondition: &conditions}
 }
+
+// Ensure makes rules postconditions of a data source, whose attributes they call self.
+// Terraform checks them as soon as it has read it, and only warns when it destroys.
+func Ensure(rules ...Rule) *cdktf.TerraformResourceLifecycle {
+	var conditions []*cdktf.Postcondition
+	for _, rule := range rules {
+		conditions = append(conditions, &cdktf.Postcondition{Condition: rule.expression(), ErrorMessage: jsii.String(rule.Message)})
+	}
+	return &cdktf.TerraformResourceLifecycle{Postcondition: &conditions}
+}
+
+func (r Rule) expression() *string { return jsii.String("${" + r.Condition + "}") }

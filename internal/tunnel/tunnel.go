@@ -1,5 +1,6 @@
-// Package tunnel opens a way from this machine to a port of a task that nothing outside of
-// the VPC reaches: a port-forwarding session of Systems Manager, through ECS Exec.
+// Package tunnel opens a way from this machine into a task that nothing outside of the VPC
+// reaches: to a port, by a port-forwarding session of Systems Manager, or for a command, by ECS
+// Exec. Both are sessions of the AWS CLI.
 package tunnel
 
 import (
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -54,18 +56,9 @@ func (t *Tunnel) Ended() <-chan struct{} { return t.ended }
 
 // Open opens a way. It needs the AWS CLI and its Session Manager plugin.
 func Open(ctx context.Context, opt Options) (_ *Tunnel, err error) {
-	cli := "aws"
-	for program, install := range map[string]string{
-		"aws":                    "https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html",
-		"session-manager-plugin": "https://docs.aws.amazon.com/systems-manager/latest/userguide/session-manager-working-with-install-plugin.html",
-	} {
-		if opt.Programs != "" {
-			program = filepath.Join(opt.Programs, program)
-			cli = filepath.Join(opt.Programs, "aws")
-		}
-		if _, err := exec.LookPath(program); err != nil {
-			return nil, fmt.Errorf("%s is not installed: %s", program, install)
-		}
+	cli, err := programs(opt.Programs)
+	if err != nil {
+		return nil, err
 	}
 	target, err := target(ctx, opt)
 	if err != nil {
@@ -95,6 +88,9 @@ func Open(ctx context.Context, opt Options) (_ *Tunnel, err error) {
 	cmd := exec.Command(cli, "ssm", "start-session", "--region", opt.AWS.Region, "--target", target,
 		"--document-name", "AWS-StartPortForwardingSession",
 		"--parameters", fmt.Sprintf(`{"portNumber":["%d"],"localPortNumber":["%d"]}`, opt.RemotePort, opt.LocalPort))
+	if cmd.Env, err = environ(ctx, opt.AWS); err != nil {
+		return nil, err
+	}
 	t.process, err = proc.Launch(ctx, proc.Server{
 		Name: "the session", Cmd: cmd, Log: filepath.Join(t.dir, "session.log"), Timeout: opt.Timeout,
 		Ready: func(ctx context.Context) bool { return poll.Answers(ctx, t.URL+opt.Path) },
@@ -117,27 +113,70 @@ func (t *Tunnel) Close() error {
 	return errors.Join(err, os.RemoveAll(t.dir))
 }
 
+// programs finds the AWS CLI and its plugin, in a folder or on the PATH, and returns the former.
+func programs(folder string) (cli string, err error) {
+	for program, install := range map[string]string{
+		"aws":                    "https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html",
+		"session-manager-plugin": "https://docs.aws.amazon.com/systems-manager/latest/userguide/session-manager-working-with-install-plugin.html",
+	} {
+		if _, err := exec.LookPath(filepath.Join(folder, program)); err != nil {
+			return "", fmt.Errorf("%s is not installed: %s", filepath.Join(folder, program), install)
+		}
+	}
+	return filepath.Join(folder, "aws"), nil
+}
+
+// environ gives the AWS CLI the credentials that are used here, which may be those of a role that
+// it knows nothing of.
+func environ(ctx context.Context, cfg aws.Config) ([]string, error) {
+	c, err := cfg.Credentials.Retrieve(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("AWS credentials: %w", err)
+	}
+	env := slices.DeleteFunc(os.Environ(), func(variable string) bool {
+		return strings.HasPrefix(variable, "AWS_PROFILE=") || strings.HasPrefix(variable, "AWS_SESSION_TOKEN=")
+	})
+	env = append(env, "AWS_ACCESS_KEY_ID="+c.AccessKeyID, "AWS_SECRET_ACCESS_KEY="+c.SecretAccessKey)
+	if c.SessionToken != "" {
+		env = append(env, "AWS_SESSION_TOKEN="+c.SessionToken)
+	}
+	return env, nil
+}
+
 // target names the container of a running task in the way that Systems Manager has for ECS.
 func target(ctx context.Context, opt Options) (string, error) {
-	client := ecs.NewFromConfig(opt.AWS)
-	list, err := client.ListTasks(ctx, &ecs.ListTasksInput{Cluster: &opt.Cluster, ServiceName: &opt.Service, DesiredStatus: types.DesiredStatusRunning})
+	tasks, err := running(ctx, opt.AWS, opt.Cluster, opt.Service)
 	if err != nil {
-		return "", fmt.Errorf("look for the task of %s: %w", opt.Service, err)
+		return "", err
 	}
-	if len(list.TaskArns) == 0 {
-		return "", fmt.Errorf("no task of the service %s runs", opt.Service)
-	}
-	described, err := client.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &opt.Cluster, Tasks: list.TaskArns})
-	if err != nil {
-		return "", fmt.Errorf("look for the task of %s: %w", opt.Service, err)
-	}
-	for _, task := range described.Tasks {
-		arn := aws.ToString(task.TaskArn)
+	for _, task := range tasks {
 		for _, container := range task.Containers {
 			if id := aws.ToString(container.RuntimeId); id != "" {
-				return "ecs:" + opt.Cluster + "_" + arn[strings.LastIndex(arn, "/")+1:] + "_" + id, nil
+				return "ecs:" + opt.Cluster + "_" + taskID(task) + "_" + id, nil
 			}
 		}
 	}
 	return "", fmt.Errorf("the task of the service %s has not started yet", opt.Service)
+}
+
+// running are the running tasks of a service, at least one.
+func running(ctx context.Context, cfg aws.Config, cluster, service string) ([]types.Task, error) {
+	client := ecs.NewFromConfig(cfg)
+	list, err := client.ListTasks(ctx, &ecs.ListTasksInput{Cluster: &cluster, ServiceName: &service, DesiredStatus: types.DesiredStatusRunning})
+	if err != nil {
+		return nil, fmt.Errorf("look for the task of %s: %w", service, err)
+	}
+	if len(list.TaskArns) == 0 {
+		return nil, fmt.Errorf("no task of the service %s runs", service)
+	}
+	described, err := client.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &cluster, Tasks: list.TaskArns})
+	if err != nil {
+		return nil, fmt.Errorf("look for the task of %s: %w", service, err)
+	}
+	return described.Tasks, nil
+}
+
+func taskID(task types.Task) string {
+	arn := aws.ToString(task.TaskArn)
+	return arn[strings.LastIndex(arn, "/")+1:]
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
 	"prefect-worker-ecs/internal/redact"
@@ -74,18 +75,34 @@ func (c *checklist) serviceDifferences(name string, got types.Service) ([]string
 		}
 	}
 	arguments["deployment_configuration"] = deployment
+	// Their order means nothing, and in the stack it is that of their names.
+	slices.SortFunc(got.CapacityProviderStrategy, func(a, b types.CapacityProviderStrategyItem) int {
+		return strings.Compare(aws.ToString(a.CapacityProvider), aws.ToString(b.CapacityProvider))
+	})
 	return differences[types.Service](arguments, got)
 }
 
 // clusterDifferences lists where the cluster in AWS differs in what the program sets.
 func (c *checklist) clusterDifferences(got types.Cluster) ([]string, error) {
 	arguments := c.stack.Resource("aws_ecs_cluster", "main")
+	if arguments == nil {
+		return c.lacksProvider(got), nil
+	}
 	rename(arguments, "name", "cluster_name")
 	rename(arguments, "setting", "settings")
 	if providers := c.stack.Resource("aws_ecs_cluster_capacity_providers", "main"); providers != nil {
 		arguments["capacity_providers"] = providers["capacity_providers"]
 	}
 	return differences[types.Cluster](arguments, got)
+}
+
+// lacksProvider says that a cluster that exists lacks the capacity that the tasks ask for.
+func (c *checklist) lacksProvider(got types.Cluster) []string {
+	const spot = "FARGATE_SPOT"
+	if wanted := c.env.Worker.Spot || c.env.WorkPool.Job.Spot; wanted && !slices.Contains(got.CapacityProviders, spot) {
+		return []string{"it has no capacity provider " + spot + ", and tasks are to run on it: aws ecs put-cluster-capacity-providers"}
+	}
+	return nil
 }
 
 // differences lists where what AWS has differs in what the program sets.

@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -36,15 +37,30 @@ func (c *checklist) network(ctx context.Context) finding {
 	return s.finding(fmt.Sprintf("%d subnets with a way out, and only what is configured is open", len(got.Subnets)))
 }
 
-// subnets checks the subnets of the service by their ranges, and the default route of each.
+// networkFix is for what is wrong with the network.
+func (c *checklist) networkFix() string {
+	if c.env.Network.Exists() {
+		return "mend it in the VPC, of which the program makes nothing, or name other subnets in network.existing.subnet_ids"
+	}
+	return c.deploy()
+}
+
+// subnets checks the subnets of the service by their ranges, or by their ids if they exist
+// already, and the default route of each; and the endpoints of their VPC.
 func (c *checklist) subnets(ctx context.Context, s *several, want any, ids []string) {
-	// A subnet's zone and default route in the synthesized stack, by its range.
+	// A subnet's zone and default route in the synthesized stack.
 	type placed struct {
 		zone  string
 		route defaultRoute
 	}
 	wanted := map[string]placed{}
-	for _, address := range addresses(want) {
+	items, _ := want.([]any)
+	for _, item := range items {
+		address, made := synthesized.Address(item)
+		if !made {
+			wanted[fmt.Sprint(item)] = placed{route: c.existingRoute()}
+			continue
+		}
 		subnet := c.stack.Resource("aws_subnet", strings.TrimPrefix(address, "aws_subnet."))
 		cidr, _ := subnet["cidr_block"].(string)
 		zone, _ := subnet["availability_zone"].(string)
@@ -54,21 +70,24 @@ func (c *checklist) subnets(ctx context.Context, s *several, want any, ids []str
 	out, err := c.aws.ec2.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{SubnetIds: ids})
 	if err != nil {
 		if is(err, "InvalidSubnetID.NotFound") {
-			s.failed("a subnet of the service does not exist any more: "+why(err), c.deploy())
+			s.failed("a subnet of the service does not exist any more: "+why(err), c.networkFix())
 			return
 		}
 		s.unread("the subnets", err)
 		return
 	}
 	for _, subnet := range out.Subnets {
-		cidr := aws.ToString(subnet.CidrBlock)
-		place, ok := wanted[cidr]
+		cidr, key := aws.ToString(subnet.CidrBlock), aws.ToString(subnet.SubnetId)
+		if !c.env.Network.Exists() {
+			key = cidr
+		}
+		place, ok := wanted[key]
 		if !ok {
 			s.failed(fmt.Sprintf("the service runs in the subnet %s (%s), which is not one of the configuration", aws.ToString(subnet.SubnetId), cidr), c.deploy())
 			continue
 		}
-		delete(wanted, cidr)
-		if zone := aws.ToString(subnet.AvailabilityZone); !synthesized.Same(place.zone, zone) {
+		delete(wanted, key)
+		if zone := aws.ToString(subnet.AvailabilityZone); place.zone != "" && !synthesized.Same(place.zone, zone) {
 			s.failed(fmt.Sprintf("the subnet %s is in %s, configured is %s", cidr, zone, place.zone), c.deploy())
 		}
 		if aws.ToInt32(subnet.AvailableIpAddressCount) == 0 {
@@ -76,10 +95,33 @@ func (c *checklist) subnets(ctx context.Context, s *several, want any, ids []str
 		}
 		c.route(ctx, s, subnet, place.route, gateways)
 	}
-	for cidr := range wanted {
-		s.failed("the service does not run in the subnet "+cidr+" of the configuration", c.deploy())
+	for key := range wanted {
+		s.failed("the service does not run in the subnet "+key+" of the configuration", c.deploy())
+	}
+	if len(out.Subnets) > 0 {
+		c.endpoints(ctx, s, aws.ToString(out.Subnets[0].VpcId))
 	}
 	slices.Sort(s.problems)
+}
+
+// endpoints checks that the interface endpoints are there, and lead where host names do.
+func (c *checklist) endpoints(ctx context.Context, s *several, vpc string) {
+	if len(c.env.Network.Endpoints) == 0 {
+		return
+	}
+	out, err := c.aws.ec2.DescribeVpcEndpoints(ctx, &ec2.DescribeVpcEndpointsInput{Filters: []types.Filter{{Name: aws.String("vpc-id"), Values: []string{vpc}}}})
+	if err != nil {
+		s.unread("the VPC endpoints", err)
+		return
+	}
+	for _, service := range c.env.Network.Endpoints {
+		there := slices.ContainsFunc(out.VpcEndpoints, func(e types.VpcEndpoint) bool {
+			return strings.HasSuffix(aws.ToString(e.ServiceName), "."+c.opt.AWS.Region+"."+string(service)) && strings.EqualFold(string(e.State), string(types.StateAvailable)) && aws.ToBool(e.PrivateDnsEnabled)
+		})
+		if !there {
+			s.failed(fmt.Sprintf("the VPC %s has no endpoint of %s that is available and has private DNS", vpc, service), c.networkFix())
+		}
+	}
 }
 
 // addresses are what a list of ids stands for.
@@ -94,8 +136,13 @@ func addresses(v any) []string {
 	return all
 }
 
+// anyGateway stands for what leads out of private subnets that exist: a NAT gateway, a transit
+// gateway or another, but no internet gateway.
+const anyGateway = "any"
+
 // defaultRoute is a default route in the synthesized stack: the argument that holds its
-// target (nat_gateway_id or gateway_id), and the target's address. Empty: there is none.
+// target (nat_gateway_id or gateway_id, or anyGateway), and the target's address. Empty: there
+// is none.
 type defaultRoute struct{ argument, target string }
 
 func (c *checklist) defaultRoute(subnet string) defaultRoute {
@@ -117,6 +164,18 @@ func (c *checklist) defaultRoute(subnet string) defaultRoute {
 		}
 	}
 	return defaultRoute{}
+}
+
+// existingRoute is what leads out of subnets that exist. That endpoints stand in its place does
+// not forbid one.
+func (c *checklist) existingRoute() defaultRoute {
+	switch {
+	case c.env.Network.Existing.Public:
+		return defaultRoute{argument: "gateway_id"}
+	case c.env.Network.Closed():
+		return defaultRoute{}
+	}
+	return defaultRoute{argument: anyGateway}
 }
 
 // route checks the default route of a subnet: of its own route table, or of the main one.
@@ -143,13 +202,13 @@ func (c *checklist) route(ctx context.Context, s *several, subnet types.Subnet, 
 	cidr := aws.ToString(subnet.CidrBlock)
 	const why = ": the worker reaches neither the Prefect API nor the image's registry"
 	if found == nil {
-		s.failed("the subnet "+cidr+" has no route table"+why, c.deploy())
+		s.failed("the subnet "+cidr+" has no route table"+why, c.networkFix())
 		return
 	}
 	i := slices.IndexFunc(found.Routes, func(r types.Route) bool { return aws.ToString(r.DestinationCidrBlock) == "0.0.0.0/0" })
 	if i < 0 {
 		if want.argument != "" {
-			s.failed("the subnet "+cidr+" has no default route"+why, c.deploy())
+			s.failed("the subnet "+cidr+" has no default route"+why, c.networkFix())
 		}
 		return
 	}
@@ -159,11 +218,19 @@ func (c *checklist) route(ctx context.Context, s *several, subnet types.Subnet, 
 	if target == "" {
 		target, got = aws.ToString(route.GatewayId), "gateway_id"
 	}
+	internet := strings.HasPrefix(target, "igw-")
 	switch {
+	case want.argument == "" && c.env.Network.Exists():
 	case route.State == types.RouteStateBlackhole:
-		s.failed(fmt.Sprintf("the default route of the subnet %s leads to %s, which does not exist any more%s", cidr, target, why), c.deploy())
-	case got != want.argument || target == "" || (got == "gateway_id" && !strings.HasPrefix(target, "igw-")):
-		s.failed(fmt.Sprintf("the default route of the subnet %s leads to %s, configured is a %s", cidr, orNone(target), gatewayName(want.argument)), c.deploy())
+		s.failed(fmt.Sprintf("the default route of the subnet %s leads to %s, which does not exist any more%s", cidr, target, why), c.networkFix())
+	case want.argument == anyGateway && internet:
+		s.failed(fmt.Sprintf("the default route of the subnet %s leads to %s, which a task without a public address cannot use", cidr, target), c.networkFix()+", or set network.existing.public")
+	case want.argument == anyGateway:
+		if got == "nat_gateway_id" {
+			c.natGateway(ctx, s, target, cidr, why)
+		}
+	case got != want.argument || target == "" || (got == "gateway_id" && !internet):
+		s.failed(fmt.Sprintf("the default route of the subnet %s leads to %s, configured is a %s", cidr, orNone(target), gatewayName(want.argument)), c.networkFix())
 	case got == "nat_gateway_id":
 		for address, other := range gateways {
 			if (address == want.target) != (other == target) {
@@ -195,7 +262,7 @@ func (c *checklist) natGateway(ctx context.Context, s *several, id, cidr, why st
 		if err == nil && len(out.NatGateways) > 0 {
 			state = string(out.NatGateways[0].State)
 		}
-		s.failed(fmt.Sprintf("the NAT gateway %s of the subnet %s is %s%s", id, cidr, state, why), c.deploy())
+		s.failed(fmt.Sprintf("the NAT gateway %s of the subnet %s is %s%s", id, cidr, state, why), c.networkFix())
 	}
 }
 
@@ -229,6 +296,13 @@ func (c *checklist) securityGroups(ctx context.Context, s *several, want any, id
 		s.unread("the security groups", err)
 		return
 	}
+	var further []string // ids of groups that exist already
+	items, _ := want.([]any)
+	for _, item := range items {
+		if id, isText := item.(string); isText && strings.HasPrefix(id, "sg-") {
+			further = append(further, id)
+		}
+	}
 	wanted := map[string]string{} // name to address
 	for _, address := range addresses(want) {
 		name, _ := c.stack.Resource("aws_security_group", strings.TrimPrefix(address, "aws_security_group."))["name"].(string)
@@ -236,22 +310,26 @@ func (c *checklist) securityGroups(ctx context.Context, s *several, want any, id
 	}
 	for _, group := range out.SecurityGroups {
 		name := aws.ToString(group.GroupName)
+		if i := slices.Index(further, aws.ToString(group.GroupId)); i >= 0 {
+			further = slices.Delete(further, i, i+1)
+			continue // what is in it is not the program's
+		}
 		address, ok := wanted[name]
 		if !ok {
 			s.failed("the service has the security group "+name+", which is not one of the configuration", c.deploy())
 			continue
 		}
 		delete(wanted, name)
-		c.rules(ctx, s, name, "out", c.wantedRules("aws_vpc_security_group_egress_rule", address), group.IpPermissionsEgress)
-		c.rules(ctx, s, name, "in", c.wantedRules("aws_vpc_security_group_ingress_rule", address), group.IpPermissions)
+		c.rules(ctx, s, name, "out", c.wantedRules(ctx, "aws_vpc_security_group_egress_rule", address), group.IpPermissionsEgress)
+		c.rules(ctx, s, name, "in", c.wantedRules(ctx, "aws_vpc_security_group_ingress_rule", address), group.IpPermissions)
 	}
-	for name := range wanted {
+	for _, name := range append(slices.Sorted(maps.Keys(wanted)), further...) {
 		s.failed("the service lacks the security group "+name, c.deploy())
 	}
 }
 
 // wantedRules are the rules of a group in the synthesized stack.
-func (c *checklist) wantedRules(kind, group string) []rule {
+func (c *checklist) wantedRules(ctx context.Context, kind, group string) []rule {
 	var rules []rule
 	for _, name := range c.stack.Names(kind) {
 		r := c.stack.Resource(kind, name)
@@ -266,6 +344,8 @@ func (c *checklist) wantedRules(kind, group string) []rule {
 				if address, ok := synthesized.Address(peer); ok {
 					name, _ := c.stack.Resource("aws_security_group", strings.TrimPrefix(address, "aws_security_group."))["name"].(string)
 					peer = groupPeer(name)
+				} else if argument == "referenced_security_group_id" {
+					peer = groupPeer(c.groupName(ctx, peer))
 				}
 				rules = append(rules, rule{protocol, int(from), int(to), peer})
 			}

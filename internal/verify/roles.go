@@ -13,7 +13,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
-	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/access"
 	"prefect-worker-ecs/internal/synthesized"
 )
@@ -33,13 +32,14 @@ func (c *checklist) roles(ctx context.Context) finding {
 	if task := c.role(ctx, &s, "task", "task role", aws.ToString(definition.TaskRoleArn)); task != nil {
 		c.ownStatements(&s, task)
 	}
-	if c.env.WorkPool.Type == config.PoolECS {
-		partition, account := arnParts(aws.ToString(definition.ExecutionRoleArn))
-		for address, name := range map[string]string{"flow_execution": c.env.IAM.FlowExecutionRoleName, "flow_task": c.env.IAM.FlowTaskRole.Name} {
-			if c.stack.Resource("aws_iam_role", address) != nil {
-				noun := map[string]string{"flow_execution": "execution role of flow tasks", "flow_task": "task role of flow tasks"}[address]
-				c.role(ctx, &s, address, noun, fmt.Sprintf("arn:%s:iam::%s:role/%s", partition, account, name))
-			}
+	for _, flow := range []struct{ address, noun string }{{"flow_execution", "execution role of flow tasks"}, {"flow_task", "task role of flow tasks"}} {
+		arn, wanted := c.stack.Output(flow.address + "_role_arn").(string)
+		if !wanted {
+			continue
+		}
+		role := c.role(ctx, &s, flow.address, flow.noun, arn)
+		if role != nil && c.stack.Output(flow.address+"_role_policy") != nil {
+			c.ownStatements(&s, role)
 		}
 	}
 	return s.finding("ECS may use both, the image can be pulled, the secrets read and the log written")
@@ -47,11 +47,14 @@ func (c *checklist) roles(ctx context.Context) finding {
 
 // role is one of the task's roles as IAM has it.
 type role struct {
-	noun, name, arn string
-	identity        []access.Document
-	boundary        []access.Document
-	// wanted are the inline policies of the synthesized stack.
+	address, noun, name, arn string
+	identity                 []access.Document
+	boundary                 []access.Document
+	// wanted are the inline policies of the synthesized stack, or what it says that a role which
+	// exists must be allowed.
 	wanted []string
+	// fix is what to do when it may not what it must.
+	fix string
 }
 
 // allows decides what the role may do.
@@ -65,7 +68,13 @@ func (r *role) allows(request access.Request) access.Result {
 
 // role reads a role and compares it with the synthesized one. It returns nil if it cannot.
 func (c *checklist) role(ctx context.Context, s *several, address, noun, arn string) *role {
-	r := &role{noun: noun, name: lastPart(arn), arn: arn}
+	r := &role{address: address, noun: noun, name: lastPart(arn), arn: arn, fix: c.deploy()}
+	if needed, exists := c.stack.Output(address + "_role_policy").(string); exists {
+		r.wanted = append(r.wanted, needed)
+	}
+	if made := c.stack.Resource("aws_iam_role", address) != nil; !made {
+		r.fix = fmt.Sprintf("the role exists and is not the program's: give it what the output %s_role_policy says (make output ENV=%s), and a trust policy for %s", address, c.env.Name, ecsTasks)
+	}
 	if arn == "" {
 		s.failed("the task definition has no "+noun, c.deploy())
 		return nil
@@ -73,7 +82,7 @@ func (c *checklist) role(ctx context.Context, s *several, address, noun, arn str
 	out, err := c.aws.iam.GetRole(ctx, &iam.GetRoleInput{RoleName: &r.name})
 	switch {
 	case is(err, "NoSuchEntity", "NoSuchEntityException"):
-		s.failed(fmt.Sprintf("the %s %s does not exist, so that no task can start", noun, r.name), c.deploy())
+		s.failed(fmt.Sprintf("the %s %s does not exist, so that no task can start", noun, r.name), r.fix)
 		return nil
 	case err != nil:
 		s.unread(fmt.Sprintf("the %s %s", noun, r.name), err)
@@ -92,7 +101,7 @@ func (c *checklist) role(ctx context.Context, s *several, address, noun, arn str
 	if boundary := out.Role.PermissionsBoundary; boundary != nil {
 		got = aws.ToString(boundary.PermissionsBoundaryArn)
 	}
-	if wanted != got {
+	if made := c.stack.Resource("aws_iam_role", address) != nil; made && wanted != got {
 		s.failed(fmt.Sprintf("the permissions boundary of the %s %s is %s, configured is %s", noun, r.name, orNone(got), orNone(wanted)), c.deploy())
 	}
 	if boundary := out.Role.PermissionsBoundary; boundary != nil {
@@ -125,22 +134,22 @@ func (c *checklist) trust(s *several, r *role, policy string) {
 		},
 	})
 	if result.Decision != access.Allowed {
-		c.decided(s, result, fmt.Sprintf("its trust policy lets ECS (%s) use the %s %s", ecsTasks, r.noun, r.name),
+		c.decided(s, r, result, fmt.Sprintf("its trust policy lets ECS (%s) use the %s %s", ecsTasks, r.noun, r.name),
 			fmt.Sprintf("ECS (%s) may not use the %s %s: its trust policy does not allow it, so that no task can start", ecsTasks, r.noun, r.name))
 	}
 }
 
 // decided records a request that is not allowed.
-func (c *checklist) decided(s *several, result access.Result, whether, denied string) {
+func (c *checklist) decided(s *several, r *role, result access.Result, whether, denied string) {
 	switch result.Decision {
 	case access.Allowed:
 	case access.Unknown:
 		s.unknown(fmt.Sprintf("whether %s could not be judged: %s in the statement %s", whether, result.Reason, result.Statement),
 			"look at that statement in IAM")
 	case access.ExplicitlyDenied:
-		s.failed(denied+fmt.Sprintf(" (denied by the statement %s)", result.Statement), "remove the Deny, or "+c.deploy())
+		s.failed(denied+fmt.Sprintf(" (denied by the statement %s)", result.Statement), "remove the Deny, or "+r.fix)
 	default:
-		s.failed(denied, c.deploy())
+		s.failed(denied, r.fix)
 	}
 }
 
@@ -218,7 +227,7 @@ func arnParts(arn string) (partition, account string) {
 func (c *checklist) execution(ctx context.Context, s *several, r *role) {
 	need := func(action, resource, what string) {
 		result := r.allows(access.Request{Action: action, Resource: resource, Context: c.requestContext(r)})
-		c.decided(s, result, fmt.Sprintf("the execution role %s may call %s", r.name, action),
+		c.decided(s, r, result, fmt.Sprintf("the execution role %s may call %s", r.name, action),
 			fmt.Sprintf("the execution role %s may not call %s on %s, so that %s", r.name, action, resource, what))
 	}
 	seen := map[string]bool{}
@@ -234,6 +243,13 @@ func (c *checklist) execution(ctx context.Context, s *several, r *role) {
 			continue
 		}
 		need("secretsmanager:GetSecretValue", arn, what)
+		c.secretPolicy(ctx, s, r, arn)
+		c.secretKey(ctx, s, r, arn)
+	}
+
+	if from := c.service.container.RepositoryCredentials; from != nil {
+		arn := aws.ToString(from.CredentialsParameter)
+		need("secretsmanager:GetSecretValue", arn, "the image cannot be pulled")
 		c.secretPolicy(ctx, s, r, arn)
 		c.secretKey(ctx, s, r, arn)
 	}
@@ -289,7 +305,7 @@ func (c *checklist) secretPolicy(ctx context.Context, s *several, r *role, arn s
 		Action: "secretsmanager:GetSecretValue", Resource: arn, Caller: r.arn, Context: c.requestContext(r)})
 	// In one account it need not allow what the role's policies allow.
 	if result.Decision != access.Denied {
-		c.decided(s, result, "the policy of the secret "+secretName(arn)+" lets the execution role read it",
+		c.decided(s, r, result, "the policy of the secret "+secretName(arn)+" lets the execution role read it",
 			"the policy of the secret "+secretName(arn)+" denies the execution role to read it, so that no task can start")
 	}
 }
@@ -318,7 +334,7 @@ func (c *checklist) secretKey(ctx context.Context, s *several, r *role, arn stri
 	key, err := c.aws.kms.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &id})
 	switch {
 	case is(err, "NotFoundException"):
-		s.failed(fmt.Sprintf("the KMS key of the secret %s does not exist, so that no task can start", secretName(arn)), "give the secret another key (secret.kms_key_arn)")
+		s.failed(fmt.Sprintf("the KMS key of the secret %s does not exist, so that no task can start", secretName(arn)), "give the secret another key (secret.kms_key_arn, worker.kms_key_arns)")
 		return
 	case err != nil:
 		s.unread("the KMS key of the secret "+secretName(arn), err)
@@ -348,10 +364,10 @@ func (c *checklist) secretKey(ctx context.Context, s *several, r *role, arn stri
 	}
 	byKey := access.Evaluate([]access.Document{document}, request)
 	if byKey.Decision != access.Allowed {
-		c.decided(s, byKey, whether, denied)
+		c.decided(s, r, byKey, whether, denied)
 		return
 	}
-	c.decided(s, r.allows(request), whether, denied)
+	c.decided(s, r, r.allows(request), whether, denied)
 }
 
 // ownStatements checks that what the stack's own policies allow the role is allowed: nothing
@@ -377,16 +393,28 @@ func (c *checklist) ownStatements(s *several, r *role) {
 			}
 			for _, action := range statement.Action {
 				for _, resource := range statement.Resource {
+					resource = c.known(resource)
 					result := r.allows(access.Request{Action: action, Resource: resource, Context: context})
-					if result.Decision == access.Denied && r.boundary == nil {
+					if made := c.stack.Resource("aws_iam_role", r.address) != nil; made && result.Decision == access.Denied && r.boundary == nil {
 						continue // its policy lacks it, which the comparison has said
 					}
-					c.decided(s, result, fmt.Sprintf("the task role %s may call %s", r.name, action),
-						fmt.Sprintf("the task role %s may not call %s on %s, which the worker of an ecs pool needs", r.name, action, resource))
+					c.decided(s, r, result, fmt.Sprintf("the %s %s may call %s", r.noun, r.name, action),
+						fmt.Sprintf("the %s %s may not call %s on %s, which it needs", r.noun, r.name, action, resource))
 				}
 			}
 		}
 	}
+}
+
+// known is a resource with what only AWS knows: the end of the ARN of a secret, which the
+// container's definition says.
+func (c *checklist) known(resource string) string {
+	for _, secret := range c.service.container.Secrets {
+		if arn, _ := secretARN(aws.ToString(secret.ValueFrom)); synthesized.Same(resource, arn) {
+			return arn
+		}
+	}
+	return resource
 }
 
 // secretARN splits what a container's secrets list names: a secret's ARN, and optionally

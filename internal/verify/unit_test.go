@@ -10,7 +10,9 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
+	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/golden"
 )
 
@@ -57,6 +59,23 @@ func TestTheRepositoryOfAnImage(t *testing.T) {
 	} {
 		if got, _ := ecrRepository(image, "aws"); got != want {
 			t.Errorf("%s: %q, want %q", image, got, want)
+		}
+	}
+}
+
+func TestAClusterThatExistsHasTheCapacity(t *testing.T) {
+	for name, test := range map[string]struct {
+		spot bool
+		has  []string
+		want int
+	}{
+		"on demand": {false, nil, 0}, "on Spot, which it has": {true, []string{"FARGATE", "FARGATE_SPOT"}, 0}, "on Spot, which it lacks": {true, []string{"FARGATE"}, 1},
+	} {
+		env := config.Default("dev")
+		env.Cluster.Existing, env.Worker.Spot = true, test.spot
+		c := &checklist{env: env}
+		if got := c.lacksProvider(types.Cluster{CapacityProviders: test.has}); len(got) != test.want {
+			t.Errorf("%s: %v", name, got)
 		}
 	}
 }

@@ -6,6 +6,7 @@
 package workpool
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -32,9 +33,12 @@ type Template map[string]any
 type Wanted struct {
 	// Defaults are those of variables.
 	Defaults map[string]any
-	// EphemeralStorage is the disk of a flow task in GiB; 0 leaves it to Fargate. It is no
-	// variable in any release of prefect-aws, and so part of the job.
-	EphemeralStorage int
+	// Task is what the job's task definition says beside, and Container what its container does:
+	// no variable in any release of prefect-aws. Nil says nothing.
+	Task, Container map[string]any
+	// Proxy are the environment variables of a proxy, which are put to others of flow tasks, or
+	// taken away where there is none.
+	Proxy map[string]string
 }
 
 // Read asks AWS where the worker's service runs: flow tasks run in the same place.
@@ -62,12 +66,17 @@ func Read(ctx context.Context, cfg aws.Config, env *config.Environment) (Wanted,
 	if len(part) < 6 {
 		return Wanted{}, fmt.Errorf("the cluster of the service %s has no ARN", env.Worker.ServiceName)
 	}
-	role := func(name string) string { return fmt.Sprintf("arn:%s:iam::%s:role/%s", part[1], part[4], name) }
+	role := func(existing, name string) string {
+		if existing != "" {
+			return existing
+		}
+		return fmt.Sprintf("arn:%s:iam::%s:role%s%s", part[1], part[4], cmp.Or(env.IAM.Path, "/"), name)
+	}
 	w := Configured(env)
 	maps.Copy(w.Defaults, map[string]any{
 		"cluster":            *service.ClusterArn,
 		"vpc_id":             aws.ToString(subnets.Subnets[0].VpcId),
-		"execution_role_arn": role(env.IAM.FlowExecutionRoleName),
+		"execution_role_arn": role(env.IAM.Existing.FlowExecutionRole, env.IAM.FlowExecutionRoleName),
 		"network_configuration": map[string]any{
 			"subnets": slices.Sorted(slices.Values(place.Subnets)), "securityGroups": place.SecurityGroups,
 			"assignPublicIp": map[bool]string{true: "ENABLED", false: "DISABLED"}[env.Network.PublicIP()],
@@ -77,8 +86,8 @@ func Read(ctx context.Context, cfg aws.Config, env *config.Environment) (Wanted,
 			"awslogs-group": env.Logs.Group, "awslogs-create-group": "false", "awslogs-region": part[3],
 		},
 	})
-	if env.IAM.FlowTaskRole.Wanted() {
-		w.Defaults["task_role_arn"] = role(env.IAM.FlowTaskRole.Name)
+	if env.HasFlowTaskRole() {
+		w.Defaults["task_role_arn"] = role(env.IAM.Existing.FlowTaskRole, env.IAM.FlowTaskRole.Name)
 	}
 	if env.FlowsReadAPIKey() {
 		for _, container := range definition.TaskDefinition.ContainerDefinitions {
@@ -95,7 +104,18 @@ func Read(ctx context.Context, cfg aws.Config, env *config.Environment) (Wanted,
 // Configured is what the configuration alone says of flow tasks.
 func Configured(env *config.Environment) Wanted {
 	job := env.WorkPool.Job
-	w := Wanted{EphemeralStorage: job.EphemeralStorageGiB, Defaults: map[string]any{
+	task := map[string]any{"ephemeralStorage": nil, "runtimePlatform": nil}
+	if job.EphemeralStorageGiB > 0 {
+		task["ephemeralStorage"] = map[string]any{"sizeInGiB": job.EphemeralStorageGiB}
+	}
+	if env.Worker.Architecture == config.ARM64 { // the other is what ECS takes without a word
+		task["runtimePlatform"] = map[string]any{"cpuArchitecture": "ARM64", "operatingSystemFamily": "LINUX"}
+	}
+	container := map[string]any{"repositoryCredentials": nil}
+	if from := env.Worker.RegistryCredentials; from != "" {
+		container["repositoryCredentials"] = map[string]any{"credentialsParameter": from}
+	}
+	w := Wanted{Task: task, Container: container, Proxy: env.ProxyVariables(env.Region), Defaults: map[string]any{
 		"launch_type":                     map[bool]string{true: "FARGATE_SPOT", false: "FARGATE"}[job.Spot],
 		"image":                           job.Image,
 		"cpu":                             job.CPU,
@@ -146,9 +166,6 @@ func show(field string, value any) string {
 	return redact.Value(field, redact.Text(string(text)))
 }
 
-// ephemeralStorage is where the job says how large the disk is.
-const ephemeralStorage = "ephemeralStorage"
-
 // Fit returns the template with all that is wanted, and what of it differs. It is an error if
 // the template lacks a variable.
 func (w Wanted) Fit(template Template) (Template, []Change, error) {
@@ -177,20 +194,44 @@ func (w Wanted) Fit(template Template) (Template, []Change, error) {
 			variable["default"] = want
 		}
 	}
+	if env, known := variables["env"].(map[string]any); known && w.Defaults["env"] == nil {
+		want := map[string]any{}
+		if old, isObject := env["default"].(map[string]any); isObject {
+			maps.Copy(want, old)
+		}
+		for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"} {
+			delete(want, name)
+			if value, wanted := w.Proxy[name]; wanted {
+				want[name] = value
+			}
+		}
+		if old := env["default"]; !same(old, want) && !(old == nil && len(want) == 0) {
+			changes = append(changes, Change{"env", old, want})
+			env["default"] = want
+		}
+	}
 	if len(missing) > 0 {
 		return nil, nil, fmt.Errorf("the pool's template has no variables %s: it is not that of prefect-aws", strings.Join(missing, ", "))
 	}
 	definition := object(job, "task_definition")
-	var disk any
-	if w.EphemeralStorage > 0 {
-		disk = map[string]any{"sizeInGiB": float64(w.EphemeralStorage)}
+	own := func(of, wanted map[string]any) {
+		for _, field := range slices.Sorted(maps.Keys(wanted)) {
+			want := plain(wanted[field])
+			if same(of[field], want) {
+				continue
+			}
+			changes = append(changes, Change{field, of[field], want})
+			if want == nil {
+				delete(of, field)
+			} else {
+				of[field] = want
+			}
+		}
 	}
-	if old := definition[ephemeralStorage]; !same(old, disk) {
-		changes = append(changes, Change{ephemeralStorage, old, disk})
-		if disk == nil {
-			delete(definition, ephemeralStorage)
-		} else {
-			definition[ephemeralStorage] = disk
+	own(definition, w.Task)
+	if containers, _ := definition["containerDefinitions"].([]any); len(containers) > 0 {
+		if container, ok := containers[0].(map[string]any); ok {
+			own(container, w.Container)
 		}
 	}
 	return fitted, changes, nil

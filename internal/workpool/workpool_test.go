@@ -14,8 +14,10 @@ import (
 	"prefect-worker-ecs/internal/testtools"
 )
 
+const disk = "ephemeralStorage"
+
 func wanted() Wanted {
-	return Wanted{EphemeralStorage: 50, Defaults: map[string]any{
+	return Wanted{Task: map[string]any{disk: map[string]any{"sizeInGiB": 50}}, Defaults: map[string]any{
 		"cluster": "arn:aws:ecs:us-east-1:123456789012:cluster/c", "cpu": 512, "configure_cloudwatch_logs": true,
 		"network_configuration": map[string]any{"subnets": []string{"subnet-1", "subnet-2"}, "securityGroups": []string{"sg-1"}},
 		apiKey:                  "arn:aws:secretsmanager:us-east-1:123456789012:secret:key-AbCdEf",
@@ -100,7 +102,7 @@ func TestAPoolOfARealServer(t *testing.T) {
 			}
 			// AND the secret that the server's own template does not know reaches the job
 			job := found.BaseJobTemplate["job_configuration"].(map[string]any)
-			if job[apiKey] != "{{ "+apiKey+" }}" || !reflect.DeepEqual(job["task_definition"].(map[string]any)[ephemeralStorage], map[string]any{"sizeInGiB": 50.0}) {
+			if job[apiKey] != "{{ "+apiKey+" }}" || !reflect.DeepEqual(job["task_definition"].(map[string]any)[disk], map[string]any{"sizeInGiB": 50.0}) {
 				t.Errorf("job %v", job)
 			}
 
@@ -134,7 +136,7 @@ func TestFit(t *testing.T) {
 	// WHEN some fit, in another order
 	_, changes, err := wanted().Fit(template)
 	// THEN the others are named, and the template is as it was
-	if want := []string{"cluster", apiKey, ephemeralStorage}; err != nil || !slices.Equal(fields(changes), want) {
+	if want := []string{"cluster", apiKey, disk}; err != nil || !slices.Equal(fields(changes), want) {
 		t.Errorf("%v, changes %v, want %v", err, fields(changes), want)
 	}
 	if !reflect.DeepEqual(before, template) {
@@ -142,14 +144,32 @@ func TestFit(t *testing.T) {
 	}
 	// WHEN no disk is wanted THEN the one that is there goes
 	less := wanted()
-	less.EphemeralStorage, less.Defaults = 0, map[string]any{"api_token": "new"}
+	less.Task, less.Defaults = map[string]any{disk: nil}, map[string]any{"api_token": "new"}
 	_, changes, err = less.Fit(template)
-	if want := []string{"api_token", ephemeralStorage}; err != nil || !slices.Equal(fields(changes), want) || changes[1].String() != `ephemeralStorage: {"sizeInGiB":21} -> none` {
+	if want := []string{"api_token", disk}; err != nil || !slices.Equal(fields(changes), want) || changes[1].String() != `ephemeralStorage: {"sizeInGiB":21} -> none` {
 		t.Errorf("%v, changes %v, want %v", err, changes, want)
 	}
 	// AND no credential is shown
 	if text := changes[0].String() + changes[0].Difference(); strings.Contains(text, "of-a-person") {
 		t.Error(text)
+	}
+	// WHEN flow tasks are to go out through a proxy, run on another processor and come from a
+	// private registry THEN that is put to what a person has said, and goes again
+	if err := json.Unmarshal([]byte(`{"variables":{"properties":{"env":{"default":{"A":"b"}}}},"job_configuration":{"task_definition":{"containerDefinitions":[{"image":"{{ image }}"}]}}}`), &template); err != nil {
+		t.Fatal(err)
+	}
+	with := Wanted{
+		Proxy: map[string]string{"HTTPS_PROXY": "http://proxy.example.com:3128"}, Task: map[string]any{"runtimePlatform": map[string]any{"cpuArchitecture": "ARM64"}},
+		Container: map[string]any{"repositoryCredentials": map[string]any{"credentialsParameter": "arn"}},
+	}
+	fitted, changes, err := with.Fit(template)
+	if want := []string{"env", "runtimePlatform", "repositoryCredentials"}; err != nil || !slices.Equal(fields(changes), want) || changes[0].String() != `env: {"A":"b"} -> {"A":"b","HTTPS_PROXY":"http://proxy.example.com:3128"}` {
+		t.Errorf("%v, changes %v, want %v", err, changes, want)
+	}
+	without := Wanted{Task: map[string]any{"runtimePlatform": nil}, Container: map[string]any{"repositoryCredentials": nil}}
+	again, changes, err := without.Fit(fitted)
+	if err != nil || len(changes) != 3 || !reflect.DeepEqual(again, template) {
+		t.Errorf("%v, changes %v, template %v", err, changes, again)
 	}
 	// WHEN the template is another worker's THEN that is said
 	if _, _, err := wanted().Fit(Template{}); err == nil || err.Error() != "the pool's template has no variables cluster, configure_cloudwatch_logs, cpu, network_configuration: it is not that of prefect-aws" {

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/logging"
+
+	"prefect-worker-ecs/config"
+)
+
+// awsConfig is where an environment is deployed: its region, with the credentials of the AWS CLI
+// or of the role that these take on (assume_role_arn), as Terraform does.
+func awsConfig(ctx context.Context, env *config.Environment) (aws.Config, error) {
+	cfg, err := ownCredentials(ctx, env)
+	if err == nil && env.AssumeRoleARN != "" {
+		cfg.Credentials = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(sts.NewFromConfig(cfg), env.AssumeRoleARN,
+			func(o *stscreds.AssumeRoleOptions) { o.RoleSessionName = "workerctl" }))
+	}
+	return cfg, err
+}
+
+// ownCredentials are those of the AWS CLI.
+func ownCredentials(ctx context.Context, env *config.Environment) (aws.Config, error) {
+	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(env.Region), awsconfig.WithRetryMaxAttempts(2), awsconfig.WithLogger(logging.Nop{}))
+	if err != nil {
+		return aws.Config{}, fmt.Errorf("AWS configuration: %w", err)
+	}
+	return cfg, nil
+}

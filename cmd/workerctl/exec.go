@@ -1,0 +1,60 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/constructs/ecsworker"
+	"prefect-worker-ecs/internal/tunnel"
+)
+
+func newExecCommand() *cobra.Command {
+	var task string
+	cmd := &cobra.Command{
+		Use:   "exec [ENVIRONMENT] [-- COMMAND [ARGUMENT...]]",
+		Short: "Run a command in the worker's container, by default a shell (default: dev)",
+		Long: `Run a command in the worker's container, by default a shell, through ECS Exec.
+
+The environment must have worker.execute_command. It needs the AWS CLI with the Session Manager
+plugin, and rights for ecs:ExecuteCommand, ecs:ListTasks and ecs:DescribeTasks. Whoever is in the
+container can read the API key.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			command := []string{"/bin/sh"}
+			if at := cmd.ArgsLenAtDash(); at >= 0 {
+				args, command = args[:at], args[at:]
+			}
+			if len(args) > 1 || len(command) == 0 {
+				return errors.New("exec takes one environment, and behind -- a command: workerctl exec prod -- prefect version")
+			}
+			if _, err := enterProject(); err != nil {
+				return err
+			}
+			env, err := config.LoadOne(config.Dir, environmentName(args))
+			if err != nil {
+				return err
+			}
+			if !env.Worker.ExecuteCommand {
+				return fmt.Errorf("nobody is let into the container of %[1]s: set worker.execute_command to true in config/environments/%[1]s.yaml and deploy: make deploy ENV=%[1]s", env.Name)
+			}
+			cfg, err := awsConfig(cmd.Context(), env)
+			if err != nil {
+				return err
+			}
+			err = tunnel.Exec(cmd.Context(), tunnel.Command{
+				AWS: cfg, Cluster: env.Cluster.Name, Service: env.Worker.ServiceName, Container: ecsworker.ContainerName, Task: task,
+				Line: strings.Join(command, " "), Stdin: cmd.InOrStdin(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr(),
+			})
+			if ended := (*exec.ExitError)(nil); errors.As(err, &ended) {
+				return reported(ended.ExitCode()) // the AWS CLI has said why
+			}
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&task, "task", "", "the task whose id begins so (default: one that runs)")
+	return cmd
+}

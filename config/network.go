@@ -1,0 +1,313 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/distribution/reference"
+)
+
+// Exists tells whether the VPC exists already, so that nothing of the network is made.
+func (n Network) Exists() bool { return n.Existing.VPCID != "" }
+
+// Closed tells whether nothing but endpoints leads out of the worker's subnets.
+func (n Network) Closed() bool {
+	return len(n.Endpoints) > 0 && (n.Exists() || n.NAT == NATNone)
+}
+
+// PublicIP tells whether the worker runs in public subnets with a public address.
+func (n Network) PublicIP() bool {
+	if n.Exists() {
+		return n.Existing.Public
+	}
+	return n.NAT == NATNone && !n.Closed()
+}
+
+// TaskSubnets is the number of subnets in which tasks run.
+func (n Network) TaskSubnets() int {
+	if n.Exists() {
+		return len(n.Existing.SubnetIDs)
+	}
+	return len(n.PrivateSubnetCIDRs) // as many as there are public ones
+}
+
+// SecurityGroup is the name of a security group of the stack. In a VPC that exists other
+// environments may have one too.
+func (e *Environment) SecurityGroup(name string) string {
+	if e.Network.Exists() {
+		return name + "-" + e.Name
+	}
+	return name
+}
+
+// Address is what the rule's resource is called: by what the rule is, so that the others stay
+// when one of the list goes.
+func (r Egress) Address() string {
+	ports := strconv.Itoa(r.FromPort)
+	if r.ToPort != r.FromPort {
+		ports += "_" + strconv.Itoa(r.ToPort)
+	}
+	peer := r.CIDR + r.PrefixListID + r.SecurityGroupID
+	return strings.NewReplacer(".", "_", "/", "_", "-", "_").Replace(fmt.Sprintf("%s_%s_to_%s", r.Protocol, ports, peer))
+}
+
+// ProxyPort is the port of network.proxy, 0 without one.
+func (n Network) ProxyPort() int {
+	u, err := url.Parse(n.Proxy)
+	if err != nil {
+		return 0
+	}
+	port, _ := strconv.Atoi(u.Port())
+	return port
+}
+
+// ProxyVariables are the environment variables of a container that reaches the internet
+// through network.proxy, none without one. region is that of the endpoints, a Terraform
+// reference or a code.
+//
+// Python takes each name in NO_PROXY as the end of a host's name. 169.254.170.2 is where ECS
+// hands out the task's credentials and metadata, 127.0.0.1 where the health check asks.
+func (e *Environment) ProxyVariables(region string) map[string]string {
+	n := e.Network
+	if n.Proxy == "" {
+		return nil
+	}
+	direct := []string{"localhost", "127.0.0.1", "169.254.170.2", "169.254.169.254"}
+	if e.Server.Enabled {
+		direct = append(direct, e.Cluster.Namespace)
+	}
+	suffix := awsRegions[e.Region].DNSSuffix()
+	if n.S3Endpoint || n.Closed() {
+		direct = append(direct, fmt.Sprintf("s3.%s.%s", region, suffix))
+	}
+	for _, endpoint := range n.Endpoints {
+		direct = append(direct, endpoint.host(region, suffix))
+	}
+	return map[string]string{"HTTP_PROXY": n.Proxy, "HTTPS_PROXY": n.Proxy, "NO_PROXY": strings.Join(append(direct, n.NoProxy...), ",")}
+}
+
+// host is the name at which clients reach the service.
+func (p Endpoint) host(region, suffix string) string {
+	switch p {
+	case "ecr.api":
+		return fmt.Sprintf("api.ecr.%s.%s", region, suffix)
+	case "ecr.dkr":
+		return fmt.Sprintf("dkr.ecr.%s.%s", region, suffix)
+	}
+	return fmt.Sprintf("%s.%s.%s", p, region, suffix)
+}
+
+// completeNetwork sets what follows from a network that exists, and the defaults inside of lists.
+func (e *Environment) completeNetwork() {
+	n := &e.Network
+	if n.Exists() {
+		if _, given := e.source.lines["network.flow_logs"]; !given {
+			n.FlowLogs = FlowLogsNone
+		}
+		if _, given := e.source.lines["network.s3_endpoint"]; !given {
+			n.S3Endpoint = false
+		}
+	}
+	for i := range n.Egress {
+		r := &n.Egress[i]
+		if r.Protocol == "" {
+			r.Protocol = "tcp"
+		}
+		if _, given := e.source.lines[fmt.Sprintf("network.egress[%d].to_port", i)]; !given && r.ToPort == 0 {
+			r.ToPort = r.FromPort
+		}
+	}
+}
+
+// existingNetwork refuses an existing VPC of which something is missing, and settings of a
+// network that is not made.
+func (v *validator) existingNetwork() {
+	x := v.env.Network.Existing
+	switch {
+	case x.VPCID == "" && len(x.SubnetIDs) > 0:
+		v.refuse("network.existing.vpc_id", x.VPCID, "subnets that exist are in a VPC that exists", "write the id of the VPC in which they are", "network.existing.subnet_ids")
+		return
+	case x.VPCID == "":
+		v.useless("there is no VPC that exists", "set network.existing.vpc_id, or remove it", "network.existing.public")
+		return
+	case len(x.SubnetIDs) == 0:
+		v.refuse("network.existing.subnet_ids", "[]", "tasks run in subnets, and the program makes none in a VPC that exists", "write the ids of one subnet in each of two or three availability zones", "network.existing.vpc_id")
+	}
+	v.useless("nothing of the network is made in a VPC that exists", "remove it, or network.existing", "network.name", "network.vpc_cidr",
+		"network.public_subnet_cidrs", "network.private_subnet_cidrs", "network.availability_zones", "network.nat", "network.flow_logs", "network.s3_endpoint")
+	if x.Public && len(v.env.Network.Endpoints) > 0 {
+		v.refuse("network.existing.public", x.Public, "with a VPC that exists network.endpoints stands in the place of a way out, and public subnets have one", "remove one of the two; endpoints that are there are used without being named", "network.endpoints")
+	}
+	if s := v.env.Server; s.Enabled && s.OwnDatabase() && x.Public {
+		v.refuse("network.existing.public", x.Public, "the database of the stack's own Prefect server would lie in public subnets", "name private subnets, or a database that exists (server.database.existing_host)", "server.enabled")
+	}
+}
+
+// egress refuses rules that AWS does not take, or that lead nowhere.
+func (v *validator) egress() {
+	seen := map[string]string{fmt.Sprintf("tcp 443 443 %s", anywhere): "the program's own for HTTPS"}
+	if port := APIPort(v.env.Prefect.APIURL); !v.env.Server.Enabled {
+		seen[fmt.Sprintf("tcp %d %[1]d %s", port, anywhere)] = "the program's own for the Prefect API"
+	}
+	for i, r := range v.env.Network.Egress {
+		key := func(name string) string { return fmt.Sprintf("network.egress[%d].%s", i, name) }
+		if r.Description == "" {
+			v.refuse(key("description"), "", "a rule says what it is for: whoever finds it in AWS must know", "write for example description: Warehouse")
+		}
+		if r.FromPort == 0 {
+			v.refuse(key("from_port"), r.FromPort, "a rule opens a port, or those from from_port to to_port", "write for example from_port: 5432")
+		} else if r.ToPort < r.FromPort {
+			v.refuse(key("to_port"), r.ToPort, fmt.Sprintf("the last port is not below the first, here %d", r.FromPort), "write the larger one, or remove it for a single port", key("from_port"))
+		}
+		peers := slices.DeleteFunc([]string{r.CIDR, r.PrefixListID, r.SecurityGroupID}, func(s string) bool { return s == "" })
+		if len(peers) != 1 {
+			v.refuse(fmt.Sprintf("network.egress[%d]", i), fmt.Sprintf("%d of cidr, prefix_list_id and security_group_id", len(peers)), "a rule leads to just one of them", "write one, and a rule of its own for each further one")
+			continue
+		}
+		if prefix, err := netip.ParsePrefix(r.CIDR); r.CIDR != "" && (err != nil || !prefix.Addr().Is4()) {
+			v.refuse(key("cidr"), r.CIDR, formats["cidr"].rule, formats["cidr"].fix)
+		} else if r.CIDR != "" && prefix.Masked() != prefix {
+			v.refuse(key("cidr"), r.CIDR, "a range begins at its first address", "write "+prefix.Masked().String())
+		}
+		rule := fmt.Sprintf("%s %d %d %s", r.Protocol, r.FromPort, r.ToPort, peers[0])
+		if other, twice := seen[rule]; twice {
+			v.refuse(fmt.Sprintf("network.egress[%d]", i), rule, "AWS takes a rule once, and it is the same as "+other, "remove it")
+		}
+		seen[rule] = fmt.Sprintf("network.egress[%d]", i)
+	}
+	if len(v.env.Network.NoProxy) > 0 && v.env.Network.Proxy == "" {
+		v.refuse("network.no_proxy", strings.Join(v.env.Network.NoProxy, ", "), "there is no proxy", "set network.proxy, or remove it")
+	}
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"} {
+		if value, given := v.env.Worker.Environment[name]; given && v.env.Network.Proxy != "" {
+			v.refuse("worker.environment."+name, value, "the program sets this variable itself", "set network.proxy and network.no_proxy")
+		}
+	}
+	if value, given := v.env.WorkPool.Job.Variables["env"]; given && v.env.Network.Proxy != "" {
+		v.refuse("work_pool.job.variables.env", value, "the program sets this variable itself, for network.proxy", "set variables of flows in their deployments: Prefect puts both together", "network.proxy")
+	}
+}
+
+// anywhere is the range of all IPv4 addresses.
+const anywhere = "0.0.0.0/0"
+
+// opens tells whether a rule of network.egress opens a TCP port.
+func (n Network) opens(port int) bool {
+	return slices.ContainsFunc(n.Egress, func(r Egress) bool { return r.Protocol == "tcp" && r.FromPort <= port && port <= r.ToPort })
+}
+
+// need is an endpoint that a worker needs which has no other way out.
+type need struct {
+	endpoint Endpoint
+	why      string
+}
+
+// neededEndpoints are those without which no task starts, or the worker cannot work. The image,
+// the log and the secrets are asked for by ECS through the task's own network interface
+// ("Amazon ECR interface VPC endpoints" in the Amazon ECR User Guide), the others by prefect-aws.
+func (e *Environment) neededEndpoints() []need {
+	needs := []need{{"ecr.api", "for the image"}, {"ecr.dkr", "for the image"}, {"logs", "for the log"}}
+	secret, parameter := e.Prefect.Authentication != AuthNone || e.Server.Enabled, false
+	for _, from := range e.Worker.Secrets {
+		if IsParameter(from) {
+			parameter = true
+		} else {
+			secret = true
+		}
+	}
+	if secret {
+		needs = append(needs, need{"secretsmanager", "for the secrets"})
+	}
+	if parameter {
+		needs = append(needs, need{"ssm", "for the parameters in worker.secrets"})
+	}
+	if e.WorkPool.Type == PoolECS {
+		needs = append(needs, need{"ecs", "to start flow tasks"}, need{"ec2", "to look up the VPC of flow tasks"})
+	}
+	if e.EventQueue() != "" {
+		needs = append(needs, need{"sqs", "for the events of flow tasks"})
+	}
+	if e.Server.Enabled {
+		needs = append(needs, need{"ssmmessages", "for workerctl open"})
+	} else if e.Worker.ExecuteCommand {
+		needs = append(needs, need{"ssmmessages", "for workerctl exec"})
+	}
+	return needs
+}
+
+// closed refuses what a worker cannot reach that has no way out but endpoints.
+func (v *validator) closed() {
+	e := v.env
+	n := e.Network
+	if !n.Closed() {
+		return
+	}
+	const without = "without a way out but network.endpoints "
+	otherwise := ", or give the network a way out (network.nat: single)"
+	if n.Exists() {
+		otherwise = ", or give its subnets a way out and remove network.endpoints"
+	}
+	var missing, whys []string
+	for _, need := range e.neededEndpoints() {
+		if !slices.Contains(n.Endpoints, need.endpoint) {
+			missing = append(missing, string(need.endpoint))
+			whys = append(whys, string(need.endpoint)+" "+need.why)
+		}
+	}
+	if len(missing) > 0 {
+		v.refuse("network.endpoints", n.Endpoints, without+"the worker lacks "+strings.Join(whys, ", "), "add "+strings.Join(missing, ", ")+otherwise, "network.nat")
+	}
+	if !n.S3Endpoint && !n.Exists() {
+		v.refuse("network.s3_endpoint", n.S3Endpoint, without+"no image can be pulled: ECR keeps the layers in S3", "remove it"+otherwise, "network.endpoints")
+	}
+	image := func(key, image string) {
+		if !e.inECR(image) {
+			v.refuse(key, image, without+"only an image in ECR of "+e.Region+" can be pulled", "push it there"+otherwise, "network.endpoints")
+		}
+	}
+	image("worker.image", e.Worker.Image)
+	if e.WorkPool.Type == PoolECS {
+		image("work_pool.job.image", e.WorkPool.Job.Image)
+	}
+	if n.Proxy != "" {
+		return // API and packages are reached through it
+	}
+	if !e.Server.Enabled && !e.LocalRun && !e.insideAPI() {
+		v.refuse("prefect.api_url", e.Prefect.APIURL, without+"the worker reaches no API outside of the VPC, such as Prefect Cloud", "name a server by its private address or a name in a private zone, set server.enabled, set network.proxy"+otherwise, "network.endpoints")
+	}
+	if packages := e.PipPackages(); len(packages) > 0 {
+		v.refuse("worker.extra_pip_packages", strings.Join(packages, " "), without+"no package can be installed at start", "build the packages into the image"+otherwise, "network.endpoints", "work_pool.type")
+	}
+}
+
+var ecrHost = regexp.MustCompile(`^\d{12}\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?$`)
+
+// inECR tells whether an image is in ECR of the environment's region, of whatever account.
+func (e *Environment) inECR(image string) bool {
+	named, err := reference.ParseNormalizedNamed(image)
+	if err != nil {
+		return false
+	}
+	m := ecrHost.FindStringSubmatch(reference.Domain(named))
+	return m != nil && m[1] == e.Region
+}
+
+// insideAPI tells whether the Prefect API is named by what only a VPC knows: a private address,
+// in the program's own VPC one of it, or a name that no public zone has.
+func (e *Environment) insideAPI() bool {
+	u, err := url.Parse(e.Prefect.APIURL)
+	if err != nil {
+		return false
+	}
+	ip, isAddress := parseAddress(u.Hostname())
+	if !isAddress {
+		return privateName.MatchString(u.Hostname()) || strings.HasSuffix(u.Hostname(), "."+e.Cluster.Namespace)
+	}
+	vpc, err := netip.ParsePrefix(e.Network.VPCCIDR)
+	return ip.IsPrivate() && (e.Network.Exists() || err == nil && vpc.Contains(ip))
+}

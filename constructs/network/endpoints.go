@@ -1,0 +1,48 @@
+package network
+
+import (
+	"strings"
+
+	"github.com/aws/jsii-runtime-go"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/securitygroup"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/vpcendpoint"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/tf"
+)
+
+// EndpointsSecurityGroup is the name of the security group of the interface endpoints.
+const EndpointsSecurityGroup = "prefect_endpoints_sg"
+
+// endpoints builds interface endpoints in the private subnets. Who may connect to them, each
+// says who needs one.
+func (b *builder) endpoints(n *Network) {
+	group := tf.Fix(securitygroup.NewSecurityGroup(b.scope, jsii.String("endpoints-security-group"), &securitygroup.SecurityGroupConfig{
+		Name:        jsii.String(EndpointsSecurityGroup),
+		Description: jsii.String("VPC endpoints: in from the worker, nothing out"),
+		VpcId:       tf.ID(b.vpc),
+		Tags:        tf.NameTag(EndpointsSecurityGroup),
+	}), "aws_security_group."+EndpointsSecurityGroup)
+	for _, service := range b.Network.Endpoints {
+		n.Routes = append(n.Routes, tf.Fix(vpcendpoint.NewVpcEndpoint(b.scope, jsii.String(string(service)+"-endpoint"), &vpcendpoint.VpcEndpointConfig{
+			VpcId:             tf.ID(b.vpc),
+			ServiceName:       jsii.String(b.serviceName(service)),
+			VpcEndpointType:   jsii.String("Interface"),
+			PrivateDnsEnabled: jsii.Bool(true),
+			SubnetIds:         jsii.Strings(n.PrivateSubnetIDs...),
+			SecurityGroupIds:  &[]*string{tf.ID(group)},
+			Tags:              b.name(),
+		}), "aws_vpc_endpoint."+endpointName(service)).Element)
+	}
+	n.Endpoints = &group
+}
+
+// serviceName is the name of an endpoint's service in the region.
+func (b *builder) serviceName(service config.Endpoint) string {
+	return "com.amazonaws." + b.Account.Region + "." + string(service)
+}
+
+// endpointName is what an endpoint is called in addresses.
+func endpointName(service config.Endpoint) string {
+	return strings.ReplaceAll(string(service), ".", "_")
+}
