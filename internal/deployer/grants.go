@@ -47,9 +47,6 @@ var grants = map[string][]grant{
 		{read: "ec2:DescribeVpcAttribute", on: "ec2:vpc/*", when: own},
 		{write: "ec2:CreateVpc", on: "ec2:vpc/*", when: tagged},
 		{write: "ec2:ModifyVpcAttribute ec2:DeleteVpc", on: "ec2:vpc/*", when: own},
-		// All that EC2 makes is tagged, and only by who makes it.
-		{write: "ec2:CreateTags", on: "ec2:*/*", when: atCreation},
-		{write: "ec2:CreateTags ec2:DeleteTags", on: "ec2:*/*", when: own},
 	},
 	"aws_subnet": {
 		{read: "ec2:DescribeSubnets"},
@@ -98,7 +95,10 @@ var grants = map[string][]grant{
 		{write: "ec2:ModifyVpcEndpoint ec2:DeleteVpcEndpoints", on: "ec2:vpc-endpoint/*", when: own},
 		{write: "ec2:ModifyVpcEndpoint", on: "ec2:route-table/* ec2:subnet/* ec2:security-group/*", when: own},
 	},
-	"aws_security_group": {
+	"aws_security_group": { // every stack has one
+		// All that EC2 makes is tagged, and tagged only by who makes it.
+		{write: "ec2:CreateTags", on: "ec2:*/*", when: atCreation},
+		{write: "ec2:CreateTags ec2:DeleteTags", on: "ec2:*/*", when: own},
 		{read: "ec2:DescribeSecurityGroups"},
 		{write: "ec2:CreateSecurityGroup", on: "ec2:security-group/*", when: tagged},
 		{write: "ec2:CreateSecurityGroup", on: "ec2:vpc/*", when: own},
