@@ -65,7 +65,7 @@ func (r *run) watch(ctx context.Context, local string, policies map[string][]acc
 	if _, err := logs.CreateLogStream(ctx, &cloudwatchlogs.CreateLogStreamInput{LogGroupName: aws.String(env.ProbeLogGroup()), LogStreamName: stream}); err != nil {
 		return fmt.Errorf("write the log of the function: %w", err)
 	}
-	variables := append(pyenv.Environ(), platform(r.state, guard)...)
+	variables := append(withoutUsers(pyenv.Environ()), platform(r.state, guard)...)
 	for name, value := range function.Environment.Variables {
 		variables = append(variables, name+"="+value)
 	}

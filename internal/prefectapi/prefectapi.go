@@ -479,7 +479,7 @@ func (c *Client) Reschedule(ctx context.Context, run string) error {
 		return err
 	}
 	if answer.Status != "ACCEPT" {
-		return fmt.Errorf("Prefect does not put the flow run back: %s %s", answer.Status, answer.Details.Reason)
+		return fmt.Errorf("the Prefect server does not put the flow run back: %s %s", answer.Status, answer.Details.Reason)
 	}
 	return nil
 }
