@@ -271,10 +271,7 @@ func TestOptionsAreDescribed(t *testing.T) {
 			}
 		}
 		// The library skips what it does not know without a word.
-		if strings.Contains(o.Key, "[]") {
-			continue // fieldTag knows no entries
-		}
-		for word := range strings.SplitSeq(fieldTag(o, "jsonschema"), ",") {
+		for word := range strings.SplitSeq(o.declared.Tag.Get("jsonschema"), ",") {
 			keyword, _, _ := strings.Cut(word, "=")
 			if word != "" && !slices.Contains([]string{"default", "enum", "format", "minimum", "maximum", "minItems", "maxItems", "uniqueItems"}, keyword) {
 				t.Errorf("%s: %q in the jsonschema tag is read by nothing", o.Key, word)
@@ -289,10 +286,6 @@ func TestOptionsAreDescribed(t *testing.T) {
 	if cpus := len(findOption(t, "worker.cpu").Schema.Enum); cpus != len(fargateSizes) {
 		t.Errorf("worker.cpu allows %d values, and fargateSizes has %d", cpus, len(fargateSizes))
 	}
-}
-
-func fieldTag(o Option, tag string) string {
-	return reflect.TypeFor[Environment]().FieldByIndex(o.field).Tag.Get(tag)
 }
 
 func findOption(t *testing.T, key string) Option {
@@ -338,6 +331,9 @@ func optionTables(t *testing.T) string {
 			to = &top
 		}
 		row := func(o Option, property *jsonschema.Schema) {
+			if property.Description == "" {
+				t.Errorf("%s has no doc comment", o.Key)
+			}
 			def := o.Default()
 			if def != "" && o.extra("x-default") == "" {
 				def = "`" + def + "`"

@@ -21,8 +21,8 @@ type Option struct {
 	// calculated), the formats x-names and x-values of a map, and x-variable.
 	Schema *jsonschema.Schema
 
-	field []int
-	kind  reflect.Type
+	field    []int
+	declared reflect.StructField
 }
 
 // newReflector reads Environment as YAML does: by the yaml tag, and nothing is required.
@@ -39,14 +39,17 @@ var options = sync.OnceValue(func() []Option {
 	var all []Option
 	var walk func(t reflect.Type, schema *jsonschema.Schema, path string, field []int)
 	walk = func(t reflect.Type, schema *jsonschema.Schema, path string, field []int) {
-		if t.Kind() != reflect.Struct {
-			all = append(all, Option{Key: path, Schema: schema, field: field, kind: t})
-			return
-		}
 		for f := range t.Fields() {
-			if key := f.Tag.Get("yaml"); key != "" && key != "-" {
-				property, _ := schema.Properties.Get(key)
-				walk(f.Type, property, join(path, key), append(slices.Clone(field), f.Index...))
+			key := f.Tag.Get("yaml")
+			if key == "" || key == "-" {
+				continue
+			}
+			property, _ := schema.Properties.Get(key)
+			path, field := join(path, key), append(slices.Clone(field), f.Index...)
+			if f.Type.Kind() == reflect.Struct {
+				walk(f.Type, property, path, field)
+			} else {
+				all = append(all, Option{Key: path, Schema: property, field: field, declared: f})
 			}
 		}
 	}
@@ -60,13 +63,14 @@ func Options() []Option { return slices.Clone(options()) }
 // Fields are the keys of each entry of an option that is a list of blocks, such as
 // network.egress, with "[]" for the entry's place. None for other options.
 func (o Option) Fields() []Option {
-	if o.kind.Kind() != reflect.Slice || o.kind.Elem().Kind() != reflect.Struct {
+	list := o.declared.Type
+	if list.Kind() != reflect.Slice || list.Elem().Kind() != reflect.Struct {
 		return nil
 	}
 	var all []Option
-	for f := range o.kind.Elem().Fields() {
+	for f := range list.Elem().Fields() {
 		schema, _ := o.Schema.Items.Properties.Get(f.Tag.Get("yaml"))
-		all = append(all, Option{Key: o.Key + "[]." + f.Tag.Get("yaml"), Schema: schema, field: f.Index, kind: f.Type})
+		all = append(all, Option{Key: o.Key + "[]." + f.Tag.Get("yaml"), Schema: schema, field: f.Index, declared: f})
 	}
 	return all
 }

@@ -96,7 +96,10 @@ iam: {existing: {execution_role: %q, task_role: %q}}
 	two.noChanges("")
 	d.noChanges(firstKey)
 
-	// WHEN it is destroyed THEN all of the first is left, and the first has nothing to do
+	// WHEN it is destroyed, though its subnets are not as they should be any more THEN all of the
+	// first is left, and the first has nothing to do
+	environment(dev.PublicSubnets[:1])
+	two.synth()
 	two.destroy()
 	if diff := cmp.Diff(before, r.inventory()); diff != "" {
 		d.t.Errorf("(- before the second environment, + after it)\n%s", diff)

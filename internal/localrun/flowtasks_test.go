@@ -433,10 +433,14 @@ func (x *tasks) drift() {
 	x.without("execution", "needed", "WriteLogs", func() {
 		find(opt, "roles of the next task", "the execution role execution may not call logs:PutLogEvents", "give it what the output execution_role_policy says")
 	})
-	if _, err := cloudwatchlogs.NewFromConfig(opt.AWS).DeleteLogGroup(x.t.Context(), &cloudwatchlogs.DeleteLogGroupInput{LogGroupName: aws.String("/ecs/prefect-worker")}); err != nil {
+	logs, group := cloudwatchlogs.NewFromConfig(opt.AWS), aws.String("/ecs/prefect-worker")
+	if _, err := logs.DeleteLogGroup(x.t.Context(), &cloudwatchlogs.DeleteLogGroupInput{LogGroupName: group}); err != nil {
 		x.t.Fatal(err)
 	}
 	find(opt, "log", "the log group /ecs/prefect-worker does not exist", "")
+	if _, err := logs.CreateLogGroup(x.t.Context(), &cloudwatchlogs.CreateLogGroupInput{LogGroupName: group}); err != nil {
+		x.t.Fatal(err)
+	}
 }
 
 // eachStatementIsNeeded judges the calls that were made once more, each without the statement

@@ -360,7 +360,7 @@ aws_vpc_security_group_ingress_rule.endpoints_worker.referenced_security_group_i
 	}},
 	{name: "an endpoint of somebody else", want: `aws_vpc_endpoint.logs.service_name is "com.amazonaws.vpce.us-east-1.vpce-svc-1"; allowed is "com.amazonaws.${var.aws_region}.logs": an endpoint connects the network to a service of AWS or of others`, in: []string{"closed"}, plant: set("resource.aws_vpc_endpoint.logs.service_name", "com.amazonaws.vpce.us-east-1.vpce-svc-1")},
 	{name: "a way out of a closed network", want: `aws_nat_gateway.nat_1 is not on the list of what is allowed: no rule here knows it, so nobody has judged what it opens, runs or costs`, in: []string{"closed"}, plant: set("resource.aws_nat_gateway.nat_1", anything)},
-	{name: "a network that is not protected", want: `aws_vpc.main.lifecycle is missing: what is protected could be destroyed`, in: []string{"full"}, plant: drop("resource.aws_vpc.main.lifecycle")},
+	{name: "a network that is not protected", want: `aws_vpc.main.lifecycle is missing: what is protected could be destroyed`, in: []string{"server"}, plant: drop("resource.aws_vpc.main.lifecycle")},
 	{name: "a role on another path", want: `aws_iam_role.task.path is "/"; allowed is "/flows/": policies that speak of the path would not reach the role`, in: []string{"full"}, plant: set("resource.aws_iam_role.task.path", "/")},
 	{name: "a link to somewhere else", want: `output.console_logs_url.value is "https://example.com/"; allowed is an address in the console: outputs are shown on every terminal and stand in the state`, plant: set("output.console_logs_url.value", "https://example.com/")},
 }

@@ -34,7 +34,11 @@ func (c *checklist) network(ctx context.Context) finding {
 	}
 	c.subnets(ctx, &s, want["subnets"], got.Subnets)
 	c.securityGroups(ctx, &s, want["security_groups"], got.SecurityGroups)
-	return s.finding(fmt.Sprintf("%d subnets with a way out, and only what is configured is open", len(got.Subnets)))
+	ways := "a way out"
+	if c.env.Network.Closed() {
+		ways = "endpoints in place of a way out"
+	}
+	return s.finding(fmt.Sprintf("%d subnets with %s, and only what is configured is open", len(got.Subnets), ways))
 }
 
 // networkFix is for what is wrong with the network.

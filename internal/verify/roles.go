@@ -47,9 +47,10 @@ func (c *checklist) roles(ctx context.Context) finding {
 
 // role is one of the task's roles as IAM has it.
 type role struct {
-	address, noun, name, arn string
-	identity                 []access.Document
-	boundary                 []access.Document
+	made            bool // by the program
+	noun, name, arn string
+	identity        []access.Document
+	boundary        []access.Document
 	// wanted are the inline policies of the synthesized stack, or what it says that a role which
 	// exists must be allowed.
 	wanted []string
@@ -68,12 +69,14 @@ func (r *role) allows(request access.Request) access.Result {
 
 // role reads a role and compares it with the synthesized one. It returns nil if it cannot.
 func (c *checklist) role(ctx context.Context, s *several, address, noun, arn string) *role {
-	r := &role{address: address, noun: noun, name: lastPart(arn), arn: arn, fix: c.deploy()}
-	if needed, exists := c.stack.Output(address + "_role_policy").(string); exists {
-		r.wanted = append(r.wanted, needed)
-	}
-	if made := c.stack.Resource("aws_iam_role", address) != nil; !made {
-		r.fix = fmt.Sprintf("the role exists and is not the program's: give it what the output %s_role_policy says (make output ENV=%s), and a trust policy for %s", address, c.env.Name, ecsTasks)
+	own := c.stack.Resource("aws_iam_role", address)
+	r := &role{made: own != nil, noun: noun, name: lastPart(arn), arn: arn, fix: c.deploy()}
+	if !r.made {
+		r.fix = "the role is not the program's: give it a trust policy for " + ecsTasks
+		if needed, ok := c.stack.Output(address + "_role_policy").(string); ok {
+			r.wanted = append(r.wanted, needed)
+			r.fix += fmt.Sprintf(", and give it what the output %s_role_policy says (make output ENV=%s)", address, c.env.Name)
+		}
 	}
 	if arn == "" {
 		s.failed("the task definition has no "+noun, c.deploy())
@@ -96,12 +99,12 @@ func (c *checklist) role(ctx context.Context, s *several, address, noun, arn str
 		return nil
 	}
 	r.identity = policies.Policies
-	wanted, _ := c.stack.Resource("aws_iam_role", address)["permissions_boundary"].(string)
+	wanted, _ := own["permissions_boundary"].(string)
 	got := ""
 	if boundary := out.Role.PermissionsBoundary; boundary != nil {
 		got = aws.ToString(boundary.PermissionsBoundaryArn)
 	}
-	if made := c.stack.Resource("aws_iam_role", address) != nil; made && wanted != got {
+	if r.made && wanted != got {
 		s.failed(fmt.Sprintf("the permissions boundary of the %s %s is %s, configured is %s", noun, r.name, orNone(got), orNone(wanted)), c.deploy())
 	}
 	if boundary := out.Role.PermissionsBoundary; boundary != nil {
@@ -395,7 +398,7 @@ func (c *checklist) ownStatements(s *several, r *role) {
 				for _, resource := range statement.Resource {
 					resource = c.known(resource)
 					result := r.allows(access.Request{Action: action, Resource: resource, Context: context})
-					if made := c.stack.Resource("aws_iam_role", r.address) != nil; made && result.Decision == access.Denied && r.boundary == nil {
+					if r.made && result.Decision == access.Denied && r.boundary == nil {
 						continue // its policy lacks it, which the comparison has said
 					}
 					c.decided(s, r, result, fmt.Sprintf("the %s %s may call %s", r.noun, r.name, action),
