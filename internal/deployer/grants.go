@@ -249,9 +249,8 @@ var grants = map[string][]grant{
 	},
 	"aws_sns_topic_policy": {{read: "sns:GetTopicAttributes", on: "sns:{arn}"}, {write: "sns:SetTopicAttributes", on: "sns:{arn}"}},
 	"aws_sns_topic_subscription": {
-		{read: "sns:GetSubscriptionAttributes"},
-		{write: "sns:Subscribe", on: "sns:{topic_arn}"},
-		{write: "sns:Unsubscribe"},
+		{read: "sns:GetSubscriptionAttributes", on: "sns:{topic_arn}"},
+		{write: "sns:Subscribe sns:Unsubscribe", on: "sns:{topic_arn}"},
 	},
 	"aws_db_instance": {
 		// Terraform asks for it by the id that RDS gives it.

@@ -40,12 +40,12 @@ var deployment = map[string]string{
 
 	"sns:CreateTopic":               "+{Name}",
 	"sns:DeleteTopic":               "{TopicArn}",
-	"sns:GetSubscriptionAttributes": "",
+	"sns:GetSubscriptionAttributes": "{SubscriptionArn}",
 	"sns:GetTopicAttributes":        "{TopicArn}",
 	"sns:ListTagsForResource":       "{ResourceArn}",
 	"sns:SetTopicAttributes":        "{TopicArn}",
 	"sns:Subscribe":                 "{TopicArn}",
-	"sns:Unsubscribe":               "",
+	"sns:Unsubscribe":               "{SubscriptionArn}",
 
 	"ec2:AllocateAddress":               "+elastic-ip/*",
 	"ec2:AssociateRouteTable":           "route-table/{RouteTableId} subnet/{SubnetId}",
@@ -269,6 +269,8 @@ func (c *call) resources(pattern string) []string {
 	}
 	for i, text := range texts {
 		switch {
+		case c.service == "sns" && strings.Count(text, ":") == 6: // a subscription's: the right is to its topic
+			texts[i] = text[:strings.LastIndex(text, ":")]
 		case strings.HasPrefix(text, "arn:"), text == "*":
 		case c.service == "cloudwatch" && strings.HasPrefix(text, "dashboard/"):
 			texts[i] = fmt.Sprintf("arn:%s:cloudwatch::%s:%s", c.partition, c.account, text)
