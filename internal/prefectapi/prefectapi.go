@@ -6,6 +6,7 @@ package prefectapi
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 
 	"prefect-worker-ecs/internal/poll"
@@ -595,14 +597,19 @@ func (r FlowRun) Ended() bool {
 	return false
 }
 
-// Run submits a run of a deployment, to start as soon as a worker takes it.
+// Run submits a run of a deployment, to start as soon as a worker takes it. A connection that the
+// server resets is tried once more: Prefect makes one run of two requests with the same key.
 func (c *Client) Run(ctx context.Context, deployment string, parameters map[string]any) (FlowRun, error) {
 	if parameters == nil {
 		parameters = map[string]any{}
 	}
 	var run FlowRun
-	err := c.do(ctx, http.MethodPost, []string{"deployments", deployment, "create_flow_run"},
-		map[string]any{"state": map[string]any{"type": "SCHEDULED"}, "parameters": parameters}, &run)
+	path := []string{"deployments", deployment, "create_flow_run"}
+	request := map[string]any{"state": map[string]any{"type": "SCHEDULED"}, "parameters": parameters, "idempotency_key": rand.Text()}
+	err := c.do(ctx, http.MethodPost, path, request, &run)
+	if errors.Is(err, syscall.ECONNRESET) {
+		err = c.do(ctx, http.MethodPost, path, request, &run)
+	}
 	return run, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -175,5 +176,38 @@ func TestABusyServerIsAskedAgain(t *testing.T) {
 	// WHEN a run is submitted THEN it is, at the third attempt
 	if run, err := api.Run(t.Context(), "d", nil); err != nil || run.ID != "1" || asked != 3 {
 		t.Errorf("%+v, %v after %d requests", run, err, asked)
+	}
+}
+
+// TestAResetConnectionMakesOneRun: the same request is sent again, with the same key.
+func TestAResetConnectionMakesOneRun(t *testing.T) {
+	var keys []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var body struct {
+			Key string `json:"idempotency_key"`
+		}
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+			t.Error(err)
+		}
+		if keys = append(keys, body.Key); len(keys) > 1 {
+			_, _ = io.WriteString(w, `{"id": "run"}`)
+			return
+		}
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_ = conn.(*net.TCPConn).SetLinger(0) // closed so, it is reset
+		_ = conn.Close()
+	}))
+	t.Cleanup(server.Close)
+	api, err := New(server.URL+"/api", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, err := api.Run(t.Context(), "deployment", nil)
+	if err != nil || run.ID != "run" || len(keys) != 2 || keys[0] == "" || keys[0] != keys[1] {
+		t.Errorf("%+v, %v, keys %q", run, err, keys)
 	}
 }
