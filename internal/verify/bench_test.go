@@ -154,8 +154,8 @@ func (b *bench) synthesize(t *testing.T, yaml string) Options {
 	return Options{Environment: envs[0], Stack: file, AWS: b.aws}
 }
 
-// apply deploys a stack with Terraform.
-func (b *bench) apply(file []byte) {
+// apply deploys a stack with Terraform, or the targets in it with what they need.
+func (b *bench) apply(file []byte, targets ...string) {
 	b.t.Helper()
 	var stack map[string]any
 	if err := json.Unmarshal(file, &stack); err != nil {
@@ -175,7 +175,11 @@ func (b *bench) apply(file []byte) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	for _, args := range [][]string{{"init", "-input=false"}, {"apply", "-auto-approve", "-input=false"}} {
+	apply := []string{"apply", "-auto-approve", "-input=false"}
+	for _, target := range targets {
+		apply = append(apply, "-target="+target)
+	}
+	for _, args := range [][]string{{"init", "-input=false"}, apply} {
 		cmd := exec.CommandContext(b.t.Context(), "terraform", append(args, "-no-color")...)
 		cmd.Dir, cmd.Env = b.stackDir, append(env, "TF_VAR_prefect_api_key="+apiKey)
 		if out, err := cmd.CombinedOutput(); err != nil {
