@@ -107,5 +107,4 @@ iam: {existing: {execution_role: %q, task_role: %q}}
 	if err := os.Remove(filepath.Join(d.workspace.Dir, "config", "environments", "two.yaml")); err != nil {
 		d.t.Fatal(err)
 	}
-	d.noChanges(firstKey)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"os"
@@ -26,6 +27,7 @@ import (
 	"prefect-worker-ecs/internal/proc"
 	"prefect-worker-ecs/internal/pyenv"
 	"prefect-worker-ecs/internal/testtools"
+	"prefect-worker-ecs/internal/toolchain"
 )
 
 // workerctl is the real program with a run folder of its own.
@@ -36,6 +38,20 @@ type workerctl struct {
 	config  string
 }
 
+// build builds the program, once for all tests; where nothing has changed since the last time it
+// is not linked anew.
+var build = sync.OnceValues(func() (program string, err error) {
+	project, err := toolchain.Find(".")
+	if err != nil {
+		return "", err
+	}
+	program = filepath.Join(project.Local(), "bin", "workerctl-of-tests")
+	if out, err := exec.Command("go", "build", "-o", program, "prefect-worker-ecs/cmd/workerctl").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return program, nil
+})
+
 // newWorkerctl builds the program, and makes sure that what a first run would
 // install is there: the tests measure and interrupt a run, not a download.
 func newWorkerctl(t *testing.T) workerctl {
@@ -43,12 +59,13 @@ func newWorkerctl(t *testing.T) workerctl {
 	testtools.Project(t)
 	testtools.Environment(t, pyenv.Moto)
 	testtools.Environment(t, pyenv.Prefect2)
-	w := workerctl{t: t, program: filepath.Join(t.TempDir(), "workerctl"), dir: filepath.Join(t.TempDir(), "run"), config: t.TempDir()}
+	program, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := workerctl{t: t, program: program, dir: filepath.Join(t.TempDir(), "run"), config: t.TempDir()}
 	// The account is not the emulator's, and the worker serves some queues only.
 	write(t, w.config, map[string]string{"dev.yaml": "account_id: '210987654321'\nwork_pool: {queues: [urgent, all the rest]}\nworker: {" + quickPolls + "}\n"})
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", w.program, "prefect-worker-ecs/cmd/workerctl").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
 	t.Cleanup(func() {
 		// Whatever went wrong, nothing may be left.
 		for _, id := range w.processes() {
