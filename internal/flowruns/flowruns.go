@@ -35,9 +35,9 @@ const (
 	Lost Trouble = "lost"
 )
 
-// lateAfter is how long a run may be due: a worker asks each 10 s, and a server gives it some
-// seconds more.
-const lateAfter = time.Minute
+// LateAfter is how long a run may be due before nobody seems to take it: a worker asks each
+// 10 s, and a server gives it some seconds more.
+const LateAfter = time.Minute
 
 // Run is a flow run that needs a person.
 type Run struct {
@@ -60,7 +60,7 @@ type Pool struct {
 // List finds the flow runs that need a person, the late ones first.
 func (p Pool) List(ctx context.Context) ([]Run, error) {
 	pool, queues, now := p.Environment.WorkPool.Name, p.Environment.WorkPool.Queues, p.API.Now()
-	late, err := p.API.Overdue(ctx, pool, queues, now.Add(-lateAfter))
+	late, err := p.API.Overdue(ctx, pool, queues, now.Add(-LateAfter))
 	if err != nil {
 		return nil, fmt.Errorf("which flow runs are late: %w", err)
 	}
@@ -123,8 +123,10 @@ func (p Pool) goneCheck(ctx context.Context) (func(Run) (bool, error), error) {
 	}, nil
 }
 
-// taskID is the form of a task's id on Fargate: 32 hexadecimal digits.
 var taskID = regexp.MustCompile(`^[0-9a-f]{32}$`)
+
+// IsTask tells whether a text is the id of a task on Fargate: 32 hexadecimal digits.
+func IsTask(id string) bool { return taskID.MatchString(id) }
 
 // place tells which worker of this service took a run, and in which ECS task it runs: that of
 // the worker, or with an ecs pool its own.
@@ -139,7 +141,7 @@ func (p Pool) place(ctx context.Context, r prefectapi.FlowRun) (worker, task str
 	} else if id, ours := strings.CutPrefix(worker, p.Environment.Worker.ServiceName+"-"); ours {
 		task = id
 	}
-	if !taskID.MatchString(task) {
+	if !IsTask(task) {
 		task = ""
 	}
 	return worker, task, nil

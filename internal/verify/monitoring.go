@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/scheduler"
 	schedulertypes "github.com/aws/aws-sdk-go-v2/service/scheduler/types"
 
+	"prefect-worker-ecs/internal/flowruns"
 	"prefect-worker-ecs/internal/probe"
 )
 
@@ -272,7 +273,7 @@ func (c *checklist) byProbe(name string) (finding, bool) {
 		return ok("%s", detail), true
 	case checkRuns:
 		detail := fmt.Sprintf("%.0f due, the oldest for %.0f s; %.0f orphaned or lost", due, late, stuck) + said
-		if late > overdueAfter.Seconds() || stuck > 0 {
+		if late > flowruns.LateAfter.Seconds() || stuck > 0 {
 			return failed(detail, "look at them from where the API is reached: workerctl runs "+c.env.Name), true
 		}
 		return ok("%s", detail), true

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/flowruns"
 	"prefect-worker-ecs/internal/prefectapi"
 	"prefect-worker-ecs/internal/workpool"
 )
@@ -202,9 +202,6 @@ func (c *checklist) servedQueues(queues []prefectapi.WorkQueue) finding {
 	return s.finding(well)
 }
 
-// taskID is the form of a task's id on Fargate: 32 hexadecimal digits.
-var taskID = regexp.MustCompile(`^[0-9a-f]{32}$`)
-
 // worker checks what counts: as many workers of this service are online as tasks should run.
 func (c *checklist) worker(ctx context.Context) finding {
 	if c.service.tasksErr != nil {
@@ -222,7 +219,7 @@ func (c *checklist) worker(ctx context.Context) finding {
 		age := now.Sub(w.LastHeartbeat)
 		id, named := strings.CutPrefix(w.Name, c.env.Worker.ServiceName+"-")
 		switch {
-		case !named || !taskID.MatchString(id):
+		case !named || !flowruns.IsTask(id):
 			others = append(others, w.Name)
 		case !slices.Contains(c.service.tasks, id):
 			old = append(old, w.Name)
@@ -287,15 +284,11 @@ func (c *checklist) stalled(now time.Time) (time.Duration, bool) {
 	return age, age > time.Duration(2*1.3*interval*float64(time.Second))+5*time.Second
 }
 
-// overdueAfter is how late a run may be before nobody seems to take it: a worker asks each
-// 10 s, and a server gives it some seconds more.
-const overdueAfter = time.Minute
-
 // runs checks that flow runs which are due are taken.
 func (c *checklist) runs(ctx context.Context) finding {
 	now := c.api.client.Now()
 	queues := c.env.WorkPool.Queues
-	overdue, err := c.api.client.Overdue(ctx, c.api.pool.Name, queues, now.Add(-overdueAfter))
+	overdue, err := c.api.client.Overdue(ctx, c.api.pool.Name, queues, now.Add(-flowruns.LateAfter))
 	if err != nil {
 		return unasked("which flow runs are late", err)
 	}

@@ -12,6 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"prefect-worker-ecs/internal/flowruns"
 )
 
 // View is what runs, on one screen: for a look, not for a judgement.
@@ -134,7 +136,7 @@ func (c *checklist) viewPrefect(ctx context.Context, add func(name, format strin
 	if err == nil && len(workers) == 0 {
 		add("workers", "none online")
 	}
-	late, lateErr := c.api.client.Overdue(ctx, pool.Name, c.env.WorkPool.Queues, now.Add(-overdueAfter))
+	late, lateErr := c.api.client.Overdue(ctx, pool.Name, c.env.WorkPool.Queues, now.Add(-flowruns.LateAfter))
 	underway, err := c.api.client.Underway(ctx, pool.Name, c.env.WorkPool.Queues)
 	if lateErr != nil || err != nil {
 		add("flow runs", "could not be read")
