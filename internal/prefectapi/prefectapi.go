@@ -139,8 +139,8 @@ func newClient(apiURL, credential string) (*Client, error) {
 // usual in its first seconds. It has then done nothing. Prefect's own client
 // tries again after the same answers.
 const (
-	attempts   = 6
-	firstPause = 100 * time.Millisecond // doubled each time: 3 s in all
+	attempts   = 7
+	firstPause = 100 * time.Millisecond // doubled each time: 6 s in all
 )
 
 func tryAgain(err error) bool {
