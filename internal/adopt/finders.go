@@ -1,6 +1,7 @@
 package adopt
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -81,8 +82,8 @@ func init() {
 		"aws_vpc_endpoint":                    (*finder).endpoint,
 		"aws_flow_log":                        (*finder).flowLog,
 
-		"aws_ecs_cluster":                             (*finder).cluster,
-		"aws_ecs_service":                             (*finder).service,
+		"aws_ecs_cluster": (*finder).cluster,
+		"aws_ecs_service": (*finder).service,
 		"aws_service_discovery_private_dns_namespace": (*finder).namespace,
 		"aws_service_discovery_service":               (*finder).discoveryService,
 		"aws_iam_role_policy_attachment":              (*finder).attachment,
@@ -272,7 +273,7 @@ func (f *finder) routeTable(r resource) (string, error) {
 		if of, _ := synthesized.Address(association["route_table_id"]); of != r.address {
 			continue
 		}
-		if table, err := f.tableOf(association["subnet_id"]); err == nil || err != errNone {
+		if table, err := f.tableOf(association["subnet_id"]); !errors.Is(err, errNone) {
 			return table, err
 		}
 	}
