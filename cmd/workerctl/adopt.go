@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -49,15 +50,9 @@ which diff, plan and deploy read. Nothing is changed in AWS or in the state.`,
 			if err := checkCredentials(cmd.Context(), name, variables); err != nil {
 				return err
 			}
-			found, err := findExisting(cmd.Context(), project, name, variables, given)
+			found, imports, err := findExisting(cmd.Context(), project, name, variables, given)
 			if err != nil {
 				return err
-			}
-			imports := map[string]string{}
-			for _, r := range found {
-				if r.ID != "" {
-					imports[r.Address] = r.ID
-				}
 			}
 			if err := config.WriteImports(config.Dir, name, imports); err != nil {
 				return err
@@ -76,7 +71,7 @@ which diff, plan and deploy read. Nothing is changed in AWS or in the state.`,
 				return fmt.Errorf("%s is written, but the plan with it fails: %w", config.ImportsFile(config.Dir, name), err)
 			}
 			printDifferences(out, review.Plan(name, plan))
-			fmt.Fprintf(out, "\nWrote %s. Next: make deploy ENV=%s. Remove the file after that: what it names is in the state\nthen, and after a make destroy it would name what is gone.\n", config.ImportsFile(config.Dir, name), name)
+			fmt.Fprintf(out, "\nWrote %s. Next: make deploy ENV=%s. Keep the file with the environment's: once deployed it\nchanges nothing. After make destroy remove it: it would name what is gone.\n", config.ImportsFile(config.Dir, name), name)
 			return nil
 		},
 	}
@@ -84,40 +79,54 @@ which diff, plan and deploy read. Nothing is changed in AWS or in the state.`,
 	return cmd
 }
 
-// findExisting synthesizes, and looks in AWS for what the state does not hold.
-func findExisting(ctx context.Context, project toolchain.Project, name string, variables toolchain.Variables, given map[string]string) ([]adopt.Resource, error) {
+// findExisting synthesizes, and looks in AWS for what the state does not hold. imports are what was
+// found, and what was taken over before and is still in the state.
+func findExisting(ctx context.Context, project toolchain.Project, name string, variables toolchain.Variables, given map[string]string) (found []adopt.Resource, imports map[string]string, err error) {
 	if _, err := synthesize(ctx, project, false); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	state, err := project.State(ctx, name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	env, err := config.LoadOne(config.Dir, name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	env, problems := env.WithVariables(variables.Lookup)
 	if len(problems) > 0 {
-		return nil, problems
+		return nil, nil, problems
 	}
 	cfg, err := awsConfig(ctx, env)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	identity, err := sts.NewFromConfig(cfg).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	if err != nil {
-		return nil, fmt.Errorf("whose account it is: %w", err)
+		return nil, nil, fmt.Errorf("whose account it is: %w", err)
 	}
 	file, err := os.ReadFile(toolchain.StackFile(project.Out(), name))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	stack, err := synthesized.Parse(file, synthesized.Place{Partition: env.Partition(), Region: env.Region, Account: aws.ToString(identity.Account)}, nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return adopt.Find(ctx, cfg, stack, state, given)
+	if found, err = adopt.Find(ctx, cfg, stack, state, given); err != nil {
+		return nil, nil, err
+	}
+	imports = maps.Clone(env.Imports)
+	maps.DeleteFunc(imports, func(address, _ string) bool { return state[address] == "" })
+	if imports == nil {
+		imports = map[string]string{}
+	}
+	for _, r := range found {
+		if r.ID != "" {
+			imports[r.Address] = r.ID
+		}
+	}
+	return found, imports, nil
 }
 
 func printFound(out io.Writer, found []adopt.Resource) {
@@ -157,10 +166,10 @@ func printDifferences(out io.Writer, report review.Report) {
 	var order []string
 	for _, c := range report.Changes {
 		for _, a := range c.Attributes {
-			option := adopt.Option(c.Address, a.Path)
-			if a.Path == "tags" || strings.HasPrefix(a.Path, "tags") || strings.HasPrefix(c.Address, "output.") {
+			if strings.HasPrefix(a.Path, "tags") || strings.HasPrefix(c.Address, "output.") {
 				continue // on everything that is taken over; nothing depends on it
 			}
+			option := adopt.Option(c.Address, a.Path)
 			if keep[option] == nil {
 				order = append(order, option)
 			}

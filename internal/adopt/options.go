@@ -23,15 +23,8 @@ var options = map[string]string{
 // there is none.
 func Option(address, attribute string) string {
 	kind, _, _ := strings.Cut(address, ".")
-	name := attribute
-	if i := strings.IndexAny(name, ".["); i >= 0 {
-		name = name[:i]
+	if i := strings.IndexAny(attribute, ".["); i >= 0 {
+		attribute = attribute[:i]
 	}
-	switch {
-	case name == "tags" && strings.HasSuffix(attribute, ".Name"):
-		return "network.name"
-	case name == "tags" || name == "tags_all":
-		return "tags"
-	}
-	return options[kind+"."+name]
+	return options[kind+"."+attribute]
 }

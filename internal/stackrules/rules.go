@@ -126,6 +126,11 @@ func (r rules) resources() map[string]rule {
 	if r.env.Monitoring.Enabled {
 		r.monitoring(all)
 	}
+	for address := range r.env.Imports {
+		if group, there := all[address]; there && strings.HasPrefix(address, "aws_security_group.") {
+			group.shape["lifecycle"] = object(fields{"ignore_changes": is([]string{"description"})})
+		}
+	}
 	return all
 }
 
