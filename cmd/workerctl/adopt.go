@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -163,29 +164,18 @@ func printDifferences(out io.Writer, report review.Report) {
 	}
 	report.Text(out)
 	keep := map[string][]string{}
-	var order []string
 	for _, c := range report.Changes {
 		for _, a := range c.Attributes {
-			if strings.HasPrefix(a.Path, "tags") || strings.HasPrefix(c.Address, "output.") {
-				continue // on everything that is taken over; nothing depends on it
+			if option := adopt.Option(c.Address, a.Path); option != "" {
+				keep[option] = append(keep[option], c.Address+" "+a.Path)
 			}
-			option := adopt.Option(c.Address, a.Path)
-			if keep[option] == nil {
-				order = append(order, option)
-			}
-			keep[option] = append(keep[option], c.Address+" "+a.Path)
 		}
 	}
-	if len(order) == 0 {
-		return
+	if len(keep) > 0 {
+		fmt.Fprintln(out, "\nWhere AWS differs, make deploy changes AWS. To keep what is there, say it with these options:")
 	}
-	fmt.Fprintln(out, "\nWhere AWS differs, make deploy changes AWS. To keep what is there, say it in the configuration:")
-	for _, option := range order {
-		name := option
-		if name == "" {
-			name = "(no option)"
-		}
-		fmt.Fprintf(out, "  %s\n    %s\n", name, strings.Join(keep[option], "\n    "))
+	for _, option := range slices.Sorted(maps.Keys(keep)) {
+		fmt.Fprintf(out, "  %s: %s\n", option, strings.Join(keep[option], ", "))
 	}
-	fmt.Fprintf(out, "How the running task differs is shown by workerctl verify %s.\n", report.Environment)
+	fmt.Fprintf(out, "\nHow the running task differs is shown by workerctl verify %s.\n", report.Environment)
 }

@@ -43,7 +43,7 @@ func byHand(t *testing.T, cfg aws.Config) (vpc, service string) {
 			AvailabilityZone: aws.String("us-east-1" + string(rune('a'+i%3))), TagSpecifications: named(ec2types.ResourceTypeSubnet)})).Subnet.SubnetId)
 	}
 	address := must(cloud.AllocateAddress(ctx, &ec2.AllocateAddressInput{Domain: ec2types.DomainTypeVpc})).AllocationId
-	nat := must(cloud.CreateNatGateway(ctx, &ec2.CreateNatGatewayInput{SubnetId: &subnets[0], AllocationId: address, TagSpecifications: named(ec2types.ResourceTypeNatgateway)})).NatGateway.NatGatewayId
+	nat := must(cloud.CreateNatGateway(ctx, &ec2.CreateNatGatewayInput{SubnetId: &subnets[0], AllocationId: address, ConnectivityType: ec2types.ConnectivityTypePublic, TagSpecifications: named(ec2types.ResourceTypeNatgateway)})).NatGateway.NatGatewayId
 	for i, route := range []ec2.CreateRouteInput{{GatewayId: gateway}, {NatGatewayId: nat}} {
 		route.RouteTableId = must(cloud.CreateRouteTable(ctx, &ec2.CreateRouteTableInput{VpcId: &vpc})).RouteTable.RouteTableId
 		route.DestinationCidrBlock = aws.String("0.0.0.0/0")
@@ -117,8 +117,8 @@ func TestAdopt(t *testing.T) {
 		"aws_vpc.main                                      " + vpc,
 		"aws_ecs_service.worker                            prefect-cluster/dev-worker",
 		"Not found, made by deploy:", "  aws_flow_log.main\n", "Made by deploy, whatever there is:",
-		"\n  worker.desired_count\n    aws_ecs_service.worker desired_count\n",
-		"\n  logs.retention_days\n    aws_cloudwatch_log_group.worker retention_in_days\n",
+		"\n  worker.desired_count: aws_ecs_service.worker desired_count\n",
+		"\n  logs.retention_days: aws_cloudwatch_log_group.worker retention_in_days\n",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not in\n%s", want, out)
