@@ -20,6 +20,7 @@ import (
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/emulator"
 	"prefect-worker-ecs/internal/pyenv"
+	"prefect-worker-ecs/internal/review"
 	"prefect-worker-ecs/internal/testtools"
 	"prefect-worker-ecs/internal/toolchain"
 )
@@ -180,5 +181,21 @@ func TestAdopt(t *testing.T) {
 	}
 	if _, err := os.Stat(config.ImportsFile(config.Dir, "dev")); !os.IsNotExist(err) {
 		t.Errorf("the file of imports: %v", err)
+	}
+}
+
+func TestAdoptWarnsOfAReplacement(t *testing.T) {
+	attribute := review.Attribute{Path: "availability_zone", Before: "us-east-1b", After: "us-east-1a", ForcesReplacement: true}
+	for action, warned := range map[review.Action]bool{review.Change: false, review.Replace: true} {
+		// GIVEN a plan for what was found WHEN it is shown
+		var out strings.Builder
+		printDifferences(&out, review.Report{Environment: "dev", Changes: []review.Resource{{Address: "aws_subnet.private_1", Action: action, Attributes: []review.Attribute{attribute}}}})
+		// THEN a replacement is warned of before all, and the option that avoids it is named
+		if got := strings.HasPrefix(out.String(), "\nwarning: deploy would destroy or replace 1 of what exists."); got != warned {
+			t.Errorf("%s: %s", action, out.String())
+		}
+		if !strings.Contains(out.String(), "\n  network.availability_zones: aws_subnet.private_1 availability_zone\n") {
+			t.Errorf("%s: %s", action, out.String())
+		}
 	}
 }
