@@ -58,11 +58,11 @@ type Environment struct {
 
 	Monitoring Monitoring `yaml:"monitoring"`
 
-	// Adopt lists resources that exist already, left by an earlier attempt under the
-	// configured names, and are taken over by Terraform import instead of being created.
-	Adopt []Adoptable `yaml:"adopt" jsonschema:"uniqueItems=true,enum=execution_role,enum=task_role,enum=log_group"`
-
 	Backend Backend `yaml:"backend"`
+
+	// Imports are the ids of resources that exist and that Terraform takes over, by their
+	// addresses. They are no option: workerctl adopt writes them into a file of their own.
+	Imports map[string]string `yaml:"-"`
 
 	source source
 }
@@ -622,17 +622,6 @@ type Monitoring struct {
 	// starts, before it counts as orphaned: Prefect never takes such a run back.
 	PendingMinutes int `yaml:"pending_minutes" jsonschema:"default=10,minimum=2,maximum=1440" jsonschema_extras:"x-unit=minutes,x-source=https://github.com/PrefectHQ/prefect/issues/20485"`
 }
-
-// Adoptable is a resource that can be taken over when it exists already.
-type Adoptable string
-
-// The resources that survive a half-finished attempt under a fixed name, and that
-// Terraform can import by that name.
-const (
-	AdoptExecutionRole Adoptable = "execution_role"
-	AdoptTaskRole      Adoptable = "task_role"
-	AdoptLogGroup      Adoptable = "log_group"
-)
 
 // Backend is where Terraform keeps its state.
 type Backend struct {

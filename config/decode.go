@@ -244,6 +244,7 @@ func yamlFields(t reflect.Type) map[string]reflect.Type {
 
 // formerKeys are keys of earlier releases, and what to do instead.
 var formerKeys = map[string]string{
+	"adopt":     "remove the line, and call workerctl adopt: it finds what exists, and writes what is to be imported into a file of its own",
 	"policy":    "write it as iam.flow_task_role.statements: {actions: [...], resources: [...]}, or as a managed policy in policy_arns",
 	"public_ip": "remove the line: with network.nat: none the worker runs in the public subnets, with a public address",
 }

@@ -27,21 +27,16 @@ func (v *validator) existing() {
 	x := e.IAM.Existing
 	for _, role := range []struct {
 		key, arn string
-		adopt    Adoptable
 		settings []string
 	}{
-		{"iam.existing.execution_role", x.ExecutionRole, AdoptExecutionRole, []string{"iam.execution_role_name"}},
-		{"iam.existing.task_role", x.TaskRole, AdoptTaskRole, []string{"iam.task_role_name", "iam.task_policy_arns", "iam.task_statements"}},
-		{"iam.existing.flow_execution_role", x.FlowExecutionRole, "", []string{"iam.flow_execution_role_name"}},
-		{"iam.existing.flow_task_role", x.FlowTaskRole, "", sectionKeys("iam.flow_task_role.")},
+		{"iam.existing.execution_role", x.ExecutionRole, []string{"iam.execution_role_name"}},
+		{"iam.existing.task_role", x.TaskRole, []string{"iam.task_role_name", "iam.task_policy_arns", "iam.task_statements"}},
+		{"iam.existing.flow_execution_role", x.FlowExecutionRole, []string{"iam.flow_execution_role_name"}},
+		{"iam.existing.flow_task_role", x.FlowTaskRole, sectionKeys("iam.flow_task_role.")},
 	} {
 		if role.arn != "" {
 			v.useless("nothing of a role that exists is changed", "remove it, or "+role.key, role.settings...)
-			v.notAdopted(role.adopt, role.key)
 		}
-	}
-	if e.Logs.Existing {
-		v.notAdopted(AdoptLogGroup, "logs.existing")
 	}
 	if x.TaskRole != "" && x.TaskRole == x.ExecutionRole {
 		v.refuse("iam.existing.task_role", x.TaskRole, "the task's role is another one than the execution role, which may read the API key", "name another role", "iam.existing.execution_role")
@@ -51,13 +46,6 @@ func (v *validator) existing() {
 	}
 	if w := e.Worker; len(w.KMSKeyARNs) > 0 && len(w.Secrets) == 0 && w.RegistryCredentials == "" {
 		v.refuse("worker.kms_key_arns", w.KMSKeyARNs[0], "there is nothing that they encrypt: neither worker.secrets nor worker.registry_credentials", "remove it; the key of the API key's secret is secret.kms_key_arn")
-	}
-}
-
-// notAdopted refuses to adopt what the program makes nothing of.
-func (v *validator) notAdopted(what Adoptable, key string) {
-	if i := slices.Index(v.env.Adopt, what); i >= 0 {
-		v.refuse(fmt.Sprintf("adopt[%d]", i), what, "what is adopted is changed and destroyed by the program, and what "+key+" names is not", "remove one of the two", key)
 	}
 }
 

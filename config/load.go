@@ -33,6 +33,7 @@ func loadFolder(dir string, local bool) ([]*Environment, error) {
 	var envs []*Environment
 	for _, file := range files {
 		env, found := read(file)
+		found = append(found, env.readImports(dir)...)
 		if env.LocalRun && !local {
 			v := &validator{env: env}
 			v.refuse("local_run", true, "make local sets it in a copy of the file; on AWS nothing is on this machine", "remove it, and run make local")
@@ -68,8 +69,9 @@ func LoadOne(dir, name string) (*Environment, error) {
 }
 
 // ignored are files that editors, systems and people leave beside others, and that nobody
-// means as an environment: hidden ones, backups and notes; and the locks of `make lock`.
-var ignored = regexp.MustCompile(`^\.|~$|^#.*#$|___jb_(tmp|old)___$|(?i)\.(md|txt|bak|orig|swp|tmp)$|^(?i)(thumbs\.db|desktop\.ini)$|\.terraform\.lock\.hcl$`)
+// means as an environment: hidden ones, backups and notes; and the locks of `make lock` and the imports
+// of `workerctl adopt`.
+var ignored = regexp.MustCompile(`^\.|~$|^#.*#$|___jb_(tmp|old)___$|(?i)\.(md|txt|bak|orig|swp|tmp)$|^(?i)(thumbs\.db|desktop\.ini)$|\.(terraform\.lock\.hcl|imports\.json)$`)
 
 // environmentFiles lists the files to read. What is in the folder and would not be read is a
 // problem: whoever put it there believes that it counts.

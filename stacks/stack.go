@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
@@ -131,8 +132,8 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 		})
 	}
 
-	adopt(stack, env)
 	newOutputs(stack, env, built{net, logGroup, apiKey, roles, worker, own})
+	newImports(stack, env)
 	return stack
 }
 
@@ -233,25 +234,26 @@ func newBackend(stack cdktf.TerraformStack, env *config.Environment) {
 	}
 }
 
-// importBlock is Terraform's import block. CDKTF's ImportFrom would start Terraform at
-// each synth to ask for its version.
-type importBlock struct {
-	To string `json:"to"`
-	ID string `json:"id"`
-}
-
-// adopt takes over resources that exist already. Once imported the blocks do nothing.
-func adopt(stack cdktf.TerraformStack, env *config.Environment) {
-	blocks := map[config.Adoptable]importBlock{
-		config.AdoptExecutionRole: {"aws_iam_role.execution", env.IAM.ExecutionRoleName},
-		config.AdoptTaskRole:      {"aws_iam_role.task", env.IAM.TaskRoleName},
-		config.AdoptLogGroup:      {"aws_cloudwatch_log_group.worker", env.Logs.Group},
+// newImports takes over what exists already, with Terraform's import blocks: CDKTF's ImportFrom
+// would start Terraform at each synth to ask for its version. Once imported the blocks do nothing.
+// A block for what the configuration no longer has would stop Terraform, so it is left out.
+func newImports(stack cdktf.TerraformStack, env *config.Environment) {
+	if len(env.Imports) == 0 {
+		return
 	}
-	var imports []map[string]string
-	for _, name := range env.Adopt {
-		imports = append(imports, map[string]string{"to": blocks[name].To, "id": blocks[name].ID})
+	content, _ := stack.ToTerraform().(map[string]any)
+	resources, _ := content["resource"].(map[string]any)
+	var blocks []map[string]string
+	for _, address := range slices.Sorted(maps.Keys(env.Imports)) {
+		kind, name, _ := strings.Cut(address, ".")
+		if named, _ := resources[kind].(map[string]any); named[name] != nil {
+			blocks = append(blocks, map[string]string{"to": address, "id": env.Imports[address]})
+			if kind == "aws_security_group" { // AWS never changes its description, and for a text it is not replaced
+				stack.AddOverride(jsii.String("resource."+address+".lifecycle.ignore_changes"), []string{"description"})
+			}
+		}
 	}
-	if len(imports) > 0 {
-		stack.AddOverride(jsii.String("import"), imports)
+	if len(blocks) > 0 {
+		stack.AddOverride(jsii.String("import"), blocks)
 	}
 }

@@ -35,7 +35,7 @@ func newRootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newSetupCommand(), newNewCommand(), newConfigCommand(), newVersionCommand(), newSynthCommand(), newPlanCommand(), newReviewCommand(), newCDKTFCommand(), newLockCommand(), newPoolCommand(), newPolicyCommand(), newVerifyCommand(), newStatusCommand(), newRunsCommand(), newLogsCommand(), newOpenCommand(), newExecCommand(), newLocalCommand())
+	root.AddCommand(newSetupCommand(), newNewCommand(), newConfigCommand(), newVersionCommand(), newSynthCommand(), newPlanCommand(), newAdoptCommand(), newReviewCommand(), newCDKTFCommand(), newLockCommand(), newPoolCommand(), newPolicyCommand(), newVerifyCommand(), newStatusCommand(), newRunsCommand(), newLogsCommand(), newOpenCommand(), newExecCommand(), newLocalCommand())
 	return root
 }
 

@@ -303,6 +303,24 @@ def delete_hosted_zone_with_namespace():
     backend.delete_namespace = delete_namespace
 
 
+def tell_vpc_of_hosted_zone():
+    """CreatePrivateDnsNamespace makes a hosted zone that is of no VPC."""
+    backend = discovery_models.ServiceDiscoveryBackend
+    original = backend.create_private_dns_namespace
+
+    def create_private_dns_namespace(self, *args, **kwargs):
+        operation = original(self, *args, **kwargs)
+        zones = route53_backends[self.account_id][get_partition(self.region_name)].zones
+        for namespace in self.namespaces.values():
+            properties = getattr(namespace, "dns_properties", None) or {}
+            zone = zones.get(properties.get("HostedZoneId", "").split("/")[-1])
+            if zone and namespace.vpc:
+                zone.vpcs = [{"VPCId": namespace.vpc, "VPCRegion": self.region_name}]
+        return operation
+
+    backend.create_private_dns_namespace = create_private_dns_namespace
+
+
 def delete_interface_with_nat_gateway():
     """DeleteNatGateway leaves its network interface behind."""
     backend = nat_gateways.NatGatewayBackend
@@ -433,6 +451,7 @@ def main(port_file):
     send_events_to_topics()
     list_tasks_of_a_service()
     delete_hosted_zone_with_namespace()
+    tell_vpc_of_hosted_zone()
     delete_interface_with_nat_gateway()
     tell_databases_apart()
     say_who_set_a_parameter()

@@ -38,7 +38,6 @@ func localSettings(user []byte, apiURL string, ids map[string]string) (local []b
 	drop("", "account_id", "the emulator's account is 123456789012")
 	drop("", "assume_role_arn", elsewhere)
 	drop("", "protect", "what is made here goes with the local run")
-	drop("", "adopt", elsewhere)
 	drop("", "backend", "the state of the local run is a file of its own")
 	drop("secret", "existing_arn", elsewhere+"; the local run makes a secret of its own")
 	drop("secret", "json_key", "belongs to secret.existing_arn")

@@ -14,7 +14,6 @@ func TestLocalSettingsKeepTheShapeAndDropWhatIsElsewhere(t *testing.T) {
 	// GIVEN an environment with everything that only real AWS has
 	user := `
 account_id: "210987654321"
-adopt: [log_group]
 backend: {type: s3, bucket: states}
 secret: {existing_arn: "arn:aws:secretsmanager:us-east-1:210987654321:secret:k-AbCdEf", json_key: k}
 prefect: {account_id: 00000000-0000-0000-0000-000000000000, authentication: none}
@@ -49,7 +48,7 @@ work_pool: {name: "my pool"}
 		name, _, _ := strings.Cut(l, ":")
 		names = append(names, name)
 	}
-	if want := []string{"account_id", "adopt", "backend", "secret.existing_arn", "secret.json_key", "worker.secrets"}; !slices.Equal(names, want) {
+	if want := []string{"account_id", "backend", "secret.existing_arn", "secret.json_key", "worker.secrets"}; !slices.Equal(names, want) {
 		t.Errorf("left out %q, want %q", names, want)
 	}
 }

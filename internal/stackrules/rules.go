@@ -126,6 +126,11 @@ func (r rules) resources() map[string]rule {
 	if r.env.Monitoring.Enabled {
 		r.monitoring(all)
 	}
+	for address := range r.env.Imports {
+		if group, there := all[address]; there && strings.HasPrefix(address, "aws_security_group.") {
+			group.shape["lifecycle"] = object(fields{"ignore_changes": is([]string{"description"})})
+		}
+	}
 	return all
 }
 
@@ -893,16 +898,15 @@ func (r rules) existingNetwork(all map[string]rule, x config.ExistingNetwork) {
 	}}
 }
 
-// imports are the resources that the environment says to adopt.
+// imports are what workerctl adopt has found and the stack still has.
 func (r rules) imports() shape {
-	blocks := map[config.Adoptable][2]string{
-		config.AdoptExecutionRole: {"aws_iam_role.execution", r.env.IAM.ExecutionRoleName},
-		config.AdoptTaskRole:      {"aws_iam_role.task", r.env.IAM.TaskRoleName},
-		config.AdoptLogGroup:      {"aws_cloudwatch_log_group.worker", r.env.Logs.Group},
-	}
 	var allowed []shape
-	for _, name := range r.env.Adopt {
-		allowed = append(allowed, is(map[string]string{"to": blocks[name][0], "id": blocks[name][1]}))
+	stack := r.resources()
+	for _, address := range slices.Sorted(maps.Keys(r.env.Imports)) {
+		if _, there := stack[address]; !there {
+			continue
+		}
+		allowed = append(allowed, is(map[string]string{"to": address, "id": r.env.Imports[address]}))
 	}
 	return because("what is imported is changed by the next deploy, and removed by destroy", list(allowed...))
 }

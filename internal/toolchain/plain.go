@@ -74,15 +74,52 @@ func (p Project) stackDir(environment string) string {
 	return filepath.Join(p.Root, "cdktf.out", "stacks", environment)
 }
 
+// init does what Terraform needs in a stack's folder, if it has not been done.
+func (p Project) init(ctx context.Context, environment string) error {
+	if isInitialized(p.stackDir(environment)) {
+		return nil
+	}
+	if _, err := p.Terraform(ctx, environment, "init", "-input=false", "-no-color"); err != nil {
+		return err
+	}
+	return rememberInit(p.stackDir(environment))
+}
+
+// State are the ids of the resources that the state of an environment holds, by their addresses,
+// wherever the state is kept. The stack was synthesized. Without a state there are none.
+func (p Project) State(ctx context.Context, environment string) (map[string]string, error) {
+	if err := p.init(ctx, environment); err != nil {
+		return nil, err
+	}
+	text, err := p.Terraform(ctx, environment, "show", "-json", "-no-color")
+	if err != nil {
+		return nil, err
+	}
+	return ids(text)
+}
+
+// ids reads what `terraform show -json` says of a state.
+func ids(text []byte) (map[string]string, error) {
+	var state tfjson.State
+	if err := json.Unmarshal(text, &state); err != nil {
+		return nil, fmt.Errorf("read the state: %w", err)
+	}
+	ids := map[string]string{}
+	if state.Values == nil || state.Values.RootModule == nil {
+		return ids, nil
+	}
+	for _, r := range state.Values.RootModule.Resources {
+		if r.Mode == tfjson.ManagedResourceMode {
+			ids[r.Address], _ = r.AttributeValues["id"].(string)
+		}
+	}
+	return ids, nil
+}
+
 // Plan plans an environment whose stack was synthesized, with Terraform alone.
 func (p Project) Plan(ctx context.Context, environment string) (*tfjson.Plan, error) {
-	if !isInitialized(p.stackDir(environment)) {
-		if _, err := p.Terraform(ctx, environment, "init", "-input=false", "-no-color"); err != nil {
-			return nil, err
-		}
-		if err := rememberInit(p.stackDir(environment)); err != nil {
-			return nil, err
-		}
+	if err := p.init(ctx, environment); err != nil {
+		return nil, err
 	}
 	// A plan holds values of the state: it is in nobody's way and does not stay.
 	dir, err := os.MkdirTemp("", "workerctl-plan-")
