@@ -114,8 +114,8 @@ func (w workerctl) must(args ...string) string {
 	return string(out)
 }
 
-// quickPolls makes the worker ask for flow runs each second: by default it waits for 10 s.
-const quickPolls = "environment: {PREFECT_WORKER_QUERY_SECONDS: '1'}"
+// quickPolls makes the worker ask for flow runs every two seconds: by default it waits for 10 s.
+const quickPolls = "environment: {PREFECT_WORKER_QUERY_SECONDS: '2'}"
 
 // state reads the run's state, or returns nil if there is none.
 func (w workerctl) state() *State {
@@ -417,21 +417,27 @@ func readmeResources(t *testing.T) int {
 	return n
 }
 
-// patch changes something in the Prefect server.
+// patch changes something in the Prefect server, which asks to try again while its SQLite is
+// written by others.
 func patch(t *testing.T, url, change string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, url, strings.NewReader(change))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	if resp.StatusCode > 299 {
-		t.Fatalf("%s: %s", url, resp.Status)
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Second) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, url, strings.NewReader(change))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		switch {
+		case resp.StatusCode < 300:
+			return
+		case resp.StatusCode != http.StatusServiceUnavailable || time.Now().After(end):
+			t.Fatalf("%s: %s", url, resp.Status)
+		}
 	}
 }
 
