@@ -151,7 +151,10 @@ func init() {
 			return r.text("name"), err
 		},
 		"aws_db_parameter_group": func(f *finder, r resource) (string, error) {
-			_, err := f.aws.rds.DescribeDBParameterGroups(f.ctx, &rds.DescribeDBParameterGroupsInput{DBParameterGroupName: aws.String(r.text("name"))})
+			out, err := f.aws.rds.DescribeDBParameterGroups(f.ctx, &rds.DescribeDBParameterGroupsInput{DBParameterGroupName: aws.String(r.text("name"))})
+			if err == nil && len(out.DBParameterGroups) == 0 {
+				err = errNone
+			}
 			return r.text("name"), err
 		},
 	}
