@@ -417,28 +417,10 @@ func readmeResources(t *testing.T) int {
 	return n
 }
 
-// patch changes something in the Prefect server, which asks to try again while its SQLite is
-// written by others.
+// patch changes something in the Prefect server.
 func patch(t *testing.T, url, change string) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Second) {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, url, strings.NewReader(change))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Content-Type", "application/json")
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		switch {
-		case resp.StatusCode < 300:
-			return
-		case resp.StatusCode != http.StatusServiceUnavailable || time.Now().After(end):
-			t.Fatalf("%s: %s", url, resp.Status)
-		}
-	}
+	testtools.TellPrefect(t, http.MethodPatch, url, json.RawMessage(change), nil)
 }
 
 // watchedBuffer closes seen when text was written to it.

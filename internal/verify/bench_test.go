@@ -463,26 +463,11 @@ func (b *bench) createPool(t *testing.T, server *prefectserver.Server, name, kin
 // prefect makes a call of a server's API that the client has not.
 func (b *bench) prefect(t *testing.T, server *prefectserver.Server, method, path string, body any) {
 	t.Helper()
-	content, err := json.Marshal(body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	request, err := http.NewRequestWithContext(t.Context(), method, server.APIURL()+path, bytes.NewReader(content))
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.Header.Set("Content-Type", "application/json")
-	if user, password, _ := strings.Cut(basic, ":"); server == b.three {
-		request.SetBasicAuth(user, password)
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	if response.StatusCode > 299 {
-		t.Fatalf("%s %s: %s", method, path, response.Status)
-	}
+	testtools.TellPrefect(t, method, server.APIURL()+path, body, func(request *http.Request) {
+		if user, password, _ := strings.Cut(basic, ":"); server == b.three {
+			request.SetBasicAuth(user, password)
+		}
+	})
 }
 
 // front is a server before Prefect 2's that answers some requests itself: answer returns the

@@ -513,7 +513,7 @@ func (b *bench) prefectChanges(t *testing.T) []change {
 				t.Fatal(err)
 			}
 			b.prefect(t, b.two, "POST", "/deployments/"+deployment+"/create_flow_run", map[string]any{"state": map[string]any{
-				"type": "SCHEDULED", "state_details": map[string]any{"scheduled_time": time.Now().Add(-5 * time.Minute).UTC().Format(time.RFC3339)}}})
+				"type": "SCHEDULED", "state_details": map[string]any{"scheduled_time": time.Now().Add(-5*time.Minute - 10*time.Second).UTC().Format(time.RFC3339)}}})
 			return func() {
 				if err := api.DeleteFlow(t.Context(), "late"); err != nil {
 					t.Fatal(err)
