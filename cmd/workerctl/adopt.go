@@ -35,20 +35,9 @@ which diff, plan and deploy read. Nothing is changed in AWS or in the state.`,
 		Example: "  workerctl adopt prod --id aws_vpc.main=vpc-0123456789abcdef0",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			project, err := enterProject()
-			if err != nil {
-				return err
-			}
-			variables := toolchain.ReadVariables(project.Root, os.Environ())
 			name := environmentName(args)
-			if err := checkConfiguration([]string{"diff", name}, variables); err != nil {
-				return err
-			}
-			warnOfFiles(cmd.ErrOrStderr(), variables)
-			if err := checkTools(); err != nil {
-				return err
-			}
-			if err := checkCredentials(cmd.Context(), name, variables); err != nil {
+			project, variables, err := readyForTerraform(cmd, name)
+			if err != nil {
 				return err
 			}
 			found, imports, err := findExisting(cmd.Context(), project, name, variables, given)

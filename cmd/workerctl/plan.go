@@ -23,20 +23,9 @@ definitions compared by their content, and a warning where data is lost or the w
 Exit status: 0 nothing would change, 2 something would, 1 it could not be found out.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			project, err := enterProject()
-			if err != nil {
-				return err
-			}
-			variables := toolchain.ReadVariables(project.Root, os.Environ())
 			name := environmentName(args)
-			if err := checkConfiguration([]string{"diff", name}, variables); err != nil {
-				return err
-			}
-			warnOfFiles(cmd.ErrOrStderr(), variables)
-			if err := checkTools(); err != nil {
-				return err
-			}
-			if err := checkCredentials(cmd.Context(), name, variables); err != nil {
+			project, _, err := readyForTerraform(cmd, name)
+			if err != nil {
 				return err
 			}
 			if _, err := synthesize(cmd.Context(), project, built); err != nil {
@@ -59,6 +48,24 @@ Exit status: 0 nothing would change, 2 something would, 1 it could not be found 
 	form.flags(cmd)
 	builtFlag(cmd, &built)
 	return cmd
+}
+
+// readyForTerraform enters the project and checks, before anything starts, what a plan of an
+// environment needs.
+func readyForTerraform(cmd *cobra.Command, name string) (toolchain.Project, toolchain.Variables, error) {
+	project, err := enterProject()
+	if err != nil {
+		return project, nil, err
+	}
+	variables := toolchain.ReadVariables(project.Root, os.Environ())
+	if err := checkConfiguration([]string{"diff", name}, variables); err != nil {
+		return project, nil, err
+	}
+	warnOfFiles(cmd.ErrOrStderr(), variables)
+	if err := checkTools(); err != nil {
+		return project, nil, err
+	}
+	return project, variables, checkCredentials(cmd.Context(), name, variables)
 }
 
 func newReviewCommand() *cobra.Command {
