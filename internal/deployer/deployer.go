@@ -140,7 +140,7 @@ func (w writer) add(g grant, arguments map[string]any) error {
 	}
 	resources := []string{"*"}
 	if g.on == "" {
-		if service, _, _ := strings.Cut(actions[0], ":"); service != "route53" && service != "sts" {
+		if service, _, _ := strings.Cut(actions[0], ":"); service != "route53" {
 			add("StringEquals", "aws:RequestedRegion", place.Region)
 		}
 	} else {
@@ -172,25 +172,20 @@ func (w writer) add(g grant, arguments map[string]any) error {
 	return nil
 }
 
-// rolePath is the path of a role of the stack, such as team/ where it is /team/.
-func (w writer) rolePath(name string) string {
-	for _, role := range w.stack.Names("aws_iam_role") {
-		if of := w.stack.Resource("aws_iam_role", role); of["name"] == name {
-			path, _ := of["path"].(string)
-			return strings.TrimPrefix(path, "/")
+// role are the arguments of a role of the stack, nil if the stack has none of that name.
+func (w writer) role(name string) map[string]any {
+	for _, address := range w.stack.Names("aws_iam_role") {
+		if role := w.stack.Resource("aws_iam_role", address); role["name"] == name {
+			return role
 		}
 	}
-	return ""
+	return nil
 }
 
 // boundary is the permissions boundary of a role, or of the role that a policy is for.
 func (w writer) boundary(arguments map[string]any) string {
 	if name, err := w.stack.NameOf(arguments["role"]); err == nil {
-		for _, role := range w.stack.Names("aws_iam_role") {
-			if of := w.stack.Resource("aws_iam_role", role); of["name"] == name {
-				arguments = of
-			}
-		}
+		arguments = w.role(name)
 	}
 	boundary, _ := arguments["permissions_boundary"].(string)
 	return boundary
@@ -230,7 +225,8 @@ func (w writer) arn(pattern string, arguments map[string]any) (string, error) {
 	case "iam":
 		region = ""
 		if role, ok := strings.CutPrefix(rest, "role/"); ok {
-			rest = "role/" + w.rolePath(role) + role
+			path, _ := w.role(role)["path"].(string) // such as /team/
+			rest = "role/" + strings.TrimPrefix(path, "/") + role
 		}
 	case "cloudwatch":
 		if strings.HasPrefix(rest, "dashboard/") {
