@@ -13,6 +13,8 @@ then still pass.
 
 import copy
 import datetime
+import functools
+import gc
 import json
 import os
 import random
@@ -23,6 +25,8 @@ import threading
 import time
 import uuid
 
+import moto.backends
+import moto.core.responses
 import moto.ec2.models.nat_gateways as nat_gateways
 import moto.ecs.exceptions as ecs_exceptions
 import moto.ec2.models.security_groups as security_groups
@@ -42,7 +46,7 @@ from moto.moto_server.werkzeug_app import (
 from moto.route53 import route53_backends
 from moto.sns import sns_backends
 from moto.utilities.utils import get_partition
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 # Held by the one request that is being answered, see one_at_a_time.
 LOCK = threading.Lock()
@@ -429,6 +433,19 @@ def wait_for_messages_without_the_lock():
     backend.receive_message = receive_message
 
 
+def answer_quickly():
+    """With each request moto reads its own folder and looks through the class that answers,
+    and its server takes each on a connection, and with a thread, of its own.
+    """
+    modules = list(moto.backends.list_of_moto_modules())
+    moto.backends.list_of_moto_modules = lambda: modules
+    moto.core.responses.method_names_from_class = functools.cache(moto.core.responses.method_names_from_class)
+    WSGIRequestHandler.protocol_version = "HTTP/1.1"
+    # What was loaded stays: not to look for garbage in it is quicker.
+    gc.freeze()
+    gc.set_threshold(50_000)
+
+
 def one_at_a_time(app):
     """Answer requests one after the other.
 
@@ -459,6 +476,7 @@ def main(port_file):
     describe_rules_for_groups()
     keep_the_policies_of_a_queue()
     wait_for_messages_without_the_lock()
+    answer_quickly()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
