@@ -30,15 +30,21 @@ func checkout(t *testing.T) string {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	for _, command := range []string{
-		`git -C "$0" ls-files -z --cached --others --exclude-standard | (cd "$0" && tar --null --files-from=- --ignore-failed-read -cf - 2>/dev/null) | tar -xf - -C "$1"`,
-		`cd "$1" && git init -q && git add -A && git -c user.name=t -c user.email=t@example.com -c commit.gpgsign=false commit -q -m base`,
-	} {
-		if out, err := exec.CommandContext(t.Context(), "sh", "-c", command, project.Root, dir).CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-	}
+	shell(t, `git -C "$0" ls-files -z --cached --others --exclude-standard | (cd "$0" && tar --null --files-from=- --ignore-failed-read -cf - 2>/dev/null) | tar -xf - -C "$1" && git -C "$1" init -q`, project.Root, dir)
+	commit(t, dir)
 	return dir
+}
+
+func commit(t *testing.T, dir string) {
+	t.Helper()
+	shell(t, `cd "$0" && git add -A && git -c user.name=t -c user.email=t@example.com -c commit.gpgsign=false commit -q -m c`, dir)
+}
+
+func shell(t *testing.T, command string, args ...string) {
+	t.Helper()
+	if out, err := exec.CommandContext(t.Context(), "sh", append([]string{"-c", command}, args...)...).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 }
 
 func TestReviewOfARevision(t *testing.T) {
@@ -82,6 +88,18 @@ func TestReviewOfARevision(t *testing.T) {
 	// AND git keeps no worktree of it
 	if list, err := exec.CommandContext(t.Context(), "git", "-C", dir, "worktree", "list").Output(); err != nil || strings.Count(string(list), "\n") != 1 {
 		t.Errorf("%s, %v", list, err)
+	}
+	// WHEN the program of a revision is another one, which fails THEN it is the revision's that is run
+	broken := filepath.Join(dir, "broken.go")
+	if err := os.WriteFile(broken, []byte("package main\n\nfunc init() { panic(\"of the revision\") }\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	commit(t, dir)
+	if err := os.Remove(broken); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err = run(t, "review"); err == nil || !strings.Contains(err.Error(), "review: the revision HEAD cannot be synthesized: ") || !strings.Contains(err.Error(), "of the revision") {
+		t.Errorf("got %v", err)
 	}
 	if _, _, err = run(t, "review", "--base", "nowhere"); err == nil || !strings.Contains(err.Error(), "the git revision nowhere cannot be checked out: ") {
 		t.Errorf("got %v", err)

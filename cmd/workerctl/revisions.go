@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +17,8 @@ import (
 )
 
 // compareRevisions synthesizes the checkout and a git revision of it, each with its own
-// program, and returns what differs: a report for each environment that changes.
+// program (the same one where only environments or documents differ), and returns what
+// differs: a report for each environment that changes.
 func compareRevisions(ctx context.Context, project toolchain.Project, base string) ([]review.Report, error) {
 	dir, err := os.MkdirTemp("", "workerctl-review-")
 	if err != nil {
@@ -34,13 +34,25 @@ func compareRevisions(ctx context.Context, project toolchain.Project, base strin
 		_ = git(context.WithoutCancel(ctx), project.Root, "worktree", "remove", "--force", revision)
 	}()
 
-	before, err := stacksOf(ctx, toolchain.Project{Root: revision}, filepath.Join(dir, "before"))
-	if err != nil {
-		return nil, fmt.Errorf("review: the revision %s cannot be synthesized: %w", base, err)
-	}
-	after, err := stacksOf(ctx, project, filepath.Join(dir, "after"))
+	app, err := project.Build(ctx)
 	if err != nil {
 		return nil, err
+	}
+	after, err := stacksOf(ctx, app, project, filepath.Join(dir, "after"))
+	if err != nil {
+		return nil, err
+	}
+	then := toolchain.Project{Root: revision}
+	// Built in another folder it is compiled and linked anew, which takes most of the time.
+	if !sameProgram(ctx, project.Root, base) {
+		app, err = then.Build(ctx)
+	}
+	var before map[string][]byte
+	if err == nil {
+		before, err = stacksOf(ctx, app, then, filepath.Join(dir, "before"))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("review: the revision %s cannot be synthesized: %w", base, err)
 	}
 	names := maps.Clone(before)
 	maps.Copy(names, after)
@@ -57,12 +69,8 @@ func compareRevisions(ctx context.Context, project toolchain.Project, base strin
 	return reports, nil
 }
 
-// stacksOf builds a checkout, synthesizes it and returns its stacks by environment.
-func stacksOf(ctx context.Context, project toolchain.Project, out string) (map[string][]byte, error) {
-	app, err := project.Build(ctx)
-	if err != nil {
-		return nil, err
-	}
+// stacksOf synthesizes a checkout with a program and returns its stacks by environment.
+func stacksOf(ctx context.Context, app string, project toolchain.Project, out string) (map[string][]byte, error) {
 	if err := project.SynthInto(ctx, os.Environ(), app, project.Root, out); err != nil {
 		return nil, err
 	}
@@ -81,16 +89,25 @@ func stacksOf(ctx context.Context, project toolchain.Project, out string) (map[s
 	return stacks, nil
 }
 
+// sameProgram says whether a checkout has the program of a revision: all that differs is data
+// that it reads or text for people, and nothing is new that git does not know.
+func sameProgram(ctx context.Context, dir, base string) bool {
+	data := []string{"--", ":!config/environments", ":!*.md"}
+	fresh, err := gitOutput(ctx, dir, append([]string{"ls-files", "--others", "--exclude-standard"}, data...)...)
+	return err == nil && fresh == "" && git(ctx, dir, append([]string{"diff", "--quiet", base}, data...)...) == nil
+}
+
 func git(ctx context.Context, dir string, args ...string) error {
+	_, err := gitOutput(ctx, dir, args...)
+	return err
+}
+
+func gitOutput(ctx context.Context, dir string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "git", args...)
 	cmd.Dir = dir
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return errors.New(strings.TrimSpace(output.String()))
+	output, err := cmd.CombinedOutput()
+	if err == nil || ctx.Err() != nil {
+		return string(output), ctx.Err()
 	}
-	return nil
+	return "", errors.New(strings.TrimSpace(string(output)))
 }
