@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -21,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/access"
@@ -170,6 +172,28 @@ func (x *tasks) process(task types.Task) proc.Identity {
 	return proc.Identity{}
 }
 
+// kill ends the container of a run's task.
+func (x *tasks) kill(run string) {
+	x.t.Helper()
+	if err := x.process(x.task(run)).Stop(x.t.Context(), syscall.SIGKILL, time.Second); err != nil {
+		x.t.Fatal(err)
+	}
+}
+
+// onSpot lets the pool's tasks run on Spot from now on.
+func (x *tasks) onSpot() {
+	x.t.Helper()
+	pool, err := x.api.WorkPool(x.t.Context(), tasksPool)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	launch := pool.BaseJobTemplate["variables"].(map[string]any)["properties"].(map[string]any)["launch_type"].(map[string]any)
+	launch["default"] = "FARGATE_SPOT"
+	if err := x.api.SetTemplate(x.t.Context(), tasksPool, pool.BaseJobTemplate); err != nil {
+		x.t.Fatal(err)
+	}
+}
+
 func (x *tasks) policy(role, name string) string {
 	x.t.Helper()
 	out, err := x.iam.GetRolePolicy(x.t.Context(), &iam.GetRolePolicyInput{RoleName: &role, PolicyName: &name})
@@ -241,21 +265,32 @@ func testFlowsOfAnECSPool(t *testing.T, x *tasks, major int) {
 	began := time.Now()
 	lap := func(what string) { t.Logf("%s after %.0f s", what, time.Since(began).Seconds()) }
 
-	// GIVEN flow runs at once, each in a task of its own
-	killed, stopped, cancelled, survivor := x.submit(600), x.submit(600), x.submit(600), x.submit(45)
-	streams := map[string]bool{}
-	for _, run := range []string{killed, stopped, cancelled, survivor} {
+	// GIVEN flow runs at once, each in a task of its own, and the last of them on Spot
+	killed, stopped, cancelled, left := x.submit(600), x.submit(600), x.submit(600), x.submit(600)
+	for _, run := range []string{killed, stopped, cancelled, left} {
 		x.await(run, "RUNNING")
-		streams[*x.task(run).TaskArn] = true
 	}
-	if len(streams) != 4 {
-		t.Errorf("4 runs have the tasks %v", streams)
+	x.onSpot()
+	survivor := x.submit(30)
+	x.await(survivor, "RUNNING")
+	tasks := map[string]bool{}
+	for _, run := range []string{killed, stopped, cancelled, left, survivor} {
+		tasks[*x.task(run).TaskArn] = true
 	}
-	if status := x.must("status", "dev"); strings.Count(status, "flow task") < 3 {
+	if len(tasks) != 5 {
+		t.Errorf("5 runs have the tasks %v", tasks)
+	}
+	if status := x.must("status", "dev"); strings.Count(status, "flow task") < 4 {
 		t.Errorf("status:\n%s", status)
 	}
 	lap("all run")
 
+	if major == 2 {
+		// With Prefect 2 the worker watches the tasks that it started itself.
+		x.kill(killed)
+		x.await(killed, "CRASHED")
+		lap("one crashed")
+	}
 	// WHEN the worker is killed while they run
 	events := x.run.events()
 	worker := events[slices.IndexFunc(events, func(e ecstask.Event) bool { return e.Kind == ecstask.Started })]
@@ -276,8 +311,8 @@ func testFlowsOfAnECSPool(t *testing.T, x *tasks, major int) {
 	lap("one completed, with another worker")
 
 	// WHEN a task is killed, and an operator stops another one
-	if err := x.process(x.task(killed)).Stop(t.Context(), syscall.SIGKILL, time.Second); err != nil {
-		t.Fatal(err)
+	if major == 3 {
+		x.kill(killed)
 	}
 	if _, err := x.ecs.StopTask(t.Context(), &ecs.StopTaskInput{Cluster: aws.String("prefect-cluster"), Task: x.task(stopped).TaskArn, Reason: aws.String("by a person")}); err != nil {
 		t.Fatal(err)
@@ -304,16 +339,6 @@ func testFlowsOfAnECSPool(t *testing.T, x *tasks, major int) {
 		t.Errorf("the task of the cancelled run ended with %d", aws.ToInt32(task.Containers[0].ExitCode))
 	}
 	lap("one cancelled")
-	if major == 2 {
-		// With Prefect 2 the worker watches the tasks that it started itself.
-		again := x.submit(600)
-		x.await(again, "RUNNING")
-		if err := x.process(x.task(again)).Stop(t.Context(), syscall.SIGKILL, time.Second); err != nil {
-			t.Fatal(err)
-		}
-		x.await(again, "CRASHED")
-		lap("one crashed")
-	}
 
 	// AND each of these calls was allowed by a statement without which it is refused
 	if _, err := x.run.allowed(); err != nil {
@@ -321,19 +346,7 @@ func testFlowsOfAnECSPool(t *testing.T, x *tasks, major int) {
 	}
 	x.eachStatementIsNeeded()
 
-	// WHEN flow tasks run on Spot
-	pool, err := x.api.WorkPool(t.Context(), tasksPool)
-	if err != nil {
-		t.Fatal(err)
-	}
-	launch := pool.BaseJobTemplate["variables"].(map[string]any)["properties"].(map[string]any)["launch_type"].(map[string]any)
-	launch["default"] = "FARGATE_SPOT"
-	if err := x.api.SetTemplate(t.Context(), tasksPool, pool.BaseJobTemplate); err != nil {
-		t.Fatal(err)
-	}
-	// THEN they complete, and verify says that the pool is not that of the deployment
-	x.await(x.submit(0), "COMPLETED")
-	lap("one completed on Spot")
+	// AND verify says that the pool is not that of the deployment
 	if out, err := x.command("verify", "dev").CombinedOutput(); err == nil || !strings.Contains(string(out), `launch_type is "FARGATE_SPOT", configured is "FARGATE"`) || !strings.Contains(string(out), "workerctl pool apply dev") {
 		t.Errorf("verify: %v\n%s", err, out)
 	}
@@ -362,13 +375,12 @@ func testFlowsOfAnECSPool(t *testing.T, x *tasks, major int) {
 	lap("one was refused")
 
 	if major == 3 {
+		x.unread()
 		x.drift()
 		lap("verify saw what is wrong with what exists")
 	}
 
 	// WHEN the supervisor is killed while a flow task runs
-	left := x.submit(600)
-	x.await(left, "RUNNING")
 	process := x.process(x.task(left))
 	if err := x.run.state.Supervisor.Stop(t.Context(), syscall.SIGKILL, time.Second); err != nil {
 		t.Fatal(err)
@@ -385,6 +397,21 @@ func testFlowsOfAnECSPool(t *testing.T, x *tasks, major int) {
 	x.assertAllEnded([]proc.Identity{process})
 	if _, err := os.Stat(x.dir); err == nil {
 		t.Error("the run's folder is still there")
+	}
+}
+
+// unread shows that a queue which nobody reads is seen: a worker whose observer has ended is
+// online all the same, so up sends an event to its queue. (That the worker reads it is a step of
+// each up with Prefect 3.)
+func (x *tasks) unread() {
+	x.t.Helper()
+	queue := "nobody-reads"
+	if _, err := sqs.NewFromConfig(awsConfig(x.run.state)).CreateQueue(x.t.Context(), &sqs.CreateQueueInput{QueueName: &queue}); err != nil {
+		x.t.Fatal(err)
+	}
+	err := (&up{run: x.run, p: newProgress(io.Discard)}).observe(x.t.Context(), queue, time.Second)
+	if want := "the worker does not read the events of its tasks from the queue nobody-reads within 1s, so that a flow run whose task crashes would stay running"; err == nil || !strings.HasPrefix(err.Error(), want) {
+		x.t.Errorf("got  %v\nwant %s", err, want)
 	}
 }
 
