@@ -14,7 +14,6 @@ then still pass.
 import copy
 import datetime
 import functools
-import gc
 import json
 import os
 import random
@@ -441,9 +440,6 @@ def answer_quickly():
     moto.backends.list_of_moto_modules = lambda: modules
     moto.core.responses.method_names_from_class = functools.cache(moto.core.responses.method_names_from_class)
     WSGIRequestHandler.protocol_version = "HTTP/1.1"
-    # What was loaded stays: not to look for garbage in it is quicker.
-    gc.freeze()
-    gc.set_threshold(50_000)
 
 
 def one_at_a_time(app):

@@ -50,6 +50,11 @@ type Options struct {
 	Progress func(string)
 }
 
+// lessGarbage is in each environment: the programs start much, import for seconds and make
+// little garbage, for which Python by default looks after every 700 objects. Prefect starts in
+// 9 % less processor time with it (measured alternately, 2 and 3, server and worker).
+const lessGarbage = "import gc; gc.set_threshold(50_000)\n"
+
 // doneFile is written last into an environment: without it, the environment
 // was interrupted while being made.
 const doneFile = ".complete"
@@ -107,7 +112,7 @@ func Ensure(ctx context.Context, spec Spec, opt Options) (Env, error) {
 
 func contentHash(spec Spec, python Python) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\n%s\n%s\n", python.Path, python.Version, spec.Requirements)
+	fmt.Fprintf(h, "%s\n%s\n%s\n%s", python.Path, python.Version, spec.Requirements, lessGarbage)
 	for _, extra := range spec.Extra {
 		fmt.Fprintf(h, "extra %s\n", extra)
 	}
@@ -192,6 +197,10 @@ func (m maker) make(ctx context.Context) error {
 		if err := m.pip(ctx, log, append(install, m.spec.Extra...)...); err != nil {
 			return err
 		}
+	}
+	packages := filepath.Join(m.env.Dir, "lib", "python"+m.python.Version.String(), "site-packages")
+	if err := os.WriteFile(filepath.Join(packages, "less_garbage.pth"), []byte(lessGarbage), 0o644); err != nil {
+		return err
 	}
 	return os.WriteFile(filepath.Join(m.env.Dir, doneFile), nil, 0o644)
 }

@@ -78,7 +78,7 @@ func tinySpec(requirements string) Spec {
 
 func versionOfTiny(t *testing.T, env Env) string {
 	t.Helper()
-	out, err := exec.Command(env.Python(), "-c", "import tiny; print(tiny.version)").Output()
+	out, err := exec.Command(env.Python(), "-c", "import gc, tiny; assert gc.get_threshold()[0] == 50_000; print(tiny.version)").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
