@@ -71,7 +71,7 @@ iam: {existing: {execution_role: %q, task_role: %q}}
 	// WHEN it is deployed as it should be
 	environment(dev.Subnets)
 	two.may(deployer.Deploy)
-	two.apply()
+	two.apply("")
 	// THEN only a security group and the service with its definition are new
 	var fresh []string
 	for _, name := range r.inventory() {
@@ -92,9 +92,10 @@ iam: {existing: {execution_role: %q, task_role: %q}}
 			d.t.Errorf("the group lets in %v and out %v", group.IpPermissions, group.IpPermissionsEgress)
 		}
 	}
-	// AND neither environment has anything more to do
+	// AND neither environment has anything more to do, also with a new key, which alone changes
+	// nothing
 	two.noChanges("")
-	d.noChanges(firstKey)
+	d.noChanges(secondKey)
 
 	// WHEN it is destroyed, though its subnets are not as they should be any more THEN all of the
 	// first is left, and the first has nothing to do
