@@ -104,6 +104,9 @@ type Options struct {
 	// FlowTimeout is how long that flow may take. Default 5 minutes, enough for the start
 	// of a task on Fargate.
 	FlowTimeout time.Duration
+
+	// only are the checks to make. Nil: all. For tests.
+	only map[string]bool
 }
 
 // checklist collects the outcomes, and what one check finds for the next.
@@ -224,6 +227,9 @@ func Run(ctx context.Context, opt Options) Report {
 
 // wanted says that there is something to check.
 func (c *checklist) wanted(check string) bool {
+	if c.opt.only != nil && !c.opt.only[check] {
+		return false
+	}
 	switch check {
 	case checkFlow:
 		return c.opt.Flow
