@@ -26,6 +26,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/hashicorp/terraform-cdk-go/cdktf"
 	"golang.org/x/sync/errgroup"
 
 	"prefect-worker-ecs/config"
@@ -33,6 +34,7 @@ import (
 	"prefect-worker-ecs/internal/deployer"
 	"prefect-worker-ecs/internal/ecstask"
 	"prefect-worker-ecs/internal/emulator"
+	"prefect-worker-ecs/internal/faststart"
 	"prefect-worker-ecs/internal/prefectapi"
 	"prefect-worker-ecs/internal/prefectserver"
 	"prefect-worker-ecs/internal/probe"
@@ -41,6 +43,7 @@ import (
 	"prefect-worker-ecs/internal/synthesized"
 	"prefect-worker-ecs/internal/testtools"
 	"prefect-worker-ecs/internal/toolchain"
+	"prefect-worker-ecs/stacks"
 )
 
 // Markers: no report may show them.
@@ -52,17 +55,23 @@ const (
 // beats makes a worker beat and ask for runs every two seconds.
 const beats = "worker: {environment: {PREFECT_WORKER_HEARTBEAT_SECONDS: \"2\", PREFECT_WORKER_QUERY_SECONDS: \"2\"}}\n"
 
+// TestMain starts what synthesizes, and ends it.
+func TestMain(m *testing.M) {
+	faststart.Enable()
+	code := m.Run()
+	faststart.Close()
+	os.Exit(code)
+}
+
 // bench is the program's own stack in an emulator, with real Prefect servers of both major
 // versions, shared by all cases.
 type bench struct {
-	t         *testing.T
-	project   toolchain.Project
-	workspace toolchain.Workspace
-	app       string // the built program
-	stackDir  string // where Terraform runs
-	aws       aws.Config
-	environ   []string // variables that lead to the emulator
-	envs      map[int]pyenv.Env
+	t        *testing.T
+	project  toolchain.Project
+	stackDir string // where Terraform runs
+	aws      aws.Config
+	environ  []string // variables that lead to the emulator
+	envs     map[int]pyenv.Env
 	// two wants no credential, three wants user and password.
 	two, three *prefectserver.Server
 
@@ -83,7 +92,7 @@ func newBench(t *testing.T) *bench {
 	b := &bench{t: t, project: project, envs: map[int]pyenv.Env{2: testtools.Environment(t, pyenv.Prefect2), 3: testtools.Environment(t, pyenv.Prefect3)}}
 	moto := testtools.Environment(t, pyenv.Moto)
 	var emu *emulator.Emulator
-	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir(), t.TempDir(), t.TempDir()}
+	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir(), t.TempDir()}
 	ctx := t.Context()
 	together, ctx := errgroup.WithContext(ctx)
 	together.Go(func() (err error) {
@@ -96,12 +105,6 @@ func newBench(t *testing.T) *bench {
 	})
 	together.Go(func() (err error) {
 		b.three, err = prefectserver.Start(ctx, prefectserver.Options{Env: b.envs[3], Dir: dirs[2], ExtraEnv: []string{"PREFECT_SERVER_API_AUTH_STRING=" + basic}})
-		return err
-	})
-	together.Go(func() (err error) {
-		if b.workspace, err = project.NewWorkspace(ctx, dirs[3]); err == nil {
-			b.app, err = project.Build(ctx)
-		}
 		return err
 	})
 	err = together.Wait()
@@ -127,7 +130,7 @@ func newBench(t *testing.T) *bench {
 	b.aws = testtools.AWS(t, b.environ)
 	b.aws.RetryMaxAttempts = 2 // as the command has it
 	b.ec2, b.ecs, b.iam, b.kms, b.secrets = ec2.NewFromConfig(b.aws), ecs.NewFromConfig(b.aws), iam.NewFromConfig(b.aws), kms.NewFromConfig(b.aws), secretsmanager.NewFromConfig(b.aws)
-	b.stackDir = dirs[4]
+	b.stackDir = dirs[3]
 	b.apply(b.synthesize(t, b.yaml("good", "process", b.two.APIURL(), "")).Stack)
 	return b
 }
@@ -137,17 +140,22 @@ func (b *bench) yaml(pool, kind, apiURL, further string) string {
 	return fmt.Sprintf("local_run: true\nprefect: {api_url: %q}\nwork_pool: {name: %q, type: %s}\n%s", apiURL, pool, kind, further)
 }
 
-// synthesize runs the program with an environment dev of this YAML.
+// synthesize synthesizes an environment dev of this YAML, here and not in the program, which
+// would be started for each option.
 func (b *bench) synthesize(t *testing.T, yaml string) Options {
 	t.Helper()
-	if err := b.workspace.WriteEnvironment("dev", []byte(yaml)); err != nil {
+	dir, out := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "dev.yaml"), []byte(yaml), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	envs, err := config.LoadLocal(filepath.Join(b.workspace.Dir, filepath.FromSlash(config.Dir)))
+	envs, err := config.LoadLocal(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := b.project.SynthWith(t.Context(), b.app, b.workspace.Dir, "dev")
+	app := cdktf.NewApp(&cdktf.AppConfig{Outdir: &out})
+	stacks.NewPrefectWorker(app, envs[0])
+	app.Synth()
+	file, err := os.ReadFile(toolchain.StackFile(out, "dev"))
 	if err != nil {
 		t.Fatal(err)
 	}
