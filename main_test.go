@@ -498,50 +498,64 @@ func templateOf(env *config.Environment) map[string]any {
 	return wanted.Defaults
 }
 
-// TestTheRulesHoldWhereOptionsMeet sets each option on top of each golden environment:
-// synthesize judges every stack by the lists of internal/stackrules, and a fault can stand
-// where only two options together lead to it.
+// TestTheRulesHoldWhereOptionsMeet sets options on top of each golden environment, several at
+// once where they go together: synthesize judges every stack by the lists of
+// internal/stackrules, and a fault can stand only where options meet. (TestEachOption has each
+// one alone.)
 func TestTheRulesHoldWhereOptionsMeet(t *testing.T) {
+	const together = 6
 	rows := optionRows(t)
 	files, err := filepath.Glob("testdata/environments/*.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	built := 0
-	for _, file := range files {
-		var envs []*config.Environment // an app for each file: the time of one grows faster than its size
-		content, err := os.ReadFile(file)
+	// with adds an option to settings, or returns nil where they exclude each other.
+	with := func(settings []byte, name, key string) (*config.Environment, []byte) {
+		var before, option map[string]any
+		row := rows[key]
+		if err := errors.Join(yaml.Unmarshal(settings, &before), row.Set.Decode(&option)); err != nil {
+			t.Fatal(err)
+		}
+		both, err := yaml.Marshal(merged(before, option))
 		if err != nil {
 			t.Fatal(err)
 		}
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, name+".yaml"), both, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		loaded, err := config.LoadLocal(dir)
+		if problems := (config.Problems{}); errors.As(err, &problems) {
+			return nil, nil
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		return loaded[0], both
+	}
+	set := 0
+	for _, file := range files {
+		plain, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var envs []*config.Environment // an app for each file: the time of one grows faster than its size
+		settings, count := plain, together
 		for i, key := range slices.Sorted(maps.Keys(rows)) {
-			var settings, option map[string]any
-			row := rows[key]
-			if err := errors.Join(yaml.Unmarshal(content, &settings), row.Set.Decode(&option)); err != nil {
-				t.Fatal(err)
-			}
-			both, err := yaml.Marshal(merged(settings, option))
-			if err != nil {
-				t.Fatal(err)
-			}
 			name := fmt.Sprintf("%s-%d", strings.TrimSuffix(filepath.Base(file), ".yaml"), i)
-			dir := t.TempDir()
-			if err := os.WriteFile(filepath.Join(dir, name+".yaml"), both, 0o644); err != nil {
-				t.Fatal(err)
+			if count < together {
+				if env, both := with(settings, name, key); env != nil {
+					envs[len(envs)-1], settings, count, set = env, both, count+1, set+1
+					continue
+				}
 			}
-			loaded, err := config.LoadLocal(dir)
-			if problems := (config.Problems{}); errors.As(err, &problems) {
-				continue // these two exclude each other
-			} else if err != nil {
-				t.Fatal(err)
+			if env, both := with(plain, name, key); env != nil {
+				envs, settings, count, set = append(envs, env), both, 1, set+1
 			}
-			envs = append(envs, loaded...)
 		}
 		synthesize(t, envs...)
-		built += len(envs)
 	}
-	if all := len(files) * len(rows); built < all/2 {
-		t.Errorf("only %d of %d can be built", built, all)
+	if all := len(files) * len(rows); set < all/2 {
+		t.Errorf("only %d of %d can be built", set, all)
 	}
 }
 
