@@ -7,6 +7,7 @@ package contract
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,9 +18,8 @@ import (
 	"prefect-worker-ecs/internal/toolchain"
 )
 
-// workdir is a folder with a golden stack, changed by edit, in which Terraform is
-// initialized.
-func workdir(t *testing.T, name string, edit func(stack map[string]any)) string {
+// put writes a golden stack, changed by edit, to a folder.
+func put(t *testing.T, dir, name string, edit func(stack map[string]any)) {
 	t.Helper()
 	project, err := toolchain.Find(".")
 	if err != nil {
@@ -38,18 +38,25 @@ func workdir(t *testing.T, name string, edit func(stack map[string]any)) string 
 	if edit != nil {
 		edit(stack)
 	}
-	file, err = json.Marshal(stack)
+	write(t, filepath.Join(dir, "cdk.tf.json"), stack)
+}
+
+func write(t *testing.T, path string, content any) {
+	t.Helper()
+	file, err := json.Marshal(content)
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "cdk.tf.json"), file, 0o644); err != nil {
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, file, 0o644)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func initialize(t *testing.T, dir string) {
+	t.Helper()
 	if out, err := terraform(t, dir, "init", "-input=false"); err != nil {
 		t.Fatalf("terraform init: %v\n%s", err, out)
 	}
-	return dir
 }
 
 func terraform(t *testing.T, dir string, args ...string) (string, error) {
@@ -70,30 +77,33 @@ func terraform(t *testing.T, dir string, args ...string) (string, error) {
 	return out.String(), err
 }
 
-// TestTheKeyCannotGetIntoTheState: should anybody put the key where it would be
-// stored, Terraform refuses, because the variable is ephemeral.
-func TestTheKeyCannotGetIntoTheState(t *testing.T) {
+// TestStacksAreValid runs `terraform validate` on the stacks with ephemeral resources, for which
+// Terraform has no mocks, and on one that is like another: as modules, so that Terraform is
+// started once. The life cycle applies such.
+func TestStacksAreValid(t *testing.T) {
 	testtools.Require(t, testtools.Terraform)
-	dir := workdir(t, "dev", func(stack map[string]any) {
+	dir := t.TempDir()
+	modules := map[string]any{}
+	for _, name := range []string{"server", "serverdb", "closed", "shared"} {
+		put(t, filepath.Join(dir, name), name, nil)
+		modules[name] = map[string]string{"source": "./" + name}
+	}
+	write(t, filepath.Join(dir, "main.tf.json"), map[string]any{"module": modules})
+	initialize(t, dir)
+	if out, err := terraform(t, dir, "validate"); err != nil {
+		t.Errorf("terraform validate: %v\n%s", err, out)
+	}
+
+	// WHEN somebody puts the key where it would be stored THEN Terraform refuses, because the
+	// variable is ephemeral
+	put(t, filepath.Join(dir, "shared"), "shared", func(stack map[string]any) {
 		version := stack["resource"].(map[string]any)["aws_secretsmanager_secret_version"].(map[string]any)["prefect_api_key"].(map[string]any)
 		version["secret_string"] = version["secret_string_wo"]
 		delete(version, "secret_string_wo")
 		delete(version, "secret_string_wo_version")
 	})
-	out, err := terraform(t, dir, "validate")
-	if err == nil || !strings.Contains(out, "Invalid use of ephemeral value") {
+	if out, err := terraform(t, dir, "validate"); err == nil || !strings.Contains(out, "Invalid use of ephemeral value") {
 		t.Errorf("the key in a stored attribute should be refused, got %v\n%s", err, out)
-	}
-}
-
-// TestServerStacks runs `terraform validate` on the stacks with ephemeral resources, for which
-// Terraform has no mocks, and on one that is like another. The life cycle applies such.
-func TestServerStacks(t *testing.T) {
-	testtools.Require(t, testtools.Terraform)
-	for _, name := range []string{"server", "serverdb", "closed", "shared"} {
-		if out, err := terraform(t, workdir(t, name, nil), "validate"); err != nil {
-			t.Errorf("%s: terraform validate: %v\n%s", name, err, out)
-		}
 	}
 }
 
@@ -104,9 +114,11 @@ func TestStacks(t *testing.T) {
 	testtools.Require(t, testtools.Terraform)
 	for _, name := range []string{"dev", "full", "ecs", "existing"} {
 		t.Run(name, func(t *testing.T) {
-			dir := workdir(t, name, func(stack map[string]any) {
+			dir := t.TempDir()
+			put(t, dir, name, func(stack map[string]any) {
 				delete(stack, "import") // a mocked provider has nothing to import
 			})
+			initialize(t, dir)
 			var tests []byte
 			for _, part := range []string{"mock.tftest.hcl", name + ".tftest.hcl"} {
 				content, err := os.ReadFile(filepath.Join("testdata", part))
