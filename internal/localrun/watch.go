@@ -28,7 +28,7 @@ import (
 )
 
 // probeEvery is how often the probe runs here; on AWS it is each minute.
-const probeEvery = 3 * time.Second
+const probeEvery = 5 * time.Second
 
 // watch runs the deployed function as Lambda would, again and again until ctx ends: the code of
 // its archive, with its variables and the credentials of its role.
