@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"prefect-worker-ecs/internal/ecstask"
+	"prefect-worker-ecs/internal/workpool"
 )
 
 // TestVerify goes through what really goes wrong with workers, each for real: a real worker,
@@ -111,6 +112,12 @@ func TestVerify(t *testing.T) {
 		report = verified(t, opt)
 		if last := report.Checks[len(report.Checks)-1]; last.Status != OK || !strings.Contains(last.Detail, "ran to COMPLETED") {
 			t.Errorf("the flow: %+v", last)
+		}
+		// Flow tasks of an ecs pool read both from the same secret.
+		tasks := b.synthesize(t, strings.Replace(yaml, "type: process", "type: ecs", 1)).Environment
+		wanted, err := workpool.Read(t.Context(), b.aws, tasks)
+		if got := wanted.Defaults["prefect_api_auth_string_secret_arn"]; err != nil || got != b.secretARN(t) {
+			t.Errorf("flow tasks read %v, %v", got, err)
 		}
 		// A wrong password, and none at all
 		b.put(t, "admin:wrong-marker")
