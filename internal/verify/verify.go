@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/prefectapi"
@@ -117,8 +118,8 @@ type checklist struct {
 	service serviceState
 	api     apiState
 	watch   monitoringState
-	// databaseURL is where the stack's own server looks for its database.
-	databaseURL string
+	// server is what the stack's own Prefect server runs. Without a container: it is not known.
+	server ecstypes.TaskDefinition
 }
 
 // finding is what a check found.
