@@ -250,6 +250,8 @@ var grants = map[string][]grant{
 	"aws_sns_topic_policy": {{read: "sns:GetTopicAttributes", on: "sns:{arn}"}, {write: "sns:SetTopicAttributes", on: "sns:{arn}"}},
 	"aws_sns_topic_subscription": {
 		{read: "sns:GetSubscriptionAttributes", on: "sns:{topic_arn}"},
+		// verify and adopt: who hears of alarms.
+		{read: "sns:ListSubscriptionsByTopic", on: "sns:{topic_arn}"},
 		{write: "sns:Subscribe sns:Unsubscribe", on: "sns:{topic_arn}"},
 	},
 	"aws_db_instance": {

@@ -67,7 +67,7 @@ func TestOwnServer(t *testing.T) {
 	out := w.must("up", "dev")
 	for _, want := range []string{
 		"Prefect server http://127.0.0.1:", "from task definition prefect-server:1", "PostgreSQL on this machine stands for RDS",
-		"all 16 checks of workerctl verify are green", "is COMPLETED", "The worker works.",
+		"all 17 checks of workerctl verify are green", "is COMPLETED", "The worker works.",
 		"CloudWatch: 1 worker online, 1 of 1 tasks, ", " 0 lost; no alarm is red", " kinds by the probe, all allowed by: ",
 		"DescribeWorker; ", "PublishFigures; ", "ReadCredential; ",
 	} {

@@ -42,6 +42,7 @@ var deployment = map[string]string{
 	"sns:DeleteTopic":               "{TopicArn}",
 	"sns:GetSubscriptionAttributes": "{SubscriptionArn}",
 	"sns:GetTopicAttributes":        "{TopicArn}",
+	"sns:ListSubscriptionsByTopic":  "{TopicArn}",
 	"sns:ListTagsForResource":       "{ResourceArn}",
 	"sns:SetTopicAttributes":        "{TopicArn}",
 	"sns:Subscribe":                 "{TopicArn}",

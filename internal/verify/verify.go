@@ -155,6 +155,7 @@ const (
 	checkDatabase   = "database"
 	checkSecret     = "credential in Secrets Manager"
 	checkRoles      = "roles of the next task"
+	checkEvents     = "events of ECS"
 	checkMonitoring = "monitoring"
 	checkAlarms     = "alarms"
 	checkAPI        = "Prefect API"
@@ -180,6 +181,7 @@ var checks = []struct {
 	{checkDatabase, []string{checkServer}, (*checklist).database},
 	{checkSecret, []string{checkDefinition}, (*checklist).secret},
 	{checkRoles, []string{checkDefinition}, (*checklist).roles},
+	{checkEvents, []string{checkAccount}, (*checklist).events},
 	{checkMonitoring, []string{checkAccount}, (*checklist).monitoring},
 	{checkAlarms, []string{checkMonitoring}, (*checklist).alarms},
 	{checkAPI, []string{checkDefinition, checkSecret}, (*checklist).apiAnswers},
@@ -230,6 +232,8 @@ func (c *checklist) wanted(check string) bool {
 		return c.opt.Flow
 	case checkServer, checkDatabase:
 		return c.env.Server.Enabled
+	case checkEvents:
+		return c.env.Monitoring.Enabled || c.env.EventQueue() != ""
 	case checkMonitoring, checkAlarms:
 		return c.env.Monitoring.Enabled
 	}
