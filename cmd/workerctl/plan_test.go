@@ -41,6 +41,32 @@ func checkout(t *testing.T) string {
 	return dir
 }
 
+// deployable is a checkout with values of variables, and an emulator to deploy it to.
+func deployable(t *testing.T) (toolchain.Project, aws.Config) {
+	t.Helper()
+	testtools.Require(t, testtools.Node, testtools.Terraform)
+	moto := testtools.Environment(t, pyenv.Moto)
+	dir := checkout(t)
+	t.Chdir(dir)
+	emu, err := emulator.Start(t.Context(), emulator.Options{Python: moto, Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = emu.Stop(context.Background()) })
+	if err := os.WriteFile(filepath.Join(dir, "terraform.tfvars"), []byte("prefect_api_key = \"pnu_marker\"\nprefect_api_url = \"https://prefect.example.com/api\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return toolchain.Project{Root: dir}, testtools.AWS(t, emu.Env())
+}
+
+// terraform runs Terraform in the stack of dev, as workerctl synth wrote it.
+func terraform(t *testing.T, project toolchain.Project, args ...string) {
+	t.Helper()
+	if _, err := project.Terraform(t.Context(), "dev", append(args, "-auto-approve", "-input=false", "-no-color")...); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestReviewOfARevision(t *testing.T) {
 	testtools.Require(t, testtools.Node)
 	dir := checkout(t)
@@ -91,20 +117,8 @@ func TestReviewOfARevision(t *testing.T) {
 // TestPlanAndPlainTerraform deploys with Terraform alone what `workerctl synth` wrote, and plans
 // with workerctl: nobody needs the CDKTF CLI for that.
 func TestPlanAndPlainTerraform(t *testing.T) {
-	testtools.Require(t, testtools.Node, testtools.Terraform)
-	moto := testtools.Environment(t, pyenv.Moto)
-	dir := checkout(t)
-	t.Chdir(dir)
-	emu, err := emulator.Start(t.Context(), emulator.Options{Python: moto, Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = emu.Stop(context.Background()) })
-	cfg := testtools.AWS(t, emu.Env())
 	// GIVEN values in a file
-	if err := os.WriteFile(filepath.Join(dir, "terraform.tfvars"), []byte("prefect_api_key = \"pnu_marker\"\nprefect_api_url = \"https://prefect.example.com/api\"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	project, cfg := deployable(t)
 	plan := func(args ...string) (review.Report, int) {
 		t.Helper()
 		out, _, err := run(t, append([]string{"plan", "--json"}, args...)...)
@@ -121,13 +135,6 @@ func TestPlanAndPlainTerraform(t *testing.T) {
 		}
 		return r, int(status)
 	}
-	terraform := func(args ...string) {
-		t.Helper()
-		project := toolchain.Project{Root: dir}
-		if _, err := project.Terraform(t.Context(), "dev", args...); err != nil {
-			t.Fatal(err)
-		}
-	}
 
 	// WHEN nothing is deployed THEN everything is to be created, with exit status 2
 	r, status := plan()
@@ -135,7 +142,7 @@ func TestPlanAndPlainTerraform(t *testing.T) {
 		t.Errorf("status %d: %s", status, r.Summary())
 	}
 	// WHEN Terraform alone applies what was synthesized THEN nothing is left to do
-	terraform("apply", "-auto-approve", "-input=false", "-no-color")
+	terraform(t, project, "apply")
 	if r, status = plan("dev"); status != 0 || len(r.Changes) != 0 {
 		t.Errorf("status %d: %+v", status, r)
 	}
@@ -159,14 +166,14 @@ func TestPlanAndPlainTerraform(t *testing.T) {
 		}
 	}
 	// WHEN the log group gets another name THEN a warning says what is lost
-	if err := os.WriteFile(filepath.Join(dir, "config", "environments", "dev.yaml"), []byte("logs: {group: /ecs/other}\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join("config", "environments", "dev.yaml"), []byte("logs: {group: /ecs/other}\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if r, status = plan(); status != 2 || len(r.Warnings) != 1 || r.Warnings[0] != "aws_cloudwatch_log_group.worker is destroyed and created again: its log lines go with it" {
 		t.Errorf("status %d: %+v", status, r)
 	}
-	terraform("destroy", "-auto-approve", "-input=false", "-no-color")
-	state, err := os.ReadFile(filepath.Join(dir, "terraform.dev.tfstate"))
+	terraform(t, project, "destroy")
+	state, err := os.ReadFile("terraform.dev.tfstate")
 	if err != nil || strings.Contains(string(state), "pnu_marker") || !strings.Contains(string(state), `"resources": []`) {
 		t.Errorf("the state: %v\n%s", err, state)
 	}
