@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -117,8 +118,18 @@ func TestReviewOfARevision(t *testing.T) {
 // TestPlanAndPlainTerraform deploys with Terraform alone what `workerctl synth` wrote, and plans
 // with workerctl: nobody needs the CDKTF CLI for that.
 func TestPlanAndPlainTerraform(t *testing.T) {
-	// GIVEN values in a file
+	// GIVEN values in a file, and a bucket for the state
 	project, cfg := deployable(t)
+	bucket := must(http.NewRequestWithContext(t.Context(), http.MethodPut, *cfg.BaseEndpoint+"/example-states", nil))
+	_ = must(http.DefaultClient.Do(bucket)).Body.Close()
+	environment := func(yaml string) {
+		t.Helper()
+		yaml += "backend: {type: s3, bucket: example-states, assume_role_arn: 'arn:aws:iam::123456789012:role/states'}\n"
+		if err := os.WriteFile(filepath.Join("config", "environments", "dev.yaml"), []byte(yaml), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	environment("")
 	plan := func(args ...string) (review.Report, int) {
 		t.Helper()
 		out, _, err := run(t, append([]string{"plan", "--json"}, args...)...)
@@ -166,16 +177,17 @@ func TestPlanAndPlainTerraform(t *testing.T) {
 		}
 	}
 	// WHEN the log group gets another name THEN a warning says what is lost
-	if err := os.WriteFile(filepath.Join("config", "environments", "dev.yaml"), []byte("logs: {group: /ecs/other}\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	environment("logs: {group: /ecs/other}\n")
 	if r, status = plan(); status != 2 || len(r.Warnings) != 1 || r.Warnings[0] != "aws_cloudwatch_log_group.worker is destroyed and created again: its log lines go with it" {
 		t.Errorf("status %d: %+v", status, r)
 	}
 	terraform(t, project, "destroy")
-	state, err := os.ReadFile("terraform.dev.tfstate")
-	if err != nil || strings.Contains(string(state), "pnu_marker") || !strings.Contains(string(state), `"resources": []`) {
-		t.Errorf("the state: %v\n%s", err, state)
+	state := string(must(project.Terraform(t.Context(), "dev", "state", "pull")))
+	if strings.Contains(state, "pnu_marker") || !strings.Contains(state, `"resources": []`) {
+		t.Errorf("the state: %s", state)
+	}
+	if local, _ := filepath.Glob("*.tfstate"); len(local) != 0 {
+		t.Errorf("there is a state on this machine: %v", local)
 	}
 }
 
