@@ -118,7 +118,7 @@ func (w writer) add(g grant, arguments map[string]any) error {
 		}
 	}
 	if g.when == own && w.purpose == Adopt {
-		g.when = 0
+		g.when = 0 // it has no tags yet
 	}
 	switch g.when {
 	case tagged:
@@ -230,14 +230,17 @@ func texts(argument any) []string {
 
 // inside puts ARNs beside the arguments that stand inside of one: the secrets of a task definition
 // that exist already (existing_secrets, existing_credential), and the customer keys with which a
-// role's policy lets it decrypt (keys).
+// role may decrypt secrets (keys).
 func inside(arguments map[string]any) error {
 	var containers []struct {
 		Secrets               []struct{ Name, ValueFrom string }
 		RepositoryCredentials struct{ CredentialsParameter string }
 	}
 	var document struct {
-		Statement []struct{ Action, Resource []string }
+		Statement []struct {
+			Sid      string
+			Resource []string
+		}
 	}
 	for name, into := range map[string]any{"container_definitions": &containers, "policy": &document} {
 		if text, ok := arguments[name].(string); ok {
@@ -263,7 +266,7 @@ func inside(arguments map[string]any) error {
 		}
 	}
 	for _, s := range document.Statement {
-		if slices.Contains(s.Action, "kms:Decrypt") {
+		if s.Sid == "DecryptSecrets" {
 			keys = append(keys, s.Resource...)
 		}
 	}
