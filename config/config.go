@@ -533,7 +533,8 @@ type IAM struct {
 	TaskStatements []Statement `yaml:"task_statements" jsonschema:"maxItems=50"`
 
 	// FlowExecutionRoleName is the role with which ECS starts the flow tasks of an ecs pool: it
-	// pulls their image, writes their log and reads the API key, and nothing else.
+	// pulls their image, writes their log and reads the credential of the Prefect API, and nothing
+	// else.
 	FlowExecutionRoleName string `yaml:"flow_execution_role_name" jsonschema:"default=prefect-flow-execution-role{name_suffix},format=role-name"`
 
 	// FlowRoleARNs are further roles, beside the program's own, that the worker of an ecs pool

@@ -114,12 +114,11 @@ func (e *Environment) FlowFamily() string { return "prefect_" + e.WorkPool.Name 
 // FlowStream is how the log streams of the pool's flow tasks begin, as prefect-aws names them.
 func (e *Environment) FlowStream() string { return "prefect-logs_" + e.WorkPool.Name + "_" }
 
-// FlowsReadAPIKey says that flow tasks get the API key from Secrets Manager. prefect-aws for
-// Prefect 2 cannot do so, nor any release for user and password: there the worker writes the
-// credential into each call of RunTask.
-func (e *Environment) FlowsReadAPIKey() bool {
+// FlowsReadCredential says that flow tasks get the credential of the Prefect API from Secrets
+// Manager. With an older prefect-aws the worker writes it into each call of RunTask.
+func (e *Environment) FlowsReadCredential() bool {
 	runtime, err := e.Worker.Runtime()
-	return err == nil && e.WorkPool.Type == PoolECS && e.Prefect.Authentication == AuthAPIKey && runtime.Major() >= 3
+	return err == nil && e.WorkPool.Type == PoolECS && e.Prefect.Authentication != AuthNone && secretOfFlows.Check(runtime.Prefect)
 }
 
 // EventQueue is the name of the SQS queue in which the worker learns what became of the

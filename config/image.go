@@ -146,6 +146,11 @@ var prefectAWSPins = []struct {
 	{mustConstraint(">=2.20.0, <3.0.0"), "0.4.20"},
 }
 
+// secretOfFlows are the releases of Prefect that go with prefect-aws 0.6.0 or later, the first
+// whose flow tasks can read the API key as well as user and password from a secret (read in the
+// source of the releases above).
+var secretOfFlows = mustConstraint(">=3.4.7")
+
 // createPoolFlag is the first release whose worker knows --no-create-pool-if-not-found
 // and by default creates a pool that is missing (read in Prefect's source).
 var createPoolFlag = mustConstraint(">=3.6.23")

@@ -64,6 +64,28 @@ func TestPrefectAWSIsPinnedToTheImage(t *testing.T) {
 	}
 }
 
+func TestFlowTasksReadTheCredentialWherePrefectAWSCan(t *testing.T) {
+	for _, test := range []struct {
+		image          string
+		pool           PoolType
+		authentication Authentication
+		want           bool
+	}{
+		{"prefecthq/prefect:3-latest", PoolECS, AuthAPIKey, true},
+		{"prefecthq/prefect:3.4.7-python3.12", PoolECS, AuthBasic, true},
+		{"prefecthq/prefect:3.4.6-python3.12", PoolECS, AuthAPIKey, false},
+		{"prefecthq/prefect:2-latest", PoolECS, AuthAPIKey, false},
+		{"prefecthq/prefect:3-latest", PoolECS, AuthNone, false},
+		{"prefecthq/prefect:3-latest", PoolProcess, AuthBasic, false},
+	} {
+		env := Default("dev")
+		env.Worker.Image, env.WorkPool.Type, env.Prefect.Authentication = test.image, test.pool, test.authentication
+		if got := env.FlowsReadCredential(); got != test.want {
+			t.Errorf("%+v: got %t", test, got)
+		}
+	}
+}
+
 func TestFargateSizes(t *testing.T) {
 	// GIVEN the table of the Amazon ECS Developer Guide: first, second and last size, and how many
 	for cpu, want := range map[int][4]int{

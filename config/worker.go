@@ -238,7 +238,7 @@ var jobVariables = map[string]string{
 	"cluster": "cluster.name", "vpc_id": "network", "network_configuration": "network",
 	"execution_role_arn": "iam.flow_execution_role_name or iam.existing.flow_execution_role", "task_role_arn": "iam.flow_task_role",
 	"configure_cloudwatch_logs": "logs.group", "cloudwatch_logs_options": "logs.group", "cloudwatch_logs_prefix": "work_pool.name",
-	"prefect_api_key_secret_arn": "secret", "family": "iam.flow_task_families",
+	"prefect_api_key_secret_arn": "secret", "prefect_api_auth_string_secret_arn": "secret", "family": "iam.flow_task_families",
 }
 
 // jobs refuses what flow tasks cannot be started with.

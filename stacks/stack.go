@@ -169,7 +169,7 @@ func flowTasks(env *config.Environment, account arn.Account, apiKeyARN string) *
 		return nil
 	}
 	tasks := &iam.FlowTasks{ClusterName: env.Cluster.Name, LogStream: env.FlowStream(), RegistryARN: env.Worker.RegistryCredentials, Deregister: env.WorkPool.Job.Deregister}
-	if env.FlowsReadAPIKey() {
+	if env.FlowsReadCredential() {
 		tasks.APIKeyARN = apiKeyARN
 	}
 	if queue := env.EventQueue(); queue != "" {

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"context"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -18,11 +16,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
 
 	"prefect-worker-ecs/config"
-	"prefect-worker-ecs/internal/emulator"
-	"prefect-worker-ecs/internal/pyenv"
+	"prefect-worker-ecs/internal/access"
 	"prefect-worker-ecs/internal/review"
-	"prefect-worker-ecs/internal/testtools"
-	"prefect-worker-ecs/internal/toolchain"
+	"prefect-worker-ecs/internal/rights"
 )
 
 // byHand is the original design, as somebody makes it without this program: other descriptions,
@@ -80,29 +76,30 @@ func byHand(t *testing.T, cfg aws.Config) (vpc, service string) {
 
 // TestAdopt takes over what was made by hand, deploys, and destroys it.
 func TestAdopt(t *testing.T) {
-	testtools.Require(t, testtools.Node, testtools.Terraform)
-	moto := testtools.Environment(t, pyenv.Moto)
-	dir := checkout(t)
-	t.Chdir(dir)
-	emu, err := emulator.Start(t.Context(), emulator.Options{Python: moto, Dir: t.TempDir()})
+	project, cfg := deployable(t)
+	// Who adopts has no right but those that policy --adopt prints.
+	guard, err := rights.Start(rights.Options{AWS: cfg, Journal: func(call rights.Call) {
+		if !call.Allowed {
+			t.Error(call)
+		}
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = emu.Stop(context.Background()) })
-	cfg := testtools.AWS(t, emu.Env())
-	if err := os.WriteFile(filepath.Join(dir, "terraform.tfvars"), []byte("prefect_api_key = \"pnu_marker\"\nprefect_api_url = \"https://prefect.example.com/api\"\n"), 0o600); err != nil {
+	t.Cleanup(guard.Close)
+	policy, _, err := run(t, "policy", "--adopt", "--account", "123456789012")
+	if err != nil {
 		t.Fatal(err)
 	}
-	project := toolchain.Project{Root: dir}
-	terraform := func(args ...string) {
-		t.Helper()
-		if _, err := project.Terraform(t.Context(), "dev", append(args, "-input=false", "-no-color")...); err != nil {
-			t.Fatal(err)
-		}
-	}
+	adopter := guard.As("arn:aws:iam::123456789012:user/adopter", must(access.Parse(policy)))
+	everything := os.Getenv("AWS_ACCESS_KEY_ID")
 	adopt := func() string {
 		t.Helper()
+		t.Setenv("AWS_ENDPOINT_URL", guard.Endpoint())
+		t.Setenv("AWS_ACCESS_KEY_ID", adopter)
 		out, _, err := run(t, "adopt")
+		t.Setenv("AWS_ENDPOINT_URL", *cfg.BaseEndpoint)
+		t.Setenv("AWS_ACCESS_KEY_ID", everything)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
@@ -149,7 +146,7 @@ func TestAdopt(t *testing.T) {
 	}
 
 	// WHEN it is deployed THEN the same service runs in the same VPC, and nothing is left to do
-	terraform("apply", "-auto-approve")
+	terraform(t, project, "apply")
 	services := must(ecs.NewFromConfig(cfg).DescribeServices(t.Context(), &ecs.DescribeServicesInput{Cluster: aws.String("prefect-cluster"), Services: []string{"dev-worker"}})).Services
 	if len(services) != 1 || *services[0].ServiceArn != service || *services[0].Status != "ACTIVE" || !strings.HasSuffix(*services[0].TaskDefinition, "dev-worker:2") {
 		t.Errorf("the services are %+v", services)
@@ -169,7 +166,7 @@ func TestAdopt(t *testing.T) {
 	}
 
 	// WHEN it is destroyed THEN nothing is left of it, and adopt removes its file
-	terraform("destroy", "-auto-approve")
+	terraform(t, project, "destroy")
 	if vpcs := must(ec2.NewFromConfig(cfg).DescribeVpcs(t.Context(), &ec2.DescribeVpcsInput{})).Vpcs; len(vpcs) != 2 {
 		t.Errorf("%d VPCs are left, want the default one and somebody else's", len(vpcs))
 	}

@@ -405,6 +405,30 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
+func TestWhoseThePolicyIs(t *testing.T) {
+	const role, states = "arn:aws:iam::123456789012:role/deploy", "arn:aws:iam::210987654321:role/states"
+	const caller = "who calls Terraform and workerctl"
+	of := "it is the policy of the role " + role + ", on which " + caller + " needs sts:AssumeRole"
+	for name, test := range map[string]struct {
+		role    string
+		backend config.Backend
+		want    []string
+	}{
+		"the caller's":                 {"", config.Backend{Type: config.BackendLocal}, nil},
+		"the caller's, with the state": {"", config.Backend{Type: config.BackendS3}, nil},
+		"a role's":                     {role, config.Backend{Type: config.BackendLocal}, []string{of}},
+		"a role's, and the state is the caller's": {role, config.Backend{Type: config.BackendS3}, []string{of, "what it says of s3 and its key is for " + caller}},
+		"two roles'": {role, config.Backend{Type: config.BackendS3, AssumeRoleARN: states},
+			[]string{of, "what it says of s3 and its key is for the role " + states + ", on which " + caller + " needs sts:AssumeRole"}},
+	} {
+		env := config.Default("dev")
+		env.AssumeRoleARN, env.Backend = test.role, test.backend
+		if got := whose(env); !slices.Equal(got, test.want) {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+	}
+}
+
 func TestVersion(t *testing.T) {
 	settings := func(pairs ...string) *debug.BuildInfo {
 		info := &debug.BuildInfo{GoVersion: "go1.26.0"}

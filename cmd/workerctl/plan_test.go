@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,6 +45,32 @@ func shell(t *testing.T, command string, args ...string) {
 	t.Helper()
 	if out, err := exec.CommandContext(t.Context(), "sh", append([]string{"-c", command}, args...)...).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// deployable is a checkout with values of variables, and an emulator to deploy it to.
+func deployable(t *testing.T) (toolchain.Project, aws.Config) {
+	t.Helper()
+	testtools.Require(t, testtools.Node, testtools.Terraform)
+	moto := testtools.Environment(t, pyenv.Moto)
+	dir := checkout(t)
+	t.Chdir(dir)
+	emu, err := emulator.Start(t.Context(), emulator.Options{Python: moto, Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = emu.Stop(context.Background()) })
+	if err := os.WriteFile(filepath.Join(dir, "terraform.tfvars"), []byte("prefect_api_key = \"pnu_marker\"\nprefect_api_url = \"https://prefect.example.com/api\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return toolchain.Project{Root: dir}, testtools.AWS(t, emu.Env())
+}
+
+// terraform runs Terraform in the stack of dev, as workerctl synth wrote it.
+func terraform(t *testing.T, project toolchain.Project, args ...string) {
+	t.Helper()
+	if _, err := project.Terraform(t.Context(), "dev", append(args, "-auto-approve", "-input=false", "-no-color")...); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -109,20 +136,18 @@ func TestReviewOfARevision(t *testing.T) {
 // TestPlanAndPlainTerraform deploys with Terraform alone what `workerctl synth` wrote, and plans
 // with workerctl: nobody needs the CDKTF CLI for that.
 func TestPlanAndPlainTerraform(t *testing.T) {
-	testtools.Require(t, testtools.Node, testtools.Terraform)
-	moto := testtools.Environment(t, pyenv.Moto)
-	dir := checkout(t)
-	t.Chdir(dir)
-	emu, err := emulator.Start(t.Context(), emulator.Options{Python: moto, Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
+	// GIVEN values in a file, and a bucket for the state
+	project, cfg := deployable(t)
+	bucket := must(http.NewRequestWithContext(t.Context(), http.MethodPut, *cfg.BaseEndpoint+"/example-states", nil))
+	_ = must(http.DefaultClient.Do(bucket)).Body.Close()
+	environment := func(yaml string) {
+		t.Helper()
+		yaml += "backend: {type: s3, bucket: example-states, assume_role_arn: 'arn:aws:iam::123456789012:role/states'}\n"
+		if err := os.WriteFile(filepath.Join("config", "environments", "dev.yaml"), []byte(yaml), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
-	t.Cleanup(func() { _ = emu.Stop(context.Background()) })
-	cfg := testtools.AWS(t, emu.Env())
-	// GIVEN values in a file
-	if err := os.WriteFile(filepath.Join(dir, "terraform.tfvars"), []byte("prefect_api_key = \"pnu_marker\"\nprefect_api_url = \"https://prefect.example.com/api\"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	environment("")
 	plan := func(args ...string) (review.Report, int) {
 		t.Helper()
 		out, _, err := run(t, append([]string{"plan", "--json"}, args...)...)
@@ -139,13 +164,6 @@ func TestPlanAndPlainTerraform(t *testing.T) {
 		}
 		return r, int(status)
 	}
-	terraform := func(args ...string) {
-		t.Helper()
-		project := toolchain.Project{Root: dir}
-		if _, err := project.Terraform(t.Context(), "dev", args...); err != nil {
-			t.Fatal(err)
-		}
-	}
 
 	// WHEN nothing is deployed THEN everything is to be created, with exit status 2
 	r, status := plan()
@@ -153,7 +171,7 @@ func TestPlanAndPlainTerraform(t *testing.T) {
 		t.Errorf("status %d: %s", status, r.Summary())
 	}
 	// WHEN Terraform alone applies what was synthesized THEN nothing is left to do
-	terraform("apply", "-auto-approve", "-input=false", "-no-color")
+	terraform(t, project, "apply")
 	if r, status = plan("dev"); status != 0 || len(r.Changes) != 0 {
 		t.Errorf("status %d: %+v", status, r)
 	}
@@ -177,16 +195,17 @@ func TestPlanAndPlainTerraform(t *testing.T) {
 		}
 	}
 	// WHEN the log group gets another name THEN a warning says what is lost
-	if err := os.WriteFile(filepath.Join(dir, "config", "environments", "dev.yaml"), []byte("logs: {group: /ecs/other}\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	environment("logs: {group: /ecs/other}\n")
 	if r, status = plan(); status != 2 || len(r.Warnings) != 1 || r.Warnings[0] != "aws_cloudwatch_log_group.worker is destroyed and created again: its log lines go with it" {
 		t.Errorf("status %d: %+v", status, r)
 	}
-	terraform("destroy", "-auto-approve", "-input=false", "-no-color")
-	state, err := os.ReadFile(filepath.Join(dir, "terraform.dev.tfstate"))
-	if err != nil || strings.Contains(string(state), "pnu_marker") || !strings.Contains(string(state), `"resources": []`) {
-		t.Errorf("the state: %v\n%s", err, state)
+	terraform(t, project, "destroy")
+	state := string(must(project.Terraform(t.Context(), "dev", "state", "pull")))
+	if strings.Contains(state, "pnu_marker") || !strings.Contains(state, `"resources": []`) {
+		t.Errorf("the state: %s", state)
+	}
+	if local, _ := filepath.Glob("*.tfstate"); len(local) != 0 {
+		t.Errorf("there is a state on this machine: %v", local)
 	}
 }
 

@@ -17,13 +17,14 @@ import (
 )
 
 func newPolicyCommand() *cobra.Command {
-	var readOnly bool
+	var readOnly, adopt bool
 	var account, dir string
 	cmd := &cobra.Command{
 		Use:   "policy [ENVIRONMENT]",
 		Short: "Print the IAM policy that deploying an environment needs (default: dev)",
 		Long: `Print the IAM policy that whoever deploys and destroys this environment needs, and nothing
-beyond it; with --read-only what plan, diff, verify, status and logs need.
+beyond it; with --read-only what plan, diff, verify, status and logs need, and with --adopt what
+adopt needs beside, to find what has no tags yet.
 
 What has a name is granted by its name, what AWS gives an id to by the environment's tags, and
 roles may be handed to the services that use them only. It needs no AWS account. A managed
@@ -31,7 +32,10 @@ policy has 6144 characters at most: --out writes it as several, to be attached t
 
 Who may deploy decides what the worker's roles may do, and so may give them more than he has
 himself. iam.permissions_boundary_arn sets a limit to that: with it the policy lets roles be
-made and changed only within that boundary.`,
+made and changed only within that boundary.
+
+With assume_role_arn the policy belongs to that role, and who calls Terraform and workerctl needs
+no more than sts:AssumeRole on it. Terraform does not take it on for the state.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			project, err := enterProject()
@@ -63,12 +67,18 @@ made and changed only within that boundary.`,
 				return err
 			}
 			purpose, word := deployer.Deploy, "deploy"
-			if readOnly {
+			switch {
+			case readOnly:
 				purpose, word = deployer.Read, "read"
+			case adopt:
+				purpose, word = deployer.Adopt, "adopt"
 			}
 			document, err := deployer.Policy(stack, purpose)
 			if err != nil {
 				return err
+			}
+			for _, note := range whose(env) {
+				fmt.Fprintln(cmd.ErrOrStderr(), "note: "+note)
 			}
 			parts := deployer.Parts(document)
 			if dir != "" {
@@ -81,9 +91,26 @@ made and changed only within that boundary.`,
 		},
 	}
 	cmd.Flags().BoolVar(&readOnly, "read-only", false, "what plan, diff, verify, status and logs need")
+	cmd.Flags().BoolVar(&adopt, "adopt", false, "what adopt needs before the first deployment: --read-only, and to find what there is")
+	cmd.MarkFlagsMutuallyExclusive("read-only", "adopt")
 	cmd.Flags().StringVar(&account, "account", "", "number of the account (default account_id)")
 	cmd.Flags().StringVar(&dir, "out", "", "folder to write it to, as policies of the size that AWS takes")
 	return cmd
+}
+
+// whose says to whom the policy belongs, where that is not who calls Terraform.
+func whose(env *config.Environment) []string {
+	var notes []string
+	caller := "who calls Terraform and workerctl"
+	if role := env.AssumeRoleARN; role != "" {
+		notes = append(notes, fmt.Sprintf("it is the policy of the role %s, on which %s needs sts:AssumeRole", role, caller))
+	}
+	if role := env.Backend.AssumeRoleARN; role != "" {
+		notes = append(notes, fmt.Sprintf("what it says of s3 and its key is for the role %s, on which %s needs sts:AssumeRole", role, caller))
+	} else if env.Backend.Type == config.BackendS3 && env.AssumeRoleARN != "" {
+		notes = append(notes, "what it says of s3 and its key is for "+caller)
+	}
+	return notes
 }
 
 func writePolicies(cmd *cobra.Command, dir, name string, parts []policy.Document) error {

@@ -57,8 +57,8 @@ type FlowTasks struct {
 	ClusterName string
 	// LogStream is how the names of the streams of flow tasks begin.
 	LogStream string
-	// APIKeyARN is the secret with the API key, which flow tasks get, and RegistryARN that with
-	// the credentials of their image's registry. Empty: none.
+	// APIKeyARN is the secret with the API key, or user and password, which flow tasks get, and
+	// RegistryARN that with the credentials of their image's registry. Empty: none.
 	APIKeyARN, RegistryARN string
 	// Deregister lets the worker deregister task definitions.
 	Deregister bool

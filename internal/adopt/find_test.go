@@ -2,18 +2,27 @@ package adopt
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	cloudwatchtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	eventstypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
+	"prefect-worker-ecs/internal/access"
+	"prefect-worker-ecs/internal/deployer"
 	"prefect-worker-ecs/internal/emulator"
 	"prefect-worker-ecs/internal/pyenv"
+	"prefect-worker-ecs/internal/rights"
+	"prefect-worker-ecs/internal/synthesized"
 	"prefect-worker-ecs/internal/testtools"
 )
 
@@ -26,12 +35,36 @@ func TestFind(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = emu.Stop(context.Background()) })
 	cfg := testtools.AWS(t, emu.Env())
+	// Each look is somebody's who has only the policy for it.
+	guard, err := rights.Start(rights.Options{AWS: cfg, Journal: func(call rights.Call) {
+		if !call.Allowed {
+			t.Error(call)
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(guard.Close)
+	find := func(stack *synthesized.Stack) ([]Resource, error) {
+		policy, err := deployer.Policy(stack, deployer.Adopt)
+		if err != nil {
+			return nil, err
+		}
+		document, err := access.Of(policy)
+		if err != nil {
+			return nil, err
+		}
+		as := cfg.Copy()
+		as.BaseEndpoint = aws.String(guard.Endpoint())
+		as.Credentials = credentials.NewStaticCredentialsProvider(guard.As("arn:aws:iam::123456789012:user/adopter", document), "x", "")
+		return Find(t.Context(), as, stack, nil, nil)
+	}
 	files, err := filepath.Glob("../../testdata/golden/*.tf.json")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, file := range files {
-		found, err := Find(t.Context(), cfg, stack(t, file), nil, nil)
+		found, err := find(stack(t, file))
 		if err != nil {
 			t.Errorf("%s: %v", file, err)
 		}
@@ -41,6 +74,38 @@ func TestFind(t *testing.T) {
 			}
 		}
 	}
+
+	is := func(stack *synthesized.Stack, want map[string]string) {
+		t.Helper()
+		found, err := find(stack)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range found {
+			if id, asked := want[r.Address]; asked && id != r.ID {
+				t.Errorf("%s is %q, want %q", r.Address, r.ID, id)
+			}
+		}
+	}
+	// GIVEN NAT gateways in the second public subnet of two stacks
+	cloud, dev, full := ec2.NewFromConfig(cfg), stack(t, "../../testdata/golden/dev.tf.json"), stack(t, "../../testdata/golden/full.tf.json")
+	nat, address := natByHand(t, cloud, dev)
+	second, _ := natByHand(t, cloud, full)
+	// THEN the one that has its only one in the first takes it, the one with one in each does not
+	is(dev, map[string]string{"aws_nat_gateway.nat_1": nat, "aws_eip.nat_1": address})
+	is(full, map[string]string{"aws_nat_gateway.nat_1": "", "aws_nat_gateway.nat_2": second, "aws_eip.nat_1": ""})
+	// WHEN it is gone, and addresses of its name are left, one of them in use
+	call(t, cloud.DeleteNatGateway, &ec2.DeleteNatGatewayInput{NatGatewayId: &nat})
+	named := []ec2types.TagSpecification{{ResourceType: ec2types.ResourceTypeElasticIp, Tags: []ec2types.Tag{{Key: aws.String("Name"), Value: aws.String("prefect-ecs")}}}}
+	var left []string
+	for range 2 {
+		left = append(left, *call(t, cloud.AllocateAddress, &ec2.AllocateAddressInput{Domain: ec2types.DomainTypeVpc, TagSpecifications: named}).AllocationId)
+	}
+	subnet := call(t, cloud.DescribeSubnets, &ec2.DescribeSubnetsInput{Filters: where("cidr-block", "10.0.1.0/24")}).Subnets[0].SubnetId
+	use := call(t, cloud.CreateNetworkInterface, &ec2.CreateNetworkInterfaceInput{SubnetId: subnet}).NetworkInterface.NetworkInterfaceId
+	call(t, cloud.AssociateAddress, &ec2.AssociateAddressInput{AllocationId: &left[0], NetworkInterfaceId: use})
+	// THEN the other one is taken
+	is(dev, map[string]string{"aws_nat_gateway.nat_1": "", "aws_eip.nat_1": left[1]})
 
 	// GIVEN queues, a rule with its target, and an alarm
 	queues, events := sqs.NewFromConfig(cfg), eventbridge.NewFromConfig(cfg)
@@ -62,15 +127,40 @@ func TestFind(t *testing.T) {
 		t.Fatal(err)
 	}
 	// WHEN they are looked for THEN they are found, and nothing else
-	found, err := Find(t.Context(), cfg, ecs, nil, nil)
+	found, err := find(ecs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]string{"aws_sqs_queue.task_events": *queue.QueueUrl, "aws_cloudwatch_event_rule.task_events": rule,
+	want := map[string]string{"aws_sqs_queue.task_events": strings.Replace(*queue.QueueUrl, emu.Endpoint, guard.Endpoint(), 1), "aws_cloudwatch_event_rule.task_events": rule,
 		"aws_cloudwatch_event_target.task_events": rule + "/mine", "aws_cloudwatch_metric_alarm.cpu": "ecs-worker-cpu"}
 	for _, r := range found {
 		if r.ID != want[r.Address] {
 			t.Errorf("%s is %q, want %q", r.Address, r.ID, want[r.Address])
 		}
 	}
+}
+
+// natByHand makes a stack's VPC and first two public subnets, and a NAT gateway in the second one.
+func natByHand(t *testing.T, cloud *ec2.Client, stack *synthesized.Stack) (gateway, address string) {
+	t.Helper()
+	vpc := stack.Resource("aws_vpc", "main")
+	name := fmt.Sprint(vpc["tags"].(map[string]any)["Name"])
+	id := call(t, cloud.CreateVpc, &ec2.CreateVpcInput{CidrBlock: aws.String(fmt.Sprint(vpc["cidr_block"])), TagSpecifications: []ec2types.TagSpecification{
+		{ResourceType: ec2types.ResourceTypeVpc, Tags: []ec2types.Tag{{Key: aws.String("Name"), Value: &name}}}}}).Vpc.VpcId
+	var subnet *string
+	for _, public := range []string{"public_1", "public_2"} {
+		subnet = call(t, cloud.CreateSubnet, &ec2.CreateSubnetInput{VpcId: id, CidrBlock: aws.String(fmt.Sprint(stack.Resource("aws_subnet", public)["cidr_block"]))}).Subnet.SubnetId
+	}
+	address = *call(t, cloud.AllocateAddress, &ec2.AllocateAddressInput{Domain: ec2types.DomainTypeVpc}).AllocationId
+	return *call(t, cloud.CreateNatGateway, &ec2.CreateNatGatewayInput{SubnetId: subnet, AllocationId: &address}).NatGateway.NatGatewayId, address
+}
+
+// call makes a request that must succeed.
+func call[In, Out, Options any](t *testing.T, f func(context.Context, *In, ...func(*Options)) (*Out, error), in *In) *Out {
+	t.Helper()
+	out, err := f(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }

@@ -3,6 +3,7 @@ package adopt
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/route53"
 	"github.com/aws/aws-sdk-go-v2/service/scheduler"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	secretstypes "github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
 	discoverytypes "github.com/aws/aws-sdk-go-v2/service/servicediscovery/types"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
@@ -215,31 +217,50 @@ func (f *finder) internetGateway(r resource) (string, error) {
 	return aws.ToString(out.InternetGateways[0].InternetGatewayId), nil // a VPC has one at most
 }
 
+// natGateway is the one of its subnet, or else one of the VPC in a subnet where the stack has none.
 func (f *finder) natGateway(r resource) (string, error) {
-	subnet, err := f.id(r.arguments["subnet_id"])
+	vpc, err := f.find("aws_vpc.main")
+	if err != nil || vpc == "" {
+		return "", orNone(err)
+	}
+	out, err := f.aws.ec2.DescribeNatGateways(f.ctx, &ec2.DescribeNatGatewaysInput{Filter: where("vpc-id", vpc, "state", "available")})
 	if err != nil {
 		return "", err
 	}
-	out, err := f.aws.ec2.DescribeNatGateways(f.ctx, &ec2.DescribeNatGatewaysInput{Filter: where("subnet-id", subnet, "state", "available")})
-	if err != nil {
-		return "", err
-	}
-	var ids []string
+	bySubnet := map[string][]string{}
 	for _, g := range out.NatGateways {
-		ids = append(ids, aws.ToString(g.NatGatewayId))
+		bySubnet[aws.ToString(g.SubnetId)] = append(bySubnet[aws.ToString(g.SubnetId)], aws.ToString(g.NatGatewayId))
 	}
-	return r.one(ids)
+	for _, name := range f.stack.Names("aws_nat_gateway") {
+		subnet, err := f.id(f.stack.Resource("aws_nat_gateway", name)["subnet_id"])
+		switch here := bySubnet[subnet]; {
+		case errors.Is(err, errNone):
+		case err != nil:
+			return "", err
+		case "aws_nat_gateway."+name == r.address && len(here) > 0:
+			return r.one(here)
+		default:
+			delete(bySubnet, subnet)
+		}
+	}
+	others := slices.Concat(slices.Collect(maps.Values(bySubnet))...)
+	slices.Sort(others)
+	return r.one(others)
 }
 
-// natAddress is the address of the NAT gateway that the stack gives it to.
+// natAddress is the address of the NAT gateway that the stack gives it to. Without one it is an
+// address of its Name tag that nothing has, left over from a gateway that is gone.
 func (f *finder) natAddress(r resource) (string, error) {
 	for _, name := range f.stack.Names("aws_nat_gateway") {
 		if of, _ := synthesized.Address(f.stack.Resource("aws_nat_gateway", name)["allocation_id"]); of != r.address {
 			continue
 		}
 		gateway, err := f.find("aws_nat_gateway." + name)
-		if err != nil || gateway == "" {
-			return "", orNone(err)
+		if err != nil {
+			return "", err
+		}
+		if gateway == "" {
+			continue
 		}
 		out, err := f.aws.ec2.DescribeNatGateways(f.ctx, &ec2.DescribeNatGatewaysInput{NatGatewayIds: []string{gateway}})
 		if err != nil {
@@ -251,6 +272,16 @@ func (f *finder) natAddress(r resource) (string, error) {
 					return *a.AllocationId, nil
 				}
 			}
+		}
+	}
+	tags, _ := r.arguments["tags"].(map[string]any)
+	out, err := f.aws.ec2.DescribeAddresses(f.ctx, &ec2.DescribeAddressesInput{Filters: where("domain", "vpc", "tag:Name", fmt.Sprint(tags["Name"]))})
+	if err != nil {
+		return "", err
+	}
+	for _, a := range out.Addresses { // one is as good as another
+		if id := aws.ToString(a.AllocationId); a.AssociationId == nil && !f.taken["aws_eip "+id] {
+			return id, nil
 		}
 	}
 	return "", errNone
@@ -518,13 +549,23 @@ func (f *finder) eventTarget(r resource) (string, error) {
 	return "", errNone
 }
 
-// secret is none while it is deleted: only who restores it can use its name.
+// secret is looked for in the list, whose right knows no secret: before there is one, its ARN is
+// not known. It is none while it is deleted: only who restores it can use its name.
 func (f *finder) secret(r resource) (string, error) {
-	out, err := f.aws.secrets.DescribeSecret(f.ctx, &secretsmanager.DescribeSecretInput{SecretId: aws.String(r.text("name"))})
-	if err != nil || out.DeletedDate != nil {
-		return "", orNone(err)
+	pages := secretsmanager.NewListSecretsPaginator(f.aws.secrets, &secretsmanager.ListSecretsInput{
+		Filters: []secretstypes.Filter{{Key: secretstypes.FilterNameStringTypeName, Values: []string{r.text("name")}}}})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(f.ctx)
+		if err != nil {
+			return "", err
+		}
+		for _, s := range page.SecretList { // the filter is for how a name begins
+			if aws.ToString(s.Name) == r.text("name") {
+				return aws.ToString(s.ARN), nil
+			}
+		}
 	}
-	return aws.ToString(out.ARN), nil
+	return "", errNone
 }
 
 // subscription is none while nobody has confirmed it: it has no ARN until then.

@@ -14,6 +14,7 @@ var options = map[string]string{
 	"aws_ecs_service.network_configuration":      "network.security_group_ids",
 	"aws_iam_role.path":                          "iam.path",
 	"aws_iam_role.permissions_boundary":          "iam.permissions_boundary_arn",
+	"aws_nat_gateway.subnet_id":                  "network.public_subnet_cidrs",
 	"aws_secretsmanager_secret.kms_key_id":       "secret.kms_key_arn",
 	"aws_subnet.availability_zone":               "network.availability_zones",
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/policy"
 	"prefect-worker-ecs/internal/synthesized"
 )
@@ -19,8 +20,10 @@ type Purpose int
 const (
 	// Deploy is to deploy, change and destroy the environment.
 	Deploy Purpose = iota
-	// Read is to compare it with AWS: plan and diff, without any change.
+	// Read is to compare it with AWS: plan, diff and verify, without any change.
 	Read
+	// Adopt is Read where nothing has the environment's tags yet, and to find what there is.
+	Adopt
 )
 
 // managedPolicyLimit is how many characters a managed policy may have, blanks not counted ("IAM
@@ -61,6 +64,9 @@ func Policy(stack *synthesized.Stack, purpose Purpose) (policy.Document, error) 
 		}
 		for _, name := range stack.Names(kind) {
 			arguments := stack.Resource(kind, name)
+			if err := inside(arguments); err != nil {
+				return policy.Document{}, fmt.Errorf("%s.%s: %w", kind, name, err)
+			}
 			for _, g := range known {
 				if err := w.add(g, arguments); err != nil {
 					return policy.Document{}, fmt.Errorf("%s.%s: %w", kind, name, err)
@@ -87,8 +93,11 @@ type writer struct {
 
 func (w writer) add(g grant, arguments map[string]any) error {
 	actions := strings.Fields(g.read)
-	if w.purpose == Deploy {
+	switch w.purpose {
+	case Deploy:
 		actions = append(actions, strings.Fields(g.write)...)
+	case Adopt:
+		actions = append(actions, strings.Fields(g.find)...)
 	}
 	if len(actions) == 0 {
 		return nil
@@ -107,6 +116,9 @@ func (w writer) add(g grant, arguments map[string]any) error {
 				add("StringEquals", key+"/"+name, value)
 			}
 		}
+	}
+	if g.when == own && w.purpose == Adopt {
+		g.when = 0 // it has no tags yet
 	}
 	switch g.when {
 	case tagged:
@@ -137,6 +149,10 @@ func (w writer) add(g grant, arguments map[string]any) error {
 		add("StringEquals", "iam:PassedToService", "lambda.amazonaws.com")
 	case toScheduler:
 		add("StringEquals", "iam:PassedToService", "scheduler.amazonaws.com")
+	case viaSecretsManager:
+		add("StringEquals", "kms:ViaService", "secretsmanager."+place.Region+".amazonaws.com")
+	case viaS3:
+		add("StringEquals", "kms:ViaService", fmt.Sprintf("s3.%s.amazonaws.com", arguments["region"]))
 	}
 	resources := []string{"*"}
 	if g.on == "" {
@@ -146,12 +162,20 @@ func (w writer) add(g grant, arguments map[string]any) error {
 	} else {
 		resources = nil
 		for _, pattern := range strings.Fields(g.on) {
+			if strings.HasPrefix(pattern, "{") {
+				resources = append(resources, texts(arguments[strings.Trim(pattern, "{}")])...)
+				continue
+			}
 			arn, err := w.arn(pattern, arguments)
 			if err != nil {
 				return err
 			}
 			if arn != "" {
 				resources = append(resources, arn)
+			}
+			if prefix, role, ok := strings.Cut(arn, ":role/"); ok && w.purpose == Adopt {
+				// Of a role that is not there IAM knows no path.
+				resources = append(resources, prefix+":role/"+role[strings.LastIndex(role, "/")+1:])
 			}
 		}
 	}
@@ -191,15 +215,70 @@ func (w writer) boundary(arguments map[string]any) string {
 	return boundary
 }
 
-// arn is the ARN of a pattern such as ecs:service/{cluster}/{name}, or of {policy_arn}, which is
-// one. It is empty if an argument is not set.
+// texts are those of an argument that holds ARNs.
+func texts(argument any) []string {
+	switch argument := argument.(type) {
+	case []string:
+		return argument
+	case string:
+		if argument != "" {
+			return []string{argument}
+		}
+	}
+	return nil
+}
+
+// inside puts ARNs beside the arguments that stand inside of one: the secrets of a task definition
+// that exist already (existing_secrets, existing_credential), and the customer keys with which a
+// role may decrypt secrets (keys).
+func inside(arguments map[string]any) error {
+	var containers []struct {
+		Secrets               []struct{ Name, ValueFrom string }
+		RepositoryCredentials struct{ CredentialsParameter string }
+	}
+	var document struct {
+		Statement []struct {
+			Sid      string
+			Resource []string
+		}
+	}
+	for name, into := range map[string]any{"container_definitions": &containers, "policy": &document} {
+		if text, ok := arguments[name].(string); ok {
+			if err := json.Unmarshal([]byte(text), into); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+		}
+	}
+	var secrets, credential, keys []string
+	for _, container := range containers {
+		for _, secret := range container.Secrets {
+			arn := config.SecretARN(secret.ValueFrom)
+			if config.IsParameter(arn) || synthesized.Shown(arn) != arn { // the stack makes the latter
+				continue
+			}
+			secrets = append(secrets, arn)
+			if secret.Name == config.AuthAPIKey.Variable() || secret.Name == config.AuthBasic.Variable() {
+				credential = append(credential, arn)
+			}
+		}
+		if from := container.RepositoryCredentials.CredentialsParameter; from != "" {
+			secrets = append(secrets, from)
+		}
+	}
+	for _, s := range document.Statement {
+		if s.Sid == "DecryptSecrets" {
+			keys = append(keys, s.Resource...)
+		}
+	}
+	arguments["existing_secrets"], arguments["existing_credential"], arguments["keys"] = secrets, credential, keys
+	return nil
+}
+
+// arn is the ARN of a pattern such as ecs:service/{cluster}/{name}. It is empty if an argument is
+// not set.
 func (w writer) arn(pattern string, arguments map[string]any) (string, error) {
 	place := w.stack.Place()
-	service, rest, composed := strings.Cut(pattern, ":")
-	if !composed {
-		text, _ := arguments[strings.Trim(pattern, "{}")].(string)
-		return text, nil
-	}
+	service, rest, _ := strings.Cut(pattern, ":")
 	for {
 		before, after, found := strings.Cut(rest, "{")
 		if !found {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,7 +67,10 @@ func parsed(t *testing.T, documents ...policy.Document) []access.Document {
 // TestPolicies compares the policies of the environments with golden files.
 func TestPolicies(t *testing.T) {
 	for _, name := range environments(t) {
-		for word, purpose := range map[string]Purpose{"deploy": Deploy, "read": Read} {
+		for word, purpose := range map[string]Purpose{"deploy": Deploy, "read": Read, "adopt": Adopt} {
+			if purpose == Adopt && name != "dev" {
+				continue // no more than that of reading, and a few actions
+			}
 			text, err := json.MarshalIndent(policyOf(t, name, purpose), "", "  ")
 			if err != nil {
 				t.Fatal(err)
@@ -137,26 +141,51 @@ func TestNoWayOut(t *testing.T) {
 	}
 }
 
-// TestReadOnly: a policy for reading changes nothing, and is part of the one for deploying.
+// TestReadOnly: a policy for reading changes nothing, and is part of the one for deploying and of
+// the one for adopting, which changes nothing either.
 func TestReadOnly(t *testing.T) {
-	for _, name := range environments(t) {
+	actions := func(name string, purpose Purpose) map[string]bool {
 		granted := map[string]bool{}
-		for _, s := range policyOf(t, name, Deploy).Statement {
+		for _, s := range policyOf(t, name, purpose).Statement {
 			for _, action := range s.Action {
+				_, verb, _ := strings.Cut(action, ":")
+				state := strings.HasPrefix(action, "s3:") || fmt.Sprint(s.Condition["StringEquals"]["kms:ViaService"]) == "s3.us-east-1.amazonaws.com" // the lock of a plan
+				reads := slices.ContainsFunc([]string{"Get", "List", "Describe", "Filter", "Decrypt"}, func(verbs string) bool { return strings.HasPrefix(verb, verbs) })
+				if purpose != Deploy && !state && !reads {
+					t.Errorf("%s: who may only read may %s", name, action)
+				}
 				granted[action] = true
 			}
 		}
-		for _, s := range policyOf(t, name, Read).Statement {
-			for _, action := range s.Action {
-				_, verb, _ := strings.Cut(action, ":")
-				state := strings.HasPrefix(action, "s3:") // the lock of a plan
-				if !state && !strings.HasPrefix(verb, "Get") && !strings.HasPrefix(verb, "List") && !strings.HasPrefix(verb, "Describe") && !strings.HasPrefix(verb, "Filter") {
-					t.Errorf("%s: who may only read may %s", name, action)
-				}
-				if !granted[action] {
-					t.Errorf("%s: who deploys may not %s", name, action)
-				}
+		return granted
+	}
+	for _, name := range environments(t) {
+		deploy, adopt := actions(name, Deploy), actions(name, Adopt)
+		for action := range actions(name, Read) {
+			if !deploy[action] || !adopt[action] {
+				t.Errorf("%s: who deploys may %s: %t, who adopts: %t", name, action, deploy[action], adopt[action])
 			}
+		}
+	}
+}
+
+// TestSecretsThatExist: who verifies reads the credential, and of others only how they are guarded.
+func TestSecretsThatExist(t *testing.T) {
+	documents := parsed(t, policyOf(t, "ecs", Read))
+	for secret, actions := range map[string]map[string]access.Decision{
+		"prefect-AbCdEf": {"secretsmanager:DescribeSecret": access.Allowed, "secretsmanager:GetResourcePolicy": access.Allowed, "secretsmanager:GetSecretValue": access.Allowed},
+		"other-AbCdEf":   {"secretsmanager:DescribeSecret": access.Denied, "secretsmanager:GetSecretValue": access.Denied},
+	} {
+		for action, want := range actions {
+			request := access.Request{Action: action, Resource: "arn:aws:secretsmanager:us-east-1:123456789012:secret:" + secret, Complete: true}
+			if result := access.Evaluate(documents, request); result.Decision != want {
+				t.Errorf("%s of %s: %v, want %v", action, secret, result.Decision, want)
+			}
+		}
+	}
+	for _, s := range policyOf(t, "serverdb", Read).Statement {
+		if slices.Contains(s.Action, "secretsmanager:GetSecretValue") {
+			t.Errorf("the database's password may be read: %+v", s)
 		}
 	}
 }

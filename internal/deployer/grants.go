@@ -1,17 +1,18 @@
 package deployer
 
 // grant is some actions on a kind of resource. Actions that only read come to a read-only
-// policy too.
+// policy too, and those that find something to the policy of who adopts.
 //
 // Which actions know a resource and which a condition key is from the Service Authorization
 // Reference (https://docs.aws.amazon.com/service-authorization/latest/reference), which a test
 // asks. Which actions Terraform's provider calls was seen on the way: a deployment with only
 // this policy is in the tests.
 type grant struct {
-	read, write string // actions of one service, separated by blanks
+	read, write, find string // actions of one service, separated by blanks
 	// on are resources, separated by blanks, without what all ARNs of a service begin with:
-	// {name} is the argument of that name, or the name of the resource that it refers to; a
-	// resource of an argument that is not set is left out. Empty: the actions know none.
+	// {name} is the argument of that name, or the name of the resource that it refers to, and where
+	// it stands alone the ARNs that the argument holds; a resource of an argument that is not set is
+	// left out. Empty: the actions know none.
 	on string
 	// when limits it further.
 	when condition
@@ -38,6 +39,9 @@ const (
 	toScheduler
 	// thatPolicy: the policy that is attached is the one of the argument policy_arn.
 	thatPolicy
+	// viaSecretsManager, viaS3: that service uses the key for who calls it.
+	viaSecretsManager
+	viaS3
 )
 
 // grants are what Terraform needs for each type of resource.
@@ -63,8 +67,7 @@ var grants = map[string][]grant{
 		{write: "ec2:DeleteInternetGateway", on: "ec2:internet-gateway/*", when: own},
 	},
 	"aws_eip": {
-		{read: "ec2:DescribeAddresses"},
-		{read: "ec2:DescribeAddressesAttribute", on: "ec2:elastic-ip/*", when: own},
+		{read: "ec2:DescribeAddresses ec2:DescribeAddressesAttribute"},
 		{write: "ec2:AllocateAddress", on: "ec2:elastic-ip/*", when: tagged},
 		{write: "ec2:DisassociateAddress ec2:ReleaseAddress", on: "ec2:elastic-ip/*", when: own},
 	},
@@ -150,6 +153,9 @@ var grants = map[string][]grant{
 		{write: "ecs:RegisterTaskDefinition ecs:TagResource ecs:UntagResource", on: "ecs:task-definition/{family}:*"},
 		{write: "ecs:DeregisterTaskDefinition"},
 		{write: "iam:PassRole", on: "iam:role/{execution_role_arn} iam:role/{task_role_arn}", when: toECS},
+		// verify: whether the task may read them, and the credential that the worker uses.
+		{read: "secretsmanager:DescribeSecret secretsmanager:GetResourcePolicy", on: "{existing_secrets}"},
+		{read: "secretsmanager:GetSecretValue", on: "{existing_credential}"},
 	},
 	"aws_iam_role": {
 		{read: "iam:GetRole iam:ListRolePolicies iam:ListAttachedRolePolicies", on: "iam:role/{name}"},
@@ -160,6 +166,9 @@ var grants = map[string][]grant{
 	"aws_iam_role_policy": {
 		{read: "iam:GetRolePolicy", on: "iam:role/{role}"},
 		{write: "iam:PutRolePolicy iam:DeleteRolePolicy", on: "iam:role/{role}", when: bounded},
+		// verify: whether the worker may decrypt its secrets, and the credential that it uses.
+		{read: "kms:DescribeKey kms:GetKeyPolicy", on: "{keys}"},
+		{read: "kms:Decrypt", on: "{keys}", when: viaSecretsManager},
 	},
 	"aws_iam_role_policy_attachment": {
 		{read: "iam:ListAttachedRolePolicies", on: "iam:role/{role}"},
@@ -176,8 +185,11 @@ var grants = map[string][]grant{
 	},
 	"aws_secretsmanager_secret": {
 		{read: "secretsmanager:DescribeSecret secretsmanager:GetResourcePolicy", on: "secretsmanager:secret:{name}-??????"},
-		// verify: whether the worker may decrypt it, and the credential that it uses.
+		{find: "secretsmanager:ListSecrets"},
+		// verify: the same as for the keys of a role's policy, which an existing role has not.
 		{read: "kms:DescribeKey kms:GetKeyPolicy", on: "{kms_key_id}"},
+		{read: "kms:Decrypt", on: "{kms_key_id}", when: viaSecretsManager},
+		{write: "kms:GenerateDataKey", on: "{kms_key_id}", when: viaSecretsManager},
 		{write: "secretsmanager:CreateSecret secretsmanager:UpdateSecret secretsmanager:DeleteSecret secretsmanager:TagResource secretsmanager:UntagResource", on: "secretsmanager:secret:{name}-??????"},
 	},
 	"aws_secretsmanager_secret_version": {
@@ -186,6 +198,8 @@ var grants = map[string][]grant{
 	},
 	"aws_service_discovery_private_dns_namespace": {
 		{read: "servicediscovery:GetNamespace", on: "servicediscovery:namespace/*", when: own},
+		{find: "servicediscovery:ListNamespaces"},
+		{find: "route53:GetHostedZone", on: "route53:hostedzone/*"},
 		// The operation that makes a namespace is about none yet.
 		{read: "servicediscovery:GetOperation servicediscovery:ListTagsForResource"},
 		{write: "servicediscovery:CreatePrivateDnsNamespace servicediscovery:TagResource", when: tagged},
@@ -198,6 +212,7 @@ var grants = map[string][]grant{
 	},
 	"aws_service_discovery_service": {
 		{read: "servicediscovery:GetService", on: "servicediscovery:service/*", when: own},
+		{find: "servicediscovery:ListServices"},
 		{read: "servicediscovery:ListTagsForResource"},
 		{write: "servicediscovery:CreateService", on: "servicediscovery:namespace/*", when: own},
 		{write: "servicediscovery:CreateService", on: "servicediscovery:service/*", when: tagged},
@@ -213,6 +228,7 @@ var grants = map[string][]grant{
 	},
 	"aws_sqs_queue": {
 		{read: "sqs:GetQueueAttributes sqs:ListQueueTags", on: "sqs:{name}"},
+		{find: "sqs:GetQueueUrl", on: "sqs:{name}"},
 		{write: "sqs:CreateQueue sqs:DeleteQueue sqs:SetQueueAttributes sqs:TagQueue sqs:UntagQueue", on: "sqs:{name}"},
 	},
 	"aws_sqs_queue_policy":         {{read: "sqs:GetQueueAttributes", on: "sqs:{queue_url}"}, {write: "sqs:SetQueueAttributes", on: "sqs:{queue_url}"}},
@@ -250,6 +266,8 @@ var grants = map[string][]grant{
 	"aws_sns_topic_policy": {{read: "sns:GetTopicAttributes", on: "sns:{arn}"}, {write: "sns:SetTopicAttributes", on: "sns:{arn}"}},
 	"aws_sns_topic_subscription": {
 		{read: "sns:GetSubscriptionAttributes", on: "sns:{topic_arn}"},
+		// verify and adopt: who hears of alarms.
+		{read: "sns:ListSubscriptionsByTopic", on: "sns:{topic_arn}"},
 		{write: "sns:Subscribe sns:Unsubscribe", on: "sns:{topic_arn}"},
 	},
 	"aws_db_instance": {
@@ -292,6 +310,7 @@ var grants = map[string][]grant{
 		{read: "s3:GetObject", on: "s3:{bucket}/{key}"},
 		{write: "s3:PutObject", on: "s3:{bucket}/{key}"},
 		{read: "s3:GetObject s3:PutObject s3:DeleteObject", on: "s3:{bucket}/{key}.tflock"},
+		{read: "kms:Decrypt kms:GenerateDataKey", on: "{kms_key_id}", when: viaS3}, // the lock is written for a plan too
 	},
 	"backend.local": nil,
 }

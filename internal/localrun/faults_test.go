@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/rds"
 	rdstypes "github.com/aws/aws-sdk-go-v2/service/rds/types"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
@@ -66,7 +67,7 @@ func TestOwnServer(t *testing.T) {
 	out := w.must("up", "dev")
 	for _, want := range []string{
 		"Prefect server http://127.0.0.1:", "from task definition prefect-server:1", "PostgreSQL on this machine stands for RDS",
-		"all 16 checks of workerctl verify are green", "is COMPLETED", "The worker works.",
+		"all 17 checks of workerctl verify are green", "is COMPLETED", "The worker works.",
 		"CloudWatch: 1 worker online, 1 of 1 tasks, ", " 0 lost; no alarm is red", " kinds by the probe, all allowed by: ",
 		"DescribeWorker; ", "PublishFigures; ", "ReadCredential; ",
 	} {
@@ -431,6 +432,15 @@ func (b *faultBench) drift() {
 	}
 	world := []ec2types.IpPermission{{IpProtocol: aws.String("tcp"), FromPort: aws.Int32(4200), ToPort: aws.Int32(4200), IpRanges: []ec2types.IpRange{{CidrIp: aws.String("0.0.0.0/0")}}}}
 	group := groups.SecurityGroups[0].GroupId
+	roles := iam.NewFromConfig(cfg)
+	execution, err := roles.GetRolePolicy(b.t.Context(), &iam.GetRolePolicyInput{RoleName: aws.String("prefect-server-execution-role"), PolicyName: aws.String("read-passwords")})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	document, err := url.QueryUnescape(*execution.PolicyDocument)
+	if err != nil {
+		b.t.Fatal(err)
+	}
 	nothing := func() {}
 	for _, test := range []struct {
 		check, want string
@@ -445,6 +455,11 @@ func (b *faultBench) drift() {
 			must(network.AuthorizeSecurityGroupIngress(b.t.Context(), &ec2.AuthorizeSecurityGroupIngressInput{GroupId: group, IpPermissions: world}))
 		}, func() {
 			must(network.RevokeSecurityGroupIngress(b.t.Context(), &ec2.RevokeSecurityGroupIngressInput{GroupId: group, IpPermissions: world}))
+		}, nil},
+		{"roles of the next task", "the execution role of the Prefect server prefect-server-execution-role may not call secretsmanager:GetSecretValue on ", verify.Failed, func() {
+			must(roles.DeleteRolePolicy(b.t.Context(), &iam.DeleteRolePolicyInput{RoleName: execution.RoleName, PolicyName: execution.PolicyName}))
+		}, func() {
+			must(roles.PutRolePolicy(b.t.Context(), &iam.PutRolePolicyInput{RoleName: execution.RoleName, PolicyName: execution.PolicyName, PolicyDocument: aws.String(document)}))
 		}, nil},
 		{"Prefect API", "there is no way in from here: no plugin", verify.Unknown, nothing, nothing, func(context.Context) (string, func(), error) {
 			return "", nil, errors.New("no plugin")

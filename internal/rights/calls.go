@@ -69,6 +69,7 @@ var paths = map[string]string{
 	"GET /2015-03-31/functions/{FunctionName}/versions":            "lambda:ListVersionsByFunction",
 	"PUT /2015-03-31/functions/{FunctionName}/configuration":       "lambda:UpdateFunctionConfiguration",
 	"GET /2020-06-30/functions/{FunctionName}/code-signing-config": "lambda:GetFunctionCodeSigningConfig",
+	"GET /2013-04-01/hostedzone/{Id}":                              "route53:GetHostedZone",
 	"POST /schedules/{Name}":                                       "scheduler:CreateSchedule",
 	"GET /schedules/{Name}":                                        "scheduler:GetSchedule",
 	"DELETE /schedules/{Name}":                                     "scheduler:DeleteSchedule",

@@ -42,6 +42,7 @@ var deployment = map[string]string{
 	"sns:DeleteTopic":               "{TopicArn}",
 	"sns:GetSubscriptionAttributes": "{SubscriptionArn}",
 	"sns:GetTopicAttributes":        "{TopicArn}",
+	"sns:ListSubscriptionsByTopic":  "{TopicArn}",
 	"sns:ListTagsForResource":       "{ResourceArn}",
 	"sns:SetTopicAttributes":        "{TopicArn}",
 	"sns:Subscribe":                 "{TopicArn}",
@@ -73,7 +74,7 @@ var deployment = map[string]string{
 	"ec2:DeleteVpc":                     "vpc/{VpcId}",
 	"ec2:DeleteVpcEndpoints":            "vpc-endpoint/{VpcEndpointId}",
 	"ec2:DescribeAddresses":             "",
-	"ec2:DescribeAddressesAttribute":    "elastic-ip/{AllocationId}",
+	"ec2:DescribeAddressesAttribute":    "",
 	"ec2:DescribeAvailabilityZones":     "",
 	"ec2:DescribeFlowLogs":              "",
 	"ec2:DescribeInternetGateways":      "",
@@ -154,11 +155,14 @@ var deployment = map[string]string{
 	"rds:ModifyDBInstance":          "db:{DBInstanceIdentifier} pg:{DBParameterGroupName}",
 	"rds:ModifyDBParameterGroup":    "pg:{DBParameterGroupName}",
 
+	"route53:GetHostedZone": "hostedzone/{Id}",
+
 	"secretsmanager:CreateSecret":             "+secret:{Name}-AbCdEf",
 	"secretsmanager:DeleteSecret":             "{SecretId}",
 	"secretsmanager:DescribeSecret":           "{SecretId}",
 	"secretsmanager:GetRandomPassword":        "",
 	"secretsmanager:GetResourcePolicy":        "{SecretId}",
+	"secretsmanager:ListSecrets":              "",
 	"secretsmanager:PutSecretValue":           "{SecretId}",
 	"secretsmanager:UpdateSecretVersionStage": "{SecretId}",
 
@@ -170,6 +174,7 @@ var deployment = map[string]string{
 	"servicediscovery:GetOperation":              "",
 	"servicediscovery:GetService":                "service/{Id}",
 	"servicediscovery:ListNamespaces":            "",
+	"servicediscovery:ListServices":              "",
 	"servicediscovery:ListTagsForResource":       "",
 
 	"sqs:CreateQueue":        "+{QueueName}",
@@ -274,6 +279,8 @@ func (c *call) resources(pattern string) []string {
 		case strings.HasPrefix(text, "arn:"), text == "*":
 		case c.service == "cloudwatch" && strings.HasPrefix(text, "dashboard/"):
 			texts[i] = fmt.Sprintf("arn:%s:cloudwatch::%s:%s", c.partition, c.account, text)
+		case c.service == "route53":
+			texts[i] = "arn:" + c.partition + ":route53:::" + text
 		case c.service == "iam":
 			texts[i] = fmt.Sprintf("arn:%s:iam::%s:%s", c.partition, c.account, text)
 		default:

@@ -552,8 +552,7 @@ func (r rules) flowStreams() string {
 func (r rules) startFlows() []policy.Statement {
 	all := r.startTasks("WriteFlowLogs", r.flowStreams())
 	var keys []string
-	runtime, err := r.env.Worker.Runtime()
-	if err == nil && runtime.Major() >= 3 && r.env.Prefect.Authentication == config.AuthAPIKey {
+	if r.env.FlowsReadCredential() {
 		all = append(all, policy.Allow("ReadAPIKey", []string{"secretsmanager:GetSecretValue"}, r.secretARN))
 		keys = append(keys, r.env.Secret.KMSKeyARN)
 	}

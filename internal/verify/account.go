@@ -10,12 +10,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/rds"
 	"github.com/aws/aws-sdk-go-v2/service/scheduler"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
 
@@ -26,6 +28,7 @@ type clients struct {
 	cloudwatch *cloudwatch.Client
 	ec2        *ec2.Client
 	ecs        *ecs.Client
+	events     *eventbridge.Client
 	iam        *iam.Client
 	kms        *kms.Client
 	lambda     *lambda.Client
@@ -33,13 +36,15 @@ type clients struct {
 	rds        *rds.Client
 	scheduler  *scheduler.Client
 	secrets    *secretsmanager.Client
+	sns        *sns.Client
 	sts        *sts.Client
 }
 
 func newClients(cfg aws.Config) clients {
 	cfg.Logger = logging.Nop{} // its warnings about connections are for nobody here
-	return clients{cloudwatch.NewFromConfig(cfg), ec2.NewFromConfig(cfg), ecs.NewFromConfig(cfg), iam.NewFromConfig(cfg), kms.NewFromConfig(cfg), lambda.NewFromConfig(cfg),
-		cloudwatchlogs.NewFromConfig(cfg), rds.NewFromConfig(cfg), scheduler.NewFromConfig(cfg), secretsmanager.NewFromConfig(cfg), sts.NewFromConfig(cfg)}
+	return clients{cloudwatch.NewFromConfig(cfg), ec2.NewFromConfig(cfg), ecs.NewFromConfig(cfg), eventbridge.NewFromConfig(cfg), iam.NewFromConfig(cfg), kms.NewFromConfig(cfg),
+		lambda.NewFromConfig(cfg), cloudwatchlogs.NewFromConfig(cfg), rds.NewFromConfig(cfg), scheduler.NewFromConfig(cfg), secretsmanager.NewFromConfig(cfg),
+		sns.NewFromConfig(cfg), sts.NewFromConfig(cfg)}
 }
 
 // account checks whose AWS it is, and places the stack there.

@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
 	"go.yaml.in/yaml/v3"
@@ -96,17 +97,40 @@ func (b *bench) refused(t *testing.T, opt Options) {
 
 // refusing may do all but one operation.
 func refusing(opt Options, operation string) Options {
-	limited := opt
-	limited.AWS = opt.AWS.Copy()
-	limited.AWS.APIOptions = append(slices.Clone(limited.AWS.APIOptions), func(stack *middleware.Stack) error {
-		return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("refuse", func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
-			if awsmiddleware.GetOperationName(ctx) == operation {
-				return middleware.InitializeOutput{}, middleware.Metadata{}, &smithy.GenericAPIError{Code: "AccessDeniedException", Message: "not authorized"}
+	return between(opt, func(name string, call func() (any, error)) (any, error) {
+		if name == operation {
+			return nil, &smithy.GenericAPIError{Code: "AccessDeniedException", Message: "not authorized"}
+		}
+		return call()
+	})
+}
+
+// unconfirmed hears that nobody has confirmed a subscription: the emulator confirms each at once.
+func unconfirmed(opt Options) Options {
+	return between(opt, func(_ string, call func() (any, error)) (any, error) {
+		out, err := call()
+		if list, ok := out.(*sns.ListSubscriptionsByTopicOutput); ok {
+			for i := range list.Subscriptions {
+				list.Subscriptions[i].SubscriptionArn = aws.String("PendingConfirmation")
 			}
-			return next.HandleInitialize(ctx, in)
+		}
+		return out, err
+	})
+}
+
+// between puts a function between verify and AWS, which gets each operation's name and the call.
+func between(opt Options, answer func(operation string, call func() (any, error)) (any, error)) Options {
+	opt.AWS = opt.AWS.Copy()
+	opt.AWS.APIOptions = append(slices.Clone(opt.AWS.APIOptions), func(stack *middleware.Stack) error {
+		return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("between", func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (out middleware.InitializeOutput, metadata middleware.Metadata, err error) {
+			out.Result, err = answer(awsmiddleware.GetOperationName(ctx), func() (any, error) {
+				out, metadata, err = next.HandleInitialize(ctx, in)
+				return out.Result, err
+			})
+			return out, metadata, err
 		}), middleware.After)
 	})
-	return limited
+	return opt
 }
 
 // options verifies with each option set in the configuration and not in what runs: the rows

@@ -17,6 +17,8 @@ import (
 	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/aws/aws-sdk-go-v2/service/scheduler"
 	schedulertypes "github.com/aws/aws-sdk-go-v2/service/scheduler/types"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	snstypes "github.com/aws/aws-sdk-go-v2/service/sns/types"
 
 	"prefect-worker-ecs/internal/flowruns"
 	"prefect-worker-ecs/internal/probe"
@@ -31,14 +33,16 @@ type monitoringState struct {
 	at      time.Time
 }
 
-// monitoring checks that the probe, its schedule, the alarms and the filter of the log are
-// those of the configuration.
+// monitoring checks that the probe, its schedule, the alarms, who hears of them, and the filter
+// of the log are those of the configuration, and that there is the dashboard.
 func (c *checklist) monitoring(ctx context.Context) finding {
 	var s several
 	c.probeFunction(ctx, &s)
 	c.probeSchedule(ctx, &s)
 	c.alarmDefinitions(ctx, &s)
 	c.logFilter(ctx, &s)
+	c.alarmTopic(ctx, &s)
+	c.dashboard(ctx, &s)
 	return s.finding(fmt.Sprintf("the probe %s runs each minute, and %d alarms are as configured", c.env.Probe(), len(c.watch.alarms)))
 }
 
@@ -179,6 +183,62 @@ func (c *checklist) logFilter(ctx context.Context, s *several) {
 	want["metric_transformations"] = []any{want["metric_transformation"]}
 	delete(want, "metric_transformation")
 	differs(c, s, "the filter "+name, want, got.MetricFilters[0])
+}
+
+// alarmTopic checks that AWS may send alarms to the topic, and that each address has confirmed that
+// it wants them. A topic that exists is somebody else's.
+func (c *checklist) alarmTopic(ctx context.Context, s *several) {
+	policy := c.stack.Resource("aws_sns_topic_policy", "alarms")
+	if policy == nil {
+		return
+	}
+	arn, _ := policy["arn"].(string)
+	topic, err := c.aws.sns.GetTopicAttributes(ctx, &sns.GetTopicAttributesInput{TopicArn: &arn})
+	if is(err, "NotFound", "NotFoundException") {
+		s.failed("there is no topic "+arn+", so that nobody hears of an alarm", c.deployFix())
+		return
+	}
+	if err != nil {
+		s.unread("the topic "+arn, err)
+		return
+	}
+	if want, _ := policy["policy"].(string); !samePolicy(want, topic.Attributes["Policy"]) {
+		s.failed("the policy of the topic "+arn+" is not that of the configuration", c.deploy())
+	}
+	var subscriptions []snstypes.Subscription
+	pages := sns.NewListSubscriptionsByTopicPaginator(c.aws.sns, &sns.ListSubscriptionsByTopicInput{TopicArn: &arn})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			s.unread("the subscriptions of the topic "+arn, err)
+			return
+		}
+		subscriptions = append(subscriptions, page.Subscriptions...)
+	}
+	for _, address := range c.stack.Names("aws_sns_topic_subscription") {
+		want := c.stack.Resource("aws_sns_topic_subscription", address)
+		i := slices.IndexFunc(subscriptions, func(got snstypes.Subscription) bool {
+			return aws.ToString(got.Endpoint) == want["endpoint"] && aws.ToString(got.Protocol) == want["protocol"]
+		})
+		switch {
+		case i < 0:
+			s.failed(fmt.Sprintf("%s hears of no alarm: the topic has no such subscription", want["endpoint"]), c.deploy())
+		case aws.ToString(subscriptions[i].SubscriptionArn) == "PendingConfirmation":
+			s.failed(fmt.Sprintf("%s hears of no alarm: the subscription is not confirmed", want["endpoint"]),
+				"follow the link in the mail that AWS has sent there")
+		}
+	}
+}
+
+// dashboard checks that it is there. What it shows is for people, who may change it.
+func (c *checklist) dashboard(ctx context.Context, s *several) {
+	name, _ := c.stack.Resource("aws_cloudwatch_dashboard", "worker")["dashboard_name"].(string)
+	_, err := c.aws.cloudwatch.GetDashboard(ctx, &cloudwatch.GetDashboardInput{DashboardName: &name})
+	if is(err, "DashboardNotFoundError", "ResourceNotFound") {
+		s.failed("there is no dashboard "+name, c.deployFix())
+	} else if err != nil {
+		s.unread("the dashboard "+name, err)
+	}
 }
 
 // freshFigures is how old the probe's last figures may be: it sends them each minute, and

@@ -18,10 +18,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	logtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	eventstypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/aws/aws-sdk-go-v2/service/scheduler"
 	schedulertypes "github.com/aws/aws-sdk-go-v2/service/scheduler/types"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/flowruns"
@@ -115,6 +118,19 @@ func (b *bench) changeMonitoring(t *testing.T) {
 	put("dev-worker-late-runs", func(in *cloudwatch.PutMetricAlarmInput) { in.Threshold = aws.Float64(7) })
 	put("dev-worker-probe", func(in *cloudwatch.PutMetricAlarmInput) { in.ActionsEnabled = aws.Bool(false) })
 	call(t, alarms.DeleteAlarms, &cloudwatch.DeleteAlarmsInput{AlarmNames: []string{"dev-worker-cpu"}})
+	call(t, alarms.DeleteDashboards, &cloudwatch.DeleteDashboardsInput{DashboardNames: []string{"dev-worker"}})
+	topics, topic := sns.NewFromConfig(b.aws), aws.String("arn:aws:sns:us-east-1:123456789012:dev-worker-alarms")
+	call(t, topics.SetTopicAttributes, &sns.SetTopicAttributesInput{TopicArn: topic, AttributeName: aws.String("Policy"), AttributeValue: aws.String(`{"Version":"2012-10-17","Statement":[]}`)})
+	call(t, topics.Unsubscribe, &sns.UnsubscribeInput{SubscriptionArn: call(t, topics.ListSubscriptionsByTopic, &sns.ListSubscriptionsByTopicInput{TopicArn: topic}).Subscriptions[0].SubscriptionArn})
+	events := eventbridge.NewFromConfig(b.aws)
+	ended, failed := aws.String("dev-worker-ended-task"), aws.String("dev-worker-failed-deployment")
+	pattern := strings.Replace(*call(t, events.DescribeRule, &eventbridge.DescribeRuleInput{Name: ended}).EventPattern, "STOPPED", "RUNNING", 1)
+	call(t, events.PutRule, &eventbridge.PutRuleInput{Name: ended, EventPattern: &pattern})
+	target := call(t, events.ListTargetsByRule, &eventbridge.ListTargetsByRuleInput{Rule: ended}).Targets[0]
+	target.InputTransformer.InputTemplate = aws.String(`"<task> ended"`)
+	call(t, events.PutTargets, &eventbridge.PutTargetsInput{Rule: ended, Targets: []eventstypes.Target{target}})
+	call(t, events.DisableRule, &eventbridge.DisableRuleInput{Name: failed})
+	call(t, events.RemoveTargets, &eventbridge.RemoveTargetsInput{Rule: failed, Ids: []string{*call(t, events.ListTargetsByRule, &eventbridge.ListTargetsByRuleInput{Rule: failed}).Targets[0].Id}})
 	call(t, alarms.SetAlarmState, &cloudwatch.SetAlarmStateInput{AlarmName: aws.String("dev-worker-silent-worker"), StateValue: cwtypes.StateValueAlarm, StateReason: aws.String("test")})
 	call(t, cloudwatchlogs.NewFromConfig(b.aws).PutMetricFilter, &cloudwatchlogs.PutMetricFilterInput{LogGroupName: aws.String("/ecs/prefect-worker"), FilterName: aws.String("dev-worker-known-failures"), FilterPattern: aws.String("ERROR"),
 		MetricTransformations: []logtypes.MetricTransformation{{MetricNamespace: aws.String("PrefectWorker"), MetricName: aws.String("LogFailures/dev-worker"), MetricValue: aws.String("1")}}})

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
@@ -24,13 +25,9 @@ const ecsTasks = "ecs-tasks.amazonaws.com"
 // all this once, but what is taken away now is only seen when it is replaced.
 func (c *checklist) roles(ctx context.Context) finding {
 	var s several
-	definition := c.service.definition
-	execution := c.role(ctx, &s, "execution", "execution role", aws.ToString(definition.ExecutionRoleArn))
-	if execution != nil {
-		c.execution(ctx, &s, execution)
-	}
-	if task := c.role(ctx, &s, "task", "task role", aws.ToString(definition.TaskRoleArn)); task != nil {
-		c.ownStatements(&s, task)
+	c.taskRoles(ctx, &s, "", "", c.service.definition, c.service.container)
+	if containers := c.server.ContainerDefinitions; len(containers) > 0 {
+		c.taskRoles(ctx, &s, "server_", " of the Prefect server", c.server, containers[0])
 	}
 	for _, flow := range []struct{ address, noun string }{{"flow_execution", "execution role of flow tasks"}, {"flow_task", "task role of flow tasks"}} {
 		arn, wanted := c.stack.Output(flow.address + "_role_arn").(string)
@@ -42,10 +39,21 @@ func (c *checklist) roles(ctx context.Context) finding {
 			c.ownStatements(&s, role)
 		}
 	}
-	return s.finding("ECS may use both, the image can be pulled, the secrets read and the log written")
+	return s.finding("ECS may use them, the image can be pulled, the secrets read and the log written")
 }
 
-// role is one of the task's roles as IAM has it.
+// taskRoles checks both roles of a task definition. Their addresses in the stack begin with
+// prefix, and of is said behind their nouns.
+func (c *checklist) taskRoles(ctx context.Context, s *several, prefix, of string, definition types.TaskDefinition, container types.ContainerDefinition) {
+	if execution := c.role(ctx, s, prefix+"execution", "execution role"+of, aws.ToString(definition.ExecutionRoleArn)); execution != nil {
+		c.execution(ctx, s, execution, container)
+	}
+	if task := c.role(ctx, s, prefix+"task", "task role"+of, aws.ToString(definition.TaskRoleArn)); task != nil {
+		c.ownStatements(s, task)
+	}
+}
+
+// role is one of a task's roles as IAM has it.
 type role struct {
 	made            bool // by the program
 	noun, name, arn string
@@ -226,15 +234,15 @@ func arnParts(arn string) (partition, account string) {
 	return parts[1], parts[4]
 }
 
-// execution checks what ECS does with the execution role before a container starts.
-func (c *checklist) execution(ctx context.Context, s *several, r *role) {
+// execution checks what ECS does with an execution role before its container starts.
+func (c *checklist) execution(ctx context.Context, s *several, r *role, container types.ContainerDefinition) {
 	need := func(action, resource, what string) {
 		result := r.allows(access.Request{Action: action, Resource: resource, Context: c.requestContext(r)})
-		c.decided(s, r, result, fmt.Sprintf("the execution role %s may call %s", r.name, action),
-			fmt.Sprintf("the execution role %s may not call %s on %s, so that %s", r.name, action, resource, what))
+		c.decided(s, r, result, fmt.Sprintf("the %s %s may call %s", r.noun, r.name, action),
+			fmt.Sprintf("the %s %s may not call %s on %s, so that %s", r.noun, r.name, action, resource, what))
 	}
 	seen := map[string]bool{}
-	for _, secret := range c.service.container.Secrets {
+	for _, secret := range container.Secrets {
 		arn, _ := secretARN(aws.ToString(secret.ValueFrom))
 		if seen[arn] {
 			continue
@@ -250,7 +258,7 @@ func (c *checklist) execution(ctx context.Context, s *several, r *role) {
 		c.secretKey(ctx, s, r, arn)
 	}
 
-	if from := c.service.container.RepositoryCredentials; from != nil {
+	if from := container.RepositoryCredentials; from != nil {
 		arn := aws.ToString(from.CredentialsParameter)
 		need("secretsmanager:GetSecretValue", arn, "the image cannot be pulled")
 		c.secretPolicy(ctx, s, r, arn)
@@ -258,16 +266,16 @@ func (c *checklist) execution(ctx context.Context, s *several, r *role) {
 	}
 
 	partition, account := arnParts(r.arn)
-	logs := c.service.container.LogConfiguration
+	logs := container.LogConfiguration
 	if logs == nil || logs.LogDriver != "awslogs" || logs.Options["awslogs-group"] == "" {
-		s.failed("the container writes no log to CloudWatch: its log driver is not awslogs, or has no group", c.deploy())
+		s.failed("the container "+aws.ToString(container.Name)+" writes no log to CloudWatch: its log driver is not awslogs, or has no group", c.deploy())
 	} else {
 		stream := fmt.Sprintf("arn:%s:logs:%s:%s:log-group:%s:log-stream:%s/%s/0", partition, c.opt.AWS.Region, account,
-			logs.Options["awslogs-group"], logs.Options["awslogs-stream-prefix"], aws.ToString(c.service.container.Name))
+			logs.Options["awslogs-group"], logs.Options["awslogs-stream-prefix"], aws.ToString(container.Name))
 		need("logs:CreateLogStream", stream, "no task can start")
-		need("logs:PutLogEvents", stream, "nothing of the worker's output is kept")
+		need("logs:PutLogEvents", stream, "nothing of the container's output is kept")
 	}
-	if repository, ok := ecrRepository(aws.ToString(c.service.container.Image), partition); ok {
+	if repository, ok := ecrRepository(aws.ToString(container.Image), partition); ok {
 		need("ecr:GetAuthorizationToken", "*", "the image cannot be pulled")
 		for _, action := range []string{"ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"} {
 			need(action, repository, "the image cannot be pulled")
@@ -308,8 +316,8 @@ func (c *checklist) secretPolicy(ctx context.Context, s *several, r *role, arn s
 		Action: "secretsmanager:GetSecretValue", Resource: arn, Caller: r.arn, Context: c.requestContext(r)})
 	// In one account it need not allow what the role's policies allow.
 	if result.Decision != access.Denied {
-		c.decided(s, r, result, "the policy of the secret "+secretName(arn)+" lets the execution role read it",
-			"the policy of the secret "+secretName(arn)+" denies the execution role to read it, so that no task can start")
+		c.decided(s, r, result, fmt.Sprintf("the policy of the secret %s lets the %s read it", secretName(arn), r.noun),
+			fmt.Sprintf("the policy of the secret %s denies the %s to read it, so that no task can start", secretName(arn), r.noun))
 	}
 }
 
@@ -326,8 +334,9 @@ func (c *checklist) secretKey(ctx context.Context, s *several, r *role, arn stri
 	if strings.HasSuffix(id, "alias/aws/secretsmanager") {
 		id = "" // AWS's own key, which everybody in the account may use through Secrets Manager
 	}
-	if own := c.stack.Resource("aws_secretsmanager_secret", "prefect_api_key"); own != nil && own["name"] == aws.ToString(secret.Name) {
-		if want, _ := own["kms_key_id"].(string); want != id {
+	for _, name := range c.stack.Names("aws_secretsmanager_secret") {
+		own := c.stack.Resource("aws_secretsmanager_secret", name)
+		if want, _ := own["kms_key_id"].(string); want != id && own["name"] == aws.ToString(secret.Name) {
 			s.failed(fmt.Sprintf("the KMS key of the secret %s is %s, configured is %s", secretName(arn), orNone(id), orNone(want)), c.deploy())
 		}
 	}
@@ -351,8 +360,8 @@ func (c *checklist) secretKey(ctx context.Context, s *several, r *role, arn stri
 	request.Context["kms:viaservice"] = []string{"secretsmanager." + c.opt.AWS.Region + ".amazonaws.com"}
 	request.Context["kms:calleraccount"] = []string{account}
 	request.Context["kms:encryptioncontext:secretarn"] = []string{arn}
-	denied := fmt.Sprintf("the execution role %s may not call kms:Decrypt on the key of the secret %s, so that no task can start", r.name, secretName(arn))
-	whether := "the execution role may decrypt the secret " + secretName(arn)
+	denied := fmt.Sprintf("the %s %s may not call kms:Decrypt on the key of the secret %s, so that no task can start", r.noun, r.name, secretName(arn))
+	whether := fmt.Sprintf("the %s may decrypt the secret %s", r.noun, secretName(arn))
 
 	// The key's policy allows it by itself, or hands the decision to IAM by naming the account.
 	policy, err := c.aws.kms.GetKeyPolicy(ctx, &kms.GetKeyPolicyInput{KeyId: &id, PolicyName: aws.String("default")})

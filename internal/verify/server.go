@@ -47,7 +47,8 @@ func (c *checklist) ownServer(ctx context.Context) finding {
 	return s.finding(fmt.Sprintf("%d of %d tasks running, as configured", service.RunningCount, service.DesiredCount))
 }
 
-// serverDefinition compares what the server runs, and keeps it for the check of the database.
+// serverDefinition compares what the server runs, and keeps it for the checks of the database and
+// of the roles.
 func (c *checklist) serverDefinition(ctx context.Context, s *several, service types.Service) {
 	out, err := c.aws.ecs.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: service.TaskDefinition})
 	if err != nil {
@@ -62,12 +63,18 @@ func (c *checklist) serverDefinition(ctx context.Context, s *several, service ty
 	if differences := definitionDifferences(want, *out.TaskDefinition); len(differences) > 0 {
 		s.failed("its task definition is not that of the configuration: "+strings.Join(differences, "; "), c.deploy())
 	}
-	if len(out.TaskDefinition.ContainerDefinitions) > 0 {
-		c.databaseURL = variable(out.TaskDefinition.ContainerDefinitions[0], "PREFECT_API_DATABASE_CONNECTION_URL")
-	}
-	if !strings.HasSuffix(c.databaseURL, "?ssl=require") {
+	c.server = *out.TaskDefinition
+	if !strings.HasSuffix(c.databaseURL(), "?ssl=require") {
 		s.failed("the server does not insist on TLS to its database", c.deploy())
 	}
+}
+
+// databaseURL is where the server looks for its database. Empty: it is not known.
+func (c *checklist) databaseURL() string {
+	if len(c.server.ContainerDefinitions) == 0 {
+		return ""
+	}
+	return variable(c.server.ContainerDefinitions[0], "PREFECT_API_DATABASE_CONNECTION_URL")
 }
 
 // states of a database in which it answers ("Viewing Amazon RDS DB instance status").
@@ -97,7 +104,7 @@ func (c *checklist) database(ctx context.Context) finding {
 	if d.Endpoint != nil {
 		endpoint = fmt.Sprintf("%s:%d", aws.ToString(d.Endpoint.Address), aws.ToInt32(d.Endpoint.Port))
 	}
-	if endpoint == "" || c.databaseURL != "" && !strings.Contains(c.databaseURL, "@"+endpoint+"/") {
+	if url := c.databaseURL(); endpoint == "" || url != "" && !strings.Contains(url, "@"+endpoint+"/") {
 		s.failed(fmt.Sprintf("the database is at %s, and the server is told of another", orNone(endpoint)), c.deploy())
 	}
 	c.forcedTLS(ctx, &s, d)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/prefectapi"
@@ -120,8 +121,8 @@ type checklist struct {
 	service serviceState
 	api     apiState
 	watch   monitoringState
-	// databaseURL is where the stack's own server looks for its database.
-	databaseURL string
+	// server is what the stack's own Prefect server runs. Without a container: it is not known.
+	server ecstypes.TaskDefinition
 }
 
 // finding is what a check found.
@@ -157,6 +158,7 @@ const (
 	checkDatabase   = "database"
 	checkSecret     = "credential in Secrets Manager"
 	checkRoles      = "roles of the next task"
+	checkEvents     = "events of ECS"
 	checkMonitoring = "monitoring"
 	checkAlarms     = "alarms"
 	checkAPI        = "Prefect API"
@@ -182,6 +184,7 @@ var checks = []struct {
 	{checkDatabase, []string{checkServer}, (*checklist).database},
 	{checkSecret, []string{checkDefinition}, (*checklist).secret},
 	{checkRoles, []string{checkDefinition}, (*checklist).roles},
+	{checkEvents, []string{checkAccount}, (*checklist).events},
 	{checkMonitoring, []string{checkAccount}, (*checklist).monitoring},
 	{checkAlarms, []string{checkMonitoring}, (*checklist).alarms},
 	{checkAPI, []string{checkDefinition, checkSecret}, (*checklist).apiAnswers},
@@ -235,6 +238,8 @@ func (c *checklist) wanted(check string) bool {
 		return c.opt.Flow
 	case checkServer, checkDatabase:
 		return c.env.Server.Enabled
+	case checkEvents:
+		return c.env.Monitoring.Enabled || c.env.EventQueue() != ""
 	case checkMonitoring, checkAlarms:
 		return c.env.Monitoring.Enabled
 	}

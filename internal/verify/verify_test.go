@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"prefect-worker-ecs/internal/ecstask"
+	"prefect-worker-ecs/internal/workpool"
 )
 
 // TestVerify goes through what really goes wrong with workers, each for real: a real worker,
@@ -111,6 +112,12 @@ func TestVerify(t *testing.T) {
 		report = verified(t, opt)
 		if last := report.Checks[len(report.Checks)-1]; last.Status != OK || !strings.Contains(last.Detail, "ran to COMPLETED") {
 			t.Errorf("the flow: %+v", last)
+		}
+		// Flow tasks of an ecs pool read both from the same secret.
+		tasks := b.synthesize(t, strings.Replace(yaml, "type: process", "type: ecs", 1)).Environment
+		wanted, err := workpool.Read(t.Context(), b.aws, tasks)
+		if got := wanted.Defaults["prefect_api_auth_string_secret_arn"]; err != nil || got != b.secretARN(t) {
+			t.Errorf("flow tasks read %v, %v", got, err)
 		}
 		// A wrong password, and none at all
 		b.put(t, "admin:wrong-marker")
@@ -243,15 +250,23 @@ func TestVerify(t *testing.T) {
 		// GIVEN a deployment without, THEN that is said
 		expect(t, verified(t, opt), checkMonitoring, Failed, "there is no function dev-worker-probe\nthere is no schedule dev-worker-probe", "make deploy")
 		// WHEN it is deployed, THEN it is as configured, and the probe has not run yet
+		expect(t, verified(t, opt), checkEvents, Failed, "there is no event rule dev-worker-ended-task\nthere is no event rule dev-worker-failed-deployment", "make deploy")
 		targets := []string{"aws_scheduler_schedule.probe", "aws_cloudwatch_log_metric_filter.known_failures"}
-		for _, name := range b.checklist(t, opt).stack.Names("aws_cloudwatch_metric_alarm") {
-			targets = append(targets, "aws_cloudwatch_metric_alarm."+name)
+		for _, kind := range []string{"aws_cloudwatch_metric_alarm", "aws_cloudwatch_dashboard", "aws_cloudwatch_event_target", "aws_sns_topic_policy", "aws_sns_topic_subscription"} {
+			for _, name := range b.checklist(t, opt).stack.Names(kind) {
+				targets = append(targets, kind+"."+name)
+			}
 		}
 		b.apply(opt.Stack, targets...)
 		report := verified(t, opt)
 		if f := outcome(report, checkMonitoring); f.Status != OK || !strings.Contains(f.Detail, "9 alarms are as configured") {
 			t.Errorf("%+v", f)
 		}
+		if f := outcome(report, checkEvents); f.Status != OK || f.Detail != "2 rules of EventBridge are enabled, as configured" {
+			t.Errorf("%+v", f)
+		}
+		// But for an address that has not confirmed
+		expect(t, verified(t, unconfirmed(opt)), checkMonitoring, Failed, "a@example.com hears of no alarm: the subscription is not confirmed", "follow the link")
 		expect(t, report, checkAlarms, Failed, "the probe has sent no figures for 4 minutes", "/aws/lambda/dev-worker-probe says why")
 		// WHEN the probe runs
 		b.put(t, apiKey)
@@ -285,8 +300,19 @@ func TestVerify(t *testing.T) {
 			"the alarm dev-worker-probe tells nobody: its actions are switched off",
 			"there is no alarm dev-worker-cpu",
 			"the filter dev-worker-known-failures is not that of the configuration: FilterPattern is ERROR",
+			"the policy of the topic arn:aws:sns:us-east-1:123456789012:dev-worker-alarms is not that of the configuration",
+			"a@example.com hears of no alarm: the topic has no such subscription",
+			"there is no dashboard dev-worker",
 		} {
 			expect(t, report, checkMonitoring, Failed, want, "make deploy")
+		}
+		for _, want := range []string{
+			"the event rule dev-worker-ended-task is not that of the configuration: EventPattern.detail.lastStatus is [\"RUNNING\"], configured is [\"STOPPED\"]",
+			"the event rule dev-worker-failed-deployment is disabled",
+			"the event rule dev-worker-failed-deployment does not lead to arn:aws:sns:us-east-1:123456789012:dev-worker-alarms",
+			"the target of the event rule dev-worker-ended-task is not that of the configuration: InputTransformer.InputTemplate is",
+		} {
+			expect(t, report, checkEvents, Failed, want, "make deploy")
 		}
 		// AND what is red is explained
 		expect(t, report, checkAlarms, Failed, "dev-worker-silent-worker is in ALARM since", "workerctl verify dev")
@@ -294,8 +320,11 @@ func TestVerify(t *testing.T) {
 		// WHEN the probe cannot ask, THEN it is not believed
 		w.see("PREFECT_API_URL=" + closed.URL + "/api")
 		expect(t, verified(t, opt), checkAlarms, Failed, "the probe could not ask 6 of its questions", "")
-		for _, operation := range []string{"GetFunctionConfiguration", "GetSchedule", "DescribeAlarms", "DescribeMetricFilters"} {
-			if f := outcome(verified(t, refusing(opt, operation)), checkMonitoring); !strings.Contains(f.Detail, "could not be read: AccessDeniedException") {
+		for operation, check := range map[string]string{
+			"GetFunctionConfiguration": checkMonitoring, "GetSchedule": checkMonitoring, "DescribeAlarms": checkMonitoring, "DescribeMetricFilters": checkMonitoring,
+			"GetTopicAttributes": checkMonitoring, "ListSubscriptionsByTopic": checkMonitoring, "GetDashboard": checkMonitoring, "DescribeRule": checkEvents, "ListTargetsByRule": checkEvents,
+		} {
+			if f := outcome(verified(t, refusing(opt, operation)), check); !strings.Contains(f.Detail, "could not be read: AccessDeniedException") {
 				t.Errorf("%s: %+v", operation, f)
 			}
 		}

@@ -89,11 +89,11 @@ func Read(ctx context.Context, cfg aws.Config, env *config.Environment) (Wanted,
 	if env.HasFlowTaskRole() {
 		w.Defaults["task_role_arn"] = role(env.IAM.Existing.FlowTaskRole, env.IAM.FlowTaskRole.Name)
 	}
-	if env.FlowsReadAPIKey() {
+	if env.FlowsReadCredential() {
 		for _, container := range definition.TaskDefinition.ContainerDefinitions {
 			for _, secret := range container.Secrets {
-				if aws.ToString(secret.Name) == config.APIKeyVariable {
-					w.Defaults[apiKey] = aws.ToString(secret.ValueFrom)
+				if aws.ToString(secret.Name) == env.Prefect.Authentication.Variable() {
+					w.Defaults[credential(env.Prefect.Authentication)] = aws.ToString(secret.ValueFrom)
 				}
 			}
 		}
@@ -132,9 +132,12 @@ func Configured(env *config.Environment) Wanted {
 	return w
 }
 
-// apiKey is the variable with the ARN of the API key's secret. The templates that a Prefect
-// server has in store are older than it.
-const apiKey = "prefect_api_key_secret_arn"
+// secretARN is how the variables end with the ARN of a credential's secret. The templates that a
+// Prefect server has in store are older than them.
+const secretARN = "_secret_arn"
+
+// credential is the variable with the ARN of the secret of the Prefect API's credential.
+func credential(a config.Authentication) string { return a.TerraformVariable() + secretARN }
 
 // Change is a field of the template that differs. Old is nil where there was none.
 type Change struct {
@@ -160,7 +163,7 @@ func show(field string, value any) string {
 	if err != nil {
 		return fmt.Sprint(value)
 	}
-	if field == apiKey {
+	if strings.HasSuffix(field, secretARN) {
 		return redact.Text(string(text)) // an ARN is no credential
 	}
 	return redact.Value(field, redact.Text(string(text)))
@@ -182,8 +185,8 @@ func (w Wanted) Fit(template Template) (Template, []Change, error) {
 		variable, known := variables[name].(map[string]any)
 		switch {
 		case known:
-		case name == apiKey:
-			variable = map[string]any{"title": "API key secret", "type": "string", "description": "ARN of the secret with the API key of flow runs."}
+		case strings.HasSuffix(name, secretARN):
+			variable = map[string]any{"title": "Credential secret", "type": "string", "description": "ARN of the secret with the credential of flow runs."}
 			variables[name], job[name] = variable, "{{ "+name+" }}"
 		default:
 			missing = append(missing, name)

@@ -14,13 +14,18 @@ import (
 	"prefect-worker-ecs/internal/testtools"
 )
 
-const disk = "ephemeralStorage"
+const (
+	disk       = "ephemeralStorage"
+	apiKey     = "prefect_api_key_secret_arn"
+	authString = "prefect_api_auth_string_secret_arn"
+)
 
 func wanted() Wanted {
 	return Wanted{Task: map[string]any{disk: map[string]any{"sizeInGiB": 50}}, Defaults: map[string]any{
 		"cluster": "arn:aws:ecs:us-east-1:123456789012:cluster/c", "cpu": 512, "configure_cloudwatch_logs": true,
 		"network_configuration": map[string]any{"subnets": []string{"subnet-1", "subnet-2"}, "securityGroups": []string{"sg-1"}},
 		apiKey:                  "arn:aws:secretsmanager:us-east-1:123456789012:secret:key-AbCdEf",
+		authString:              "arn:aws:secretsmanager:us-east-1:123456789012:secret:both-AbCdEf",
 	}}
 }
 
@@ -100,9 +105,9 @@ func TestAPoolOfARealServer(t *testing.T) {
 			if variables["stream_output"].(map[string]any)["default"] != true {
 				t.Error("a field of others was changed")
 			}
-			// AND the secret that the server's own template does not know reaches the job
+			// AND the secrets that the server's own template does not know reach the job
 			job := found.BaseJobTemplate["job_configuration"].(map[string]any)
-			if job[apiKey] != "{{ "+apiKey+" }}" || !reflect.DeepEqual(job["task_definition"].(map[string]any)[disk], map[string]any{"sizeInGiB": 50.0}) {
+			if job[apiKey] != "{{ "+apiKey+" }}" || job[authString] != "{{ "+authString+" }}" || !reflect.DeepEqual(job["task_definition"].(map[string]any)[disk], map[string]any{"sizeInGiB": 50.0}) {
 				t.Errorf("job %v", job)
 			}
 
@@ -136,8 +141,12 @@ func TestFit(t *testing.T) {
 	// WHEN some fit, in another order
 	_, changes, err := wanted().Fit(template)
 	// THEN the others are named, and the template is as it was
-	if want := []string{"cluster", apiKey, disk}; err != nil || !slices.Equal(fields(changes), want) {
+	if want := []string{"cluster", authString, apiKey, disk}; err != nil || !slices.Equal(fields(changes), want) {
 		t.Errorf("%v, changes %v, want %v", err, fields(changes), want)
+	}
+	// AND an ARN is shown, which is no credential
+	if got := changes[1].String(); got != authString+`: none -> "arn:aws:secretsmanager:us-east-1:123456789012:secret:both-AbCdEf"` {
+		t.Error(got)
 	}
 	if !reflect.DeepEqual(before, template) {
 		t.Error("the template was changed")
