@@ -83,10 +83,7 @@ func environments(args []string) []string {
 // checkTools says which of the tools are missing. The CLI would fail in words that name none.
 func checkTools() error {
 	var missing []error
-	for _, tool := range toolchain.Tools {
-		if tool.Name == "Terraform" && os.Getenv("TERRAFORM_BINARY_NAME") != "" {
-			continue // the user has another one
-		}
+	for _, tool := range toolchain.Tools() {
 		missing = append(missing, tool.Installed())
 	}
 	return errors.Join(missing...)

@@ -96,7 +96,7 @@ func TestMissingToolsAreNamed(t *testing.T) {
 	project(t, map[string]string{config.Dir + "/dev.yaml": ""})
 	// GIVEN a machine with nothing on it
 	t.Setenv("PATH", t.TempDir())
-	for own, want := range map[string]string{"": "Go Node.js npm Terraform", "tofu": "Go Node.js npm"} {
+	for own, want := range map[string]string{"": "Go Node.js npm Terraform", "tofu": "Go Node.js npm OpenTofu"} {
 		t.Setenv("TERRAFORM_BINARY_NAME", own)
 		_, _, err := run(t, "cdktf", "--", "synth")
 		if err == nil {

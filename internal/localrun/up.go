@@ -169,7 +169,7 @@ func (u *up) all(ctx context.Context) error {
 // when it is not.
 func (u *up) setUp(ctx context.Context) error {
 	return u.p.step("setting up", func() (string, error) {
-		for _, tool := range toolchain.Tools {
+		for _, tool := range toolchain.Tools() {
 			if _, err := tool.Check(ctx); err != nil {
 				return "", err
 			}

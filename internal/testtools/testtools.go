@@ -32,7 +32,7 @@ var (
 
 func tools(names ...string) Need {
 	return func(ctx context.Context) error {
-		for _, tool := range toolchain.Tools {
+		for _, tool := range toolchain.Tools() {
 			for _, name := range names {
 				if tool.Name != name {
 					continue
