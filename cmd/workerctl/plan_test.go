@@ -89,7 +89,8 @@ func TestReviewOfARevision(t *testing.T) {
 }
 
 // TestPlanAndPlainTerraform deploys with Terraform alone what `workerctl synth` wrote, and plans
-// with workerctl: nobody needs the CDKTF CLI for that.
+// with workerctl: nobody needs the CDKTF CLI for that. Nor Terraform, where OpenTofu is installed,
+// which CI does without.
 func TestPlanAndPlainTerraform(t *testing.T) {
 	testtools.Require(t, testtools.Node, testtools.Terraform)
 	moto := testtools.Environment(t, pyenv.Moto)
@@ -101,6 +102,26 @@ func TestPlanAndPlainTerraform(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = emu.Stop(context.Background()) })
 	cfg := testtools.AWS(t, emu.Env())
+	for _, binary := range []string{"terraform", "tofu"} {
+		t.Run(binary, func(t *testing.T) {
+			if _, err := exec.LookPath(binary); err != nil {
+				t.Skip("OpenTofu is not installed")
+			}
+			t.Setenv("TERRAFORM_BINARY_NAME", binary)
+			testtools.Require(t, testtools.Terraform)
+			planAndDeploy(t, dir, cloudwatchlogs.NewFromConfig(cfg))
+		})
+	}
+}
+
+func planAndDeploy(t *testing.T, dir string, logs *cloudwatchlogs.Client) {
+	environment := func(yaml string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, "config", "environments", "dev.yaml"), []byte(yaml), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	environment("")
 	// GIVEN values in a file
 	if err := os.WriteFile(filepath.Join(dir, "terraform.tfvars"), []byte("prefect_api_key = \"pnu_marker\"\nprefect_api_url = \"https://prefect.example.com/api\"\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -121,9 +142,9 @@ func TestPlanAndPlainTerraform(t *testing.T) {
 		}
 		return r, int(status)
 	}
+	project := toolchain.Project{Root: dir}
 	terraform := func(args ...string) {
 		t.Helper()
-		project := toolchain.Project{Root: dir}
 		if _, err := project.Terraform(t.Context(), "dev", args...); err != nil {
 			t.Fatal(err)
 		}
@@ -134,13 +155,21 @@ func TestPlanAndPlainTerraform(t *testing.T) {
 	if status != 2 || r.Count(review.Create) < 39 || r.Count(review.Create) != len(r.Changes) {
 		t.Errorf("status %d: %s", status, r.Summary())
 	}
-	// WHEN Terraform alone applies what was synthesized THEN nothing is left to do
+	// WHEN a lock of the environment is there, as make lock writes it, and nothing but a synth has run
+	lock := filepath.Join(filepath.Dir(toolchain.StackFile(project.Out(), "dev")), ".terraform.lock.hcl")
+	if err := errors.Join(os.Rename(lock, project.LockFile("dev")), os.RemoveAll(project.Out())); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := run(t, "synth"); err != nil {
+		t.Fatal(err)
+	}
+	// THEN Terraform alone finds the lock and the values, applies it all, and nothing is left to do
+	terraform("init", "-lockfile=readonly", "-input=false", "-no-color")
 	terraform("apply", "-auto-approve", "-input=false", "-no-color")
 	if r, status = plan("dev"); status != 0 || len(r.Changes) != 0 {
 		t.Errorf("status %d: %+v", status, r)
 	}
 	// AND its log can be looked at
-	logs := cloudwatchlogs.NewFromConfig(cfg)
 	group := aws.String("/ecs/prefect-worker")
 	for _, task := range []string{"0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"} {
 		stream := aws.String("prefect-worker/prefect-worker/" + task)
@@ -159,15 +188,16 @@ func TestPlanAndPlainTerraform(t *testing.T) {
 		}
 	}
 	// WHEN the log group gets another name THEN a warning says what is lost
-	if err := os.WriteFile(filepath.Join(dir, "config", "environments", "dev.yaml"), []byte("logs: {group: /ecs/other}\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	environment("logs: {group: /ecs/other}\n")
 	if r, status = plan(); status != 2 || len(r.Warnings) != 1 || r.Warnings[0] != "aws_cloudwatch_log_group.worker is destroyed and created again: its log lines go with it" {
 		t.Errorf("status %d: %+v", status, r)
 	}
 	terraform("destroy", "-auto-approve", "-input=false", "-no-color")
+	if left, err := project.State(t.Context(), "dev"); err != nil || len(left) > 0 {
+		t.Errorf("the state holds %v: %v", left, err)
+	}
 	state, err := os.ReadFile(filepath.Join(dir, "terraform.dev.tfstate"))
-	if err != nil || strings.Contains(string(state), "pnu_marker") || !strings.Contains(string(state), `"resources": []`) {
+	if err != nil || strings.Contains(string(state), "pnu_marker") {
 		t.Errorf("the state: %v\n%s", err, state)
 	}
 }

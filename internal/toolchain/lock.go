@@ -53,7 +53,7 @@ func (p Project) Lock(ctx context.Context, environment string, progress io.Write
 			return "", ctx.Err()
 		}
 		return "", fmt.Errorf("write the provider lock of %s: the registry did not give the checksums for %v, so nothing was written. Run it where the registry can be reached. %s said:\n%s",
-			environment, Platforms, terraformTool().Name, indent(lastLines(stderr.String(), 15)))
+			environment, Platforms, TerraformTool().Name, indent(lastLines(stderr.String(), 15)))
 	}
 	content, err := os.ReadFile(filepath.Join(dir, ".terraform.lock.hcl"))
 	if err != nil {

@@ -369,12 +369,12 @@ func TestAnotherTerraform(t *testing.T) {
 	} {
 		t.Setenv("TERRAFORM_BINARY_NAME", test.binary)
 		write(t, filepath.Join(bin, test.binary), "#!/bin/sh\necho '{\"terraform_version\": \""+test.version+"\"}'\n")
-		if _, err := terraformTool().Check(t.Context()); (err == nil) != (test.want == "") || err != nil && err.Error() != test.want {
+		if _, err := TerraformTool().Check(t.Context()); (err == nil) != (test.want == "") || err != nil && err.Error() != test.want {
 			t.Errorf("%s %s: got %v, want %s", test.binary, test.version, err, test.want)
 		}
 	}
 	t.Setenv("TERRAFORM_BINARY_NAME", filepath.Join(bin, "tofu-1.12"))
-	if err, want := terraformTool().Installed(), "OpenTofu is not installed; it deploys. Needed: >=1.11.0, <2.0.0. Get it: https://opentofu.org/docs/intro/install"; err == nil || err.Error() != want {
+	if err, want := TerraformTool().Installed(), "OpenTofu is not installed; it deploys. Needed: >=1.11.0, <2.0.0. Get it: https://opentofu.org/docs/intro/install"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }

@@ -43,13 +43,13 @@ func Tools() []Tool {
 			Name: "npm", Need: ">=9.0.0", Why: "installs the CDKTF CLI", Get: "it comes with Node.js",
 			command: "npm", args: []string{"--version"}, version: firstVersion,
 		},
-		terraformTool(),
+		TerraformTool(),
 	}
 }
 
-// terraformTool is Terraform or OpenTofu. Ephemeral variables and write-only arguments, which keep
+// TerraformTool is Terraform, or OpenTofu if TerraformBinary is one. Ephemeral variables and write-only arguments, which keep
 // the API key out of every file, came with release 1.11 of both.
-func terraformTool() Tool {
+func TerraformTool() Tool {
 	t := Tool{
 		Name: "Terraform", Need: ">=1.11.0, <2.0.0", Why: "deploys", Get: "https://developer.hashicorp.com/terraform/install",
 		command: TerraformBinary(), args: []string{"version", "-json"}, version: terraformVersion,
