@@ -56,7 +56,7 @@ destroy: $(WORKERCTL) $(PROGRAM) ## Remove the AWS resources (AUTO_APPROVE=1 ask
 
 .PHONY: output
 output: $(WORKERCTL) $(PROGRAM) ## Show the outputs of the deployment
-	@$(WORKERCTL) cdktf --built -- output $(ENV)
+	@$(WORKERCTL) output --built $(ENV)
 
 .PHONY: lock
 lock: synth ## Write the provider lock of ENV with the checksums of Linux and macOS

@@ -150,8 +150,17 @@ func planAndDeploy(t *testing.T, dir string, logs *cloudwatchlogs.Client) {
 		}
 	}
 
+	notDeployed := func() {
+		t.Helper()
+		out, _, err := run(t, "output")
+		if want := "nothing is deployed: the state of dev has no outputs; deploy with make deploy ENV=dev"; err == nil || err.Error() != want {
+			t.Errorf("%q, %v, want %s", out, err, want)
+		}
+	}
+
 	// WHEN nothing is deployed THEN everything is to be created, with exit status 2
 	r, status := plan()
+	notDeployed()
 	if status != 2 || r.Count(review.Create) < 39 || r.Count(review.Create) != len(r.Changes) {
 		t.Errorf("status %d: %s", status, r.Summary())
 	}
@@ -169,7 +178,12 @@ func planAndDeploy(t *testing.T, dir string, logs *cloudwatchlogs.Client) {
 	if r, status = plan("dev"); status != 0 || len(r.Changes) != 0 {
 		t.Errorf("status %d: %+v", status, r)
 	}
-	// AND its log can be looked at
+	// AND its outputs and its log can be looked at
+	for args, want := range map[string]string{"output": "ecs_service_name     dev-worker\n", "output dev --json": `"ecs_service_name": "dev-worker",` + "\n"} {
+		if out, _, err := run(t, strings.Fields(args)...); err != nil || !strings.Contains(out, want) {
+			t.Errorf("%s: %v\n%s", args, err, out)
+		}
+	}
 	group := aws.String("/ecs/prefect-worker")
 	for _, task := range []string{"0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"} {
 		stream := aws.String("prefect-worker/prefect-worker/" + task)
@@ -196,6 +210,7 @@ func planAndDeploy(t *testing.T, dir string, logs *cloudwatchlogs.Client) {
 	if left, err := project.State(t.Context(), "dev"); err != nil || len(left) > 0 {
 		t.Errorf("the state holds %v: %v", left, err)
 	}
+	notDeployed()
 	state, err := os.ReadFile(filepath.Join(dir, "terraform.dev.tfstate"))
 	if err != nil || strings.Contains(string(state), "pnu_marker") {
 		t.Errorf("the state: %v\n%s", err, state)

@@ -3,14 +3,14 @@ package localrun
 import (
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/fatih/color"
-	"golang.org/x/term"
+
+	"prefect-worker-ecs/internal/terminal"
 )
 
 // progress tells a person what is done and how long it took. Steps may run at
@@ -35,11 +35,7 @@ type activity struct {
 }
 
 func newProgress(out io.Writer) *progress {
-	p := &progress{out: out, start: time.Now()}
-	if file, ok := out.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-		p.width, _, _ = term.GetSize(int(file.Fd()))
-	}
-	return p
+	return &progress{out: out, start: time.Now(), width: terminal.Width(out)}
 }
 
 func (p *progress) line(format string, args ...any) {
@@ -53,7 +49,7 @@ func (p *progress) print(format string, args ...any) {
 	if p.width > 0 {
 		fmt.Fprint(p.out, "\r\033[K")
 	}
-	fmt.Fprintf(p.out, format+"\n", args...)
+	fmt.Fprintln(p.out, terminal.Wrap(fmt.Sprintf(format, args...), p.width))
 	p.draw()
 }
 

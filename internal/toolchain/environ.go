@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"prefect-worker-ecs/internal/atomicfile"
+	"prefect-worker-ecs/internal/terminal"
 )
 
 // MirrorVariable names an environment variable with the path of a filesystem mirror of
@@ -49,7 +50,7 @@ func (p Project) Environ(base []string) ([]string, error) {
 	// The CLI would make a cache in the home folder.
 	set("CDKTF_DISABLE_PLUGIN_CACHE_ENV", "1")
 	env = append(env, endOfLifeWarning)
-	if !isTerminal(os.Stdin) {
+	if !terminal.Is(os.Stdin) {
 		set("CI", "1") // plain lines instead of a redrawn screen
 	}
 

@@ -121,6 +121,27 @@ func ids(text []byte) (map[string]string, error) {
 	return ids, nil
 }
 
+// Outputs are the outputs in the state of an environment, wherever that is kept, by name. The stack
+// was synthesized. Without a deployment there are none.
+func (p Project) Outputs(ctx context.Context, environment string) (map[string]any, error) {
+	if err := p.init(ctx, environment); err != nil {
+		return nil, err
+	}
+	text, err := p.Terraform(ctx, environment, "output", "-json", "-no-color")
+	if err != nil {
+		return nil, err
+	}
+	var outputs map[string]tfjson.StateOutput
+	if err := json.Unmarshal(text, &outputs); err != nil {
+		return nil, fmt.Errorf("read the outputs: %w", err)
+	}
+	values := map[string]any{}
+	for name, output := range outputs {
+		values[name] = output.Value
+	}
+	return values, nil
+}
+
 // Plan plans an environment whose stack was synthesized, with Terraform alone.
 func (p Project) Plan(ctx context.Context, environment string) (*tfjson.Plan, error) {
 	if err := p.init(ctx, environment); err != nil {
