@@ -307,6 +307,7 @@ func TestWhatACommandNeedsIsNamed(t *testing.T) {
 		"lock dev":         "run make synth first",
 		"lock prod":        `there is no environment "prod"`,
 		"local verify dev": "nothing of the local run of dev runs",
+		"local open":       "nothing of the local run of dev runs",
 		"local up prod":    `there is no environment "prod"`,
 		"exec dev":         "set worker.execute_command to true in config/environments/dev.yaml and deploy",
 		"exec dev prod":    "exec takes one environment",

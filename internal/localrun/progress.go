@@ -49,7 +49,7 @@ func (p *progress) print(format string, args ...any) {
 	if p.width > 0 {
 		fmt.Fprint(p.out, "\r\033[K")
 	}
-	fmt.Fprintln(p.out, terminal.Wrap(fmt.Sprintf(format, args...), p.width))
+	fmt.Fprintf(p.out, format+"\n", args...)
 	p.draw()
 }
 
@@ -111,12 +111,12 @@ func (p *progress) step(before string, do func() (string, error)) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.end(a)
+	mark := color.GreenString("✓")
 	if err != nil {
-		p.print("  %s %s %s", color.RedString("✗"), before, color.HiBlackString("%.1f s", took))
-		return err
+		mark, after = color.RedString("✗"), before
 	}
-	p.print("  %s %s %s", color.GreenString("✓"), after, color.HiBlackString("%.1f s", took))
-	return nil
+	p.print("%s", terminal.Wrap(fmt.Sprintf("  %s %s %s", mark, after, color.HiBlackString("%.1f s", took)), p.width))
+	return err
 }
 
 // note adds a line to the step that is going on.
