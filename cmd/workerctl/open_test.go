@@ -9,6 +9,7 @@ import (
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/testtools"
+	"prefect-worker-ecs/internal/toolchain"
 	"prefect-worker-ecs/internal/verify"
 )
 
@@ -33,6 +34,10 @@ func TestOpen(t *testing.T) {
 
 // TestConsoles: the dashboard is there with its alarms, and China has a console of its own.
 func TestConsoles(t *testing.T) {
+	project, err := toolchain.Find(".")
+	if err != nil {
+		t.Fatal(err)
+	}
 	const prefix = "https://cn-north-1.console.amazonaws.cn/"
 	for name, want := range map[string][]page{
 		"dev": {
@@ -45,7 +50,7 @@ func TestConsoles(t *testing.T) {
 			{"dashboard", prefix + "cloudwatch/home?region=cn-north-1#dashboards/dashboard/flow-worker"},
 		},
 	} {
-		stack, err := os.ReadFile(filepath.Join("..", "..", "testdata", "golden", name+".tf.json"))
+		stack, err := os.ReadFile(filepath.Join(project.Root, "testdata", "golden", name+".tf.json"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -96,6 +96,7 @@ func (p Project) cliConfig(named, mirror string) (string, error) {
 	}
 	text := "# Made by internal/toolchain.\ndisable_checkpoint = true\n"
 	if mirror != "" {
+		providers := fmt.Sprintf(`"%s/hashicorp/aws", "%s/hashicorp/aws"`, registries[0], registries[1])
 		text += fmt.Sprintf(`
 provider_installation {
   filesystem_mirror {
@@ -106,7 +107,7 @@ provider_installation {
     exclude = [%[2]s]
   }
 }
-`, mirror, fmt.Sprintf("\"%s/hashicorp/aws\", \"%s/hashicorp/aws\"", registries[0], registries[1]))
+`, mirror, providers)
 	}
 	file := filepath.Join(p.Local(), "terraform.rc")
 	if err := atomicfile.Keep(file, []byte(text), 0o644); err != nil {
@@ -116,8 +117,8 @@ provider_installation {
 }
 
 // mirror is a filesystem mirror with the AWS provider for both Terraform and OpenTofu, or "" if
-// this machine has none. Mostly one has it for Terraform only, and what its folders hold is the
-// same for both: so it is a folder of links into the one that findMirror finds.
+// this machine has none. Mostly one has it for Terraform only, and the provider is the same for
+// both: so this is a folder of links into the mirror that findMirror finds.
 func (p Project) mirror(named string) (string, error) {
 	found, err := findMirror(named, p.Root)
 	if err != nil || found == "" {
@@ -131,16 +132,13 @@ func (p Project) mirror(named string) (string, error) {
 			from = registries[1-i]
 		}
 		for _, release := range releases(found, from) {
-			below, err := filepath.Rel(filepath.Join(found, from), release)
-			if err != nil {
-				return "", fmt.Errorf("link to the mirror of providers: %w", err)
+			link := filepath.Join(mirror, registry, strings.TrimPrefix(release, filepath.Join(found, from)))
+			err := os.MkdirAll(filepath.Dir(link), 0o755)
+			if err == nil {
+				err = os.Symlink(release, link)
 			}
-			link := filepath.Join(mirror, registry, below)
-			if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
-				return "", fmt.Errorf("link to the mirror of providers: %w", err)
-			}
-			if err := os.Symlink(release, link); err != nil && !errors.Is(err, fs.ErrExist) {
-				return "", fmt.Errorf("link to the mirror of providers: %w", err)
+			if err != nil && !errors.Is(err, fs.ErrExist) {
+				return "", fmt.Errorf("link to the providers in %s: %w", found, err)
 			}
 		}
 	}
