@@ -56,7 +56,7 @@ destroy: $(WORKERCTL) $(PROGRAM) ## Remove the AWS resources (AUTO_APPROVE=1 ask
 
 .PHONY: output
 output: $(WORKERCTL) $(PROGRAM) ## Show the outputs of the deployment
-	@$(WORKERCTL) cdktf --built -- output $(ENV)
+	@$(WORKERCTL) output --built $(ENV)
 
 .PHONY: lock
 lock: synth ## Write the provider lock of ENV with the checksums of Linux and macOS
@@ -75,7 +75,7 @@ local-status: $(WORKERCTL) ## Show what of the local run is running
 	@$(WORKERCTL) local status $(ENV)
 
 .PHONY: open
-open: $(WORKERCTL) ## Reach the stack's own Prefect server (server.enabled) until Ctrl-C
+open: $(WORKERCTL) ## Open Prefect and the AWS consoles; the stack's own Prefect server until Ctrl-C
 	@$(WORKERCTL) open $(ENV)
 
 .PHONY: local

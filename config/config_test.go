@@ -818,6 +818,18 @@ func FuzzLoad(f *testing.F) {
 	})
 }
 
+func TestUIURL(t *testing.T) {
+	for api, want := range map[string]string{
+		"": "",
+		CloudAPIURL + "11111111-1111-4111-8111-111111111111/workspaces/22222222-2222-4222-8222-222222222222": "https://app.prefect.cloud/account/11111111-1111-4111-8111-111111111111/workspace/22222222-2222-4222-8222-222222222222",
+		"https://prefect.example.com:4200/tools/api":                                                         "https://prefect.example.com:4200/tools",
+	} {
+		if got := (Prefect{APIURL: api}).UIURL(); got != want {
+			t.Errorf("%s: %s, want %s", api, got, want)
+		}
+	}
+}
+
 func TestEnvironmentNames(t *testing.T) {
 	for name, valid := range map[string]bool{
 		"dev": true, "eu-prod-2": true, "Prod": false, "a_b": false, "-a": false, strings.Repeat("a", 31): false,

@@ -24,6 +24,15 @@ func isCloud(host string) bool {
 	return host == "prefect.cloud" || strings.HasSuffix(host, ".prefect.cloud")
 }
 
+// UIURL is the address of the user interface that belongs to the Prefect API: of the workspace on
+// Prefect Cloud, and the same without /api on a server. It is empty where the API is not known.
+func (p Prefect) UIURL() string {
+	if workspace, ok := strings.CutPrefix(p.APIURL, CloudAPIURL); ok {
+		return "https://app.prefect.cloud/account/" + strings.Replace(workspace, "/workspaces/", "/workspace/", 1)
+	}
+	return strings.TrimSuffix(p.APIURL, "/api")
+}
+
 // api refuses a Prefect API that the worker could not reach. Prefect itself only warns of
 // most of this and then fails with 404 at run time.
 func (v *validator) api() {

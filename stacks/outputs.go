@@ -70,6 +70,9 @@ func newOutputs(stack cdktf.TerraformStack, env *config.Environment, b built) {
 			output(stack, o.name+"_policy", "What "+o.role+", which exists, must be allowed", *tf.JSON(policy.New(o.is.Needs...)))
 		}
 	}
+	if env.Monitoring.Enabled {
+		output(stack, "console_dashboard_url", "The dashboard in the AWS console", consoleURL("cloudwatch/home?region="+regionReference+"#dashboards/dashboard/"+env.Worker.ServiceName))
+	}
 	if !env.Server.Enabled {
 		return
 	}

@@ -4,15 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/terminal"
 	"prefect-worker-ecs/internal/toolchain"
 )
 
@@ -38,9 +37,6 @@ func newCDKTFCommand() *cobra.Command {
 				return err
 			}
 			warnOfFiles(cmd.ErrOrStderr(), variables)
-			if err := checkDeployed(args); err != nil {
-				return err
-			}
 			if err := checkTools(); err != nil {
 				return err
 			}
@@ -83,10 +79,7 @@ func environments(args []string) []string {
 // checkTools says which of the tools are missing. The CLI would fail in words that name none.
 func checkTools() error {
 	var missing []error
-	for _, tool := range toolchain.Tools {
-		if tool.Name == "Terraform" && os.Getenv("TERRAFORM_BINARY_NAME") != "" {
-			continue // the user has another one
-		}
+	for _, tool := range toolchain.Tools() {
 		missing = append(missing, tool.Installed())
 	}
 	return errors.Join(missing...)
@@ -129,37 +122,12 @@ func protected(env *config.Environment) error {
 	return fmt.Errorf("%s is protected, and with it its %s: nothing was destroyed. To take it down, remove protect from config/environments/%[1]s.yaml and call this again; nothing has to be deployed in between", env.Name, keeps)
 }
 
-// checkDeployed says of output that nothing is deployed; the CLI would show nothing at all.
-// Only a local state can be looked at.
-func checkDeployed(args []string) error {
-	if args[0] != "output" {
-		return nil
-	}
-	for _, name := range environments(args) {
-		env, err := config.LoadOne(config.Dir, name)
-		if err != nil {
-			return err
-		}
-		state := "terraform." + name + ".tfstate"
-		if _, err := os.Stat(state); env.Backend.Type == config.BackendLocal && errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("nothing is deployed from here: there is no %s; deploy with make deploy ENV=%s", state, name)
-		}
-	}
-	return nil
-}
-
 // requireApproval stops a change that would ask for approval where nobody can answer:
 // the CLI would plan first and then crash.
 func requireApproval(args []string, in io.Reader) error {
 	changes := args[0] == "deploy" || args[0] == "destroy"
-	if changes && !slices.Contains(args, "--auto-approve") && !isTerminal(in) {
+	if changes && !slices.Contains(args, "--auto-approve") && !terminal.Is(in) {
 		return errors.New("there is no terminal here to approve the changes at; run it in one, or add AUTO_APPROVE=1 to make (--auto-approve to workerctl)")
 	}
 	return nil
-}
-
-// isTerminal says whether a person sits at a command's stream.
-func isTerminal(stream any) bool {
-	file, ok := stream.(*os.File)
-	return ok && term.IsTerminal(int(file.Fd()))
 }

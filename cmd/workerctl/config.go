@@ -48,11 +48,7 @@ func newConfigCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			name := "dev"
-			if len(args) > 0 {
-				name = args[0]
-			}
-			env, err := config.LoadOne(config.Dir, name)
+			env, err := config.LoadOne(config.Dir, environmentName(args))
 			if err != nil {
 				return err
 			}

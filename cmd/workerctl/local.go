@@ -33,8 +33,8 @@ func newLocalCommand() *cobra.Command {
 			Out: cmd.OutOrStdout(), Program: self,
 		}, nil
 	}
-	add := func(name, short string, run func(*cobra.Command, localrun.Options) error) {
-		local.AddCommand(&cobra.Command{
+	add := func(name, short string, run func(*cobra.Command, localrun.Options) error) *cobra.Command {
+		sub := &cobra.Command{
 			Use:   name + " [ENVIRONMENT]",
 			Short: short + " (default: dev)",
 			Args:  cobra.MaximumNArgs(1),
@@ -45,7 +45,9 @@ func newLocalCommand() *cobra.Command {
 				}
 				return run(cmd, opt)
 			},
-		})
+		}
+		local.AddCommand(sub)
+		return sub
 	}
 	local.AddCommand(&cobra.Command{
 		Use:   "run FLOW.py[:FUNCTION] [ENVIRONMENT]",
@@ -65,6 +67,15 @@ func newLocalCommand() *cobra.Command {
 		func(cmd *cobra.Command, opt localrun.Options) error { return localrun.Down(cmd.Context(), opt) })
 	add("status", "Show what of it is running",
 		func(cmd *cobra.Command, opt localrun.Options) error { return localrun.Status(cmd.Context(), opt) })
+	var noBrowser bool
+	noBrowserFlag(add("open", "Open Prefect and what the AWS emulator holds",
+		func(cmd *cobra.Command, opt localrun.Options) error {
+			prefect, aws, err := opt.Pages()
+			if err != nil {
+				return err
+			}
+			return showPages(cmd.OutOrStdout(), []page{{"Prefect", prefect}, {"AWS emulator", aws}}, noBrowser)
+		}), &noBrowser)
 	add("verify", "Check the worker of the local run as verify does in AWS",
 		func(cmd *cobra.Command, opt localrun.Options) error {
 			checklist, err := opt.Checklist()

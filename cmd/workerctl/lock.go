@@ -2,12 +2,10 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"prefect-worker-ecs/config"
-	"prefect-worker-ecs/internal/toolchain"
 )
 
 func newLockCommand() *cobra.Command {
@@ -16,14 +14,15 @@ func newLockCommand() *cobra.Command {
 		Short: "Write the provider lock of an environment, with checksums for Linux and macOS",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			project, err := toolchain.Find(".")
+			project, err := enterProject()
 			if err != nil {
 				return err
 			}
-			if _, err := config.LoadOne(filepath.Join(project.Root, filepath.FromSlash(config.Dir)), args[0]); err != nil {
+			env, err := config.LoadOne(config.Dir, environmentName(args))
+			if err != nil {
 				return err // cdktf.out may still hold an environment that is gone
 			}
-			file, err := project.Lock(cmd.Context(), args[0], cmd.OutOrStdout())
+			file, err := project.Lock(cmd.Context(), env.Name, cmd.OutOrStdout())
 			if err != nil {
 				return err
 			}

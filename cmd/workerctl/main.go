@@ -16,6 +16,7 @@ import (
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/redact"
+	"prefect-worker-ecs/internal/terminal"
 	"prefect-worker-ecs/internal/toolchain"
 )
 
@@ -35,7 +36,8 @@ func newRootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newSetupCommand(), newNewCommand(), newConfigCommand(), newVersionCommand(), newSynthCommand(), newPlanCommand(), newAdoptCommand(), newReviewCommand(), newCDKTFCommand(), newLockCommand(), newPoolCommand(), newPolicyCommand(), newVerifyCommand(), newStatusCommand(), newRunsCommand(), newLogsCommand(), newOpenCommand(), newExecCommand(), newLocalCommand())
+	root.AddCommand(newSetupCommand(), newNewCommand(), newConfigCommand(), newVersionCommand(), newSynthCommand(), newPlanCommand(), newAdoptCommand(), newReviewCommand(), newCDKTFCommand(), newOutputCommand(), newLockCommand(), newPoolCommand(), newPolicyCommand(), newVerifyCommand(), newStatusCommand(), newRunsCommand(), newLogsCommand(), newOpenCommand(), newExecCommand(), newLocalCommand())
+	root.SetHelpFunc(showHelp)
 	return root
 }
 
@@ -64,6 +66,7 @@ func report(out io.Writer, err error) int {
 	var problems config.Problems
 	var silent reported
 	var synth *toolchain.SynthError
+	say := func(text string) { fmt.Fprintln(out, terminal.Wrap(text, terminal.Width(out))) }
 	switch {
 	case errors.As(err, &silent):
 		return int(silent)
@@ -71,18 +74,18 @@ func report(out io.Writer, err error) int {
 		fmt.Fprintln(out, "interrupted")
 		return 130 // 128 + SIGINT, as shells have it
 	case errors.As(err, &synth): // the program's own words
-		fmt.Fprintln(out, synth)
+		say(synth.Error())
 		return 1
 	case errors.As(err, &problems):
-		fmt.Fprintln(out, problems)
+		say(problems.Error())
 		return 1
 	case errors.As(err, &cli):
 		if err != error(cli) { // by itself the CLI has said why, on this terminal
-			fmt.Fprintln(out, "workerctl: "+redact.Text(err.Error()))
+			say("workerctl: " + redact.Text(err.Error()))
 		}
 		return cli.Status
 	default:
-		fmt.Fprintln(out, "workerctl: "+redact.Text(err.Error()))
+		say("workerctl: " + redact.Text(err.Error()))
 		return 1
 	}
 }

@@ -15,37 +15,48 @@ import (
 
 func newOpenCommand() *cobra.Command {
 	port := config.ServerPort
+	var noBrowser bool
 	cmd := &cobra.Command{
 		Use:   "open [ENVIRONMENT]",
-		Short: "Reach the stack's own Prefect server from this machine, until Ctrl-C (default: dev)",
-		Long: `Reach the stack's own Prefect server from this machine, until Ctrl-C.
+		Short: "Open Prefect and the AWS consoles; the stack's own Prefect server until Ctrl-C (default: dev)",
+		Long: `Print the addresses of Prefect and of the service, log and dashboard in the AWS console, and
+open them in the browser, where there is a desktop.
 
-The server has no public address. This opens a port-forwarding session of AWS Systems Manager
-to its task, which needs the AWS CLI with the Session Manager plugin, and rights for
-ssm:StartSession, ecs:ListTasks and ecs:DescribeTasks.`,
+The stack's own Prefect server (server.enabled) has no public address. For it this opens a
+port-forwarding session of AWS Systems Manager to its task, until Ctrl-C, which needs the AWS CLI
+with the Session Manager plugin, and rights for ssm:StartSession, ecs:ListTasks and
+ecs:DescribeTasks.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if _, err := enterProject(); err != nil {
+			opt, err := verifyOptions(cmd.Context(), args)
+			if err != nil {
 				return err
 			}
-			env, err := config.LoadOne(config.Dir, environmentName(args))
+			env, out := opt.Environment, cmd.OutOrStdout()
+			pages, err := consoles(opt)
 			if err != nil {
 				return err
 			}
 			if !env.Server.Enabled {
-				return fmt.Errorf("the environment %s has no Prefect server of its own (server.enabled): its API is where prefect.api_url says", env.Name)
+				if ui := env.Prefect.UIURL(); ui != "" {
+					pages = append([]page{{"Prefect", ui}}, pages...)
+				} else {
+					fmt.Fprintln(cmd.ErrOrStderr(), "note: the Prefect API is not known; set TF_VAR_prefect_account_id and TF_VAR_prefect_workspace_id, or TF_VAR_prefect_api_url")
+				}
+				return showPages(out, pages, noBrowser)
 			}
-			cfg, err := awsConfig(cmd.Context(), env)
-			if err != nil {
+			if err := showPages(out, pages, noBrowser); err != nil {
 				return err
 			}
-			t, err := tunnel.Open(cmd.Context(), wayTo(verify.Options{Environment: env, AWS: cfg}, port))
+			t, err := tunnel.Open(cmd.Context(), wayTo(opt, port))
 			if err != nil {
 				return err
 			}
 			defer t.Close()
-			out := cmd.OutOrStdout()
-			fmt.Fprintf(out, "Prefect of %s:\n  user interface  %s\n  API             %[2]s/api\n", env.Name, t.URL)
+			if err := showPages(out, []page{{"Prefect", t.URL}}, noBrowser); err != nil {
+				return err
+			}
+			fmt.Fprintf(out, "  API             %s/api\n", t.URL)
 			if env.Prefect.Authentication == config.AuthBasic {
 				secret := env.Secret.Name
 				if env.Secret.ExistingARN != "" {
@@ -65,7 +76,8 @@ ssm:StartSession, ecs:ListTasks and ecs:DescribeTasks.`,
 			}
 		},
 	}
-	cmd.Flags().IntVar(&port, "port", port, "port of this machine")
+	cmd.Flags().IntVar(&port, "port", port, "port of this machine for the stack's own Prefect server")
+	noBrowserFlag(cmd, &noBrowser)
 	return cmd
 }
 

@@ -134,12 +134,26 @@ func TestReviewOfARevision(t *testing.T) {
 }
 
 // TestPlanAndPlainTerraform deploys with Terraform alone what `workerctl synth` wrote, and plans
-// with workerctl: nobody needs the CDKTF CLI for that.
+// with workerctl: nobody needs the CDKTF CLI for that. Nor Terraform, where OpenTofu is installed,
+// which CI does without.
 func TestPlanAndPlainTerraform(t *testing.T) {
 	// GIVEN values in a file, and a bucket for the state
 	project, cfg := deployable(t)
 	bucket := must(http.NewRequestWithContext(t.Context(), http.MethodPut, *cfg.BaseEndpoint+"/example-states", nil))
 	_ = must(http.DefaultClient.Do(bucket)).Body.Close()
+	for _, binary := range []string{"terraform", "tofu"} {
+		t.Run(binary, func(t *testing.T) {
+			if _, err := exec.LookPath(binary); err != nil {
+				t.Skip("OpenTofu is not installed")
+			}
+			t.Setenv("TERRAFORM_BINARY_NAME", binary)
+			testtools.Require(t, testtools.Terraform)
+			planAndDeploy(t, project, cloudwatchlogs.NewFromConfig(cfg))
+		})
+	}
+}
+
+func planAndDeploy(t *testing.T, project toolchain.Project, logs *cloudwatchlogs.Client) {
 	environment := func(yaml string) {
 		t.Helper()
 		yaml += "backend: {type: s3, bucket: example-states, assume_role_arn: 'arn:aws:iam::123456789012:role/states'}\n"
@@ -165,18 +179,40 @@ func TestPlanAndPlainTerraform(t *testing.T) {
 		return r, int(status)
 	}
 
+	notDeployed := func() {
+		t.Helper()
+		out, _, err := run(t, "output")
+		if want := "nothing is deployed: the state of dev has no outputs; deploy with make deploy ENV=dev"; err == nil || err.Error() != want {
+			t.Errorf("%q, %v, want %s", out, err, want)
+		}
+	}
+
 	// WHEN nothing is deployed THEN everything is to be created, with exit status 2
 	r, status := plan()
+	notDeployed()
 	if status != 2 || r.Count(review.Create) < 39 || r.Count(review.Create) != len(r.Changes) {
 		t.Errorf("status %d: %s", status, r.Summary())
 	}
-	// WHEN Terraform alone applies what was synthesized THEN nothing is left to do
+	// WHEN a lock of the environment is there, as make lock writes it, and nothing but a synth has run
+	lock := filepath.Join(filepath.Dir(toolchain.StackFile(project.Out(), "dev")), ".terraform.lock.hcl")
+	if err := errors.Join(os.Rename(lock, project.LockFile("dev")), os.RemoveAll(project.Out())); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := run(t, "synth"); err != nil {
+		t.Fatal(err)
+	}
+	// THEN Terraform alone finds the lock and the values, applies it all, and nothing is left to do
+	must(project.Terraform(t.Context(), "dev", "init", "-lockfile=readonly", "-input=false", "-no-color"))
 	terraform(t, project, "apply")
 	if r, status = plan("dev"); status != 0 || len(r.Changes) != 0 {
 		t.Errorf("status %d: %+v", status, r)
 	}
-	// AND its log can be looked at
-	logs := cloudwatchlogs.NewFromConfig(cfg)
+	// AND its outputs and its log can be looked at
+	for args, want := range map[string]string{"output": "ecs_service_name     dev-worker\n", "output dev --json": `"ecs_service_name": "dev-worker",` + "\n"} {
+		if out, _, err := run(t, strings.Fields(args)...); err != nil || !strings.Contains(out, want) {
+			t.Errorf("%s: %v\n%s", args, err, out)
+		}
+	}
 	group := aws.String("/ecs/prefect-worker")
 	for _, task := range []string{"0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"} {
 		stream := aws.String("prefect-worker/prefect-worker/" + task)
@@ -200,6 +236,7 @@ func TestPlanAndPlainTerraform(t *testing.T) {
 		t.Errorf("status %d: %+v", status, r)
 	}
 	terraform(t, project, "destroy")
+	notDeployed()
 	state := string(must(project.Terraform(t.Context(), "dev", "state", "pull")))
 	if strings.Contains(state, "pnu_marker") || !strings.Contains(state, `"resources": []`) {
 		t.Errorf("the state: %s", state)

@@ -22,8 +22,7 @@ func newRunsCommand() *cobra.Command {
 		Long: `List the flow runs that need a person:
 
   late      due for more than a minute, and nobody has taken it
-  orphaned  Pending for longer than monitoring.pending_minutes (10): its worker died, or its
-            task does not start
+  orphaned  Pending for longer than monitoring.pending_minutes (10): its worker died, or its task does not start
   lost      Running, and the worker or task that ran it is gone
 
 Prefect takes none of the last two back by itself. "workerctl runs retry RUN" does.`,

@@ -23,7 +23,7 @@ func newSetupCommand() *cobra.Command {
 			}
 			var missing []error
 			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			for _, tool := range toolchain.Tools {
+			for _, tool := range toolchain.Tools() {
 				version, err := tool.Check(cmd.Context())
 				if err != nil {
 					missing = append(missing, err)

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/terminal"
 	"prefect-worker-ecs/internal/toolchain"
 	"prefect-worker-ecs/internal/verify"
 )
@@ -129,16 +130,16 @@ type reported int
 func (r reported) Error() string { return fmt.Sprintf("ended with status %d", int(r)) }
 
 // environmentName is the first argument, or dev. The path of an environment's file, as a shell
-// completes it, stands for its name.
+// completes it, stands for its name; one in another folder is no environment.
 func environmentName(args []string) string {
 	if len(args) == 0 {
 		return "dev"
 	}
-	name := filepath.Base(args[0])
-	if ext := filepath.Ext(name); ext == ".yaml" || ext == ".yml" {
-		return strings.TrimSuffix(name, ext)
+	dir, name, ext := filepath.ToSlash(filepath.Dir(args[0])), filepath.Base(args[0]), filepath.Ext(args[0])
+	if dir != "." && !strings.HasSuffix(dir, config.Dir) || ext != ".yaml" && ext != ".yml" {
+		return args[0]
 	}
-	return args[0]
+	return strings.TrimSuffix(name, ext)
 }
 
 // waiting shows on stderr what is waited for: a line that is redrawn in a terminal, and
@@ -149,14 +150,14 @@ func waiting(out io.Writer, limit time.Duration) func(verify.Report) {
 	}
 	start := time.Now()
 	last := ""
-	terminal := isTerminal(out)
+	redrawn := terminal.Is(out)
 	return func(r verify.Report) {
 		failure, failed := r.First()
 		text := failure.Name + ": " + firstLine(failure.Detail)
 		switch {
-		case terminal && (!failed || time.Since(start) >= limit):
+		case redrawn && (!failed || time.Since(start) >= limit):
 			fmt.Fprint(out, "\r\033[K") // the report follows
-		case terminal:
+		case redrawn:
 			fmt.Fprintf(out, "\r\033[K%3.0f s of %s  %.100s", time.Since(start).Seconds(), limit, text)
 		case failed && text != last:
 			fmt.Fprintf(out, "%3.0f s of %s  %s\n", time.Since(start).Seconds(), limit, text)

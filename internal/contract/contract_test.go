@@ -69,7 +69,7 @@ func terraform(t *testing.T, dir string, args ...string) (string, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "terraform", append(args, "-no-color")...)
+	cmd := exec.CommandContext(t.Context(), toolchain.TerraformBinary(), append(args, "-no-color")...)
 	cmd.Dir, cmd.Env = dir, env
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out

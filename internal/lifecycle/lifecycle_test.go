@@ -167,7 +167,7 @@ func (d *deployment) terraform(key string, args ...string) ([]byte, error) {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	cmd := exec.CommandContext(d.t.Context(), "terraform", args...)
+	cmd := exec.CommandContext(d.t.Context(), toolchain.TerraformBinary(), args...)
 	cmd.Dir, cmd.Env = d.workspace.Stack(d.stack), env
 	out, err := cmd.CombinedOutput()
 	d.output.Write(out)

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 
+	"prefect-worker-ecs/internal/emulator"
+	"prefect-worker-ecs/internal/prefectserver"
 	"prefect-worker-ecs/internal/proc"
 	"prefect-worker-ecs/internal/toolchain"
 )
@@ -351,5 +353,30 @@ func TestAnUnknownEnvironmentIsAnErrorForAll(t *testing.T) {
 	release()
 	if err := Down(t.Context(), opt); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestPagesOfWhatRuns(t *testing.T) {
+	opt := options(t, filepath.Join(t.TempDir(), "run"), new(strings.Builder))
+	// GIVEN a run of which only one server was started THEN there is nothing to look at
+	r := &run{dir: opt.Dir}
+	release, err := r.claim("dev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
+	e := &emulator.Emulator{Endpoint: "http://127.0.0.1:5000"}
+	if err := r.update(func(s *State) { s.Emulator = e }); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := opt.Pages(); err == nil || !strings.HasPrefix(err.Error(), "nothing of the local run of dev runs; ") {
+		t.Errorf("got %v", err)
+	}
+	// WHEN both run THEN both have a page
+	if err := r.update(func(s *State) { s.Prefect = &prefectserver.Server{URL: "http://127.0.0.1:4200"} }); err != nil {
+		t.Fatal(err)
+	}
+	if prefect, aws, err := opt.Pages(); err != nil || prefect != "http://127.0.0.1:4200" || aws != "http://127.0.0.1:5000/moto-api/" {
+		t.Errorf("%s, %s, %v", prefect, aws, err)
 	}
 }

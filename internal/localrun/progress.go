@@ -3,14 +3,14 @@ package localrun
 import (
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/fatih/color"
-	"golang.org/x/term"
+
+	"prefect-worker-ecs/internal/terminal"
 )
 
 // progress tells a person what is done and how long it took. Steps may run at
@@ -35,11 +35,7 @@ type activity struct {
 }
 
 func newProgress(out io.Writer) *progress {
-	p := &progress{out: out, start: time.Now()}
-	if file, ok := out.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-		p.width, _, _ = term.GetSize(int(file.Fd()))
-	}
-	return p
+	return &progress{out: out, start: time.Now(), width: terminal.Width(out)}
 }
 
 func (p *progress) line(format string, args ...any) {
@@ -115,12 +111,12 @@ func (p *progress) step(before string, do func() (string, error)) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.end(a)
+	mark := color.GreenString("✓")
 	if err != nil {
-		p.print("  %s %s %s", color.RedString("✗"), before, color.HiBlackString("%.1f s", took))
-		return err
+		mark, after = color.RedString("✗"), before
 	}
-	p.print("  %s %s %s", color.GreenString("✓"), after, color.HiBlackString("%.1f s", took))
-	return nil
+	p.print("%s", terminal.Wrap(fmt.Sprintf("  %s %s %s", mark, after, color.HiBlackString("%.1f s", took)), p.width))
+	return err
 }
 
 // note adds a line to the step that is going on.

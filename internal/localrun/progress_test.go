@@ -13,7 +13,7 @@ func TestProgress(t *testing.T) {
 	}{
 		"in a file":       {0, "  … one\n    note\n  ✓ done T\n  … two\n  ✗ two T\n"},
 		"in a terminal":   {40, "\r\x1b[K  … one 0 s\r\x1b[K    note\n\r\x1b[K  … one 0 s\r\x1b[K  ✓ done T\n\r\x1b[K  … two 0 s\r\x1b[K  ✗ two T\n"},
-		"in a narrow one": {10, "\r\x1b[K  … one …\r\x1b[K    note\n\r\x1b[K  … one …\r\x1b[K  ✓ done T\n\r\x1b[K  … two …\r\x1b[K  ✗ two T\n"},
+		"in a narrow one": {10, "\r\x1b[K  … one …\r\x1b[K    note\n\r\x1b[K  … one …\r\x1b[K  ✓ done\n    T\n\r\x1b[K  … two …\r\x1b[K  ✗ two\n    T\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out strings.Builder

@@ -28,22 +28,40 @@ const verifyTimeout = time.Minute
 // Checklist is what verify is to look at: the configuration that the run was deployed from,
 // which is not quite the user's, and the emulator.
 func (o Options) Checklist() (verify.Options, error) {
-	r, err := o.run()
+	r, err := o.running()
 	if err != nil {
 		return verify.Options{}, err
+	}
+	return r.checklist()
+}
+
+// Pages are the addresses of Prefect's user interface and of the emulator's list of what it holds.
+func (o Options) Pages() (prefect, aws string, err error) {
+	r, err := o.running()
+	if err != nil {
+		return "", "", err
+	}
+	return r.state.Prefect.URL, r.state.Emulator.Endpoint + "/moto-api/", nil
+}
+
+// running is the run, of which both servers were started.
+func (o Options) running() (*run, error) {
+	r, err := o.run()
+	if err != nil {
+		return nil, err
 	}
 	switch err := r.load(o.Environment); {
 	case errors.Is(err, errNoRun):
 		if err := o.known(); err != nil {
-			return verify.Options{}, err
+			return nil, err
 		}
 	case err != nil:
-		return verify.Options{}, err
+		return nil, err
 	}
-	if r.state.Emulator == nil {
-		return verify.Options{}, fmt.Errorf("nothing of the local run of %s runs; %s starts it", o.Environment, o.command("up"))
+	if r.state.Emulator == nil || r.state.Prefect == nil {
+		return nil, fmt.Errorf("nothing of the local run of %s runs; %s starts it", o.Environment, o.command("up"))
 	}
-	return r.checklist()
+	return r, nil
 }
 
 func (r *run) checklist() (verify.Options, error) {

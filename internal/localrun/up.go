@@ -23,6 +23,7 @@ import (
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/prefectapi"
 	"prefect-worker-ecs/internal/pyenv"
+	"prefect-worker-ecs/internal/terminal"
 	"prefect-worker-ecs/internal/toolchain"
 )
 
@@ -169,7 +170,7 @@ func (u *up) all(ctx context.Context) error {
 // when it is not.
 func (u *up) setUp(ctx context.Context) error {
 	return u.p.step("setting up", func() (string, error) {
-		for _, tool := range toolchain.Tools {
+		for _, tool := range toolchain.Tools() {
 			if _, err := tool.Check(ctx); err != nil {
 				return "", err
 			}
@@ -205,7 +206,7 @@ func (u *up) summary(leftOut []string) {
 	if len(leftOut) > 0 {
 		p.line("\n%s", bold("Left out of your configuration, here only"))
 		for _, l := range leftOut {
-			p.line("  %s", l)
+			p.line("%s", terminal.Wrap("  "+l, p.width))
 		}
 	}
 	p.line("\n%s\n  user interface  %s\n  API             %s", bold("Prefect"), s.Prefect.URL, s.Prefect.APIURL())

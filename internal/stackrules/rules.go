@@ -997,6 +997,9 @@ func (r rules) outputs() shape {
 		"execution_role_arn": output(is(r.roleARN("execution"))), "task_role_arn": output(is(r.roleARN("task"))),
 		"prefect_api_url": output(is("${local.prefect_api_url}")), "console_service_url": console, "console_logs_url": console,
 	}
+	if r.env.Monitoring.Enabled {
+		all["console_dashboard_url"] = console
+	}
 	if n := r.env.Network; n.Exists() {
 		kind := map[bool]string{true: "public", false: "private"}[n.Existing.Public]
 		all[kind+"_subnet_ids"] = output(is(r.taskSubnets()))

@@ -225,6 +225,7 @@ func (s *Stack) text(template string) string {
 // functions are those of Terraform's that the program's expressions call where a value can be
 // known without the state. With another one the expression is unknown.
 var functions = map[string]function.Function{
+	"lookup":     stdlib.LookupFunc,
 	"lower":      stdlib.LowerFunc,
 	"trimsuffix": stdlib.TrimSuffixFunc,
 }

@@ -3,6 +3,7 @@ package testtools
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -18,13 +19,18 @@ import (
 // that says what is missing.
 type Need func(context.Context) error
 
-// Node is for CDKTF constructs. Terraform and CDKTF are the tools of a deployment. Python is for
-// the emulator and Prefect.
+// Node is for CDKTF constructs. Terraform, or OpenTofu in its place, and CDKTF are the tools of a
+// deployment. Python is for the emulator and Prefect.
 var (
 	Node      Need = tools("Node.js")
-	Terraform Need = tools("Terraform")
-	CDKTF     Need = tools("Terraform", "Node.js", "npm")
-	Python    Need = func(ctx context.Context) error {
+	Terraform Need = func(ctx context.Context) error {
+		_, err := toolchain.TerraformTool().Check(ctx)
+		return err
+	}
+	CDKTF Need = func(ctx context.Context) error {
+		return errors.Join(Terraform(ctx), tools("Node.js", "npm")(ctx))
+	}
+	Python Need = func(ctx context.Context) error {
 		_, err := pyenv.FindPython(ctx, pyenv.Moto.MinPython, pyenv.Moto.MaxPython)
 		return err
 	}
@@ -32,7 +38,7 @@ var (
 
 func tools(names ...string) Need {
 	return func(ctx context.Context) error {
-		for _, tool := range toolchain.Tools {
+		for _, tool := range toolchain.Tools() {
 			for _, name := range names {
 				if tool.Name != name {
 					continue

@@ -21,6 +21,7 @@ import (
 
 	"prefect-worker-ecs/internal/atomicfile"
 	"prefect-worker-ecs/internal/proc"
+	"prefect-worker-ecs/internal/terminal"
 )
 
 // The CLI and all it depends on, each with a checksum. package.json puts another package in
@@ -175,7 +176,7 @@ func (p Project) CDKTF(ctx context.Context, run Run) error {
 		}()
 		prepared = func() error { return <-result }
 	}
-	if out, ok := run.Stdout.(*os.File); !ok || !isTerminal(out) {
+	if !terminal.Is(run.Stdout) {
 		args = withoutColor(args)
 	}
 	environ, err = p.withCompileCache(environ)

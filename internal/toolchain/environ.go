@@ -1,13 +1,18 @@
 package toolchain
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 
 	"prefect-worker-ecs/internal/atomicfile"
+	"prefect-worker-ecs/internal/terminal"
 )
 
 // MirrorVariable names an environment variable with the path of a filesystem mirror of
@@ -18,8 +23,9 @@ const MirrorVariable = "PREFECT_WORKER_PROVIDER_MIRROR"
 // works.
 const endOfLifeWarning = "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION=18,20"
 
-// awsProvider is the provider's folder in a filesystem mirror.
-var awsProvider = filepath.Join("registry.terraform.io", "hashicorp", "aws")
+// registries are the hosts from which Terraform and OpenTofu have the provider hashicorp/aws. Each
+// looks into the folder of its own in a filesystem mirror.
+var registries = [...]string{"registry.terraform.io", "registry.opentofu.org"}
 
 // Environ returns base with the variables that the CDKTF CLI and Terraform need to behave
 // as a person expects. Of a variable that is in the result twice the last one counts,
@@ -44,11 +50,11 @@ func (p Project) Environ(base []string) ([]string, error) {
 	// The CLI would make a cache in the home folder.
 	set("CDKTF_DISABLE_PLUGIN_CACHE_ENV", "1")
 	env = append(env, endOfLifeWarning)
-	if !isTerminal(os.Stdin) {
+	if !terminal.Is(os.Stdin) {
 		set("CI", "1") // plain lines instead of a redrawn screen
 	}
 
-	mirror, err := findMirror(lookup(env, MirrorVariable), p.Root)
+	mirror, err := p.mirror(lookup(env, MirrorVariable))
 	if err != nil {
 		return nil, err
 	}
@@ -82,24 +88,26 @@ func (p Project) cliConfig(named, mirror string) (string, error) {
 	if named != "" {
 		userHas = exists(named)
 	} else if home, err := os.UserHomeDir(); err == nil {
-		userHas = exists(filepath.Join(home, ".terraformrc"))
+		userHas = exists(filepath.Join(home, ".terraformrc")) || isOpenTofu() &&
+			(exists(filepath.Join(home, ".tofurc")) || exists(filepath.Join(os.Getenv("XDG_CONFIG_HOME"), "opentofu", "tofurc")))
 	}
 	if userHas || (named == "" && mirror == "") {
 		return "", nil
 	}
 	text := "# Made by internal/toolchain.\ndisable_checkpoint = true\n"
 	if mirror != "" {
+		providers := fmt.Sprintf(`"%s/hashicorp/aws", "%s/hashicorp/aws"`, registries[0], registries[1])
 		text += fmt.Sprintf(`
 provider_installation {
   filesystem_mirror {
     path    = %q
-    include = ["registry.terraform.io/hashicorp/aws"]
+    include = [%[2]s]
   }
   direct {
-    exclude = ["registry.terraform.io/hashicorp/aws"]
+    exclude = [%[2]s]
   }
 }
-`, mirror)
+`, mirror, providers)
 	}
 	file := filepath.Join(p.Local(), "terraform.rc")
 	if err := atomicfile.Keep(file, []byte(text), 0o644); err != nil {
@@ -108,14 +116,43 @@ provider_installation {
 	return file, nil
 }
 
+// mirror is a filesystem mirror with the AWS provider for both Terraform and OpenTofu, or "" if
+// this machine has none. Mostly one has it for Terraform only, and the provider is the same for
+// both: so this is a folder of links into the mirror that findMirror finds.
+func (p Project) mirror(named string) (string, error) {
+	found, err := findMirror(named, p.Root)
+	if err != nil || found == "" {
+		return "", err
+	}
+	sum := sha256.Sum256([]byte(found))
+	mirror := filepath.Join(p.Local(), "mirror-"+hex.EncodeToString(sum[:4]))
+	for i, registry := range registries {
+		from := registry
+		if len(releases(found, from)) == 0 {
+			from = registries[1-i]
+		}
+		for _, release := range releases(found, from) {
+			link := filepath.Join(mirror, registry, strings.TrimPrefix(release, filepath.Join(found, from)))
+			err := os.MkdirAll(filepath.Dir(link), 0o755)
+			if err == nil {
+				err = os.Symlink(release, link)
+			}
+			if err != nil && !errors.Is(err, fs.ErrExist) {
+				return "", fmt.Errorf("link to the providers in %s: %w", found, err)
+			}
+		}
+	}
+	return mirror, nil
+}
+
 // findMirror looks for a folder with the AWS provider in filesystem-mirror layout: the
 // named one, the implied mirrors of Terraform's documentation ("Implied Local Mirror
 // Directories"), and the folders directly under /opt. It returns "" if there is none.
 func findMirror(named, root string) (string, error) {
 	if named != "" {
 		if !holdsProvider(named) {
-			return "", fmt.Errorf("%s is %s, and there is no %s with a release for %s_%s in it; correct it or unset it",
-				MirrorVariable, named, filepath.ToSlash(awsProvider), runtime.GOOS, runtime.GOARCH)
+			return "", fmt.Errorf("%s is %s, and there is no %s/hashicorp/aws with a release for %s_%s in it; correct it or unset it",
+				MirrorVariable, named, registries[0], runtime.GOOS, runtime.GOARCH)
 		}
 		return filepath.Abs(named)
 	}
@@ -139,19 +176,18 @@ func findMirror(named, root string) (string, error) {
 	return "", nil
 }
 
-// holdsProvider tells whether a mirror has the AWS provider for this system, unpacked or
-// as an archive.
 func holdsProvider(dir string) bool {
+	return len(releases(dir, registries[0]))+len(releases(dir, registries[1])) > 0
+}
+
+// releases are the paths of the AWS provider's releases for this system that a mirror has of a
+// registry, unpacked or as archives.
+func releases(dir, registry string) []string {
 	system := runtime.GOOS + "_" + runtime.GOARCH
-	for _, pattern := range []string{
-		filepath.Join(dir, awsProvider, "*", system),
-		filepath.Join(dir, awsProvider, "terraform-provider-aws_*_"+system+".zip"),
-	} {
-		if found, err := filepath.Glob(pattern); err == nil && len(found) > 0 {
-			return true
-		}
-	}
-	return false
+	provider := filepath.Join(dir, registry, "hashicorp", "aws")
+	unpacked, _ := filepath.Glob(filepath.Join(provider, "*", system)) // the patterns are valid
+	archives, _ := filepath.Glob(filepath.Join(provider, "terraform-provider-aws_*_"+system+".zip"))
+	return append(unpacked, archives...)
 }
 
 func exists(file string) bool {

@@ -43,7 +43,7 @@ func (p Project) Lock(ctx context.Context, environment string, progress io.Write
 	for _, platform := range Platforms {
 		args = append(args, "-platform="+platform)
 	}
-	cmd := exec.CommandContext(ctx, "terraform", args...)
+	cmd := exec.CommandContext(ctx, TerraformBinary(), args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "CHECKPOINT_DISABLE=1", "TF_CLI_ARGS_providers_lock=")
 	var stderr bytes.Buffer
@@ -52,8 +52,8 @@ func (p Project) Lock(ctx context.Context, environment string, progress io.Write
 		if ctx.Err() != nil {
 			return "", ctx.Err()
 		}
-		return "", fmt.Errorf("write the provider lock of %s: the registry did not give the checksums for %v, so nothing was written. Run it where the Terraform registry can be reached. Terraform said:\n%s",
-			environment, Platforms, indent(lastLines(stderr.String(), 15)))
+		return "", fmt.Errorf("write the provider lock of %s: the registry did not give the checksums for %v, so nothing was written. Run it where the registry can be reached. %s said:\n%s",
+			environment, Platforms, TerraformTool().Name, indent(lastLines(stderr.String(), 15)))
 	}
 	content, err := os.ReadFile(filepath.Join(dir, ".terraform.lock.hcl"))
 	if err != nil {

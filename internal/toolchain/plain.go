@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	tfjson "github.com/hashicorp/terraform-json"
 
@@ -26,6 +27,10 @@ func TerraformBinary() string {
 	}
 	return "terraform"
 }
+
+// isOpenTofu tells whether the Terraform to run is OpenTofu, by its name, as in
+// TERRAFORM_BINARY_NAME=tofu.
+func isOpenTofu() bool { return strings.Contains(filepath.Base(TerraformBinary()), "tofu") }
 
 // Terraform runs Terraform in the folder of an environment's synthesized stack, without the
 // CDKTF CLI, and returns what it wrote to stdout. The error holds what it said.
@@ -64,7 +69,7 @@ type TerraformError struct {
 }
 
 func (e *TerraformError) Error() string {
-	return fmt.Sprintf("terraform %s: %v\n%s", e.Command, e.cause, indent(e.Output))
+	return fmt.Sprintf("%s %s: %v\n%s", filepath.Base(TerraformBinary()), e.Command, e.cause, indent(e.Output))
 }
 
 // Unwrap gives the error of the process.
@@ -114,6 +119,27 @@ func ids(text []byte) (map[string]string, error) {
 		}
 	}
 	return ids, nil
+}
+
+// Outputs are the outputs in the state of an environment, wherever that is kept, by name. The stack
+// was synthesized. Without a deployment there are none.
+func (p Project) Outputs(ctx context.Context, environment string) (map[string]any, error) {
+	if err := p.init(ctx, environment); err != nil {
+		return nil, err
+	}
+	text, err := p.Terraform(ctx, environment, "output", "-json", "-no-color")
+	if err != nil {
+		return nil, err
+	}
+	var outputs map[string]tfjson.StateOutput
+	if err := json.Unmarshal(text, &outputs); err != nil {
+		return nil, fmt.Errorf("read the outputs: %w", err)
+	}
+	values := map[string]any{}
+	for name, output := range outputs {
+		values[name] = output.Value
+	}
+	return values, nil
 }
 
 // Plan plans an environment whose stack was synthesized, with Terraform alone.

@@ -25,7 +25,12 @@ func project(t *testing.T) Project {
 // mirror makes a filesystem mirror that holds the AWS provider for this system.
 func mirror(t *testing.T, dir string) string {
 	t.Helper()
-	write(t, filepath.Join(dir, awsProvider, "5.100.0", runtime.GOOS+"_"+runtime.GOARCH, "terraform-provider-aws"), "")
+	return mirrorOf(t, registries[0], dir)
+}
+
+func mirrorOf(t *testing.T, registry, dir string) string {
+	t.Helper()
+	write(t, filepath.Join(dir, registry, "hashicorp", "aws", "5.100.0", runtime.GOOS+"_"+runtime.GOARCH, "terraform-provider-aws"), registry)
 	return dir
 }
 
@@ -73,37 +78,66 @@ func TestTheCLIsTrapsAreSwitchedOff(t *testing.T) {
 }
 
 func TestTheMirrorIsUsed(t *testing.T) {
-	t.Run("named by the variable", func(t *testing.T) {
-		p, dir := project(t), mirror(t, t.TempDir())
-		env := environ(t, p, MirrorVariable+"="+dir)
-		if got := lookup(env, "TF_CLI_ARGS_providers_lock"); got != "-fs-mirror="+dir {
-			t.Errorf("the lock command asks %q", got)
+	// linked is the mirror for both, which is made of the one that is found.
+	linked := func(t *testing.T, p Project, base ...string) string {
+		t.Helper()
+		env := environ(t, p, base...)
+		dir, ok := strings.CutPrefix(lookup(env, "TF_CLI_ARGS_providers_lock"), "-fs-mirror=")
+		if !ok {
+			t.Fatal("the lock command asks the registry")
 		}
 		config, err := os.ReadFile(lookup(env, "TF_CLI_CONFIG_FILE"))
-		if err != nil || !strings.Contains(string(config), dir) {
+		if err != nil || !strings.Contains(string(config), dir) || strings.Count(string(config), `["registry.terraform.io/hashicorp/aws", "registry.opentofu.org/hashicorp/aws"]`) != 2 {
 			t.Errorf("the configuration does not name the mirror: %v\n%s", err, config)
 		}
 		if lookup(env, "TF_PLUGIN_CACHE_DIR") != "" {
 			t.Error("a provider in a mirror needs no cache")
 		}
+		return dir
+	}
+	// holds checks from whose folder a registry has its provider there.
+	holds := func(t *testing.T, dir, registry, want string) {
+		t.Helper()
+		got, err := os.ReadFile(filepath.Join(dir, registry, "hashicorp", "aws", "5.100.0", runtime.GOOS+"_"+runtime.GOARCH, "terraform-provider-aws"))
+		if err != nil || string(got) != want {
+			t.Errorf("%s has the provider of %q, want %s: %v", registry, got, want, err)
+		}
+	}
+	terraform, opentofu := registries[0], registries[1]
+	t.Run("named by the variable, for Terraform and OpenTofu, twice", func(t *testing.T) {
+		p, dir := project(t), mirror(t, t.TempDir())
+		for range 2 {
+			got := linked(t, p, MirrorVariable+"="+dir)
+			holds(t, got, terraform, terraform)
+			holds(t, got, opentofu, terraform)
+		}
+	})
+	t.Run("of OpenTofu", func(t *testing.T) {
+		got := linked(t, project(t), MirrorVariable+"="+mirrorOf(t, opentofu, t.TempDir()))
+		holds(t, got, terraform, opentofu)
+		holds(t, got, opentofu, opentofu)
+	})
+	t.Run("of both", func(t *testing.T) {
+		got := linked(t, project(t), MirrorVariable+"="+mirrorOf(t, opentofu, mirror(t, t.TempDir())))
+		holds(t, got, terraform, terraform)
+		holds(t, got, opentofu, opentofu)
 	})
 	t.Run("in one of Terraform's implied folders", func(t *testing.T) {
 		p := project(t)
-		dir := mirror(t, filepath.Join(os.Getenv("HOME"), ".terraform.d", "plugins"))
-		if got := lookup(environ(t, p), "TF_CLI_ARGS_providers_lock"); got != "-fs-mirror="+dir {
-			t.Errorf("the lock command asks %q", got)
-		}
+		mirror(t, filepath.Join(os.Getenv("HOME"), ".terraform.d", "plugins"))
+		holds(t, linked(t, p), terraform, terraform)
 	})
 	t.Run("as an archive", func(t *testing.T) {
 		dir := t.TempDir()
-		write(t, filepath.Join(dir, awsProvider, "terraform-provider-aws_5.100.0_"+runtime.GOOS+"_"+runtime.GOARCH+".zip"), "")
-		if !holdsProvider(dir) {
-			t.Error("not found")
+		archive := filepath.Join("hashicorp", "aws", "terraform-provider-aws_5.100.0_"+runtime.GOOS+"_"+runtime.GOARCH+".zip")
+		write(t, filepath.Join(dir, terraform, archive), "")
+		if _, err := os.Stat(filepath.Join(linked(t, project(t), MirrorVariable+"="+dir), opentofu, archive)); err != nil {
+			t.Error(err)
 		}
 	})
 	t.Run("not of another system", func(t *testing.T) {
 		dir := t.TempDir()
-		write(t, filepath.Join(dir, awsProvider, "5.100.0", "plan9_mips", "terraform-provider-aws"), "")
+		write(t, filepath.Join(dir, terraform, "hashicorp", "aws", "5.100.0", "plan9_mips", "terraform-provider-aws"), "")
 		_, err := project(t).Environ([]string{MirrorVariable + "=" + dir})
 		if err == nil || !strings.Contains(err.Error(), "there is no registry.terraform.io/hashicorp/aws with a release for "+runtime.GOOS+"_"+runtime.GOARCH) {
 			t.Errorf("got %v", err)
@@ -125,6 +159,16 @@ func TestTheUsersTerraformConfigurationStands(t *testing.T) {
 		write(t, filepath.Join(os.Getenv("HOME"), ".terraformrc"), "")
 		if got := lookup(environ(t, p, MirrorVariable+"="+dir), "TF_CLI_CONFIG_FILE"); got != "" {
 			t.Errorf("TF_CLI_CONFIG_FILE = %s", got)
+		}
+	})
+	t.Run("of OpenTofu", func(t *testing.T) {
+		p := project(t)
+		write(t, filepath.Join(os.Getenv("HOME"), ".tofurc"), "")
+		for binary, want := range map[string]string{"tofu": "", "terraform": filepath.Join(p.Local(), "terraform.rc")} {
+			t.Setenv("TERRAFORM_BINARY_NAME", binary)
+			if got := lookup(environ(t, p, MirrorVariable+"="+dir), "TF_CLI_CONFIG_FILE"); got != want {
+				t.Errorf("%s: TF_CLI_CONFIG_FILE = %q, want %q", binary, got, want)
+			}
 		}
 	})
 	t.Run("but not one that does not exist", func(t *testing.T) {
@@ -294,7 +338,7 @@ func TestNoColorInAFile(t *testing.T) {
 func TestTools(t *testing.T) {
 	bin := t.TempDir()
 	t.Setenv("PATH", bin+":/bin:/usr/bin")
-	node := Tools[1]
+	node := Tools()[1]
 	for _, test := range []struct{ prints, want string }{
 		{"v22.1.0", ""},
 		{"v24.0.0", ""},
@@ -310,6 +354,27 @@ func TestTools(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	_, err := node.Check(t.Context())
 	if want := "Node.js is not installed; it runs CDKTF. Needed: >=20.9.0. Get it: https://nodejs.org (24 is the one to take)"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestAnotherTerraform(t *testing.T) {
+	bin := t.TempDir()
+	t.Setenv("PATH", bin+":/bin:/usr/bin")
+	for _, test := range []struct{ binary, version, want string }{
+		{"terraform", "1.11.0", ""},
+		{"terraform", "1.10.9", "Terraform 1.10.9 is here. Needed: >=1.11.0, <2.0.0. Get it: https://developer.hashicorp.com/terraform/install"},
+		{"tofu", "1.11.0", ""},
+		{"tofu", "1.10.9", "OpenTofu 1.10.9 is here. Needed: >=1.11.0, <2.0.0. Get it: https://opentofu.org/docs/intro/install"},
+	} {
+		t.Setenv("TERRAFORM_BINARY_NAME", test.binary)
+		write(t, filepath.Join(bin, test.binary), "#!/bin/sh\necho '{\"terraform_version\": \""+test.version+"\"}'\n")
+		if _, err := TerraformTool().Check(t.Context()); (err == nil) != (test.want == "") || err != nil && err.Error() != test.want {
+			t.Errorf("%s %s: got %v, want %s", test.binary, test.version, err, test.want)
+		}
+	}
+	t.Setenv("TERRAFORM_BINARY_NAME", filepath.Join(bin, "tofu-1.12"))
+	if err, want := TerraformTool().Installed(), "OpenTofu is not installed; it deploys. Needed: >=1.11.0, <2.0.0. Get it: https://opentofu.org/docs/intro/install"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }

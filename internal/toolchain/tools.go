@@ -27,25 +27,37 @@ type Tool struct {
 	version func(output []byte) string
 }
 
-// Tools are the programs that the project needs beside Python: the CLI's own package asks
-// for Node 20.9, and write-only arguments came with Terraform 1.11.
-var Tools = []Tool{
-	{
-		Name: "Go", Need: ">=1.26.0", Why: "builds the program", Get: "https://go.dev/dl",
-		command: "go", args: []string{"version"}, version: firstVersion,
-	},
-	{
-		Name: "Node.js", Need: ">=20.9.0", Why: "runs CDKTF", Get: "https://nodejs.org (24 is the one to take)",
-		command: "node", args: []string{"--version"}, version: firstVersion,
-	},
-	{
-		Name: "npm", Need: ">=9.0.0", Why: "installs the CDKTF CLI", Get: "it comes with Node.js",
-		command: "npm", args: []string{"--version"}, version: firstVersion,
-	},
-	{
+// Tools are the programs that the project needs beside Python. The CLI's own package asks for
+// Node 20.9.
+func Tools() []Tool {
+	return []Tool{
+		{
+			Name: "Go", Need: ">=1.26.0", Why: "builds the program", Get: "https://go.dev/dl",
+			command: "go", args: []string{"version"}, version: firstVersion,
+		},
+		{
+			Name: "Node.js", Need: ">=20.9.0", Why: "runs CDKTF", Get: "https://nodejs.org (24 is the one to take)",
+			command: "node", args: []string{"--version"}, version: firstVersion,
+		},
+		{
+			Name: "npm", Need: ">=9.0.0", Why: "installs the CDKTF CLI", Get: "it comes with Node.js",
+			command: "npm", args: []string{"--version"}, version: firstVersion,
+		},
+		TerraformTool(),
+	}
+}
+
+// TerraformTool is Terraform, or OpenTofu if TerraformBinary is one. Ephemeral variables and write-only arguments, which keep
+// the API key out of every file, came with release 1.11 of both.
+func TerraformTool() Tool {
+	t := Tool{
 		Name: "Terraform", Need: ">=1.11.0, <2.0.0", Why: "deploys", Get: "https://developer.hashicorp.com/terraform/install",
-		command: "terraform", args: []string{"version", "-json"}, version: terraformVersion,
-	},
+		command: TerraformBinary(), args: []string{"version", "-json"}, version: terraformVersion,
+	}
+	if isOpenTofu() {
+		t.Name, t.Get = "OpenTofu", "https://opentofu.org/docs/intro/install"
+	}
+	return t
 }
 
 // Check reports the version of the tool. The error says what is missing and how to get it.

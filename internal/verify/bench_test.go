@@ -188,7 +188,7 @@ func (b *bench) apply(file []byte, targets ...string) {
 		apply = append(apply, "-target="+target)
 	}
 	for _, args := range [][]string{{"init", "-input=false"}, apply} {
-		cmd := exec.CommandContext(b.t.Context(), "terraform", append(args, "-no-color")...)
+		cmd := exec.CommandContext(b.t.Context(), toolchain.TerraformBinary(), append(args, "-no-color")...)
 		cmd.Dir, cmd.Env = b.stackDir, append(env, "TF_VAR_prefect_api_key="+apiKey)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			b.t.Fatalf("terraform %s: %v\n%s", args[0], err, out)

@@ -6,10 +6,18 @@ import (
 	"strings"
 
 	"github.com/fatih/color"
+
+	"prefect-worker-ecs/internal/terminal"
 )
 
-// Print writes the checklist for a person.
+// Print writes the checklist for a person, wrapped where w is a terminal.
 func (r Report) Print(w io.Writer) {
+	var text strings.Builder
+	r.print(&text)
+	fmt.Fprint(w, terminal.Wrap(text.String(), terminal.Width(w)))
+}
+
+func (r Report) print(w io.Writer) {
 	marks := map[Status]string{OK: color.GreenString("✓"), Failed: color.RedString("✗"), Unknown: color.YellowString("?"), Skipped: color.YellowString("–")}
 	width := 0
 	for _, check := range r.Checks {

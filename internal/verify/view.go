@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
 	"prefect-worker-ecs/internal/flowruns"
+	"prefect-worker-ecs/internal/terminal"
 )
 
 // View is what runs, on one screen: for a look, not for a judgement.
@@ -30,9 +31,10 @@ type ViewLine struct {
 	Text string `json:"text"`
 }
 
-// Print writes the view for a person.
+// Print writes the view for a person, wrapped where w is a terminal.
 func (v View) Print(w io.Writer) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var text strings.Builder
+	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	last := ""
 	for _, line := range v.Lines {
 		name := line.Name
@@ -42,7 +44,11 @@ func (v View) Print(w io.Writer) error {
 		last = line.Name
 		fmt.Fprintf(table, "%s\t%s\n", name, line.Text)
 	}
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprint(w, terminal.Wrap(text.String(), terminal.Width(w)))
+	return err
 }
 
 // Look collects the view. What cannot be read is a line that says why.

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+)
+
+func TestHelpFitsTheTerminal(t *testing.T) {
+	const width = 60
+	var check func(*cobra.Command)
+	check = func(cmd *cobra.Command) {
+		cmd.InitDefaultHelpFlag()
+		whole, wrapped := help(cmd, 0), help(cmd, width)
+		// THEN no line is too long, and no word is lost
+		for line := range strings.Lines(wrapped) {
+			if utf8.RuneCountInString(strings.TrimSuffix(line, "\n")) > width && strings.Contains(strings.TrimSpace(line), " ") {
+				t.Errorf("%s: %q", cmd.CommandPath(), line)
+			}
+		}
+		if strings.Join(strings.Fields(wrapped), " ") != strings.Join(strings.Fields(whole), " ") {
+			t.Errorf("%s: other words\n%s", cmd.CommandPath(), wrapped)
+		}
+		for _, sub := range cmd.Commands() {
+			check(sub)
+		}
+	}
+	check(newRootCommand())
+
+	// AND what is moved to another line stands under the text
+	runs, _, err := newRootCommand().Find([]string{"runs"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"  orphaned  Pending for longer than\n            monitoring.pending_minutes (10): its worker\n            died, or its task does not start\n  lost",
+		"Prefect takes none of the last two back by itself.\n\"workerctl runs retry RUN\" does.\n",
+		"      --json             print JSON\n",
+	} {
+		if text := help(runs, width); !strings.Contains(text, want) {
+			t.Errorf("missing is\n%s\nin\n%s", want, text)
+		}
+	}
+	// AND without a terminal the text is as it was written
+	if text := help(runs, 0); !strings.HasPrefix(text, runs.Long+"\n\nUsage:\n") {
+		t.Errorf("%s", text)
+	}
+}
