@@ -17,6 +17,12 @@ import (
 	"prefect-worker-ecs/internal/toolchain"
 )
 
+// TestMain takes Terraform, whatever else is set: the mocks of OpenTofu want every attribute.
+func TestMain(m *testing.M) {
+	_ = os.Unsetenv("TERRAFORM_BINARY_NAME")
+	os.Exit(m.Run())
+}
+
 // workdir is a folder with a golden stack, changed by edit, in which Terraform is
 // initialized.
 func workdir(t *testing.T, name string, edit func(stack map[string]any)) string {
