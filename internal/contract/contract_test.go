@@ -18,6 +18,12 @@ import (
 	"prefect-worker-ecs/internal/toolchain"
 )
 
+// TestMain takes Terraform, whatever else is set: the mocks of OpenTofu want every attribute.
+func TestMain(m *testing.M) {
+	_ = os.Unsetenv("TERRAFORM_BINARY_NAME")
+	os.Exit(m.Run())
+}
+
 // put writes a golden stack, changed by edit, to a folder.
 func put(t *testing.T, dir, name string, edit func(stack map[string]any)) {
 	t.Helper()
