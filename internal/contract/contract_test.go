@@ -63,6 +63,9 @@ func initialize(t *testing.T, dir string) {
 	if out, err := terraform(t, dir, "init", "-input=false"); err != nil {
 		t.Fatalf("terraform init: %v\n%s", err, out)
 	}
+	if err := toolchain.TrustProvider(dir); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func terraform(t *testing.T, dir string, args ...string) (string, error) {

@@ -143,7 +143,7 @@ func (d *deployment) cdktfWatched(ctx context.Context, watch io.Writer, key stri
 	both := io.MultiWriter(&out, watch) // one writer for both, or they would write at the same time
 	start := time.Now()
 	err := d.project.CDKTF(ctx, toolchain.Run{
-		Dir: d.workspace.Dir, Args: args, Env: d.env(key), Stdout: both, Stderr: both,
+		Dir: d.workspace.Dir, Args: args, Env: d.env(key), Stdout: both, Stderr: both, TrustProvider: true,
 	})
 	d.t.Logf("cdktf %s: %.1fs", strings.Join(args, " "), time.Since(start).Seconds())
 	d.output.Write(out.Bytes())
@@ -171,6 +171,9 @@ func (d *deployment) terraform(key string, args ...string) ([]byte, error) {
 	cmd.Dir, cmd.Env = d.workspace.Stack(d.stack), env
 	out, err := cmd.CombinedOutput()
 	d.output.Write(out)
+	if err == nil && args[0] == "init" {
+		err = toolchain.TrustProvider(cmd.Dir)
+	}
 	return out, err
 }
 

@@ -114,7 +114,7 @@ func (r *run) cdktf(ctx context.Context, project toolchain.Project, apiURL strin
 			"TF_VAR_prefect_api_url="+apiURL,
 			"TF_VAR_aws_region="+r.state.Region,
 		),
-		Stdout: log, Stderr: log,
+		Stdout: log, Stderr: log, TrustProvider: true,
 		Started: func(id proc.Identity) { cli = id; r.starting(id) },
 	})
 	if updateErr := r.update(func(s *State) { s.started(cli) }); err == nil {

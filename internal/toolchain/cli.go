@@ -123,6 +123,8 @@ type Run struct {
 	// Stdin, Stdout and Stderr are the CLI's. Without a Stdin it cannot ask anything.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
+	// TrustProvider does after init what the function of that name does.
+	TrustProvider bool
 	// Started, if set, is told of the CLI's process, which then has a process group of its
 	// own: a Ctrl-C in the terminal reaches it only through ctx, and it cannot read from
 	// the terminal.
@@ -156,6 +158,9 @@ func (p Project) CDKTF(ctx context.Context, run Run) error {
 	defer terraform.close()
 
 	args, environ := run.Args, terraform.environ(env)
+	if run.TrustProvider {
+		environ = append(environ, "WORKERCTL_TERRAFORM_TRUSTS=1")
+	}
 	prepared := func() error { return nil }
 	if run.App != "" && slices.Contains([]string{"diff", "deploy", "destroy"}, args[0]) {
 		args = append([]string{args[0], "--skip-synth"}, args[1:]...)

@@ -47,7 +47,12 @@ while
 	status=$?
 	[ "$status" -gt 128 ] && kill -0 "$pid" 2>/dev/null
 do :; done
-[ "$1" = init ] && [ "$status" = 0 ] && echo "$PWD" >>"$WORKERCTL_TERRAFORM_DIR/done"
+if [ "$1" = init ] && [ "$status" = 0 ]; then
+	if [ "$WORKERCTL_TERRAFORM_TRUSTS" ]; then # see TrustProvider
+		sed '/hashes = \[/,/\]/d' .terraform.lock.hcl >.terraform.lock.new && mv .terraform.lock.new .terraform.lock.hcl
+	fi
+	echo "$PWD" >>"$WORKERCTL_TERRAFORM_DIR/done"
+fi
 # Let the CLI read the rest, such as the outputs. Errors do not depend on it.
 sleep 0.2
 exit "$status"

@@ -193,6 +193,9 @@ func (b *bench) apply(file []byte, targets ...string) {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			b.t.Fatalf("terraform %s: %v\n%s", args[0], err, out)
 		}
+		if err := toolchain.TrustProvider(b.stackDir); err != nil {
+			b.t.Fatal(err)
+		}
 	}
 }
 
