@@ -92,7 +92,7 @@ var grants = map[string][]grant{
 		{write: "ec2:AssociateRouteTable ec2:DisassociateRouteTable ec2:ReplaceRouteTableAssociation", on: "ec2:route-table/* ec2:subnet/*", when: own},
 	},
 	"aws_vpc_endpoint": {
-		{read: "ec2:DescribeVpcEndpoints ec2:DescribePrefixLists"},
+		{read: "ec2:DescribeVpcEndpoints ec2:DescribePrefixLists ec2:DescribeNetworkInterfaces"}, // the provider looks for those of an interface endpoint
 		{write: "ec2:CreateVpcEndpoint", on: "ec2:vpc-endpoint/*", when: tagged},
 		{write: "ec2:CreateVpcEndpoint", on: "ec2:vpc/* ec2:route-table/* ec2:subnet/* ec2:security-group/*", when: own},
 		{write: "ec2:ModifyVpcEndpoint ec2:DeleteVpcEndpoints", on: "ec2:vpc-endpoint/*", when: own},

@@ -24,7 +24,6 @@ import (
 func TestFlowRunWhenItsTaskIsStopped(t *testing.T) {
 	t.Run("Prefect 2", func(t *testing.T) {
 		stopDuringFlowRun(t, pyenv.Prefect2, []stopCase{
-			{"with-g", "the image's own entry point, tini -g", nil, "CRASHED"},
 			{"without-g", "the stack's entry point, tini without -g", []string{"/usr/bin/tini", "--", "/opt/prefect/entrypoint.sh"}, "COMPLETED"},
 		})
 	})

@@ -20,12 +20,15 @@ func (d *deployment) rds() *rds.Client {
 	return rds.NewFromConfig(emulated(d.emulator))
 }
 
-// ownServer is an environment with a Prefect server of its own that can be destroyed, and that
-// is watched. Its pool of type ecs brings the queues, which the provider waits for as long.
-const ownServer = "worker: {image: 'prefecthq/prefect:3-latest'}\nwork_pool: {type: ecs}\nmonitoring: {enabled: true, emails: [a@example.com]}\nserver: {enabled: true, database: {deletion_protection: false, final_snapshot: false}}\n"
+// ownServer is an environment with a Prefect server of its own that can be destroyed, that is
+// watched, and that reaches AWS through endpoints. Its pool of type ecs brings the queues, which
+// the provider waits for as long.
+const ownServer = "network: {endpoints: [ecr.api, ecr.dkr, logs, secretsmanager, ssmmessages]}\nworker: {image: 'prefecthq/prefect:3-latest'}\nwork_pool: {type: ecs}\nmonitoring: {enabled: true, emails: [a@example.com]}\nserver: {enabled: true, database: {deletion_protection: false}}\n"
 
 // TestServerLifeCycle deploys a Prefect server of the stack's own, rotates both passwords and
-// destroys all. It waits for RDS nearly all the time, so it runs beside the other life cycles.
+// destroys all but a final snapshot, whose name holds the id of the database's security group,
+// and so blocks no later deployment. It waits for RDS nearly all the time, so it runs beside the
+// other life cycle.
 func TestServerLifeCycle(t *testing.T) {
 	t.Parallel()
 	d := newDeployment(t)
@@ -41,8 +44,20 @@ func TestServerLifeCycle(t *testing.T) {
 		t.Errorf("the secrets hold %d characters and %q:…", len(first[0]), user)
 	}
 
-	t.Log("a second plan shows no change")
-	d.noChanges("")
+	t.Log("only what runs in the network is let into the endpoints")
+	if endpoints := call(aws, aws.ec2.DescribeVpcEndpoints, &ec2.DescribeVpcEndpointsInput{}).VpcEndpoints; len(endpoints) != 6 {
+		t.Errorf("%d endpoints, want five and that of S3", len(endpoints))
+	}
+	groupName := "group-name"
+	groups := call(aws, aws.ec2.DescribeSecurityGroups, &ec2.DescribeSecurityGroupsInput{Filters: []ec2types.Filter{{Name: &groupName, Values: []string{"prefect_endpoints_sg"}}}}).SecurityGroups
+	if len(groups) != 1 || len(groups[0].IpPermissions) != 1 || len(groups[0].IpPermissions[0].UserIdGroupPairs) != 2 || len(groups[0].IpPermissionsEgress) > 0 {
+		t.Errorf("the endpoints' group is %+v", groups)
+	}
+	instances, err := d.rds().DescribeDBInstances(t.Context(), &rds.DescribeDBInstancesInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	snapshot := "prefect-server-final-" + strings.TrimPrefix(*instances.DBInstances[0].VpcSecurityGroups[0].VpcSecurityGroupId, "sg-")
 
 	t.Log("the passwords rotate: both databases and services get the new ones; and the alarms get other thresholds and go to another address")
 	d.environment(strings.NewReplacer("{deletion_", "{password_version: 2, deletion_", "emails: [a@", "late_minutes: 5, pending_minutes: 7, emails: [b@").Replace(ownServer) + "secret: {version: 2}\n")
@@ -65,51 +80,7 @@ func TestServerLifeCycle(t *testing.T) {
 	}
 	d.noChanges("")
 
-	t.Log("destroy: nothing is left, and no password is in anything that was written")
-	d.destroy()
-	if diff := cmp.Diff(before, aws.inventory()); diff != "" {
-		t.Errorf("something is left (- before, + now)\n%s", diff)
-	}
-	for _, password := range append(first, second...) {
-		assertNowhere(t, d, password)
-	}
-	d.eachActionIsNeeded()
-}
-
-// TestClosedLifeCycle deploys into a network with no way out but endpoints, and destroys a
-// database with a final snapshot. Its name holds the id of the database's security group, and so
-// blocks no later deployment.
-func TestClosedLifeCycle(t *testing.T) {
-	t.Parallel()
-	d := newDeployment(t)
-	d.environment("network: {nat: none, endpoints: [ecr.api, ecr.dkr, logs, secretsmanager, ssmmessages]}\n" +
-		"worker: {image: '123456789012.dkr.ecr.us-east-1.amazonaws.com/prefect:3.8.3', prefect_version: '3.8.3'}\n" +
-		"server: {enabled: true, database: {deletion_protection: false}}\n")
-	d.may(deployer.Deploy)
-	aws := newReader(t, d.emulator)
-	before := aws.inventory()
-	d.apply("")
-
-	t.Log("nothing leads out of the network but endpoints, into which only worker and server are let")
-	if nats := call(aws, aws.ec2.DescribeNatGateways, &ec2.DescribeNatGatewaysInput{}).NatGateways; len(nats) > 0 {
-		t.Errorf("%d NAT gateways", len(nats))
-	}
-	if endpoints := call(aws, aws.ec2.DescribeVpcEndpoints, &ec2.DescribeVpcEndpointsInput{}).VpcEndpoints; len(endpoints) != 6 {
-		t.Errorf("%d endpoints, want five and that of S3", len(endpoints))
-	}
-	groupName := "group-name"
-	groups := call(aws, aws.ec2.DescribeSecurityGroups, &ec2.DescribeSecurityGroupsInput{Filters: []ec2types.Filter{{Name: &groupName, Values: []string{"prefect_endpoints_sg"}}}}).SecurityGroups
-	if len(groups) != 1 || len(groups[0].IpPermissions) != 1 || len(groups[0].IpPermissions[0].UserIdGroupPairs) != 2 || len(groups[0].IpPermissionsEgress) > 0 {
-		t.Errorf("the endpoints' group is %+v", groups)
-	}
-
-	instances, err := d.rds().DescribeDBInstances(t.Context(), &rds.DescribeDBInstancesInput{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	group := *instances.DBInstances[0].VpcSecurityGroups[0].VpcSecurityGroupId
-
-	t.Log("destroy: nothing is left but a snapshot")
+	t.Log("destroy: nothing is left but a snapshot, and no password is in anything that was written")
 	d.destroy()
 	if diff := cmp.Diff(before, aws.inventory()); diff != "" {
 		t.Errorf("something is left (- before, + now)\n%s", diff)
@@ -118,10 +89,13 @@ func TestClosedLifeCycle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "prefect-server-final-" + strings.TrimPrefix(group, "sg-")
-	if !slices.ContainsFunc(snapshots.DBSnapshots, func(s types.DBSnapshot) bool { return *s.DBSnapshotIdentifier == want }) {
-		t.Errorf("no final snapshot is named %s: %+v", want, snapshots.DBSnapshots)
+	if !slices.ContainsFunc(snapshots.DBSnapshots, func(s types.DBSnapshot) bool { return *s.DBSnapshotIdentifier == snapshot }) {
+		t.Errorf("no final snapshot is named %s: %+v", snapshot, snapshots.DBSnapshots)
 	}
+	for _, password := range append(first, second...) {
+		assertNowhere(t, d, password)
+	}
+	d.eachActionIsNeeded()
 }
 
 // apply deploys with Terraform alone.
