@@ -90,12 +90,12 @@ local-down: $(WORKERCTL) ## Destroy and stop what local started
 generate: ## Write anew what is made from the options: docs/configuration.md and the editors' schema
 	go test -count=1 ./config -run TestGenerated -update
 
-# Three packages at a time, and in them four of the tests that may run together: those that
+# Four packages at a time, and in them four of the tests that may run together: those that
 # deploy mostly wait for Terraform, and Terraform for a database. The longest go first. (lint
 # calls vet.)
 .PHONY: test
 test: ## Run all tests
-	go test -vet=off -count=1 -p 3 -parallel 4 -timeout 40m ./internal/localrun ./internal/lifecycle ./internal/verify ./...
+	go test -vet=off -count=1 -p 4 -parallel 4 -timeout 40m ./internal/localrun ./internal/lifecycle ./cmd/workerctl ./internal/verify ./...
 
 .PHONY: bench
 bench: ## Measure synth with and without the fast start, and diff against terraform plan
