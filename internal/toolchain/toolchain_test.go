@@ -282,8 +282,8 @@ func TestTerraformEndsInOrderAfterTheCLI(t *testing.T) {
 	// GIVEN a CLI that does not wait for Terraform
 	p := project(t)
 	for name, interrupt := range map[string]string{
-		"a CLI that hangs up":                      `kill -HUP -- -$group`,
-		"a CLI that passes Ctrl-C on and hangs up": `kill -INT -- -$group; sleep 0.1; kill -HUP -- -$group`,
+		"a CLI that hangs up":                      `kill -HUP -- -$!`,
+		"a CLI that passes Ctrl-C on and hangs up": `kill -INT -- -$group; sleep 0.1; kill -HUP -- -$!`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			state := filepath.Join(t.TempDir(), "state")
@@ -291,8 +291,8 @@ func TestTerraformEndsInOrderAfterTheCLI(t *testing.T) {
 			write(t, p.cliBinary(), `#!/usr/bin/env bash
 export `+stateVariable+`="$STATE"
 set -m
-"$TERRAFORM_BINARY_NAME" apply & group=$!
-trap '`+interrupt+`; exit 1' INT
+trap '`+interrupt+`; exit 1' INT # first: the interrupt comes as soon as Terraform has begun
+"$TERRAFORM_BINARY_NAME" apply &
 while :; do sleep 0.05; done
 `)
 
