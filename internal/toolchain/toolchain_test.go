@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -279,7 +280,11 @@ func slowTerraform(file string) {
 }
 
 func TestTerraformEndsInOrderAfterTheCLI(t *testing.T) {
-	// GIVEN a CLI that does not wait for Terraform
+	// GIVEN a CLI that does not wait for Terraform, also if these tests are run below nohup or in
+	// the background of a shell: a script cannot trap a signal that is ignored when it starts
+	taken := make(chan os.Signal, 1)
+	signal.Notify(taken, os.Interrupt, syscall.SIGHUP)
+	defer signal.Stop(taken)
 	p := project(t)
 	for name, interrupt := range map[string]string{
 		"a CLI that hangs up":                      `kill -HUP -- -$!`,
