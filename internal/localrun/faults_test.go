@@ -103,13 +103,18 @@ func TestOwnServer(t *testing.T) {
 	}
 	b.completed(run, 75)
 
-	t.Log("the server ends, and the password is rotated, while a flow runs")
-	run = b.start(60)
+	t.Log("the password is rotated, with which the server ends, while a flow runs")
+	run = b.start(40)
 	time.Sleep(8 * time.Second)
-	b.killServer()
-	time.Sleep(20 * time.Second)
 	b.rotate()
-	b.completed(run, 60)
+	b.completed(run, 40)
+
+	// The worker of Prefect 3 ends at once and takes its runs with it; nobody tells the API. An
+	// entry point of one's own would change nothing (tried with 3.8.3), and the stack sets none.
+	t.Log("the worker's task is stopped while a flow runs: the run stays as it was")
+	if state := b.stopTask(60); state != "RUNNING" {
+		t.Errorf("the flow run is %s; README says that it stays RUNNING", state)
+	}
 
 	w.must("down", "dev")
 	if _, err := os.Stat(s.OwnServer.Database.Dir); err == nil {
@@ -126,11 +131,12 @@ func (w workerctl) record(change func(*State)) error {
 	return r.update(change)
 }
 
-// faultBench is a local run with a server of its own, for faults.
+// faultBench is a local run, for faults.
 type faultBench struct {
 	t          *testing.T
 	w          workerctl
 	s          *State
+	queue      string // of the pool; none: the pool's own
 	credential string
 	api        *prefectapi.Client
 	worker     proc.Identity
@@ -237,7 +243,7 @@ func (b *faultBench) start(seconds int) string {
 	b.t.Helper()
 	dir := b.t.TempDir()
 	write(b.t, dir, map[string]string{"ticks.py": ticks})
-	deployment, err := b.api.Deploy(b.t.Context(), prefectapi.LocalFlow{Name: "ticks", Pool: "ecs-work-pool", Dir: dir, Entrypoint: "ticks.py:ticks"})
+	deployment, err := b.api.Deploy(b.t.Context(), prefectapi.LocalFlow{Name: "ticks", Pool: "ecs-work-pool", Queue: b.queue, Dir: dir, Entrypoint: "ticks.py:ticks"})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -313,18 +319,23 @@ func (b *faultBench) log(id string) string {
 	return all.String()
 }
 
-// killServer ends the server, which ECS starts again.
-func (b *faultBench) killServer() {
+// stopTask stops the worker's task as ECS does, while a flow of so many seconds runs on it, and
+// returns the state of the flow run after that.
+func (b *faultBench) stopTask(seconds int) string {
 	b.t.Helper()
-	before := b.process(b.w.dir + "/server")
-	if err := before.Stop(b.t.Context(), syscall.SIGKILL, time.Second); err != nil {
+	id := b.start(seconds)
+	if err := b.w.state().Supervisor.Stop(b.t.Context(), syscall.SIGTERM, 2*time.Minute); err != nil {
 		b.t.Fatal(err)
 	}
-	for deadline := time.Now().Add(time.Minute); b.process(b.w.dir+"/server") == before || !b.s.Prefect.Ready(b.t.Context()); time.Sleep(200 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			b.t.Fatalf("the server does not come back:\n%s", proc.Tail(b.w.dir+"/server/container.log", 30))
-		}
+	run, err := b.api.FlowRun(b.t.Context(), id)
+	if err != nil {
+		b.t.Fatal(err)
 	}
+	events := eventsIn(filepath.Join(b.w.dir, "task", eventFile))
+	if last := events[len(events)-1]; last.Kind != ecstask.Stopped || last.ExitCode != 0 {
+		b.t.Errorf("the worker ended so: %+v\n%s", last, proc.Tail(b.w.dir+"/task/container.log", 30))
+	}
+	return run.State
 }
 
 // rotate does to the password what a deployment with another password_version does: the
@@ -343,7 +354,15 @@ func (b *faultBench) rotate() {
 		b.t.Fatal(err)
 	}
 	time.Sleep(5 * time.Second)
-	b.killServer()
+	before := b.process(b.w.dir + "/server")
+	if err := before.Stop(b.t.Context(), syscall.SIGKILL, time.Second); err != nil {
+		b.t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); b.process(b.w.dir+"/server") == before || !b.s.Prefect.Ready(b.t.Context()); time.Sleep(200 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			b.t.Fatalf("the server does not come back:\n%s", proc.Tail(b.w.dir+"/server/container.log", 30))
+		}
+	}
 }
 
 // way reaches the server as workerctl open does, with stand-ins for the programs of AWS.

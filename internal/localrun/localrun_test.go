@@ -24,6 +24,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"prefect-worker-ecs/internal/ecstask"
+	"prefect-worker-ecs/internal/prefectapi"
 	"prefect-worker-ecs/internal/proc"
 	"prefect-worker-ecs/internal/pyenv"
 	"prefect-worker-ecs/internal/testtools"
@@ -295,8 +296,19 @@ func TestLocalRun(t *testing.T) {
 		t.Error("the first worker still runs")
 	}
 
-	// WHEN the Prefect server is killed
+	// WHEN its task is stopped while a flow runs, as each deployment does THEN the worker waits for
+	// it: for that the stack sets an entry point of its own for Prefect 2, and README says so
 	last := w.processes()
+	api, err := prefectapi.New(s.Prefect.APIURL(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := faultBench{t: t, w: w, s: s, api: api, queue: "urgent"}
+	if state := b.stopTask(10); state != "COMPLETED" {
+		t.Errorf("the flow run is %s, want COMPLETED", state)
+	}
+
+	// WHEN the Prefect server is killed
 	if err := s.Prefect.Process.Stop(t.Context(), syscall.SIGKILL, time.Second); err != nil {
 		t.Fatal(err)
 	}

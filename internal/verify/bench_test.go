@@ -55,6 +55,9 @@ const (
 // beats makes a worker beat and ask for runs every two seconds.
 const beats = "worker: {environment: {PREFECT_WORKER_HEARTBEAT_SECONDS: \"2\", PREFECT_WORKER_QUERY_SECONDS: \"2\"}}\n"
 
+// prefect3 makes a worker one of Prefect 3.
+const prefect3 = "worker: {image: \"prefecthq/prefect:3.8.3-python3.12\"}\n"
+
 // TestMain starts what synthesizes, and ends it.
 func TestMain(m *testing.M) {
 	faststart.Enable()

@@ -96,8 +96,7 @@ func TestVerify(t *testing.T) {
 
 	t.Run("Prefect 3 with user and password", func(t *testing.T) {
 		b.createPool(t, b.three, "basic", "process")
-		const further = "worker: {image: \"prefecthq/prefect:3.8.3-python3.12\"}\n"
-		yaml := strings.Replace(b.yaml("basic", "process", b.three.APIURL(), further), "prefect: {", "prefect: {authentication: basic, ", 1)
+		yaml := strings.Replace(b.yaml("basic", "process", b.three.APIURL(), prefect3), "prefect: {", "prefect: {authentication: basic, ", 1)
 		opt := b.deploy(t, yaml, basic)
 		b.start(t, opt)
 		// The network is that of another port.
@@ -189,7 +188,7 @@ func TestVerify(t *testing.T) {
 			}
 			return 0
 		})
-		opt := b.deploy(t, b.yaml("good", "process", url, ""), apiKey)
+		opt := b.deploy(t, b.yaml("good", "process", url, prefect3), apiKey)
 		b.start(t, opt).await(t, ecstask.Stopped)
 		report := verified(t, opt)
 		expect(t, report, checkAPI, Failed, "the API refuses the API key", "raise secret.version")
@@ -200,7 +199,7 @@ func TestVerify(t *testing.T) {
 		closed := httptest.NewServer(http.NotFoundHandler())
 		url := closed.URL + "/api"
 		closed.Close()
-		opt := b.deploy(t, b.yaml("good", "process", url, ""), apiKey)
+		opt := b.deploy(t, b.yaml("good", "process", url, prefect3), apiKey)
 		b.start(t, opt).await(t, ecstask.Stopped)
 		report := verified(t, opt)
 		expect(t, report, checkAPI, Unknown, "the Prefect API cannot be reached", "prefect_api_url")

@@ -6,12 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"prefect-worker-ecs/config"
-	"prefect-worker-ecs/internal/prefectapi"
-	"prefect-worker-ecs/internal/prefectserver"
-	"prefect-worker-ecs/internal/pyenv"
-	"prefect-worker-ecs/internal/testtools"
 )
 
 const (
@@ -35,99 +29,6 @@ func fields(changes []Change) []string {
 		names = append(names, c.Field)
 	}
 	return names
-}
-
-// TestAPoolOfARealServer goes through the life of an ecs pool, on servers of both major
-// versions, before a worker has ever asked them.
-func TestAPoolOfARealServer(t *testing.T) {
-	for name, spec := range map[string]pyenv.Spec{"Prefect 2": pyenv.Prefect2, "Prefect 3": pyenv.Prefect3} {
-		t.Run(name, func(t *testing.T) {
-			server, err := prefectserver.Start(t.Context(), prefectserver.Options{Env: testtools.Environment(t, spec), Dir: t.TempDir()})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = server.Stop(t.Context()) })
-			api, err := prefectapi.New(server.APIURL(), "")
-			if err != nil {
-				t.Fatal(err)
-			}
-			prepare := func(pool config.WorkPool) Plan {
-				t.Helper()
-				plan, err := Prepare(t.Context(), api, pool, wanted())
-				if err != nil {
-					t.Fatal(err)
-				}
-				return plan
-			}
-			apply := func(plan Plan) {
-				t.Helper()
-				if err := plan.Apply(t.Context(), api); err != nil {
-					t.Fatal(err)
-				}
-			}
-			pool := config.WorkPool{Name: "tasks", Type: config.PoolECS, Queues: []string{"urgent"}}
-
-			// WHEN there is no such pool
-			plan := prepare(pool)
-			if !plan.Create || !slices.Equal(plan.Queues, pool.Queues) || !strings.Contains(strings.Join(plan.Lines(), "\n"), "the work pool tasks of type ecs is created\nthe queue urgent is created\ncluster: none -> ") {
-				t.Errorf("plan %+v", plan.Lines())
-			}
-			// THEN a look at it changes nothing, and it is made
-			if again := prepare(pool); !again.Create {
-				t.Error("it was made by looking at it")
-			}
-			apply(plan)
-			if again := prepare(pool); !again.Empty() {
-				t.Errorf("a second time: %v", again.Lines())
-			}
-
-			// WHEN a person changed a field that is ours, and one that is not
-			found, err := api.WorkPool(t.Context(), pool.Name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			variables := found.BaseJobTemplate["variables"].(map[string]any)["properties"].(map[string]any)
-			variables["cpu"].(map[string]any)["default"] = 4096
-			variables["stream_output"].(map[string]any)["default"] = true
-			if err := api.SetTemplate(t.Context(), pool.Name, found.BaseJobTemplate); err != nil {
-				t.Fatal(err)
-			}
-			// THEN ours is shown, and set; the other one stays
-			plan = prepare(pool)
-			if got := plan.Lines(); !slices.Equal(got, []string{"cpu: 4096 -> 512"}) {
-				t.Errorf("plan %q", got)
-			}
-			apply(plan)
-			if found, err = api.WorkPool(t.Context(), pool.Name); err != nil {
-				t.Fatal(err)
-			}
-			variables = found.BaseJobTemplate["variables"].(map[string]any)["properties"].(map[string]any)
-			if variables["stream_output"].(map[string]any)["default"] != true {
-				t.Error("a field of others was changed")
-			}
-			// AND the secrets that the server's own template does not know reach the job
-			job := found.BaseJobTemplate["job_configuration"].(map[string]any)
-			if job[apiKey] != "{{ "+apiKey+" }}" || job[authString] != "{{ "+authString+" }}" || !reflect.DeepEqual(job["task_definition"].(map[string]any)[disk], map[string]any{"sizeInGiB": 50.0}) {
-				t.Errorf("job %v", job)
-			}
-
-			// WHEN the pool is a process pool THEN it is made, with no template of ours
-			process := config.WorkPool{Name: "processes", Type: config.PoolProcess}
-			plan = prepare(process)
-			if !slices.Equal(plan.Lines(), []string{"the work pool processes of type process is created"}) {
-				t.Errorf("plan %q", plan.Lines())
-			}
-			apply(plan)
-			if again := prepare(process); !again.Empty() {
-				t.Errorf("a second time: %v", again.Lines())
-			}
-			// AND one of another type is refused
-			process.Type = config.PoolECS
-			if _, err := Prepare(t.Context(), api, process, wanted()); err == nil || !strings.HasPrefix(err.Error(), "the work pool is of another type: processes is of type process, configured is ecs") {
-				t.Errorf("another type: %v", err)
-			}
-		})
-	}
 }
 
 func TestFit(t *testing.T) {
