@@ -259,10 +259,9 @@ func (w *watched) seesAll(t *testing.T) {
 	w.until("killed", map[string]float64{"WorkersOnline": 0, "FlowRunsRunning": 1, "FlowRunsLost": 1})
 	// WHEN a run was taken and its worker is gone before it started, THEN it is orphaned
 	w.b.prefect(t, w.server, "POST", "/flow_runs/"+waiting.ID+"/set_state", map[string]any{"state": map[string]any{"type": "PENDING", "name": "Pending"}})
-	w.until("pending", map[string]float64{"FlowRunsPending": 1, "FlowRunsOrphaned": 0, "FlowRunsDue": 0})
-	w.until("orphaned", map[string]float64{"FlowRunsPending": 1, "FlowRunsOrphaned": 1}, "PENDING_MINUTES=0")
+	w.until("pending", map[string]float64{"FlowRunsPending": 1, "FlowRunsOrphaned": 0, "FlowRunsDue": 0, "PoolPaused": 0})
 	w.b.prefect(t, w.server, "PATCH", "/work_pools/watched", map[string]any{"is_paused": true})
-	w.until("paused", map[string]float64{"PoolPaused": 1})
+	w.until("orphaned, and paused", map[string]float64{"FlowRunsPending": 1, "FlowRunsOrphaned": 1, "PoolPaused": 1}, "PENDING_MINUTES=0")
 
 	// AND a person sees the lost run, and the other if he waits for less long
 	pool := flowruns.Pool{Environment: w.env, API: w.client, ECS: w.b.ecs}
