@@ -23,20 +23,6 @@ import (
 // limit ends a test that waits for something which does not come.
 const limit = 60 * time.Second
 
-// startEmulator returns the configuration of clients for a new emulator.
-func startEmulator(t *testing.T) (aws.Config, *emulator.Emulator) {
-	t.Helper()
-	e, err := emulator.Start(t.Context(), emulator.Options{Python: testtools.Environment(t, pyenv.Moto), Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = e.Stop(context.Background()) })
-	return aws.Config{
-		Region: emulator.Region, BaseEndpoint: &e.Endpoint,
-		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
-	}, e
-}
-
 // taskRun is a Run that goes on in the background.
 type taskRun struct {
 	t      *testing.T
@@ -123,8 +109,19 @@ func definition(script string, change func(*types.ContainerDefinition)) types.Ta
 	}
 }
 
-func TestTaskGetsItsSecretsAndItsOutputReachesTheLogGroup(t *testing.T) {
-	cfg, _ := startEmulator(t)
+func TestTaskWithAWS(t *testing.T) {
+	// GIVEN an emulator
+	e, err := emulator.Start(t.Context(), emulator.Options{Python: testtools.Environment(t, pyenv.Moto), Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Stop(context.Background()) })
+	cfg := aws.Config{Region: emulator.Region, BaseEndpoint: &e.Endpoint, Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")}
+	t.Run("gets its secrets, and its output reaches the log group", func(t *testing.T) { getsItsSecrets(t, cfg) })
+	t.Run("that cannot start says why and is tried again", func(t *testing.T) { cannotStart(t, cfg) })
+}
+
+func getsItsSecrets(t *testing.T, cfg aws.Config) {
 	ctx := t.Context()
 	// GIVEN a secret, a JSON secret and a log group
 	secrets := secretsmanager.NewFromConfig(cfg)
@@ -179,8 +176,7 @@ func TestTaskGetsItsSecretsAndItsOutputReachesTheLogGroup(t *testing.T) {
 	}
 }
 
-func TestTaskThatCannotStartSaysWhyAndIsTriedAgain(t *testing.T) {
-	cfg, _ := startEmulator(t)
+func cannotStart(t *testing.T, cfg aws.Config) {
 	absent := aws.String("arn:aws:secretsmanager:us-east-1:123456789012:secret:absent-AbCdEf")
 	for name, change := range map[string]func(*types.ContainerDefinition){
 		"unable to pull secrets: KEY": func(c *types.ContainerDefinition) {

@@ -101,6 +101,9 @@ func Start(ctx context.Context, opt Options) (*Emulator, error) {
 	cmd.Env = append(environ,
 		// AmazonECSTaskExecutionRolePolicy and the like exist only with this.
 		"MOTO_IAM_LOAD_MANAGED_POLICIES=true",
+		// moto's default. Without it, moto looks for the account of each request in the IAM of all
+		// partitions, and makes that first.
+		"MOTO_ACCOUNT_ID=123456789012",
 		"MOTO_ECS_SERVICE_RUNNING="+strconv.Itoa(running),
 	)
 	e := &Emulator{Log: logPath}

@@ -18,14 +18,44 @@ import (
 	"prefect-worker-ecs/internal/testtools"
 )
 
-// python returns the project's own environment with moto, which is made once.
-func TestEmulatorAnswersAsAWSWhereMotoDoesNot(t *testing.T) {
+func TestTwoEmulatorsRunSideBySideAndStop(t *testing.T) {
 	t.Setenv("AWS_PROFILE", "of-the-user") // it must not reach moto
-	e, err := Start(t.Context(), Options{Python: testtools.Environment(t, pyenv.Moto), Dir: t.TempDir()})
+	env := testtools.Environment(t, pyenv.Moto)
+	// GIVEN two at once
+	a, err := Start(t.Context(), Options{Python: env, Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer e.Stop(context.Background())
+	defer a.Stop(context.Background())
+	b, err := Start(t.Context(), Options{Python: env, Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Stop(context.Background())
+	if a.Endpoint == b.Endpoint {
+		t.Fatalf("both are at %s", a.Endpoint)
+	}
+
+	// THEN each answers for itself
+	t.Run("as AWS where moto does not", func(t *testing.T) { answersAsAWS(t, a) })
+	t.Run("tasks wait for their agent", func(t *testing.T) { tasksWaitForTheirAgent(t, b) })
+
+	// WHEN one stops
+	if err := a.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+
+	// THEN it is gone and the other is not
+	if a.Process.Alive() || a.Ready(t.Context()) {
+		t.Error("the stopped one still runs")
+	}
+	if !b.Process.Alive() || !b.Ready(t.Context()) {
+		t.Error("the other one does not run")
+	}
+}
+
+// answersAsAWS does where moto does not.
+func answersAsAWS(t *testing.T, e *Emulator) {
 	for _, variable := range e.Env() {
 		if strings.HasSuffix(variable, "=") {
 			t.Errorf("%s: boto3 takes an empty AWS_PROFILE for a name", variable)
@@ -77,13 +107,8 @@ func TestEmulatorAnswersAsAWSWhereMotoDoesNot(t *testing.T) {
 	}
 }
 
-// TestTasksWaitForTheirAgent: RunTask's tasks are as on Fargate, and their changes are events.
-func TestTasksWaitForTheirAgent(t *testing.T) {
-	e, err := Start(t.Context(), Options{Python: testtools.Environment(t, pyenv.Moto), Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Stop(context.Background())
+// tasksWaitForTheirAgent: RunTask's tasks are as on Fargate, and their changes are events.
+func tasksWaitForTheirAgent(t *testing.T, e *Emulator) {
 	cfg := testtools.AWS(t, e.Env())
 	client, queues, network := ecs.NewFromConfig(cfg), sqs.NewFromConfig(cfg), ec2.NewFromConfig(cfg)
 	must := func(_ any, err error) {
@@ -183,37 +208,6 @@ func TestTasksWaitForTheirAgent(t *testing.T) {
 	// AND a task that is not there cannot be stopped
 	if _, err := client.StopTask(t.Context(), &ecs.StopTaskInput{Cluster: aws.String("c"), Task: aws.String("x")}); err == nil || !strings.Contains(err.Error(), "was not found") {
 		t.Errorf("an unknown task: %v", err)
-	}
-}
-
-func TestTwoEmulatorsRunSideBySideAndStop(t *testing.T) {
-	env := testtools.Environment(t, pyenv.Moto)
-	// GIVEN two at once
-	a, err := Start(t.Context(), Options{Python: env, Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Stop(context.Background())
-	b, err := Start(t.Context(), Options{Python: env, Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Stop(context.Background())
-	if a.Endpoint == b.Endpoint {
-		t.Fatalf("both are at %s", a.Endpoint)
-	}
-
-	// WHEN one stops
-	if err := a.Stop(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-
-	// THEN it is gone and the other is not
-	if a.Process.Alive() || a.Ready(t.Context()) {
-		t.Error("the stopped one still runs")
-	}
-	if !b.Process.Alive() || !b.Ready(t.Context()) {
-		t.Error("the other one does not run")
 	}
 }
 

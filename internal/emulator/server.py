@@ -24,8 +24,14 @@ import threading
 import time
 import uuid
 
+import botocore.session
+
+# moto makes sessions while it is imported and later, and each would read botocore's folders.
+botocore.session.create_loader = functools.cache(botocore.session.create_loader)
+
 import moto.backends
 import moto.core.responses
+import moto.core.utils
 import moto.ec2.models.nat_gateways as nat_gateways
 import moto.ecs.exceptions as ecs_exceptions
 import moto.ec2.models.security_groups as security_groups
@@ -439,6 +445,7 @@ def answer_quickly():
     modules = list(moto.backends.list_of_moto_modules())
     moto.backends.list_of_moto_modules = lambda: modules
     moto.core.responses.method_names_from_class = functools.cache(moto.core.responses.method_names_from_class)
+    moto.core.utils.create_loader = functools.cache(moto.core.utils.create_loader)
     WSGIRequestHandler.protocol_version = "HTTP/1.1"
 
 

@@ -69,12 +69,14 @@ func (r *run) watch(ctx context.Context, local string, policies map[string][]acc
 	for name, value := range function.Environment.Variables {
 		variables = append(variables, name+"="+value)
 	}
+	code := probe.Function{Python: python.Python(), Archive: archive}
+	defer code.Close()
 	for {
 		credentials, err := role.Credentials.Retrieve(ctx)
 		if err != nil {
 			return err
 		}
-		printed, err := probe.Run(ctx, python.Python(), archive, append(variables,
+		printed, err := code.Run(ctx, append(variables,
 			"AWS_ACCESS_KEY_ID="+credentials.AccessKeyID, "AWS_SECRET_ACCESS_KEY="+credentials.SecretAccessKey, "AWS_SESSION_TOKEN="+credentials.SessionToken))
 		if ctx.Err() != nil {
 			return nil

@@ -5,11 +5,14 @@ package probe
 import (
 	"archive/zip"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
+	"io"
 	"os/exec"
 	"slices"
 	"strings"
@@ -58,16 +61,94 @@ func Hash() string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// Run runs the code of an archive file once, as Lambda does each minute, with an interpreter
-// that has boto3 and with these environment variables alone. It returns what the code printed.
-func Run(ctx context.Context, python, archive string, variables []string) (string, error) {
-	cmd := exec.CommandContext(ctx, python, "-B", "-c", "import probe; probe.handler({}, None)")
-	cmd.Env = append(slices.Clone(variables), "PYTHONPATH="+archive)
-	var printed, failed bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &printed, &failed
-	if err := cmd.Run(); err != nil {
-		text := strings.TrimSpace(failed.String())
-		return printed.String(), fmt.Errorf("run the probe: %w: %s", err, text[strings.LastIndex(text, "\n")+1:])
+// Function runs the code of an archive as Lambda does: in a process that stays between
+// invocations, with what it has imported and kept in its globals. One that raises an error fails
+// the invocation alone; another process is for what must have other variables, or has ended.
+// It is for one caller at a time, who closes it.
+type Function struct {
+	// Python is an interpreter that has boto3.
+	Python string
+	// Archive is the path of the file with the code.
+	Archive string
+
+	variables []string // of the process
+	cmd       *exec.Cmd
+	in        io.WriteCloser
+	out       *json.Decoder
+	failed    *bytes.Buffer
+}
+
+// loop invokes the function for each line that it reads. It ends with its input, and so with
+// whoever started it, however that ends.
+const loop = `
+import sys
+sys.path[0] = sys.argv[1]  # in place of the working folder
+import contextlib, io, json, traceback
+import probe
+for _ in sys.stdin:
+    failed = ""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        try:
+            probe.handler({}, None)
+        except Exception as error:
+            failed = traceback.format_exception_only(error)[-1].strip()
+    print(json.dumps({"Printed": printed.getvalue(), "Failed": failed}), flush=True)
+`
+
+// Run invokes the function once, with these environment variables alone. It returns what the
+// code printed. The process ends with the ctx of the call that started it.
+func (f *Function) Run(ctx context.Context, variables []string) (string, error) {
+	if f.cmd != nil && !slices.Equal(f.variables, variables) {
+		_ = f.Close()
 	}
-	return printed.String(), nil
+	if f.cmd == nil {
+		if err := f.start(ctx, variables); err != nil {
+			return "", fmt.Errorf("run the probe: %w", err)
+		}
+	}
+	var answer struct{ Printed, Failed string }
+	_, err := fmt.Fprintln(f.in)
+	if err == nil {
+		err = f.out.Decode(&answer)
+	}
+	switch {
+	case err != nil: // it has ended
+		err = cmp.Or(f.Close(), err)
+		text := strings.TrimSpace(f.failed.String())
+		return "", fmt.Errorf("run the probe: %w: %s", err, text[strings.LastIndex(text, "\n")+1:])
+	case answer.Failed != "":
+		return answer.Printed, fmt.Errorf("run the probe: %s", answer.Failed)
+	}
+	return answer.Printed, nil
+}
+
+func (f *Function) start(ctx context.Context, variables []string) error {
+	cmd := exec.CommandContext(ctx, f.Python, "-B", "-c", loop, f.Archive)
+	cmd.Env = slices.Clone(variables)
+	f.failed = &bytes.Buffer{}
+	cmd.Stderr = f.failed
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	f.cmd, f.in, f.out, f.variables = cmd, in, json.NewDecoder(out), cmd.Env
+	return nil
+}
+
+// Close ends the process, if there is one, and waits for its end.
+func (f *Function) Close() error {
+	if f.cmd == nil {
+		return nil
+	}
+	_ = f.in.Close()
+	err := f.cmd.Wait()
+	f.cmd = nil
+	return err
 }

@@ -3,6 +3,7 @@ package probe
 import (
 	"archive/zip"
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,20 +14,28 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"prefect-worker-ecs/internal/poll"
 	"prefect-worker-ecs/internal/pyenv"
 	"prefect-worker-ecs/internal/testtools"
 )
 
-// python runs a program of Python in this folder, which leaves no byte code behind.
-func python(t *testing.T, args ...string) string {
+// interpreter is any Python that the probe is for.
+func interpreter(t *testing.T) string {
 	t.Helper()
 	testtools.Require(t, testtools.Python)
 	found, err := pyenv.FindPython(t.Context(), pyenv.Moto.MinPython, pyenv.Moto.MaxPython)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), found.Path, append([]string{"-B"}, args...)...)
+	return found.Path
+}
+
+// python runs a program of Python in this folder, which leaves no byte code behind.
+func python(t *testing.T, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), interpreter(t), append([]string{"-B"}, args...)...)
 	cmd.Env = pyenv.Environ()
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -59,6 +68,71 @@ func TestTheArchiveHoldsTheProbe(t *testing.T) {
 	}
 	if content, err := io.ReadAll(file); err != nil || !bytes.Equal(content, code) {
 		t.Errorf("the archive does not hold the probe: %v", err)
+	}
+}
+
+// TestTheFunctionIsWarm: what a function keeps between invocations it has as long as on Lambda.
+func TestTheFunctionIsWarm(t *testing.T) {
+	// GIVEN code that says which of its process's invocations it is
+	f := Function{Python: interpreter(t), Archive: t.TempDir()}
+	t.Cleanup(func() { _ = f.Close() })
+	write := func(code string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(f.Archive, "probe.py"), []byte(code), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(`
+import os, time
+number = 0
+def handler(event, context):
+    global number
+    number += 1
+    print(os.environ["NAME"], number)
+    if number == 2:
+        raise KeyError("two\nlines")
+    if number == 4:
+        os._exit(3)
+    if os.environ["NAME"] == "hangs":
+        open(os.environ["MARK"], "w").close()
+        time.sleep(600)
+`)
+	invoke := func(ctx context.Context, want, fails string, variables ...string) {
+		t.Helper()
+		got, err := f.Run(ctx, variables)
+		if got != want || fmt.Sprint(err) != fails {
+			t.Errorf("got  %q, %v\nwant %q, %s", got, err, want, fails)
+		}
+	}
+	// WHEN it is invoked again THEN it is warm, also after an error
+	invoke(t.Context(), "a 1\n", "<nil>", "NAME=a")
+	invoke(t.Context(), "a 2\n", `run the probe: KeyError: 'two\nlines'`, "NAME=a")
+	invoke(t.Context(), "a 3\n", "<nil>", "NAME=a")
+	// WHEN its process ends, or is to have other variables THEN there is another
+	invoke(t.Context(), "", "run the probe: exit status 3: ", "NAME=a")
+	invoke(t.Context(), "a 1\n", "<nil>", "NAME=a")
+	invoke(t.Context(), "b 1\n", "<nil>", "NAME=b")
+	// WHEN whoever asked gives up THEN it ends
+	ctx, cancel := context.WithCancel(t.Context())
+	mark := filepath.Join(t.TempDir(), "mark")
+	go func() {
+		defer cancel()
+		_ = poll.Until(t.Context(), 10*time.Millisecond, func() (bool, error) {
+			_, err := os.Stat(mark)
+			return err == nil, nil
+		})
+	}()
+	invoke(ctx, "", "run the probe: signal: killed: ", "NAME=hangs", "MARK="+mark)
+	// WHEN its input ends, as that of a killed supervisor does THEN so does it
+	invoke(t.Context(), "c 1\n", "<nil>", "NAME=c")
+	process := f.cmd
+	if err := f.Close(); err != nil || !process.ProcessState.Exited() {
+		t.Errorf("%v, %v", process.ProcessState, err)
+	}
+	// WHEN the code cannot be imported THEN each invocation says so
+	write("import nothing_of_the_kind")
+	for range 2 {
+		invoke(t.Context(), "", "run the probe: exit status 1: ModuleNotFoundError: No module named 'nothing_of_the_kind'", "NAME=a")
 	}
 }
 

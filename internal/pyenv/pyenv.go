@@ -80,6 +80,7 @@ func Ensure(ctx context.Context, spec Spec, opt Options) (Env, error) {
 	pinnedOnly.Extra = nil
 	m := maker{
 		spec:     spec,
+		root:     root,
 		python:   python,
 		env:      Env{Dir: filepath.Join(root, "venv", withExtra)},
 		pinned:   filepath.Join(root, "wheels", spec.Name+"-"+contentHash(pinnedOnly, python)),
@@ -121,6 +122,7 @@ func contentHash(spec Spec, python Python) string {
 
 type maker struct {
 	spec     Spec
+	root     string
 	python   Python
 	env      Env
 	pinned   string // folder with the packages of spec.Requirements
@@ -162,8 +164,11 @@ func (m maker) make(ctx context.Context) error {
 	}
 	defer log.Close()
 
-	if err := m.run(ctx, log, m.python.Path, "-m", "venv", m.env.Dir); err != nil {
-		return fmt.Errorf("make it with %s: %w (log: %s)", m.python.Path, err, log.Name())
+	if err := m.bare(ctx, log); err != nil {
+		return err
+	}
+	if m.spec.Requirements == "" {
+		return os.WriteFile(filepath.Join(m.env.Dir, doneFile), nil, 0o644)
 	}
 	requirements := filepath.Join(m.env.Dir, "requirements.txt")
 	if err := os.WriteFile(requirements, []byte(m.spec.Requirements), 0o644); err != nil {
@@ -198,11 +203,47 @@ func (m maker) make(ctx context.Context) error {
 			return err
 		}
 	}
-	packages := filepath.Join(m.env.Dir, "lib", "python"+m.python.Version.String(), "site-packages")
-	if err := os.WriteFile(filepath.Join(packages, "less_garbage.pth"), []byte(lessGarbage), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(m.packages(m.env), "less_garbage.pth"), []byte(lessGarbage), 0o644); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(m.env.Dir, doneFile), nil, 0o644)
+}
+
+// pipScript is a program pip of an environment.
+const pipScript = "#!/bin/sh\nexec \"$(dirname \"$0\")/python\" -m pip \"$@\"\n"
+
+// bare makes the environment with pip alone. Python unpacks and compiles its pip for 4 s, so all
+// environments of a root get a copy of one that has no requirements, made once.
+func (m maker) bare(ctx context.Context, log io.Writer) error {
+	var pip Env
+	venv := []string{"-m", "venv", m.env.Dir}
+	if m.spec.Requirements != "" {
+		var err error
+		if pip, err = Ensure(ctx, Spec{Name: "pip", MinPython: m.spec.MinPython, MaxPython: m.spec.MaxPython}, Options{Root: m.root}); err != nil {
+			return err
+		}
+		venv = append(venv, "--without-pip")
+	}
+	if err := m.run(ctx, log, m.python.Path, venv...); err != nil {
+		return fmt.Errorf("make it with %s: %w (log: %s.log)", m.python.Path, err, m.env.Dir)
+	}
+	if m.spec.Requirements == "" {
+		return nil
+	}
+	// With its times: Python compiles again what is newer than its byte code.
+	if err := m.run(ctx, log, "cp", "-Rp", m.packages(pip)+"/.", m.packages(m.env)); err != nil {
+		return err
+	}
+	for _, name := range []string{"pip", "pip3", "pip" + m.python.Version.String()} {
+		if err := os.WriteFile(filepath.Join(m.env.Bin(), name), []byte(pipScript), 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m maker) packages(env Env) string {
+	return filepath.Join(env.Dir, "lib", "python"+m.python.Version.String(), "site-packages")
 }
 
 // hashes are the continuation lines of a requirement with its hashes.

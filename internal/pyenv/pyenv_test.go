@@ -14,6 +14,19 @@ import (
 	"testing"
 )
 
+// root is that of all tests: they share its pip, which takes 4 s to make.
+var root string
+
+func TestMain(m *testing.M) {
+	var err error
+	if root, err = os.MkdirTemp("", "pyenv"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(root)
+	os.Exit(code)
+}
+
 // writeWheel makes a package that pip can install without a network.
 func writeWheel(t *testing.T, dir, name, version string) {
 	t.Helper()
@@ -89,7 +102,6 @@ func TestAnotherWheelThanThePinnedOneIsRefused(t *testing.T) {
 	localPackages(t)
 	spec := tinySpec(tinyRequirement(t))
 	spec.Requirements = strings.Replace(spec.Requirements, "sha256:", "sha256:0000", 1)[:len(spec.Requirements)]
-	root := t.TempDir()
 	_, err := Ensure(t.Context(), spec, Options{Root: root})
 	if err == nil || !strings.Contains(err.Error(), "DO NOT MATCH THE HASHES") {
 		t.Errorf("got %v", err)
@@ -98,7 +110,7 @@ func TestAnotherWheelThanThePinnedOneIsRefused(t *testing.T) {
 
 func TestEnsureMakesOnceAndRepairsWithoutANetwork(t *testing.T) {
 	localPackages(t)
-	opt := Options{Root: t.TempDir()}
+	opt := Options{Root: root}
 
 	// GIVEN two programs that want the same environment at once
 	var wait sync.WaitGroup
@@ -114,6 +126,10 @@ func TestEnsureMakesOnceAndRepairsWithoutANetwork(t *testing.T) {
 	}
 	if got := versionOfTiny(t, envs[0]); got != "1.0" {
 		t.Errorf("the environment holds tiny %s, want 1.0", got)
+	}
+	// AND its pip is its own, for a flow that installs something
+	if out, err := exec.Command(filepath.Join(envs[0].Bin(), "pip"), "--version").CombinedOutput(); err != nil || !strings.Contains(string(out), envs[0].Dir) {
+		t.Errorf("%v, %s", err, out)
 	}
 
 	// WHEN it was interrupted half-way, and the package index is gone
@@ -174,10 +190,9 @@ func TestEnsureInstallsExtrasOverThePins(t *testing.T) {
 	writeWheel(t, os.Getenv("PIP_FIND_LINKS"), "tiny", "2.0")
 	spec := tinySpec(tinyRequirement(t))
 	spec.Extra = []string{"tiny==2.0"}
-	opt := Options{Root: t.TempDir()}
 
 	// WHEN it is made
-	env, err := Ensure(t.Context(), spec, opt)
+	env, err := Ensure(t.Context(), spec, Options{Root: root})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +212,6 @@ func TestEnsureInstallsExtrasOverThePins(t *testing.T) {
 
 func TestEnsureNamesTheMissingPackageAndNotTheIndex(t *testing.T) {
 	localPackages(t)
-	root := t.TempDir()
 	// GIVEN an index that cannot be reached, whose address holds a password
 	t.Setenv("PIP_NO_INDEX", "0")
 	t.Setenv("PIP_INDEX_URL", "http://user:hunter2@127.0.0.1:1/simple")
@@ -205,13 +219,15 @@ func TestEnsureNamesTheMissingPackageAndNotTheIndex(t *testing.T) {
 	t.Setenv("PIP_CONFIG_FILE", os.DevNull)
 
 	// WHEN a package is wanted that is not on this machine
-	_, err := Ensure(t.Context(), tinySpec("absent==3.1 --hash=sha256:"+strings.Repeat("0", 64)+"\n"), Options{Root: root})
+	spec := tinySpec("absent==3.1 --hash=sha256:" + strings.Repeat("0", 64) + "\n")
+	spec.Name = "absent"
+	_, err := Ensure(t.Context(), spec, Options{Root: root})
 
 	// THEN the error says which, and neither it nor the log says where
 	if err == nil || !strings.Contains(err.Error(), "absent==3.1") || !strings.Contains(err.Error(), "cannot be reached") {
 		t.Fatalf("error %v, want one that names absent==3.1 and says that the index cannot be reached", err)
 	}
-	logs, _ := filepath.Glob(filepath.Join(root, "venv", "*.log"))
+	logs, _ := filepath.Glob(filepath.Join(root, "venv", "absent-*.log"))
 	if len(logs) != 1 {
 		t.Fatalf("logs: %v, want one", logs)
 	}
@@ -227,9 +243,11 @@ func TestEnsureStopsWhenItIsToldTo(t *testing.T) {
 	localPackages(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	// GIVEN a caller that gives up as soon as the work begins
-	opt := Options{Root: t.TempDir(), Progress: func(string) { cancel() }}
+	opt := Options{Root: root, Progress: func(string) { cancel() }}
+	spec := tinySpec(tinyRequirement(t))
+	spec.Name = "stopped"
 	// THEN the call ends with that reason
-	if _, err := Ensure(ctx, tinySpec(tinyRequirement(t)), opt); !errors.Is(err, context.Canceled) {
+	if _, err := Ensure(ctx, spec, opt); !errors.Is(err, context.Canceled) {
 		t.Fatalf("error %v, want context.Canceled", err)
 	}
 }

@@ -43,8 +43,8 @@ type watched struct {
 	server    *prefectserver.Server
 	client    *prefectapi.Client
 	variables []string // of the synthesized function
-	archive   string
-	python    string // with boto3
+	function  probe.Function
+	looked    time.Time
 	major     int
 	env       *config.Environment
 	number    int // of the worker
@@ -80,9 +80,10 @@ func (b *bench) watch(t *testing.T, major int) *watched {
 // probeOf is the probe of an environment, with the variables of its synthesized function.
 func (b *bench) probeOf(t *testing.T, opt Options) *watched {
 	t.Helper()
-	w := &watched{b: b, t: t, env: opt.Environment, service: opt.Environment.Worker.ServiceName, python: testtools.Environment(t, pyenv.Moto).Python()}
-	w.archive = filepath.Join(t.TempDir(), probe.ArchiveName)
-	if err := os.WriteFile(w.archive, probe.Archive(), 0o644); err != nil {
+	w := &watched{b: b, t: t, env: opt.Environment, service: opt.Environment.Worker.ServiceName}
+	w.function.Python, w.function.Archive = testtools.Environment(t, pyenv.Moto).Python(), filepath.Join(t.TempDir(), probe.ArchiveName)
+	t.Cleanup(func() { _ = w.function.Close() })
+	if err := os.WriteFile(w.function.Archive, probe.Archive(), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	environment := b.checklist(t, opt).stack.Resource("aws_lambda_function", "probe")["environment"].(map[string]any)
@@ -158,29 +159,31 @@ func (w *watched) work() (pid int, end func()) {
 	return cmd.Process.Pid, end
 }
 
+// lookEvery is more than a second, so that no two looks at a service have figures of the same
+// one. The servers answer each look, and have a worker to serve.
+const lookEvery = 3 * time.Second
+
 // see runs the probe, with further variables, and reads its figures back from CloudWatch.
 func (w *watched) see(further ...string) map[string]float64 {
 	w.t.Helper()
-	// An interpreter's start takes a second of the processor, which the worker needs too, and
-	// the figures of two looks must not be of one second.
-	time.Sleep(2 * time.Second)
-	began := time.Now()
-	out, err := probe.Run(w.t.Context(), w.python, w.archive, append(append(append(os.Environ(), w.variables...), w.b.environ...), further...))
+	time.Sleep(time.Until(w.looked.Add(lookEvery)))
+	in := &cloudwatch.GetMetricDataInput{StartTime: aws.Time(time.Now().Truncate(time.Second))}
+	out, err := w.function.Run(w.t.Context(), append(append(append(os.Environ(), w.variables...), w.b.environ...), further...))
+	w.looked = time.Now()
 	if err != nil || strings.Contains(out, "marker") {
 		w.t.Fatalf("%v\n%s", err, out)
 	}
+	in.EndTime = aws.Time(w.looked.Add(time.Second))
+	for i, name := range append(shownFigures, "TasksRunning") {
+		in.MetricDataQueries = append(in.MetricDataQueries, cwtypes.MetricDataQuery{Id: aws.String(fmt.Sprintf("q%d", i)), Label: &name, MetricStat: &cwtypes.MetricStat{
+			Metric: &cwtypes.Metric{Namespace: aws.String(probe.Namespace), MetricName: &name, Dimensions: []cwtypes.Dimension{{Name: aws.String(probe.Dimension), Value: &w.service}}},
+			Period: aws.Int32(60), Stat: aws.String("Maximum"),
+		}})
+	}
 	figures := map[string]float64{}
-	client := cloudwatch.NewFromConfig(w.b.aws)
-	for _, name := range append(shownFigures, "TasksRunning") {
-		out := call(w.t, client.GetMetricStatistics, &cloudwatch.GetMetricStatisticsInput{
-			Namespace: aws.String(probe.Namespace), MetricName: &name, Dimensions: []cwtypes.Dimension{{Name: aws.String(probe.Dimension), Value: &w.service}},
-			StartTime: aws.Time(began.Truncate(time.Second)), EndTime: aws.Time(time.Now().Add(time.Second)), Period: aws.Int32(1), Statistics: []cwtypes.Statistic{cwtypes.StatisticMaximum},
-		})
-		var last time.Time
-		for _, point := range out.Datapoints {
-			if point.Timestamp.After(last) {
-				last, figures[name] = *point.Timestamp, *point.Maximum
-			}
+	for _, result := range call(w.t, cloudwatch.NewFromConfig(w.b.aws).GetMetricData, in).MetricDataResults {
+		if len(result.Values) > 0 {
+			figures[*result.Label] = result.Values[0]
 		}
 	}
 	return figures
@@ -256,10 +259,9 @@ func (w *watched) seesAll(t *testing.T) {
 	w.until("killed", map[string]float64{"WorkersOnline": 0, "FlowRunsRunning": 1, "FlowRunsLost": 1})
 	// WHEN a run was taken and its worker is gone before it started, THEN it is orphaned
 	w.b.prefect(t, w.server, "POST", "/flow_runs/"+waiting.ID+"/set_state", map[string]any{"state": map[string]any{"type": "PENDING", "name": "Pending"}})
-	w.until("pending", map[string]float64{"FlowRunsPending": 1, "FlowRunsOrphaned": 0, "FlowRunsDue": 0})
-	w.until("orphaned", map[string]float64{"FlowRunsPending": 1, "FlowRunsOrphaned": 1}, "PENDING_MINUTES=0")
+	w.until("pending", map[string]float64{"FlowRunsPending": 1, "FlowRunsOrphaned": 0, "FlowRunsDue": 0, "PoolPaused": 0})
 	w.b.prefect(t, w.server, "PATCH", "/work_pools/watched", map[string]any{"is_paused": true})
-	w.until("paused", map[string]float64{"PoolPaused": 1})
+	w.until("orphaned, and paused", map[string]float64{"FlowRunsPending": 1, "FlowRunsOrphaned": 1, "PoolPaused": 1}, "PENDING_MINUTES=0")
 
 	// AND a person sees the lost run, and the other if he waits for less long
 	pool := flowruns.Pool{Environment: w.env, API: w.client, ECS: w.b.ecs}
