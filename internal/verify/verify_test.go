@@ -199,7 +199,7 @@ func TestVerify(t *testing.T) {
 		closed := httptest.NewServer(http.NotFoundHandler())
 		url := closed.URL + "/api"
 		closed.Close()
-		opt := b.deploy(t, b.yaml("good", "process", url, prefect3), apiKey)
+		opt := b.deploy(t, b.yaml("good", "process", url, ""), apiKey)
 		b.start(t, opt).await(t, ecstask.Stopped)
 		report := verified(t, opt)
 		expect(t, report, checkAPI, Unknown, "the Prefect API cannot be reached", "prefect_api_url")
