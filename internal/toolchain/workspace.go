@@ -75,10 +75,11 @@ func (p Project) Program() string { return filepath.Join(p.Local(), "bin", "pref
 // Out is the folder that the CDKTF CLI and the program write to.
 func (p Project) Out() string { return filepath.Join(p.Root, "cdktf.out") }
 
-// Build compiles the CDKTF app into the project's .local folder and returns its path.
+// Build compiles the CDKTF app into the project's .local folder and returns its path. Without paths
+// of this machine in it, what Go has compiled for one checkout serves the others.
 func (p Project) Build(ctx context.Context) (string, error) {
 	app := p.Program()
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", app, ".")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", app, ".")
 	cmd.Dir = p.Root
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
