@@ -97,7 +97,7 @@ func TestStacksAreValid(t *testing.T) {
 		put(t, filepath.Join(dir, name), name, nil)
 		modules[name] = map[string]string{"source": "./" + name}
 	}
-	write(t, filepath.Join(dir, "main.tf.json"), map[string]any{"module": modules})
+	write(t, filepath.Join(dir, "cdk.tf.json"), map[string]any{"module": modules})
 	initialize(t, dir)
 	if out, err := terraform(t, dir, "validate"); err != nil {
 		t.Errorf("terraform validate: %v\n%s", err, out)
