@@ -5,6 +5,8 @@ ENV ?= dev
 WORKERCTL := .local/bin/workerctl
 PROGRAM := .local/bin/prefect-worker-ecs
 APPROVE := $(if $(AUTO_APPROVE),--auto-approve)
+# Without paths of this machine in it, what Go has compiled once serves every checkout.
+export GOFLAGS := $(shell go env GOFLAGS 2>/dev/null) -trimpath
 
 .DEFAULT_GOAL := help
 

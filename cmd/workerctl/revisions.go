@@ -43,7 +43,7 @@ func compareRevisions(ctx context.Context, project toolchain.Project, base strin
 		return nil, err
 	}
 	then := toolchain.Project{Root: revision}
-	// Built in another folder it is compiled and linked anew, which takes most of the time.
+	// Built in another folder it is linked anew, which takes most of the time.
 	if !sameProgram(ctx, project.Root, base) {
 		app, err = then.Build(ctx)
 	}

@@ -8,9 +8,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -97,55 +99,63 @@ func TestStacksAreValid(t *testing.T) {
 		put(t, filepath.Join(dir, name), name, nil)
 		modules[name] = map[string]string{"source": "./" + name}
 	}
-	write(t, filepath.Join(dir, "main.tf.json"), map[string]any{"module": modules})
-	initialize(t, dir)
-	if out, err := terraform(t, dir, "validate"); err != nil {
-		t.Errorf("terraform validate: %v\n%s", err, out)
-	}
-
-	// WHEN somebody puts the key where it would be stored THEN Terraform refuses, because the
-	// variable is ephemeral
-	put(t, filepath.Join(dir, "shared"), "shared", func(stack map[string]any) {
+	// WHEN somebody puts the key where it would be stored
+	put(t, filepath.Join(dir, "stored"), "shared", func(stack map[string]any) {
 		version := stack["resource"].(map[string]any)["aws_secretsmanager_secret_version"].(map[string]any)["prefect_api_key"].(map[string]any)
 		version["secret_string"] = version["secret_string_wo"]
 		delete(version, "secret_string_wo")
 		delete(version, "secret_string_wo_version")
 	})
-	if out, err := terraform(t, dir, "validate"); err == nil || !strings.Contains(out, "Invalid use of ephemeral value") {
-		t.Errorf("the key in a stored attribute should be refused, got %v\n%s", err, out)
+	modules["stored"] = map[string]string{"source": "./stored"}
+	write(t, filepath.Join(dir, "cdk.tf.json"), map[string]any{"module": modules})
+	initialize(t, dir)
+	out, _ := terraform(t, dir, "validate", "-json")
+	// THEN Terraform refuses just that, because the variable is ephemeral
+	var found struct {
+		Diagnostics []struct {
+			Summary string
+			Range   struct{ Filename string }
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &found); err != nil {
+		t.Fatalf("%v in %s", err, out)
+	}
+	if d := found.Diagnostics; len(d) != 1 || d[0].Summary != "Invalid use of ephemeral value" || d[0].Range.Filename != "stored/cdk.tf.json" {
+		t.Errorf("terraform validate: %s", out)
 	}
 }
 
-// TestStacks runs `terraform test` on each synthesized stack, which validates it first: the
-// files in testdata hold plans against a mocked provider, with what must be refused and
-// what must be calculated.
+// TestStacks runs `terraform test`, which validates first, on stacks as modules, so that Terraform
+// is started once: the files in testdata hold plans against a mocked provider, with what must be
+// refused and what must be calculated.
 func TestStacks(t *testing.T) {
 	testtools.Require(t, testtools.Terraform)
+	dir := t.TempDir()
+	mock, err := os.ReadFile(filepath.Join("testdata", "mock.tftest.hcl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := regexp.MustCompile(`(?m)^run .*\{$`)
+	runs := 0
 	for _, name := range []string{"dev", "full", "ecs", "existing"} {
-		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			put(t, dir, name, func(stack map[string]any) {
-				delete(stack, "import") // a mocked provider has nothing to import
-			})
-			initialize(t, dir)
-			var tests []byte
-			for _, part := range []string{"mock.tftest.hcl", name + ".tftest.hcl"} {
-				content, err := os.ReadFile(filepath.Join("testdata", part))
-				if err != nil {
-					t.Fatal(err)
-				}
-				tests = append(tests, content...)
-			}
-			if err := os.WriteFile(filepath.Join(dir, "main.tftest.hcl"), tests, 0o644); err != nil {
-				t.Fatal(err)
-			}
-			out, err := terraform(t, dir, "test")
-			if err != nil {
-				t.Errorf("terraform test: %v\n%s", err, out)
-			}
-			if !strings.Contains(out, " 0 failed.") || strings.Contains(out, "Success! 0 passed") {
-				t.Errorf("no test ran:\n%s", out)
-			}
+		put(t, filepath.Join(dir, name), name, func(stack map[string]any) {
+			delete(stack, "import") // a mocked provider has nothing to import
 		})
+		file := name + ".tftest.hcl"
+		tests, err := os.ReadFile(filepath.Join("testdata", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		runs += len(run.FindAll(tests, -1))
+		tests = run.ReplaceAll(tests, []byte("$0\nmodule {\n source = \"./"+name+"\"\n}"))
+		if err := os.WriteFile(filepath.Join(dir, file), append(tests, mock...), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, filepath.Join(dir, "cdk.tf.json"), map[string]any{})
+	initialize(t, dir)
+	out, err := terraform(t, dir, "test")
+	if err != nil || !strings.Contains(out, fmt.Sprintf("Success! %d passed, 0 failed.", runs)) {
+		t.Errorf("terraform test: %v\n%s", err, out)
 	}
 }

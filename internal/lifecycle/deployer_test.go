@@ -29,7 +29,7 @@ func (d *deployment) may(purpose deployer.Purpose, but ...string) {
 
 func (d *deployment) policy(purpose deployer.Purpose, but ...string) access.Document {
 	d.t.Helper()
-	stack, err := synthesized.Parse(d.synth(), synthesized.Place{Partition: "aws", Region: "us-east-1", Account: "123456789012"}, nil)
+	stack, err := synthesized.Parse(d.synthesized(), synthesized.Place{Partition: "aws", Region: "us-east-1", Account: "123456789012"}, nil)
 	if err != nil {
 		d.t.Fatal(err)
 	}

@@ -107,12 +107,28 @@ func newDeployment(t *testing.T) *deployment {
 	return d
 }
 
-// environment sets the YAML of the environment.
+// environment sets the YAML of the environment, and runs the program as the CLI would call it, but
+// without the CLI's own start.
 func (d *deployment) environment(yaml string) {
 	d.t.Helper()
 	if err := d.workspace.WriteEnvironment(d.stack, []byte(yaml)); err != nil {
 		d.t.Fatal(err)
 	}
+	synth := exec.CommandContext(d.t.Context(), d.app)
+	synth.Dir = d.workspace.Dir
+	if out, err := synth.CombinedOutput(); err != nil {
+		d.t.Fatalf("synth: %v\n%s", err, out)
+	}
+}
+
+// synthesized is the stack of the environment.
+func (d *deployment) synthesized() []byte {
+	d.t.Helper()
+	file, err := os.ReadFile(filepath.Join(d.workspace.Stack(d.stack), "cdk.tf.json"))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return file
 }
 
 // env is the environment of a call. An empty key is not set at all.
@@ -177,22 +193,6 @@ func (d *deployment) terraform(key string, args ...string) ([]byte, error) {
 	return out, err
 }
 
-// synth runs the program as the CLI would call it, but without the CLI's own start, and returns
-// the stack.
-func (d *deployment) synth() []byte {
-	d.t.Helper()
-	synth := exec.CommandContext(d.t.Context(), d.app)
-	synth.Dir = d.workspace.Dir
-	if out, err := synth.CombinedOutput(); err != nil {
-		d.t.Fatalf("synth: %v\n%s", err, out)
-	}
-	file, err := os.ReadFile(filepath.Join(d.workspace.Stack(d.stack), "cdk.tf.json"))
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	return file
-}
-
 // without counts the resources of the stack that can be created before any of the given ones
 // is there: that neither refer to one, nor to what does, and are none themselves.
 func (d *deployment) without(addresses ...string) int {
@@ -200,7 +200,7 @@ func (d *deployment) without(addresses ...string) int {
 	var stack struct {
 		Resource map[string]map[string]json.RawMessage
 	}
-	if err := json.Unmarshal(d.synth(), &stack); err != nil {
+	if err := json.Unmarshal(d.synthesized(), &stack); err != nil {
 		d.t.Fatal(err)
 	}
 	waits := map[string]bool{}
@@ -226,18 +226,32 @@ func (d *deployment) without(addresses ...string) int {
 	return all - len(waits)
 }
 
-// plan synthesizes and returns the changes that a deployment would make, as "address
-// action", such as "aws_vpc.main update".
-func (d *deployment) plan(key string) []string {
+// init prepares the stack's folder for Terraform alone.
+func (d *deployment) init() {
 	d.t.Helper()
-	d.synth()
-	file := filepath.Join(d.t.TempDir(), "plan.bin")
+	if out, err := d.terraform("", "init", "-input=false", "-no-color"); err != nil {
+		d.t.Fatalf("terraform init: %v\n%s", err, out)
+	}
+}
+
+// apply deploys with Terraform alone, all or what was planned.
+func (d *deployment) apply(key string, plan ...string) {
+	d.t.Helper()
+	if out, err := d.terraform(key, append([]string{"apply", "-auto-approve", "-input=false", "-no-color"}, plan...)...); err != nil {
+		d.t.Fatalf("terraform apply: %v\n%s", err, out)
+	}
+}
+
+// plan returns the changes that a deployment would make, as "address action", such as
+// "aws_vpc.main update", and the file with which to make them.
+func (d *deployment) plan(key string) (changes []string, file string) {
+	d.t.Helper()
+	file = filepath.Join(d.t.TempDir(), "plan.bin")
 	out, err := d.terraform(key, "plan", "-json", "-out", file)
 	if err != nil {
 		d.t.Fatalf("terraform plan: %v\n%s", err, out)
 	}
 	d.searchArchive(file)
-	var changes []string
 	for line := range bytes.Lines(out) {
 		var event struct {
 			Type   string
@@ -254,7 +268,7 @@ func (d *deployment) plan(key string) []string {
 		}
 	}
 	slices.Sort(changes)
-	return changes
+	return changes, file
 }
 
 // noChanges plans directly after a deployment, as somebody who may only read.
@@ -305,7 +319,21 @@ func TestLifeCycle(t *testing.T) {
 		t.Errorf("something was created (- before, + now)\n%s", diff)
 	}
 
-	t.Log("deploy: everything is in AWS as the design says")
+	t.Log("deploy, interrupted half-way, while Terraform waits for AWS")
+	halfWay, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	out, err = d.cdktfWatched(halfWay, &interrupter{interrupt: interrupt, without: d.without("aws_vpc.main", "aws_ecs_cluster.main")}, firstKey, "deploy", "dev", "--auto-approve")
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("the deployment should be interrupted: %v\n%s", err, out)
+	}
+	t.Log("... then by Terraform alone, refused half-way: one action is missing")
+	d.may(deployer.Deploy, "ec2:CreateNatGateway")
+	refused, err := d.terraform(firstKey, "apply", "-auto-approve", "-input=false", "-no-color")
+	if err == nil || !strings.Contains(unwrapped(string(refused)), "ec2:CreateNatGateway") {
+		t.Fatalf("the deployment should fail at ec2:CreateNatGateway: %v\n%s", err, refused)
+	}
+	t.Log("... and repeated, when nothing is in its way: everything is in AWS as the design says, nothing is doubled or lost")
+	d.may(deployer.Deploy)
 	d.must(firstKey, "deploy", "dev", "--auto-approve", "--outputs-file", "outputs.json")
 	if diff := cmp.Diff(design, aws.deployment()); diff != "" {
 		t.Errorf("(- design, + AWS)\n%s", diff)
@@ -315,10 +343,12 @@ func TestLifeCycle(t *testing.T) {
 	}
 	d.outputs()
 
-	t.Log("cdktf diff shows no change")
-	if out := d.must(firstKey, "diff", "dev"); !strings.Contains(out, "No changes.") {
+	t.Log("cdktf diff, by somebody who may only read, shows no change, also with a new key, which alone changes nothing")
+	d.may(deployer.Read)
+	if out := d.must(secondKey, "diff", "dev"); !strings.Contains(out, "No changes.") {
 		t.Errorf("cdktf diff:\n%s", out)
 	}
+	d.may(deployer.Deploy)
 
 	t.Log("a second environment lives in the network and the cluster of the first, with its roles, and goes without a trace")
 	d.second(aws)
@@ -327,11 +357,12 @@ func TestLifeCycle(t *testing.T) {
 	larger := "worker: {memory: 1024, image: 'prefecthq/prefect:2.20.25-python3.11'}\nsecret: {version: 2}\n"
 	d.environment(larger)
 	want := []string{"aws_ecs_service.worker update", "aws_ecs_task_definition.worker replace", "aws_secretsmanager_secret_version.prefect_api_key replace"}
-	if diff := cmp.Diff(want, d.plan(secondKey)); diff != "" {
+	changes, plan := d.plan(secondKey)
+	if diff := cmp.Diff(want, changes); diff != "" {
 		t.Errorf("plan (- want, + got)\n%s", diff)
 	}
 	t.Log("the key is written, and the service is rolled")
-	d.must(secondKey, "deploy", "dev", "--auto-approve")
+	d.apply(secondKey, plan)
 	changed := aws.deployment()
 	if changed.Memory != "1024" || changed.Container.Image != "prefecthq/prefect:2.20.25-python3.11" || changed.TaskRevision <= design.TaskRevision {
 		t.Errorf("memory %s, image %s and revision %d are deployed", changed.Memory, changed.Container.Image, changed.TaskRevision)
@@ -342,45 +373,13 @@ func TestLifeCycle(t *testing.T) {
 
 	t.Log("what is protected is not destroyed")
 	d.environment("protect: true\n" + larger)
-	d.synth()
-	if out, err := d.terraform("", "plan", "-destroy", "-no-color"); err == nil || strings.Count(string(out), "Instance cannot be destroyed") < 3 {
+	if out, err := d.terraform("", "plan", "-destroy", "-refresh=false", "-no-color"); err == nil || strings.Count(string(out), "Instance cannot be destroyed") < 3 {
 		t.Errorf("a plan to destroy what is protected: %v\n%s", err, out)
 	}
 	d.environment("")
 
 	t.Log("destroy, without the key: nothing is left")
 	d.must("", "destroy", "dev", "--auto-approve")
-	if diff := cmp.Diff(before, aws.inventory()); diff != "" {
-		t.Errorf("something is left (- before, + now)\n%s", diff)
-	}
-
-	t.Log("the same names again, interrupted half-way, while Terraform waits for AWS")
-	d.environment("")
-	halfWay, interrupt := context.WithCancel(t.Context())
-	defer interrupt()
-	out, err = d.cdktfWatched(halfWay, &interrupter{interrupt: interrupt, without: d.without("aws_vpc.main", "aws_ecs_cluster.main")}, firstKey, "deploy", "dev", "--auto-approve")
-	if !errors.Is(err, context.Canceled) {
-		t.Fatalf("the deployment should be interrupted: %v\n%s", err, out)
-	}
-	t.Log("... then refused half-way: one action is missing")
-	d.may(deployer.Deploy, "ec2:CreateNatGateway")
-	out, err = d.cdktf(firstKey, "deploy", "dev", "--auto-approve")
-	if err == nil || !strings.Contains(unwrapped(out), "ec2:CreateNatGateway") {
-		t.Fatalf("the deployment should fail at ec2:CreateNatGateway: %v\n%s", err, out)
-	}
-	t.Log("... and repeated, by Terraform alone, when nothing is in its way: it converges, nothing is doubled or lost")
-	d.may(deployer.Deploy)
-	d.apply(firstKey)
-	again := aws.deployment()
-	if again.TaskRevision <= changed.TaskRevision {
-		t.Errorf("revision %d: AWS does not use a number twice", again.TaskRevision)
-	}
-	again.TaskRevision = design.TaskRevision
-	if diff := cmp.Diff(design, again); diff != "" {
-		t.Errorf("(- design, + AWS)\n%s", diff)
-	}
-	d.noChanges(firstKey)
-	d.destroy()
 	if diff := cmp.Diff(before, aws.inventory()); diff != "" {
 		t.Errorf("something is left (- before, + now)\n%s", diff)
 	}

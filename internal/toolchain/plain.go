@@ -91,31 +91,29 @@ func (p Project) init(ctx context.Context, environment string) error {
 }
 
 // State are the ids of the resources that the state of an environment holds, by their addresses,
-// wherever the state is kept. The stack was synthesized. Without a state there are none.
+// wherever the state is kept. The stack was synthesized. Without a state there are none. The state
+// is read as it is kept: `terraform show -json` would first load the provider.
 func (p Project) State(ctx context.Context, environment string) (map[string]string, error) {
 	if err := p.init(ctx, environment); err != nil {
 		return nil, err
 	}
-	text, err := p.Terraform(ctx, environment, "show", "-json", "-no-color")
-	if err != nil {
-		return nil, err
+	text, err := p.Terraform(ctx, environment, "state", "pull")
+	ids := map[string]string{}
+	if err != nil || len(text) == 0 {
+		return ids, err
 	}
-	return ids(text)
-}
-
-// ids reads what `terraform show -json` says of a state.
-func ids(text []byte) (map[string]string, error) {
-	var state tfjson.State
+	var state struct {
+		Resources []struct {
+			Mode, Type, Name string
+			Instances        []struct{ Attributes struct{ ID string } }
+		}
+	}
 	if err := json.Unmarshal(text, &state); err != nil {
 		return nil, fmt.Errorf("read the state: %w", err)
 	}
-	ids := map[string]string{}
-	if state.Values == nil || state.Values.RootModule == nil {
-		return ids, nil
-	}
-	for _, r := range state.Values.RootModule.Resources {
-		if r.Mode == tfjson.ManagedResourceMode {
-			ids[r.Address], _ = r.AttributeValues["id"].(string)
+	for _, r := range state.Resources {
+		if r.Mode == "managed" && len(r.Instances) > 0 {
+			ids[r.Type+"."+r.Name] = r.Instances[0].Attributes.ID
 		}
 	}
 	return ids, nil

@@ -27,25 +27,13 @@ run "apply" {
   }
 }
 
-run "the_url_wins_over_the_ids" {
+run "the_url_wins_over_the_ids_and_loses_the_slash_at_its_end" {
   command = plan
   variables {
     prefect_api_key      = "pnu_key"
-    prefect_api_url      = "https://prefect.example.com/api"
+    prefect_api_url      = "https://prefect.example.com/api/"
     prefect_account_id   = "11111111-1111-4111-8111-111111111111"
     prefect_workspace_id = "22222222-2222-4222-8222-222222222222"
-  }
-  assert {
-    condition     = output.prefect_api_url == "https://prefect.example.com/api"
-    error_message = output.prefect_api_url
-  }
-}
-
-run "a_slash_at_the_end" {
-  command = plan
-  variables {
-    prefect_api_key = "pnu_key"
-    prefect_api_url = "https://prefect.example.com/api/"
   }
   assert {
     condition     = output.prefect_api_url == "https://prefect.example.com/api"
@@ -75,14 +63,15 @@ run "ids_in_upper_case_in_china" {
   }
 }
 
-run "the_sample_ids" {
+run "the_sample_ids_and_the_account_in_the_singular" {
   command = plan
   variables {
     prefect_api_key      = "pnu_key"
+    prefect_api_url      = "https://api.prefect.cloud/api/account/11111111-1111-4111-8111-111111111111/workspace/22222222-2222-4222-8222-222222222222"
     prefect_account_id   = "00000000-0000-0000-0000-000000000000"
     prefect_workspace_id = "00000000-0000-0000-0000-000000000000"
   }
-  expect_failures = [var.prefect_account_id, var.prefect_workspace_id]
+  expect_failures = [var.prefect_api_url, var.prefect_account_id, var.prefect_workspace_id]
 }
 
 run "nothing_is_given" {
@@ -130,15 +119,6 @@ run "plain_http_is_port_80" {
     prefect_api_url = "http://prefect.example.com/api"
   }
   expect_failures = [aws_ecs_task_definition.worker]
-}
-
-run "account_in_the_singular" {
-  command = plan
-  variables {
-    prefect_api_key = "pnu_key"
-    prefect_api_url = "https://api.prefect.cloud/api/account/11111111-1111-4111-8111-111111111111/workspace/22222222-2222-4222-8222-222222222222"
-  }
-  expect_failures = [var.prefect_api_url]
 }
 
 run "a_region_with_two_zones" {
