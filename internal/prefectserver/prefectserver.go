@@ -122,6 +122,7 @@ func startOn(ctx context.Context, opt Options, dir string, port int) (*Server, e
 		databaseVariable(filepath.Join(dir, "prefect.db")),
 		"PREFECT__SERVER_FINAL=1",
 		"PREFECT_SERVER_ANALYTICS_ENABLED=false",
+		"PREFECT_API_BLOCKS_REGISTER_ON_START=false", // they are in the database
 		"PREFECT_UI_API_URL="+s.APIURL(),
 		// By default the pages go to the installed package, where a second
 		// server with another address would overwrite them.

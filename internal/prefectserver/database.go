@@ -16,36 +16,37 @@ import (
 	"prefect-worker-ecs/internal/pyenv"
 )
 
-// newDatabase puts an empty database of the schema of env's release at path, unless there
-// is one. A server would make it itself, by going through all of Prefect's migrations
-// since 2021, which takes more than half of its start. It is therefore made once for
-// each environment, beside its packages, and copied.
+// newDatabase puts a database as a server of env's release first makes it at path, unless there
+// is one. A server would make it by going through all of Prefect's migrations since 2021,
+// which takes more than half of its start, and by registering the types of blocks, at each
+// start, which takes a third of the rest. It is therefore made once for each environment,
+// beside its packages, and copied.
 func newDatabase(ctx context.Context, env pyenv.Env, path string) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil
 	}
-	blank := filepath.Join(env.Dir, "blank.db")
-	lock := flock.New(blank + ".lock")
+	first := filepath.Join(env.Dir, "first.db")
+	lock := flock.New(first + ".lock")
 	if _, err := lock.TryLockContext(ctx, 200*time.Millisecond); err != nil {
 		return fmt.Errorf("wait for another program that makes the database: %w", err)
 	}
 	defer lock.Unlock()
-	if _, err := os.Stat(blank); errors.Is(err, fs.ErrNotExist) {
-		if err := makeBlank(ctx, env, blank); err != nil {
-			return fmt.Errorf("make an empty database: %w", err)
+	if _, err := os.Stat(first); errors.Is(err, fs.ErrNotExist) {
+		if err := makeFirst(ctx, env, first); err != nil {
+			return fmt.Errorf("make the first database: %w", err)
 		}
 	}
-	content, err := os.ReadFile(blank)
+	content, err := os.ReadFile(first)
 	if err != nil {
 		return err
 	}
 	return os.WriteFile(path, content, 0o600)
 }
 
-// migrate runs the migrations and then empties SQLite's write-ahead log into the file, which
+// migrate runs the migrations, registers the types of blocks and then empties SQLite's write-ahead log into the file, which
 // is all that is copied.
 const migrate = `
-import sqlite3, sys
+import asyncio, sqlite3, sys
 from prefect.cli import app
 path = sys.argv[1]
 sys.argv = ["prefect", "server", "database", "upgrade", "--yes"]
@@ -54,13 +55,19 @@ try:
 except SystemExit as end:
     if end.code:
         raise
+from prefect.server.database.dependencies import provide_database_interface
+from prefect.server.models.block_registration import run_block_auto_registration
+async def register():
+    async with await provide_database_interface().session() as session:
+        await run_block_auto_registration(session=session)
+asyncio.run(register())
 db = sqlite3.connect(path)
 db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 db.execute("PRAGMA journal_mode=DELETE")
 db.close()
 `
 
-func makeBlank(ctx context.Context, env pyenv.Env, blank string) error {
+func makeFirst(ctx context.Context, env pyenv.Env, first string) error {
 	dir, err := os.MkdirTemp("", "prefect-database-")
 	if err != nil {
 		return err
@@ -80,7 +87,7 @@ func makeBlank(ctx context.Context, env pyenv.Env, blank string) error {
 		return err
 	}
 	// At once, so that an interrupted one is never taken for whole.
-	return atomicfile.Write(blank, content, 0o600)
+	return atomicfile.Write(first, content, 0o600)
 }
 
 func databaseVariable(path string) string {
