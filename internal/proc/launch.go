@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -100,14 +102,19 @@ func (s Server) await(ctx context.Context, ended <-chan struct{}) error {
 	return err
 }
 
-// FreePort returns a port of this machine that nobody listens on now.
+// FreePort returns a port of this machine that nobody listens on now. It is below those that
+// systems give to outgoing connections (from 32768 on Linux, from 49152 on macOS), of which one
+// could take it in the minutes until a server is started on it.
 func FreePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
+	var err error
+	for range 100 {
+		port := 20_000 + rand.IntN(12_000)
+		var l net.Listener
+		if l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+			return port, l.Close()
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, fmt.Errorf("find a free port: %w", err)
 }
 
 // Tail returns the last lines of a text file, at most n and at most 8 KiB; or
