@@ -24,7 +24,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"prefect-worker-ecs/internal/ecstask"
-	"prefect-worker-ecs/internal/prefectapi"
 	"prefect-worker-ecs/internal/proc"
 	"prefect-worker-ecs/internal/pyenv"
 	"prefect-worker-ecs/internal/testtools"
@@ -118,6 +117,18 @@ func (w workerctl) must(args ...string) string {
 // quickPolls makes the worker ask for flow runs every two seconds: by default it waits for 10 s.
 const quickPolls = "environment: {PREFECT_WORKER_QUERY_SECONDS: '2'}"
 
+// stopTask stops the worker's task as ECS does, and waits for the end of the worker.
+func (w workerctl) stopTask() {
+	w.t.Helper()
+	if err := w.state().Supervisor.Stop(w.t.Context(), syscall.SIGTERM, 2*time.Minute); err != nil {
+		w.t.Fatal(err)
+	}
+	events := (&run{dir: w.dir}).events()
+	if last := events[len(events)-1]; last.Kind != ecstask.Stopped || last.ExitCode != 0 {
+		w.t.Errorf("the worker ended so: %+v\n%s", last, proc.Tail(w.dir+"/task/container.log", 30))
+	}
+}
+
 // state reads the run's state, or returns nil if there is none.
 func (w workerctl) state() *State {
 	w.t.Helper()
@@ -205,15 +216,6 @@ func TestLocalRun(t *testing.T) {
 		t.Errorf("%s\n%v\n%s", printed, err, report)
 	}
 
-	// AND a flow of one's own runs on the worker
-	own := filepath.Join(t.TempDir(), "own.py")
-	if err := os.WriteFile(own, []byte("from prefect import flow\n\n@flow\ndef mine():\n    pass\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if out := w.must("run", own, "dev"); !strings.Contains(out, "is COMPLETED") {
-		t.Errorf("the flow of one's own:\n%s", out)
-	}
-
 	// AND the flow run's output is in the worker's log group
 	logs := cloudwatchlogs.NewFromConfig(cfg)
 	// Soon, as on AWS: the run is COMPLETED in Prefect before its last lines are delivered.
@@ -296,16 +298,30 @@ func TestLocalRun(t *testing.T) {
 		t.Error("the first worker still runs")
 	}
 
-	// WHEN its task is stopped while a flow runs, as each deployment does THEN the worker waits for
-	// it: for that the stack sets an entry point of its own for Prefect 2, and README says so
+	// WHEN its task is stopped while a flow of one's own runs on it, as each deployment does
 	last := w.processes()
-	api, err := prefectapi.New(s.Prefect.APIURL(), "")
-	if err != nil {
+	own, running := filepath.Join(t.TempDir(), "own.py"), filepath.Join(t.TempDir(), "running")
+	flow := fmt.Sprintf("import pathlib, time\nfrom prefect import flow\n\n@flow\ndef mine():\n    pathlib.Path(%q).touch()\n    time.sleep(5)\n", running)
+	if err := os.WriteFile(own, []byte(flow), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	b := faultBench{t: t, w: w, s: s, api: api, queue: "urgent"}
-	if state := b.stopTask(10); state != "COMPLETED" {
-		t.Errorf("the flow run is %s, want COMPLETED", state)
+	ended := make(chan string, 1)
+	go func() {
+		out, err := w.command("run", own, "dev").CombinedOutput()
+		ended <- fmt.Sprint(string(out), err)
+	}()
+	for _, err := os.Stat(running); err != nil; _, err = os.Stat(running) {
+		select {
+		case out := <-ended:
+			t.Fatalf("the flow of one's own did not run: %s", out)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	w.stopTask()
+	// THEN the worker waits for it: for that the stack sets an entry point of its own for Prefect
+	// 2, and README says so
+	if out := <-ended; !strings.Contains(out, "is COMPLETED") {
+		t.Errorf("the flow of one's own: %s", out)
 	}
 
 	// WHEN the Prefect server is killed
