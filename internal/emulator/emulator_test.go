@@ -3,6 +3,7 @@ package emulator
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -105,6 +106,28 @@ func answersAsAWS(t *testing.T, e *Emulator) {
 	if td := aws.ToString(s.Deployments[0].TaskDefinition); !strings.HasSuffix(td, "f:2") {
 		t.Errorf("the deployment names %s, want f:2", td)
 	}
+
+	// WHEN an answer is lost, and the client asks again THEN nothing is made twice
+	cfg := testtools.AWS(t, e.Env())
+	cfg.HTTPClient = &losesOne{}
+	network := ec2.NewFromConfig(cfg)
+	must(network.AllocateAddress(t.Context(), &ec2.AllocateAddressInput{}))
+	if got, err := network.DescribeAddresses(t.Context(), &ec2.DescribeAddressesInput{}); err != nil || len(got.Addresses) != 1 {
+		t.Errorf("%d addresses, %v; want 1", len(got.Addresses), err)
+	}
+}
+
+// losesOne is a client that loses the first answer.
+type losesOne struct{ lost bool }
+
+func (c *losesOne) Do(request *http.Request) (*http.Response, error) {
+	answer, err := http.DefaultClient.Do(request)
+	if err == nil && !c.lost {
+		c.lost = true
+		answer.Body.Close()
+		return nil, &net.OpError{Op: "read", Err: net.ErrClosed}
+	}
+	return answer, err
 }
 
 // tasksWaitForTheirAgent: RunTask's tasks are as on Fargate, and their changes are events.

@@ -11,12 +11,14 @@ something behind. Remove one when moto does it by itself: the life cycle tests
 then still pass.
 """
 
+import collections
 import copy
 import datetime
 import functools
 import json
 import os
 import random
+import re
 import signal
 import string
 import sys
@@ -450,16 +452,39 @@ def answer_quickly():
 
 
 def one_at_a_time(app):
-    """Answer requests one after the other.
+    """Answer requests one after the other, and each once.
 
     moto keeps everything in plain dictionaries, and the server has a thread for
     each connection; Terraform sends ten requests at the same time. Without this,
     one of them can see another's work half done and fail.
+
+    On a machine with much to do an answer is lost now and then, and the client asks
+    again: a second CreateNatGateway fails, which AWS would know by its token. What was
+    done is not done again, but answered again.
     """
+    done = collections.OrderedDict()
 
     def locked(environ, start_response):
         with LOCK:
-            return list(app(environ, start_response))
+            request = environ.get("HTTP_AMZ_SDK_INVOCATION_ID")
+            attempt = re.search(r"attempt=(\d+)", environ.get("HTTP_AMZ_SDK_REQUEST", ""))
+            if request in done and attempt and attempt[1] != "1":
+                print("answered again:", environ.get("HTTP_AMZ_SDK_REQUEST"), flush=True)
+                body, answer = done[request]
+                start_response(*answer)
+                return body
+            answer = []
+
+            def remember(*args):
+                answer[:] = args[:2]
+                return start_response(*args)
+
+            body = list(app(environ, remember))
+            if request and answer[0].startswith("2"):
+                done[request] = body, answer
+                if len(done) > 1000:
+                    done.popitem(last=False)
+            return body
 
     return locked
 
