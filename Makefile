@@ -92,12 +92,12 @@ local-down: $(WORKERCTL) ## Destroy and stop what local started
 generate: ## Write anew what is made from the options: docs/configuration.md and the editors' schema
 	go test -count=1 ./config -run TestGenerated -update
 
-# Five packages at a time, the four longest and one after the other the rest, and in them four of
-# the tests that may run together: those that deploy mostly wait for Terraform, and Terraform for
-# a database. (lint calls vet.)
+# Four packages at a time, and in them four of the tests that may run together: those that
+# deploy mostly wait for Terraform, and Terraform for a database. The longest go first. With five
+# all takes longer: servers of Prefect that wait are asked all the while. (lint calls vet.)
 .PHONY: test
 test: ## Run all tests
-	go test -vet=off -count=1 -p 5 -parallel 4 -timeout 40m ./internal/localrun ./internal/lifecycle ./cmd/workerctl ./internal/verify ./...
+	go test -vet=off -count=1 -p 4 -parallel 4 -timeout 40m ./internal/localrun ./internal/lifecycle ./cmd/workerctl ./internal/verify ./...
 
 .PHONY: bench
 bench: ## Measure synth with and without the fast start, and diff against terraform plan
