@@ -105,14 +105,17 @@ func (p Project) State(ctx context.Context, environment string) (map[string]stri
 	var state struct {
 		Resources []struct {
 			Mode, Type, Name string
-			Instances        []struct{ Attributes struct{ ID string } }
+			Instances        []struct {
+				Deposed    string // it is to be destroyed, and none took its place
+				Attributes struct{ ID string }
+			}
 		}
 	}
 	if err := json.Unmarshal(text, &state); err != nil {
 		return nil, fmt.Errorf("read the state: %w", err)
 	}
 	for _, r := range state.Resources {
-		if r.Mode == "managed" && len(r.Instances) > 0 {
+		if r.Mode == "managed" && len(r.Instances) > 0 && r.Instances[0].Deposed == "" {
 			ids[r.Type+"."+r.Name] = r.Instances[0].Attributes.ID
 		}
 	}
