@@ -248,15 +248,8 @@ func (x *tasks) needed(do func(), statements ...right) {
 	do()
 	for _, s := range statements {
 		want := "the nearest is the statement " + s.sid + " of the stack, which the role does not have"
-		var refused []string
-		for _, call := range readJournal[rights.Call](x.run.callPath()) {
-			if !call.Allowed {
-				refused = append(refused, call.String())
-			}
-		}
-		if !slices.ContainsFunc(refused, func(text string) bool {
-			return strings.Contains(text, " may not call "+s.call) && strings.HasSuffix(text, want)
-		}) {
+		refused := x.refusals(s.call)
+		if !slices.ContainsFunc(refused, func(text string) bool { return strings.HasSuffix(text, want) }) {
 			x.t.Errorf("want ... may not call %s ... %s\nrefused are %v", s.call, want, refused)
 		}
 	}
@@ -268,12 +261,21 @@ func (x *tasks) needed(do func(), statements ...right) {
 	}
 }
 
+// refusals are what is said of the refused calls that begin so.
+func (x *tasks) refusals(call string) []string {
+	var texts []string
+	for _, c := range readJournal[rights.Call](x.run.callPath()) {
+		if text := c.String(); !c.Allowed && strings.Contains(text, " may not call "+call) {
+			texts = append(texts, text)
+		}
+	}
+	return texts
+}
+
 // awaitRefusal waits for a call that is refused.
 func (x *tasks) awaitRefusal(call string) {
 	x.t.Helper()
-	for end := time.Now().Add(time.Minute); !slices.ContainsFunc(readJournal[rights.Call](x.run.callPath()), func(c rights.Call) bool {
-		return !c.Allowed && strings.Contains(c.String(), " may not call "+call)
-	}); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); len(x.refusals(call)) == 0; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
 			x.t.Fatalf("no call of %s is refused", call)
 		}
@@ -293,16 +295,13 @@ func TestFlowsOfAnECSPoolWithPrefect3(t *testing.T) {
 func testFlowsOfAnECSPool(t *testing.T, x *tasks, major int) {
 	began := time.Now()
 	lap := func(what string) { t.Logf("%s after %.0f s", what, time.Since(began).Seconds()) }
-	worker := func(sid, call string) right { return right{"prefect-task-role", "run-flow-tasks", sid, call} }
-	start := func(sid, call string) right {
-		return right{"prefect-flow-execution-role", "start-flow-tasks", sid, call}
-	}
-	secrets := right{"prefect-task-execution-role", "read-prefect-api-key", "ReadSecrets", "secretsmanager:GetSecretValue"}
+	execution, secretPolicy, workerPolicy, startPolicy := "prefect-task-execution-role", "read-prefect-api-key", "run-flow-tasks", "start-flow-tasks"
 	if major == 3 { // the roles exist
-		worker = func(sid, call string) right { return right{"prefect-task-role", "needed", sid, call} }
-		start = func(sid, call string) right { return right{"prefect-flow-execution-role", "needed", sid, call} }
-		secrets.role, secrets.policy = "execution", "needed"
+		execution, secretPolicy, workerPolicy, startPolicy = "execution", "needed", "needed", "needed"
 	}
+	secrets := right{execution, secretPolicy, "ReadSecrets", "secretsmanager:GetSecretValue"}
+	worker := func(sid, call string) right { return right{"prefect-task-role", workerPolicy, sid, call} }
+	start := func(sid, call string) right { return right{"prefect-flow-execution-role", startPolicy, sid, call} }
 
 	// GIVEN flow runs at once, each in a task of its own, on Spot (that of up was not)
 	x.onSpot()

@@ -43,8 +43,8 @@ func newDatabase(ctx context.Context, env pyenv.Env, path string) error {
 	return os.WriteFile(path, content, 0o600)
 }
 
-// migrate runs the migrations, registers the types of blocks and then empties SQLite's write-ahead log into the file, which
-// is all that is copied.
+// migrate runs the migrations, registers the types of blocks and then empties SQLite's
+// write-ahead log into the file, which is all that is copied.
 const migrate = `
 import asyncio, sqlite3, sys
 from prefect.cli import app

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -85,7 +84,7 @@ func Start(ctx context.Context, opt Options) (*Server, error) {
 		return nil, fmt.Errorf("start the Prefect server: %w", err)
 	}
 	port := opt.Port
-	if port != 0 && !isFree(port) {
+	if port != 0 && proc.CheckFree(port) != nil {
 		port = 0 // Prefect itself would find that out after ten seconds
 	}
 	for attempt := 1; ; attempt++ {
@@ -171,12 +170,4 @@ func (s *Server) Stop(ctx context.Context) error {
 		return fmt.Errorf("stop the Prefect server: %w", err)
 	}
 	return nil
-}
-
-func isFree(port int) bool {
-	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-	if err != nil {
-		return false
-	}
-	return l.Close() == nil
 }

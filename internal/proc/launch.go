@@ -109,12 +109,20 @@ func FreePort() (int, error) {
 	var err error
 	for range 100 {
 		port := 20_000 + rand.IntN(12_000)
-		var l net.Listener
-		if l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
-			return port, l.Close()
+		if err = CheckFree(port); err == nil {
+			return port, nil
 		}
 	}
 	return 0, fmt.Errorf("find a free port: %w", err)
+}
+
+// CheckFree returns nil if nobody listens on a port of this machine now, and else why one cannot.
+func CheckFree(port int) error {
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return err
+	}
+	return l.Close()
 }
 
 // Tail returns the last lines of a text file, at most n and at most 8 KiB; or
