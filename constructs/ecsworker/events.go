@@ -58,6 +58,7 @@ func taskEvents(scope constructs.Construct, cfg Config, clusterARN string) {
 			Detail:     eventDetail{ClusterARN: []string{clusterARN}},
 		}),
 	}), "aws_cloudwatch_event_rule.task_events")
+	// The rule's ARN is known by its name: the policy waits for no cluster.
 	tf.Fix(sqsqueuepolicy.NewSqsQueuePolicy(scope, jsii.String("task-events-policy"), &sqsqueuepolicy.SqsQueuePolicyConfig{
 		QueueUrl: tf.URL(queue),
 		Policy: tf.JSON(policy.New(policy.Statement{
@@ -66,7 +67,7 @@ func taskEvents(scope constructs.Construct, cfg Config, clusterARN string) {
 			Principal: &policy.Principal{Service: "events.amazonaws.com"},
 			Action:    []string{"sqs:SendMessage"},
 			Resource:  []string{*tf.ARN(queue)},
-		}.If("ArnEquals", "aws:SourceArn", *tf.ARN(rule)))),
+		}.If("ArnEquals", "aws:SourceArn", cfg.Account.Of("events", "rule/"+cfg.EventQueue)))),
 	}), "aws_sqs_queue_policy.task_events")
 	tf.Fix(cloudwatcheventtarget.NewCloudwatchEventTarget(scope, jsii.String("task-events-target"), &cloudwatcheventtarget.CloudwatchEventTargetConfig{
 		Rule: tf.Name(rule),

@@ -81,6 +81,9 @@ func (u *up) deployStack(ctx context.Context, apiURL string) (leftOut []string, 
 	if err := u.workspace.WriteEnvironment(u.env.Name, local); err != nil {
 		return nil, fmt.Errorf("write the environment of the local run: %w", err)
 	}
+	if err := u.queues(ctx); err != nil {
+		return nil, err
+	}
 	err = u.p.step("deploying the stack with cdktf", func() (string, error) {
 		if err := u.cdktf(ctx, u.opt.Project, apiURL, "deploy", u.env.Name, "--auto-approve"); err != nil {
 			return "", err

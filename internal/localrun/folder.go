@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 
+	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/ecstask"
 )
 
@@ -114,7 +115,7 @@ func (s State) made() []string {
 		"server-supervisor.log", "server/" + eventFile, "server/" + ecstask.LogFile, "server/task-*/", "server/ui/", "server/prefect.db", "server/prefect.db-*",
 		"flow/hello.py", "flow/__pycache__/",
 		"workspace/cdktf.json", "workspace/cdktf.log", "workspace/cdktf.out/",
-		"workspace/config/environments/" + s.Environment + ".yaml",
+		"workspace/config/environments/" + s.Environment + ".yaml", filepath.ToSlash(config.ImportsFile("workspace/config/environments", s.Environment)),
 		"workspace/" + state, "workspace/" + state + ".*backup", "workspace/." + state + ".lock.info",
 	}
 }

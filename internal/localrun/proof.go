@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -112,9 +113,10 @@ var helloFlow []byte
 // 10 s, and the run starts a Python of its own.
 const flowTimeout = 3 * time.Minute
 
-// runFlow submits a flow run to the pool and waits until it is COMPLETED.
-func (u *up) runFlow(ctx context.Context) error {
-	return u.p.step("submitting a flow run to the work pool", func() (string, error) {
+// submitFlow submits a flow run to the pool, and returns its id. A worker asks for work when it
+// starts and then each 10 s.
+func (u *up) submitFlow(ctx context.Context) (id string, err error) {
+	err = u.p.step("submitting a flow run to the work pool", func() (string, error) {
 		dir := u.flowDir()
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return "", err
@@ -122,21 +124,38 @@ func (u *up) runFlow(ctx context.Context) error {
 		if err := os.WriteFile(filepath.Join(dir, "hello.py"), helloFlow, 0o644); err != nil {
 			return "", err
 		}
+		run, err := submit(ctx, u.api, u.env, filepath.Join(dir, "hello.py"), "hello")
+		id = run.ID
+		return fmt.Sprintf("flow run %s is submitted to the work pool", run.Name), err
+	})
+	return id, err
+}
+
+// submit submits a run of a flow, a function in a file on this machine, to an environment's pool.
+func submit(ctx context.Context, api *prefectapi.Client, env *config.Environment, file, function string) (prefectapi.FlowRun, error) {
+	flow := prefectapi.LocalFlow{
+		Name: strings.TrimSuffix(filepath.Base(file), ".py"), Pool: env.WorkPool.Name, Dir: filepath.Dir(file), Entrypoint: filepath.Base(file) + ":" + function,
+	}
+	if len(env.WorkPool.Queues) > 0 {
+		flow.Queue = env.WorkPool.Queues[0]
+	}
+	deployment, err := api.Deploy(ctx, flow)
+	if err != nil {
+		return prefectapi.FlowRun{}, fmt.Errorf("create the deployment of the flow: %w", err)
+	}
+	run, err := api.Run(ctx, deployment, nil)
+	if err != nil {
+		return prefectapi.FlowRun{}, fmt.Errorf("submit the flow run: %w", err)
+	}
+	return run, nil
+}
+
+// awaitFlow waits until a flow run is COMPLETED.
+func (u *up) awaitFlow(ctx context.Context, id string) error {
+	return u.p.step("waiting for the flow run", func() (string, error) {
 		ctx, cancel := context.WithTimeout(ctx, flowTimeout)
 		defer cancel()
-		flow := prefectapi.LocalFlow{Name: "hello", Pool: u.env.WorkPool.Name, Dir: dir, Entrypoint: "hello.py:hello"}
-		if len(u.env.WorkPool.Queues) > 0 {
-			flow.Queue = u.env.WorkPool.Queues[0]
-		}
-		deployment, err := u.api.Deploy(ctx, flow)
-		if err != nil {
-			return "", fmt.Errorf("create the deployment of the flow: %w", err)
-		}
-		run, err := u.api.Run(ctx, deployment, nil)
-		if err != nil {
-			return "", fmt.Errorf("submit the flow run: %w", err)
-		}
-		run, err = u.api.AwaitEnd(ctx, run.ID, func(r prefectapi.FlowRun) { u.p.note("flow run %s: %s", r.Name, r.State) })
+		run, err := u.api.AwaitEnd(ctx, id, func(r prefectapi.FlowRun) { u.p.note("flow run %s: %s", r.Name, r.State) })
 		if err != nil {
 			return "", fmt.Errorf("%w%s", err, u.outputs())
 		}

@@ -35,22 +35,11 @@ func RunFlow(ctx context.Context, opt Options, flow string) error {
 	if err != nil {
 		return err
 	}
-	name := strings.TrimSuffix(filepath.Base(file), ".py")
-	queue := ""
-	if len(env.WorkPool.Queues) > 0 {
-		queue = env.WorkPool.Queues[0]
-	}
-	deployment, err := api.Deploy(ctx, prefectapi.LocalFlow{
-		Name: name, Pool: env.WorkPool.Name, Queue: queue, Dir: filepath.Dir(file), Entrypoint: filepath.Base(file) + ":" + function,
-	})
-	if err != nil {
-		return fmt.Errorf("create the deployment of the flow: %w", err)
-	}
 	p := newProgress(opt.Out)
-	return p.step("running "+name+":"+function, func() (string, error) {
-		run, err := api.Run(ctx, deployment, nil)
+	return p.step("running "+strings.TrimSuffix(filepath.Base(file), ".py")+":"+function, func() (string, error) {
+		run, err := submit(ctx, api, env, file, function)
 		if err != nil {
-			return "", fmt.Errorf("submit the flow run: %w", err)
+			return "", err
 		}
 		run, err = api.AwaitEnd(ctx, run.ID, func(r prefectapi.FlowRun) { p.note("flow run %s: %s", r.Name, r.State) })
 		if err != nil {

@@ -2,6 +2,7 @@ package localrun
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -18,6 +19,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/synthesized"
@@ -194,14 +197,52 @@ func (m *standInMaker) roles(x config.ExistingRoles) error {
 	return nil
 }
 
-// grant gives roles that stand for existing ones what the deployed stack says that they must be
-// allowed, and nothing else: so the calls of the run show whether that is enough.
-func (u *up) grant(ctx context.Context) error {
-	file, err := os.ReadFile(filepath.Join(u.workspace.Stack(u.env.Name), "cdk.tf.json"))
+// queues makes the stack's queues as the stack describes them, and lets Terraform take them over
+// like those that workerctl adopt finds. Where it makes them itself, the AWS provider watches each
+// for 25 s, and then as long what is set on them.
+func (u *up) queues(ctx context.Context) error {
+	if u.env.EventQueue() == "" {
+		return nil
+	}
+	environ := append(withoutUsers(os.Environ()), awsEnv(u.state)...)
+	if err := u.opt.Project.SynthInto(ctx, environ, u.opt.Project.Program(), u.workspaceDir(), filepath.Join(u.workspaceDir(), "cdktf.out")); err != nil {
+		return err
+	}
+	stack, err := u.stack()
 	if err != nil {
 		return err
 	}
-	stack, err := synthesized.Parse(file, synthesized.Place{Partition: "aws", Region: u.state.Region, Account: emulatorAccount}, nil)
+	client, imports := sqs.NewFromConfig(awsConfig(u.state)), map[string]string{}
+	for _, address := range stack.Names("aws_sqs_queue") {
+		queue := stack.Resource("aws_sqs_queue", address)
+		name, _ := queue["name"].(string)
+		attributes := map[string]string{"MaximumMessageSize": "262144"} // which the provider sets by itself
+		for argument, attribute := range map[string]sqstypes.QueueAttributeName{
+			"message_retention_seconds":  sqstypes.QueueAttributeNameMessageRetentionPeriod,
+			"visibility_timeout_seconds": sqstypes.QueueAttributeNameVisibilityTimeout,
+			"sqs_managed_sse_enabled":    sqstypes.QueueAttributeNameSqsManagedSseEnabled,
+		} {
+			if value, set := queue[argument]; set {
+				text, err := json.Marshal(value) // a number without an exponent
+				if err != nil {
+					return err
+				}
+				attributes[string(attribute)] = string(text)
+			}
+		}
+		made, err := client.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: &name, Attributes: attributes})
+		if err != nil {
+			return fmt.Errorf("make the queue %s: %w", name, err)
+		}
+		imports["aws_sqs_queue."+address] = *made.QueueUrl
+	}
+	return config.WriteImports(u.environments(), u.env.Name, imports)
+}
+
+// grant gives roles that stand for existing ones what the deployed stack says that they must be
+// allowed, and nothing else: so the calls of the run show whether that is enough.
+func (u *up) grant(ctx context.Context) error {
+	stack, err := u.stack()
 	if err != nil {
 		return err
 	}
@@ -217,6 +258,15 @@ func (u *up) grant(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// stack is the synthesized one.
+func (u *up) stack() (*synthesized.Stack, error) {
+	file, err := os.ReadFile(filepath.Join(u.workspace.Stack(u.env.Name), "cdk.tf.json"))
+	if err != nil {
+		return nil, err
+	}
+	return synthesized.Parse(file, synthesized.Place{Partition: "aws", Region: u.state.Region, Account: emulatorAccount}, nil)
 }
 
 // replaced is a setting with the ids of stand-ins, and with the emulator's account in the ARNs of

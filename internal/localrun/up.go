@@ -140,6 +140,10 @@ func (u *up) all(ctx context.Context) error {
 	if err := u.applyPool(ctx); err != nil {
 		return err
 	}
+	flow, err := u.submitFlow(ctx)
+	if err != nil {
+		return err
+	}
 	if err := u.startWorker(ctx); err != nil {
 		return err
 	}
@@ -151,7 +155,7 @@ func (u *up) all(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := u.runFlow(ctx); err != nil {
+	if err := u.awaitFlow(ctx, flow); err != nil {
 		return err
 	}
 	if u.env.Monitoring.Enabled {

@@ -829,7 +829,7 @@ func (r rules) events(all map[string]rule) {
 		"policy": grants("others could send the worker events that did not happen, or read its own", policy.Statement{
 			Sid: "ReceiveTaskEvents", Effect: "Allow", Principal: &policy.Principal{Service: "events.amazonaws.com"},
 			Action: []string{"sqs:SendMessage"}, Resource: []string{ref("aws_sqs_queue.task_events.arn")},
-			Condition: policy.Condition{"ArnEquals": {"aws:SourceArn": ref("aws_cloudwatch_event_rule.task_events.arn")}},
+			Condition: policy.Condition{"ArnEquals": {"aws:SourceArn": account.Of("events", "rule/"+queue)}},
 		}),
 	}}
 	all["aws_cloudwatch_event_rule.task_events"] = rule{why: "events of others than this cluster's tasks would reach the worker", shape: fields{
