@@ -5,8 +5,9 @@ ENV ?= dev
 WORKERCTL := .local/bin/workerctl
 PROGRAM := .local/bin/prefect-worker-ecs
 APPROVE := $(if $(AUTO_APPROVE),--auto-approve)
-# Without paths of this machine in it, what Go has compiled once serves every checkout.
-export GOFLAGS := $(shell go env GOFLAGS 2>/dev/null) -trimpath
+# Without paths of this machine in it, what Go has compiled once serves every checkout. Without
+# symbols for a debugger, which a stack trace does not need, linking takes half the time.
+export GOFLAGS := $(shell go env GOFLAGS 2>/dev/null) -trimpath -ldflags=-s
 
 .DEFAULT_GOAL := help
 

@@ -86,8 +86,8 @@ func TestOwnServer(t *testing.T) {
 	b.watched()
 
 	t.Log("the database is away for 5 and for 30 seconds while a flow runs")
-	run := b.start(75)
-	time.Sleep(8 * time.Second)
+	run := b.start(65)
+	time.Sleep(4 * time.Second)
 	for _, away := range []time.Duration{5 * time.Second, 30 * time.Second} {
 		if err := s.OwnServer.Database.Halt(t.Context()); err != nil {
 			t.Fatal(err)
@@ -101,13 +101,13 @@ func TestOwnServer(t *testing.T) {
 		}
 		time.Sleep(8 * time.Second)
 	}
-	b.completed(run, 75)
+	b.completed(run, 65)
 
 	t.Log("the password is rotated, with which the server ends, while a flow runs")
-	run = b.start(40)
-	time.Sleep(8 * time.Second)
+	run = b.start(32)
+	time.Sleep(4 * time.Second)
 	b.rotate()
-	b.completed(run, 40)
+	b.completed(run, 32)
 
 	// The worker of Prefect 3 ends at once and takes its runs with it; nobody tells the API. An
 	// entry point of one's own would change nothing (tried with 3.8.3), and the stack sets none.

@@ -24,6 +24,7 @@ esac
 case $1 in
 init) grep -qxF "$PWD" "$WORKERCTL_TERRAFORM_DIR/initialized" 2>/dev/null && exit 0 ;;
 apply | destroy) ;;
+providers) [ "$WORKERCTL_TERRAFORM_TRUSTS" ] && exit 0 || exec "$terraform" "$@" ;; # it would write the checksums anew
 *) exec "$terraform" "$@" ;;
 esac
 

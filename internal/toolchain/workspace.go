@@ -82,7 +82,7 @@ func (p Project) Out() string { return filepath.Join(p.Root, "cdktf.out") }
 // of this machine in it, what Go has compiled for one checkout serves the others.
 func (p Project) Build(ctx context.Context) (string, error) {
 	app := p.Program()
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", app, ".")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s", "-o", app, ".")
 	cmd.Dir = p.Root
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output

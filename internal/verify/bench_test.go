@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -96,6 +97,15 @@ func newBench(t *testing.T) *bench {
 	moto := testtools.Environment(t, pyenv.Moto)
 	var emu *emulator.Emulator
 	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir(), t.TempDir()}
+	// The servers see no settings of the user's, and take another port if somebody is on the wanted one.
+	t.Setenv("PREFECT_API_URL", "https://api.prefect.cloud/api/accounts/a/workspaces/w")
+	t.Setenv("PREFECT_API_KEY", "of-the-user")
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	wanted := taken.Addr().(*net.TCPAddr).Port
 	ctx := t.Context()
 	together, ctx := errgroup.WithContext(ctx)
 	together.Go(func() (err error) {
@@ -103,26 +113,23 @@ func newBench(t *testing.T) *bench {
 		return err
 	})
 	together.Go(func() (err error) {
-		b.two, err = prefectserver.Start(ctx, prefectserver.Options{Env: b.envs[2], Dir: dirs[1]})
+		b.two, err = prefectserver.Start(ctx, prefectserver.Options{Env: b.envs[2], Dir: dirs[1], Port: wanted})
 		return err
 	})
 	together.Go(func() (err error) {
-		b.three, err = prefectserver.Start(ctx, prefectserver.Options{Env: b.envs[3], Dir: dirs[2], ExtraEnv: []string{"PREFECT_SERVER_API_AUTH_STRING=" + basic}})
+		b.three, err = prefectserver.Start(ctx, prefectserver.Options{Env: b.envs[3], Dir: dirs[2], Port: wanted, ExtraEnv: []string{"PREFECT_SERVER_API_AUTH_STRING=" + basic}})
 		return err
 	})
 	err = together.Wait()
 	t.Cleanup(func() {
-		ctx := context.Background()
 		if emu != nil {
-			if err := emu.Stop(ctx); err != nil {
+			if err := emu.Stop(context.Background()); err != nil {
 				t.Error(err)
 			}
 		}
 		for _, server := range []*prefectserver.Server{b.two, b.three} {
 			if server != nil {
-				if err := server.Stop(ctx); err != nil {
-					t.Error(err)
-				}
+				end(t, server)
 			}
 		}
 	})

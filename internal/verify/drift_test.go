@@ -52,6 +52,10 @@ func (b *bench) drift(t *testing.T, opt Options) {
 	for _, change := range slices.Concat(b.roleChanges(t), b.secretChanges(t), b.networkChanges(t), b.serviceChanges(t, opt), b.prefectChanges(t)) {
 		// Not a subtest: what is put back wrongly spoils all that follows, so it ends there.
 		undo := change.do()
+		opt := opt
+		if change.check == checkRoles || change.check == checkNetwork { // at which nothing else looks
+			opt.only = with(change.check)
+		}
 		if change.status == OK {
 			if report := verified(t, opt); report.Outcome != OK {
 				t.Errorf("%s is no failure:\n%s", change.name, text(report))
@@ -166,17 +170,23 @@ func (b *bench) options(t *testing.T) {
 			t.Fatal(err)
 		}
 		opt := b.synthesize(t, string(content))
-		opt.only = map[string]bool{row.Verify: true}
-		for _, check := range slices.Backward(checks) {
-			for _, need := range check.needs {
-				opt.only[need] = opt.only[need] || opt.only[check.name]
-			}
-		}
+		opt.only = with(row.Verify)
 		report := verified(t, opt)
 		if !slices.ContainsFunc(report.Checks, func(c Check) bool { return c.Name == row.Verify && (c.Status == Failed || c.Status == Unknown) }) {
 			t.Errorf("%s: the %s should see that it was deployed without:\n%s", name, row.Verify, text(report))
 		}
 	}
+}
+
+// with is a check with those that it needs.
+func with(check string) map[string]bool {
+	only := map[string]bool{check: true}
+	for _, check := range slices.Backward(checks) {
+		for _, need := range check.needs {
+			only[need] = only[need] || only[check.name]
+		}
+	}
+	return only
 }
 
 // merge puts the values of further over those in into.

@@ -23,6 +23,11 @@ func TestVerify(t *testing.T) {
 		return Wait(t.Context(), opt, 2*time.Minute, nil)
 	}
 
+	t.Run("the servers", func(t *testing.T) {
+		b.serve(t, b.two)
+		b.serve(t, b.three)
+	})
+
 	t.Run("a worker that works, and then dies", func(t *testing.T) {
 		// GIVEN a deployment whose worker beats every two seconds
 		b.createPool(t, b.two, "good", "process")
