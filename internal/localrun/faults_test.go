@@ -62,7 +62,8 @@ func TestOwnServer(t *testing.T) {
 	w := newWorkerctl(t)
 	testtools.Environment(t, pyenv.Prefect3)
 	write(t, w.config, map[string]string{"dev.yaml": "worker: {image: 'prefecthq/prefect:3-latest', environment: {PREFECT_WORKER_HEARTBEAT_SECONDS: '2', PREFECT_WORKER_QUERY_SECONDS: '2'}}\nserver: {enabled: true}\n" +
-		"monitoring: {enabled: true, emails: [a@example.com]}\n"})
+		"monitoring: {enabled: true, emails: [a@example.com]}\n" +
+		"network: {existing: {vpc_id: vpc-0123456789abcdef0, subnet_ids: [subnet-0123456789abcdef0, subnet-0123456789abcdef1]}}\n"})
 
 	out := w.must("up", "dev")
 	for _, want := range []string{
@@ -431,7 +432,7 @@ func (b *faultBench) drift() {
 	protect := func(on bool) {
 		must(databases.ModifyDBInstance(b.t.Context(), &rds.ModifyDBInstanceInput{DBInstanceIdentifier: aws.String("prefect-server"), DeletionProtection: &on}))
 	}
-	groups, err := network.DescribeSecurityGroups(b.t.Context(), &ec2.DescribeSecurityGroupsInput{Filters: []ec2types.Filter{{Name: aws.String("group-name"), Values: []string{"prefect_server_sg"}}}})
+	groups, err := network.DescribeSecurityGroups(b.t.Context(), &ec2.DescribeSecurityGroupsInput{Filters: []ec2types.Filter{{Name: aws.String("group-name"), Values: []string{"prefect_server_sg-dev"}}}})
 	if err != nil || len(groups.SecurityGroups) != 1 {
 		b.t.Fatalf("the server's security group: %v, %v", groups, err)
 	}
@@ -456,7 +457,7 @@ func (b *faultBench) drift() {
 	}{
 		{"database", "takes connections in clear text", verify.Failed, func() { force("0") }, func() { force("1") }, nil},
 		{"database", "deletion_protection of the database is true, configured is false", verify.Failed, func() { protect(true) }, func() { protect(false) }, nil},
-		{"Prefect server", "prefect_server_sg lets in what is not configured: tcp 4200 to 0.0.0.0/0", verify.Failed, func() {
+		{"Prefect server", "prefect_server_sg-dev lets in what is not configured: tcp 4200 to 0.0.0.0/0", verify.Failed, func() {
 			must(network.AuthorizeSecurityGroupIngress(b.t.Context(), &ec2.AuthorizeSecurityGroupIngressInput{GroupId: group, IpPermissions: world}))
 		}, func() {
 			must(network.RevokeSecurityGroupIngress(b.t.Context(), &ec2.RevokeSecurityGroupIngressInput{GroupId: group, IpPermissions: world}))

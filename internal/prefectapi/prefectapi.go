@@ -74,6 +74,10 @@ func (e *StatusError) Is(target error) bool {
 // which is long for somebody who looks at a terminal.
 const requestTimeout = 10 * time.Second
 
+// idleTimeout is how long a connection is kept for the next request. A Prefect server closes it
+// after 5 s (uvicorn's --timeout-keep-alive), and what is sent at that moment is lost.
+const idleTimeout = 3 * time.Second
+
 // Client calls one API. The zero value is useless, use New.
 type Client struct {
 	base *url.URL
@@ -127,7 +131,9 @@ func newClient(apiURL, credential string) (*Client, error) {
 			return nil, fmt.Errorf("%w (a line break, most often at its end); store it again without", ErrBadKey)
 		}
 	}
-	c := &Client{base: base, http: &http.Client{Timeout: requestTimeout}} // Go uses no proxy for this machine itself
+	transport := http.DefaultTransport.(*http.Transport).Clone() // which uses no proxy for this machine itself
+	transport.IdleConnTimeout = idleTimeout
+	c := &Client{base: base, http: &http.Client{Timeout: requestTimeout, Transport: transport}}
 	if credential != "" {
 		c.secrets = append(c.secrets, credential)
 	}

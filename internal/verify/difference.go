@@ -164,7 +164,8 @@ func camel(v any) any {
 }
 
 // generic is a value as JSON has it, without what is empty: ECS fills in empty lists, zeros
-// and false. Lists of named things become objects, because their order means nothing.
+// and false. The order of names means nothing but in a command: lists of them are sorted, and lists
+// of named things become objects.
 func generic(v any) any {
 	text, err := json.Marshal(v)
 	if err != nil {
@@ -182,7 +183,15 @@ func tidy(v any) any {
 	case map[string]any:
 		kept := map[string]any{}
 		for key, item := range v {
-			if item = tidy(item); item != nil && key != "ResultMetadata" {
+			item = tidy(item)
+			if texts, ok := item.([]any); ok && key != "Command" && key != "EntryPoint" { // sets, such as subnets
+				slices.SortStableFunc(texts, func(a, b any) int {
+					x, _ := a.(string)
+					y, _ := b.(string)
+					return strings.Compare(x, y)
+				})
+			}
+			if item != nil && key != "ResultMetadata" {
 				kept[key] = item
 			}
 		}

@@ -11,6 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/golden"
@@ -77,6 +79,23 @@ func TestAClusterThatExistsHasTheCapacity(t *testing.T) {
 		if got := c.lacksProvider(types.Cluster{CapacityProviders: test.has}); len(got) != test.want {
 			t.Errorf("%s: %v", name, got)
 		}
+	}
+}
+
+// TestTheOrderOfNames: AWS returns sets, such as those of subnets, in an order of its own.
+func TestTheOrderOfNames(t *testing.T) {
+	wanted := map[string]any{"vpc_config": map[string]any{"subnet_ids": []any{"subnet-b", "subnet-a"}}}
+	got := lambda.GetFunctionConfigurationOutput{VpcConfig: &lambdatypes.VpcConfigResponse{SubnetIds: []string{"subnet-a", "subnet-b"}}}
+	if found, err := differences(wanted, got); err != nil || len(found) != 0 {
+		t.Errorf("the same subnets: %v, %v", found, err)
+	}
+	got.VpcConfig.SubnetIds[1] = "subnet-c"
+	if found, err := differences(wanted, got); err != nil || !slices.Equal(found, []string{`VpcConfig.SubnetIds is ["subnet-a","subnet-c"], configured is ["subnet-a","subnet-b"]`}) {
+		t.Errorf("another subnet: %v, %v", found, err)
+	}
+	// That of a command is its meaning.
+	if found, err := differences(map[string]any{"command": []any{"b", "a"}}, types.ContainerDefinition{Command: []string{"a", "b"}}); err != nil || len(found) != 1 {
+		t.Errorf("another command: %v, %v", found, err)
 	}
 }
 
