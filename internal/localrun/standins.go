@@ -199,7 +199,7 @@ func (m *standInMaker) roles(x config.ExistingRoles) error {
 
 // queues makes the stack's queues as the stack describes them, and lets Terraform take them over
 // like those that workerctl adopt finds. Where it makes them itself, the AWS provider watches each
-// for 25 s, and then as long what is set on them.
+// for 25 s, and then as long what is set on them. (TestServerLifeCycle lets it.)
 func (u *up) queues(ctx context.Context) error {
 	if u.env.EventQueue() == "" {
 		return nil

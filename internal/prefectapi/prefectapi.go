@@ -16,7 +16,6 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
-	"syscall"
 	"time"
 
 	"prefect-worker-ecs/internal/poll"
@@ -603,8 +602,9 @@ func (r FlowRun) Ended() bool {
 	return false
 }
 
-// Run submits a run of a deployment, to start as soon as a worker takes it. A connection that the
-// server resets is tried once more: Prefect makes one run of two requests with the same key.
+// Run submits a run of a deployment, to start as soon as a worker takes it. A server that gives no
+// answer, such as one with SQLite whose disk is busy, is asked twice more: Prefect makes one run of
+// requests with the same key.
 func (c *Client) Run(ctx context.Context, deployment string, parameters map[string]any) (FlowRun, error) {
 	if parameters == nil {
 		parameters = map[string]any{}
@@ -613,7 +613,7 @@ func (c *Client) Run(ctx context.Context, deployment string, parameters map[stri
 	path := []string{"deployments", deployment, "create_flow_run"}
 	request := map[string]any{"state": map[string]any{"type": "SCHEDULED"}, "parameters": parameters, "idempotency_key": rand.Text()}
 	err := c.do(ctx, http.MethodPost, path, request, &run)
-	if errors.Is(err, syscall.ECONNRESET) {
+	for again := 0; again < 2 && errors.Is(err, ErrUnreachable); again++ {
 		err = c.do(ctx, http.MethodPost, path, request, &run)
 	}
 	return run, err

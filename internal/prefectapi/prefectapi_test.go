@@ -179,8 +179,8 @@ func TestABusyServerIsAskedAgain(t *testing.T) {
 	}
 }
 
-// TestAResetConnectionMakesOneRun: the same request is sent again, with the same key.
-func TestAResetConnectionMakesOneRun(t *testing.T) {
+// TestLostAnswersMakeOneRun: the same request is sent again, with the same key.
+func TestLostAnswersMakeOneRun(t *testing.T) {
 	var keys []string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var body struct {
@@ -189,7 +189,7 @@ func TestAResetConnectionMakesOneRun(t *testing.T) {
 		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
 			t.Error(err)
 		}
-		if keys = append(keys, body.Key); len(keys) > 1 {
+		if keys = append(keys, body.Key); len(keys) > 2 {
 			_, _ = io.WriteString(w, `{"id": "run"}`)
 			return
 		}
@@ -207,7 +207,7 @@ func TestAResetConnectionMakesOneRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	run, err := api.Run(t.Context(), "deployment", nil)
-	if err != nil || run.ID != "run" || len(keys) != 2 || keys[0] == "" || keys[0] != keys[1] {
+	if err != nil || run.ID != "run" || len(keys) != 3 || keys[0] == "" || keys[0] != keys[1] || keys[0] != keys[2] {
 		t.Errorf("%+v, %v, keys %q", run, err, keys)
 	}
 }
