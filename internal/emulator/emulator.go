@@ -65,8 +65,8 @@ type Emulator struct {
 	Endpoint string `json:"endpoint"`
 	// Process is the server's process.
 	Process proc.Identity `json:"process"`
-	// Log is the path of its log. It holds one line for each request and
-	// neither bodies nor secrets.
+	// Log is the path of its log. It holds one line for each request that failed
+	// and neither bodies nor secrets.
 	Log string `json:"log"`
 }
 

@@ -19,7 +19,6 @@ import json
 import os
 import random
 import re
-import signal
 import string
 import sys
 import threading
@@ -27,6 +26,7 @@ import time
 import uuid
 
 import botocore.session
+import waitress
 
 # moto makes sessions while it is imported and later, and each would read botocore's folders.
 botocore.session.create_loader = functools.cache(botocore.session.create_loader)
@@ -53,7 +53,6 @@ from moto.moto_server.werkzeug_app import (
 from moto.route53 import route53_backends
 from moto.sns import sns_backends
 from moto.utilities.utils import get_partition
-from werkzeug.serving import WSGIRequestHandler, make_server
 
 # Held by the one request that is being answered, see one_at_a_time.
 LOCK = threading.Lock()
@@ -441,17 +440,11 @@ def wait_for_messages_without_the_lock():
 
 
 def answer_quickly():
-    """With each request moto reads its own folder and looks through the class that answers,
-    and its server writes a line.
-    """
+    """With each request moto reads its own folder and looks through the class that answers."""
     modules = list(moto.backends.list_of_moto_modules())
     moto.backends.list_of_moto_modules = lambda: modules
     moto.core.responses.method_names_from_class = functools.cache(moto.core.responses.method_names_from_class)
     moto.core.utils.create_loader = functools.cache(moto.core.utils.create_loader)
-    WSGIRequestHandler.protocol_version = "HTTP/1.1"
-    # Each line of the log takes as long as the work of a small request.
-    log_request = WSGIRequestHandler.log_request
-    WSGIRequestHandler.log_request = lambda self, code="-", size="-": str(code)[:1] == "2" or log_request(self, code, size)
 
 
 def one_at_a_time(app):
@@ -483,7 +476,9 @@ def one_at_a_time(app):
                 return start_response(*args)
 
             body = list(app(environ, remember))
-            if request and answer[0].startswith("2"):
+            if not answer[0].startswith("2"):
+                print(environ["REQUEST_METHOD"], environ["PATH_INFO"], answer[0], flush=True)
+            elif request:
                 done[request] = body, answer
                 if len(done) > 1000:
                     done.popitem(last=False)
@@ -509,18 +504,25 @@ def main(port_file):
     wait_for_messages_without_the_lock()
     answer_quickly()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit(0))
-
     app = one_at_a_time(DomainDispatcherApplication(create_backend_app))
-    server = make_server("127.0.0.1", 0, app, threaded=True)
+    # Not with moto's own server, which makes a connection and a thread for each request. Long
+    # polls of SQS keep a thread; idle connections are the clients' to end.
+    server = waitress.create_server(
+        app,
+        host="127.0.0.1",
+        port=0,
+        threads=32,
+        connection_limit=1000,
+        channel_timeout=24 * 3600,
+        asyncore_use_poll=True,
+    )
     # moto tells itself its own address by this variable.
-    os.environ["MOTO_PORT"] = str(server.server_port)
+    os.environ["MOTO_PORT"] = str(server.effective_port)
     # A reader never sees half a file: rename is atomic.
     with open(port_file + ".new", "w", encoding="ascii") as new:
-        new.write(str(server.server_port))
+        new.write(str(server.effective_port))
     os.replace(port_file + ".new", port_file)
-    server.serve_forever()
+    server.run()
 
 
 if __name__ == "__main__":
