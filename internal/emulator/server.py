@@ -15,6 +15,7 @@ import collections
 import copy
 import datetime
 import functools
+import gc
 import json
 import os
 import random
@@ -25,11 +26,22 @@ import threading
 import time
 import uuid
 
+# A third of the start, of which there are many in the tests: what is imported stays, and is looked
+# through in vain for what may go.
+gc.disable()
+
 import botocore.session
+import moto.utilities.utils
 import waitress
 
 # moto makes sessions while it is imported and later, and each would read botocore's folders.
 botocore.session.create_loader = functools.cache(botocore.session.create_loader)
+
+# Nothing here runs on machines of EC2. Their types in all regions are 170 files.
+load_resource = moto.utilities.utils.load_resource
+moto.utilities.utils.load_resource = lambda package, resource: (
+    {} if package == "moto.ec2.models.instance_types" else load_resource(package, resource)
+)
 
 import moto.backends
 import moto.core.responses
@@ -503,6 +515,8 @@ def main(port_file):
     keep_the_policies_of_a_queue()
     wait_for_messages_without_the_lock()
     answer_quickly()
+    gc.freeze()
+    gc.enable()
 
     app = one_at_a_time(DomainDispatcherApplication(create_backend_app))
     # Not with moto's own server, which makes a connection and a thread for each request. Long

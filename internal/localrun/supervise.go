@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -137,6 +138,7 @@ func awsEnv(s State) []string {
 
 func awsConfig(s State) aws.Config {
 	return aws.Config{
+		HTTPClient:   http.DefaultClient, // one for all: each client of the SDK would keep connections of its own
 		Region:       s.Region,
 		BaseEndpoint: &s.Emulator.Endpoint,
 		Credentials:  credentials.NewStaticCredentialsProvider("test", "test", ""),

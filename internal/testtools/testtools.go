@@ -4,6 +4,7 @@ package testtools
 import (
 	"context"
 	"errors"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -119,7 +120,8 @@ func AWS(t *testing.T, variables []string) aws.Config {
 		name, value, _ := strings.Cut(variable, "=")
 		t.Setenv(name, value)
 	}
-	cfg, err := config.LoadDefaultConfig(t.Context())
+	// One client for all: each of the SDK would keep connections of its own.
+	cfg, err := config.LoadDefaultConfig(t.Context(), config.WithHTTPClient(http.DefaultClient))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ type watched struct {
 	looked    time.Time
 	major     int
 	env       *config.Environment
-	number    int // of the worker
+	number    int // of the worker, one that no other watched has
 }
 
 // task is the id of the ECS task that the worker is said to run in.
@@ -71,7 +71,7 @@ func (b *bench) watch(t *testing.T, major int) *watched {
 		yaml = strings.NewReplacer(b.two.APIURL(), b.three.APIURL(), "prefect: {", "prefect: {authentication: basic, ", "worker: {", "worker: {image: \"prefecthq/prefect:3.8.3-python3.12\", ").Replace(yaml)
 	}
 	w := b.probeOf(t, b.synthesize(t, yaml))
-	w.major, w.server, w.client = major, server, b.api(t, server)
+	w.major, w.number, w.server, w.client = major, 10*major, server, b.api(t, server)
 	b.createPool(t, server, "watched", "process")
 	call(t, b.ecs.CreateService, &ecs.CreateServiceInput{Cluster: aws.String("prefect-cluster"), ServiceName: &w.service, TaskDefinition: aws.String("dev-worker"), DesiredCount: aws.Int32(1)})
 	return w
