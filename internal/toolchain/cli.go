@@ -34,8 +34,8 @@ var (
 	cliLock []byte
 )
 
-//go:embed compile-cache.js
-var compileCache []byte
+//go:embed preload.js
+var preloadScript []byte
 
 // EnsureCLI installs the pinned CDKTF CLI into the project's .local folder, if it is not
 // there. It takes about half a minute and 260 MB the first time. progress, which may be
@@ -184,7 +184,7 @@ func (p Project) CDKTF(ctx context.Context, run Run) error {
 	if !terminal.Is(run.Stdout) {
 		args = withoutColor(args)
 	}
-	environ, err = p.withCompileCache(environ)
+	environ, err = p.withPreload(environ)
 	if err != nil {
 		return err
 	}
@@ -244,10 +244,10 @@ func (r Run) run(cmd *exec.Cmd) error {
 	return cmd.Wait()
 }
 
-// withCompileCache returns env with what makes Node keep the CLI's compiled code.
-func (p Project) withCompileCache(env []string) ([]string, error) {
-	preload := filepath.Join(p.Local(), "bin", "compile-cache.js")
-	if err := atomicfile.Keep(preload, compileCache, 0o644); err != nil {
+// withPreload returns env with what lets the CLI start quickly, see preload.js.
+func (p Project) withPreload(env []string) ([]string, error) {
+	preload := filepath.Join(p.Local(), "bin", "preload.js")
+	if err := atomicfile.Keep(preload, preloadScript, 0o644); err != nil {
 		return nil, fmt.Errorf("start the CDKTF CLI: %w", err)
 	}
 	own := lookup(env, "NODE_OPTIONS")

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"syscall"
@@ -402,5 +403,30 @@ func TestWorkspace(t *testing.T) {
 	}
 	if got := shellQuote("it's"); got != `'it'\''s'` {
 		t.Errorf("shellQuote = %s", got)
+	}
+}
+
+func TestThePreloadHasAllThatTheCLITakesOfTheConverter(t *testing.T) {
+	p, err := Find(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// GIVEN the code of the CLI
+	bundle, err := os.ReadFile(filepath.Join(p.cliDir(), "node_modules", "cdktf-cli", "bundle", "bin", "cmds", "handlers.js"))
+	if err != nil {
+		t.Skip("the CLI is not installed")
+	}
+	// THEN what it takes of the converter is in the list
+	taken := 0
+	for _, variable := range regexp.MustCompile(`(\w+)=(?:\w+\()?require\("@cdktf/hcl2cdk"\)`).FindAllSubmatch(bundle, -1) {
+		for _, name := range regexp.MustCompile(`\b`+string(variable[1])+`\.(\w+)`).FindAllSubmatch(bundle, -1) {
+			taken++
+			if !bytes.Contains(preloadScript, []byte(`"`+string(name[1])+`"`)) {
+				t.Errorf("preload.js lacks %s", name[1])
+			}
+		}
+	}
+	if taken == 0 {
+		t.Error("the CLI takes nothing of the converter: preload.js need not keep it back")
 	}
 }
