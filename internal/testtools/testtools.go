@@ -120,8 +120,9 @@ func AWS(t *testing.T, variables []string) aws.Config {
 		name, value, _ := strings.Cut(variable, "=")
 		t.Setenv(name, value)
 	}
-	// One client for all: each of the SDK would keep connections of its own.
-	cfg, err := config.LoadDefaultConfig(t.Context(), config.WithHTTPClient(http.DefaultClient))
+	// One client for all: each of the SDK would keep connections of its own. And many attempts: on a
+	// machine with much to do an answer breaks off now and then ("use of closed network connection").
+	cfg, err := config.LoadDefaultConfig(t.Context(), config.WithHTTPClient(http.DefaultClient), config.WithRetryMaxAttempts(6))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -138,7 +138,6 @@ func newBench(t *testing.T) *bench {
 	}
 	b.environ = emu.Env()
 	b.aws = testtools.AWS(t, b.environ)
-	b.aws.RetryMaxAttempts = 2 // as the command has it
 	b.ec2, b.ecs, b.iam, b.kms, b.secrets = ec2.NewFromConfig(b.aws), ecs.NewFromConfig(b.aws), iam.NewFromConfig(b.aws), kms.NewFromConfig(b.aws), secretsmanager.NewFromConfig(b.aws)
 	b.stackDir = dirs[3]
 	b.apply(b.synthesize(t, b.yaml("good", "process", b.two.APIURL(), "")).Stack)
