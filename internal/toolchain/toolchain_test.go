@@ -411,10 +411,13 @@ func TestThePreloadHasAllThatTheCLITakesOfTheConverter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !p.haveCLI() {
+		t.Skip("the CLI is not installed")
+	}
 	// GIVEN the code of the CLI
 	bundle, err := os.ReadFile(filepath.Join(p.cliDir(), "node_modules", "cdktf-cli", "bundle", "bin", "cmds", "handlers.js"))
 	if err != nil {
-		t.Skip("the CLI is not installed")
+		t.Fatal(err)
 	}
 	// THEN what it takes of the converter is in the list
 	taken := 0
