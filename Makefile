@@ -98,12 +98,12 @@ generate: ## Write anew what is made from the options: docs/configuration.md and
 # all takes longer: servers of Prefect that wait are asked all the while. (lint calls vet.)
 .PHONY: test
 test: ## Run all tests
-	go test -vet=off -count=1 -p 4 -parallel 4 -timeout 40m ./internal/localrun ./internal/lifecycle ./cmd/workerctl ./internal/verify ./...
+	go test -vet=off -count=1 -p 4 -parallel 4 -timeout 40m ./internal/local/run ./internal/test/lifecycle ./cmd/workerctl ./internal/ops/verify ./...
 
 .PHONY: bench
 bench: ## Measure synth with and without the fast start, and diff against terraform plan
 	go run ./internal/faststart/bench
-	go run ./internal/toolchain/bench
+	go run ./internal/terraform/toolchain/bench
 
 .PHONY: lint
 lint: ## Check format, go vet and staticcheck

@@ -13,8 +13,8 @@ import (
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/base/redact"
 	"prefect-worker-ecs/internal/faststart"
-	"prefect-worker-ecs/internal/redact"
 	"prefect-worker-ecs/stacks"
 )
 

@@ -20,12 +20,12 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/constructs/tf"
 	"prefect-worker-ecs/internal/faststart"
-	"prefect-worker-ecs/internal/golden"
-	"prefect-worker-ecs/internal/stackrules"
-	"prefect-worker-ecs/internal/testtools"
-	"prefect-worker-ecs/internal/tf"
-	"prefect-worker-ecs/internal/workpool"
+	"prefect-worker-ecs/internal/prefect/workpool"
+	"prefect-worker-ecs/internal/test/golden"
+	"prefect-worker-ecs/internal/test/stackrules"
+	"prefect-worker-ecs/internal/test/testtools"
 )
 
 // All tests here share one jsii process, which is not safe for use by several at once:
@@ -500,7 +500,7 @@ func templateOf(env *config.Environment) map[string]any {
 
 // TestTheRulesHoldWhereOptionsMeet sets options on top of each golden environment, several at
 // once where they go together: synthesize judges every stack by the lists of
-// internal/stackrules, and a fault can stand only where options meet. (TestEachOption has each
+// internal/test/stackrules, and a fault can stand only where options meet. (TestEachOption has each
 // one alone.)
 func TestTheRulesHoldWhereOptionsMeet(t *testing.T) {
 	const together = 6

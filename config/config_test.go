@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"prefect-worker-ecs/internal/golden"
+	"prefect-worker-ecs/internal/test/golden"
 )
 
 // load reads environments given as file name and YAML.

@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"prefect-worker-ecs/internal/redact"
+	"prefect-worker-ecs/internal/base/redact"
 )
 
 // newFile is a new environment: what it needs beside others, and the way to the rest.

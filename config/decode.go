@@ -14,7 +14,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"prefect-worker-ecs/internal/redact"
+	"prefect-worker-ecs/internal/base/redact"
 )
 
 // source remembers where the values of an environment stand in its file.

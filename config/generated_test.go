@@ -15,7 +15,7 @@ import (
 	validator6 "github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v3"
 
-	"prefect-worker-ecs/internal/golden"
+	"prefect-worker-ecs/internal/test/golden"
 )
 
 // What is generated from the options: `make generate` runs these tests with -update, which

@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"prefect-worker-ecs/internal/atomicfile"
+	"prefect-worker-ecs/internal/base/atomicfile"
 )
 
 // importsEnd is how the names of the files end that workerctl adopt writes.

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"prefect-worker-ecs/internal/redact"
+	"prefect-worker-ecs/internal/base/redact"
 )
 
 // Dir is where the environments are, below the project's folder.

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"unicode"
 
-	"prefect-worker-ecs/internal/redact"
+	"prefect-worker-ecs/internal/base/redact"
 )
 
 // Problem is one thing in the configuration that cannot work: where it is, what was

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"prefect-worker-ecs/internal/redact"
+	"prefect-worker-ecs/internal/base/redact"
 )
 
 // checkShape refuses each value that breaks what stands beside its field.

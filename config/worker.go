@@ -9,7 +9,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 
-	"prefect-worker-ecs/internal/redact"
+	"prefect-worker-ecs/internal/base/redact"
 )
 
 // fargateSizes are the memory sizes in MiB that Fargate takes for each CPU size: from,

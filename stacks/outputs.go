@@ -13,8 +13,8 @@ import (
 	"prefect-worker-ecs/constructs/logs"
 	"prefect-worker-ecs/constructs/network"
 	"prefect-worker-ecs/constructs/secrets"
-	"prefect-worker-ecs/internal/policy"
-	"prefect-worker-ecs/internal/tf"
+	"prefect-worker-ecs/constructs/tf"
+	awsiam "prefect-worker-ecs/internal/aws/iam"
 )
 
 // built is what the outputs speak of.
@@ -67,7 +67,7 @@ func newOutputs(stack cdktf.TerraformStack, env *config.Environment, b built) {
 		}
 		output(stack, o.name+"_arn", o.description, o.is.ARN)
 		if len(o.is.Needs) > 0 {
-			output(stack, o.name+"_policy", "What "+o.role+", which exists, must be allowed", *tf.JSON(policy.New(o.is.Needs...)))
+			output(stack, o.name+"_policy", "What "+o.role+", which exists, must be allowed", *tf.JSON(awsiam.New(o.is.Needs...)))
 		}
 	}
 	if env.Monitoring.Enabled {

@@ -9,7 +9,7 @@ import (
 	"prefect-worker-ecs/constructs/network"
 	"prefect-worker-ecs/constructs/secrets"
 	"prefect-worker-ecs/constructs/server"
-	"prefect-worker-ecs/internal/arn"
+	"prefect-worker-ecs/internal/aws/iam"
 )
 
 // ownServer is a Prefect server of the stack itself.
@@ -20,7 +20,7 @@ type ownServer struct {
 
 // newServer returns what builds a Prefect server beside the worker, in its cluster: nil if
 // the API is elsewhere.
-func newServer(stack cdktf.TerraformStack, env *config.Environment, account arn.Account, net *network.Network, subnets []string, credential *secrets.Secrets, logGroup string) (*ownServer, func(*ecsworker.ECSWorker) []cdktf.ITerraformDependable) {
+func newServer(stack cdktf.TerraformStack, env *config.Environment, account iam.Account, net *network.Network, subnets []string, credential *secrets.Secrets, logGroup string) (*ownServer, func(*ecsworker.ECSWorker) []cdktf.ITerraformDependable) {
 	if !env.Server.Enabled {
 		return nil, nil
 	}

@@ -21,9 +21,9 @@ import (
 	"prefect-worker-ecs/constructs/monitoring"
 	"prefect-worker-ecs/constructs/network"
 	"prefect-worker-ecs/constructs/secrets"
-	"prefect-worker-ecs/internal/arn"
-	"prefect-worker-ecs/internal/probe"
-	"prefect-worker-ecs/internal/tf"
+	"prefect-worker-ecs/constructs/tf"
+	awsiam "prefect-worker-ecs/internal/aws/iam"
+	"prefect-worker-ecs/internal/prefect/probe"
 )
 
 // Versions of what carries out the stack. CDKTF has no word for the first, and would pin
@@ -164,7 +164,7 @@ func secretARNs(apiKey string, worker config.Worker) []string {
 	return arns
 }
 
-func flowTasks(env *config.Environment, account arn.Account, apiKeyARN string) *iam.FlowTasks {
+func flowTasks(env *config.Environment, account awsiam.Account, apiKeyARN string) *iam.FlowTasks {
 	if env.WorkPool.Type != config.PoolECS {
 		return nil
 	}
@@ -179,7 +179,7 @@ func flowTasks(env *config.Environment, account arn.Account, apiKeyARN string) *
 }
 
 // newProvider configures AWS and tells where the stack is deployed.
-func newProvider(stack cdktf.TerraformStack, env *config.Environment) arn.Account {
+func newProvider(stack cdktf.TerraformStack, env *config.Environment) awsiam.Account {
 	stack.AddOverride(jsii.String("terraform"), map[string]any{
 		"required_version":   requiredTerraform,
 		"required_providers": map[string]any{"aws": map[string]string{"source": providerSource, "version": providerVersion}},
@@ -203,7 +203,7 @@ func newProvider(stack cdktf.TerraformStack, env *config.Environment) arn.Accoun
 
 	identity := tf.Fix(dataawscalleridentity.NewDataAwsCallerIdentity(stack, jsii.String("identity"), &dataawscalleridentity.DataAwsCallerIdentityConfig{}), "data.aws_caller_identity.current")
 	partition := tf.Fix(dataawspartition.NewDataAwsPartition(stack, jsii.String("partition"), &dataawspartition.DataAwsPartitionConfig{}), "data.aws_partition.current")
-	return arn.Account{
+	return awsiam.Account{
 		Partition: *tf.Partition(partition),
 		ID:        *tf.AccountID(identity),
 		Region:    regionReference,

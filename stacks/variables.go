@@ -7,7 +7,7 @@ import (
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
 	"prefect-worker-ecs/config"
-	"prefect-worker-ecs/internal/tf"
+	"prefect-worker-ecs/constructs/tf"
 )
 
 // References to the variables below and to what is calculated from them.

@@ -15,10 +15,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"prefect-worker-ecs/config"
-	"prefect-worker-ecs/internal/adopt"
-	"prefect-worker-ecs/internal/review"
-	"prefect-worker-ecs/internal/synthesized"
-	"prefect-worker-ecs/internal/toolchain"
+	"prefect-worker-ecs/internal/ops/adopt"
+	"prefect-worker-ecs/internal/ops/plan"
+	"prefect-worker-ecs/internal/terraform/stackjson"
+	"prefect-worker-ecs/internal/terraform/toolchain"
 )
 
 func newAdoptCommand() *cobra.Command {
@@ -56,11 +56,11 @@ which diff, plan and deploy read. Nothing is changed in AWS or in the state.`,
 			if _, err := synthesize(cmd.Context(), project, true); err != nil {
 				return err
 			}
-			plan, err := project.Plan(cmd.Context(), name)
+			planned, err := project.Plan(cmd.Context(), name)
 			if err != nil {
 				return fmt.Errorf("%s is written, but the plan with it fails: %w", config.ImportsFile(config.Dir, name), err)
 			}
-			printDifferences(out, review.Plan(name, plan))
+			printDifferences(out, plan.Plan(name, planned))
 			fmt.Fprintf(out, "\nWrote %s. Next: make deploy ENV=%s. Keep the file with the environment's: once deployed it\nchanges nothing. After make destroy remove it: it would name what is gone.\n", config.ImportsFile(config.Dir, name), name)
 			return nil
 		},
@@ -99,7 +99,7 @@ func findExisting(ctx context.Context, project toolchain.Project, name string, v
 	if err != nil {
 		return nil, nil, err
 	}
-	stack, err := synthesized.Parse(file, synthesized.Place{Partition: env.Partition(), Region: env.Region, Account: aws.ToString(identity.Account)}, nil)
+	stack, err := stackjson.Parse(file, stackjson.Place{Partition: env.Partition(), Region: env.Region, Account: aws.ToString(identity.Account)}, nil)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -146,9 +146,9 @@ func printFound(out io.Writer, found []adopt.Resource) {
 }
 
 // printDifferences writes what deploy does to what was found, and how else to make it agree.
-func printDifferences(out io.Writer, report review.Report) {
+func printDifferences(out io.Writer, report plan.Report) {
 	fmt.Fprintln(out)
-	if n := report.Count(review.Destroy) + report.Count(review.Replace); n > 0 {
+	if n := report.Count(plan.Destroy) + report.Count(plan.Replace); n > 0 {
 		fmt.Fprintf(out, "warning: deploy would destroy or replace %d of what exists. Do not deploy before the configuration agrees with it.\n", n)
 	}
 	report.Text(out)

@@ -14,7 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
 
-	"prefect-worker-ecs/internal/review"
+	"prefect-worker-ecs/internal/ops/plan"
 )
 
 // byHand is the original design, as somebody makes it without this program: other descriptions,
@@ -71,11 +71,11 @@ func byHand(t *testing.T, cfg aws.Config) (vpc, service string) {
 }
 
 func TestAdoptWarnsOfAReplacement(t *testing.T) {
-	attribute := review.Attribute{Path: "availability_zone", Before: "us-east-1b", After: "us-east-1a", ForcesReplacement: true}
-	for action, warned := range map[review.Action]bool{review.Change: false, review.Replace: true} {
+	attribute := plan.Attribute{Path: "availability_zone", Before: "us-east-1b", After: "us-east-1a", ForcesReplacement: true}
+	for action, warned := range map[plan.Action]bool{plan.Change: false, plan.Replace: true} {
 		// GIVEN a plan for what was found WHEN it is shown
 		var out strings.Builder
-		printDifferences(&out, review.Report{Environment: "dev", Changes: []review.Resource{{Address: "aws_subnet.private_1", Action: action, Attributes: []review.Attribute{attribute}}}})
+		printDifferences(&out, plan.Report{Environment: "dev", Changes: []plan.Resource{{Address: "aws_subnet.private_1", Action: action, Attributes: []plan.Attribute{attribute}}}})
 		// THEN a replacement is warned of before all, and the option that avoids it is named
 		if got := strings.HasPrefix(out.String(), "\nwarning: deploy would destroy or replace 1 of what exists."); got != warned {
 			t.Errorf("%s: %s", action, out.String())

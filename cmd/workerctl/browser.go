@@ -9,9 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"prefect-worker-ecs/internal/synthesized"
-	"prefect-worker-ecs/internal/terminal"
-	"prefect-worker-ecs/internal/verify"
+	"prefect-worker-ecs/internal/base/terminal"
+	"prefect-worker-ecs/internal/ops/verify"
+	"prefect-worker-ecs/internal/terraform/stackjson"
 )
 
 // page is something that a person looks at in a browser.
@@ -20,7 +20,7 @@ type page struct{ name, url string }
 // consoles are the pages of a deployment in the AWS console, which are among the stack's outputs.
 func consoles(opt verify.Options) ([]page, error) {
 	env := opt.Environment
-	stack, err := synthesized.Parse(opt.Stack, synthesized.Place{Partition: env.Partition(), Region: env.Region}, opt.Variables)
+	stack, err := stackjson.Parse(opt.Stack, stackjson.Place{Partition: env.Partition(), Region: env.Region}, opt.Variables)
 	if err != nil {
 		return nil, err
 	}

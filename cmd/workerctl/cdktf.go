@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"prefect-worker-ecs/config"
-	"prefect-worker-ecs/internal/terminal"
-	"prefect-worker-ecs/internal/toolchain"
+	"prefect-worker-ecs/internal/base/terminal"
+	"prefect-worker-ecs/internal/terraform/toolchain"
 )
 
 func newCDKTFCommand() *cobra.Command {

@@ -14,8 +14,8 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"prefect-worker-ecs/config"
-	"prefect-worker-ecs/internal/redact"
-	"prefect-worker-ecs/internal/toolchain"
+	"prefect-worker-ecs/internal/base/redact"
+	"prefect-worker-ecs/internal/terraform/toolchain"
 )
 
 func newNewCommand() *cobra.Command {

@@ -13,7 +13,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"prefect-worker-ecs/config"
-	"prefect-worker-ecs/internal/toolchain"
+	"prefect-worker-ecs/internal/terraform/toolchain"
 )
 
 // credentialsTimeout is how long AWS may take to say whose credentials they are.

@@ -10,7 +10,7 @@ import (
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/constructs/ecsworker"
-	"prefect-worker-ecs/internal/tunnel"
+	"prefect-worker-ecs/internal/ops/tunnel"
 )
 
 func newExecCommand() *cobra.Command {

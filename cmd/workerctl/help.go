@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"prefect-worker-ecs/internal/terminal"
+	"prefect-worker-ecs/internal/base/terminal"
 )
 
 // longestLine of a help: longer ones are hard to read, however wide the terminal is.

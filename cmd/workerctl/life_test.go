@@ -25,13 +25,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 
 	"prefect-worker-ecs/config"
-	"prefect-worker-ecs/internal/access"
-	"prefect-worker-ecs/internal/emulator"
-	"prefect-worker-ecs/internal/pyenv"
-	"prefect-worker-ecs/internal/review"
-	"prefect-worker-ecs/internal/rights"
-	"prefect-worker-ecs/internal/testtools"
-	"prefect-worker-ecs/internal/toolchain"
+	"prefect-worker-ecs/internal/aws/iam"
+	"prefect-worker-ecs/internal/local/emulator"
+	"prefect-worker-ecs/internal/local/enforce"
+	"prefect-worker-ecs/internal/local/pyenv"
+	"prefect-worker-ecs/internal/ops/plan"
+	"prefect-worker-ecs/internal/terraform/toolchain"
+	"prefect-worker-ecs/internal/test/testtools"
 )
 
 // TestLifeWithTerraformAlone takes over what was made by hand, deploys it with Terraform alone as
@@ -82,9 +82,9 @@ func lifeWithTerraformAlone(t *testing.T) {
 	environment("")
 	vpc, service := byHand(t, cfg)
 
-	plan := func(args ...string) (review.Report, int) {
+	plan := func(args ...string) (plan.Report, int) {
 		t.Helper()
-		out, _, err := run(t, append([]string{"plan", "--json"}, args...)...)
+		out, _, err := workerctl(t, append([]string{"plan", "--json"}, args...)...)
 		var status reported
 		if err != nil && !errors.As(err, &status) {
 			t.Fatal(err)
@@ -92,7 +92,7 @@ func lifeWithTerraformAlone(t *testing.T) {
 		if strings.Contains(out, "pnu_") {
 			t.Error("a key is in the plan")
 		}
-		var r review.Report
+		var r plan.Report
 		if err := json.Unmarshal([]byte(out), &r); err != nil {
 			t.Fatalf("%v in %s", err, out)
 		}
@@ -100,7 +100,7 @@ func lifeWithTerraformAlone(t *testing.T) {
 	}
 	notDeployed := func() {
 		t.Helper()
-		out, _, err := run(t, "output")
+		out, _, err := workerctl(t, "output")
 		if want := "nothing is deployed: the state of dev has no outputs; deploy with make deploy ENV=dev"; err == nil || err.Error() != want {
 			t.Errorf("%q, %v, want %s", out, err, want)
 		}
@@ -126,7 +126,7 @@ func lifeWithTerraformAlone(t *testing.T) {
 
 	// Who adopts has no right but those that policy --adopt prints. The state is reached with a role of
 	// its own, which is not judged.
-	guard, err := rights.Start(rights.Options{AWS: cfg, Journal: func(call rights.Call) {
+	guard, err := enforce.Start(enforce.Options{AWS: cfg, Journal: func(call enforce.Call) {
 		if !call.Allowed {
 			t.Error(call)
 		}
@@ -135,11 +135,11 @@ func lifeWithTerraformAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(guard.Close)
-	policy, _, err := run(t, "policy", "--adopt", "--account", "123456789012")
+	policy, _, err := workerctl(t, "policy", "--adopt", "--account", "123456789012")
 	if err != nil {
 		t.Fatal(err)
 	}
-	adopter := guard.As("arn:aws:iam::123456789012:user/adopter", must(access.Parse(policy)))
+	adopter := guard.As("arn:aws:iam::123456789012:user/adopter", must(iam.Parse(policy)))
 	everything := os.Getenv("AWS_ACCESS_KEY_ID")
 	ofTheState := regexp.MustCompile(`/(s3|sts)/aws4_request`)
 	guarded := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
@@ -154,7 +154,7 @@ func lifeWithTerraformAlone(t *testing.T) {
 		t.Helper()
 		t.Setenv("AWS_ENDPOINT_URL", guarded.URL)
 		t.Setenv("AWS_ACCESS_KEY_ID", adopter)
-		out, _, err := run(t, "adopt")
+		out, _, err := workerctl(t, "adopt")
 		t.Setenv("AWS_ENDPOINT_URL", *cfg.BaseEndpoint)
 		t.Setenv("AWS_ACCESS_KEY_ID", everything)
 		if err != nil {
@@ -170,7 +170,7 @@ func lifeWithTerraformAlone(t *testing.T) {
 	if err := errors.Join(os.Rename(filepath.Join(stack, ".terraform.lock.hcl"), project.LockFile("dev")), os.RemoveAll(project.Out())); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := run(t, "synth"); err != nil {
+	if _, _, err := workerctl(t, "synth"); err != nil {
 		t.Fatal(err)
 	}
 	// THEN Terraform alone finds the lock
@@ -231,7 +231,7 @@ func lifeWithTerraformAlone(t *testing.T) {
 	}
 	// AND its outputs and its log can be looked at
 	for args, want := range map[string]string{"output": "vpc_id               " + vpc + "\n", "output dev --json": `"ecs_service_name": "dev-worker",` + "\n"} {
-		if out, _, err := run(t, strings.Fields(args)...); err != nil || !strings.Contains(out, want) {
+		if out, _, err := workerctl(t, strings.Fields(args)...); err != nil || !strings.Contains(out, want) {
 			t.Errorf("%s: %v\n%s", args, err, out)
 		}
 	}
@@ -243,7 +243,7 @@ func lifeWithTerraformAlone(t *testing.T) {
 			{Timestamp: aws.Int64(time.Now().UnixMilli()), Message: aws.String("line of " + task[:4] + "\n")}}}))
 	}
 	for args, want := range map[string][2]string{"logs": {" 01234567 line of 0123\n", " fedcba98 line of fedc\n"}, "logs dev --since 5m --task fed": {" fedcba98 line of fedc\n", ""}} {
-		out, _, err := run(t, strings.Fields(args)...)
+		out, _, err := workerctl(t, strings.Fields(args)...)
 		if err != nil || !strings.Contains(out, want[0]) || !strings.Contains(out, want[1]) || strings.Count(out, "\n") != len(want)-strings.Count(args, "--task") {
 			t.Errorf("%s: %q, %v", args, out, err)
 		}

@@ -5,9 +5,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"prefect-worker-ecs/internal/localrun"
-	"prefect-worker-ecs/internal/toolchain"
-	"prefect-worker-ecs/internal/verify"
+	"prefect-worker-ecs/internal/local/run"
+	"prefect-worker-ecs/internal/ops/verify"
+	"prefect-worker-ecs/internal/terraform/toolchain"
 )
 
 func newLocalCommand() *cobra.Command {
@@ -19,21 +19,21 @@ func newLocalCommand() *cobra.Command {
 	local.PersistentFlags().StringVar(&dir, "dir", "", "folder of the run (default .local/run/ENVIRONMENT)")
 	local.PersistentFlags().StringVar(&config, "config", "", "folder of the environments (default config/environments)")
 
-	options := func(cmd *cobra.Command, args []string) (localrun.Options, error) {
+	options := func(cmd *cobra.Command, args []string) (run.Options, error) {
 		project, err := toolchain.Find(".")
 		if err != nil {
-			return localrun.Options{}, err
+			return run.Options{}, err
 		}
 		self, err := os.Executable()
 		if err != nil {
-			return localrun.Options{}, err
+			return run.Options{}, err
 		}
-		return localrun.Options{
+		return run.Options{
 			Project: project, Environment: environmentName(args), Dir: dir, Config: config,
 			Out: cmd.OutOrStdout(), Program: self,
 		}, nil
 	}
-	add := func(name, short string, run func(*cobra.Command, localrun.Options) error) *cobra.Command {
+	add := func(name, short string, run func(*cobra.Command, run.Options) error) *cobra.Command {
 		sub := &cobra.Command{
 			Use:   name + " [ENVIRONMENT]",
 			Short: short + " (default: dev)",
@@ -58,18 +58,18 @@ func newLocalCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return localrun.RunFlow(cmd.Context(), opt, args[0])
+			return run.RunFlow(cmd.Context(), opt, args[0])
 		},
 	})
 	add("up", "Deploy to an emulator, start the worker as ECS would, and prove that it runs a flow",
-		func(cmd *cobra.Command, opt localrun.Options) error { return localrun.Up(cmd.Context(), opt) })
+		func(cmd *cobra.Command, opt run.Options) error { return run.Up(cmd.Context(), opt) })
 	add("down", "Destroy the stack and stop what up started",
-		func(cmd *cobra.Command, opt localrun.Options) error { return localrun.Down(cmd.Context(), opt) })
+		func(cmd *cobra.Command, opt run.Options) error { return run.Down(cmd.Context(), opt) })
 	add("status", "Show what of it is running",
-		func(cmd *cobra.Command, opt localrun.Options) error { return localrun.Status(cmd.Context(), opt) })
+		func(cmd *cobra.Command, opt run.Options) error { return run.Status(cmd.Context(), opt) })
 	var noBrowser bool
 	noBrowserFlag(add("open", "Open Prefect and what the AWS emulator holds",
-		func(cmd *cobra.Command, opt localrun.Options) error {
+		func(cmd *cobra.Command, opt run.Options) error {
 			prefect, aws, err := opt.Pages()
 			if err != nil {
 				return err
@@ -77,7 +77,7 @@ func newLocalCommand() *cobra.Command {
 			return showPages(cmd.OutOrStdout(), []page{{"Prefect", prefect}, {"AWS emulator", aws}}, noBrowser)
 		}), &noBrowser)
 	add("verify", "Check the worker of the local run as verify does in AWS",
-		func(cmd *cobra.Command, opt localrun.Options) error {
+		func(cmd *cobra.Command, opt run.Options) error {
 			checklist, err := opt.Checklist()
 			if err != nil {
 				return err
@@ -97,9 +97,9 @@ func newLocalCommand() *cobra.Command {
 				return err
 			}
 			if server {
-				return localrun.SuperviseServer(cmd.Context(), args[0], args[1], project.Local(), cmd.OutOrStdout())
+				return run.SuperviseServer(cmd.Context(), args[0], args[1], project.Local(), cmd.OutOrStdout())
 			}
-			return localrun.Supervise(cmd.Context(), args[0], args[1], project.Local(), cmd.OutOrStdout())
+			return run.Supervise(cmd.Context(), args[0], args[1], project.Local(), cmd.OutOrStdout())
 		},
 	}
 	supervise.Flags().BoolVar(&server, "server", false, "the task of the stack's own Prefect server")

@@ -19,9 +19,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"prefect-worker-ecs/config"
-	"prefect-worker-ecs/internal/testtools"
-	"prefect-worker-ecs/internal/toolchain"
-	"prefect-worker-ecs/internal/verify"
+	"prefect-worker-ecs/internal/ops/verify"
+	"prefect-worker-ecs/internal/terraform/toolchain"
+	"prefect-worker-ecs/internal/test/testtools"
 )
 
 // errNoTools is how a cdktf command ends on a machine with nothing on it, where all else was
@@ -39,7 +39,7 @@ func TestAFileThatWinsOverAVariable(t *testing.T) {
 	t.Setenv("TF_VAR_prefect_api_url", "y")
 	t.Setenv("TF_VAR_prefect_account_id", "z")
 	t.Setenv("PATH", t.TempDir())
-	_, stderr, _ := run(t, "cdktf", "--", "synth")
+	_, stderr, _ := workerctl(t, "cdktf", "--", "synth")
 	// THEN the user is told of the one that counts for nothing, without its value
 	if want := "note: terraform.tfvars sets prefect_api_key too, and wins over TF_VAR_prefect_api_key\n"; stderr != want {
 		t.Errorf("got %q, want %q", stderr, want)
@@ -67,11 +67,11 @@ func TestVariablesAreCheckedBeforeTerraformShowsThem(t *testing.T) {
 			if test.want != "" {
 				want = "\n" + test.want + "\n"
 			}
-			if _, _, err := run(t, "cdktf", "--", "deploy", "dev", "--auto-approve"); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+			if _, _, err := workerctl(t, "cdktf", "--", "deploy", "dev", "--auto-approve"); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("got %v, want %s", err, want)
 			}
 			// Who destroys needs no value.
-			if _, _, err := run(t, "cdktf", "--", "destroy", "dev", "--auto-approve"); err == nil || !strings.Contains(err.Error(), errNoTools) {
+			if _, _, err := workerctl(t, "cdktf", "--", "destroy", "dev", "--auto-approve"); err == nil || !strings.Contains(err.Error(), errNoTools) {
 				t.Errorf("destroy: %v", err)
 			}
 		})
@@ -86,7 +86,7 @@ func TestApprovalNeedsATerminal(t *testing.T) {
 		"deploy dev": refused, "destroy dev": refused,
 		"deploy dev --auto-approve": errNoTools, "diff dev": errNoTools, "synth": errNoTools,
 	} {
-		if _, _, err := run(t, append([]string{"cdktf", "--"}, strings.Fields(args)...)...); err == nil || !strings.Contains(err.Error(), want) {
+		if _, _, err := workerctl(t, append([]string{"cdktf", "--"}, strings.Fields(args)...)...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", args, err, want)
 		}
 	}
@@ -98,7 +98,7 @@ func TestMissingToolsAreNamed(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	for own, want := range map[string]string{"": "Go Node.js npm Terraform", "tofu": "Go Node.js npm OpenTofu"} {
 		t.Setenv("TERRAFORM_BINARY_NAME", own)
-		_, _, err := run(t, "cdktf", "--", "synth")
+		_, _, err := workerctl(t, "cdktf", "--", "synth")
 		if err == nil {
 			t.Fatal("it ran without tools")
 		}
@@ -123,20 +123,20 @@ func TestTheConfigurationIsCheckedFirst(t *testing.T) {
 		"diff prod": `there is no environment "prod"`,
 		"--version": errNoTools,
 	} {
-		if _, _, err := run(t, append([]string{"cdktf", "--"}, strings.Fields(args)...)...); err == nil || !strings.Contains(err.Error(), want) {
+		if _, _, err := workerctl(t, append([]string{"cdktf", "--"}, strings.Fields(args)...)...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", args, err, want)
 		}
 	}
 	project(t, map[string]string{config.Dir + "/dev.yaml": "protect: true"})
-	if _, _, err := run(t, "cdktf", "--", "destroy", "dev", "--auto-approve"); err == nil || err.Error() != "dev is protected, and with it its network, secret and log group: nothing was destroyed. To take it down, remove protect from config/environments/dev.yaml and call this again; nothing has to be deployed in between" {
+	if _, _, err := workerctl(t, "cdktf", "--", "destroy", "dev", "--auto-approve"); err == nil || err.Error() != "dev is protected, and with it its network, secret and log group: nothing was destroyed. To take it down, remove protect from config/environments/dev.yaml and call this again; nothing has to be deployed in between" {
 		t.Errorf("destroy of what is protected: %v", err)
 	}
-	if _, _, err := run(t, "cdktf", "--", "deploy", "dev", "--auto-approve"); err == nil || !strings.Contains(err.Error(), errNoTools) {
+	if _, _, err := workerctl(t, "cdktf", "--", "deploy", "dev", "--auto-approve"); err == nil || !strings.Contains(err.Error(), errNoTools) {
 		t.Errorf("deploy of what is protected: %v", err)
 	}
 	project(t, map[string]string{config.Dir + "/dev.yaml": "regoin: x"})
 	var problems config.Problems
-	if _, _, err := run(t, "cdktf", "--", "synth"); !errors.As(err, &problems) || problems[0].Line != 1 {
+	if _, _, err := workerctl(t, "cdktf", "--", "synth"); !errors.As(err, &problems) || problems[0].Line != 1 {
 		t.Errorf("got %v", err)
 	}
 }
@@ -169,7 +169,7 @@ func TestVerifyAlwaysReports(t *testing.T) {
 		"verify --json dev prod": "verify takes one environment, and these are 2: dev prod",
 	} {
 		t.Chdir(".")
-		out, _, err := run(t, strings.Fields(args)...)
+		out, _, err := workerctl(t, strings.Fields(args)...)
 		var status reported
 		if !errors.As(err, &status) || int(status) != 2 {
 			t.Errorf("%s: %v, want status 2", args, err)
@@ -226,15 +226,15 @@ func project(t *testing.T, files map[string]string) {
 			t.Fatal(err)
 		}
 	}
-	write("internal/toolchain/cli/package.json", "{}") // what a project is known by
+	write("cmd/workerctl/main.go", "package main") // what a project is known by
 	for name, content := range files {
 		write(name, content)
 	}
 	t.Chdir(root)
 }
 
-// run calls workerctl with streams of its own, and nobody at them.
-func run(t *testing.T, args ...string) (stdout, stderr string, err error) {
+// workerctl runs the command with streams of its own, and nobody at them.
+func workerctl(t *testing.T, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	command := newRootCommand()
 	var out, errors bytes.Buffer
@@ -255,7 +255,7 @@ func TestConfigShowsWhatIsInForce(t *testing.T) {
 		"network: {egress: [{description: Warehouse, from_port: 5432, cidr: 10.9.0.0/16}]}\n"})
 
 	// WHEN they are shown
-	stdout, stderr, err := run(t, "config")
+	stdout, stderr, err := workerctl(t, "config")
 	if err != nil || stderr != "" {
 		t.Fatalf("%v: %s", err, stderr)
 	}
@@ -286,7 +286,7 @@ func TestConfigShowsWhatIsInForce(t *testing.T) {
 	}
 
 	// AND a program gets the same
-	stdout, _, err = run(t, "config", "dev", "--json")
+	stdout, _, err = workerctl(t, "config", "dev", "--json")
 	var settings []setting
 	if err := errors.Join(err, json.Unmarshal([]byte(stdout), &settings)); err != nil {
 		t.Fatal(err)
@@ -312,11 +312,11 @@ func TestWhatACommandNeedsIsNamed(t *testing.T) {
 		"exec dev":         "set worker.execute_command to true in config/environments/dev.yaml and deploy",
 		"exec dev prod":    "exec takes one environment",
 	} {
-		if stdout, _, err := run(t, strings.Fields(args)...); err == nil || !strings.Contains(err.Error(), want) || stdout != "" {
+		if stdout, _, err := workerctl(t, strings.Fields(args)...); err == nil || !strings.Contains(err.Error(), want) || stdout != "" {
 			t.Errorf("%s: %v and %q, want %s", args, err, stdout, want)
 		}
 	}
-	if stdout, _, err := run(t, "local", "status"); err != nil || !strings.HasPrefix(stdout, "There is no local run of dev") {
+	if stdout, _, err := workerctl(t, "local", "status"); err != nil || !strings.HasPrefix(stdout, "There is no local run of dev") {
 		t.Errorf("local status: %v and %q", err, stdout)
 	}
 }
@@ -374,7 +374,7 @@ func TestARoleIsTakenOn(t *testing.T) {
 
 func TestNewWritesAnEnvironment(t *testing.T) {
 	project(t, map[string]string{config.Dir + "/dev.yaml": ""})
-	stdout, _, err := run(t, "new", "prod")
+	stdout, _, err := workerctl(t, "new", "prod")
 	if want := "wrote config/environments/prod.yaml; change it as you like, then look with: make diff ENV=prod\n"; err != nil || stdout != want {
 		t.Fatalf("%v: %q, want %q", err, stdout, want)
 	}
@@ -382,7 +382,7 @@ func TestNewWritesAnEnvironment(t *testing.T) {
 	if err != nil || len(envs) != 2 {
 		t.Errorf("%d environments, %v", len(envs), err)
 	}
-	if _, _, err := run(t, "config", "test"); err == nil || !strings.HasPrefix(err.Error(), `there is no environment "test"`) {
+	if _, _, err := workerctl(t, "config", "test"); err == nil || !strings.HasPrefix(err.Error(), `there is no environment "test"`) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -390,16 +390,16 @@ func TestNewWritesAnEnvironment(t *testing.T) {
 // TestPolicy: a whole policy goes to the screen, parts that AWS takes to files.
 func TestPolicy(t *testing.T) {
 	testtools.Require(t, testtools.Node)
-	stdout, stderr, err := run(t, "policy", "--read-only", "--account", "123456789012")
+	stdout, stderr, err := workerctl(t, "policy", "--read-only", "--account", "123456789012")
 	if err != nil || stderr != "" || !strings.Contains(stdout, "arn:aws:ecs:us-east-1:123456789012:service/prefect-cluster/dev-worker") || strings.Contains(stdout, ":Create") {
 		t.Errorf("%v, %q\n%s", err, stderr, stdout)
 	}
-	_, stderr, err = run(t, "policy")
+	_, stderr, err = workerctl(t, "policy")
 	if want := "note: the account is not known, and a * stands for it; set account_id, or give --account\nnote: it is longer than a managed policy may be; --out DIR writes it as 2\n"; err != nil || stderr != want {
 		t.Errorf("%v, %q\nwant %q", err, stderr, want)
 	}
 	dir := t.TempDir()
-	stdout, _, err = run(t, "policy", "--account", "123456789012", "--out", dir)
+	stdout, _, err = workerctl(t, "policy", "--account", "123456789012", "--out", dir)
 	files, _ := filepath.Glob(filepath.Join(dir, "*.json"))
 	if want := "wrote " + dir + "/dev-deploy-1.json\nwrote " + dir + "/dev-deploy-2.json\n"; err != nil || stdout != want || len(files) != 2 {
 		t.Errorf("%v, %q, %q", err, stdout, files)

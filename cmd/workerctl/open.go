@@ -8,9 +8,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"prefect-worker-ecs/config"
-	"prefect-worker-ecs/internal/poll"
-	"prefect-worker-ecs/internal/tunnel"
-	"prefect-worker-ecs/internal/verify"
+	"prefect-worker-ecs/internal/base/poll"
+	"prefect-worker-ecs/internal/ops/tunnel"
+	"prefect-worker-ecs/internal/ops/verify"
 )
 
 func newOpenCommand() *cobra.Command {

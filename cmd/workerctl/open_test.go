@@ -8,9 +8,9 @@ import (
 	"testing"
 
 	"prefect-worker-ecs/config"
-	"prefect-worker-ecs/internal/testtools"
-	"prefect-worker-ecs/internal/toolchain"
-	"prefect-worker-ecs/internal/verify"
+	"prefect-worker-ecs/internal/ops/verify"
+	"prefect-worker-ecs/internal/terraform/toolchain"
+	"prefect-worker-ecs/internal/test/testtools"
 )
 
 func TestOpen(t *testing.T) {
@@ -26,7 +26,7 @@ func TestOpen(t *testing.T) {
 	} {
 		t.Setenv("TF_VAR_prefect_api_url", url)
 		t.Chdir(".") // the command changes the folder
-		if out, errOut, err := run(t, "open"); err != nil || out != want[0] || errOut != want[1] {
+		if out, errOut, err := workerctl(t, "open"); err != nil || out != want[0] || errOut != want[1] {
 			t.Errorf("%q: %v\n%s%s", url, err, out, errOut)
 		}
 	}

@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"prefect-worker-ecs/internal/review"
-	"prefect-worker-ecs/internal/toolchain"
+	"prefect-worker-ecs/internal/ops/plan"
+	"prefect-worker-ecs/internal/terraform/toolchain"
 )
 
 func newPlanCommand() *cobra.Command {
@@ -31,11 +31,11 @@ Exit status: 0 nothing would change, 2 something would, 1 it could not be found 
 			if _, err := synthesize(cmd.Context(), project, built); err != nil {
 				return err
 			}
-			plan, err := project.Plan(cmd.Context(), name)
+			planned, err := project.Plan(cmd.Context(), name)
 			if err != nil {
 				return err
 			}
-			report := review.Plan(name, plan)
+			report := plan.Plan(name, planned)
 			if err := form.write(cmd.OutOrStdout(), report, report); err != nil {
 				return err
 			}
@@ -109,7 +109,7 @@ func (f *format) flags(cmd *cobra.Command) {
 }
 
 // write writes the reports; document is what stands for them all in JSON.
-func (f format) write(out io.Writer, document any, reports ...review.Report) error {
+func (f format) write(out io.Writer, document any, reports ...plan.Report) error {
 	if f.json {
 		return writeJSON(out, document)
 	}

@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"prefect-worker-ecs/internal/review"
-	"prefect-worker-ecs/internal/testtools"
-	"prefect-worker-ecs/internal/toolchain"
+	"prefect-worker-ecs/internal/ops/plan"
+	"prefect-worker-ecs/internal/terraform/toolchain"
+	"prefect-worker-ecs/internal/test/testtools"
 )
 
 // checkout copies the project, as committed and changed, into a git repository of its own.
@@ -44,11 +44,11 @@ func TestReviewOfARevision(t *testing.T) {
 	t.Chdir(dir)
 
 	// GIVEN a checkout without changes THEN the infrastructure is not touched
-	out, _, err := run(t, "review")
+	out, _, err := workerctl(t, "review")
 	if want := "No environment changes against HEAD: the change touches no infrastructure.\n"; err != nil || out != want {
 		t.Errorf("%q, %v; want %q", out, err, want)
 	}
-	if out, _, err = run(t, "review", "--json"); err != nil || strings.TrimSpace(out) != "[]" {
+	if out, _, err = workerctl(t, "review", "--json"); err != nil || strings.TrimSpace(out) != "[]" {
 		t.Errorf("%q, %v", out, err)
 	}
 
@@ -59,21 +59,21 @@ func TestReviewOfARevision(t *testing.T) {
 		}
 	}
 	// THEN both are shown, by address and value
-	if out, _, err = run(t, "review", "--base", "HEAD", "--json"); err != nil {
+	if out, _, err = workerctl(t, "review", "--base", "HEAD", "--json"); err != nil {
 		t.Fatal(err)
 	}
-	var reports []review.Report
+	var reports []plan.Report
 	if err := json.Unmarshal([]byte(out), &reports); err != nil {
 		t.Fatalf("%v in %s", err, out)
 	}
-	if len(reports) != 2 || reports[1].Environment != "prod" || reports[1].Count(review.Create) < 39 {
+	if len(reports) != 2 || reports[1].Environment != "prod" || reports[1].Count(plan.Create) < 39 {
 		t.Fatalf("%s", out)
 	}
-	want := review.Resource{Address: "aws_ecs_task_definition.worker", Action: review.Change, Attributes: []review.Attribute{{Path: "memory", Before: "512", After: "1024"}}}
-	if got, _ := json.Marshal(reports[0].Changes); string(got) != string(must(json.Marshal([]review.Resource{want}))) {
+	want := plan.Resource{Address: "aws_ecs_task_definition.worker", Action: plan.Change, Attributes: []plan.Attribute{{Path: "memory", Before: "512", After: "1024"}}}
+	if got, _ := json.Marshal(reports[0].Changes); string(got) != string(must(json.Marshal([]plan.Resource{want}))) {
 		t.Errorf("%s", got)
 	}
-	if out, _, err = run(t, "review", "--markdown"); err != nil || !strings.Contains(out, "### `dev`: 1 to change\n") || !strings.Contains(out, "- 512\n+ 1024\n") {
+	if out, _, err = workerctl(t, "review", "--markdown"); err != nil || !strings.Contains(out, "### `dev`: 1 to change\n") || !strings.Contains(out, "- 512\n+ 1024\n") {
 		t.Errorf("%s, %v", out, err)
 	}
 	// AND git keeps no worktree of it
@@ -89,10 +89,10 @@ func TestReviewOfARevision(t *testing.T) {
 	if err := os.Remove(broken); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err = run(t, "review"); err == nil || !strings.Contains(err.Error(), "review: the revision HEAD cannot be synthesized: ") || !strings.Contains(err.Error(), "of the revision") {
+	if _, _, err = workerctl(t, "review"); err == nil || !strings.Contains(err.Error(), "review: the revision HEAD cannot be synthesized: ") || !strings.Contains(err.Error(), "of the revision") {
 		t.Errorf("got %v", err)
 	}
-	if _, _, err = run(t, "review", "--base", "nowhere"); err == nil || !strings.Contains(err.Error(), "the git revision nowhere cannot be checked out: ") {
+	if _, _, err = workerctl(t, "review", "--base", "nowhere"); err == nil || !strings.Contains(err.Error(), "the git revision nowhere cannot be checked out: ") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -9,11 +9,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"prefect-worker-ecs/config"
-	"prefect-worker-ecs/internal/atomicfile"
-	"prefect-worker-ecs/internal/deployer"
-	"prefect-worker-ecs/internal/policy"
-	"prefect-worker-ecs/internal/synthesized"
-	"prefect-worker-ecs/internal/toolchain"
+	"prefect-worker-ecs/internal/aws/iam"
+	"prefect-worker-ecs/internal/base/atomicfile"
+	"prefect-worker-ecs/internal/ops/deployer"
+	"prefect-worker-ecs/internal/terraform/stackjson"
+	"prefect-worker-ecs/internal/terraform/toolchain"
 )
 
 func newPolicyCommand() *cobra.Command {
@@ -62,7 +62,7 @@ no more than sts:AssumeRole on it. Terraform does not take it on for the state.`
 			if err != nil {
 				return err
 			}
-			stack, err := synthesized.Parse(file, synthesized.Place{Partition: env.Partition(), Region: env.Region, Account: account}, nil)
+			stack, err := stackjson.Parse(file, stackjson.Place{Partition: env.Partition(), Region: env.Region, Account: account}, nil)
 			if err != nil {
 				return err
 			}
@@ -113,7 +113,7 @@ func whose(env *config.Environment) []string {
 	return notes
 }
 
-func writePolicies(cmd *cobra.Command, dir, name string, parts []policy.Document) error {
+func writePolicies(cmd *cobra.Command, dir, name string, parts []iam.Document) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("write the policies: %w", err)
 	}

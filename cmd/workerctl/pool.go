@@ -6,8 +6,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"prefect-worker-ecs/config"
-	"prefect-worker-ecs/internal/verify"
-	"prefect-worker-ecs/internal/workpool"
+	"prefect-worker-ecs/internal/ops/verify"
+	"prefect-worker-ecs/internal/prefect/workpool"
 )
 
 func newPoolCommand() *cobra.Command {

@@ -12,14 +12,14 @@ import (
 	"slices"
 	"strings"
 
-	"prefect-worker-ecs/internal/review"
-	"prefect-worker-ecs/internal/toolchain"
+	"prefect-worker-ecs/internal/ops/plan"
+	"prefect-worker-ecs/internal/terraform/toolchain"
 )
 
 // compareRevisions synthesizes the checkout and a git revision of it, each with its own
 // program (the same one where only environments or documents differ), and returns what
 // differs: a report for each environment that changes.
-func compareRevisions(ctx context.Context, project toolchain.Project, base string) ([]review.Report, error) {
+func compareRevisions(ctx context.Context, project toolchain.Project, base string) ([]plan.Report, error) {
 	dir, err := os.MkdirTemp("", "workerctl-review-")
 	if err != nil {
 		return nil, fmt.Errorf("review: %w", err)
@@ -56,9 +56,9 @@ func compareRevisions(ctx context.Context, project toolchain.Project, base strin
 	}
 	names := maps.Clone(before)
 	maps.Copy(names, after)
-	reports := []review.Report{} // never null in JSON
+	reports := []plan.Report{} // never null in JSON
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		report, err := review.Stacks(name, before[name], after[name])
+		report, err := plan.Stacks(name, before[name], after[name])
 		if err != nil {
 			return nil, fmt.Errorf("review: %w", err)
 		}

@@ -9,8 +9,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/spf13/cobra"
 
-	"prefect-worker-ecs/internal/flowruns"
-	"prefect-worker-ecs/internal/verify"
+	"prefect-worker-ecs/internal/ops/verify"
+	"prefect-worker-ecs/internal/prefect/flowruns"
 )
 
 func newRunsCommand() *cobra.Command {

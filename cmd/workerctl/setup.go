@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"prefect-worker-ecs/internal/pyenv"
-	"prefect-worker-ecs/internal/toolchain"
+	"prefect-worker-ecs/internal/local/pyenv"
+	"prefect-worker-ecs/internal/terraform/toolchain"
 )
 
 func newSetupCommand() *cobra.Command {

@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"prefect-worker-ecs/internal/verify"
+	"prefect-worker-ecs/internal/ops/verify"
 )
 
 func newStatusCommand() *cobra.Command {

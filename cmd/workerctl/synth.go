@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"prefect-worker-ecs/config"
-	"prefect-worker-ecs/internal/toolchain"
+	"prefect-worker-ecs/internal/terraform/toolchain"
 )
 
 func newSynthCommand() *cobra.Command {

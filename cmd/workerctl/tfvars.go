@@ -5,7 +5,7 @@ import (
 	"io"
 	"strings"
 
-	"prefect-worker-ecs/internal/toolchain"
+	"prefect-worker-ecs/internal/terraform/toolchain"
 )
 
 // warnOfFiles says where a file of values wins over a variable that the user has set:

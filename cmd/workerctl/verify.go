@@ -13,9 +13,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"prefect-worker-ecs/config"
-	"prefect-worker-ecs/internal/terminal"
-	"prefect-worker-ecs/internal/toolchain"
-	"prefect-worker-ecs/internal/verify"
+	"prefect-worker-ecs/internal/base/terminal"
+	"prefect-worker-ecs/internal/ops/verify"
+	"prefect-worker-ecs/internal/terraform/toolchain"
 )
 
 func newVerifyCommand() *cobra.Command {

@@ -16,7 +16,7 @@ import (
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
 	"prefect-worker-ecs/config"
-	"prefect-worker-ecs/internal/tf"
+	"prefect-worker-ecs/constructs/tf"
 )
 
 // SecurityGroupName is the name of the database's security group in a VPC of the program's own.

@@ -6,8 +6,8 @@ import (
 	"strconv"
 	"strings"
 
-	"prefect-worker-ecs/internal/fargate"
-	"prefect-worker-ecs/internal/tf"
+	"prefect-worker-ecs/constructs/fargate"
+	"prefect-worker-ecs/constructs/tf"
 )
 
 // ContainerName is the name of the worker's container in its task.

@@ -18,10 +18,10 @@ import (
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/constructs/fargate"
 	"prefect-worker-ecs/constructs/network"
-	"prefect-worker-ecs/internal/arn"
-	"prefect-worker-ecs/internal/fargate"
-	"prefect-worker-ecs/internal/tf"
+	"prefect-worker-ecs/constructs/tf"
+	"prefect-worker-ecs/internal/aws/iam"
 )
 
 // SecurityGroupName is the name of the worker's security group in a VPC of the program's own.
@@ -40,7 +40,7 @@ type Config struct {
 	PipPackages []string
 
 	// Account is where the worker runs.
-	Account arn.Account
+	Account iam.Account
 
 	// APIURL is the URL of the Prefect API, a Terraform reference.
 	APIURL string

@@ -9,8 +9,8 @@ import (
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/sqsqueuepolicy"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/sqsqueueredrivepolicy"
 
-	"prefect-worker-ecs/internal/policy"
-	"prefect-worker-ecs/internal/tf"
+	"prefect-worker-ecs/constructs/tf"
+	"prefect-worker-ecs/internal/aws/iam"
 )
 
 // eventPattern selects the events of the tasks in one cluster. The cluster is in the
@@ -61,10 +61,10 @@ func taskEvents(scope constructs.Construct, cfg Config, clusterARN string) {
 	// The rule's ARN is known by its name: the policy waits for no cluster.
 	tf.Fix(sqsqueuepolicy.NewSqsQueuePolicy(scope, jsii.String("task-events-policy"), &sqsqueuepolicy.SqsQueuePolicyConfig{
 		QueueUrl: tf.URL(queue),
-		Policy: tf.JSON(policy.New(policy.Statement{
+		Policy: tf.JSON(iam.New(iam.Statement{
 			Sid:       "ReceiveTaskEvents",
 			Effect:    "Allow",
-			Principal: &policy.Principal{Service: "events.amazonaws.com"},
+			Principal: iam.ByService("events.amazonaws.com"),
 			Action:    []string{"sqs:SendMessage"},
 			Resource:  []string{*tf.ARN(queue)},
 		}.If("ArnEquals", "aws:SourceArn", cfg.Account.Of("events", "rule/"+cfg.EventQueue)))),

@@ -3,7 +3,7 @@ package iam
 import (
 	"fmt"
 
-	"prefect-worker-ecs/internal/policy"
+	"prefect-worker-ecs/internal/aws/iam"
 )
 
 // flowRoles builds the roles of flow tasks. They are others than the worker's: whoever may
@@ -24,14 +24,14 @@ func (b *builder) flowRoles(roles *IAM) {
 }
 
 // startFlows is what ECS does before and while a flow task runs.
-func (b *builder) startFlows() []policy.Statement {
+func (b *builder) startFlows() []iam.Statement {
 	flow := b.FlowTasks
 	all := b.startTasks("WriteFlowLogs", b.flowStreams())
 	if flow.APIKeyARN != "" {
-		all = append(all, policy.Allow("ReadAPIKey", []string{"secretsmanager:GetSecretValue"}, flow.APIKeyARN))
+		all = append(all, iam.Allow("ReadAPIKey", []string{"secretsmanager:GetSecretValue"}, flow.APIKeyARN))
 	}
 	if flow.RegistryARN != "" {
-		all = append(all, policy.Allow("ReadRegistryCredentials", []string{"secretsmanager:GetSecretValue"}, flow.RegistryARN))
+		all = append(all, iam.Allow("ReadRegistryCredentials", []string{"secretsmanager:GetSecretValue"}, flow.RegistryARN))
 	}
 	var keys []string
 	if flow.APIKeyARN != "" {
@@ -40,7 +40,7 @@ func (b *builder) startFlows() []policy.Statement {
 	if flow.RegistryARN != "" {
 		keys = append(keys, b.KMSKeyARNs...)
 	}
-	return append(all, policy.Decrypt(b.Account, "DecryptSecrets", "secretsmanager", keys...)...)
+	return append(all, iam.Decrypt(b.Account, "DecryptSecrets", "secretsmanager", keys...)...)
 }
 
 // flowStreams are the log streams of flow tasks.
@@ -51,7 +51,7 @@ func (b *builder) flowStreams() string {
 // runFlows is what the ecs worker of prefect-aws calls, each action as narrow as
 // AWS lets it be (the Service Authorization Reference says which ones know a resource, and
 // which condition keys). A key that a call may lack stands in a condition that then holds.
-func (b *builder) runFlows(roles *IAM) []policy.Statement {
+func (b *builder) runFlows(roles *IAM) []iam.Statement {
 	account, flow := b.Account, b.FlowTasks
 	cluster := account.Of("ecs", "cluster/"+flow.ClusterName)
 	tasks := account.Of("ecs", "task/"+flow.ClusterName+"/*")
@@ -63,28 +63,28 @@ func (b *builder) runFlows(roles *IAM) []policy.Statement {
 	if roles.FlowTask != nil {
 		passed = append(passed, roles.FlowTask.ARN)
 	}
-	statements := []policy.Statement{
+	statements := []iam.Statement{
 		// These three know no resource.
-		policy.Allow("Describe", []string{"ec2:DescribeSubnets", "ec2:DescribeVpcs", "ecs:DescribeTaskDefinition"}, "*"),
-		policy.Allow("RegisterFlows", []string{"ecs:RegisterTaskDefinition"}, families...).
+		iam.Allow("Describe", []string{"ec2:DescribeSubnets", "ec2:DescribeVpcs", "ecs:DescribeTaskDefinition"}, "*"),
+		iam.Allow("RegisterFlows", []string{"ecs:RegisterTaskDefinition"}, families...).
 			If("StringEqualsIfExists", "ecs:privileged", "false"),
-		policy.Allow("RunFlows", []string{"ecs:RunTask"}, families...).If("ArnEquals", "ecs:cluster", cluster).
+		iam.Allow("RunFlows", []string{"ecs:RunTask"}, families...).If("ArnEquals", "ecs:cluster", cluster).
 			If("StringEqualsIfExists", "ecs:enable-execute-command", "false"),
-		policy.Allow("WatchFlows", []string{"ecs:DescribeTasks"}, tasks).If("ArnEquals", "ecs:cluster", cluster),
+		iam.Allow("WatchFlows", []string{"ecs:DescribeTasks"}, tasks).If("ArnEquals", "ecs:cluster", cluster),
 		// prefect-aws tags the tasks of flow runs: the worker's own task is none of them.
-		policy.Allow("StopFlows", []string{"ecs:StopTask"}, tasks).If("ArnEquals", "ecs:cluster", cluster).
+		iam.Allow("StopFlows", []string{"ecs:StopTask"}, tasks).If("ArnEquals", "ecs:cluster", cluster).
 			If("StringLike", "aws:ResourceTag/prefect.io/flow-run-id", "*"),
-		policy.Allow("TagFlows", []string{"ecs:TagResource"}, tasks).
+		iam.Allow("TagFlows", []string{"ecs:TagResource"}, tasks).
 			If("StringEquals", "ecs:CreateAction", "RunTask"),
-		policy.Allow("PassRoles", []string{"iam:PassRole"}, append(passed, b.IAM.FlowRoleARNs...)...).
+		iam.Allow("PassRoles", []string{"iam:PassRole"}, append(passed, b.IAM.FlowRoleARNs...)...).
 			If("StringEquals", "iam:PassedToService", tasksService),
-		policy.Allow("ReadFlowLogs", []string{"logs:GetLogEvents"}, b.flowStreams()),
+		iam.Allow("ReadFlowLogs", []string{"logs:GetLogEvents"}, b.flowStreams()),
 	}
 	if flow.Deregister {
-		statements = append(statements, policy.Allow("DeregisterFlows", []string{"ecs:DeregisterTaskDefinition"}, "*")) // it knows no resource
+		statements = append(statements, iam.Allow("DeregisterFlows", []string{"ecs:DeregisterTaskDefinition"}, "*")) // it knows no resource
 	}
 	if flow.EventQueueARN != "" {
-		statements = append(statements, policy.Allow("ReceiveTaskEvents", []string{
+		statements = append(statements, iam.Allow("ReceiveTaskEvents", []string{
 			"sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:ReceiveMessage",
 		}, flow.EventQueueARN))
 	}

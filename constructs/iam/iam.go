@@ -15,9 +15,8 @@ import (
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
 	"prefect-worker-ecs/config"
-	"prefect-worker-ecs/internal/arn"
-	"prefect-worker-ecs/internal/policy"
-	"prefect-worker-ecs/internal/tf"
+	"prefect-worker-ecs/constructs/tf"
+	"prefect-worker-ecs/internal/aws/iam"
 )
 
 // tasksService is who assumes both roles.
@@ -28,7 +27,7 @@ type Config struct {
 	IAM config.IAM
 
 	// Account is where the worker runs.
-	Account arn.Account
+	Account iam.Account
 
 	// LogGroupARN is the log group of the worker and of flow tasks.
 	LogGroupARN string
@@ -84,7 +83,7 @@ type Role struct {
 	// ARN is the role's.
 	ARN string
 	// Needs is what a role that exists must be allowed. Nil: the program made the role.
-	Needs []policy.Statement
+	Needs []iam.Statement
 
 	made *tf.Fixed[iamrole.IamRole]
 }
@@ -99,7 +98,7 @@ type builder struct {
 
 // New builds the roles and their policies.
 func New(scope constructs.Construct, id string, cfg Config) *IAM {
-	b := &builder{Config: cfg, scope: constructs.NewConstruct(scope, &id), trust: tf.JSON(policy.Trust(tasksService, cfg.Account, cfg.Account.Of("ecs", "*")))}
+	b := &builder{Config: cfg, scope: constructs.NewConstruct(scope, &id), trust: tf.JSON(iam.Trust(tasksService, cfg.Account, cfg.Account.Of("ecs", "*")))}
 	exist := cfg.IAM.Existing
 	execution := b.role("execution", exist.ExecutionRole, cfg.IAM.ExecutionRoleName, "Starts the Prefect worker: pulls the image, reads the API key, writes the log")
 	if execution.made != nil {
@@ -115,7 +114,7 @@ func New(scope constructs.Construct, id string, cfg Config) *IAM {
 	}
 	b.inline(task, "task-statements", "task_statements", "statements", statements(cfg.IAM.TaskStatements)...)
 	if cfg.ExecuteCommand {
-		b.inline(task, "task-exec", "task_exec", "ecs-exec", policy.ECSExec())
+		b.inline(task, "task-exec", "task_exec", "ecs-exec", iam.ECSExec())
 	}
 	roles := &IAM{Execution: execution, Task: task}
 	if cfg.FlowTasks != nil {
@@ -151,7 +150,7 @@ func (b *builder) attach(to *Role, id, address, policyARN string) {
 }
 
 // inline gives a role statements, if there are any. Of a role that exists it only says so.
-func (b *builder) inline(to *Role, id, address, name string, statements ...policy.Statement) {
+func (b *builder) inline(to *Role, id, address, name string, statements ...iam.Statement) {
 	switch {
 	case len(statements) == 0:
 	case to.made == nil:
@@ -160,13 +159,13 @@ func (b *builder) inline(to *Role, id, address, name string, statements ...polic
 		b.ready = append(b.ready, tf.Fix(iamrolepolicy.NewIamRolePolicy(b.scope, &id, &iamrolepolicy.IamRolePolicyConfig{
 			Name:   &name,
 			Role:   tf.ID(*to.made),
-			Policy: tf.JSON(policy.New(statements...)),
+			Policy: tf.JSON(iam.New(statements...)),
 		}), "aws_iam_role_policy."+address).Element)
 	}
 }
 
 // statements are those of a file, in which nothing is a reference of Terraform's.
-func statements(given []config.Statement) []policy.Statement {
+func statements(given []config.Statement) []iam.Statement {
 	literal := func(texts []string) []string {
 		all := make([]string, len(texts))
 		for i, text := range texts {
@@ -174,9 +173,9 @@ func statements(given []config.Statement) []policy.Statement {
 		}
 		return all
 	}
-	var all []policy.Statement
+	var all []iam.Statement
 	for _, s := range given {
-		statement := policy.Allow("", s.Actions, literal(s.Resources)...)
+		statement := iam.Allow("", s.Actions, literal(s.Resources)...)
 		for operator, keys := range s.Conditions {
 			for key, value := range keys {
 				statement = statement.If(operator, key, tf.Literal(value))
@@ -189,17 +188,17 @@ func statements(given []config.Statement) []policy.Statement {
 
 // startTasks is what ECS does before and while a task runs, beside reading secrets. AWS's own
 // policy for it would let the role write to every log group.
-func (b *builder) startTasks(sid, streams string) []policy.Statement {
-	return []policy.Statement{
-		policy.Allow("LogInToRegistry", []string{"ecr:GetAuthorizationToken"}, "*"), // it knows no resource
-		policy.Allow("PullImages", []string{"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"},
+func (b *builder) startTasks(sid, streams string) []iam.Statement {
+	return []iam.Statement{
+		iam.Allow("LogInToRegistry", []string{"ecr:GetAuthorizationToken"}, "*"), // it knows no resource
+		iam.Allow("PullImages", []string{"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"},
 			b.Account.Of("ecr", "repository/*")),
-		policy.Allow(sid, []string{"logs:CreateLogStream", "logs:PutLogEvents"}, streams),
+		iam.Allow(sid, []string{"logs:CreateLogStream", "logs:PutLogEvents"}, streams),
 	}
 }
 
 // readSecrets is what ECS reads before it starts the worker.
-func (b *builder) readSecrets() []policy.Statement {
+func (b *builder) readSecrets() []iam.Statement {
 	var secrets, parameters []string
 	for _, arn := range b.SecretARNs {
 		if config.IsParameter(arn) {
@@ -208,18 +207,18 @@ func (b *builder) readSecrets() []policy.Statement {
 			secrets = append(secrets, arn)
 		}
 	}
-	var all []policy.Statement
+	var all []iam.Statement
 	if len(secrets) > 0 {
-		all = append(all, policy.Allow("ReadSecrets", []string{"secretsmanager:GetSecretValue"}, secrets...))
+		all = append(all, iam.Allow("ReadSecrets", []string{"secretsmanager:GetSecretValue"}, secrets...))
 	}
 	if len(parameters) > 0 {
-		all = append(all, policy.Allow("ReadParameters", []string{"ssm:GetParameters"}, parameters...))
+		all = append(all, iam.Allow("ReadParameters", []string{"ssm:GetParameters"}, parameters...))
 	}
 	if len(secrets) > 0 {
-		all = append(all, policy.Decrypt(b.Account, "DecryptSecrets", "secretsmanager", append([]string{b.SecretKMSKeyARN}, b.KMSKeyARNs...)...)...)
+		all = append(all, iam.Decrypt(b.Account, "DecryptSecrets", "secretsmanager", append([]string{b.SecretKMSKeyARN}, b.KMSKeyARNs...)...)...)
 	}
 	if len(parameters) > 0 {
-		all = append(all, policy.Decrypt(b.Account, "DecryptParameters", "ssm", b.KMSKeyARNs...)...)
+		all = append(all, iam.Decrypt(b.Account, "DecryptParameters", "ssm", b.KMSKeyARNs...)...)
 	}
 	return all
 }

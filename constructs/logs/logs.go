@@ -10,8 +10,8 @@ import (
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/dataawscloudwatchloggroups"
 
 	"prefect-worker-ecs/config"
-	"prefect-worker-ecs/internal/arn"
-	"prefect-worker-ecs/internal/tf"
+	"prefect-worker-ecs/constructs/tf"
+	"prefect-worker-ecs/internal/aws/iam"
 )
 
 // Config says which log group New builds.
@@ -19,7 +19,7 @@ type Config struct {
 	Logs config.Logs
 
 	// Account is where the log group is.
-	Account arn.Account
+	Account iam.Account
 
 	// Protect keeps the log group from being destroyed.
 	Protect bool

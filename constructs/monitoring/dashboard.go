@@ -5,8 +5,8 @@ import (
 	"github.com/aws/jsii-runtime-go"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/cloudwatchdashboard"
 
-	"prefect-worker-ecs/internal/probe"
-	"prefect-worker-ecs/internal/tf"
+	"prefect-worker-ecs/constructs/tf"
+	"prefect-worker-ecs/internal/prefect/probe"
 )
 
 // widget is one of a dashboard ("Dashboard body structure and syntax" in the CloudWatch API

@@ -12,10 +12,10 @@ import (
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/snstopicpolicy"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/snstopicsubscription"
 
-	"prefect-worker-ecs/internal/policy"
-	"prefect-worker-ecs/internal/probe"
-	"prefect-worker-ecs/internal/symptoms"
-	"prefect-worker-ecs/internal/tf"
+	"prefect-worker-ecs/constructs/tf"
+	"prefect-worker-ecs/internal/aws/iam"
+	"prefect-worker-ecs/internal/prefect/probe"
+	"prefect-worker-ecs/internal/prefect/symptoms"
 )
 
 // newTopic builds the topic that alarms are sent to, unless one exists, and returns its ARN.
@@ -27,12 +27,12 @@ func (cfg Config) newTopic(scope constructs.Construct) *string {
 	topic := tf.Fix(snstopic.NewSnsTopic(scope, jsii.String("topic"), &snstopic.SnsTopicConfig{
 		Name: jsii.String(env.AlarmTopic()),
 	}), "aws_sns_topic.alarms")
-	publish := func(sid, service string) policy.Statement {
-		return policy.Statement{Sid: sid, Effect: "Allow", Principal: &policy.Principal{Service: service}, Action: []string{"sns:Publish"}, Resource: []string{*tf.ARN(topic)}}
+	publish := func(sid, service string) iam.Statement {
+		return iam.Statement{Sid: sid, Effect: "Allow", Principal: iam.ByService(service), Action: []string{"sns:Publish"}, Resource: []string{*tf.ARN(topic)}}
 	}
 	tf.Fix(snstopicpolicy.NewSnsTopicPolicy(scope, jsii.String("topic-policy"), &snstopicpolicy.SnsTopicPolicyConfig{
 		Arn: tf.ARN(topic),
-		Policy: tf.JSON(policy.New(
+		Policy: tf.JSON(iam.New(
 			publish("Alarms", "cloudwatch.amazonaws.com").If("StringEquals", "aws:SourceAccount", cfg.Account.ID).
 				If("ArnLike", "aws:SourceArn", cfg.Account.Of("cloudwatch", "alarm:"+env.Worker.ServiceName+"-*")),
 			// AWS's documentation of EventBridge has no condition for topics: it would not be met.

@@ -9,7 +9,7 @@ import (
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/constructs/ecsworker"
-	"prefect-worker-ecs/internal/arn"
+	"prefect-worker-ecs/internal/aws/iam"
 )
 
 // Config says what New watches.
@@ -17,7 +17,7 @@ type Config struct {
 	Environment *config.Environment
 
 	// Account is where the worker runs.
-	Account arn.Account
+	Account iam.Account
 
 	// APIURL is the URL of the Prefect API, a Terraform reference.
 	APIURL string

@@ -13,9 +13,9 @@ import (
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
 	"prefect-worker-ecs/config"
-	"prefect-worker-ecs/internal/policy"
-	"prefect-worker-ecs/internal/probe"
-	"prefect-worker-ecs/internal/tf"
+	"prefect-worker-ecs/constructs/tf"
+	"prefect-worker-ecs/internal/aws/iam"
+	"prefect-worker-ecs/internal/prefect/probe"
 )
 
 // newProbe builds the function, its role and log group, and the schedule that starts it.
@@ -29,7 +29,7 @@ func (cfg Config) newProbe(scope constructs.Construct) {
 	// Only who may pass the role can give it to a function, so that no condition is needed; nor
 	// does Lambda document one for this.
 	role, rights := cfg.newRole(scope, "probe", "probe", env.ProbeRole(), "What the probe may do in AWS",
-		policy.New(policy.Statement{Effect: "Allow", Principal: &policy.Principal{Service: "lambda.amazonaws.com"}, Action: []string{"sts:AssumeRole"}}),
+		iam.New(iam.Statement{Effect: "Allow", Principal: iam.ByService("lambda.amazonaws.com"), Action: []string{"sts:AssumeRole"}}),
 		cfg.probeRights(*tf.ARN(group)))
 
 	variables := map[string]*string{
@@ -73,8 +73,8 @@ func (cfg Config) newProbe(scope constructs.Construct) {
 	// A condition on the group of schedules is the narrowest that EventBridge Scheduler takes
 	// ("Confused deputy prevention" in its user guide).
 	starter, _ := cfg.newRole(scope, "schedule", "probe_schedule", env.ScheduleRole(), "Starts the probe each minute",
-		policy.Trust("scheduler.amazonaws.com", cfg.Account, cfg.Account.Of("scheduler", "schedule-group/default")),
-		policy.New(policy.Allow("StartProbe", []string{"lambda:InvokeFunction"}, *tf.ARN(built))))
+		iam.Trust("scheduler.amazonaws.com", cfg.Account, cfg.Account.Of("scheduler", "schedule-group/default")),
+		iam.New(iam.Allow("StartProbe", []string{"lambda:InvokeFunction"}, *tf.ARN(built))))
 	tf.Fix(schedulerschedule.NewSchedulerSchedule(scope, jsii.String("schedule"), &schedulerschedule.SchedulerScheduleConfig{
 		Name:               jsii.String(env.Probe()),
 		Description:        jsii.String("Starts the probe of the Prefect worker each minute"),
@@ -90,7 +90,7 @@ func (cfg Config) newProbe(scope constructs.Construct) {
 }
 
 // newRole builds a role with one inline policy, which must be there before the role is used.
-func (cfg Config) newRole(scope constructs.Construct, id, address, name, description string, trust, rights policy.Document) (tf.Fixed[iamrole.IamRole], []cdktf.ITerraformDependable) {
+func (cfg Config) newRole(scope constructs.Construct, id, address, name, description string, trust, rights iam.Document) (tf.Fixed[iamrole.IamRole], []cdktf.ITerraformDependable) {
 	role := tf.Fix(iamrole.NewIamRole(scope, jsii.String(id+"-role"), &iamrole.IamRoleConfig{
 		Name:                &name,
 		Description:         &description,
@@ -108,28 +108,28 @@ func (cfg Config) newRole(scope constructs.Construct, id, address, name, descrip
 
 // probeRights is what the probe calls, each action as narrow as AWS lets it be (Service
 // Authorization Reference).
-func (cfg Config) probeRights(logGroupARN string) policy.Document {
+func (cfg Config) probeRights(logGroupARN string) iam.Document {
 	env, account := cfg.Environment, cfg.Account
 	cluster := account.Of("ecs", "cluster/"+env.Cluster.Name)
-	statements := []policy.Statement{
+	statements := []iam.Statement{
 		// The action knows no resource, but the namespace.
-		policy.Allow("PublishFigures", []string{"cloudwatch:PutMetricData"}, "*").If("StringEquals", "cloudwatch:namespace", probe.Namespace),
-		policy.Allow("DescribeWorker", []string{"ecs:DescribeServices"}, account.Of("ecs", "service/"+env.Cluster.Name+"/"+env.Worker.ServiceName)),
-		policy.Allow("WriteLog", []string{"logs:CreateLogStream", "logs:PutLogEvents"}, logGroupARN+":*"),
+		iam.Allow("PublishFigures", []string{"cloudwatch:PutMetricData"}, "*").If("StringEquals", "cloudwatch:namespace", probe.Namespace),
+		iam.Allow("DescribeWorker", []string{"ecs:DescribeServices"}, account.Of("ecs", "service/"+env.Cluster.Name+"/"+env.Worker.ServiceName)),
+		iam.Allow("WriteLog", []string{"logs:CreateLogStream", "logs:PutLogEvents"}, logGroupARN+":*"),
 	}
 	if env.WorkPool.Type == config.PoolECS {
-		statements = append(statements, policy.Allow("DescribeFlows", []string{"ecs:DescribeTasks"}, account.Of("ecs", "task/"+env.Cluster.Name+"/*")).If("ArnEquals", "ecs:cluster", cluster))
+		statements = append(statements, iam.Allow("DescribeFlows", []string{"ecs:DescribeTasks"}, account.Of("ecs", "task/"+env.Cluster.Name+"/*")).If("ArnEquals", "ecs:cluster", cluster))
 	}
 	if cfg.CredentialARN != "" {
-		statements = append(statements, policy.Allow("ReadCredential", []string{"secretsmanager:GetSecretValue"}, cfg.CredentialARN))
-		statements = append(statements, policy.Decrypt(account, "DecryptSecrets", "secretsmanager", env.Secret.KMSKeyARN)...)
+		statements = append(statements, iam.Allow("ReadCredential", []string{"secretsmanager:GetSecretValue"}, cfg.CredentialARN))
+		statements = append(statements, iam.Decrypt(account, "DecryptSecrets", "secretsmanager", env.Secret.KMSKeyARN)...)
 	}
 	if env.ProbeInVPC() {
 		// What AWSLambdaVPCAccessExecutionRole has for the network interface; most know no resource.
-		statements = append(statements, policy.Allow("JoinVPC", []string{
+		statements = append(statements, iam.Allow("JoinVPC", []string{
 			"ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface",
 			"ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses",
 		}, "*"))
 	}
-	return policy.New(statements...)
+	return iam.New(statements...)
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/vpcendpoint"
 
 	"prefect-worker-ecs/config"
-	"prefect-worker-ecs/internal/tf"
+	"prefect-worker-ecs/constructs/tf"
 )
 
 // EndpointsSecurityGroup is the name of the security group of the interface endpoints.

@@ -11,7 +11,7 @@ import (
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/dataawsvpc"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/dataawsvpcendpoint"
 
-	"prefect-worker-ecs/internal/tf"
+	"prefect-worker-ecs/constructs/tf"
 )
 
 // existing takes a VPC that exists. What would keep tasks from starting there is found when

@@ -9,8 +9,8 @@ import (
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/iamrole"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/iamrolepolicy"
 
-	"prefect-worker-ecs/internal/policy"
-	"prefect-worker-ecs/internal/tf"
+	"prefect-worker-ecs/constructs/tf"
+	"prefect-worker-ecs/internal/aws/iam"
 )
 
 // FlowLogs are the settings of the VPC's flow logs.
@@ -38,13 +38,13 @@ func (b *builder) flowLogs() {
 		Name:                &b.FlowLogs.Role,
 		Description:         jsii.String("Writes the flow logs of the VPC"),
 		Path:                tf.Optional(b.FlowLogs.RolePath),
-		AssumeRolePolicy:    tf.JSON(policy.Trust("vpc-flow-logs.amazonaws.com", b.Account, b.Account.Of("ec2", "vpc-flow-log/*"))),
+		AssumeRolePolicy:    tf.JSON(iam.Trust("vpc-flow-logs.amazonaws.com", b.Account, b.Account.Of("ec2", "vpc-flow-log/*"))),
 		PermissionsBoundary: tf.Optional(b.FlowLogs.PermissionsBoundaryARN),
 	}), "aws_iam_role.flow_logs")
 	tf.Fix(iamrolepolicy.NewIamRolePolicy(b.scope, jsii.String("flow-log-policy"), &iamrolepolicy.IamRolePolicyConfig{
 		Name: jsii.String("write-flow-logs"),
 		Role: tf.ID(role),
-		Policy: tf.JSON(policy.New(policy.Allow("WriteFlowLogs",
+		Policy: tf.JSON(iam.New(iam.Allow("WriteFlowLogs",
 			[]string{"logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"},
 			*tf.ARN(group)+":*"))),
 	}), "aws_iam_role_policy.flow_logs")

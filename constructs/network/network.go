@@ -22,8 +22,8 @@ import (
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
 	"prefect-worker-ecs/config"
-	"prefect-worker-ecs/internal/arn"
-	"prefect-worker-ecs/internal/tf"
+	"prefect-worker-ecs/constructs/tf"
+	"prefect-worker-ecs/internal/aws/iam"
 )
 
 // anywhere is the destination of a default route.
@@ -34,7 +34,7 @@ type Config struct {
 	Network config.Network
 
 	// Account is where the network is built.
-	Account arn.Account
+	Account iam.Account
 
 	// FlowLogs are the settings of the flow logs' group and role. Unused when
 	// Network.FlowLogs is none.

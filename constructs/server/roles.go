@@ -8,14 +8,14 @@ import (
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/iamrolepolicyattachment"
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
-	"prefect-worker-ecs/internal/policy"
-	"prefect-worker-ecs/internal/tf"
+	"prefect-worker-ecs/constructs/tf"
+	"prefect-worker-ecs/internal/aws/iam"
 )
 
 // newRoles builds roles of the server's own: no other role may read the database's password,
 // and the flows of a process pool must not have the rights of ECS Exec.
 func newRoles(scope constructs.Construct, cfg Config) (executionARN, taskARN string, policies []cdktf.ITerraformDependable) {
-	trust := tf.JSON(policy.Trust("ecs-tasks.amazonaws.com", cfg.Account, cfg.Account.Of("ecs", "*")))
+	trust := tf.JSON(iam.Trust("ecs-tasks.amazonaws.com", cfg.Account, cfg.Account.Of("ecs", "*")))
 	role := func(id, address, name, description string) tf.Fixed[iamrole.IamRole] {
 		return tf.Fix(iamrole.NewIamRole(scope, jsii.String(id+"-role"), &iamrole.IamRoleConfig{
 			Name:                &name,
@@ -25,11 +25,11 @@ func newRoles(scope constructs.Construct, cfg Config) (executionARN, taskARN str
 			PermissionsBoundary: tf.Optional(cfg.PermissionsBoundaryARN),
 		}), "aws_iam_role."+address)
 	}
-	inline := func(id, address, name string, to tf.Fixed[iamrole.IamRole], statements ...policy.Statement) {
+	inline := func(id, address, name string, to tf.Fixed[iamrole.IamRole], statements ...iam.Statement) {
 		policies = append(policies, tf.Fix(iamrolepolicy.NewIamRolePolicy(scope, jsii.String(id+"-policy"), &iamrolepolicy.IamRolePolicyConfig{
 			Name:   &name,
 			Role:   tf.ID(to),
-			Policy: tf.JSON(policy.New(statements...)),
+			Policy: tf.JSON(iam.New(statements...)),
 		}), "aws_iam_role_policy."+address).Element)
 	}
 
@@ -47,11 +47,11 @@ func newRoles(scope constructs.Construct, cfg Config) (executionARN, taskARN str
 		secrets = append(secrets, cfg.RegistryCredentials)
 		keys = append(keys, cfg.RegistryKMSKeyARNs...)
 	}
-	reads := []policy.Statement{policy.Allow("ReadSecrets", []string{"secretsmanager:GetSecretValue"}, secrets...)}
-	reads = append(reads, policy.Decrypt(cfg.Account, "DecryptSecrets", "secretsmanager", keys...)...)
+	reads := []iam.Statement{iam.Allow("ReadSecrets", []string{"secretsmanager:GetSecretValue"}, secrets...)}
+	reads = append(reads, iam.Decrypt(cfg.Account, "DecryptSecrets", "secretsmanager", keys...)...)
 	inline("execution", "server_execution", "read-passwords", execution, reads...)
 
 	task := role("task", "server_task", cfg.Server.TaskRole(), "What the Prefect server may do in AWS: let people in through ECS Exec")
-	inline("task", "server_task", "ecs-exec", task, policy.ECSExec())
+	inline("task", "server_task", "ecs-exec", task, iam.ECSExec())
 	return *tf.ARN(execution), *tf.ARN(task), policies
 }

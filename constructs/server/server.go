@@ -17,10 +17,10 @@ import (
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/constructs/database"
 	"prefect-worker-ecs/constructs/ecsworker"
+	"prefect-worker-ecs/constructs/fargate"
 	"prefect-worker-ecs/constructs/network"
-	"prefect-worker-ecs/internal/arn"
-	"prefect-worker-ecs/internal/fargate"
-	"prefect-worker-ecs/internal/tf"
+	"prefect-worker-ecs/constructs/tf"
+	"prefect-worker-ecs/internal/aws/iam"
 )
 
 // SecurityGroupName is the name of the server's security group in a VPC of the program's own,
@@ -39,7 +39,7 @@ type Config struct {
 	Architecture config.Architecture
 
 	// Account is where it runs.
-	Account arn.Account
+	Account iam.Account
 
 	// Worker has the cluster, the namespace, and the security group of who may connect.
 	Worker *ecsworker.ECSWorker

@@ -61,8 +61,8 @@ import (
 	"syscall"
 	"time"
 
-	"prefect-worker-ecs/internal/atomicfile"
-	"prefect-worker-ecs/internal/poll"
+	"prefect-worker-ecs/internal/base/atomicfile"
+	"prefect-worker-ecs/internal/base/poll"
 
 	constructs "github.com/aws/constructs-go/constructs/v10/jsii"
 	"github.com/aws/jsii-runtime-go"

@@ -19,7 +19,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"prefect-worker-ecs/internal/testtools"
+	"prefect-worker-ecs/internal/test/testtools"
 )
 
 // runVariable turns the test binary into one that runs programs.

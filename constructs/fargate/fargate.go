@@ -1,0 +1,229 @@
+// Package fargate builds what the services of the stack share: a task definition of one
+// container, and a service on Fargate that keeps its task running.
+package fargate
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/aws/constructs-go/constructs/v10"
+	"github.com/aws/jsii-runtime-go"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/ecsservice"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/ecstaskdefinition"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/securitygroup"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/vpcsecuritygroupegressrule"
+	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/vpcsecuritygroupingressrule"
+	"github.com/hashicorp/terraform-cdk-go/cdktf"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/constructs/tf"
+)
+
+// Container is a container definition of ECS: the fields of ContainerDefinition in its API
+// reference that the containers here need.
+type Container struct {
+	Name                  string                 `json:"name"`
+	Image                 string                 `json:"image"`
+	RepositoryCredentials *RepositoryCredentials `json:"repositoryCredentials,omitempty"`
+	Essential             bool                   `json:"essential"`
+	EntryPoint            []string               `json:"entryPoint,omitempty"`
+	Command               []string               `json:"command"`
+	Environment           []Variable             `json:"environment"`
+	Secrets               []Secret               `json:"secrets,omitempty"`
+	HealthCheck           HealthCheck            `json:"healthCheck"`
+	StopTimeout           int                    `json:"stopTimeout"`
+	LogConfiguration      LogConfiguration       `json:"logConfiguration"`
+	DockerLabels          map[string]string      `json:"dockerLabels,omitempty"`
+}
+
+// RepositoryCredentials says where ECS finds the credentials of a private registry.
+type RepositoryCredentials struct {
+	CredentialsParameter string `json:"credentialsParameter"`
+}
+
+// Registry are the credentials in a secret, nil without one.
+func Registry(secretARN string) *RepositoryCredentials {
+	if secretARN == "" {
+		return nil
+	}
+	return &RepositoryCredentials{secretARN}
+}
+
+// Variable is an environment variable in clear text.
+type Variable struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// Secret is an environment variable whose value ECS reads from Secrets Manager.
+type Secret struct {
+	Name      string `json:"name"`
+	ValueFrom string `json:"valueFrom"`
+}
+
+// HealthCheck has its times in seconds.
+type HealthCheck struct {
+	Command     []string `json:"command"`
+	Interval    int      `json:"interval"`
+	Timeout     int      `json:"timeout"`
+	Retries     int      `json:"retries"`
+	StartPeriod int      `json:"startPeriod"`
+}
+
+// LogConfiguration says where the output goes.
+type LogConfiguration struct {
+	LogDriver string            `json:"logDriver"`
+	Options   map[string]string `json:"options"`
+}
+
+// Get is a health check that asks a URL inside of the container. Python, because the image
+// has no curl; a list and no shell, so that no quotes nest.
+func Get(url string, startPeriodSeconds int) HealthCheck {
+	return HealthCheck{
+		Command:  []string{"CMD", "python", "-c", "import urllib.request as u; u.urlopen('" + url + "', timeout=8)"},
+		Interval: 30, Timeout: 10, Retries: 3, StartPeriod: startPeriodSeconds,
+	}
+}
+
+// CloudWatch sends the output of a container to a log group.
+func CloudWatch(group, region, container string) LogConfiguration {
+	return LogConfiguration{
+		LogDriver: "awslogs",
+		Options: map[string]string{
+			"awslogs-group":         group,
+			"awslogs-region":        region,
+			"awslogs-stream-prefix": container,
+			// A slow CloudWatch must not stop the container.
+			"mode":            "non-blocking",
+			"max-buffer-size": "4m",
+		},
+	}
+}
+
+// Variables are sorted by name: a map's own order would change from run to run.
+func Variables(values map[string]string) []Variable {
+	variables := make([]Variable, 0, len(values))
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		variables = append(variables, Variable{name, values[name]})
+	}
+	return variables
+}
+
+// Task says which task definition NewTaskDefinition builds.
+type Task struct {
+	// Address is the address of the definition and the service: worker, server.
+	Address string
+	// Family is the name of the definition.
+	Family         string
+	CPU, MemoryMiB int
+	// EphemeralStorageGiB is the task's disk; 0 leaves it to Fargate.
+	EphemeralStorageGiB           int
+	Architecture                  config.Architecture
+	ExecutionRoleARN, TaskRoleARN string
+	Container                     Container
+	// Requirements are conditions, checked by Terraform.
+	Requirements *cdktf.TerraformResourceLifecycle
+}
+
+// NewTaskDefinition builds a task definition.
+func NewTaskDefinition(scope constructs.Construct, t Task) tf.Fixed[ecstaskdefinition.EcsTaskDefinition] {
+	var storage *ecstaskdefinition.EcsTaskDefinitionEphemeralStorage
+	if t.EphemeralStorageGiB > 0 {
+		storage = &ecstaskdefinition.EcsTaskDefinitionEphemeralStorage{SizeInGib: jsii.Number(t.EphemeralStorageGiB)}
+	}
+	return tf.Fix(ecstaskdefinition.NewEcsTaskDefinition(scope, jsii.String("task-definition"), &ecstaskdefinition.EcsTaskDefinitionConfig{
+		Family:                  &t.Family,
+		RequiresCompatibilities: jsii.Strings("FARGATE"),
+		NetworkMode:             jsii.String("awsvpc"),
+		Cpu:                     jsii.String(strconv.Itoa(t.CPU)),
+		Memory:                  jsii.String(strconv.Itoa(t.MemoryMiB)),
+		RuntimePlatform: &ecstaskdefinition.EcsTaskDefinitionRuntimePlatform{
+			CpuArchitecture:       jsii.String(strings.ToUpper(string(t.Architecture))),
+			OperatingSystemFamily: jsii.String("LINUX"),
+		},
+		ExecutionRoleArn:     &t.ExecutionRoleARN,
+		TaskRoleArn:          &t.TaskRoleARN,
+		EphemeralStorage:     storage,
+		ContainerDefinitions: tf.JSON([]Container{t.Container}),
+		Lifecycle:            t.Requirements,
+	}), "aws_ecs_task_definition."+t.Address)
+}
+
+// Placement is where tasks run.
+type Placement struct {
+	SubnetIDs []string
+	// SecurityGroupIDs are the groups of the tasks.
+	SecurityGroupIDs []*string
+	// PublicIP gives them public addresses, which they need in public subnets.
+	PublicIP bool
+}
+
+// Rollout is how a new revision replaces an old one, in percent of the desired count.
+type Rollout struct{ Least, Most int }
+
+// NewService is the configuration of a service, which the caller completes.
+func NewService(name string, cluster, definition *string, count int, at Placement, rollout Rollout) *ecsservice.EcsServiceConfig {
+	return &ecsservice.EcsServiceConfig{
+		Name:            &name,
+		Cluster:         cluster,
+		TaskDefinition:  definition,
+		DesiredCount:    jsii.Number(count),
+		PlatformVersion: jsii.String("LATEST"),
+		LaunchType:      jsii.String("FARGATE"),
+		NetworkConfiguration: &ecsservice.EcsServiceNetworkConfiguration{
+			Subnets:        jsii.Strings(at.SubnetIDs...),
+			SecurityGroups: &at.SecurityGroupIDs,
+			AssignPublicIp: jsii.Bool(at.PublicIP),
+		},
+		DeploymentMinimumHealthyPercent: jsii.Number(rollout.Least),
+		DeploymentMaximumPercent:        jsii.Number(rollout.Most),
+		// A task definition whose tasks do not become healthy is rolled back instead of
+		// retried for ever.
+		DeploymentCircuitBreaker: &ecsservice.EcsServiceDeploymentCircuitBreaker{
+			Enable:   jsii.Bool(true),
+			Rollback: jsii.Bool(true),
+		},
+		WaitForSteadyState: jsii.Bool(true),
+		// The breaker gives up after three tasks; each may take the start period, three
+		// failed health checks and the pull of the image.
+		Timeouts: &ecsservice.EcsServiceTimeouts{
+			Create: jsii.String("30m"),
+			Update: jsii.String("30m"),
+			Delete: jsii.String("20m"),
+		},
+		EnableEcsManagedTags: jsii.Bool(true),
+		PropagateTags:        jsii.String("SERVICE"),
+	}
+}
+
+// Egress lets what is in a security group connect to a port: anywhere, or of the members of
+// another group if toGroup is not nil.
+func Egress(scope constructs.Construct, group tf.Fixed[securitygroup.SecurityGroup], name, description string, port int, toGroup, tagged *string) cdktf.ITerraformDependable {
+	rule := &vpcsecuritygroupegressrule.VpcSecurityGroupEgressRuleConfig{
+		SecurityGroupId: tf.ID(group),
+		Description:     &description,
+		IpProtocol:      jsii.String("tcp"),
+		FromPort:        jsii.Number(port),
+		ToPort:          jsii.Number(port),
+		Tags:            tf.NameTag(*tagged),
+	}
+	if rule.ReferencedSecurityGroupId = toGroup; toGroup == nil {
+		rule.CidrIpv4 = jsii.String("0.0.0.0/0")
+	}
+	return tf.Fix(vpcsecuritygroupegressrule.NewVpcSecurityGroupEgressRule(scope, jsii.String("egress-"+name), rule), "aws_vpc_security_group_egress_rule."+name).Element
+}
+
+// Ingress lets the members of one security group connect to a port of those of another.
+func Ingress(scope constructs.Construct, group tf.Fixed[securitygroup.SecurityGroup], name, description string, port int, from tf.Fixed[securitygroup.SecurityGroup], tagged *string) cdktf.ITerraformDependable {
+	return tf.Fix(vpcsecuritygroupingressrule.NewVpcSecurityGroupIngressRule(scope, jsii.String("ingress-"+name), &vpcsecuritygroupingressrule.VpcSecurityGroupIngressRuleConfig{
+		SecurityGroupId:           tf.ID(group),
+		Description:               &description,
+		IpProtocol:                jsii.String("tcp"),
+		FromPort:                  jsii.Number(port),
+		ToPort:                    jsii.Number(port),
+		ReferencedSecurityGroupId: tf.ID(from),
+		Tags:                      tf.NameTag(*tagged),
+	}), "aws_vpc_security_group_ingress_rule."+name).Element
+}

@@ -1,0 +1,62 @@
+package iam
+
+import "strings"
+
+// Nearest is the statement that comes closest to allowing the request, and what keeps it from
+// doing so: "" if it allows it. The name is empty if none is about the action or the resource.
+func Nearest(documents []Document, request Request) (name, why string) {
+	best := 0
+	for _, document := range documents {
+		for _, s := range document.Statement {
+			if s.Effect != "Allow" {
+				continue
+			}
+			action, resource := s, s
+			action.Resource, action.NotResource, action.Condition = nil, nil, nil
+			resource.Condition = nil
+			byAction, _ := action.applies(request)
+			byResource, _ := resource.applies(request)
+			all, reason := s.applies(request)
+			score, what := 0, "its actions"
+			switch {
+			case all == yes:
+				score, what = 5, ""
+			case byResource == yes && reason != "":
+				score, what = 4, reason
+			case byResource == yes:
+				score, what = 4, "its condition "+s.unmet(request)
+			case byAction == yes:
+				score, what = 3, "its resource "+strings.Join(append(s.Resource, s.NotResource...), ", ")
+			case s.sameService(request.Action):
+				score = 1
+			}
+			if score > best {
+				best, name, why = score, s.name(), what
+			}
+		}
+	}
+	return name, why
+}
+
+// sameService says that the statement allows another action of the service.
+func (s Statement) sameService(action string) bool {
+	service, _, _ := strings.Cut(action, ":")
+	for _, other := range s.Action {
+		if strings.HasPrefix(other, service+":") {
+			return true
+		}
+	}
+	return false
+}
+
+// unmet is the key of a condition that the request does not meet.
+func (s Statement) unmet(request Request) string {
+	for operator, keys := range s.Condition {
+		for key, values := range keys {
+			if t, _ := request.condition(operator, key, values); t != yes {
+				return key
+			}
+		}
+	}
+	return ""
+}

@@ -1,0 +1,157 @@
+// Package alarm evaluates deployed alarms of CloudWatch over the probe's figures, as CloudWatch
+// does and the emulator does not: each run of the probe stands for one period.
+package alarm
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/function"
+
+	"prefect-worker-ecs/internal/prefect/probe"
+)
+
+// Figures are those of one run of the probe, by name. One that could not be had is absent.
+type Figures map[string]float64
+
+// span is how far back Read reads, and mostly more than an alarm looks at.
+const span = 2 * time.Minute
+
+// Read reads the alarms of a service on its probe's figures, and the figures of the last runs,
+// the oldest first.
+func Read(ctx context.Context, cfg aws.Config, service string) ([]types.MetricAlarm, []Figures, error) {
+	client := cloudwatch.NewFromConfig(cfg)
+	out, err := client.DescribeAlarms(ctx, &cloudwatch.DescribeAlarmsInput{AlarmNamePrefix: aws.String(service + "-")})
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the alarms: %w", err)
+	}
+	alarms := slices.DeleteFunc(out.MetricAlarms, func(a types.MetricAlarm) bool { return !ofProbe(a) })
+	listed, err := client.ListMetrics(ctx, &cloudwatch.ListMetricsInput{Namespace: aws.String(probe.Namespace)})
+	if err != nil {
+		return nil, nil, fmt.Errorf("list the figures: %w", err)
+	}
+	now := time.Now()
+	runs := map[time.Time]Figures{}
+	for _, m := range listed.Metrics {
+		if len(m.Dimensions) != 1 || aws.ToString(m.Dimensions[0].Value) != service {
+			continue
+		}
+		points, err := client.GetMetricStatistics(ctx, &cloudwatch.GetMetricStatisticsInput{
+			Namespace: m.Namespace, MetricName: m.MetricName, Dimensions: m.Dimensions,
+			StartTime: aws.Time(now.Add(-span).Truncate(time.Second)), EndTime: aws.Time(now.Add(time.Second)), Period: aws.Int32(1), Statistics: []types.Statistic{types.StatisticMaximum},
+		})
+		if err != nil {
+			return nil, nil, fmt.Errorf("read the figure %s: %w", aws.ToString(m.MetricName), err)
+		}
+		for _, p := range points.Datapoints {
+			if runs[*p.Timestamp] == nil {
+				runs[*p.Timestamp] = Figures{}
+			}
+			runs[*p.Timestamp][aws.ToString(m.MetricName)] = aws.ToFloat64(p.Maximum)
+		}
+	}
+	var figures []Figures
+	for _, at := range slices.SortedFunc(maps.Keys(runs), time.Time.Compare) {
+		figures = append(figures, runs[at])
+	}
+	return alarms, figures, nil
+}
+
+// ofProbe says that an alarm looks at figures of the probe and nothing else.
+func ofProbe(a types.MetricAlarm) bool {
+	for name, m := range metrics(a) {
+		if name == "" || aws.ToString(m.Namespace) != probe.Namespace || len(m.Dimensions) != 1 {
+			return false
+		}
+	}
+	return true
+}
+
+// metrics are those of an alarm by their names in its expression. One that has none is called
+// value.
+func metrics(a types.MetricAlarm) map[string]types.Metric {
+	if len(a.Metrics) == 0 {
+		return map[string]types.Metric{"value": {Namespace: a.Namespace, MetricName: a.MetricName, Dimensions: a.Dimensions}}
+	}
+	all := map[string]types.Metric{}
+	for _, query := range a.Metrics {
+		if query.MetricStat != nil {
+			all[aws.ToString(query.Id)] = *query.MetricStat.Metric
+		}
+	}
+	return all
+}
+
+// Red says that an alarm is in ALARM after these figures, the oldest first ("Evaluating an
+// alarm" in the CloudWatch user guide).
+func Red(a types.MetricAlarm, figures []Figures) bool {
+	within := int(aws.ToInt32(a.EvaluationPeriods))
+	wanted := int(aws.ToInt32(a.DatapointsToAlarm))
+	breaching := 0
+	for i := range within {
+		value, known := 0.0, false
+		if at := len(figures) - within + i; at >= 0 {
+			value, known = evaluate(a, figures[at])
+		}
+		if known && breaches(a, value) || !known && aws.ToString(a.TreatMissingData) == "breaching" {
+			breaching++
+		}
+	}
+	return breaching >= wanted
+}
+
+func breaches(a types.MetricAlarm, value float64) bool {
+	if a.ComparisonOperator == types.ComparisonOperatorLessThanThreshold {
+		return value < aws.ToFloat64(a.Threshold)
+	}
+	return value >= aws.ToFloat64(a.Threshold)
+}
+
+// evaluate is the value that an alarm compares, and whether there is one.
+func evaluate(a types.MetricAlarm, figures Figures) (float64, bool) {
+	expression := "value"
+	for _, query := range a.Metrics {
+		if query.Expression != nil {
+			expression = *query.Expression
+		}
+	}
+	variables := map[string]cty.Value{}
+	for name, m := range metrics(a) {
+		variables[name] = cty.NullVal(cty.Number)
+		if value, known := figures[aws.ToString(m.MetricName)]; known {
+			variables[name] = cty.NumberFloatVal(value)
+		}
+	}
+	// The expressions of metric math that the stack has are HCL as well.
+	parsed, diagnostics := hclsyntax.ParseExpression([]byte(expression), "", hcl.InitialPos)
+	if diagnostics.HasErrors() {
+		return 0, false
+	}
+	value, diagnostics := parsed.Value(&hcl.EvalContext{Variables: variables, Functions: map[string]function.Function{"FILL": fill}})
+	if diagnostics.HasErrors() || value.IsNull() {
+		return 0, false
+	}
+	number, _ := value.AsBigFloat().Float64()
+	return number, true
+}
+
+// fill puts a value in the place of one that is missing.
+var fill = function.New(&function.Spec{
+	Params: []function.Parameter{{Name: "metric", Type: cty.Number, AllowNull: true}, {Name: "value", Type: cty.Number}},
+	Type:   function.StaticReturnType(cty.Number),
+	Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
+		if args[0].IsNull() {
+			return args[1], nil
+		}
+		return args[0], nil
+	},
+})

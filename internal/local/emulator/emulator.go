@@ -1,0 +1,157 @@
+// Package emulator runs an AWS emulator on this machine: moto's server, with
+// the few answers added that moto leaves out (see server.py). It keeps all in
+// memory: what is stopped is forgotten.
+//
+// It listens on 127.0.0.1 only, on a port that the system chooses.
+package emulator
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"prefect-worker-ecs/internal/base/poll"
+	"prefect-worker-ecs/internal/base/proc"
+	"prefect-worker-ecs/internal/local/pyenv"
+)
+
+//go:embed server.py
+var serverScript []byte
+
+// Region is the AWS region of Env, the default of the project's variable
+// aws_region.
+const Region = "us-east-1"
+
+const (
+	// startTimeout is generous: moto needs 1 s to 2 s, on a loaded machine and
+	// for the first time (no byte code yet) up to 20 s.
+	startTimeout = 90 * time.Second
+	// stopGrace is how long SIGTERM has. moto exits at once unless a request
+	// hangs.
+	stopGrace = 3 * time.Second
+)
+
+// Options says how to start an emulator.
+type Options struct {
+	// Python is the environment with moto: pyenv.Ensure(ctx, pyenv.Moto, ...).
+	// Required.
+	Python pyenv.Env
+	// Dir is the folder for its log (emulator.log) and its script. Required; it
+	// is made if missing. Two emulators must not share one.
+	Dir string
+	// Detached lets the emulator run on when this program and its terminal
+	// end. Default: it runs until Stop, but is not ended by Ctrl-C.
+	Detached bool
+	// Started is told of the process before it is ready. Default: nobody.
+	Started func(proc.Identity)
+	// RunningTasks is the running count that every ECS service reports; the
+	// emulator runs no tasks. A service is stable when it reports at least as
+	// many as are desired. Default 1.
+	RunningTasks int
+}
+
+// Emulator is an AWS emulator that runs, or ran.
+type Emulator struct {
+	// Endpoint is its address, such as http://127.0.0.1:43210.
+	Endpoint string `json:"endpoint"`
+	// Process is the server's process.
+	Process proc.Identity `json:"process"`
+	// Log is the path of its log. It holds one line for each request that failed
+	// and neither bodies nor secrets.
+	Log string `json:"log"`
+}
+
+// Start starts an emulator and returns when it answers. If it does not start,
+// or ctx ends first, nothing is left running and the error holds the last lines
+// of its log.
+func Start(ctx context.Context, opt Options) (*Emulator, error) {
+	dir, err := filepath.Abs(opt.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("start the AWS emulator: folder: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("start the AWS emulator: %w", err)
+	}
+	script := filepath.Join(dir, "server.py")
+	portFile := filepath.Join(dir, "port")
+	logPath := filepath.Join(dir, "emulator.log")
+	if err := os.WriteFile(script, serverScript, 0o644); err != nil {
+		return nil, fmt.Errorf("start the AWS emulator: %w", err)
+	}
+	if err := os.Remove(portFile); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("start the AWS emulator: %w", err)
+	}
+	running := opt.RunningTasks
+	if running == 0 {
+		running = 1
+	}
+	cmd := exec.Command(opt.Python.Python(), script, portFile)
+	cmd.Dir = dir
+	// moto is made with boto3, which fails where a profile of the user's is not found.
+	environ := slices.DeleteFunc(pyenv.Environ(), func(variable string) bool { return strings.HasPrefix(variable, "AWS_") })
+	cmd.Env = append(environ,
+		// AmazonECSTaskExecutionRolePolicy and the like exist only with this.
+		"MOTO_IAM_LOAD_MANAGED_POLICIES=true",
+		// moto's default. Without it, moto looks for the account of each request in the IAM of all
+		// partitions, and makes that first.
+		"MOTO_ACCOUNT_ID=123456789012",
+		"MOTO_ECS_SERVICE_RUNNING="+strconv.Itoa(running),
+	)
+	e := &Emulator{Log: logPath}
+	e.Process, err = proc.Launch(ctx, proc.Server{
+		Name: "the AWS emulator", Cmd: cmd, Log: logPath, Detached: opt.Detached, Started: opt.Started, Timeout: startTimeout,
+		Ready: func(ctx context.Context) bool {
+			port, err := os.ReadFile(portFile)
+			if err != nil {
+				return false
+			}
+			e.Endpoint = "http://127.0.0.1:" + string(port)
+			return e.Ready(ctx)
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// Ready reports whether the emulator answers now.
+func (e *Emulator) Ready(ctx context.Context) bool { return poll.Answers(ctx, e.Endpoint+"/moto-api/") }
+
+// PID is the process id of the server.
+func (e *Emulator) PID() int { return e.Process.PID }
+
+// Stop ends the emulator, if it still runs.
+func (e *Emulator) Stop(ctx context.Context) error {
+	if err := e.Process.Stop(ctx, syscall.SIGTERM, stopGrace); err != nil {
+		return fmt.Errorf("stop the AWS emulator: %w", err)
+	}
+	return nil
+}
+
+// Env is what points the AWS CLI, the SDKs and the Terraform provider to the
+// emulator, in an environment that knows no other AWS. The keys are not secrets,
+// the emulator accepts any. No value is empty: boto3 takes an empty AWS_PROFILE
+// for the name of a profile and fails.
+func (e *Emulator) Env() []string {
+	return []string{
+		"AWS_ENDPOINT_URL=" + e.Endpoint,
+		"AWS_ACCESS_KEY_ID=test",
+		"AWS_SECRET_ACCESS_KEY=test",
+		"AWS_REGION=" + Region,
+		"AWS_DEFAULT_REGION=" + Region,
+		"AWS_EC2_METADATA_DISABLED=true",
+		// The files of the user's home name other endpoints and logins.
+		"AWS_CONFIG_FILE=" + os.DevNull,
+		"AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
+	}
+}

@@ -1,0 +1,362 @@
+// Package enforce gives tasks on this machine the credentials of their roles, and decides each
+// call that is made with them by the policies that the roles have in the emulator: as AWS
+// does, which the emulator does not.
+//
+// A Guard stands between the tasks and the emulator. A call that it cannot judge, because it
+// does not know which resource and which condition keys it has, is refused by name.
+package enforce
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	awsiam "github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"prefect-worker-ecs/internal/aws/iam"
+)
+
+// Kind is what a role is for in a task.
+type Kind string
+
+// The kinds of role.
+const (
+	Task      Kind = "task role"
+	Execution Kind = "execution role"
+	Function  Kind = "role of the function"
+	// Deployer is whoever runs Terraform.
+	Deployer Kind = "deployer"
+)
+
+// Call is one right that somebody needed for a call. A call may need several: RunTask also
+// that to pass the roles of the task.
+type Call struct {
+	Time     time.Time `json:"time"`
+	Kind     Kind      `json:"kind"`
+	Role     string    `json:"role"`
+	Action   string    `json:"action"`
+	Resource string    `json:"resource"`
+	Allowed  bool      `json:"allowed"`
+	// Statement is what allowed or denied it. Empty: nothing did.
+	Statement string `json:"statement,omitempty"`
+	// Problem says, where it is not allowed, why.
+	Problem string `json:"problem,omitempty"`
+	// Request is what was judged.
+	Request iam.Request `json:"request"`
+}
+
+// String says what was refused and why.
+func (c Call) String() string {
+	return fmt.Sprintf("the %s %s may not call %s on %s: %s", c.Kind, c.Role, c.Action, c.Resource, c.Problem)
+}
+
+// Options says what a Guard guards.
+type Options struct {
+	// AWS is the emulator's, with keys that may do everything.
+	AWS aws.Config
+	// Stack are the policies that the synthesized stack gives to a role: what is nearest to
+	// a refused call may be a statement that the role should have.
+	Stack func(role string) []iam.Document
+	// Journal is told of each right that was needed, by several goroutines.
+	Journal func(Call)
+}
+
+// Guard hands out credentials and decides calls.
+type Guard struct {
+	opt      Options
+	ec2      *ec2.Client
+	ecs      *ecs.Client
+	iam      *awsiam.Client
+	sts      *sts.Client
+	cloudMap *servicediscovery.Client
+	listener net.Listener
+	server   *http.Server
+
+	mu    sync.Mutex
+	tasks map[string]string // role by the id of a task
+	keys  map[string]holder // by access key
+}
+
+// holder is who has an access key.
+type holder struct {
+	kind Kind
+	arn  string
+	// policies are those of a deployer, which are not in the emulator.
+	policies []iam.Document
+}
+
+func (h holder) name() string { return h.arn[strings.LastIndex(h.arn, "/")+1:] }
+
+// Start starts a guard on a free port of this machine.
+func Start(opt Options) (*Guard, error) {
+	target, err := url.Parse(aws.ToString(opt.AWS.BaseEndpoint))
+	if err != nil {
+		return nil, fmt.Errorf("the emulator's address: %w", err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("guard the emulator: %w", err)
+	}
+	g := &Guard{
+		opt: opt, ec2: ec2.NewFromConfig(opt.AWS), ecs: ecs.NewFromConfig(opt.AWS), iam: awsiam.NewFromConfig(opt.AWS), sts: sts.NewFromConfig(opt.AWS), cloudMap: servicediscovery.NewFromConfig(opt.AWS),
+		listener: listener, tasks: map[string]string{}, keys: map[string]holder{},
+	}
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(target)
+		r.Out.Host = r.In.Host // so that the URL of a queue leads here
+	}}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+credentialsPath+"{task}", g.credentials)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if g.decide(w, r) {
+			proxy.ServeHTTP(w, r)
+		}
+	})
+	g.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = g.server.Serve(listener) }()
+	return g, nil
+}
+
+// Close ends the guard.
+func (g *Guard) Close() { _ = g.server.Close() }
+
+// Endpoint is the guard's address, in place of the emulator's.
+func (g *Guard) Endpoint() string { return "http://" + g.listener.Addr().String() }
+
+const credentialsPath = "/task-credentials/"
+
+// Platform are the variables with which Fargate tells a container where its credentials are.
+// Without a role it has none.
+func (g *Guard) Platform(task, role string) []string {
+	if role == "" {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.tasks[task] = role
+	return []string{"AWS_CONTAINER_CREDENTIALS_FULL_URI=" + g.Endpoint() + credentialsPath + task}
+}
+
+func (g *Guard) credentials(w http.ResponseWriter, r *http.Request) {
+	task := r.PathValue("task")
+	g.mu.Lock()
+	role := g.tasks[task]
+	g.mu.Unlock()
+	if role == "" {
+		http.NotFound(w, r)
+		return
+	}
+	c, err := g.assume(r.Context(), Task, role, task)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusForbidden)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]string{
+		"RoleArn": role, "AccessKeyId": c.AccessKeyID, "SecretAccessKey": c.SecretAccessKey,
+		"Token": c.SessionToken, "Expiration": c.Expires.UTC().Format(time.RFC3339),
+	})
+}
+
+// Config is that of clients that call as a role: ECS itself, with an execution role.
+func (g *Guard) Config(kind Kind, role, task string) aws.Config {
+	cfg := g.opt.AWS.Copy()
+	cfg.BaseEndpoint = aws.String(g.Endpoint())
+	cfg.Credentials = aws.NewCredentialsCache(aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
+		return g.assume(ctx, kind, role, task)
+	}))
+	return cfg
+}
+
+// assume takes on a role as ECS does for a task, and Lambda for a function, if its trust policy
+// lets it.
+func (g *Guard) assume(ctx context.Context, kind Kind, role, task string) (aws.Credentials, error) {
+	h := holder{kind: kind, arn: role}
+	name := h.name()
+	caller, service := "ecs-tasks.amazonaws.com", "ECS"
+	if kind == Function {
+		caller, service = "lambda.amazonaws.com", "Lambda"
+	}
+	got, err := g.iam.GetRole(ctx, &awsiam.GetRoleInput{RoleName: &name})
+	if err != nil {
+		return aws.Credentials{}, fmt.Errorf("%s was unable to assume the role %s: %w", service, role, err)
+	}
+	trust, err := iam.Parse(aws.ToString(got.Role.AssumeRolePolicyDocument))
+	if err != nil {
+		return aws.Credentials{}, fmt.Errorf("the trust policy of %s: %w", name, err)
+	}
+	part := strings.SplitN(role, ":", 6)
+	if len(part) < 6 {
+		return aws.Credentials{}, fmt.Errorf("%q is not the ARN of a role", role)
+	}
+	request := iam.Request{Action: "sts:AssumeRole", Caller: caller, Context: map[string][]string{
+		"aws:sourceaccount": {part[4]}, "aws:sourcearn": {fmt.Sprintf("arn:%s:ecs:%s:%s:task/%s", part[1], g.opt.AWS.Region, part[4], task)}, "aws:securetransport": {"true"},
+	}}
+	if result := iam.Evaluate([]iam.Document{trust}, request); result.Decision != iam.Allowed {
+		return aws.Credentials{}, fmt.Errorf("%s was unable to assume the role %s: its trust policy does not let it %s", service, role, result.Reason)
+	}
+	session := "task-" + task
+	out, err := g.sts.AssumeRole(ctx, &sts.AssumeRoleInput{RoleArn: &role, RoleSessionName: aws.String(session[:min(len(session), 64)])})
+	if err != nil {
+		return aws.Credentials{}, fmt.Errorf("%s was unable to assume the role %s: %w", service, role, err)
+	}
+	c := out.Credentials
+	g.mu.Lock()
+	g.keys[*c.AccessKeyId] = h
+	g.mu.Unlock()
+	return aws.Credentials{AccessKeyID: *c.AccessKeyId, SecretAccessKey: *c.SecretAccessKey, SessionToken: *c.SessionToken, CanExpire: true, Expires: *c.Expiration}, nil
+}
+
+// As returns the access key of somebody who deploys and has these policies. The secret that
+// belongs to it is not checked.
+func (g *Guard) As(arn string, policies ...iam.Document) string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	key := fmt.Sprintf("AKIADEPLOYER%08d", len(g.keys))
+	g.keys[key] = holder{Deployer, arn, policies}
+	return key
+}
+
+// scope is the key, the region and the service in a request's signature.
+var scope = regexp.MustCompile(`Credential=([^/]+)/\d+/([^/]+)/([^/]+)/aws4_request`)
+
+// decide lets a request through, or answers it with a refusal.
+func (g *Guard) decide(w http.ResponseWriter, r *http.Request) bool {
+	body, err := io.ReadAll(io.LimitReader(r.Body, 8<<20))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return false
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	signed := scope.FindStringSubmatch(r.Header.Get("Authorization"))
+	if signed == nil {
+		refuse(w, r, "the request is not signed with the credentials of a task")
+		return false
+	}
+	g.mu.Lock()
+	who, known := g.keys[signed[1]]
+	g.mu.Unlock()
+	if !known {
+		refuse(w, r, "the credentials are not those of a task")
+		return false
+	}
+	c := newCall(g, who, signed[2], signed[3], r, body)
+	rights, err := c.rights(r.Context())
+	if err != nil {
+		call := Call{Time: time.Now(), Kind: who.kind, Role: who.name(), Action: c.action, Resource: "what it names", Problem: err.Error()}
+		g.opt.Journal(call)
+		refuse(w, r, call.String())
+		return false
+	}
+	for _, right := range rights {
+		call := g.judge(r.Context(), who, right)
+		g.opt.Journal(call)
+		if !call.Allowed {
+			refuse(w, r, call.String())
+			return false
+		}
+	}
+	return true
+}
+
+// refuse answers as the service would, in the form that the client reads.
+func refuse(w http.ResponseWriter, r *http.Request, why string) {
+	if r.Header.Get("X-Amz-Target") != "" {
+		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+		w.WriteHeader(http.StatusBadRequest)
+		_ = json.NewEncoder(w).Encode(map[string]string{"__type": "AccessDeniedException", "message": why})
+		return
+	}
+	var text bytes.Buffer
+	for _, c := range why {
+		switch c {
+		case '<':
+			text.WriteString("&lt;")
+		case '&':
+			text.WriteString("&amp;")
+		default:
+			text.WriteRune(c)
+		}
+	}
+	w.Header().Set("Content-Type", "text/xml")
+	w.WriteHeader(http.StatusForbidden)
+	// The first is EC2's form, the second that of other services of XML.
+	_, _ = fmt.Fprintf(w, "<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>%[1]s</Message></Error></Errors><Error><Code>AccessDenied</Code><Message>%[1]s</Message></Error></Response>", text.String())
+}
+
+// judge decides one right by the policies that the role has now.
+func (g *Guard) judge(ctx context.Context, who holder, need right) Call {
+	request := iam.Request{Action: need.action, Resource: need.resource, Caller: who.arn, Context: need.context, Complete: who.kind == Deployer}
+	call := Call{Time: time.Now(), Kind: who.kind, Role: who.name(), Action: need.action, Resource: need.resource, Request: request}
+	if who.kind == Deployer {
+		return Decide(call, who.policies, nil, nil)
+	}
+	identity, boundary, err := g.policies(ctx, who.name())
+	if err != nil {
+		call.Problem = "its policies cannot be read: " + err.Error()
+		return call
+	}
+	return Decide(call, identity, boundary, g.opt.Stack(who.name()))
+}
+
+// Decide decides the call's request by a role's policies, its boundary (nil: none), and says
+// which statement comes nearest, of those it has and of those that the stack gives it.
+func Decide(call Call, identity, boundary, stack []iam.Document) Call {
+	result := iam.Evaluate(identity, call.Request)
+	if boundary != nil {
+		result = result.Within(boundary, call.Request)
+	}
+	call.Statement, call.Allowed, call.Problem = result.Statement, result.Decision == iam.Allowed, ""
+	if call.Allowed {
+		return call
+	}
+	switch result.Decision {
+	case iam.ExplicitlyDenied:
+		call.Problem = "the statement " + result.Statement + " denies it"
+		return call
+	case iam.Unknown:
+		call.Problem = fmt.Sprintf("it cannot be judged here: %s in the statement %s", result.Reason, result.Statement)
+		return call
+	}
+	call.Problem = "nothing allows it"
+	if name, why := iam.Nearest(stack, call.Request); name != "" && why == "" {
+		call.Problem += "; the nearest is the statement " + name + " of the stack, which the role does not have"
+	} else if name, why := iam.Nearest(identity, call.Request); name != "" && why != "" {
+		call.Problem += fmt.Sprintf("; the nearest is the statement %s, but for %s", name, why)
+	} else if name != "" && why == "" {
+		call.Problem += "; the statement " + name + " would, and its permissions boundary does not"
+	}
+	return call
+}
+
+// policies are all policies of a role, and its boundary if it has one.
+func (g *Guard) policies(ctx context.Context, role string) (identity, boundary []iam.Document, err error) {
+	policies, err := iam.ReadRole(ctx, g.iam, role)
+	if err != nil {
+		return nil, nil, err
+	}
+	got, err := g.iam.GetRole(ctx, &awsiam.GetRoleInput{RoleName: &role})
+	if err != nil || got.Role.PermissionsBoundary == nil {
+		return policies.Policies, nil, err
+	}
+	document, err := iam.ReadManaged(ctx, g.iam, aws.ToString(got.Role.PermissionsBoundary.PermissionsBoundaryArn))
+	return policies.Policies, []iam.Document{document}, err
+}
+
+var errNotJudged = errors.New("the emulator does not know which rights the call needs, and refuses it")

@@ -1,0 +1,173 @@
+// Package prefectserver runs a Prefect server, of Prefect 2 or 3, on this
+// machine: Prefect's own, with its database in a folder, on 127.0.0.1 only.
+package prefectserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"prefect-worker-ecs/internal/base/proc"
+	"prefect-worker-ecs/internal/local/pyenv"
+	"prefect-worker-ecs/internal/prefect/api"
+)
+
+const (
+	// startTimeout is generous: a server needs 6 s to 12 s, and three times
+	// that on a loaded machine or for the first time (no byte code yet).
+	startTimeout = 120 * time.Second
+	// stopGrace is how long SIGTERM has. It closes its database within 1 s.
+	stopGrace = 5 * time.Second
+	// attempts is how often another port is tried if somebody took the one
+	// that was free a moment ago.
+	attempts = 3
+)
+
+// Options says how to start a server.
+type Options struct {
+	// Env is the environment with Prefect: pyenv.Prefect2 or pyenv.Prefect3.
+	// Required.
+	Env pyenv.Env
+	// Dir is the folder for its database, settings and log
+	// (prefect-server.log). Required; it is made if missing. What a server
+	// left there is found again by the next one.
+	Dir string
+	// Port is tried first. Default 0: any free one.
+	Port int
+	// Detached lets the server run on when this program and its terminal end.
+	// Default: it runs until Stop, but is not ended by Ctrl-C.
+	Detached bool
+	// Started is told of the process before it is ready. Default: nobody.
+	Started func(proc.Identity)
+	// ExtraEnv is added to the server's environment, such as
+	// PREFECT_SERVER_API_AUTH_STRING=… for one of Prefect 3 that wants a key.
+	ExtraEnv []string
+}
+
+// Server is a Prefect server that runs, or ran.
+type Server struct {
+	// URL is where its user interface is, such as http://127.0.0.1:43210.
+	URL string `json:"url"`
+	// Port is the port of URL.
+	Port int `json:"port"`
+	// Process is the server's process.
+	Process proc.Identity `json:"process"`
+	// Log is the path of its log.
+	Log string `json:"log"`
+}
+
+// APIURL is the address of its API, the value for PREFECT_API_URL.
+func (s *Server) APIURL() string { return s.URL + "/api" }
+
+// PID is the process id of the server.
+func (s *Server) PID() int { return s.Process.PID }
+
+// Start starts a server and returns when its API answers. If it does not start,
+// or ctx ends first, nothing is left running and the error holds the end of its
+// log.
+func Start(ctx context.Context, opt Options) (*Server, error) {
+	dir, err := filepath.Abs(opt.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("start the Prefect server: folder: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("start the Prefect server: %w", err)
+	}
+	if err := newDatabase(ctx, opt.Env, filepath.Join(dir, "prefect.db")); err != nil {
+		return nil, fmt.Errorf("start the Prefect server: %w", err)
+	}
+	port := opt.Port
+	if port != 0 && proc.CheckFree(port) != nil {
+		port = 0 // Prefect itself would find that out after ten seconds
+	}
+	for attempt := 1; ; attempt++ {
+		if port == 0 {
+			if port, err = proc.FreePort(); err != nil {
+				return nil, fmt.Errorf("start the Prefect server: %w", err)
+			}
+		}
+		s, err := startOn(ctx, opt, dir, port)
+		var failed *proc.LaunchError
+		if err == nil || attempt == attempts || !errors.As(err, &failed) || !strings.Contains(failed.Tail, "in use") {
+			return s, err
+		}
+		port = 0
+	}
+}
+
+func startOn(ctx context.Context, opt Options, dir string, port int) (*Server, error) {
+	s := &Server{
+		URL:  "http://127.0.0.1:" + strconv.Itoa(port),
+		Port: port,
+		Log:  filepath.Join(dir, "prefect-server.log"),
+	}
+	client, err := api.New(s.APIURL(), "")
+	if err != nil {
+		return nil, err
+	}
+	// What "prefect server start --background" of both major versions runs. In the foreground
+	// that of Prefect 2 is one process more, which waits for this one and takes 2 s of processor.
+	cmd := exec.Command(opt.Env.Python(), "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app",
+		"--host", "127.0.0.1", "--port", strconv.Itoa(port), "--timeout-keep-alive", "5")
+	cmd.Dir = dir
+	cmd.Env = append(Environ(filepath.Join(dir, "home")),
+		databaseVariable(filepath.Join(dir, "prefect.db")),
+		"PREFECT__SERVER_FINAL=1",
+		"PREFECT_SERVER_ANALYTICS_ENABLED=false",
+		"PREFECT_API_BLOCKS_REGISTER_ON_START=false", // they are in the database
+		"PREFECT_UI_API_URL="+s.APIURL(),
+		// By default the pages go to the installed package, where a second
+		// server with another address would overwrite them.
+		"PREFECT_UI_STATIC_DIRECTORY="+filepath.Join(dir, "ui"),
+	)
+	cmd.Env = append(cmd.Env, opt.ExtraEnv...)
+	s.Process, err = proc.Launch(ctx, proc.Server{
+		Name: "the Prefect server", Cmd: cmd, Log: s.Log, Detached: opt.Detached, Started: opt.Started, Timeout: startTimeout,
+		Ready: func(ctx context.Context) bool {
+			// An answer that is not success is an answer: it may want a key.
+			err := client.Health(ctx)
+			var status *api.StatusError
+			return err == nil || errors.As(err, &status)
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Environ is the caller's environment for a program of Prefect that must not
+// see the user's own Prefect settings: an API URL or key of Prefect Cloud, or a
+// profile. home becomes its PREFECT_HOME. Telemetry is off.
+func Environ(home string) []string {
+	var env []string
+	for _, kv := range pyenv.Environ() {
+		if !strings.HasPrefix(kv, "PREFECT_") {
+			env = append(env, kv)
+		}
+	}
+	return append(env, "PREFECT_HOME="+home, "DO_NOT_TRACK=1")
+}
+
+// Ready reports whether the server answers now. Answers within 5 s count.
+func (s *Server) Ready(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	client, err := api.New(s.APIURL(), "")
+	return err == nil && client.Health(ctx) == nil
+}
+
+// Stop ends the server, if it still runs.
+func (s *Server) Stop(ctx context.Context) error {
+	if err := s.Process.Stop(ctx, syscall.SIGTERM, stopGrace); err != nil {
+		return fmt.Errorf("stop the Prefect server: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,152 @@
+package run
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"prefect-worker-ecs/internal/base/proc"
+	"prefect-worker-ecs/internal/terraform/toolchain"
+)
+
+// deploy brings both servers up and deploys the stack, at the same time as far
+// as one does not need the other: the stack needs only the address of the
+// Prefect server.
+func (u *up) deploy(ctx context.Context) (leftOut []string, err error) {
+	port := 0
+	if u.state.Prefect != nil {
+		port = u.state.Prefect.Port
+	} else if port, err = proc.FreePort(); err != nil {
+		return nil, err
+	}
+	url := func(port int) string { return fmt.Sprintf("http://127.0.0.1:%d/api", port) }
+
+	if u.env.Server.Enabled {
+		// The server runs from what is deployed.
+		if err := u.startEmulator(ctx); err != nil {
+			return nil, err
+		}
+		if leftOut, err = u.deployStack(ctx, url(port)); err != nil {
+			return nil, err
+		}
+		return leftOut, u.startOwnServer(ctx, port)
+	}
+	if u.state.Prefect != nil {
+		// What is wrong with its pool is said before anything changes.
+		if err := u.connect(ctx); err != nil {
+			return nil, err
+		}
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return u.startPrefect(gctx, port) })
+	g.Go(func() error {
+		if err := u.startEmulator(gctx); err != nil {
+			return err
+		}
+		var err error
+		leftOut, err = u.deployStack(gctx, url(port))
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	if u.state.Prefect.Port != port {
+		// Somebody took the port in between. The stack follows the server.
+		if _, err := u.deployStack(ctx, url(u.state.Prefect.Port)); err != nil {
+			return nil, err
+		}
+	}
+	return leftOut, nil
+}
+
+func (u *up) deployStack(ctx context.Context, apiURL string) (leftOut []string, err error) {
+	user, err := readEnvironment(u.opt.config(), u.env.Name)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := u.standIns(ctx)
+	if err != nil {
+		return nil, err
+	}
+	local, leftOut, err := localSettings(user, apiURL, ids)
+	if err != nil {
+		return nil, err
+	}
+	if err := u.workspace.WriteEnvironment(u.env.Name, local); err != nil {
+		return nil, fmt.Errorf("write the environment of the local run: %w", err)
+	}
+	if err := u.queues(ctx); err != nil {
+		return nil, err
+	}
+	err = u.p.step("deploying the stack with cdktf", func() (string, error) {
+		if err := u.cdktf(ctx, u.opt.Project, apiURL, "deploy", u.env.Name, "--auto-approve"); err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("cdktf deploy %s: %s", u.env.Name, applied(u.deployLog())), u.grant(ctx)
+	})
+	return leftOut, err
+}
+
+// cdktf runs the CLI on the run's workspace, its output in the run's log.
+func (r *run) cdktf(ctx context.Context, project toolchain.Project, apiURL string, args ...string) error {
+	log, err := os.Create(r.deployLog())
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	key := make([]byte, 16)
+	_, _ = rand.Read(key) // Never fails.
+	var cli proc.Identity
+	err = project.CDKTF(ctx, toolchain.Run{
+		Dir:  r.workspaceDir(),
+		App:  project.Program(),
+		Args: args,
+		Base: withoutUsers(os.Environ()),
+		Env: append(awsEnv(r.state),
+			// The Prefect server wants no credential. The worker sends one all the same, that
+			// of the environment's authentication, and nobody but the emulator's Secrets
+			// Manager keeps it.
+			"TF_VAR_prefect_api_key=local_"+hex.EncodeToString(key),
+			"TF_VAR_prefect_api_auth_string=local:"+hex.EncodeToString(key),
+			"TF_VAR_prefect_api_url="+apiURL,
+			"TF_VAR_aws_region="+r.state.Region,
+		),
+		Stdout: log, Stderr: log, TrustProvider: true,
+		Started: func(id proc.Identity) { cli = id; r.starting(id) },
+	})
+	if updateErr := r.update(func(s *State) { s.started(cli) }); err == nil {
+		err = updateErr
+	}
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("%w; the end of %s:\n%s", err, r.deployLog(), proc.Tail(r.deployLog(), 30))
+	}
+	return err
+}
+
+// withoutUsers is environ without what the user has set for deployments to AWS: an account,
+// values, and arguments of Terraform, which can name another state.
+func withoutUsers(environ []string) []string {
+	return slices.DeleteFunc(environ, func(variable string) bool {
+		return slices.ContainsFunc([]string{"AWS_", "TF_VAR_", "TF_CLI_ARGS", "TF_WORKSPACE=", "TF_DATA_DIR="}, func(prefix string) bool {
+			return strings.HasPrefix(variable, prefix)
+		})
+	})
+}
+
+// applied finds Terraform's own summary in the CLI's output.
+func applied(log string) string {
+	raw, _ := os.ReadFile(log)
+	found := "done"
+	for line := range strings.Lines(string(raw)) {
+		if _, after, ok := strings.Cut(line, "Apply complete! Resources: "); ok {
+			found = strings.TrimRight(strings.TrimSpace(after), ".")
+		}
+	}
+	return found
+}

@@ -1,0 +1,157 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/fatih/color"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/local/ecstask"
+)
+
+// Down destroys what the local run deployed, with cdktf destroy, stops what it
+// started and removes its files, and nothing else. Without a run it does nothing.
+// Everything is stopped even if the destroy fails; the error says so.
+func Down(ctx context.Context, opt Options) error {
+	r, err := opt.run()
+	if err != nil {
+		return err
+	}
+	p := newProgress(opt.Out)
+	release, err := r.find(opt.Environment)
+	if errors.Is(err, errNoRun) {
+		return opt.noRun(p)
+	}
+	if err != nil {
+		return err
+	}
+	defer release()
+
+	if r.state.idle() {
+		p.line("The last local run of %s has ended; its files are removed.", opt.Environment)
+	} else if err := r.end(ctx, opt, p); err != nil {
+		return err
+	}
+	left, err := r.remove()
+	for _, name := range left {
+		p.line("  left: %s, which no local run made", filepath.Join(r.dir, name))
+	}
+	return err
+}
+
+// end destroys and stops what the run consists of.
+func (r *run) end(ctx context.Context, opt Options, p *progress) error {
+	// As ECS does when a service is deleted: its tasks are stopped first. And a CLI that an up
+	// left behind would deploy on.
+	stopErr := p.step("stopping the worker", func() (string, error) {
+		return "worker stopped", errors.Join(r.stopStarting(ctx), r.stopWorker(ctx, drain))
+	})
+	destroyErr := r.destroy(ctx, opt, p)
+	stopErr = errors.Join(stopErr, p.step("stopping the servers", func() (string, error) {
+		return "everything is stopped", r.stopAll(context.WithoutCancel(ctx))
+	}))
+	if stopErr != nil {
+		return errors.Join(destroyErr, stopErr) // The state stays, for another try.
+	}
+	return errors.Join(destroyErr, r.ended())
+}
+
+// noRun says that there is no run, unless there cannot be one.
+func (o Options) noRun(p *progress) error {
+	if err := o.known(); err != nil {
+		return err
+	}
+	p.line("There is no local run of %s.", o.Environment)
+	return nil
+}
+
+// known is an error where there is no such environment. One that cannot be read is there.
+func (o Options) known() error {
+	_, err := config.LoadOne(o.config(), o.Environment)
+	var problems config.Problems
+	if errors.As(err, &problems) {
+		return nil
+	}
+	return err
+}
+
+func (r *run) destroy(ctx context.Context, opt Options, p *progress) error {
+	// Alive too: what answers at the address of a dead emulator is another run's.
+	if r.state.Emulator == nil || !r.state.Emulator.Process.Alive() || !r.state.Emulator.Ready(ctx) {
+		p.note("the AWS emulator does not run any more, and what was in it is gone: nothing to destroy")
+		return nil
+	}
+	if r.state.Prefect == nil {
+		return nil // Nothing was deployed yet.
+	}
+	return p.step("destroying the stack with cdktf", func() (string, error) {
+		if err := opt.Project.EnsureCLI(ctx, func(s string) { p.note("%s", s) }); err != nil {
+			return "", err
+		}
+		err := r.cdktf(ctx, opt.Project, r.state.Prefect.APIURL(), "destroy", r.state.Environment, "--auto-approve")
+		return "cdktf destroy " + r.state.Environment, err
+	})
+}
+
+// Status shows what of the local run is running. It changes nothing.
+func Status(ctx context.Context, opt Options) error {
+	r, err := opt.run()
+	if err != nil {
+		return err
+	}
+	p := newProgress(opt.Out)
+	switch err := r.load(opt.Environment); {
+	case errors.Is(err, errNoRun):
+		return opt.noRun(p)
+	case err != nil:
+		return err
+	}
+	s := r.state
+	if s.idle() {
+		p.line("The last local run of %s has ended; its logs are in %s until %s.", opt.Environment, r.dir, opt.command("down"))
+		return nil
+	}
+	show := func(name string, running bool, pid int, detail string) {
+		mark, word := color.GreenString("✓"), "running"
+		if !running {
+			mark, word = color.RedString("✗"), "not running"
+		}
+		p.line("  %s %-15s %-12s pid %-8d %s", mark, name, word, pid, detail)
+	}
+	if s.Emulator != nil {
+		show("AWS emulator", s.Emulator.Process.Alive() && s.Emulator.Ready(ctx), s.Emulator.PID(), s.Emulator.Endpoint)
+	}
+	if s.Prefect != nil {
+		show("Prefect server", s.Prefect.Process.Alive() && s.Prefect.Ready(ctx), s.Prefect.PID(), s.Prefect.URL)
+	}
+	if s.Supervisor.PID != 0 {
+		show("task supervisor", s.Supervisor.Alive(), s.Supervisor.PID, s.TaskDefinition)
+	}
+	var started, last *ecstask.Event
+	health := ecstask.HealthUnknown
+	for _, e := range r.events() {
+		last = &e
+		switch e.Kind {
+		case ecstask.Started:
+			started, health = &e, ecstask.HealthUnknown
+		case ecstask.HealthChanged:
+			health = e.Health
+		}
+	}
+	if started != nil {
+		show("worker", started.Process.Alive(), started.Process.PID, fmt.Sprintf("task %s, health %s", started.TaskID, health))
+	}
+	for _, e := range r.flowEvents() {
+		if e.Kind == ecstask.Started && e.Process.Alive() {
+			show("flow task", true, e.Process.PID, "task "+e.TaskID)
+		}
+	}
+	if last != nil && last.Reason != "" {
+		p.line("    last: %s", last.Reason)
+	}
+	p.line("  files: %s", r.dir)
+	return nil
+}

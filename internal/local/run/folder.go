@@ -1,0 +1,188 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/local/ecstask"
+)
+
+// A run's folder can be anywhere (--dir), so nothing in it is taken for the run's own by
+// where it is: the folder must have been empty when a run first took it, or hold the state of
+// one; and what is removed is what runs make, by name. All else stays, and is said.
+
+// claim makes the folder that of a run of the environment, or finds the run that it
+// holds, and keeps other commands off it until release is called.
+func (r *run) claim(environment string) (release func(), err error) {
+	made := false
+	switch info, err := os.Stat(r.dir); {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := os.MkdirAll(r.dir, 0o755); err != nil {
+			return nil, fmt.Errorf("make the folder of the local run: %w; name another one with --dir", err)
+		}
+		made = true
+	case err != nil:
+		return nil, fmt.Errorf("the folder of the local run: %w; name another one with --dir", err)
+	case !info.IsDir():
+		return nil, fmt.Errorf("%s is a file, and a local run needs a folder; name another one with --dir", r.dir)
+	}
+	if release, err = r.lock(); err != nil {
+		return nil, err
+	}
+	if err := r.take(environment, made); err != nil {
+		release()
+		return nil, err
+	}
+	return release, nil
+}
+
+// take is claim for a folder that is there and locked.
+func (r *run) take(environment string, made bool) error {
+	if err := r.load(environment); !errors.Is(err, errNoRun) {
+		return err
+	}
+	entries, err := os.ReadDir(r.dir)
+	if err != nil {
+		return fmt.Errorf("read the folder of the local run: %w; name another one with --dir", err)
+	}
+	if len(entries) > 0 {
+		return fmt.Errorf("%s holds %s, and no local run made it: only a folder that is new, empty or of a local run is used, because such a run removes its files there; name another one with --dir, or move away what is in it",
+			r.dir, entries[0].Name())
+	}
+	if err := r.update(func(s *State) { *s = State{Environment: environment, MadeFolder: made} }); err != nil {
+		return fmt.Errorf("%w; name another folder with --dir", err)
+	}
+	return nil
+}
+
+// find opens the run that the folder holds for one command alone, or returns errNoRun.
+func (r *run) find(environment string) (release func(), err error) {
+	if err := r.load(environment); err != nil {
+		return nil, err
+	}
+	if release, err = r.lock(); err != nil {
+		return nil, err
+	}
+	// Whoever had it until now may have changed or removed it.
+	if err := r.load(environment); err != nil {
+		release()
+		return nil, err
+	}
+	return release, nil
+}
+
+// lock keeps other commands off the folder. What is locked is the folder itself, so that no
+// file need be left beside it.
+func (r *run) lock() (release func(), err error) {
+	real, err := filepath.EvalSymlinks(r.dir)
+	if err != nil {
+		return nil, fmt.Errorf("the folder of the local run: %w", err)
+	}
+	r.dir = real
+	folder, err := os.Open(r.dir)
+	if err != nil {
+		return nil, fmt.Errorf("the folder of the local run: %w; name another one with --dir", err)
+	}
+	err = syscall.Flock(int(folder.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		return func() { folder.Close() }, nil
+	}
+	folder.Close()
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, errors.New("another workerctl works on this local run; wait for it or interrupt it")
+	}
+	return nil, fmt.Errorf("lock the folder of the local run: %w", err)
+}
+
+// made are the files that a run makes below its folder beside its state, as patterns of
+// path.Match. One that ends in a slash is a folder with all that is in it.
+func (s State) made() []string {
+	state := "terraform." + s.Environment + ".tfstate"
+	return []string{
+		"cdktf.log", "supervisor.log", "state.json.new",
+		"emulator/server.py", "emulator/port", "emulator/port.new", "emulator/emulator.log",
+		"prefect/prefect.db", "prefect/prefect.db-*", "prefect/prefect-server.log", "prefect/home/", "prefect/ui/",
+		"task/events.jsonl", "task/calls.jsonl", "task/" + ecstask.LogFile, "task/task-*/",
+		"flow-tasks/events.jsonl", "flow-tasks/" + ecstask.LogFile, "flow-tasks/task-*/",
+		"server-supervisor.log", "server/" + eventFile, "server/" + ecstask.LogFile, "server/task-*/", "server/ui/", "server/prefect.db", "server/prefect.db-*",
+		"flow/hello.py", "flow/__pycache__/",
+		"workspace/cdktf.json", "workspace/cdktf.log", "workspace/cdktf.out/",
+		"workspace/config/environments/" + s.Environment + ".yaml", filepath.ToSlash(config.ImportsFile("workspace/config/environments", s.Environment)),
+		"workspace/" + state, "workspace/" + state + ".*backup", "workspace/." + state + ".lock.info",
+	}
+}
+
+// clear removes the files that runs made, but for the state, and the folders that are empty
+// then. It returns what else is there.
+func (r *run) clear() (left []string, err error) {
+	root, err := os.OpenRoot(r.dir) // nothing outside can be reached, whatever links there are
+	if err != nil {
+		return nil, fmt.Errorf("clear the folder of the local run: %w", err)
+	}
+	defer root.Close()
+	patterns := r.state.made()
+	matches := func(name string) bool {
+		return slices.ContainsFunc(patterns, func(pattern string) bool {
+			ok, err := path.Match(pattern, name)
+			return err == nil && ok
+		})
+	}
+	var made, folders []string
+	err = fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil || name == "." || name == "state.json":
+			return err
+		case !entry.IsDir() && matches(name):
+			made = append(made, name)
+		case !entry.IsDir():
+			left = append(left, name)
+		case matches(name + "/"):
+			made = append(made, name)
+			return fs.SkipDir
+		case slices.ContainsFunc(patterns, func(pattern string) bool { return strings.HasPrefix(pattern, name+"/") }):
+			folders = append(folders, name)
+		default:
+			left = append(left, name+"/")
+			return fs.SkipDir
+		}
+		return nil
+	})
+	errs := []error{err}
+	for _, name := range made {
+		errs = append(errs, root.RemoveAll(name))
+	}
+	for _, name := range slices.Backward(folders) { // those inside first
+		if err := root.Remove(name); err != nil && !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, syscall.EEXIST) {
+			errs = append(errs, err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("clear the folder of the local run: %w", err)
+	}
+	return left, nil
+}
+
+// remove clears the folder and ends the run. A folder that a run made goes too, unless
+// something else is in it.
+func (r *run) remove() (left []string, err error) {
+	if left, err = r.clear(); err != nil {
+		return nil, err
+	}
+	if err := os.Remove(r.statePath()); err != nil {
+		return nil, fmt.Errorf("remove the state of the local run: %w", err)
+	}
+	if r.state.MadeFolder && len(left) == 0 {
+		if err := os.Remove(r.dir); err != nil {
+			return nil, fmt.Errorf("remove the folder of the local run: %w", err)
+		}
+	}
+	return left, nil
+}

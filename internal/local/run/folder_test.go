@@ -1,0 +1,382 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"prefect-worker-ecs/internal/base/proc"
+	"prefect-worker-ecs/internal/local/emulator"
+	"prefect-worker-ecs/internal/local/prefectserver"
+	"prefect-worker-ecs/internal/terraform/toolchain"
+)
+
+// write makes files, with their folders. A name that ends in a slash is an empty folder.
+func write(t *testing.T, dir string, files map[string]string) {
+	t.Helper()
+	for name, content := range files {
+		path := filepath.Join(dir, name)
+		if strings.HasSuffix(name, "/") {
+			if err := os.MkdirAll(path, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// tree lists all below dir, with the content of files.
+func tree(t *testing.T, dir string) []string {
+	t.Helper()
+	var all []string
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		line := strings.TrimPrefix(path, dir) + " " + entry.Type().String()
+		if entry.Type().IsRegular() {
+			content, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			line += " " + string(content)
+		}
+		all = append(all, line)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func stateOfRun(folder, environment, more string) string {
+	return fmt.Sprintf(`{"of": %q, "folder": %q, "environment": %q%s}`, stateOf, folder, environment, more)
+}
+
+// options are those of a run in dir on this project.
+func options(t *testing.T, dir string, out *strings.Builder) Options {
+	t.Helper()
+	project, err := toolchain.Find(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Options{Project: project, Environment: "dev", Dir: dir, Out: out, Program: "/bin/workerctl"}
+}
+
+func TestAFolderThatIsNotOursIsLeftAlone(t *testing.T) {
+	const another = "name another one with --dir"
+	ofAnother := func(dir string) string {
+		return dir + "/state.json is not the state of a local run as this workerctl writes it, so nothing was touched: name another folder with --dir; " +
+			"or, if another version of workerctl made it, take it down with that one, or stop what runs by hand and remove the folder"
+	}
+	notEmpty := func(dir, first string) string {
+		return dir + " holds " + first + ", and no local run made it: only a folder that is new, empty or of a local run is used, because such a run removes its files there; " +
+			another + ", or move away what is in it"
+	}
+	sleeper := stranger(t)
+	kills := fmt.Sprintf(`, "prefect_major": 2, "supervisor": {"pid": %d, "started": %q}`, sleeper.PID, sleeper.Started)
+	for _, test := range []struct {
+		name  string
+		files map[string]string
+		// link, if set, is what DIR is a link to.
+		link string
+		// up and down are the errors; none means that it says there is no run.
+		up, down func(dir string) string
+	}{
+		{name: "files of a person", files: map[string]string{"thesis.txt": "years", "workspace/x": "y"},
+			up: func(dir string) string { return notEmpty(dir, "thesis.txt") }},
+		{name: "a hidden file", files: map[string]string{".keep": ""},
+			up: func(dir string) string { return notEmpty(dir, ".keep") }},
+		{name: "an empty folder of a person", files: map[string]string{"empty/": ""},
+			up: func(dir string) string { return notEmpty(dir, "empty") }},
+		{name: "behind a link", link: "real", files: map[string]string{"thesis.txt": "years"},
+			up: func(dir string) string { return notEmpty(filepath.Join(filepath.Dir(dir), "real"), "thesis.txt") }},
+		{name: "a state.json of another program", files: map[string]string{"state.json": `{"version": 4, "resources": []}`, "thesis.txt": "years"}, up: ofAnother, down: ofAnother},
+		{name: "a state of before this version", files: map[string]string{"state.json": `{"environment": "dev", "prefect_major": 2` + kills[len(`, "prefect_major": 2`):] + `}`}, up: ofAnother, down: ofAnother},
+		{name: "half a state", files: map[string]string{"state.json": `{"of": "local run of prefect`}, up: ofAnother, down: ofAnother},
+		{name: "an empty state", files: map[string]string{"state.json": ""}, up: ofAnother, down: ofAnother},
+		{name: "a copied run", files: map[string]string{"state.json": stateOfRun("/somewhere/else", "dev", kills), "emulator/emulator.log": ""},
+			up: copied, down: copied},
+		{name: "the run of another environment", files: map[string]string{"state.json": stateOfRun("HERE", "prod", kills), "cdktf.log": ""},
+			up: ofProd, down: ofProd},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			// GIVEN a folder that is not this run's
+			parent := t.TempDir()
+			dir := filepath.Join(parent, "dir")
+			real := dir
+			if test.link != "" {
+				real = filepath.Join(parent, test.link)
+				if err := os.Symlink(real, dir); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for name, content := range test.files {
+				write(t, real, map[string]string{name: strings.ReplaceAll(content, "HERE", real)})
+			}
+			before := tree(t, parent)
+
+			// WHEN a run is to be brought up or taken down there
+			for verb, want := range map[string]func(string) string{"up": test.up, "down": test.down} {
+				var out strings.Builder
+				command := map[string]func() error{
+					"up":   func() error { return Up(t.Context(), options(t, dir, &out)) },
+					"down": func() error { return Down(t.Context(), options(t, dir, &out)) },
+				}[verb]
+				err := command()
+
+				// THEN it says why not
+				switch {
+				case want == nil && (err != nil || out.String() != "There is no local run of dev.\n"):
+					t.Errorf("%s: %v\n%s", verb, err, out.String())
+				case want != nil && (err == nil || err.Error() != want(dir)):
+					t.Errorf("%s:\n got  %v\n want %s", verb, err, want(dir))
+				}
+			}
+
+			// AND nothing was touched, nor stopped
+			if after := tree(t, parent); !slices.Equal(before, after) {
+				t.Errorf("before %q\nafter  %q", before, after)
+			}
+			if !sleeper.Alive() {
+				t.Fatal("a stranger's process was stopped")
+			}
+		})
+	}
+}
+
+func copied(dir string) string {
+	return dir + "/state.json is of the local run in /somewhere/else and was copied or moved here, so nothing was touched: name that folder with --dir, or remove this one by hand"
+}
+
+func ofProd(dir string) string {
+	return dir + " holds the local run of prod, not of dev, so nothing was touched: name prod, or another folder with --dir"
+}
+
+// stranger is a process that no run started.
+func stranger(t *testing.T) proc.Identity {
+	t.Helper()
+	cmd := exec.Command("sleep", "600")
+	id, err := proc.Start(cmd, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	t.Cleanup(func() {
+		if err := syscall.Kill(-id.PID, syscall.SIGKILL); err != nil {
+			t.Error(err)
+		}
+		<-ended
+	})
+	return id
+}
+
+func TestPlacesThatAreNoFolderForARun(t *testing.T) {
+	home := t.TempDir()
+	write(t, home, map[string]string{"file": "x", ".profile": "y"})
+	var out strings.Builder
+	project := options(t, "", &out).Project.Root
+	for dir, want := range map[string]string{
+		filepath.Join(home, "file"):          "file is a file, and a local run needs a folder; name another one with --dir",
+		filepath.Join(home, "file", "below"): "not a directory; name another one with --dir",
+		home:                                 home + " holds .profile, and no local run made it",
+		project:                              "and no local run made it",
+		filepath.Dir(project):                "and no local run made it",
+		"/":                                  "and no local run made it",
+	} {
+		if err := Up(t.Context(), options(t, dir, &out)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s:\n got  %v\n want %s", dir, err, want)
+		}
+	}
+}
+
+func TestOnlyWhatARunMadeIsRemoved(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		existing bool              // the folder was there before the run, and empty
+		users    map[string]string // what a person added later
+		left     []string
+	}{
+		{name: "nothing else"},
+		{name: "nothing else, in a folder of a person", existing: true},
+		{name: "files of a person between those of the run",
+			users: map[string]string{"notes.txt": "a", "mine/b": "b", "workspace/c.tf": "c", "workspace/config/environments/prod.yaml": "d", "prefect/mine/": "", "emulator/prefect.db": "e"},
+			left:  []string{"emulator/prefect.db", "mine/", "notes.txt", "prefect/mine/", "workspace/c.tf", "workspace/config/environments/prod.yaml"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			// GIVEN a run with files of each kind, and a link to elsewhere
+			parent := t.TempDir()
+			dir, elsewhere := filepath.Join(parent, "run"), filepath.Join(parent, "elsewhere")
+			write(t, elsewhere, map[string]string{"home/x": "x"})
+			if test.existing {
+				write(t, parent, map[string]string{"run/": ""})
+			}
+			r := &run{dir: dir}
+			release, err := r.claim("dev")
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, dir, map[string]string{
+				"cdktf.log": "", "emulator/port": "1", "prefect/prefect.db": "", "prefect/prefect.db-wal": "", "prefect/home/a/b": "", "task/events.jsonl": "",
+				"task/task-0123/root/x": "", "flow/hello.py": "", "workspace/cdktf.out/stacks/dev/.terraform/x": "",
+				"workspace/terraform.dev.tfstate": "", "workspace/terraform.dev.tfstate.backup": "", "workspace/config/environments/dev.yaml": "",
+			})
+			if err := os.Symlink(elsewhere, filepath.Join(dir, "prefect", "home", "link")); err != nil {
+				t.Fatal(err)
+			}
+			write(t, dir, test.users)
+			release()
+
+			// WHEN it is taken down
+			var out strings.Builder
+			if err := Down(t.Context(), options(t, dir, &out)); err != nil {
+				t.Fatal(err)
+			}
+
+			// THEN what others put there is left, and said
+			want := "The last local run of dev has ended; its files are removed.\n"
+			for _, name := range test.left {
+				want += "  left: " + strings.TrimSuffix(filepath.Join(dir, name), "/") + ", which no local run made\n"
+			}
+			if out.String() != want {
+				t.Errorf("got  %s\nwant %s", out.String(), want)
+			}
+			for name, content := range test.users {
+				if got, err := os.ReadFile(filepath.Join(dir, name)); !strings.HasSuffix(name, "/") && (err != nil || string(got) != content) {
+					t.Errorf("%s: %q, %v", name, got, err)
+				}
+			}
+			if _, err := os.Stat(filepath.Join(elsewhere, "home", "x")); err != nil {
+				t.Error(err)
+			}
+			// AND all else is gone, with the folder if a run made it
+			files := tree(t, parent)
+			kept := func(name string) bool {
+				return slices.ContainsFunc(files, func(line string) bool { return strings.HasPrefix(line, name+" ") })
+			}
+			if kept("/run/state.json") || kept("/run/task") || kept("/run/prefect/home") || kept("/run") != (test.existing || test.users != nil) {
+				t.Errorf("there are %q", files)
+			}
+		})
+	}
+}
+
+func TestALinkInPlaceOfARunsFolderIsNotWrittenThrough(t *testing.T) {
+	// GIVEN a run that has ended, where somebody put a link in the place of a folder of it
+	parent := t.TempDir()
+	dir := filepath.Join(parent, "run")
+	write(t, parent, map[string]string{"elsewhere/server.py": "mine"})
+	release, err := (&run{dir: dir}).claim("dev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
+	if err := os.Symlink(filepath.Join(parent, "elsewhere"), filepath.Join(dir, "emulator")); err != nil {
+		t.Fatal(err)
+	}
+	// WHEN another run is to start
+	var out strings.Builder
+	err = Up(t.Context(), options(t, dir, &out))
+	// THEN it is refused, and the file behind the link is as it was
+	want := filepath.Join(dir, "emulator") + " is not a folder that a local run made, and one of its own has that name: move it away"
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+	if got, err := os.ReadFile(filepath.Join(parent, "elsewhere", "server.py")); err != nil || string(got) != "mine" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestOneCommandAtATime(t *testing.T) {
+	// GIVEN a run that a command works on
+	dir := filepath.Join(t.TempDir(), "run")
+	release, err := (&run{dir: dir}).claim("dev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	// THEN others are refused until it ends, and nothing is left beside the folder
+	for _, command := range []func() error{
+		func() error { return Up(t.Context(), options(t, dir, &out)) },
+		func() error { return Down(t.Context(), options(t, dir, &out)) },
+	} {
+		if err := command(); err == nil || err.Error() != "another workerctl works on this local run; wait for it or interrupt it" {
+			t.Errorf("got %v", err)
+		}
+	}
+	release()
+	if err := Down(t.Context(), options(t, dir, &out)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the folder: %v", err)
+	}
+	if left := tree(t, filepath.Dir(dir)); len(left) != 1 {
+		t.Errorf("left: %q", left)
+	}
+}
+
+func TestAnUnknownEnvironmentIsAnErrorForAll(t *testing.T) {
+	var out strings.Builder
+	opt := options(t, filepath.Join(t.TempDir(), "run"), &out)
+	opt.Environment = "prdo"
+	want := fmt.Sprintf("there is no environment %q in %s; there are: dev. Add the file prdo.yaml, which may be empty", "prdo", opt.config())
+	_, verifyErr := opt.Checklist()
+	for name, command := range map[string]error{
+		"up": Up(t.Context(), opt), "down": Down(t.Context(), opt), "status": Status(t.Context(), opt), "verify": verifyErr,
+	} {
+		if command == nil || command.Error() != want {
+			t.Errorf("%s: %v, want %s", name, command, want)
+		}
+	}
+	// BUT a run whose file was removed since can be taken down
+	r := &run{dir: opt.Dir}
+	release, err := r.claim("prdo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
+	if err := Down(t.Context(), opt); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPagesOfWhatRuns(t *testing.T) {
+	opt := options(t, filepath.Join(t.TempDir(), "run"), new(strings.Builder))
+	// GIVEN a run of which only one server was started THEN there is nothing to look at
+	r := &run{dir: opt.Dir}
+	release, err := r.claim("dev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
+	e := &emulator.Emulator{Endpoint: "http://127.0.0.1:5000"}
+	if err := r.update(func(s *State) { s.Emulator = e }); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := opt.Pages(); err == nil || !strings.HasPrefix(err.Error(), "nothing of the local run of dev runs; ") {
+		t.Errorf("got %v", err)
+	}
+	// WHEN both run THEN both have a page
+	if err := r.update(func(s *State) { s.Prefect = &prefectserver.Server{URL: "http://127.0.0.1:4200"} }); err != nil {
+		t.Fatal(err)
+	}
+	if prefect, aws, err := opt.Pages(); err != nil || prefect != "http://127.0.0.1:4200" || aws != "http://127.0.0.1:5000/moto-api/" {
+		t.Errorf("%s, %s, %v", prefect, aws, err)
+	}
+}

@@ -1,0 +1,491 @@
+package run
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+
+	"prefect-worker-ecs/internal/base/proc"
+	"prefect-worker-ecs/internal/local/ecstask"
+	"prefect-worker-ecs/internal/local/pyenv"
+	"prefect-worker-ecs/internal/terraform/toolchain"
+	"prefect-worker-ecs/internal/test/testtools"
+)
+
+// workerctl is the real program with a run folder of its own.
+type workerctl struct {
+	t       *testing.T
+	program string
+	dir     string
+	config  string
+}
+
+// build builds the program, once for all tests; where nothing has changed since the last time it
+// is not linked anew.
+var build = sync.OnceValues(func() (program string, err error) {
+	project, err := toolchain.Find(".")
+	if err != nil {
+		return "", err
+	}
+	program = filepath.Join(project.Local(), "bin", "workerctl-of-tests")
+	if out, err := exec.Command("go", "build", "-o", program, "prefect-worker-ecs/cmd/workerctl").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return program, nil
+})
+
+// newWorkerctl builds the program, and makes sure that what a first run would
+// install is there: the tests measure and interrupt a run, not a download.
+func newWorkerctl(t *testing.T) workerctl {
+	t.Helper()
+	testtools.Project(t)
+	testtools.Environment(t, pyenv.Moto)
+	testtools.Environment(t, pyenv.Prefect2)
+	program, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := workerctl{t: t, program: program, dir: filepath.Join(t.TempDir(), "run"), config: t.TempDir()}
+	// The account is not the emulator's, and the worker serves some queues only.
+	write(t, w.config, map[string]string{"dev.yaml": "account_id: '210987654321'\nwork_pool: {queues: [urgent, all the rest]}\nworker: {" + quickPolls + "}\n"})
+	t.Cleanup(func() {
+		// Whatever went wrong, nothing may be left.
+		for _, id := range w.processes() {
+			if id.GroupAlive() {
+				t.Errorf("process %d was left running", id.PID)
+				_ = id.Stop(t.Context(), syscall.SIGKILL, time.Second)
+			}
+		}
+	})
+	return w
+}
+
+func (w workerctl) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(w.program, append([]string{"local", "--dir", w.dir, "--config", w.config}, args...)...)
+	cmd.Env = userEnviron()
+	return cmd
+}
+
+// userEnviron is an environment with the values of a real deployment, which must not reach the
+// local run.
+func userEnviron() []string {
+	return append(os.Environ(), "TF_VAR_prefect_api_key=of-the-user", "TF_VAR_prefect_api_url=https://of.the.user/api",
+		"TF_VAR_aws_region=eu-west-1", "TF_CLI_ARGS_apply=-state=/of/the/user", "AWS_PROFILE=of-the-user", "AWS_ENDPOINT_URL_ECS=http://of.the.user",
+		"PREFECT_API_URL=https://of.the.user/api", "PREFECT_API_KEY=of-the-user")
+}
+
+// refused runs an up that must fail and returns what it says.
+func (w workerctl) refused() string {
+	w.t.Helper()
+	out, err := w.command("up", "dev").CombinedOutput()
+	if err == nil {
+		w.t.Fatalf("up should fail:\n%s", out)
+	}
+	return string(out)
+}
+
+// must runs a command to its end and returns its output.
+func (w workerctl) must(args ...string) string {
+	w.t.Helper()
+	began := time.Now()
+	out, err := w.command(args...).CombinedOutput()
+	if err != nil {
+		w.t.Fatalf("workerctl local %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	w.t.Logf("workerctl local %s took %.0f s", strings.Join(args, " "), time.Since(began).Seconds())
+	return string(out)
+}
+
+// quickPolls makes the worker ask for flow runs every two seconds: by default it waits for 10 s.
+const quickPolls = "environment: {PREFECT_WORKER_QUERY_SECONDS: '2'}"
+
+// stopTask stops the worker's task as ECS does, and waits for the end of the worker.
+func (w workerctl) stopTask() {
+	w.t.Helper()
+	if err := w.state().Supervisor.Stop(w.t.Context(), syscall.SIGTERM, 2*time.Minute); err != nil {
+		w.t.Fatal(err)
+	}
+	events := (&run{dir: w.dir}).events()
+	if last := events[len(events)-1]; last.Kind != ecstask.Stopped || last.ExitCode != 0 {
+		w.t.Errorf("the worker ended so: %+v\n%s", last, proc.Tail(w.dir+"/task/container.log", 30))
+	}
+}
+
+// state reads the run's state, or returns nil if there is none.
+func (w workerctl) state() *State {
+	w.t.Helper()
+	raw, err := os.ReadFile(filepath.Join(w.dir, "state.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var s State
+	if err != nil || json.Unmarshal(raw, &s) != nil {
+		w.t.Fatalf("state.json: %v\n%s", err, raw)
+	}
+	return &s
+}
+
+// processes are all that the run started, as far as it is recorded.
+func (w workerctl) processes() []proc.Identity {
+	var ids []proc.Identity
+	if s := w.state(); s != nil {
+		ids = append(ids, s.Starting...)
+		if s.Emulator != nil {
+			ids = append(ids, s.Emulator.Process)
+		}
+		if s.Prefect != nil {
+			ids = append(ids, s.Prefect.Process)
+		}
+		ids = append(ids, s.Supervisor)
+	}
+	r := &run{dir: w.dir}
+	for _, e := range append(r.events(), r.flowEvents()...) {
+		if e.Kind == ecstask.Started {
+			ids = append(ids, e.Process)
+		}
+	}
+	return ids
+}
+
+func (w workerctl) assertAllEnded(ids []proc.Identity) {
+	w.t.Helper()
+	for _, id := range ids {
+		if id.GroupAlive() {
+			w.t.Errorf("process %d still runs", id.PID)
+		}
+	}
+}
+
+func TestLocalRun(t *testing.T) {
+	t.Parallel()
+	w := newWorkerctl(t)
+
+	// WHEN the local run is brought up
+	out := w.must("up", "dev")
+
+	// THEN a flow run has completed, and everything runs in the background
+	for _, want := range []string{"is ONLINE", "checks of workerctl verify are green", "is COMPLETED", "The worker works."} {
+		if !strings.Contains(out, want) {
+			t.Fatalf("the output lacks %q:\n%s", want, out)
+		}
+	}
+	first := w.processes()
+	if len(first) != 4 {
+		t.Errorf("%d processes are recorded, want emulator, Prefect server, supervisor and worker: %+v", len(first), w.state())
+	}
+	for _, id := range first {
+		if !id.Alive() {
+			t.Errorf("process %d of %v does not run", id.PID, first)
+		}
+	}
+	if status := w.must("status", "dev"); strings.Contains(status, "not running") || strings.Count(status, "running") != 4 {
+		t.Errorf("status:\n%s", status)
+	}
+	s := w.state()
+	cfg := awsConfig(*s)
+
+	// AND as many resources were created as README says, and one that the local Prefect
+	// server needs
+	if want := strconv.Itoa(readmeResources(t)+1) + " added, 0 changed, 0 destroyed"; !strings.Contains(out, want) {
+		t.Errorf("the output lacks %q:\n%s", want, out)
+	}
+
+	// AND the command that it prints works, whatever the user's own environment says
+	printed := regexp.MustCompile(`(?m)^  /.* local verify .*$`).FindString(out)
+	verify := exec.CommandContext(t.Context(), "sh", "-c", printed)
+	verify.Env = userEnviron()
+	if report, err := verify.CombinedOutput(); err != nil {
+		t.Errorf("%s\n%v\n%s", printed, err, report)
+	}
+
+	// AND the flow run's output is in the worker's log group
+	logs := cloudwatchlogs.NewFromConfig(cfg)
+	// Soon, as on AWS: the run is COMPLETED in Prefect before its last lines are delivered.
+	var text string
+	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(text, "Hello from a flow run"); time.Sleep(200 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the log group holds:\n%s", text)
+		}
+		events, err := logs.FilterLogEvents(t.Context(), &cloudwatchlogs.FilterLogEventsInput{LogGroupName: aws.String("/ecs/prefect-worker")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = ""
+		for _, e := range events.Events {
+			text += *e.Message + "\n"
+		}
+	}
+
+	// AND the key is in the secret, is not the user's, and is in no file of the run
+	secret, err := secretsmanager.NewFromConfig(cfg).GetSecretValue(t.Context(), &secretsmanager.GetSecretValueInput{SecretId: aws.String("prefect-api-key-new-2")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(*secret.SecretString, "local_") {
+		t.Error("the secret does not hold the key of the local run")
+	}
+	assertNowhere(t, w.dir, *secret.SecretString, "of-the-user", "of.the.user")
+
+	// WHEN its pool is paused, or its queue, and it is brought up again
+	patch(t, s.Prefect.APIURL()+"/work_pools/ecs-work-pool", `{"is_paused": true}`)
+	out = w.refused()
+	patch(t, s.Prefect.APIURL()+"/work_pools/ecs-work-pool", `{"is_paused": false}`)
+	patch(t, s.Prefect.APIURL()+"/work_pools/ecs-work-pool/queues/urgent", `{"concurrency_limit": 0}`)
+	atOnce := w.refused()
+	patch(t, s.Prefect.APIURL()+"/work_pools/ecs-work-pool/queues/urgent", `{"concurrency_limit": 1}`)
+	// THEN it says so
+	if want := "workerctl: the work pool ecs-work-pool of the local run is paused, and a paused pool hands out no flow run; resume it at " + s.Prefect.URL + "/work-pools\n"; !strings.HasSuffix(out, want) {
+		t.Errorf("got %s\nwant %s", out, want)
+	}
+	if want := "workerctl: the queue urgent of the work pool ecs-work-pool of the local run has a concurrency limit of 0, with which no flow run starts; change it at " + s.Prefect.URL + "/work-pools\n"; !strings.HasSuffix(atOnce, want) {
+		t.Errorf("got %s\nwant %s", atOnce, want)
+	}
+
+	// AND all that ran runs
+	if now := w.processes(); !slices.Equal(now, first) {
+		t.Errorf("before %v, now %v", first, now)
+	}
+	for _, id := range first {
+		if !id.Alive() {
+			t.Errorf("process %d was stopped", id.PID)
+		}
+	}
+
+	// WHEN it is brought up again, after the supervisor was killed
+	if err := s.Supervisor.Stop(t.Context(), syscall.SIGKILL, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	out = w.must("up", "dev")
+
+	// THEN what still runs is used again, and the worker that was left alone is replaced
+	if !strings.Contains(out, "that run already") || !strings.Contains(out, "0 added, 0 changed, 0 destroyed") || !strings.Contains(out, "is COMPLETED") {
+		t.Errorf("second up:\n%s", out)
+	}
+	if again := w.state(); again.Emulator.Process != s.Emulator.Process || again.Prefect.Process != s.Prefect.Process || again.Supervisor == s.Supervisor {
+		t.Errorf("before %+v\nafter %+v", s, again)
+	}
+	if worker := first[3]; worker.GroupAlive() {
+		t.Error("the first worker still runs")
+	}
+
+	// WHEN its task is stopped while a flow of one's own runs on it, as each deployment does
+	last := w.processes()
+	own, running := filepath.Join(t.TempDir(), "own.py"), filepath.Join(t.TempDir(), "running")
+	flow := fmt.Sprintf("import pathlib, time\nfrom prefect import flow\n\n@flow\ndef mine():\n    pathlib.Path(%q).touch()\n    time.sleep(5)\n", running)
+	if err := os.WriteFile(own, []byte(flow), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan string, 1)
+	go func() {
+		out, err := w.command("run", own, "dev").CombinedOutput()
+		ended <- fmt.Sprint(string(out), err)
+	}()
+	for _, err := os.Stat(running); err != nil; _, err = os.Stat(running) {
+		select {
+		case out := <-ended:
+			t.Fatalf("the flow of one's own did not run: %s", out)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	w.stopTask()
+	// THEN the worker waits for it: for that the stack sets an entry point of its own for Prefect
+	// 2, and README says so
+	if out := <-ended; !strings.Contains(out, "is COMPLETED") {
+		t.Errorf("the flow of one's own: %s", out)
+	}
+
+	// WHEN the Prefect server is killed
+	if err := s.Prefect.Process.Stop(t.Context(), syscall.SIGKILL, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	// THEN status says so
+	if status := w.must("status", "dev"); !strings.Contains(status, "✗ Prefect server  not running") {
+		t.Errorf("status:\n%s", status)
+	}
+
+	// WHEN it is taken down
+	out = w.must("down", "dev")
+
+	// THEN the stack was destroyed, nothing runs, and nothing is left
+	if !strings.Contains(out, "cdktf destroy dev") {
+		t.Errorf("down:\n%s", out)
+	}
+	w.assertAllEnded(append(first, last...))
+	if _, err := os.Stat(w.dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the run's folder is still there: %v", err)
+	}
+	if out := w.must("down", "dev"); !strings.Contains(out, "no local run") {
+		t.Errorf("second down:\n%s", out)
+	}
+}
+
+func TestInterruptLeavesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorkerctl(t)
+	// GIVEN a local run in the middle of its deployment
+	up := w.deploying()
+
+	// WHEN it is interrupted
+	if err := up.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	err := <-up.ended
+
+	// THEN it says so and nothing runs; down removes the logs that stayed
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 130 {
+		t.Errorf("ended with %v, want exit status 130:\n%s", err, up.output)
+	}
+	w.assertAllEnded(up.ids)
+	if out := w.must("status", "dev"); !strings.Contains(out, "The last local run of dev has ended; its logs are in "+w.dir) {
+		t.Errorf("status after the interrupt:\n%s", out)
+	}
+	if out := w.must("down", "dev"); out != "The last local run of dev has ended; its files are removed.\n" {
+		t.Errorf("down after the interrupt:\n%s", out)
+	}
+	if _, err := os.Stat(w.dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the run's folder is still there: %v", err)
+	}
+
+	// WHEN another one is killed there, and its CLI deploys on
+	up = w.deploying()
+	if err := up.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-up.ended
+
+	// THEN down ends and removes all of it
+	w.must("down", "dev")
+	w.assertAllEnded(up.ids)
+	if _, err := os.Stat(w.dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the run's folder is still there: %v", err)
+	}
+}
+
+// upInProgress is an up that deploys.
+type upInProgress struct {
+	cmd    *exec.Cmd
+	output *watchedBuffer
+	ended  chan error
+	ids    []proc.Identity
+}
+
+// deploying starts an up and returns when it has begun to deploy.
+func (w workerctl) deploying() upInProgress {
+	w.t.Helper()
+	up := upInProgress{cmd: w.command("up", "dev"), output: &watchedBuffer{text: "deploying the stack", seen: make(chan struct{})}, ended: make(chan error, 1)}
+	up.cmd.Stdout, up.cmd.Stderr = up.output, up.output
+	if err := up.cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	go func() { up.ended <- up.cmd.Wait() }()
+	select {
+	case <-up.output.seen:
+	case err := <-up.ended:
+		w.t.Fatalf("it ended before the deployment: %v\n%s", err, up.output)
+	case <-time.After(3 * time.Minute):
+		_ = up.cmd.Process.Kill()
+		w.t.Fatalf("the deployment does not begin:\n%s", up.output)
+	}
+	for end := time.Now().Add(time.Minute); len(up.ids) < 4; time.Sleep(20 * time.Millisecond) {
+		// Emulator, (unused) supervisor, Prefect server and the CLI, which starts last.
+		if up.ids = w.processes(); time.Now().After(end) {
+			w.t.Fatalf("recorded: %+v", w.state())
+		}
+	}
+	return up
+}
+
+// readmeResources is the number of resources that README names.
+func readmeResources(t *testing.T) int {
+	t.Helper()
+	var out strings.Builder
+	readme, err := os.ReadFile(filepath.Join(options(t, "", &out).Project.Root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`(?m)^(\d+) resources in all`).FindSubmatch(readme)
+	if found == nil {
+		t.Fatal("README does not say how many resources there are")
+	}
+	n, err := strconv.Atoi(string(found[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// patch changes something in the Prefect server.
+func patch(t *testing.T, url, change string) {
+	t.Helper()
+	testtools.TellPrefect(t, http.MethodPatch, url, json.RawMessage(change), nil)
+}
+
+// watchedBuffer closes seen when text was written to it.
+type watchedBuffer struct {
+	mu   sync.Mutex
+	buf  bytes.Buffer
+	text string
+	once sync.Once
+	seen chan struct{}
+}
+
+func (b *watchedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n, err := b.buf.Write(p)
+	if strings.Contains(b.buf.String(), b.text) {
+		b.once.Do(func() { close(b.seen) })
+	}
+	return n, err
+}
+
+func (b *watchedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// assertNowhere fails if a file below dir holds one of the secrets.
+func assertNowhere(t *testing.T, dir string, secrets ...string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // A file of a server that came and went.
+		}
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		raw, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		for _, s := range secrets {
+			if bytes.Contains(raw, []byte(s)) {
+				t.Errorf("%s holds %q", path, s[:5]+"…")
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

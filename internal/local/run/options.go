@@ -1,0 +1,87 @@
+package run
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/terraform/toolchain"
+)
+
+// Options says which run is meant.
+type Options struct {
+	// Project is the checkout. Required.
+	Project toolchain.Project
+	// Environment is the name of a file in config/environments. Required.
+	Environment string
+	// Dir is the run's folder. Default <project>/.local/run/<environment>.
+	Dir string
+	// Config is the folder with the environments. Default
+	// <project>/config/environments.
+	Config string
+	// Out is where progress and the summary go. Required.
+	Out io.Writer
+	// Program is workerctl: Up starts it with local supervise FOLDER ENVIRONMENT, which
+	// calls Supervise, and messages name it. Required.
+	Program string
+}
+
+func (o Options) config() string {
+	if o.Config != "" {
+		return o.Config
+	}
+	return filepath.Join(o.Project.Root, filepath.FromSlash(config.Dir))
+}
+
+// command is what a person types for a subcommand on this run.
+func (o Options) command(verb string) string {
+	if target := map[string]string{"up": "local", "down": "local-down"}[verb]; target != "" && o.Dir == "" && o.Config == "" {
+		return "make " + target + " ENV=" + o.Environment
+	}
+	words := []string{o.program(), "local", verb}
+	if o.Dir != "" {
+		words = append(words, "--dir", o.Dir)
+	}
+	if o.Config != "" {
+		words = append(words, "--config", o.Config)
+	}
+	return shell(append(words, o.Environment)...)
+}
+
+// program is how a person calls workerctl from where they are.
+func (o Options) program() string {
+	if here, err := os.Getwd(); err == nil {
+		if short, err := filepath.Rel(here, o.Program); err == nil && filepath.IsLocal(short) {
+			return short
+		}
+	}
+	return o.Program
+}
+
+// shell is a command line for the words, with those quoted that a shell would read otherwise.
+func shell(words ...string) string {
+	quoted := make([]string, len(words))
+	for i, word := range words {
+		quoted[i] = word
+		if strings.ContainsFunc(word, func(c rune) bool {
+			return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@", c)
+		}) {
+			quoted[i] = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(quoted, " ")
+}
+
+func (o Options) run() (*run, error) {
+	dir := o.Dir
+	if dir == "" {
+		dir = filepath.Join(o.Project.Local(), "run", o.Environment)
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &run{dir: dir}, nil
+}

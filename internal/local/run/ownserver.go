@@ -1,0 +1,217 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/base/poll"
+	"prefect-worker-ecs/internal/base/proc"
+	"prefect-worker-ecs/internal/local/ecstask"
+	"prefect-worker-ecs/internal/local/postgres"
+	"prefect-worker-ecs/internal/local/prefectserver"
+	"prefect-worker-ecs/internal/prefect/api"
+)
+
+// databaseVariable is the variable with the URL of the server's database.
+const databaseVariable = "PREFECT_API_DATABASE_CONNECTION_URL"
+
+// serverTimeout is how long a Prefect server may take: all migrations since 2021, on a loaded
+// machine.
+const serverTimeout = 3 * time.Minute
+
+// SuperviseServer is Supervise for the stack's own Prefect server.
+func SuperviseServer(ctx context.Context, dir, environment, local string, log io.Writer) error {
+	r := &run{dir: dir}
+	if err := r.load(environment); err != nil {
+		return err
+	}
+	return r.supervise(ctx, local, log, ecstask.Options{Service: r.state.OwnServer.Service, Dir: r.serverDir()})
+}
+
+// forServer says in what the server's process differs from its definition: it listens on
+// this machine only, and its database is here too.
+func (r *run) forServer(options *ecstask.Options, definition types.TaskDefinition) error {
+	options.PortVariable, options.Port = "PREFECT_SERVER_API_PORT", r.state.Prefect.Port
+	url := variableOf(definition, databaseVariable)
+	if database := r.state.OwnServer.Database; database != nil {
+		user, path, err := splitURL(url)
+		if err != nil {
+			return err
+		}
+		url = "postgresql+asyncpg://" + user + "@127.0.0.1:" + strconv.Itoa(database.Port) + path
+	} else {
+		url = "sqlite+aiosqlite:///" + filepath.Join(r.serverDir(), "prefect.db")
+	}
+	options.Local = []string{
+		"PREFECT_SERVER_API_HOST=127.0.0.1", databaseVariable + "=" + url,
+		// By default the pages go to the installed package, which others share.
+		"PREFECT_UI_STATIC_DIRECTORY=" + filepath.Join(r.serverDir(), "ui"),
+	}
+	return nil
+}
+
+// splitURL takes the connection URL apart: path is the database with its parameters.
+func splitURL(url string) (user, path string, err error) {
+	_, rest, hasScheme := strings.Cut(url, "://")
+	user, rest, hasUser := strings.Cut(rest, "@")
+	_, path, hasPath := strings.Cut(rest, "/")
+	if !hasScheme || !hasUser || !hasPath {
+		return "", "", errors.New("the server's definition has no " + databaseVariable + " with user, host and database")
+	}
+	return user, "/" + path, nil
+}
+
+func variableOf(definition types.TaskDefinition, name string) string {
+	for _, v := range definition.ContainerDefinitions[0].Environment {
+		if aws.ToString(v.Name) == name {
+			return aws.ToString(v.Value)
+		}
+	}
+	return ""
+}
+
+func secretOf(definition types.TaskDefinition, name string) string {
+	for _, s := range definition.ContainerDefinitions[0].Secrets {
+		if aws.ToString(s.Name) == name {
+			return aws.ToString(s.ValueFrom)
+		}
+	}
+	return ""
+}
+
+// startOwnServer runs the task of the stack's own Prefect server, unless that very revision
+// runs already, and waits until its API answers.
+func (u *up) startOwnServer(ctx context.Context, port int) error {
+	cfg := awsConfig(u.state)
+	service := u.env.Server.Name
+	definition, err := readService(ctx, cfg, u.env.Cluster.Name, service)
+	if err != nil {
+		return err
+	}
+	arn := *definition.TaskDefinitionArn
+	own := u.state.OwnServer
+	if own == nil || u.state.Prefect == nil || own.TaskDefinition != arn || !u.state.Prefect.Process.Alive() {
+		if err := u.stopOwnServer(ctx); err != nil {
+			return err
+		}
+		if own == nil {
+			own = &OwnServer{Service: service}
+		}
+		own.TaskDefinition = arn
+		if err := u.update(func(s *State) {
+			s.Cluster, s.OwnServer = u.env.Cluster.Name, own
+			s.Prefect = &prefectserver.Server{URL: fmt.Sprintf("http://127.0.0.1:%d", port), Port: port, Log: filepath.Join(u.serverDir(), ecstask.LogFile)}
+		}); err != nil {
+			return err
+		}
+		if err := u.provideDatabase(ctx, cfg, definition); err != nil {
+			return err
+		}
+		before := fmt.Sprintf("running the task definition %s as ECS would, until its API answers", short(arn))
+		if err := u.p.step(before, func() (string, error) {
+			return fmt.Sprintf("Prefect server %s, from task definition %s", u.state.Prefect.URL, short(arn)), u.launchOwnServer(ctx)
+		}); err != nil {
+			return err
+		}
+	}
+	return u.connectOwnServer(ctx, cfg, definition)
+}
+
+// stopOwnServer stops the task of an older revision.
+func (u *up) stopOwnServer(ctx context.Context) error {
+	path := filepath.Join(u.serverDir(), eventFile)
+	if u.state.Prefect != nil {
+		if err := stopTask(ctx, u.state.Prefect.Process, eventsIn(path), serverGrace); err != nil {
+			return fmt.Errorf("stop the Prefect server: %w", err)
+		}
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// provideDatabase starts PostgreSQL in place of RDS where it is installed, with the user and
+// the password that the server gets.
+func (u *up) provideDatabase(ctx context.Context, cfg aws.Config, definition types.TaskDefinition) error {
+	if u.state.OwnServer.Database == nil && postgres.Find() == "" {
+		return nil
+	}
+	return u.p.step("starting PostgreSQL in place of RDS", func() (string, error) {
+		if u.state.OwnServer.Database == nil {
+			var id proc.Identity
+			database, err := postgres.Start(ctx, true, func(p proc.Identity) { id = p; u.starting(p) })
+			if err != nil {
+				return "", err
+			}
+			if err := u.update(func(s *State) { s.OwnServer.Database = database; s.started(id) }); err != nil {
+				return "", err
+			}
+		}
+		user, path, err := splitURL(variableOf(definition, databaseVariable))
+		if err != nil {
+			return "", err
+		}
+		name, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "?")
+		password, err := ecstask.Secret(ctx, cfg, secretOf(definition, "PGPASSWORD"))
+		if err != nil {
+			return "", fmt.Errorf("the database's password: %w", err)
+		}
+		return fmt.Sprintf("PostgreSQL on port %d in place of RDS, over TLS, with the password of the secret", u.state.OwnServer.Database.Port),
+			u.state.OwnServer.Database.Provide(ctx, user, password, name)
+	})
+}
+
+// launchOwnServer starts the supervisor of the server's task and waits for the API.
+func (u *up) launchOwnServer(ctx context.Context) error {
+	id, err := u.startSupervisor(u.serverLog(), "--server")
+	if err != nil {
+		return err
+	}
+	if err := u.update(func(s *State) { s.Prefect.Process = id }); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
+	defer cancel()
+	err = poll.Until(ctx, 200*time.Millisecond, func() (bool, error) {
+		for _, e := range eventsIn(filepath.Join(u.serverDir(), eventFile)) {
+			if e.Kind == ecstask.Failed || e.Kind == ecstask.Stopped {
+				return false, fmt.Errorf("the task of the Prefect server ended: %s", e.Reason)
+			}
+		}
+		if !id.Alive() {
+			return false, fmt.Errorf("the supervisor of the Prefect server ended; the end of %s:\n%s", u.serverLog(), proc.Tail(u.serverLog(), 10))
+		}
+		return u.state.Prefect.Ready(ctx), nil
+	})
+	if err != nil {
+		return fmt.Errorf("%w; the end of its output:\n%s", err, proc.Tail(u.state.Prefect.Log, 30))
+	}
+	return nil
+}
+
+// connectOwnServer makes the client, with the credential that the stack made, and the pool.
+func (u *up) connectOwnServer(ctx context.Context, cfg aws.Config, definition types.TaskDefinition) (err error) {
+	if u.env.Prefect.Authentication != config.AuthBasic {
+		return u.connect(ctx)
+	}
+	credential, err := ecstask.Secret(ctx, cfg, secretOf(definition, "PREFECT_SERVER_API_AUTH_STRING"))
+	if err != nil {
+		return fmt.Errorf("the server's password: %w", err)
+	}
+	if u.client, err = api.NewBasic(u.state.Prefect.APIURL(), credential); err != nil {
+		return err
+	}
+	return u.checkPool(ctx)
+}

@@ -1,0 +1,35 @@
+package run
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+func TestProgress(t *testing.T) {
+	for name, test := range map[string]struct {
+		width int
+		want  string
+	}{
+		"in a file":       {0, "  … one\n    note\n  ✓ done T\n  … two\n  ✗ two T\n"},
+		"in a terminal":   {40, "\r\x1b[K  … one 0 s\r\x1b[K    note\n\r\x1b[K  … one 0 s\r\x1b[K  ✓ done T\n\r\x1b[K  … two 0 s\r\x1b[K  ✗ two T\n"},
+		"in a narrow one": {10, "\r\x1b[K  … one …\r\x1b[K    note\n\r\x1b[K  … one …\r\x1b[K  ✓ done\n    T\n\r\x1b[K  … two …\r\x1b[K  ✗ two\n    T\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out strings.Builder
+			p := newProgress(&out)
+			p.width = test.width
+			// WHEN one step succeeds, with a note, and another fails
+			if err := p.step("one", func() (string, error) { p.note("note"); return "done", nil }); err != nil {
+				t.Error(err)
+			}
+			if err := p.step("two", func() (string, error) { return "", errors.New("no") }); err == nil {
+				t.Error("the failure is lost")
+			}
+			// THEN a terminal shows one line for each, and what is going on below
+			if got := strings.ReplaceAll(out.String(), "0.0 s", "T"); got != test.want {
+				t.Errorf("%q\nwant %q", got, test.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,219 @@
+package run
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/base/poll"
+	"prefect-worker-ecs/internal/base/proc"
+	"prefect-worker-ecs/internal/ops/verify"
+	"prefect-worker-ecs/internal/prefect/api"
+	"prefect-worker-ecs/internal/terraform/toolchain"
+)
+
+// verifyTimeout is how long the checklist may take to become green once the
+// worker is online: the first lines of its log are sent after a second, the first
+// figures of a probe after some more on a loaded machine.
+const verifyTimeout = time.Minute
+
+// Checklist is what verify is to look at: the configuration that the run was deployed from,
+// which is not quite the user's, and the emulator.
+func (o Options) Checklist() (verify.Options, error) {
+	r, err := o.running()
+	if err != nil {
+		return verify.Options{}, err
+	}
+	return r.checklist()
+}
+
+// Pages are the addresses of Prefect's user interface and of the emulator's list of what it holds.
+func (o Options) Pages() (prefect, aws string, err error) {
+	r, err := o.running()
+	if err != nil {
+		return "", "", err
+	}
+	return r.state.Prefect.URL, r.state.Emulator.Endpoint + "/moto-api/", nil
+}
+
+// running is the run, of which both servers were started.
+func (o Options) running() (*run, error) {
+	r, err := o.run()
+	if err != nil {
+		return nil, err
+	}
+	switch err := r.load(o.Environment); {
+	case errors.Is(err, errNoRun):
+		if err := o.known(); err != nil {
+			return nil, err
+		}
+	case err != nil:
+		return nil, err
+	}
+	if r.state.Emulator == nil || r.state.Prefect == nil {
+		return nil, fmt.Errorf("nothing of the local run of %s runs; %s starts it", o.Environment, o.command("up"))
+	}
+	return r, nil
+}
+
+func (r *run) checklist() (verify.Options, error) {
+	workspace := toolchain.Workspace{Dir: r.workspaceDir()}
+	stack, err := os.ReadFile(filepath.Join(workspace.Stack(r.state.Environment), "cdk.tf.json"))
+	if err != nil {
+		return verify.Options{}, fmt.Errorf("read the deployed stack: %w", err)
+	}
+	envs, err := config.LoadLocal(r.environments())
+	if err != nil {
+		return verify.Options{}, err
+	}
+	for _, env := range envs {
+		if env.Name == r.state.Environment {
+			return verify.Options{Environment: env, Stack: stack, AWS: awsConfig(r.state)}, nil
+		}
+	}
+	return verify.Options{}, fmt.Errorf("%s holds no %s.yaml", r.environments(), r.state.Environment)
+}
+
+// verify goes through the very checklist that workerctl verify has for AWS.
+func (u *up) verify(ctx context.Context) error {
+	checklist, err := u.checklist()
+	if err != nil {
+		return err
+	}
+	var report verify.Report
+	err = u.p.step("verifying as workerctl verify does", func() (string, error) {
+		report = verify.Wait(ctx, checklist, verifyTimeout, nil)
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+		if !report.OK {
+			return "", errors.New("the checklist of workerctl verify is not green; see above")
+		}
+		return fmt.Sprintf("verified: all %d checks of workerctl verify are green", len(report.Checks)), nil
+	})
+	if err != nil && ctx.Err() == nil {
+		report.Print(u.opt.Out)
+	}
+	return err
+}
+
+//go:embed hello.py
+var helloFlow []byte
+
+// flowTimeout is how long the flow run may take. A worker asks for work each
+// 10 s, and the run starts a Python of its own.
+const flowTimeout = 3 * time.Minute
+
+// submitFlow submits a flow run to the pool, and returns its id. A worker asks for work when it
+// starts and then each 10 s.
+func (u *up) submitFlow(ctx context.Context) (id string, err error) {
+	err = u.p.step("submitting a flow run to the work pool", func() (string, error) {
+		dir := u.flowDir()
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return "", err
+		}
+		if err := os.WriteFile(filepath.Join(dir, "hello.py"), helloFlow, 0o644); err != nil {
+			return "", err
+		}
+		run, err := submit(ctx, u.client, u.env, filepath.Join(dir, "hello.py"), "hello")
+		id = run.ID
+		return fmt.Sprintf("flow run %s is submitted to the work pool", run.Name), err
+	})
+	return id, err
+}
+
+// submit submits a run of a flow, a function in a file on this machine, to an environment's pool.
+func submit(ctx context.Context, client *api.Client, env *config.Environment, file, function string) (api.FlowRun, error) {
+	flow := api.LocalFlow{
+		Name: strings.TrimSuffix(filepath.Base(file), ".py"), Pool: env.WorkPool.Name, Dir: filepath.Dir(file), Entrypoint: filepath.Base(file) + ":" + function,
+	}
+	if len(env.WorkPool.Queues) > 0 {
+		flow.Queue = env.WorkPool.Queues[0]
+	}
+	deployment, err := client.Deploy(ctx, flow)
+	if err != nil {
+		return api.FlowRun{}, fmt.Errorf("create the deployment of the flow: %w", err)
+	}
+	run, err := client.Run(ctx, deployment, nil)
+	if err != nil {
+		return api.FlowRun{}, fmt.Errorf("submit the flow run: %w", err)
+	}
+	return run, nil
+}
+
+// awaitFlow waits until a flow run is COMPLETED.
+func (u *up) awaitFlow(ctx context.Context, id string) error {
+	return u.p.step("waiting for the flow run", func() (string, error) {
+		ctx, cancel := context.WithTimeout(ctx, flowTimeout)
+		defer cancel()
+		run, err := u.client.AwaitEnd(ctx, id, func(r api.FlowRun) { u.p.note("flow run %s: %s", r.Name, r.State) })
+		if err != nil {
+			return "", fmt.Errorf("%w%s", err, u.outputs())
+		}
+		if run.State != "COMPLETED" {
+			if call, found := u.refused(); found {
+				return "", fmt.Errorf("flow run %s is %s: %s", run.Name, run.State, call)
+			}
+			return "", fmt.Errorf("flow run %s is %s: %s%s", run.Name, run.State, run.StateDetail.Message, u.outputs())
+		}
+		return fmt.Sprintf("flow run %s is COMPLETED", run.Name), nil
+	})
+}
+
+// outputs are the ends of what the containers wrote.
+func (u *up) outputs() string {
+	text := "; the end of the worker's output:\n" + proc.Tail(u.containerLog(), 30)
+	if u.env.WorkPool.Type == config.PoolECS {
+		text += "\nthe end of the flow tasks' output:\n" + proc.Tail(u.flowTaskLog(), 30)
+	}
+	return text
+}
+
+// checkCalls shows that the roles may do what was done with them, and no call was refused.
+func (u *up) checkCalls() error {
+	return u.p.step("looking at the calls of the roles", func() (string, error) { return u.allowed() })
+}
+
+// observerTimeout is how long the worker may take to read a message from its queue. It
+// starts to read when it is online, and waits for messages without a pause.
+const observerTimeout = time.Minute
+
+// observe shows that the worker reads the queue with the events of its tasks. That part of
+// it, the observer, can end while the worker stays online: then a flow run whose task
+// crashed would be "running" for ever.
+func (u *up) observe(ctx context.Context, queue string, limit time.Duration) error {
+	return u.p.step("sending an event to the worker's queue", func() (string, error) {
+		client := sqs.NewFromConfig(awsConfig(u.state))
+		found, err := client.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &queue})
+		if err != nil {
+			return "", fmt.Errorf("find the queue %s: %w", queue, err)
+		}
+		// An event that is nobody's: the observer takes it off the queue and does nothing.
+		event := `{"detail-type": "Local run", "detail": {}}`
+		if _, err := client.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: found.QueueUrl, MessageBody: &event}); err != nil {
+			return "", fmt.Errorf("send an event to the queue %s: %w", queue, err)
+		}
+		var queueErr error
+		waiting, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		err = poll.Until(waiting, 200*time.Millisecond, func() (bool, error) {
+			var got *sqs.GetQueueAttributesOutput
+			got, queueErr = client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: found.QueueUrl, AttributeNames: []types.QueueAttributeName{"All"}})
+			return queueErr == nil && got.Attributes["ApproximateNumberOfMessages"] == "0" && got.Attributes["ApproximateNumberOfMessagesNotVisible"] == "0", nil
+		})
+		if waiting.Err() != nil && ctx.Err() == nil {
+			return "", fmt.Errorf("the worker does not read the events of its tasks from the queue %s within %v, so that a flow run whose task crashes would stay running (last answer of the queue: %v); the end of its output:\n%s",
+				queue, limit, queueErr, proc.Tail(u.containerLog(), 30))
+		}
+		return "the worker reads the events of its tasks from the queue " + queue, err
+	})
+}

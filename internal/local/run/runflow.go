@@ -1,0 +1,81 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/prefect/api"
+)
+
+// flowFunction finds the functions of a file that Prefect runs as flows.
+var flowFunction = regexp.MustCompile(`(?m)^@flow\b[^\n]*(?:\n(?:@|[ \t)]).*)*\n(?:async )?def (\w+)`)
+
+// RunFlow runs somebody's own flow on the worker of a local run: file.py, or
+// file.py:function where the file has several flows.
+func RunFlow(ctx context.Context, opt Options, flow string) error {
+	file, function, err := findFlow(flow)
+	if err != nil {
+		return err
+	}
+	checklist, err := opt.Checklist()
+	if err != nil {
+		return err
+	}
+	env := checklist.Environment
+	if env.WorkPool.Type != config.PoolProcess {
+		return fmt.Errorf("the work pool of %s is of type %s, whose flow runs bring their code in an image; a file of this machine can be run in a process pool", env.Name, env.WorkPool.Type)
+	}
+	client, err := api.New(env.Prefect.APIURL, "")
+	if err != nil {
+		return err
+	}
+	p := newProgress(opt.Out)
+	return p.step("running "+strings.TrimSuffix(filepath.Base(file), ".py")+":"+function, func() (string, error) {
+		run, err := submit(ctx, client, env, file, function)
+		if err != nil {
+			return "", err
+		}
+		run, err = client.AwaitEnd(ctx, run.ID, func(r api.FlowRun) { p.note("flow run %s: %s", r.Name, r.State) })
+		if err != nil {
+			return "", err
+		}
+		if run.State != "COMPLETED" {
+			return "", fmt.Errorf("flow run %s is %s: %s", run.Name, run.State, run.StateDetail.Message)
+		}
+		return fmt.Sprintf("flow run %s is COMPLETED", run.Name), nil
+	})
+}
+
+// findFlow splits file.py:function, or finds the one flow in the file.
+func findFlow(flow string) (file, function string, err error) {
+	file, function, named := strings.Cut(flow, ".py:")
+	if named {
+		file += ".py"
+	}
+	if file, err = filepath.Abs(file); err != nil {
+		return "", "", err
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return "", "", fmt.Errorf("read the flow: %w", err)
+	}
+	var found []string
+	for _, m := range flowFunction.FindAllStringSubmatch(string(content), -1) {
+		found = append(found, m[1])
+	}
+	switch {
+	case named:
+		return file, function, nil
+	case len(found) == 0:
+		return "", "", fmt.Errorf("%s has no function with @flow before it; name one: %s:FUNCTION", filepath.Base(file), flow)
+	case len(found) > 1:
+		return "", "", errors.New(filepath.Base(file) + " has several flows; name one: " + flow + ":" + strings.Join(found, ", or "+flow+":"))
+	}
+	return file, found[0], nil
+}

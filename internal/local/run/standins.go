@@ -1,0 +1,293 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	logtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/terraform/stackjson"
+)
+
+// standIns makes in the emulator what the environment names as existing, and returns which id
+// or ARN stands for which of the user's. What an earlier up made is found again.
+func (u *up) standIns(ctx context.Context) (map[string]string, error) {
+	m := &standInMaker{ctx: ctx, cfg: awsConfig(u.state), ids: map[string]string{}}
+	m.ec2 = ec2.NewFromConfig(m.cfg)
+	err := errors.Join(m.network(u.env.Network), m.names(u.env), m.roles(u.env.IAM.Existing))
+	if err != nil {
+		return nil, fmt.Errorf("make a stand-in for what exists: %w", err)
+	}
+	return m.ids, nil
+}
+
+// standInMaker makes stand-ins.
+type standInMaker struct {
+	ctx context.Context
+	cfg aws.Config
+	ec2 *ec2.Client
+	ids map[string]string
+}
+
+// standInTag is the tag with the user's id of what a stand-in stands for.
+const standInTag = "prefect-stand-in"
+
+// tags are those of a stand-in.
+func (m *standInMaker) tags(kind types.ResourceType, id string) []types.TagSpecification {
+	return []types.TagSpecification{{ResourceType: kind, Tags: []types.Tag{{Key: aws.String(standInTag), Value: &id}}}}
+}
+
+// network makes a VPC with its subnets and further security groups, as far as an earlier up has
+// not.
+func (m *standInMaker) network(n config.Network) error {
+	if !n.Exists() {
+		return nil
+	}
+	found, err := m.ec2.DescribeTags(m.ctx, &ec2.DescribeTagsInput{Filters: []types.Filter{{Name: aws.String("key"), Values: []string{standInTag}}}})
+	if err != nil {
+		return err
+	}
+	for _, tag := range found.Tags {
+		m.ids[aws.ToString(tag.Value)] = aws.ToString(tag.ResourceId)
+	}
+	if m.ids[n.Existing.VPCID] == "" {
+		if err := m.vpc(n); err != nil {
+			return err
+		}
+	}
+	groups := slices.Clone(n.SecurityGroupIDs)
+	for _, rule := range n.Egress {
+		groups = append(groups, rule.SecurityGroupID)
+	}
+	for _, id := range groups {
+		if id == "" || m.ids[id] != "" {
+			continue
+		}
+		made, err := m.ec2.CreateSecurityGroup(m.ctx, &ec2.CreateSecurityGroupInput{
+			GroupName: aws.String("stand-in " + id), Description: aws.String("Stand-in"), VpcId: aws.String(m.ids[n.Existing.VPCID]), TagSpecifications: m.tags(types.ResourceTypeSecurityGroup, id),
+		})
+		if err != nil {
+			return err
+		}
+		m.ids[id] = *made.GroupId
+	}
+	return nil
+}
+
+// vpc makes the VPC and its subnets.
+func (m *standInMaker) vpc(n config.Network) error {
+	vpc, err := m.ec2.CreateVpc(m.ctx, &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16"), TagSpecifications: m.tags(types.ResourceTypeVpc, n.Existing.VPCID)})
+	if err != nil {
+		return err
+	}
+	id := vpc.Vpc.VpcId
+	m.ids[n.Existing.VPCID] = *id
+	if _, err := m.ec2.ModifyVpcAttribute(m.ctx, &ec2.ModifyVpcAttributeInput{VpcId: id, EnableDnsHostnames: &types.AttributeBooleanValue{Value: aws.Bool(true)}}); err != nil {
+		return err
+	}
+	zones, err := m.ec2.DescribeAvailabilityZones(m.ctx, &ec2.DescribeAvailabilityZonesInput{})
+	if err != nil {
+		return err
+	}
+	for i, subnet := range n.Existing.SubnetIDs {
+		made, err := m.ec2.CreateSubnet(m.ctx, &ec2.CreateSubnetInput{
+			VpcId: id, CidrBlock: aws.String(fmt.Sprintf("10.0.%d.0/24", i)), AvailabilityZone: zones.AvailabilityZones[i%len(zones.AvailabilityZones)].ZoneName,
+			TagSpecifications: m.tags(types.ResourceTypeSubnet, subnet),
+		})
+		if err != nil {
+			return err
+		}
+		m.ids[subnet] = *made.Subnet.SubnetId
+	}
+	return m.wayOut(n, id)
+}
+
+// wayOut leads out of the VPC's main route table, or makes the endpoints that stand in its place.
+func (m *standInMaker) wayOut(n config.Network, vpc *string) error {
+	tables, err := m.ec2.DescribeRouteTables(m.ctx, &ec2.DescribeRouteTablesInput{Filters: []types.Filter{{Name: aws.String("vpc-id"), Values: []string{*vpc}}}})
+	if err != nil || len(tables.RouteTables) == 0 {
+		return errors.Join(err, errors.New("the VPC has a main route table"))
+	}
+	table := tables.RouteTables[0].RouteTableId
+	if n.Closed() {
+		for _, service := range append([]config.Endpoint{"s3"}, n.Endpoints...) {
+			in := &ec2.CreateVpcEndpointInput{VpcId: vpc, ServiceName: aws.String("com.amazonaws." + m.cfg.Region + "." + string(service))}
+			if service == "s3" {
+				in.RouteTableIds = []string{*table}
+			} else {
+				in.VpcEndpointType, in.PrivateDnsEnabled = types.VpcEndpointTypeInterface, aws.Bool(true)
+			}
+			if _, err := m.ec2.CreateVpcEndpoint(m.ctx, in); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	route := &ec2.CreateRouteInput{RouteTableId: table, DestinationCidrBlock: aws.String("0.0.0.0/0")}
+	if n.Existing.Public {
+		gateway, err := m.ec2.CreateInternetGateway(m.ctx, &ec2.CreateInternetGatewayInput{})
+		if err != nil {
+			return err
+		}
+		route.GatewayId = gateway.InternetGateway.InternetGatewayId
+		if _, err := m.ec2.AttachInternetGateway(m.ctx, &ec2.AttachInternetGatewayInput{InternetGatewayId: route.GatewayId, VpcId: vpc}); err != nil {
+			return err
+		}
+	} else {
+		gateway, err := m.ec2.CreateNatGateway(m.ctx, &ec2.CreateNatGatewayInput{SubnetId: aws.String(m.ids[n.Existing.SubnetIDs[0]]), ConnectivityType: types.ConnectivityTypePrivate})
+		if err != nil {
+			return err
+		}
+		route.NatGatewayId = gateway.NatGateway.NatGatewayId
+	}
+	_, err = m.ec2.CreateRoute(m.ctx, route)
+	return err
+}
+
+// names makes what is known by its name.
+func (m *standInMaker) names(env *config.Environment) error {
+	if env.Cluster.Existing {
+		if _, err := ecs.NewFromConfig(m.cfg).CreateCluster(m.ctx, &ecs.CreateClusterInput{ClusterName: &env.Cluster.Name, CapacityProviders: []string{"FARGATE", "FARGATE_SPOT"}}); err != nil {
+			return err
+		}
+	}
+	if env.Logs.Existing {
+		_, err := cloudwatchlogs.NewFromConfig(m.cfg).CreateLogGroup(m.ctx, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: &env.Logs.Group})
+		if there := (*logtypes.ResourceAlreadyExistsException)(nil); err != nil && !errors.As(err, &there) {
+			return err
+		}
+	}
+	return nil
+}
+
+// iamARN is how an ARN of IAM's in an account begins.
+var iamARN = regexp.MustCompile(`^arn:aws[a-z-]*:iam::\d{12}:`)
+
+// roles makes roles, for now without rights.
+func (m *standInMaker) roles(x config.ExistingRoles) error {
+	const trust = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ecs-tasks.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
+	for _, arn := range []string{x.ExecutionRole, x.TaskRole, x.FlowExecutionRole, x.FlowTaskRole} {
+		if arn == "" {
+			continue
+		}
+		_, path, _ := strings.Cut(arn, ":role")
+		slash := strings.LastIndex(path, "/")
+		_, err := iam.NewFromConfig(m.cfg).CreateRole(m.ctx, &iam.CreateRoleInput{RoleName: aws.String(path[slash+1:]), Path: aws.String(path[:slash+1]), AssumeRolePolicyDocument: aws.String(trust)})
+		if there := (*iamtypes.EntityAlreadyExistsException)(nil); err != nil && !errors.As(err, &there) {
+			return err
+		}
+	}
+	return nil
+}
+
+// queues makes the stack's queues as the stack describes them, and lets Terraform take them over
+// like those that workerctl adopt finds. Where it makes them itself, the AWS provider watches each
+// for 25 s, and then as long what is set on them. (TestServerLifeCycle lets it.)
+func (u *up) queues(ctx context.Context) error {
+	if u.env.EventQueue() == "" {
+		return nil
+	}
+	environ := append(withoutUsers(os.Environ()), awsEnv(u.state)...)
+	if err := u.opt.Project.SynthInto(ctx, environ, u.opt.Project.Program(), u.workspaceDir(), filepath.Join(u.workspaceDir(), "cdktf.out")); err != nil {
+		return err
+	}
+	stack, err := u.stack()
+	if err != nil {
+		return err
+	}
+	client, imports := sqs.NewFromConfig(awsConfig(u.state)), map[string]string{}
+	for _, address := range stack.Names("aws_sqs_queue") {
+		queue := stack.Resource("aws_sqs_queue", address)
+		name, _ := queue["name"].(string)
+		attributes := map[string]string{"MaximumMessageSize": "262144"} // which the provider sets by itself
+		for argument, attribute := range map[string]sqstypes.QueueAttributeName{
+			"message_retention_seconds":  sqstypes.QueueAttributeNameMessageRetentionPeriod,
+			"visibility_timeout_seconds": sqstypes.QueueAttributeNameVisibilityTimeout,
+			"sqs_managed_sse_enabled":    sqstypes.QueueAttributeNameSqsManagedSseEnabled,
+		} {
+			if value, set := queue[argument]; set {
+				text, err := json.Marshal(value) // a number without an exponent
+				if err != nil {
+					return err
+				}
+				attributes[string(attribute)] = string(text)
+			}
+		}
+		made, err := client.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: &name, Attributes: attributes})
+		if err != nil {
+			return fmt.Errorf("make the queue %s: %w", name, err)
+		}
+		imports["aws_sqs_queue."+address] = *made.QueueUrl
+	}
+	return config.WriteImports(u.environments(), u.env.Name, imports)
+}
+
+// grant gives roles that stand for existing ones what the deployed stack says that they must be
+// allowed, and nothing else: so the calls of the run show whether that is enough.
+func (u *up) grant(ctx context.Context) error {
+	stack, err := u.stack()
+	if err != nil {
+		return err
+	}
+	for _, role := range []string{"execution_role", "task_role", "flow_execution_role", "flow_task_role"} {
+		arn, _ := stack.Output(role + "_arn").(string)
+		needed, exists := stack.Output(role + "_policy").(string)
+		if !exists {
+			continue
+		}
+		// What only AWS knows, the end of a secret's ARN, may be anything here.
+		if _, err := iam.NewFromConfig(awsConfig(u.state)).PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: aws.String(short(arn)), PolicyName: aws.String("needed"), PolicyDocument: aws.String(stackjson.Shown(needed))}); err != nil {
+			return fmt.Errorf("give %s what it must be allowed: %w", arn, err)
+		}
+	}
+	return nil
+}
+
+// stack is the synthesized one.
+func (u *up) stack() (*stackjson.Stack, error) {
+	file, err := os.ReadFile(filepath.Join(u.workspace.Stack(u.env.Name), "cdk.tf.json"))
+	if err != nil {
+		return nil, err
+	}
+	return stackjson.Parse(file, stackjson.Place{Partition: "aws", Region: u.state.Region, Account: emulatorAccount}, nil)
+}
+
+// replaced is a setting with the ids of stand-ins, and with the emulator's account in the ARNs of
+// roles and policies.
+func replaced(setting any, ids map[string]string) any {
+	switch setting := setting.(type) {
+	case map[string]any:
+		for key, value := range setting {
+			setting[key] = replaced(value, ids)
+		}
+	case []any:
+		for i, value := range setting {
+			setting[i] = replaced(value, ids)
+		}
+	case string:
+		if id, stands := ids[setting]; stands {
+			return id
+		}
+		if start := iamARN.FindString(setting); start != "" {
+			return "arn:aws:iam::" + emulatorAccount + ":" + setting[len(start):]
+		}
+	}
+	return setting
+}

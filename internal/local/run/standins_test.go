@@ -1,0 +1,88 @@
+package run
+
+import (
+	"context"
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/local/emulator"
+	"prefect-worker-ecs/internal/local/pyenv"
+	"prefect-worker-ecs/internal/test/testtools"
+)
+
+// TestStandIns makes networks of each kind in one emulator. That the stack is deployed into one,
+// and a worker and its flows run there, the local run with Prefect 3 shows.
+func TestStandIns(t *testing.T) {
+	t.Parallel()
+	e, err := emulator.Start(t.Context(), emulator.Options{Python: testtools.Environment(t, pyenv.Moto), Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Stop(context.Background()) })
+	network := func(vpc string, change func(*config.Network)) *config.Environment {
+		env := config.Default("dev")
+		env.Network.Existing = config.ExistingNetwork{VPCID: "vpc-" + vpc, SubnetIDs: []string{"subnet-" + vpc + "a", "subnet-" + vpc + "b"}}
+		change(&env.Network)
+		return env
+	}
+	for name, test := range map[string]struct {
+		env  *config.Environment
+		ids  int
+		way  string // the default route's target begins so
+		ends int    // endpoints
+	}{
+		"private": {network("1", func(n *config.Network) { n.SecurityGroupIDs = []string{"sg-1"} }), 4, "nat-", 0},
+		"public":  {network("2", func(n *config.Network) { n.Existing.Public = true }), 3, "igw-", 0},
+		"closed":  {network("3", func(n *config.Network) { n.Endpoints = []config.Endpoint{"ecr.api", "logs"} }), 3, "", 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := &up{run: &run{state: State{Emulator: e, Region: "us-east-1"}}, env: test.env}
+			// WHEN stand-ins are made, and asked for again by the next up
+			first, err := u.standIns(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			second, err := u.standIns(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			// THEN each thing has one, the same in both
+			mine := func(ids map[string]string) map[string]string {
+				kept := maps.Clone(ids)
+				maps.DeleteFunc(kept, func(id, _ string) bool {
+					return !strings.Contains(id, strings.TrimPrefix(test.env.Network.Existing.VPCID, "vpc-"))
+				})
+				return kept
+			}
+			if !maps.Equal(mine(first), mine(second)) || len(mine(first)) != test.ids {
+				t.Errorf("first %v, then %v, want %d", first, second, test.ids)
+			}
+			// AND what leads out is what the environment says
+			client := ec2.NewFromConfig(awsConfig(u.state))
+			in := []types.Filter{{Name: aws.String("vpc-id"), Values: []string{first[test.env.Network.Existing.VPCID]}}}
+			tables, err := client.DescribeRouteTables(t.Context(), &ec2.DescribeRouteTablesInput{Filters: in})
+			if err != nil {
+				t.Fatal(err)
+			}
+			way := ""
+			for _, route := range tables.RouteTables[0].Routes {
+				if aws.ToString(route.DestinationCidrBlock) == "0.0.0.0/0" {
+					way = aws.ToString(route.GatewayId) + aws.ToString(route.NatGatewayId)
+				}
+			}
+			if !strings.HasPrefix(way, test.way) || (test.way == "") != (way == "") {
+				t.Errorf("the way out is %q", way)
+			}
+			endpoints, err := client.DescribeVpcEndpoints(t.Context(), &ec2.DescribeVpcEndpointsInput{Filters: in})
+			if err != nil || len(endpoints.VpcEndpoints) != test.ends {
+				t.Errorf("%v, endpoints %+v", err, endpoints.VpcEndpoints)
+			}
+		})
+	}
+}

@@ -1,0 +1,225 @@
+// Package run runs the whole system on one machine, without AWS and
+// without Prefect Cloud: the real CLI, the real Terraform and the real AWS
+// provider deploy the stack to an AWS emulator; the service's task definition,
+// as read back from there, runs as a local process against a Prefect server;
+// and a flow run proves that the worker works.
+//
+// A run is a folder, <project>/.local/run/<environment>, with all its files. Its
+// processes run on in the background when Up has ended; state.json says which
+// they are.
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/fatih/color"
+	"golang.org/x/sync/errgroup"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/base/terminal"
+	"prefect-worker-ecs/internal/local/pyenv"
+	"prefect-worker-ecs/internal/prefect/api"
+	"prefect-worker-ecs/internal/terraform/toolchain"
+)
+
+// Up brings the local run up, from whatever state an earlier one left behind,
+// and shows that its worker works. What runs already and still fits is used
+// again. If it fails, or ctx ends, nothing is left running; the logs stay in
+// the run's folder.
+func Up(ctx context.Context, opt Options) (err error) {
+	env, err := config.LoadOne(opt.config(), opt.Environment)
+	if err != nil {
+		return err
+	}
+	runtime, err := env.Worker.Runtime()
+	if err != nil {
+		return err
+	}
+	r, err := opt.run()
+	if err != nil {
+		return err
+	}
+	release, err := r.claim(env.Name)
+	if err != nil {
+		return err
+	}
+	defer release()
+
+	p := newProgress(opt.Out)
+	p.line("%s", color.New(color.Bold).Sprintf("Local run of %s: Prefect %d, work pool %s (%s)", env.Name, runtime.Major(), env.WorkPool.Name, env.WorkPool.Type))
+	u := &up{run: r, opt: opt, env: env, major: runtime.Major(), p: p}
+	resumed, err := u.resume(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		switch {
+		case err == nil:
+		case resumed && ctx.Err() == nil:
+			p.line("  %s", color.HiBlackString("what ran before was left running; %s shows it, %s stops it", opt.command("status"), opt.command("down")))
+		default:
+			p.line("  %s", color.HiBlackString("stopping what was started; the logs stay in %s until %s", r.dir, opt.command("down")))
+			stopErr := r.stopAll(context.WithoutCancel(ctx))
+			if stopErr == nil {
+				stopErr = r.ended()
+			}
+			err = errors.Join(err, stopErr)
+		}
+	}()
+	return u.all(ctx)
+}
+
+// ended records that nothing of the run runs any more. Its files stay, and are known as its.
+func (r *run) ended() error {
+	return r.update(func(s *State) { *s = State{Environment: s.Environment, MadeFolder: s.MadeFolder} })
+}
+
+// up is one call of Up.
+type up struct {
+	*run
+	opt   Options
+	env   *config.Environment
+	major int
+	p     *progress
+
+	moto, prefect pyenv.Env
+	workspace     toolchain.Workspace
+	client        *api.Client
+}
+
+// resume looks at what an earlier run left behind. If both servers still run
+// they are kept, and with them all that was deployed; otherwise the rest is
+// stopped and forgotten, because the emulator keeps all in memory. It returns
+// which of the two it was.
+func (u *up) resume(ctx context.Context) (kept bool, err error) {
+	s := &u.state
+	usable := s.Emulator != nil && s.Prefect != nil && s.PrefectMajor == u.major && s.Region == u.env.Region &&
+		(s.OwnServer != nil) == u.env.Server.Enabled && (s.OwnServer == nil || s.OwnServer.Database == nil || s.OwnServer.Database.Process.Alive()) &&
+		s.Emulator.Process.Alive() && s.Emulator.Ready(ctx) && s.Prefect.Process.Alive() && s.Prefect.Ready(ctx)
+	if usable {
+		u.p.note("using the emulator and the Prefect server that run already")
+		if err := u.stopStarting(ctx); err != nil {
+			return true, err
+		}
+		return true, u.update(func(s *State) { s.Starting = nil })
+	}
+	if !s.idle() {
+		u.p.note("clearing away what an earlier run left behind")
+		if err := u.stopAll(ctx); err != nil {
+			return false, err
+		}
+	}
+	left, err := u.clear()
+	if err != nil {
+		return false, err
+	}
+	for _, name := range left {
+		if name = filepath.Join(u.dir, name); slices.Contains([]string{u.emulatorDir(), u.prefectDir(), u.taskDir(), u.serverDir(), u.flowDir(), u.flowTaskDir(), u.workspaceDir()}, name) {
+			return false, fmt.Errorf("%s is not a folder that a local run made, and one of its own has that name: move it away", name)
+		}
+	}
+	if err := u.ended(); err != nil {
+		return false, err
+	}
+	return false, u.update(func(s *State) { s.PrefectMajor, s.Region = u.major, u.env.Region })
+}
+
+func (u *up) all(ctx context.Context) error {
+	if err := u.setUp(ctx); err != nil {
+		return err
+	}
+	leftOut, err := u.deploy(ctx)
+	if err != nil {
+		return err
+	}
+	if err := u.applyPool(ctx); err != nil {
+		return err
+	}
+	flow, err := u.submitFlow(ctx)
+	if err != nil {
+		return err
+	}
+	if err := u.startWorker(ctx); err != nil {
+		return err
+	}
+	if err := u.verify(ctx); err != nil {
+		return err
+	}
+	if queue := u.env.EventQueue(); queue != "" {
+		if err := u.observe(ctx, queue, observerTimeout); err != nil {
+			return err
+		}
+	}
+	if err := u.awaitFlow(ctx, flow); err != nil {
+		return err
+	}
+	if u.env.Monitoring.Enabled {
+		if err := u.watched(ctx); err != nil {
+			return err
+		}
+	}
+	if err := u.checkCalls(); err != nil {
+		return err
+	}
+	u.summary(leftOut)
+	return nil
+}
+
+// setUp makes what must be there: quick when it is, dominated by downloads
+// when it is not.
+func (u *up) setUp(ctx context.Context) error {
+	return u.p.step("setting up", func() (string, error) {
+		for _, tool := range toolchain.Tools() {
+			if _, err := tool.Check(ctx); err != nil {
+				return "", err
+			}
+		}
+		prefect, err := pyenv.Prefect(u.major)
+		if err != nil {
+			return "", err
+		}
+		note := func(s string) { u.p.note("%s", s) }
+		pyOptions := pyenv.Options{Root: u.opt.Project.Local(), Progress: note}
+		g, ctx := errgroup.WithContext(ctx)
+		g.Go(func() (err error) { u.moto, err = pyenv.Ensure(ctx, pyenv.Moto, pyOptions); return err })
+		g.Go(func() (err error) { u.prefect, err = pyenv.Ensure(ctx, prefect, pyOptions); return err })
+		g.Go(func() error { return u.opt.Project.EnsureCLI(ctx, note) })
+		g.Go(func() (err error) { u.workspace, err = u.opt.Project.NewWorkspace(ctx, u.workspaceDir()); return err })
+		if err := g.Wait(); err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("set up: CDKTF CLI, moto %s, Prefect %s", pyenv.Moto.Pin("moto"), prefect.Pin("prefect")), nil
+	})
+}
+
+func (u *up) summary(leftOut []string) {
+	bold := color.New(color.Bold).Sprint
+	s := u.state
+	p := u.p
+	p.line("\n%s", color.GreenString("The worker works. It took %.0f s; all of it runs on in the background.", time.Since(p.start).Seconds()))
+	if own := s.OwnServer; own != nil && own.Database == nil {
+		p.line("SQLite stands for the server's database: PostgreSQL is not installed here, so its migrations, password and TLS were not run.")
+	} else if own != nil {
+		p.line("PostgreSQL on this machine stands for RDS, over TLS and with the password of the secret.")
+	}
+	if len(leftOut) > 0 {
+		p.line("\n%s", bold("Left out of your configuration, here only"))
+		for _, l := range leftOut {
+			p.line("%s", terminal.Wrap("  "+l, p.width))
+		}
+	}
+	p.line("\n%s\n  user interface  %s\n  API             %s", bold("Prefect"), s.Prefect.URL, s.Prefect.APIURL())
+	p.line("\n%s", bold("AWS"))
+	p.line("  export AWS_ENDPOINT_URL=%s AWS_DEFAULT_REGION=%s AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test", s.Emulator.Endpoint, s.Region)
+	p.line("  aws ecs describe-services --cluster %s --services %s", s.Cluster, s.Service)
+	p.line("  aws ecs describe-task-definition --task-definition %s", short(s.TaskDefinition))
+	p.line("  aws logs filter-log-events --log-group-name %s --query 'events[].message'", u.env.Logs.Group)
+	p.line("\n%s\n  %s", bold("Verify again"), u.opt.command("verify"))
+	p.line("\n%s\n  %s", bold("Files"), u.dir)
+	p.line("\n%s\n  %s", bold("Take it down"), u.opt.command("down"))
+}

@@ -1,0 +1,140 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"prefect-worker-ecs/internal/base/poll"
+	"prefect-worker-ecs/internal/base/proc"
+	"prefect-worker-ecs/internal/local/ecstask"
+	"prefect-worker-ecs/internal/local/pyenv"
+	"prefect-worker-ecs/internal/prefect/api"
+)
+
+// startWorker runs the service's task, unless that very revision runs already,
+// and waits until Prefect's API says that the worker is online.
+func (u *up) startWorker(ctx context.Context) error {
+	definition, err := readService(ctx, awsConfig(u.state), u.env.Cluster.Name, u.env.Worker.ServiceName)
+	if err != nil {
+		return err
+	}
+	arn := *definition.TaskDefinitionArn
+	if !u.state.Supervisor.Alive() || u.state.TaskDefinition != arn {
+		if err := u.stopWorker(ctx, drain); err != nil {
+			return err
+		}
+		// What the worker before this one said must not be taken for this one's words.
+		for _, old := range []string{u.eventPath(), u.containerLog(), u.callPath(), u.flowEventPath(), u.flowTaskLog()} {
+			if err := os.Remove(old); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+		}
+		if err := u.update(func(s *State) {
+			s.Cluster, s.Service, s.TaskDefinition = u.env.Cluster.Name, u.env.Worker.ServiceName, arn
+			s.WorkerStarted = time.Now()
+		}); err != nil {
+			return err
+		}
+		// The supervisor would do this as well, but nobody would see it.
+		if extra := ecstask.ExtraPackages(definition); len(extra) > 0 {
+			if err := u.installExtra(ctx, extra); err != nil {
+				return err
+			}
+		}
+		id, err := u.startSupervisor(u.supervisorLog())
+		if err != nil {
+			return err
+		}
+		if err := u.update(func(s *State) { s.Supervisor = id }); err != nil {
+			return err
+		}
+	}
+	before := fmt.Sprintf("running the task definition %s as ECS would, until its worker is online", short(arn))
+	return u.p.step(before, func() (string, error) {
+		name, err := u.awaitOnline(ctx)
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("worker %s is ONLINE, from task definition %s", name, short(arn)), nil
+	})
+}
+
+func (u *up) installExtra(ctx context.Context, extra []string) error {
+	return u.p.step("installing what the image's entry point would: "+strings.Join(extra, " "), func() (string, error) {
+		spec, err := pyenv.Prefect(u.major)
+		if err != nil {
+			return "", err
+		}
+		spec.Extra = extra
+		_, err = pyenv.Ensure(ctx, spec, pyenv.Options{Root: u.opt.Project.Local(), Progress: func(s string) { u.p.note("%s", s) }})
+		return "installed " + strings.Join(extra, " "), err
+	})
+}
+
+func short(arn string) string { return arn[strings.LastIndex(arn, "/")+1:] }
+
+// startSupervisor starts a process of its own that keeps a task of the stack.
+func (u *up) startSupervisor(logFile string, flags ...string) (proc.Identity, error) {
+	log, err := os.Create(logFile)
+	if err != nil {
+		return proc.Identity{}, err
+	}
+	defer log.Close()
+	cmd := exec.Command(u.opt.Program, slices.Concat([]string{"local", "supervise"}, flags, []string{u.dir, u.env.Name})...)
+	cmd.Dir = u.opt.Project.Root
+	cmd.Stdout, cmd.Stderr = log, log
+	id, err := proc.Start(cmd, true)
+	if err != nil {
+		return proc.Identity{}, err
+	}
+	go func() { _ = cmd.Wait() }()
+	return id, nil
+}
+
+// onlineTimeout is how long a worker may take to be online: Prefect alone takes 10 s to
+// start, and packages may have to be installed first.
+const onlineTimeout = 5 * time.Minute
+
+// awaitOnline waits for a worker of the pool with a heartbeat newer than its
+// start, and gives up when its task ends.
+func (u *up) awaitOnline(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, onlineTimeout)
+	defer cancel()
+	var name string
+	var apiErr error
+	err := poll.Until(ctx, 500*time.Millisecond, func() (bool, error) {
+		var workers []api.Worker
+		workers, apiErr = u.client.OnlineWorkers(ctx, u.env.WorkPool.Name, u.state.WorkerStarted)
+		if apiErr == nil && len(workers) > 0 {
+			name = workers[0].Name
+			return true, nil
+		}
+		return false, u.workerEnded()
+	})
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "", fmt.Errorf("no worker of the pool is online after %v (last answer of the API: %v); the end of its output:\n%s", onlineTimeout, apiErr, proc.Tail(u.containerLog(), 30))
+	}
+	return name, err
+}
+
+// workerEnded says why no worker will come.
+func (u *up) workerEnded() error {
+	for _, e := range u.events() {
+		switch e.Kind {
+		case ecstask.Failed:
+			return fmt.Errorf("the task does not start: %s", e.Reason)
+		case ecstask.Stopped:
+			return fmt.Errorf("the task ended with exit code %d (%s); the end of its output:\n%s", e.ExitCode, e.Reason, proc.Tail(u.containerLog(), 30))
+		}
+	}
+	if !u.state.Supervisor.Alive() {
+		return fmt.Errorf("the task's supervisor ended; the end of %s:\n%s", u.supervisorLog(), proc.Tail(u.supervisorLog(), 10))
+	}
+	return nil
+}

@@ -1,0 +1,161 @@
+package adopt
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
+	cloudwatchtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	eventstypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"prefect-worker-ecs/internal/local/emulator"
+	"prefect-worker-ecs/internal/local/enforce"
+	"prefect-worker-ecs/internal/local/pyenv"
+	"prefect-worker-ecs/internal/ops/deployer"
+	"prefect-worker-ecs/internal/terraform/stackjson"
+	"prefect-worker-ecs/internal/test/testtools"
+)
+
+// TestFind looks for all that the golden stacks have: in an empty account, where each service must
+// be understood when it says that there is nothing, and for some that life cycles do not adopt.
+func TestFind(t *testing.T) {
+	emu, err := emulator.Start(t.Context(), emulator.Options{Python: testtools.Environment(t, pyenv.Moto), Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = emu.Stop(context.Background()) })
+	cfg := testtools.AWS(t, emu.Env())
+	// Each look is somebody's who has only the policy for it.
+	guard, err := enforce.Start(enforce.Options{AWS: cfg, Journal: func(call enforce.Call) {
+		if !call.Allowed {
+			t.Error(call)
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(guard.Close)
+	find := func(stack *stackjson.Stack) ([]Resource, error) {
+		document, err := deployer.Policy(stack, deployer.Adopt)
+		if err != nil {
+			return nil, err
+		}
+		as := cfg.Copy()
+		as.BaseEndpoint = aws.String(guard.Endpoint())
+		as.Credentials = credentials.NewStaticCredentialsProvider(guard.As("arn:aws:iam::123456789012:user/adopter", document), "x", "")
+		return Find(t.Context(), as, stack, nil, nil)
+	}
+	files, err := filepath.Glob("../../../testdata/golden/*.tf.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		found, err := find(stack(t, file))
+		if err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+		for _, r := range found {
+			if r.ID != "" {
+				t.Errorf("%s: %s is found as %s", file, r.Address, r.ID)
+			}
+		}
+	}
+
+	is := func(stack *stackjson.Stack, want map[string]string) {
+		t.Helper()
+		found, err := find(stack)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range found {
+			if id, asked := want[r.Address]; asked && id != r.ID {
+				t.Errorf("%s is %q, want %q", r.Address, r.ID, id)
+			}
+		}
+	}
+	// GIVEN NAT gateways in the second public subnet of two stacks
+	cloud, dev, full := ec2.NewFromConfig(cfg), stack(t, "../../../testdata/golden/dev.tf.json"), stack(t, "../../../testdata/golden/full.tf.json")
+	nat, address := natByHand(t, cloud, dev)
+	second, _ := natByHand(t, cloud, full)
+	// THEN the one that has its only one in the first takes it, the one with one in each does not
+	is(dev, map[string]string{"aws_nat_gateway.nat_1": nat, "aws_eip.nat_1": address})
+	is(full, map[string]string{"aws_nat_gateway.nat_1": "", "aws_nat_gateway.nat_2": second, "aws_eip.nat_1": ""})
+	// WHEN it is gone, and addresses of its name are left, one of them in use
+	call(t, cloud.DeleteNatGateway, &ec2.DeleteNatGatewayInput{NatGatewayId: &nat})
+	named := []ec2types.TagSpecification{{ResourceType: ec2types.ResourceTypeElasticIp, Tags: []ec2types.Tag{{Key: aws.String("Name"), Value: aws.String("prefect-ecs")}}}}
+	var left []string
+	for range 2 {
+		left = append(left, *call(t, cloud.AllocateAddress, &ec2.AllocateAddressInput{Domain: ec2types.DomainTypeVpc, TagSpecifications: named}).AllocationId)
+	}
+	subnet := call(t, cloud.DescribeSubnets, &ec2.DescribeSubnetsInput{Filters: where("cidr-block", "10.0.1.0/24")}).Subnets[0].SubnetId
+	use := call(t, cloud.CreateNetworkInterface, &ec2.CreateNetworkInterfaceInput{SubnetId: subnet}).NetworkInterface.NetworkInterfaceId
+	call(t, cloud.AssociateAddress, &ec2.AssociateAddressInput{AllocationId: &left[0], NetworkInterfaceId: use})
+	// THEN the other one is taken
+	is(dev, map[string]string{"aws_nat_gateway.nat_1": "", "aws_eip.nat_1": left[1]})
+
+	// GIVEN queues, a rule with its target, and an alarm
+	queues, events := sqs.NewFromConfig(cfg), eventbridge.NewFromConfig(cfg)
+	queue, err := queues.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("ecs-worker-task-events")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ecs := stack(t, "../../../testdata/golden/ecs.tf.json")
+	rule := ecs.Resource("aws_cloudwatch_event_rule", "task_events")["name"].(string)
+	if _, err := events.PutRule(t.Context(), &eventbridge.PutRuleInput{Name: &rule, EventPattern: aws.String(`{"source":["aws.ecs"]}`)}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := events.PutTargets(t.Context(), &eventbridge.PutTargetsInput{Rule: &rule, Targets: []eventstypes.Target{
+		{Id: aws.String("mine"), Arn: aws.String("arn:aws:sqs:us-east-1:123456789012:ecs-worker-task-events")}}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cloudwatch.NewFromConfig(cfg).PutMetricAlarm(t.Context(), &cloudwatch.PutMetricAlarmInput{AlarmName: aws.String("ecs-worker-cpu"), MetricName: aws.String("CPUUtilization"), Namespace: aws.String("AWS/ECS"),
+		Statistic: cloudwatchtypes.StatisticAverage, Period: aws.Int32(60), EvaluationPeriods: aws.Int32(1), Threshold: aws.Float64(1), ComparisonOperator: cloudwatchtypes.ComparisonOperatorGreaterThanThreshold}); err != nil {
+		t.Fatal(err)
+	}
+	// WHEN they are looked for THEN they are found, and nothing else
+	found, err := find(ecs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"aws_sqs_queue.task_events": strings.Replace(*queue.QueueUrl, emu.Endpoint, guard.Endpoint(), 1), "aws_cloudwatch_event_rule.task_events": rule,
+		"aws_cloudwatch_event_target.task_events": rule + "/mine", "aws_cloudwatch_metric_alarm.cpu": "ecs-worker-cpu"}
+	for _, r := range found {
+		if r.ID != want[r.Address] {
+			t.Errorf("%s is %q, want %q", r.Address, r.ID, want[r.Address])
+		}
+	}
+}
+
+// natByHand makes a stack's VPC and first two public subnets, and a NAT gateway in the second one.
+func natByHand(t *testing.T, cloud *ec2.Client, stack *stackjson.Stack) (gateway, address string) {
+	t.Helper()
+	vpc := stack.Resource("aws_vpc", "main")
+	name := fmt.Sprint(vpc["tags"].(map[string]any)["Name"])
+	id := call(t, cloud.CreateVpc, &ec2.CreateVpcInput{CidrBlock: aws.String(fmt.Sprint(vpc["cidr_block"])), TagSpecifications: []ec2types.TagSpecification{
+		{ResourceType: ec2types.ResourceTypeVpc, Tags: []ec2types.Tag{{Key: aws.String("Name"), Value: &name}}}}}).Vpc.VpcId
+	var subnet *string
+	for _, public := range []string{"public_1", "public_2"} {
+		subnet = call(t, cloud.CreateSubnet, &ec2.CreateSubnetInput{VpcId: id, CidrBlock: aws.String(fmt.Sprint(stack.Resource("aws_subnet", public)["cidr_block"]))}).Subnet.SubnetId
+	}
+	address = *call(t, cloud.AllocateAddress, &ec2.AllocateAddressInput{Domain: ec2types.DomainTypeVpc}).AllocationId
+	return *call(t, cloud.CreateNatGateway, &ec2.CreateNatGatewayInput{SubnetId: subnet, AllocationId: &address}).NatGateway.NatGatewayId, address
+}
+
+// call makes a request that must succeed.
+func call[In, Out, Options any](t *testing.T, f func(context.Context, *In, ...func(*Options)) (*Out, error), in *In) *Out {
+	t.Helper()
+	out, err := f(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}

@@ -1,0 +1,350 @@
+// Package deployer tells which rights in AWS the person or the pipeline needs that deploys,
+// changes and destroys one environment: as narrow as AWS allows, and complete.
+package deployer
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/aws/iam"
+	"prefect-worker-ecs/internal/terraform/stackjson"
+)
+
+// Purpose is what the rights are for.
+type Purpose int
+
+const (
+	// Deploy is to deploy, change and destroy the environment.
+	Deploy Purpose = iota
+	// Read is to compare it with AWS: plan, diff and verify, without any change.
+	Read
+	// Adopt is Read where nothing has the environment's tags yet, and to find what there is.
+	Adopt
+)
+
+// managedPolicyLimit is how many characters a managed policy may have, blanks not counted ("IAM
+// and AWS STS quotas" in the IAM User Guide).
+const managedPolicyLimit = 6144
+
+// Parts are the policy as managed policies, which together give its rights: an attached policy
+// may have 6144 characters.
+func Parts(whole iam.Document) []iam.Document {
+	parts := []iam.Document{iam.New()}
+	for _, s := range whole.Statement {
+		last := &parts[len(parts)-1]
+		last.Statement = append(last.Statement, s)
+		if size(*last) > managedPolicyLimit && len(last.Statement) > 1 {
+			last.Statement = last.Statement[:len(last.Statement)-1]
+			parts = append(parts, iam.New(s))
+		}
+	}
+	return parts
+}
+
+func size(document iam.Document) int {
+	text, err := json.Marshal(document)
+	if err != nil {
+		panic(err) // it is of strings
+	}
+	return len(text)
+}
+
+// Policy is the policy that a deployer of the stack needs. It fails for a stack with a resource
+// of a type that it does not know, or a name that only AWS knows.
+func Policy(stack *stackjson.Stack, purpose Purpose) (iam.Document, error) {
+	w := writer{stack: stack, purpose: purpose, pairs: map[string]pair{}}
+	for _, kind := range stack.Kinds() {
+		known, ok := grants[kind]
+		if !ok {
+			return iam.Document{}, fmt.Errorf("which rights a deployment of %s needs is not known", kind)
+		}
+		for _, name := range stack.Names(kind) {
+			arguments := stack.Resource(kind, name)
+			if err := inside(arguments); err != nil {
+				return iam.Document{}, fmt.Errorf("%s.%s: %w", kind, name, err)
+			}
+			for _, g := range known {
+				if err := w.add(g, arguments); err != nil {
+					return iam.Document{}, fmt.Errorf("%s.%s: %w", kind, name, err)
+				}
+			}
+		}
+	}
+	return w.document(), nil
+}
+
+// pair is a set of actions on a resource under conditions.
+type pair struct {
+	resource   string
+	conditions iam.Condition
+	own        bool
+	actions    map[string]bool
+}
+
+type writer struct {
+	stack   *stackjson.Stack
+	purpose Purpose
+	pairs   map[string]pair
+}
+
+func (w writer) add(g grant, arguments map[string]any) error {
+	actions := strings.Fields(g.read)
+	switch w.purpose {
+	case Deploy:
+		actions = append(actions, strings.Fields(g.write)...)
+	case Adopt:
+		actions = append(actions, strings.Fields(g.find)...)
+	}
+	if len(actions) == 0 {
+		return nil
+	}
+	place := w.stack.Place()
+	conditions := iam.Condition{}
+	add := func(operator, key, value string) {
+		if conditions[operator] == nil {
+			conditions[operator] = map[string]iam.Values{}
+		}
+		conditions[operator][key] = iam.Values{value}
+	}
+	tags := func(key string) {
+		for name, value := range w.stack.DefaultTags() {
+			if name == "Project" || name == "Environment" {
+				add("StringEquals", key+"/"+name, value)
+			}
+		}
+	}
+	if g.when == own && w.purpose == Adopt {
+		g.when = 0 // it has no tags yet
+	}
+	switch g.when {
+	case tagged:
+		tags("aws:RequestTag")
+	case atCreation:
+		tags("aws:RequestTag")
+		add("Null", "ec2:CreateAction", "false")
+	case own:
+		tags("aws:ResourceTag")
+	case inCluster:
+		cluster, err := w.arn("ecs:cluster/{cluster}", arguments)
+		if err != nil {
+			return err
+		}
+		add("ArnEquals", "ecs:cluster", cluster)
+	case bounded, thatPolicy:
+		if boundary := w.boundary(arguments); boundary != "" {
+			add("StringEquals", "iam:PermissionsBoundary", boundary)
+		}
+		if g.when == thatPolicy {
+			add("ArnEquals", "iam:PolicyARN", fmt.Sprint(arguments["policy_arn"]))
+		}
+	case toECS:
+		add("StringEquals", "iam:PassedToService", "ecs-tasks.amazonaws.com")
+	case toFlowLogs:
+		add("StringEquals", "iam:PassedToService", "vpc-flow-logs.amazonaws.com")
+	case toLambda:
+		add("StringEquals", "iam:PassedToService", "lambda.amazonaws.com")
+	case toScheduler:
+		add("StringEquals", "iam:PassedToService", "scheduler.amazonaws.com")
+	case viaSecretsManager:
+		add("StringEquals", "kms:ViaService", "secretsmanager."+place.Region+".amazonaws.com")
+	case viaS3:
+		add("StringEquals", "kms:ViaService", fmt.Sprintf("s3.%s.amazonaws.com", arguments["region"]))
+	}
+	resources := []string{"*"}
+	if g.on == "" {
+		if service, _, _ := strings.Cut(actions[0], ":"); service != "route53" {
+			add("StringEquals", "aws:RequestedRegion", place.Region)
+		}
+	} else {
+		resources = nil
+		for _, pattern := range strings.Fields(g.on) {
+			if strings.HasPrefix(pattern, "{") {
+				resources = append(resources, texts(arguments[strings.Trim(pattern, "{}")])...)
+				continue
+			}
+			arn, err := w.arn(pattern, arguments)
+			if err != nil {
+				return err
+			}
+			if arn != "" {
+				resources = append(resources, arn)
+			}
+			if prefix, role, ok := strings.Cut(arn, ":role/"); ok && w.purpose == Adopt {
+				// Of a role that is not there IAM knows no path.
+				resources = append(resources, prefix+":role/"+role[strings.LastIndex(role, "/")+1:])
+			}
+		}
+	}
+	for _, resource := range resources {
+		key, err := json.Marshal([]any{resource, conditions})
+		if err != nil {
+			return err
+		}
+		p, ok := w.pairs[string(key)]
+		if !ok {
+			p = pair{resource, conditions, g.when == own, map[string]bool{}}
+			w.pairs[string(key)] = p
+		}
+		for _, action := range actions {
+			p.actions[action] = true
+		}
+	}
+	return nil
+}
+
+// role are the arguments of a role of the stack, nil if the stack has none of that name.
+func (w writer) role(name string) map[string]any {
+	for _, address := range w.stack.Names("aws_iam_role") {
+		if role := w.stack.Resource("aws_iam_role", address); role["name"] == name {
+			return role
+		}
+	}
+	return nil
+}
+
+// boundary is the permissions boundary of a role, or of the role that a policy is for.
+func (w writer) boundary(arguments map[string]any) string {
+	if name, err := w.stack.NameOf(arguments["role"]); err == nil {
+		arguments = w.role(name)
+	}
+	boundary, _ := arguments["permissions_boundary"].(string)
+	return boundary
+}
+
+// texts are those of an argument that holds ARNs.
+func texts(argument any) []string {
+	switch argument := argument.(type) {
+	case []string:
+		return argument
+	case string:
+		if argument != "" {
+			return []string{argument}
+		}
+	}
+	return nil
+}
+
+// inside puts ARNs beside the arguments that stand inside of one: the secrets of a task definition
+// that exist already (existing_secrets, existing_credential), and the customer keys with which a
+// role may decrypt secrets (keys).
+func inside(arguments map[string]any) error {
+	var containers []struct {
+		Secrets               []struct{ Name, ValueFrom string }
+		RepositoryCredentials struct{ CredentialsParameter string }
+	}
+	var document struct {
+		Statement []struct {
+			Sid      string
+			Resource []string
+		}
+	}
+	for name, into := range map[string]any{"container_definitions": &containers, "policy": &document} {
+		if text, ok := arguments[name].(string); ok {
+			if err := json.Unmarshal([]byte(text), into); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+		}
+	}
+	var secrets, credential, keys []string
+	for _, container := range containers {
+		for _, secret := range container.Secrets {
+			arn := config.SecretARN(secret.ValueFrom)
+			if config.IsParameter(arn) || stackjson.Shown(arn) != arn { // the stack makes the latter
+				continue
+			}
+			secrets = append(secrets, arn)
+			if secret.Name == config.AuthAPIKey.Variable() || secret.Name == config.AuthBasic.Variable() {
+				credential = append(credential, arn)
+			}
+		}
+		if from := container.RepositoryCredentials.CredentialsParameter; from != "" {
+			secrets = append(secrets, from)
+		}
+	}
+	for _, s := range document.Statement {
+		if s.Sid == "DecryptSecrets" {
+			keys = append(keys, s.Resource...)
+		}
+	}
+	arguments["existing_secrets"], arguments["existing_credential"], arguments["keys"] = secrets, credential, keys
+	return nil
+}
+
+// arn is the ARN of a pattern such as ecs:service/{cluster}/{name}. It is empty if an argument is
+// not set.
+func (w writer) arn(pattern string, arguments map[string]any) (string, error) {
+	place := w.stack.Place()
+	service, rest, _ := strings.Cut(pattern, ":")
+	for {
+		before, after, found := strings.Cut(rest, "{")
+		if !found {
+			break
+		}
+		path, tail, _ := strings.Cut(after, "}")
+		var argument any = arguments
+		for _, key := range strings.Split(path, ".") {
+			block, _ := argument.(map[string]any)
+			argument = block[key]
+		}
+		if argument == nil {
+			return "", nil
+		}
+		name, err := w.stack.NameOf(argument)
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", path, err)
+		}
+		rest = before + name + tail
+	}
+	region, account := place.Region, place.Account
+	switch service {
+	case "iam":
+		region = ""
+		if role, ok := strings.CutPrefix(rest, "role/"); ok {
+			path, _ := w.role(role)["path"].(string) // such as /team/
+			rest = "role/" + strings.TrimPrefix(path, "/") + role
+		}
+	case "cloudwatch":
+		if strings.HasPrefix(rest, "dashboard/") {
+			region = ""
+		}
+	case "route53", "s3":
+		region, account = "", ""
+	}
+	return strings.Join([]string{"arn", place.Partition, service, region, account, rest}, ":"), nil
+}
+
+// document puts together what has the same conditions: first the actions on one resource,
+// then the resources with the same actions.
+func (w writer) document() iam.Document {
+	statements := map[string]*iam.Statement{}
+	for _, p := range w.pairs {
+		actions := slices.Sorted(maps.Keys(p.actions))
+		key := fmt.Sprint(actions, p.conditions)
+		if p.own {
+			// What an action does to one kind of the environment's own it may do to others.
+			service, _, _ := strings.Cut(actions[0], ":")
+			key = fmt.Sprint(service, p.conditions)
+		}
+		s := statements[key]
+		if s == nil {
+			s = &iam.Statement{Effect: "Allow", Condition: p.conditions}
+			statements[key] = s
+		}
+		s.Action, s.Resource = append(s.Action, actions...), append(s.Resource, p.resource)
+	}
+	var all []iam.Statement
+	for _, s := range statements {
+		slices.Sort(s.Resource)
+		slices.Sort(s.Action)
+		s.Action = slices.Compact(s.Action)
+		all = append(all, *s)
+	}
+	slices.SortFunc(all, func(a, b iam.Statement) int {
+		return strings.Compare(a.Action[0]+a.Resource[0]+fmt.Sprint(a.Condition), b.Action[0]+b.Resource[0]+fmt.Sprint(b.Condition))
+	})
+	return iam.New(all...)
+}

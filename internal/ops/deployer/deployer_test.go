@@ -1,0 +1,212 @@
+package deployer
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"prefect-worker-ecs/internal/aws/iam"
+	"prefect-worker-ecs/internal/terraform/stackjson"
+	"prefect-worker-ecs/internal/test/golden"
+)
+
+// environments are those with a golden file of their stack.
+func environments(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob("../../../testdata/golden/*.tf.json")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("there are no golden files: %v", err)
+	}
+	var names []string
+	for _, file := range files {
+		names = append(names, strings.TrimSuffix(filepath.Base(file), ".tf.json"))
+	}
+	return names
+}
+
+func stackOf(t *testing.T, name string) *stackjson.Stack {
+	t.Helper()
+	file, err := os.ReadFile("../../../testdata/golden/" + name + ".tf.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stack, err := stackjson.Parse(file, stackjson.Place{Partition: "aws", Region: "us-east-1", Account: "123456789012"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stack
+}
+
+func policyOf(t *testing.T, name string, purpose Purpose) iam.Document {
+	t.Helper()
+	document, err := Policy(stackOf(t, name), purpose)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return document
+}
+
+// TestPolicies compares the policies of the environments with golden files.
+func TestPolicies(t *testing.T) {
+	for _, name := range environments(t) {
+		for word, purpose := range map[string]Purpose{"deploy": Deploy, "read": Read, "adopt": Adopt} {
+			if purpose == Adopt && name != "dev" {
+				continue // no more than that of reading, and a few actions
+			}
+			text, err := json.MarshalIndent(policyOf(t, name, purpose), "", "  ")
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden.Equal(t, filepath.Join("testdata", name+"."+word+".json"), string(text)+"\n")
+		}
+	}
+}
+
+// TestParts: each part is a managed policy that AWS takes, and together they are the whole.
+func TestParts(t *testing.T) {
+	for _, name := range environments(t) {
+		whole := policyOf(t, name, Deploy)
+		var statements []iam.Statement
+		for _, part := range Parts(whole) {
+			if n := size(part); n > managedPolicyLimit {
+				t.Errorf("%s: a part has %d characters", name, n)
+			}
+			statements = append(statements, part.Statement...)
+		}
+		if size(iam.New(statements...)) != size(whole) {
+			t.Errorf("%s: the parts are not the whole", name)
+		}
+	}
+}
+
+// TestNoWayOut: whoever has only the policy of an environment cannot give himself, or a task,
+// more rights than it is about.
+func TestNoWayOut(t *testing.T) {
+	const account = "arn:aws:iam::123456789012:"
+	tags := map[string][]string{"aws:resourcetag/project": {"another"}, "aws:resourcetag/environment": {"dev"}}
+	attempts := map[string]iam.Request{
+		"a policy of another role":            {Action: "iam:PutRolePolicy", Resource: account + "role/admin"},
+		"a policy of a user":                  {Action: "iam:PutUserPolicy", Resource: account + "user/deployer"},
+		"a policy attached to another role":   {Action: "iam:AttachRolePolicy", Resource: account + "role/admin"},
+		"administrator for the worker":        {Action: "iam:AttachRolePolicy", Resource: account + "role/prefect-task-role", Context: map[string][]string{"iam:policyarn": {"arn:aws:iam::aws:policy/AdministratorAccess"}}},
+		"a managed policy's new version":      {Action: "iam:CreatePolicyVersion", Resource: account + "policy/p"},
+		"the trust of another role":           {Action: "iam:UpdateAssumeRolePolicy", Resource: account + "role/admin"},
+		"another role":                        {Action: "iam:CreateRole", Resource: account + "role/admin"},
+		"a role's boundary taken away":        {Action: "iam:DeleteRolePermissionsBoundary", Resource: account + "role/prefect-task-role"},
+		"another role handed to ECS":          {Action: "iam:PassRole", Resource: account + "role/admin", Context: map[string][]string{"iam:passedtoservice": {"ecs-tasks.amazonaws.com"}}},
+		"the worker's role handed to Lambda":  {Action: "iam:PassRole", Resource: account + "role/prefect-task-role", Context: map[string][]string{"iam:passedtoservice": {"lambda.amazonaws.com"}}},
+		"the worker's role assumed":           {Action: "sts:AssumeRole", Resource: account + "role/prefect-task-role"},
+		"another secret":                      {Action: "secretsmanager:GetSecretValue", Resource: "arn:aws:secretsmanager:us-east-1:123456789012:secret:other-AbCdEf"},
+		"a subnet in another's VPC":           {Action: "ec2:CreateSubnet", Resource: "arn:aws:ec2:us-east-1:123456789012:vpc/vpc-1", Context: tags},
+		"another's VPC deleted":               {Action: "ec2:DeleteVpc", Resource: "arn:aws:ec2:us-east-1:123456789012:vpc/vpc-1", Context: tags},
+		"another's VPC tagged as one's own":   {Action: "ec2:CreateTags", Resource: "arn:aws:ec2:us-east-1:123456789012:vpc/vpc-1", Context: map[string][]string{"aws:requesttag/project": {"prefect-worker"}, "aws:requesttag/environment": {"dev"}}},
+		"another cluster deleted":             {Action: "ecs:DeleteCluster", Resource: "arn:aws:ecs:us-east-1:123456789012:cluster/other"},
+		"a task in another cluster":           {Action: "ecs:RunTask", Resource: "arn:aws:ecs:us-east-1:123456789012:task-definition/admin:1"},
+		"another log group":                   {Action: "logs:DeleteLogGroup", Resource: "arn:aws:logs:us-east-1:123456789012:log-group:other"},
+		"a virtual machine":                   {Action: "ec2:RunInstances", Resource: "*"},
+		"a secret of another region":          {Action: "secretsmanager:CreateSecret", Resource: "arn:aws:secretsmanager:eu-west-1:123456789012:secret:prefect-api-key-new-2-AbCdEf"},
+		"networks of another region observed": {Action: "ec2:DescribeVpcs", Resource: "*", Context: map[string][]string{"aws:requestedregion": {"eu-west-1"}}},
+	}
+	for _, name := range environments(t) {
+		documents := []iam.Document{policyOf(t, name, Deploy)}
+		for what, request := range attempts {
+			request.Complete = true
+			if result := iam.Evaluate(documents, request); result.Decision != iam.Denied {
+				t.Errorf("%s: %s is possible: %s by %s", name, what, request.Action, result.Statement)
+			}
+		}
+	}
+	// And what the policy is for is possible: the attempts fail for what they are.
+	own := iam.Request{Action: "iam:PutRolePolicy", Resource: account + "role/prefect-task-execution-role", Complete: true}
+	if result := iam.Evaluate([]iam.Document{policyOf(t, "dev", Deploy)}, own); result.Decision != iam.Allowed {
+		t.Error("a policy of the worker's own role cannot be written")
+	}
+}
+
+// TestReadOnly: a policy for reading changes nothing, and is part of the one for deploying and of
+// the one for adopting, which changes nothing either.
+func TestReadOnly(t *testing.T) {
+	actions := func(name string, purpose Purpose) map[string]bool {
+		granted := map[string]bool{}
+		for _, s := range policyOf(t, name, purpose).Statement {
+			for _, action := range s.Action {
+				_, verb, _ := strings.Cut(action, ":")
+				state := strings.HasPrefix(action, "s3:") || slices.Contains(s.Condition["StringEquals"]["kms:ViaService"], "s3.us-east-1.amazonaws.com") // the lock of a plan
+				reads := slices.ContainsFunc([]string{"Get", "List", "Describe", "Filter", "Decrypt"}, func(verbs string) bool { return strings.HasPrefix(verb, verbs) })
+				if purpose != Deploy && !state && !reads {
+					t.Errorf("%s: who may only read may %s", name, action)
+				}
+				granted[action] = true
+			}
+		}
+		return granted
+	}
+	for _, name := range environments(t) {
+		deploy, adopt := actions(name, Deploy), actions(name, Adopt)
+		for action := range actions(name, Read) {
+			if !deploy[action] || !adopt[action] {
+				t.Errorf("%s: who deploys may %s: %t, who adopts: %t", name, action, deploy[action], adopt[action])
+			}
+		}
+	}
+}
+
+// TestSecretsThatExist: who verifies reads the credential, and of others only how they are guarded.
+func TestSecretsThatExist(t *testing.T) {
+	documents := []iam.Document{policyOf(t, "ecs", Read)}
+	for secret, actions := range map[string]map[string]iam.Decision{
+		"prefect-AbCdEf": {"secretsmanager:DescribeSecret": iam.Allowed, "secretsmanager:GetResourcePolicy": iam.Allowed, "secretsmanager:GetSecretValue": iam.Allowed},
+		"other-AbCdEf":   {"secretsmanager:DescribeSecret": iam.Denied, "secretsmanager:GetSecretValue": iam.Denied},
+	} {
+		for action, want := range actions {
+			request := iam.Request{Action: action, Resource: "arn:aws:secretsmanager:us-east-1:123456789012:secret:" + secret, Complete: true}
+			if result := iam.Evaluate(documents, request); result.Decision != want {
+				t.Errorf("%s of %s: %v, want %v", action, secret, result.Decision, want)
+			}
+		}
+	}
+	for _, s := range policyOf(t, "serverdb", Read).Statement {
+		if slices.Contains(s.Action, "secretsmanager:GetSecretValue") {
+			t.Errorf("the database's password may be read: %+v", s)
+		}
+	}
+}
+
+// TestABoundaryBinds: with a permissions boundary in the configuration, roles are made and
+// changed only within it.
+func TestABoundaryBinds(t *testing.T) {
+	stack := stackOf(t, "full")
+	boundary, _ := stack.Resource("aws_iam_role", "task")["permissions_boundary"].(string)
+	if boundary == "" {
+		t.Fatal("the environment full has no permissions boundary")
+	}
+	documents := []iam.Document{policyOf(t, "full", Deploy)}
+	role := fmt.Sprint(stack.Resource("aws_ecs_task_definition", "worker")["execution_role_arn"])
+	for _, action := range []string{"iam:CreateRole", "iam:PutRolePolicy", "iam:PutRolePermissionsBoundary"} {
+		for given, want := range map[string]iam.Decision{boundary: iam.Allowed, "": iam.Denied, "arn:aws:iam::aws:policy/AdministratorAccess": iam.Denied} {
+			request := iam.Request{Action: action, Resource: role, Complete: true, Context: map[string][]string{}}
+			if given != "" {
+				request.Context["iam:permissionsboundary"] = []string{given}
+			}
+			if result := iam.Evaluate(documents, request); result.Decision != want {
+				t.Errorf("%s with the boundary %q: %v, want %v", action, given, result, want)
+			}
+		}
+	}
+}
+
+// TestAResourceOfAnUnknownType is refused by its name: a policy that lacks something would fail
+// in the middle of a deployment.
+func TestAResourceOfAnUnknownType(t *testing.T) {
+	stack, err := stackjson.Parse([]byte(`{"resource": {"aws_lambda_unknown": {"x": {}}}}`), stackjson.Place{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Policy(stack, Deploy); err == nil || err.Error() != "which rights a deployment of aws_lambda_unknown needs is not known" {
+		t.Errorf("got %v", err)
+	}
+}

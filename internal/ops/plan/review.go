@@ -1,0 +1,210 @@
+// Package plan tells what a change does to the infrastructure, for the person who has to
+// approve it: from a plan of Terraform's, or from two syntheses of a stack, for which no
+// AWS account is needed. Policies, container definitions and other JSON inside an argument
+// are compared by their content. No credential is shown.
+package plan
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"prefect-worker-ecs/internal/base/redact"
+)
+
+// Action is what happens to a resource.
+type Action string
+
+// The actions, in the order in which they are shown.
+const (
+	Create  Action = "create"
+	Import  Action = "import"
+	Change  Action = "change"
+	Replace Action = "replace"
+	Destroy Action = "destroy"
+)
+
+// Attribute is a value that differs.
+type Attribute struct {
+	// Path is where it is, such as container_definitions[prefect-worker].image.
+	Path string `json:"path"`
+	// Before and After are the values for a person. Empty: there is none.
+	Before string `json:"before,omitempty"`
+	After  string `json:"after,omitempty"`
+	// ForcesReplacement says that it is why the resource is replaced.
+	ForcesReplacement bool `json:"forces_replacement,omitempty"`
+}
+
+// Resource is one that changes: a resource, or another part of the stack such as a variable.
+type Resource struct {
+	// Address is its address in Terraform.
+	Address string `json:"address"`
+	// Action is what happens to it.
+	Action Action `json:"action"`
+	// Attributes are what differs, if it is there before and after.
+	Attributes []Attribute `json:"attributes,omitempty"`
+}
+
+// Report is all that changes in an environment.
+type Report struct {
+	// Environment is its name.
+	Environment string `json:"environment"`
+	// Changes are in the order of their addresses. None: nothing changes.
+	Changes []Resource `json:"changes"`
+	// Warnings say what is lost or cut off.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// losses are the resources whose end takes data along or cuts off the worker.
+var losses = map[string]string{
+	"aws_cloudwatch_log_group":           "its log lines go with it",
+	"aws_db_instance":                    "its data goes with it, but for a final snapshot",
+	"aws_ecs_cluster":                    "the worker stops, and so do flow runs that are ECS tasks",
+	"aws_ecs_service":                    "the worker stops, and flow runs of a process pool with it",
+	"aws_iam_role":                       "running tasks lose their rights",
+	"aws_internet_gateway":               "the worker is cut off from the Prefect API",
+	"aws_nat_gateway":                    "the worker is cut off from the Prefect API until there is another",
+	"aws_route":                          "the worker is cut off from the Prefect API until there is another",
+	"aws_route_table":                    "the worker is cut off from the Prefect API until there is another",
+	"aws_secretsmanager_secret":          "the credential goes with it, and with a recovery window its name cannot be used again for days",
+	"aws_security_group":                 "the worker is cut off until it has another",
+	"aws_sqs_queue":                      "events in it are lost",
+	"aws_subnet":                         "the worker's tasks move",
+	"aws_vpc":                            "the whole network is built anew",
+	"aws_vpc_security_group_egress_rule": "connections that it allows are cut off",
+	"aws_service_discovery_private_dns_namespace": "names in it are gone until it is there again",
+}
+
+// finish sorts the changes and adds the warnings.
+func (r *Report) finish() {
+	slices.SortFunc(r.Changes, func(a, b Resource) int { return strings.Compare(a.Address, b.Address) })
+	if r.Changes == nil {
+		r.Changes = []Resource{} // never null in JSON
+	}
+	for _, c := range r.Changes {
+		kind, _, _ := strings.Cut(c.Address, ".")
+		loss, known := losses[kind]
+		switch {
+		case !known:
+		case c.Action == Destroy:
+			r.Warnings = append(r.Warnings, fmt.Sprintf("%s is destroyed: %s", c.Address, loss))
+		case c.Action == Replace:
+			r.Warnings = append(r.Warnings, fmt.Sprintf("%s is destroyed and created again: %s", c.Address, loss))
+		}
+	}
+}
+
+// Count is how many resources an action happens to.
+func (r Report) Count(action Action) int {
+	n := 0
+	for _, c := range r.Changes {
+		if c.Action == action {
+			n++
+		}
+	}
+	return n
+}
+
+// differ lists where two values differ.
+func differ(before, after any) []Attribute {
+	b, a := map[string]string{}, map[string]string{}
+	flatten("", before, b)
+	flatten("", after, a)
+	all := maps.Clone(b)
+	maps.Copy(all, a)
+	var attributes []Attribute
+	for _, path := range slices.Sorted(maps.Keys(all)) {
+		if b[path] != a[path] {
+			attributes = append(attributes, Attribute{Path: path, Before: b[path], After: a[path]})
+		}
+	}
+	return attributes
+}
+
+// flatten writes the values in v by their paths, as they may be shown. JSON in a text is
+// taken apart as well; a list of plain values, such as a command, is one value.
+func flatten(path string, v any, into map[string]string) {
+	switch v := v.(type) {
+	case nil:
+	case map[string]any:
+		for key, item := range v {
+			flatten(join(path, key), item, into)
+		}
+	case []any:
+		names := names(v)
+		if names == nil {
+			into[path] = show(path, encode(v))
+			return
+		}
+		for i, item := range v {
+			flatten(fmt.Sprintf("%s[%s]", path, names[i]), item, into)
+		}
+	case string:
+		var inner any
+		if strings.HasPrefix(v, "{") || strings.HasPrefix(v, "[") {
+			if json.Unmarshal([]byte(v), &inner) == nil {
+				flatten(path, inner, into)
+				return
+			}
+		}
+		if v != "" {
+			into[path] = show(path, v)
+		}
+	default:
+		into[path] = show(path, encode(v))
+	}
+}
+
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+// names are what a person calls the elements of a list of objects: their own names if each
+// has another one, or else their numbers. Nil: the elements are no objects.
+func names(list []any) []string {
+	var numbers, own []string
+	for i, item := range list {
+		object, ok := item.(map[string]any)
+		if !ok {
+			return nil
+		}
+		numbers = append(numbers, fmt.Sprint(i))
+		for _, key := range []string{"name", "Name", "Sid", "sid"} {
+			if name, ok := object[key].(string); ok && name != "" && !slices.Contains(own, name) {
+				own = append(own, name)
+				break
+			}
+		}
+	}
+	if len(own) == len(list) {
+		return own
+	}
+	return numbers
+}
+
+// show is a value as it may be shown: the last part of the path says what it is. The value of
+// a variable of a container goes by the variable's name.
+func show(path, value string) string {
+	path = strings.TrimSuffix(path, ".value")
+	name := path[strings.LastIndexAny(strings.TrimSuffix(path, "]"), ".[")+1:]
+	name = strings.TrimSuffix(name, "]")
+	if strings.HasPrefix(value, "arn:") || strings.HasPrefix(value, "${") {
+		return redact.Text(value) // a reference is no credential, whatever it names
+	}
+	return redact.Value(name, value)
+}
+
+func encode(v any) string {
+	var b strings.Builder
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(v); err != nil {
+		return fmt.Sprint(v)
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}

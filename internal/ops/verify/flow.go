@@ -1,0 +1,81 @@
+package verify
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"prefect-worker-ecs/internal/prefect/api"
+)
+
+// flowFile is the flow of the proof. A run makes the file itself, in its own folder: so it
+// needs no storage, and works where the server has no access to files of this machine.
+const (
+	flowFile = "workerctl_verify.py"
+	flowText = "from prefect import flow\\n\\n@flow(log_prints=True)\\ndef proof():\\n    print('this worker runs flows')\\n"
+)
+
+// flow proves it for good: it runs a small flow through the pool, and removes it again.
+func (c *checklist) flow(ctx context.Context) (result finding) {
+	id := make([]byte, 4)
+	_, _ = rand.Read(id)
+	name := "workerctl-verify-" + hex.EncodeToString(id)
+	client := c.client.client
+
+	defer func() {
+		// The clean-up also happens after Ctrl-C.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+		defer cancel()
+		if err := client.DeleteFlow(ctx, name); err != nil && !errors.Is(err, api.ErrNotFound) {
+			result.detail += fmt.Sprintf("\nthe flow %s could not be removed: %v", name, err)
+			result.fix = fmt.Sprintf("remove it: prefect flow delete, or in the user interface; its name is %s", name)
+			if result.status == OK {
+				result.status = Unknown
+			}
+		}
+	}()
+
+	queue := ""
+	if len(c.env.WorkPool.Queues) > 0 {
+		queue = c.env.WorkPool.Queues[0]
+	}
+	deployment, err := client.Deploy(ctx, api.LocalFlow{
+		Name: name, Pool: c.client.pool.Name, Queue: queue, Entrypoint: flowFile + ":proof",
+		PullSteps: []map[string]any{{"prefect.deployments.steps.run_shell_script": map[string]any{
+			"script": fmt.Sprintf(`python -c "open('%s', 'w').write('''%s''')"`, flowFile, flowText),
+		}}},
+	})
+	if err != nil {
+		return unasked("a deployment for the proof could not be made, so that whether flows run", err)
+	}
+	began := time.Now()
+	run, err := client.Run(ctx, deployment, nil)
+	if err != nil {
+		return unasked("a run of the proof could not be made, so that whether flows run", err)
+	}
+	limit := c.opt.FlowTimeout
+	if limit == 0 {
+		limit = 5 * time.Minute
+	}
+	waiting, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	ended, err := client.AwaitEnd(waiting, run.ID, nil)
+	took := time.Since(began).Round(time.Second)
+	switch {
+	case err == nil && ended.State == "COMPLETED":
+		return ok("%s ran to COMPLETED in %s", name, took)
+	case err == nil:
+		return failed(fmt.Sprintf("%s ended as %s after %s: %s", name, ended.State, took, ended.StateDetail.Message), "look at the log below")
+	}
+	// Without this the run would start later, and find nothing.
+	stop, cancelStop := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancelStop()
+	_ = client.Cancel(stop, run.ID)
+	if waiting.Err() != nil && ctx.Err() == nil {
+		return failed(fmt.Sprintf("%s did not end within %s: %v", name, limit, err), "mend first what failed above; if nothing did, look at the log below")
+	}
+	return unknown(err.Error(), "try again")
+}

@@ -1,0 +1,331 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/prefect/api"
+	"prefect-worker-ecs/internal/prefect/flowruns"
+	"prefect-worker-ecs/internal/prefect/workpool"
+)
+
+// apiState is what the Prefect API says.
+type apiState struct {
+	credential string
+	client     *api.Client
+	answered   bool   // it is there, whatever it says
+	close      func() // ends the way to it
+	pool       api.WorkPool
+	queues     []api.WorkQueue // those that the worker serves
+	online     bool            // a worker of this service is
+}
+
+// apiAnswers checks that the API is there, at the right address, and accepts the credential.
+func (c *checklist) apiAnswers(ctx context.Context) finding {
+	url := variable(c.service.container, "PREFECT_API_URL")
+	if url == "" {
+		return failed("the container has no PREFECT_API_URL: with Prefect 2 it would serve a database of its own and look healthy", c.deployFix()).block()
+	}
+	if c.env.Server.Enabled && c.opt.Reach != nil {
+		there, close, err := c.opt.Reach(ctx)
+		if err != nil {
+			return unknown("only the VPC reaches "+url+", and there is no way in from here: "+err.Error(),
+				"open one: workerctl open "+c.env.Name+", and then workerctl verify "+c.env.Name+" --api-url with the address that it prints").block()
+		}
+		c.client.close, url = close, there
+	}
+	connect := api.New
+	if c.env.Prefect.Authentication == config.AuthBasic {
+		connect = api.NewBasic
+	}
+	client, err := connect(url, c.client.credential)
+	if err != nil {
+		return failed(err.Error(), "correct prefect_api_url or the credential, and deploy").block()
+	}
+	c.client.client = client
+	_, err = client.WorkPools(ctx)
+	c.client.answered = !errors.Is(err, api.ErrUnreachable)
+	var status *api.StatusError
+	switch {
+	case errors.As(err, &status) && status.Status == 401:
+		return failed("the API refuses the "+c.env.Prefect.Authentication.Noun()+": "+err.Error(), c.credentialFix()).block()
+	case errors.Is(err, api.ErrUnauthorized):
+		return unknown("the credential may not list the work pools: "+err.Error(), "give it the role Worker in the workspace")
+	case errors.Is(err, api.ErrNotFound):
+		return failed(fmt.Sprintf("%s answers, but is not the API of a workspace (404)", url),
+			"set prefect_account_id and prefect_workspace_id, or a prefect_api_url of the form "+config.CloudAPIURL+"<uuid>/workspaces/<uuid>; a self-hosted API ends in /api").block()
+	case errors.Is(err, api.ErrUnreachable):
+		return unknown(err.Error()+"\nwhether the worker reaches it is another question: the log below tells",
+			"is prefect_api_url right and the server up? If only the VPC reaches it, run verify from there").block()
+	case err != nil:
+		return failed(err.Error(), "is "+url+" a Prefect API?").block()
+	}
+	return ok("%s answers and accepts the worker", url)
+}
+
+func (c *checklist) credentialFix() string {
+	if c.env.GeneratedCredential() {
+		return c.generateFix()
+	}
+	if c.env.Prefect.Authentication != config.AuthAPIKey {
+		return fmt.Sprintf("give those of the server (PREFECT_SERVER_API_AUTH_STRING) in TF_VAR_%s, with prefect.authentication: basic; raise secret.version in config/environments/%s.yaml and %s",
+			config.AuthBasic.TerraformVariable(), c.env.Name, c.deploy())
+	}
+	return fmt.Sprintf("make a new API key in Prefect, with the role Worker in the workspace; give it in TF_VAR_prefect_api_key, raise secret.version in config/environments/%s.yaml and %s", c.env.Name, c.deploy())
+}
+
+// unasked is the finding for something that the Prefect API did not tell.
+func unasked(what string, err error) finding {
+	fix := "try again"
+	if errors.Is(err, api.ErrUnauthorized) {
+		fix = "give the credential the role Worker in the workspace, or verify with one that may see more"
+	}
+	return unknown(what+" could not be read: "+err.Error(), fix)
+}
+
+// pool checks the work pool and the queues in it that the worker serves.
+func (c *checklist) pool(ctx context.Context) finding {
+	want := c.env.WorkPool
+	pool, err := c.client.client.WorkPool(ctx, want.Name)
+	if errors.Is(err, api.ErrNotFound) {
+		var names []string
+		if pools, err := c.client.client.WorkPools(ctx); err == nil {
+			for _, p := range pools {
+				names = append(names, p.Name)
+			}
+		}
+		return failed(fmt.Sprintf("there is no work pool %s; there are: %s", want.Name, orNone(strings.Join(names, ", "))),
+			fmt.Sprintf("create it: workerctl pool apply %s; or correct work_pool.name", c.env.Name)).block()
+	}
+	if err != nil {
+		return unasked("the work pool "+want.Name, err).block()
+	}
+	c.client.pool = pool
+	switch {
+	case pool.Type != string(want.Type) && (strings.HasSuffix(pool.Type, ":managed") || strings.HasSuffix(pool.Type, ":push")):
+		return failed(fmt.Sprintf("%s is of type %s: Prefect runs its flows itself, and a worker ends with status 1", pool.Name, pool.Type),
+			fmt.Sprintf("create a pool that has workers: prefect work-pool create NAME --type %s, and set work_pool.name to it. On Prefect Cloud that needs a plan with hybrid pools (Starter or above); a self-hosted server always has them", want.Type))
+	case pool.Type != string(want.Type):
+		return failed(fmt.Sprintf("%s is of type %s, configured is %s", pool.Name, pool.Type, want.Type),
+			"set work_pool.type to the pool's type, or work_pool.name to another pool, and deploy")
+	case pool.Paused:
+		return failed(pool.Name+" is paused: no flow run is handed out", fmt.Sprintf("resume it: prefect work-pool resume %q", pool.Name))
+	case pool.ConcurrencyLimit != nil && *pool.ConcurrencyLimit == 0:
+		return failed(pool.Name+" has a concurrency limit of 0: no flow run is handed out",
+			fmt.Sprintf("prefect work-pool clear-concurrency-limit %q", pool.Name))
+	}
+	queues, err := c.client.client.WorkQueues(ctx, pool.Name)
+	if err != nil {
+		return unasked("the queues of "+pool.Name, err)
+	}
+	if want.Type == config.PoolECS {
+		if f := c.template(ctx); f.status != OK {
+			return f
+		}
+	}
+	return c.servedQueues(queues)
+}
+
+// template compares what an ecs pool says of the place of flow tasks with where they are to
+// run.
+func (c *checklist) template(ctx context.Context) finding {
+	wanted, err := workpool.Read(ctx, c.opt.AWS, c.env)
+	if err != nil {
+		return unread("where the tasks of flow runs are to run", err)
+	}
+	_, changes, err := wanted.Fit(c.client.pool.BaseJobTemplate)
+	fix := "workerctl pool apply " + c.env.Name
+	switch {
+	case len(c.client.pool.BaseJobTemplate) == 0:
+		return failed("the template of "+c.client.pool.Name+" is empty: a flow run would be started in the account's default cluster and network", fix)
+	case err != nil:
+		return failed(err.Error(), fix)
+	case len(changes) > 0:
+		lines := []string{"the template of " + c.client.pool.Name + " is not that of the deployment"}
+		for _, change := range changes {
+			lines = append(lines, change.Difference())
+		}
+		return failed(strings.Join(lines, "\n"), fix)
+	}
+	return finding{status: OK}
+}
+
+// servedQueues checks the queues that the worker serves: those of the configuration, or all.
+func (c *checklist) servedQueues(queues []api.WorkQueue) finding {
+	pool := c.client.pool
+	configured := c.env.WorkPool.Queues
+	var s several
+	for _, name := range configured {
+		if !slices.ContainsFunc(queues, func(q api.WorkQueue) bool { return q.Name == name }) {
+			s.failed(fmt.Sprintf("%s has no queue %s", pool.Name, name),
+				fmt.Sprintf("create it: workerctl pool apply %s; or correct work_pool.queues", c.env.Name))
+		}
+	}
+	var closed []string
+	for _, q := range queues {
+		if len(configured) > 0 && !slices.Contains(configured, q.Name) {
+			continue
+		}
+		c.client.queues = append(c.client.queues, q)
+		reason, fix := "", ""
+		switch {
+		case q.Paused:
+			reason, fix = "is paused", fmt.Sprintf("resume it: prefect work-queue resume %q --pool %q", q.Name, pool.Name)
+		case q.ConcurrencyLimit != nil && *q.ConcurrencyLimit == 0:
+			reason, fix = "has a concurrency limit of 0", fmt.Sprintf("prefect work-queue clear-concurrency-limit %q --pool %q", q.Name, pool.Name)
+		default:
+			continue
+		}
+		closed = append(closed, q.Name)
+		// Somebody may have closed one of many on purpose. Not so one that the configuration
+		// names, or the one in which every run without a queue lands.
+		if len(configured) > 0 || q.ID == pool.DefaultQueueID {
+			s.failed(fmt.Sprintf("the queue %s of %s %s: none of its flow runs is handed out", q.Name, pool.Name, reason), fix)
+		}
+	}
+	if len(c.client.queues) > 0 && len(closed) == len(c.client.queues) && len(s.problems) == 0 {
+		s.failed(fmt.Sprintf("no queue of %s hands out flow runs: %s", pool.Name, strings.Join(closed, ", ")),
+			fmt.Sprintf("resume one: prefect work-queue resume NAME --pool %q", pool.Name))
+	}
+	well := fmt.Sprintf("%s is of type %s and not paused", pool.Name, pool.Type)
+	if len(closed) > 0 {
+		well += ", but for its queues " + strings.Join(closed, ", ")
+	}
+	return s.finding(well)
+}
+
+// worker checks what counts: as many workers of this service are online as tasks should run.
+func (c *checklist) worker(ctx context.Context) finding {
+	if c.service.tasksErr != nil {
+		return unread("which tasks run, so that their workers can be told from others,", c.service.tasksErr)
+	}
+	workers, err := c.client.client.OnlineWorkers(ctx, c.env.WorkPool.Name, time.Time{})
+	if err != nil {
+		return unasked("the workers of "+c.env.WorkPool.Name, err)
+	}
+	now := c.client.client.Now()
+	since := aws.ToTime(c.service.deployment.CreatedAt)
+	var online, others, old, silent []string
+	youngest := time.Duration(0)
+	for _, w := range workers {
+		age := now.Sub(w.LastHeartbeat)
+		id, named := strings.CutPrefix(w.Name, c.env.Worker.ServiceName+"-")
+		switch {
+		case !named || !flowruns.IsTask(id):
+			others = append(others, w.Name)
+		case !slices.Contains(c.service.tasks, id):
+			old = append(old, w.Name)
+		case w.LastHeartbeat.Before(since):
+			old = append(old, w.Name)
+		case age > w.Freshness():
+			silent = append(silent, fmt.Sprintf("%s (%.0f s ago)", w.Name, age.Seconds()))
+		default:
+			if len(online) == 0 || age < youngest {
+				youngest = age
+			}
+			online = append(online, w.Name)
+		}
+	}
+	polled, stalled := c.stalled(now)
+	tasks := max(1, c.env.Worker.DesiredCount)
+	if len(online) >= tasks && !stalled {
+		c.client.online = true
+		return ok("%s, last heartbeat %.0f s ago", strings.Join(online, ", "), max(0, youngest.Seconds()))
+	}
+
+	detail := "no worker of this service is online in " + c.env.WorkPool.Name
+	switch {
+	case len(online) >= tasks:
+		detail = fmt.Sprintf("%s says that it is online, but nobody has asked %s for flow runs for %.0f s: it is frozen or dead", strings.Join(online, ", "), c.env.WorkPool.Name, polled.Seconds())
+	case len(online) > 0:
+		detail = fmt.Sprintf("%d of %d workers of this service are online in %s: %s", len(online), tasks, c.env.WorkPool.Name, strings.Join(online, ", "))
+	}
+	for _, group := range []struct {
+		words string
+		names []string
+	}{{"silent for too long", silent}, {"not of a running task of the current deployment", old}, {"other workers there", others}} {
+		if len(group.names) > 0 {
+			detail += "\n" + group.words + ": " + strings.Join(group.names, ", ")
+		}
+	}
+	fix := "wait for it if the deployment is new (workerctl verify --wait 5m); otherwise the log below says why"
+	if cause, found := c.report.First(); found && cause.Status == Failed {
+		fix = "mend first what failed above: " + cause.Name
+	}
+	return failed(detail, fix)
+}
+
+// stalled tells how long ago anybody asked the served queues for flow runs, and whether that
+// is too long. A worker asks three times as often as it beats, so that this shows its end
+// first. Releases that do not record it give no answer.
+func (c *checklist) stalled(now time.Time) (time.Duration, bool) {
+	var last time.Time
+	for _, q := range c.client.queues {
+		if q.LastPolled != nil && q.LastPolled.After(last) {
+			last = *q.LastPolled
+		}
+	}
+	if last.IsZero() {
+		return 0, false
+	}
+	interval := 10.0 // Prefect's default for PREFECT_WORKER_QUERY_SECONDS
+	if value, err := strconv.ParseFloat(variable(c.service.container, "PREFECT_WORKER_QUERY_SECONDS"), 64); err == nil && value > 0 {
+		interval = value
+	}
+	age := now.Sub(last)
+	return age, age > time.Duration(2*1.3*interval*float64(time.Second))+5*time.Second
+}
+
+// runs checks that flow runs which are due are taken.
+func (c *checklist) runs(ctx context.Context) finding {
+	now := c.client.client.Now()
+	queues := c.env.WorkPool.Queues
+	overdue, err := c.client.client.Overdue(ctx, c.client.pool.Name, queues, now.Add(-flowruns.LateAfter))
+	if err != nil {
+		return unasked("which flow runs are late", err)
+	}
+	if len(overdue) == 0 {
+		return ok("none is late")
+	}
+	underway, err := c.client.client.Underway(ctx, c.client.pool.Name, queues)
+	if err != nil {
+		return unasked("which flow runs are underway", err)
+	}
+	late := fmt.Sprintf("%d late", len(overdue))
+	if due := overdue[0].Due; due != nil {
+		late += fmt.Sprintf(", the oldest for %s", now.Sub(*due).Round(time.Second))
+	}
+	if limit, ok := c.capacity(); ok && underway >= limit {
+		return finding{status: OK, detail: fmt.Sprintf("%s; they wait for one of %d slots, all of which are taken", late, limit)}
+	}
+	fix := "look at the log below"
+	if c.found(checkWorker) != OK || c.found(checkPool) != OK {
+		fix = "they start when what failed above is mended"
+	}
+	return failed(late+", and nobody takes them", fix)
+}
+
+// capacity is how many runs may be underway at once, and whether that is limited at all.
+func (c *checklist) capacity() (int, bool) {
+	limit, limited := 0, false
+	take := func(n int) {
+		if !limited || n < limit {
+			limit, limited = n, true
+		}
+	}
+	if n := c.env.Worker.ConcurrencyLimit; n > 0 {
+		take(n * max(1, c.env.Worker.DesiredCount))
+	}
+	if n := c.client.pool.ConcurrencyLimit; n != nil {
+		take(*n)
+	}
+	return limit, limited
+}

@@ -1,0 +1,656 @@
+// Package api is a small client of Prefect's REST API, of Prefect Cloud
+// and of a self-hosted server, version 2 or 3: what is needed to prove that a
+// worker works, and no more.
+package api
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"prefect-worker-ecs/internal/base/poll"
+)
+
+// Errors that a caller can tell apart with errors.Is. What they wrap names the
+// request and the answer, never the key.
+var (
+	// ErrUnauthorized: the credential is not accepted (401), or may not do this (403).
+	ErrUnauthorized = errors.New("the Prefect API refuses the credential")
+	// ErrNotFound: the API has no such object (404). It also answers so to
+	// everything if the URL lacks account and workspace.
+	ErrNotFound = errors.New("not found in the Prefect API")
+	// ErrConflict: an object of that name exists (409).
+	ErrConflict = errors.New("exists already in the Prefect API")
+	// ErrUnreachable: there was no answer at all.
+	ErrUnreachable = errors.New("the Prefect API cannot be reached")
+	// ErrBadKey: the key cannot be sent as a header. Usually a line break was
+	// stored with it.
+	ErrBadKey = errors.New("the Prefect API key holds a character that cannot be sent")
+)
+
+// StatusError is an answer other than success.
+type StatusError struct {
+	// Status is the HTTP status code.
+	Status int
+	// Request is the method and the path, without host.
+	Request string
+	// Detail is what the API says about it; it may be empty.
+	Detail string
+}
+
+func (e *StatusError) Error() string {
+	s := fmt.Sprintf("%s: %d %s", e.Request, e.Status, http.StatusText(e.Status))
+	if e.Detail != "" {
+		s += ": " + e.Detail
+	}
+	return s
+}
+
+// Is makes errors.Is work with the errors above.
+func (e *StatusError) Is(target error) bool {
+	switch e.Status {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return target == ErrUnauthorized
+	case http.StatusNotFound:
+		return target == ErrNotFound
+	case http.StatusConflict:
+		return target == ErrConflict
+	}
+	return false
+}
+
+// requestTimeout is how long one request may take. Prefect itself waits 60 s,
+// which is long for somebody who looks at a terminal.
+const requestTimeout = 10 * time.Second
+
+// idleTimeout is how long a connection is kept for the next request. A Prefect server closes it
+// after 5 s (uvicorn's --timeout-keep-alive), and what is sent at that moment is lost.
+const idleTimeout = 3 * time.Second
+
+// Client calls one API. The zero value is useless, use New.
+type Client struct {
+	base *url.URL
+	// authorization is the header's value, and secrets what may never be shown.
+	authorization string
+	secrets       []string
+	http          *http.Client
+	// skew is how far the server's clock is ahead of this machine's.
+	skew time.Duration
+}
+
+// New returns a client for the API at apiURL, the value of PREFECT_API_URL:
+// https://api.prefect.cloud/api/accounts/<id>/workspaces/<id>, or
+// http(s)://<host>:<port>/api of a self-hosted server. The key may be empty for
+// a server that wants none.
+func New(apiURL, key string) (*Client, error) {
+	c, err := newClient(apiURL, key)
+	if err == nil && key != "" {
+		c.authorization = "Bearer " + key
+	}
+	return c, err
+}
+
+// NewBasic returns a client for a server with basic authentication. The credential is
+// user:password, as in PREFECT_API_AUTH_STRING.
+func NewBasic(apiURL, credential string) (*Client, error) {
+	c, err := newClient(apiURL, credential)
+	if err == nil {
+		encoded := base64.StdEncoding.EncodeToString([]byte(credential))
+		c.authorization = "Basic " + encoded
+		c.secrets = append(c.secrets, encoded)
+		if _, password, found := strings.Cut(credential, ":"); found {
+			c.secrets = append(c.secrets, password)
+		}
+	}
+	return c, err
+}
+
+func newClient(apiURL, credential string) (*Client, error) {
+	base, err := url.Parse(apiURL)
+	if err != nil {
+		// The text of the parser's error repeats the URL, which may hold a
+		// password.
+		return nil, errors.New("the Prefect API URL is not a URL")
+	}
+	if base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
+		return nil, fmt.Errorf("the Prefect API URL %q must start with http:// or https:// and name a host", base.Redacted())
+	}
+	for _, c := range []byte(credential) {
+		if c < ' ' || c == 0x7f {
+			return nil, fmt.Errorf("%w (a line break, most often at its end); store it again without", ErrBadKey)
+		}
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone() // which uses no proxy for this machine itself
+	transport.IdleConnTimeout = idleTimeout
+	c := &Client{base: base, http: &http.Client{Timeout: requestTimeout, Transport: transport}}
+	if credential != "" {
+		c.secrets = append(c.secrets, credential)
+	}
+	return c, nil
+}
+
+// The API says "try again" with these: when there were too many requests, and
+// a server with SQLite also when two requests write at the same time, which is
+// usual in its first seconds. It has then done nothing. Prefect's own client
+// tries again after the same answers.
+const (
+	attempts   = 7
+	firstPause = 100 * time.Millisecond // doubled each time: 6 s in all
+)
+
+func tryAgain(err error) bool {
+	var status *StatusError
+	if !errors.As(err, &status) {
+		return false
+	}
+	return status.Status == http.StatusTooManyRequests || status.Status == http.StatusBadGateway || status.Status == http.StatusServiceUnavailable
+}
+
+// do sends body as JSON and reads the answer into answer, if it is not nil.
+func (c *Client) do(ctx context.Context, method string, path []string, body, answer any) error {
+	for attempt, pause := 1, firstPause; ; attempt, pause = attempt+1, 2*pause {
+		err := c.once(ctx, method, path, body, answer)
+		if attempt == attempts || !tryAgain(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (c *Client) once(ctx context.Context, method string, path []string, body, answer any) error {
+	escaped := make([]string, len(path))
+	for i, p := range path {
+		escaped[i] = url.PathEscape(p)
+	}
+	target := c.base.JoinPath(escaped...)
+	request := method + " " + target.Path
+
+	var payload io.Reader
+	if body != nil {
+		raw, err := json.Marshal(body)
+		if err != nil {
+			return fmt.Errorf("%s: %w", request, err)
+		}
+		payload = bytes.NewReader(raw)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target.String(), payload)
+	if err != nil {
+		return fmt.Errorf("%s: the request cannot be made", request)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.authorization != "" {
+		req.Header.Set("Authorization", c.authorization)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var inner *url.Error // Its text holds the whole URL; its cause does not.
+		if errors.As(err, &inner) {
+			err = inner.Err
+		}
+		return fmt.Errorf("%w: %s at %s: %w", ErrUnreachable, request, target.Host, err)
+	}
+	defer resp.Body.Close()
+	c.keepTime(resp.Header.Get("Date"))
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, 4<<20))
+	if err != nil {
+		return fmt.Errorf("%w: %s at %s: %w", ErrUnreachable, request, target.Host, err)
+	}
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return &StatusError{Status: resp.StatusCode, Request: request, Detail: c.detail(raw)}
+	}
+	if answer == nil {
+		return nil
+	}
+	if err := json.Unmarshal(raw, answer); err != nil {
+		return fmt.Errorf("%s: the answer is not what a Prefect API gives: %w", request, err)
+	}
+	return nil
+}
+
+// keepTime remembers by how much the server's clock differs. The header has whole seconds,
+// and the answer took a moment, so that less than two seconds are no difference.
+func (c *Client) keepTime(date string) {
+	at, err := http.ParseTime(date)
+	if err != nil {
+		return
+	}
+	if c.skew = time.Until(at); c.skew.Abs() < 2*time.Second {
+		c.skew = 0
+	}
+}
+
+// Now is the time on the server's clock, by which its heartbeats and runs are dated.
+func (c *Client) Now() time.Time { return time.Now().Add(c.skew) }
+
+// detail is the short text of an error answer, without the credential in case the
+// other side repeats it.
+func (c *Client) detail(raw []byte) string {
+	var answer struct {
+		Detail any `json:"detail"`
+	}
+	text := ""
+	if json.Unmarshal(raw, &answer) == nil && answer.Detail != nil {
+		if s, ok := answer.Detail.(string); ok {
+			text = s
+		} else if again, err := json.Marshal(answer.Detail); err == nil {
+			text = string(again)
+		}
+	}
+	for _, secret := range c.secrets {
+		text = strings.ReplaceAll(text, secret, "***")
+	}
+	if len(text) > 300 {
+		text = text[:300] + "…"
+	}
+	return text
+}
+
+// Health reports whether the API answers: nil, or why not.
+func (c *Client) Health(ctx context.Context) error {
+	return c.do(ctx, http.MethodGet, []string{"health"}, nil, nil)
+}
+
+// WorkPool is a work pool as the API shows it.
+type WorkPool struct {
+	Name string `json:"name"`
+	// Type is the pool's type in the API's spelling, such as "process", "ecs"
+	// or "prefect:managed".
+	Type string `json:"type"`
+	// Paused pools hand out no work.
+	Paused bool `json:"is_paused"`
+	// Status is READY (a worker is online), NOT_READY or PAUSED.
+	Status string `json:"status"`
+	// ConcurrencyLimit is how many runs of the pool may be underway; nil is no limit.
+	ConcurrencyLimit *int `json:"concurrency_limit"`
+	// DefaultQueueID is the queue of runs that name none.
+	DefaultQueueID string `json:"default_queue_id"`
+	// BaseJobTemplate holds the variables of the pool's flow runs and the job that is made
+	// of them. Empty until the first worker fills it in.
+	BaseJobTemplate map[string]any `json:"base_job_template"`
+}
+
+// SetTemplate replaces the base job template of a pool.
+func (c *Client) SetTemplate(ctx context.Context, pool string, template map[string]any) error {
+	return c.do(ctx, http.MethodPatch, []string{"work_pools", pool}, map[string]any{"base_job_template": template}, nil)
+}
+
+// DefaultTemplate is the base job template that the API itself has in store for pools of a
+// type, as its user interface does. It may be older than that of the worker.
+func (c *Client) DefaultTemplate(ctx context.Context, poolType string) (map[string]any, error) {
+	var collections map[string]map[string]struct {
+		Template map[string]any `json:"default_base_job_configuration"`
+	}
+	if err := c.do(ctx, http.MethodGet, []string{"collections", "views", "aggregate-worker-metadata"}, nil, &collections); err != nil {
+		return nil, err
+	}
+	for _, types := range collections {
+		if t, ok := types[poolType]; ok && len(t.Template) > 0 {
+			return t.Template, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: a template for pools of type %s", ErrNotFound, poolType)
+}
+
+// WorkQueue is a queue of a work pool as the API shows it.
+type WorkQueue struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	// Paused queues hand out no work.
+	Paused bool `json:"is_paused"`
+	// ConcurrencyLimit is how many of its runs may be underway; nil is no limit.
+	ConcurrencyLimit *int `json:"concurrency_limit"`
+	// LastPolled is when a worker last asked for its runs. Nil: never.
+	LastPolled *time.Time `json:"last_polled"`
+}
+
+// WorkQueues returns the queues of a pool, at most 200.
+func (c *Client) WorkQueues(ctx context.Context, pool string) ([]WorkQueue, error) {
+	var queues []WorkQueue
+	err := c.do(ctx, http.MethodPost, []string{"work_pools", pool, "queues", "filter"}, map[string]any{"limit": 200}, &queues)
+	return queues, err
+}
+
+// CreateWorkQueue creates a queue in a pool. It is ErrConflict if there is one of that name.
+func (c *Client) CreateWorkQueue(ctx context.Context, pool, name string) error {
+	return c.do(ctx, http.MethodPost, []string{"work_pools", pool, "queues", ""}, map[string]any{"name": name}, nil)
+}
+
+// WorkPool returns the pool of that name.
+func (c *Client) WorkPool(ctx context.Context, name string) (WorkPool, error) {
+	var pool WorkPool
+	err := c.do(ctx, http.MethodGet, []string{"work_pools", name}, nil, &pool)
+	return pool, err
+}
+
+// WorkPools returns the pools of the workspace, at most 200.
+func (c *Client) WorkPools(ctx context.Context) ([]WorkPool, error) {
+	var pools []WorkPool
+	err := c.do(ctx, http.MethodPost, []string{"work_pools", "filter"}, map[string]any{"limit": 200}, &pools)
+	return pools, err
+}
+
+// CreateWorkPool creates a pool whose flow runs need no settings of their own:
+// its base job template is filled in by the first worker. It is ErrConflict if
+// there is one of that name.
+func (c *Client) CreateWorkPool(ctx context.Context, name, poolType string) error {
+	return c.do(ctx, http.MethodPost, []string{"work_pools", ""}, map[string]any{"name": name, "type": poolType}, nil)
+}
+
+// Worker is a worker of a pool as the API shows it. Two processes with one name
+// are one worker.
+type Worker struct {
+	Name string `json:"name"`
+	// Status is ONLINE or OFFLINE. A worker that has ended stays ONLINE for
+	// three heartbeat intervals (90 s), so look at LastHeartbeat too.
+	Status        string    `json:"status"`
+	LastHeartbeat time.Time `json:"last_heartbeat_time"`
+	// HeartbeatSeconds is the interval at which the worker says it beats. 0 if it
+	// did not say.
+	HeartbeatSeconds int `json:"heartbeat_interval_seconds"`
+}
+
+// OnlineWorkers returns the workers of a pool that are ONLINE and gave a
+// heartbeat after a point of time; the zero time is any. It reads at most 200,
+// the most that the API gives at once.
+func (c *Client) OnlineWorkers(ctx context.Context, pool string, after time.Time) ([]Worker, error) {
+	filter := map[string]any{"status": map[string]any{"any_": []string{"ONLINE"}}}
+	if !after.IsZero() {
+		filter["last_heartbeat_time"] = map[string]any{"after_": after.UTC().Format(time.RFC3339Nano)}
+	}
+	var workers []Worker
+	err := c.do(ctx, http.MethodPost, []string{"work_pools", pool, "workers", "filter"},
+		map[string]any{"workers": filter, "limit": 200}, &workers)
+	return workers, err
+}
+
+// Freshness is how old the heartbeat of a worker that lives may be. Prefect calls a worker
+// online for three intervals, so for 90 s after its end; a worker that lives has beaten within
+// two (its interval varies by 30 %).
+func (w Worker) Freshness() time.Duration {
+	interval := time.Duration(w.HeartbeatSeconds) * time.Second
+	if interval == 0 {
+		interval = 30 * time.Second // Prefect's default
+	}
+	return 2*interval + 5*time.Second
+}
+
+// LocalFlow is a flow in a file on the machine of the worker.
+type LocalFlow struct {
+	// Name is the flow's name, and that of its deployment.
+	Name string
+	// Pool is the work pool that its runs are given to, and Queue the queue in it. Default
+	// queue: the pool's own.
+	Pool, Queue string
+	// Dir is the folder that a run copies to its own before it starts. Empty: PullSteps
+	// bring the file.
+	Dir string
+	// PullSteps are what a run does in its own, empty folder to get the file, as Prefect's
+	// deployment steps have it.
+	PullSteps []map[string]any
+	// Entrypoint is <file>:<function> within that folder, such as "hello.py:hello".
+	Entrypoint string
+}
+
+// Deploy creates the flow and its deployment, or brings existing ones up to date, and
+// returns the deployment's id.
+func (c *Client) Deploy(ctx context.Context, flow LocalFlow) (string, error) {
+	var created struct {
+		ID string `json:"id"`
+	}
+	if err := c.do(ctx, http.MethodPost, []string{"flows", ""}, map[string]any{"name": flow.Name}, &created); err != nil {
+		return "", err
+	}
+	deployment := map[string]any{
+		"name": flow.Name, "flow_id": created.ID, "work_pool_name": flow.Pool,
+		"entrypoint":               flow.Entrypoint,
+		"enforce_parameter_schema": false,
+	}
+	if flow.Dir != "" {
+		deployment["path"] = flow.Dir
+	}
+	if len(flow.PullSteps) > 0 {
+		deployment["pull_steps"] = flow.PullSteps
+	}
+	if flow.Queue != "" {
+		deployment["work_queue_name"] = flow.Queue
+	}
+	err := c.do(ctx, http.MethodPost, []string{"deployments", ""}, deployment, &created)
+	return created.ID, err
+}
+
+// DeleteFlow deletes a flow with its deployments and runs. It is ErrNotFound if there is
+// none of that name.
+func (c *Client) DeleteFlow(ctx context.Context, name string) error {
+	var flow struct {
+		ID string `json:"id"`
+	}
+	if err := c.do(ctx, http.MethodGet, []string{"flows", "name", name}, nil, &flow); err != nil {
+		return err
+	}
+	// The API deletes a flow's deployments and runs with it only in the database of some
+	// releases, so each is deleted by itself first.
+	of := map[string]any{"flows": map[string]any{"id": map[string]any{"any_": []string{flow.ID}}}, "limit": 200}
+	for _, kind := range []string{"flow_runs", "deployments"} {
+		var found []struct {
+			ID string `json:"id"`
+		}
+		if err := c.do(ctx, http.MethodPost, []string{kind, "filter"}, of, &found); err != nil {
+			return err
+		}
+		for _, object := range found {
+			if err := c.do(ctx, http.MethodDelete, []string{kind, object.ID}, nil, nil); err != nil && !errors.Is(err, ErrNotFound) {
+				return err
+			}
+		}
+	}
+	return c.do(ctx, http.MethodDelete, []string{"flows", flow.ID}, nil, nil)
+}
+
+// Cancel ends a run that has not ended: one that no worker took at once, another as soon as
+// its worker sees it.
+func (c *Client) Cancel(ctx context.Context, run string) error {
+	return c.do(ctx, http.MethodPost, []string{"flow_runs", run, "set_state"},
+		map[string]any{"state": map[string]any{"type": "CANCELLING", "name": "Cancelling"}}, nil)
+}
+
+// Reschedule puts a run back that a worker has taken, to start as soon as another takes it.
+// Nothing in Prefect sees whether the first attempt still runs.
+func (c *Client) Reschedule(ctx context.Context, run string) error {
+	state := map[string]any{"type": "SCHEDULED", "name": "AwaitingRetry", "state_details": map[string]any{"scheduled_time": c.Now().UTC().Format(time.RFC3339Nano)}}
+	var answer struct {
+		Status  string `json:"status"`
+		Details struct {
+			Reason string `json:"reason"`
+		} `json:"details"`
+	}
+	if err := c.do(ctx, http.MethodPost, []string{"flow_runs", run, "set_state"}, map[string]any{"state": state, "force": false}, &answer); err != nil {
+		return err
+	}
+	if answer.Status != "ACCEPT" {
+		return fmt.Errorf("the Prefect server does not put the flow run back: %s %s", answer.Status, answer.Details.Reason)
+	}
+	return nil
+}
+
+// Overdue returns runs of a pool that should have started before a point of time and that
+// no worker has taken, the oldest first, at most 200. Runs that wait by their own will (for
+// a retry, for a concurrency slot) are not among them. Empty queues are all queues.
+func (c *Client) Overdue(ctx context.Context, pool string, queues []string, before time.Time) ([]FlowRun, error) {
+	filter := inPool(pool, queues)
+	filter["flow_runs"] = map[string]any{
+		"state":                     map[string]any{"name": map[string]any{"any_": []string{"Scheduled", "Late"}}},
+		"next_scheduled_start_time": map[string]any{"before_": before.UTC().Format(time.RFC3339Nano)},
+	}
+	filter["sort"], filter["limit"] = "NEXT_SCHEDULED_START_TIME_ASC", 200
+	var runs []FlowRun
+	err := c.do(ctx, http.MethodPost, []string{"flow_runs", "filter"}, filter, &runs)
+	return runs, err
+}
+
+// Underway counts the runs of a pool that a worker has taken and that have not ended. Empty
+// queues are all queues.
+func (c *Client) Underway(ctx context.Context, pool string, queues []string) (int, error) {
+	filter := inPool(pool, queues)
+	filter["flow_runs"] = map[string]any{"state": map[string]any{"type": map[string]any{"any_": []string{"PENDING", "RUNNING", "CANCELLING"}}}}
+	var count int
+	err := c.do(ctx, http.MethodPost, []string{"flow_runs", "count"}, filter, &count)
+	return count, err
+}
+
+// UnderwayRuns returns the runs that Underway counts.
+func (c *Client) UnderwayRuns(ctx context.Context, pool string, queues []string) ([]FlowRun, error) {
+	const page = 200 // the most that the API gives at once
+	filter := inPool(pool, queues)
+	filter["flow_runs"] = map[string]any{"state": map[string]any{"type": map[string]any{"any_": []string{"PENDING", "RUNNING", "CANCELLING"}}}}
+	filter["sort"], filter["limit"] = "ID_DESC", page
+	var all []FlowRun
+	for {
+		filter["offset"] = len(all)
+		var runs []FlowRun
+		if err := c.do(ctx, http.MethodPost, []string{"flow_runs", "filter"}, filter, &runs); err != nil {
+			return nil, err
+		}
+		if all = append(all, runs...); len(runs) < page {
+			return all, nil
+		}
+	}
+}
+
+// submitting is the line with which a worker takes a run.
+var submitting = regexp.MustCompile(`^Worker '(.+)' submitting flow run '`)
+
+// WorkerOf is the name of the worker that took a run: a label with Prefect 3, with 2 a line in
+// the run's log. Empty: it cannot be told.
+func (c *Client) WorkerOf(ctx context.Context, run FlowRun) (string, error) {
+	if name, ok := run.Labels["prefect.worker.name"].(string); ok {
+		return name, nil
+	}
+	var lines []struct {
+		Message string `json:"message"`
+	}
+	// The last one before the state: a run that was put back has one for each worker.
+	err := c.do(ctx, http.MethodPost, []string{"logs", "filter"}, map[string]any{
+		"logs": map[string]any{
+			"flow_run_id": map[string]any{"any_": []string{run.ID}},
+			"timestamp":   map[string]any{"before_": run.StateDetail.Timestamp.UTC().Format(time.RFC3339Nano)},
+		},
+		"sort": "TIMESTAMP_DESC", "limit": 200,
+	}, &lines)
+	for _, line := range lines {
+		if match := submitting.FindStringSubmatch(line.Message); match != nil {
+			return match[1], err
+		}
+	}
+	return "", err
+}
+
+func inPool(pool string, queues []string) map[string]any {
+	filter := map[string]any{"work_pools": map[string]any{"name": map[string]any{"any_": []string{pool}}}}
+	if len(queues) > 0 {
+		filter["work_pool_queues"] = map[string]any{"name": map[string]any{"any_": queues}}
+	}
+	return filter
+}
+
+// FlowRun is one run of a flow as the API shows it.
+type FlowRun struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	// State is what Prefect calls the state's type: SCHEDULED, PENDING,
+	// RUNNING, COMPLETED, FAILED, CANCELLED, CANCELLING, CRASHED or PAUSED.
+	State string `json:"state_type"`
+	// Due is when the run should start. Nil once a worker has taken it.
+	Due *time.Time `json:"next_scheduled_start_time"`
+	// StateDetail says more about the state.
+	StateDetail struct {
+		Message   string    `json:"message"`
+		Timestamp time.Time `json:"timestamp"`
+	} `json:"state"`
+	// Pool is the name of its work pool. Empty: it has none.
+	Pool string `json:"work_pool_name"`
+	// Labels are what a worker of Prefect 3 writes on it.
+	Labels map[string]any `json:"labels"`
+	// InfrastructureID is what its process or task is called by the worker.
+	InfrastructureID string `json:"infrastructure_pid"`
+}
+
+// Ended reports whether the run is over, well or not.
+func (r FlowRun) Ended() bool {
+	switch r.State {
+	case "COMPLETED", "FAILED", "CANCELLED", "CRASHED":
+		return true
+	}
+	return false
+}
+
+// Run submits a run of a deployment, to start as soon as a worker takes it. A server that gives no
+// answer, such as one with SQLite whose disk is busy, is asked twice more: Prefect makes one run of
+// requests with the same key.
+func (c *Client) Run(ctx context.Context, deployment string, parameters map[string]any) (FlowRun, error) {
+	if parameters == nil {
+		parameters = map[string]any{}
+	}
+	var run FlowRun
+	path := []string{"deployments", deployment, "create_flow_run"}
+	request := map[string]any{"state": map[string]any{"type": "SCHEDULED"}, "parameters": parameters, "idempotency_key": rand.Text()}
+	err := c.do(ctx, http.MethodPost, path, request, &run)
+	for again := 0; again < 2 && errors.Is(err, ErrUnreachable); again++ {
+		err = c.do(ctx, http.MethodPost, path, request, &run)
+	}
+	return run, err
+}
+
+// FlowRun returns a run by its id.
+func (c *Client) FlowRun(ctx context.Context, id string) (FlowRun, error) {
+	var run FlowRun
+	err := c.do(ctx, http.MethodGet, []string{"flow_runs", id}, nil, &run)
+	return run, err
+}
+
+// AwaitEnd waits until a run is over, and returns it as it then is. seen, if
+// not nil, is called with each new state. An API that cannot be reached for a
+// moment is asked again; every other error ends the wait, as does ctx.
+func (c *Client) AwaitEnd(ctx context.Context, id string, seen func(FlowRun)) (FlowRun, error) {
+	var run FlowRun
+	last := ""
+	err := poll.Until(ctx, 500*time.Millisecond, func() (_ bool, err error) {
+		run, err = c.FlowRun(ctx, id)
+		if errors.Is(err, ErrUnreachable) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		if run.State != last && seen != nil {
+			seen(run)
+		}
+		last = run.State
+		return run.Ended(), nil
+	})
+	if ctx.Err() != nil && !run.Ended() {
+		return FlowRun{}, fmt.Errorf("flow run %s is still %s: %w", id, last, ctx.Err())
+	}
+	if err != nil {
+		return FlowRun{}, err
+	}
+	return run, nil
+}

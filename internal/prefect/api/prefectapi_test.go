@@ -1,0 +1,213 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+const key = "pnu_0123456789"
+
+// serve answers every request with one status and body, and records the last.
+func serve(t *testing.T, status int, body string) (api *Client, last *http.Request, sent *string) {
+	t.Helper()
+	last, sent = new(http.Request), new(string)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		raw, _ := io.ReadAll(r.Body)
+		*last, *sent = *r, string(raw)
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}))
+	t.Cleanup(server.Close)
+	api, err := New(server.URL+"/api/accounts/a/workspaces/w", key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return api, last, sent
+}
+
+func TestErrorsSayWhatIsWrongAndNeverTheKey(t *testing.T) {
+	tests := []struct {
+		status int
+		body   string
+		want   error
+		text   string
+	}{
+		{401, `{"detail":"Invalid key ` + key + `"}`, ErrUnauthorized, "Invalid key ***"},
+		{403, `{"detail":"Forbidden"}`, ErrUnauthorized, "403"},
+		{404, `{"detail":"Work pool \"p\" not found."}`, ErrNotFound, `Work pool "p" not found.`},
+		{409, ``, ErrConflict, "GET /api/accounts/a/workspaces/w/work_pools/p"},
+		{422, `{"detail":[{"loc":["body"]}]}`, nil, `[{"loc":["body"]}]`},
+		{200, `<html>`, nil, "not what a Prefect API gives"},
+	}
+	for _, test := range tests {
+		t.Run(http.StatusText(test.status), func(t *testing.T) {
+			// GIVEN an API that answers so
+			api, _, _ := serve(t, test.status, test.body)
+			// WHEN it is asked
+			_, err := api.WorkPool(t.Context(), "p")
+			// THEN the kind of error and its text are right
+			if err == nil || !strings.Contains(err.Error(), test.text) || strings.Contains(err.Error(), key) {
+				t.Errorf("error %v, want one with %q and without the key", err, test.text)
+			}
+			for _, kind := range []error{ErrUnauthorized, ErrNotFound, ErrConflict, ErrUnreachable} {
+				if errors.Is(err, kind) != (kind == test.want) {
+					t.Errorf("error %v is %q: %v", err, kind, !(kind == test.want))
+				}
+			}
+		})
+	}
+}
+
+func TestAnAPIThatIsNotThere(t *testing.T) {
+	api, err := New("http://user:password@127.0.0.1:1/api", key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = api.Health(t.Context())
+	if !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "127.0.0.1:1") || strings.Contains(err.Error(), "password") {
+		t.Errorf("error %v, want ErrUnreachable with the host and without the password", err)
+	}
+}
+
+func TestWhatCannotBeAskedIsRefused(t *testing.T) {
+	for _, bad := range []string{"", "api.prefect.cloud/api", "ftp://x/api", "http:///api", "http://[::1", "http://user:password@%zz"} {
+		if _, err := New(bad, key); err == nil || strings.Contains(err.Error(), "password") {
+			t.Errorf("%q: error %v", bad, err)
+		}
+	}
+	if _, err := New("http://x/api", key+"\n"); !errors.Is(err, ErrBadKey) || strings.Contains(err.Error(), key) {
+		t.Errorf("a key with a line break: %v, want ErrBadKey without the key", err)
+	}
+}
+
+func TestTheTimeIsThatOfTheServer(t *testing.T) {
+	for ahead, want := range map[time.Duration]time.Duration{0: 0, time.Second: 0, 2 * time.Minute: 2 * time.Minute, -2 * time.Minute: -2 * time.Minute} {
+		// GIVEN a server whose clock differs
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Date", time.Now().Add(ahead).UTC().Format(http.TimeFormat))
+			_, _ = io.WriteString(w, "{}")
+		}))
+		defer server.Close()
+		api, err := New(server.URL+"/api", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		// WHEN it has answered
+		if err := api.Health(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		// THEN its time is known, to the second of the header
+		if got := time.Until(api.Now()); (got - want).Abs() > 2*time.Second {
+			t.Errorf("%v ahead: %v", ahead, got)
+		}
+	}
+}
+
+func TestUserAndPassword(t *testing.T) {
+	// GIVEN a server that repeats what it was sent
+	var header string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header = r.Header.Get("Authorization")
+		w.WriteHeader(http.StatusUnauthorized)
+		_ = json.NewEncoder(w).Encode(map[string]string{"detail": "not " + header + " nor s3cret:x"})
+	}))
+	defer server.Close()
+	api, err := NewBasic(server.URL+"/api", "admin:s3cret:x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// WHEN it is asked
+	err = api.Health(t.Context())
+	// THEN both were sent as HTTP has it, and neither is in the error
+	if want := "Basic YWRtaW46czNjcmV0Ong="; header != want {
+		t.Errorf("sent %q, want %q", header, want)
+	}
+	if err == nil || strings.Contains(err.Error(), "s3cret") || strings.Contains(err.Error(), "YWRt") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestOnlineWorkersAsksForFreshHeartbeats(t *testing.T) {
+	// GIVEN an API with one worker
+	api, last, sent := serve(t, 200, `[{"name":"w","status":"ONLINE","last_heartbeat_time":"2026-11-23T18:00:00.5Z"}]`)
+	after := time.Date(2026, 11, 23, 17, 59, 0, 0, time.FixedZone("", 3600))
+	// WHEN the online ones of a pool with an odd name are asked for
+	workers, err := api.OnlineWorkers(t.Context(), "my pool?", after)
+	// THEN the request is the API's and the answer is read
+	if err != nil || len(workers) != 1 || workers[0].LastHeartbeat.Minute() != 0 || workers[0].Name != "w" {
+		t.Errorf("%+v, %v", workers, err)
+	}
+	if last.Method != "POST" || last.RequestURI != "/api/accounts/a/workspaces/w/work_pools/my%20pool%3F/workers/filter" || last.Header.Get("Authorization") != "Bearer "+key {
+		t.Errorf("%s %s", last.Method, last.RequestURI)
+	}
+	var body struct {
+		Workers struct {
+			Status            struct{ Any_ []string }
+			LastHeartbeatTime struct{ After_ time.Time } `json:"last_heartbeat_time"`
+		}
+	}
+	if err := json.Unmarshal([]byte(*sent), &body); err != nil || !body.Workers.LastHeartbeatTime.After_.Equal(after) || body.Workers.Status.Any_[0] != "ONLINE" {
+		t.Errorf("sent %s", *sent)
+	}
+}
+
+func TestABusyServerIsAskedAgain(t *testing.T) {
+	// GIVEN a server that is busy for the first two requests
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked++; asked <= 2 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = io.WriteString(w, `{"id":"1"}`)
+	}))
+	defer server.Close()
+	api, err := New(server.URL+"/api", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// WHEN a run is submitted THEN it is, at the third attempt
+	if run, err := api.Run(t.Context(), "d", nil); err != nil || run.ID != "1" || asked != 3 {
+		t.Errorf("%+v, %v after %d requests", run, err, asked)
+	}
+}
+
+// TestLostAnswersMakeOneRun: the same request is sent again, with the same key.
+func TestLostAnswersMakeOneRun(t *testing.T) {
+	var keys []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var body struct {
+			Key string `json:"idempotency_key"`
+		}
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+			t.Error(err)
+		}
+		if keys = append(keys, body.Key); len(keys) > 2 {
+			_, _ = io.WriteString(w, `{"id": "run"}`)
+			return
+		}
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_ = conn.(*net.TCPConn).SetLinger(0) // closed so, it is reset
+		_ = conn.Close()
+	}))
+	t.Cleanup(server.Close)
+	api, err := New(server.URL+"/api", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, err := api.Run(t.Context(), "deployment", nil)
+	if err != nil || run.ID != "run" || len(keys) != 3 || keys[0] == "" || keys[0] != keys[1] || keys[0] != keys[2] {
+		t.Errorf("%+v, %v, keys %q", run, err, keys)
+	}
+}

@@ -1,0 +1,208 @@
+package toolchain
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"prefect-worker-ecs/internal/base/atomicfile"
+	"prefect-worker-ecs/internal/base/terminal"
+)
+
+// MirrorVariable names an environment variable with the path of a filesystem mirror of
+// Terraform providers, for machines that do not reach the registry.
+const MirrorVariable = "PREFECT_WORKER_PROVIDER_MIRROR"
+
+// endOfLifeWarning keeps jsii from filling the screen with a warning about Node 20, which
+// works.
+const endOfLifeWarning = "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION=18,20"
+
+// registries are the hosts from which Terraform and OpenTofu have the provider hashicorp/aws. Each
+// looks into the folder of its own in a filesystem mirror.
+var registries = [...]string{"registry.terraform.io", "registry.opentofu.org"}
+
+// Environ returns base with the variables that the CDKTF CLI and Terraform need to behave
+// as a person expects. Of a variable that is in the result twice the last one counts,
+// as exec.Cmd has it.
+func (p Project) Environ(base []string) ([]string, error) {
+	env := append([]string(nil), base...)
+	set := func(name, value string) { env = append(env, name+"="+value) }
+
+	// Without this the CLI reports each call to its vendor, and to do so writes an id into
+	// cdktf.json, which is in git.
+	set("CHECKPOINT_DISABLE", "1")
+	set("DISABLE_VERSION_CHECK", "1")
+	set("CDKTF_HOME", filepath.Join(p.Local(), "cdktf-home"))
+	if lookup(env, "GOGC") == "" {
+		// Terraform and the provider read large schemas and end: with Go's default a third of
+		// their time goes into collecting garbage (validate: 2.6 s of processor, so 1.7). The
+		// limit is over what a plan of this stack needs, 600 MB.
+		set("GOGC", "off")
+		set("GOMEMLIMIT", "1GiB")
+	}
+	// A missing variable is an error at once. By default Terraform would ask for it, inside
+	// a terminal of the CLI's that nobody sees.
+	set("TF_INPUT", "0")
+	// The CLI would make a cache in the home folder.
+	set("CDKTF_DISABLE_PLUGIN_CACHE_ENV", "1")
+	env = append(env, endOfLifeWarning)
+	if !terminal.Is(os.Stdin) {
+		set("CI", "1") // plain lines instead of a redrawn screen
+	}
+
+	mirror, err := p.mirror(lookup(env, MirrorVariable))
+	if err != nil {
+		return nil, err
+	}
+	config, err := p.cliConfig(lookup(env, "TF_CLI_CONFIG_FILE"), mirror)
+	if err != nil {
+		return nil, err
+	}
+	if config != "" {
+		set("TF_CLI_CONFIG_FILE", config)
+	}
+	if mirror != "" {
+		// The CLI makes a lock with a command that asks the registry whatever the
+		// configuration says.
+		set("TF_CLI_ARGS_providers_lock", strings.TrimSpace(lookup(env, "TF_CLI_ARGS_providers_lock")+" -fs-mirror="+mirror))
+	} else if lookup(env, "TF_PLUGIN_CACHE_DIR") == "" {
+		// Without a cache each environment would load its own 700 MB.
+		cache := filepath.Join(p.Local(), "provider-cache")
+		if err := os.MkdirAll(cache, 0o755); err != nil {
+			return nil, fmt.Errorf("make the cache for Terraform providers: %w", err)
+		}
+		set("TF_PLUGIN_CACHE_DIR", cache)
+	}
+	return env, nil
+}
+
+// cliConfig is the Terraform CLI configuration to use, or "" for Terraform's own choice.
+// A configuration of the user's stands, unless it names a file that does not exist,
+// which Terraform would complain about at every call.
+func (p Project) cliConfig(named, mirror string) (string, error) {
+	userHas := false
+	if named != "" {
+		userHas = exists(named)
+	} else if home, err := os.UserHomeDir(); err == nil {
+		userHas = exists(filepath.Join(home, ".terraformrc")) || isOpenTofu() &&
+			(exists(filepath.Join(home, ".tofurc")) || exists(filepath.Join(os.Getenv("XDG_CONFIG_HOME"), "opentofu", "tofurc")))
+	}
+	if userHas || (named == "" && mirror == "") {
+		return "", nil
+	}
+	text := "# Made by internal/terraform/toolchain.\ndisable_checkpoint = true\n"
+	if mirror != "" {
+		providers := fmt.Sprintf(`"%s/hashicorp/aws", "%s/hashicorp/aws"`, registries[0], registries[1])
+		text += fmt.Sprintf(`
+provider_installation {
+  filesystem_mirror {
+    path    = %q
+    include = [%[2]s]
+  }
+  direct {
+    exclude = [%[2]s]
+  }
+}
+`, mirror, providers)
+	}
+	file := filepath.Join(p.Local(), "terraform.rc")
+	if err := atomicfile.Keep(file, []byte(text), 0o644); err != nil {
+		return "", fmt.Errorf("write the Terraform CLI configuration: %w", err)
+	}
+	return file, nil
+}
+
+// mirror is a filesystem mirror with the AWS provider for both Terraform and OpenTofu, or "" if
+// this machine has none. Mostly one has it for Terraform only, and the provider is the same for
+// both: so this is a folder of links into the mirror that findMirror finds.
+func (p Project) mirror(named string) (string, error) {
+	found, err := findMirror(named, p.Root)
+	if err != nil || found == "" {
+		return "", err
+	}
+	sum := sha256.Sum256([]byte(found))
+	mirror := filepath.Join(p.Local(), "mirror-"+hex.EncodeToString(sum[:4]))
+	for i, registry := range registries {
+		from := registry
+		if len(releases(found, from)) == 0 {
+			from = registries[1-i]
+		}
+		for _, release := range releases(found, from) {
+			link := filepath.Join(mirror, registry, strings.TrimPrefix(release, filepath.Join(found, from)))
+			err := os.MkdirAll(filepath.Dir(link), 0o755)
+			if err == nil {
+				err = os.Symlink(release, link)
+			}
+			if err != nil && !errors.Is(err, fs.ErrExist) {
+				return "", fmt.Errorf("link to the providers in %s: %w", found, err)
+			}
+		}
+	}
+	return mirror, nil
+}
+
+// findMirror looks for a folder with the AWS provider in filesystem-mirror layout: the
+// named one, the implied mirrors of Terraform's documentation ("Implied Local Mirror
+// Directories"), and the folders directly under /opt. It returns "" if there is none.
+func findMirror(named, root string) (string, error) {
+	if named != "" {
+		if !holdsProvider(named) {
+			return "", fmt.Errorf("%s is %s, and there is no %s/hashicorp/aws with a release for %s_%s in it; correct it or unset it",
+				MirrorVariable, named, registries[0], runtime.GOOS, runtime.GOARCH)
+		}
+		return filepath.Abs(named)
+	}
+	dirs := []string{filepath.Join(root, "terraform.d", "plugins")}
+	if home, err := os.UserHomeDir(); err == nil {
+		dirs = append(dirs,
+			filepath.Join(home, ".terraform.d", "plugins"),
+			filepath.Join(home, ".local", "share", "terraform", "plugins"),
+			filepath.Join(home, "Library", "Application Support", "io.terraform", "plugins"))
+	}
+	dirs = append(dirs, "/Library/Application Support/io.terraform/plugins",
+		"/usr/local/share/terraform/plugins", "/usr/share/terraform/plugins")
+	if opt, err := filepath.Glob("/opt/*"); err == nil {
+		dirs = append(dirs, opt...)
+	}
+	for _, dir := range dirs {
+		if holdsProvider(dir) {
+			return dir, nil
+		}
+	}
+	return "", nil
+}
+
+func holdsProvider(dir string) bool {
+	return len(releases(dir, registries[0]))+len(releases(dir, registries[1])) > 0
+}
+
+// releases are the paths of the AWS provider's releases for this system that a mirror has of a
+// registry, unpacked or as archives.
+func releases(dir, registry string) []string {
+	system := runtime.GOOS + "_" + runtime.GOARCH
+	provider := filepath.Join(dir, registry, "hashicorp", "aws")
+	unpacked, _ := filepath.Glob(filepath.Join(provider, "*", system)) // the patterns are valid
+	archives, _ := filepath.Glob(filepath.Join(provider, "terraform-provider-aws_*_"+system+".zip"))
+	return append(unpacked, archives...)
+}
+
+func exists(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
+}
+
+// lookup is the value of a variable in a list of assignments, the last one counting.
+func lookup(env []string, name string) string {
+	for i := len(env) - 1; i >= 0; i-- {
+		if value, ok := strings.CutPrefix(env[i], name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}

@@ -1,0 +1,499 @@
+// Package lifecycle tests a deployment from its first command to the last resource
+// destroyed: the real CDKTF CLI, Terraform and AWS provider against the emulator.
+package lifecycle
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"prefect-worker-ecs/internal/local/emulator"
+	"prefect-worker-ecs/internal/local/enforce"
+	"prefect-worker-ecs/internal/local/pyenv"
+	"prefect-worker-ecs/internal/ops/deployer"
+	"prefect-worker-ecs/internal/terraform/toolchain"
+	"prefect-worker-ecs/internal/test/testtools"
+)
+
+const (
+	// The keys are markers to search for: nothing that is written may hold one.
+	firstKey  = "pnu_marker5d0c1f6e7a8b49c2"
+	secondKey = "pnu_marker93b7e2d4c6f015a8"
+
+	accountID   = "11111111-1111-4111-8111-111111111111"
+	workspaceID = "22222222-2222-4222-8222-222222222222"
+)
+
+// TestMain keeps the user's own AWS out.
+func TestMain(m *testing.M) {
+	for _, variable := range os.Environ() {
+		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "AWS_") {
+			_ = os.Unsetenv(name)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// deployment is a workspace, an emulator to deploy to, and all output of the tools.
+type deployment struct {
+	t         *testing.T
+	project   toolchain.Project
+	workspace toolchain.Workspace
+	app       string
+	emulator  *emulator.Emulator
+	// stack is the name of the environment.
+	stack string
+	// output collects all that the tools print.
+	output *bytes.Buffer
+	// guard lets the tools call only what the deployer may.
+	guard *enforce.Guard
+	// deployer is the access key that the tools have.
+	deployer string
+
+	journal *journal
+}
+
+// journal are the calls of the tools.
+type journal struct {
+	mu    sync.Mutex
+	calls []enforce.Call
+}
+
+func newDeployment(t *testing.T) *deployment {
+	t.Helper()
+	project := testtools.Project(t)
+	aws, err := emulator.Start(t.Context(), emulator.Options{Python: testtools.Environment(t, pyenv.Moto), Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := aws.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	// The path has a blank and a quote, as a user's may.
+	workspace, err := project.NewWorkspace(t.Context(), filepath.Join(t.TempDir(), "work o'space"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	app, err := project.Build(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &deployment{t: t, stack: "dev", project: project, app: app, workspace: workspace, emulator: aws, output: new(bytes.Buffer), journal: new(journal)}
+	d.guard, err = enforce.Start(enforce.Options{AWS: emulated(aws), Journal: func(call enforce.Call) {
+		d.journal.mu.Lock()
+		defer d.journal.mu.Unlock()
+		d.journal.calls = append(d.journal.calls, call)
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.guard.Close)
+	return d
+}
+
+// environment sets the YAML of the environment, and runs the program as the CLI would call it, but
+// without the CLI's own start.
+func (d *deployment) environment(yaml string) {
+	d.t.Helper()
+	if err := d.workspace.WriteEnvironment(d.stack, []byte(yaml)); err != nil {
+		d.t.Fatal(err)
+	}
+	synth := exec.CommandContext(d.t.Context(), d.app)
+	synth.Dir = d.workspace.Dir
+	if out, err := synth.CombinedOutput(); err != nil {
+		d.t.Fatalf("synth: %v\n%s", err, out)
+	}
+}
+
+// synthesized is the stack of the environment.
+func (d *deployment) synthesized() []byte {
+	d.t.Helper()
+	file, err := os.ReadFile(filepath.Join(d.workspace.Stack(d.stack), "cdk.tf.json"))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return file
+}
+
+// env is the environment of a call. An empty key is not set at all.
+func (d *deployment) env(key string) []string {
+	env := append(d.emulator.Env(), "AWS_ENDPOINT_URL="+d.guard.Endpoint(), "AWS_ACCESS_KEY_ID="+d.deployer,
+		"TF_VAR_prefect_account_id="+accountID,
+		"TF_VAR_prefect_workspace_id="+workspaceID)
+	if key != "" {
+		env = append(env, "TF_VAR_prefect_api_key="+key)
+	}
+	return env
+}
+
+// cdktf runs the CLI and returns its output. No call may take longer than five minutes:
+// one that waits for an answer that nobody gives would never end.
+func (d *deployment) cdktf(key string, args ...string) (string, error) {
+	d.t.Helper()
+	return d.cdktfWatched(d.t.Context(), io.Discard, key, args...)
+}
+
+// cdktfWatched is cdktf, interrupted as by Ctrl-C when ctx ends. watch sees the output while
+// the CLI runs.
+func (d *deployment) cdktfWatched(ctx context.Context, watch io.Writer, key string, args ...string) (string, error) {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	var out bytes.Buffer
+	both := io.MultiWriter(&out, watch) // one writer for both, or they would write at the same time
+	start := time.Now()
+	err := d.project.CDKTF(ctx, toolchain.Run{
+		Dir: d.workspace.Dir, Args: args, Env: d.env(key), Stdout: both, Stderr: both, TrustProvider: true,
+	})
+	d.t.Logf("cdktf %s: %.1fs", strings.Join(args, " "), time.Since(start).Seconds())
+	d.output.Write(out.Bytes())
+	return out.String(), err
+}
+
+// must is cdktf for a call that succeeds.
+func (d *deployment) must(key string, args ...string) string {
+	d.t.Helper()
+	out, err := d.cdktf(key, args...)
+	if err != nil {
+		d.t.Fatalf("%v\n%s", err, out)
+	}
+	return out
+}
+
+// terraform runs Terraform in the stack's folder, as the CLI would.
+func (d *deployment) terraform(key string, args ...string) ([]byte, error) {
+	d.t.Helper()
+	env, err := d.project.Environ(append(os.Environ(), d.env(key)...))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	cmd := exec.CommandContext(d.t.Context(), toolchain.TerraformBinary(), args...)
+	cmd.Dir, cmd.Env = d.workspace.Stack(d.stack), env
+	out, err := cmd.CombinedOutput()
+	d.output.Write(out)
+	if err == nil && args[0] == "init" {
+		err = toolchain.TrustProvider(cmd.Dir)
+	}
+	return out, err
+}
+
+// without counts the resources of the stack that can be created before any of the given ones
+// is there: that neither refer to one, nor to what does, and are none themselves.
+func (d *deployment) without(addresses ...string) int {
+	d.t.Helper()
+	var stack struct {
+		Resource map[string]map[string]json.RawMessage
+	}
+	if err := json.Unmarshal(d.synthesized(), &stack); err != nil {
+		d.t.Fatal(err)
+	}
+	waits := map[string]bool{}
+	for _, address := range addresses {
+		waits[address] = true
+	}
+	all := 0
+	for before := -1; before < len(waits); { // until nothing more is found to wait
+		before, all = len(waits), 0
+		for kind, named := range stack.Resource {
+			for name, arguments := range named {
+				all++
+				for address := range waits {
+					// A reference, or an item of depends_on.
+					if bytes.Contains(arguments, []byte("${"+address+".")) || bytes.Contains(arguments, []byte(`"`+address+`"`)) {
+						waits[kind+"."+name] = true
+						break
+					}
+				}
+			}
+		}
+	}
+	return all - len(waits)
+}
+
+// init prepares the stack's folder for Terraform alone.
+func (d *deployment) init() {
+	d.t.Helper()
+	if out, err := d.terraform("", "init", "-input=false", "-no-color"); err != nil {
+		d.t.Fatalf("terraform init: %v\n%s", err, out)
+	}
+}
+
+// apply deploys with Terraform alone, all or what was planned.
+func (d *deployment) apply(key string, plan ...string) {
+	d.t.Helper()
+	if out, err := d.terraform(key, append([]string{"apply", "-auto-approve", "-input=false", "-no-color"}, plan...)...); err != nil {
+		d.t.Fatalf("terraform apply: %v\n%s", err, out)
+	}
+}
+
+// plan returns the changes that a deployment would make, as "address action", such as
+// "aws_vpc.main update", and the file with which to make them.
+func (d *deployment) plan(key string) (changes []string, file string) {
+	d.t.Helper()
+	file = filepath.Join(d.t.TempDir(), "plan.bin")
+	out, err := d.terraform(key, "plan", "-json", "-out", file)
+	if err != nil {
+		d.t.Fatalf("terraform plan: %v\n%s", err, out)
+	}
+	d.searchArchive(file)
+	for line := range bytes.Lines(out) {
+		var event struct {
+			Type   string
+			Change struct {
+				Action   string
+				Resource struct{ Addr string }
+			}
+		}
+		if err := json.Unmarshal(line, &event); err != nil {
+			d.t.Fatalf("terraform plan: %v\n%s", err, line)
+		}
+		if event.Type == "planned_change" {
+			changes = append(changes, event.Change.Resource.Addr+" "+event.Change.Action)
+		}
+	}
+	slices.Sort(changes)
+	return changes, file
+}
+
+// noChanges plans directly after a deployment, as somebody who may only read.
+func (d *deployment) noChanges(key string) {
+	d.t.Helper()
+	d.may(deployer.Read)
+	defer d.may(deployer.Deploy)
+	if out, err := d.terraform(key, "plan", "-no-color", "-detailed-exitcode"); err != nil {
+		d.t.Errorf("a plan directly after a deployment shows changes: %v\n%s", err, out)
+	}
+}
+
+// interrupter reads the output of a deployment and interrupts it when it has created all
+// that does not need the VPC or the cluster, for which Terraform then waits some seconds. At
+// another time a request could be on its way: it is broken off, and what AWS has just
+// created by it is not in the state.
+type interrupter struct {
+	interrupt func()
+	// without is the number of resources that need neither.
+	without int
+	text    []byte
+}
+
+func (i *interrupter) Write(p []byte) (int, error) {
+	i.text = append(i.text, p...)
+	creating, created := bytes.Count(i.text, []byte(": Creating...")), bytes.Count(i.text, []byte(": Creation complete"))
+	if created == i.without && creating == created+2 {
+		i.interrupt()
+	}
+	return len(p), nil
+}
+
+// TestLifeCycle goes through the life of one deployment. Its steps build on each other.
+func TestLifeCycle(t *testing.T) {
+	t.Parallel()
+	d := newDeployment(t)
+	d.environment("")
+	d.may(deployer.Deploy)
+	aws := newReader(t, d.emulator)
+	before := aws.inventory()
+
+	t.Log("a deployment without the key stops, names the variable and creates nothing")
+	out, err := d.cdktf("", "deploy", "dev", "--auto-approve")
+	if err == nil || !strings.Contains(unwrapped(out), "export TF_VAR_prefect_api_key=") {
+		t.Fatalf("got %v\n%s", err, out)
+	}
+	if diff := cmp.Diff(before, aws.inventory()); diff != "" {
+		t.Errorf("something was created (- before, + now)\n%s", diff)
+	}
+
+	t.Log("deploy, interrupted half-way, while Terraform waits for AWS")
+	halfWay, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	out, err = d.cdktfWatched(halfWay, &interrupter{interrupt: interrupt, without: d.without("aws_vpc.main", "aws_ecs_cluster.main")}, firstKey, "deploy", "dev", "--auto-approve")
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("the deployment should be interrupted: %v\n%s", err, out)
+	}
+	t.Log("... then by Terraform alone, refused half-way: one action is missing")
+	d.may(deployer.Deploy, "ec2:CreateNatGateway")
+	refused, err := d.terraform(firstKey, "apply", "-auto-approve", "-input=false", "-no-color")
+	if err == nil || !strings.Contains(unwrapped(string(refused)), "ec2:CreateNatGateway") {
+		t.Fatalf("the deployment should fail at ec2:CreateNatGateway: %v\n%s", err, refused)
+	}
+	t.Log("... and repeated, when nothing is in its way: everything is in AWS as the design says, nothing is doubled or lost")
+	d.may(deployer.Deploy)
+	d.must(firstKey, "deploy", "dev", "--auto-approve", "--outputs-file", "outputs.json")
+	if diff := cmp.Diff(design, aws.deployment()); diff != "" {
+		t.Errorf("(- design, + AWS)\n%s", diff)
+	}
+	if got := aws.secret("prefect-api-key-new-2"); got != firstKey {
+		t.Error("the secret does not hold the key")
+	}
+	d.outputs()
+
+	t.Log("cdktf diff, by somebody who may only read, shows no change, also with a new key, which alone changes nothing")
+	d.may(deployer.Read)
+	if out := d.must(secondKey, "diff", "dev"); !strings.Contains(out, "No changes.") {
+		t.Errorf("cdktf diff:\n%s", out)
+	}
+	d.may(deployer.Deploy)
+
+	t.Log("a second environment lives in the network and the cluster of the first, with its roles, and goes without a trace")
+	d.second(aws)
+
+	t.Log("more memory, another image and a new version of the key: just the task definition, the service and the secret's value change")
+	larger := "worker: {memory: 1024, image: 'prefecthq/prefect:2.20.25-python3.11'}\nsecret: {version: 2}\n"
+	d.environment(larger)
+	want := []string{"aws_ecs_service.worker update", "aws_ecs_task_definition.worker replace", "aws_secretsmanager_secret_version.prefect_api_key replace"}
+	changes, plan := d.plan(secondKey)
+	if diff := cmp.Diff(want, changes); diff != "" {
+		t.Errorf("plan (- want, + got)\n%s", diff)
+	}
+	t.Log("the key is written, and the service is rolled")
+	d.apply(secondKey, plan)
+	changed := aws.deployment()
+	if changed.Memory != "1024" || changed.Container.Image != "prefecthq/prefect:2.20.25-python3.11" || changed.TaskRevision <= design.TaskRevision {
+		t.Errorf("memory %s, image %s and revision %d are deployed", changed.Memory, changed.Container.Image, changed.TaskRevision)
+	}
+	if got := aws.secret("prefect-api-key-new-2"); got != secondKey {
+		t.Error("the secret does not hold the new key")
+	}
+
+	t.Log("what is protected is not destroyed")
+	d.environment("protect: true\n" + larger)
+	if out, err := d.terraform("", "plan", "-destroy", "-refresh=false", "-no-color"); err == nil || strings.Count(string(out), "Instance cannot be destroyed") < 3 {
+		t.Errorf("a plan to destroy what is protected: %v\n%s", err, out)
+	}
+	d.environment("")
+
+	t.Log("destroy, without the key: nothing is left")
+	d.must("", "destroy", "dev", "--auto-approve")
+	if diff := cmp.Diff(before, aws.inventory()); diff != "" {
+		t.Errorf("something is left (- before, + now)\n%s", diff)
+	}
+
+	t.Log("the key is in nothing that was written")
+	d.searchWorkspace()
+	d.eachActionIsNeeded()
+}
+
+// unwrapped undoes Terraform's line breaks and frames in messages.
+func unwrapped(text string) string {
+	text = strings.NewReplacer("│", " ", "\n", " ").Replace(text)
+	return strings.ReplaceAll(strings.Join(strings.Fields(text), " "), " dev ", " ")
+}
+
+// outputs checks what the operator is given.
+func (d *deployment) outputs() {
+	d.t.Helper()
+	file, err := os.ReadFile(filepath.Join(d.workspace.Dir, "outputs.json"))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	var outputs map[string]map[string]any
+	if err := json.Unmarshal(file, &outputs); err != nil {
+		d.t.Fatal(err)
+	}
+	for name, want := range map[string]any{
+		"ecs_cluster_arn":     "arn:aws:ecs:us-east-1:123456789012:cluster/prefect-cluster",
+		"ecs_cluster_name":    "prefect-cluster",
+		"ecs_service_name":    "dev-worker",
+		"log_group_name":      "/ecs/prefect-worker",
+		"execution_role_arn":  "arn:aws:iam::123456789012:role/prefect-task-execution-role",
+		"task_role_arn":       "arn:aws:iam::123456789012:role/prefect-task-role",
+		"prefect_api_url":     "https://api.prefect.cloud/api/accounts/" + accountID + "/workspaces/" + workspaceID,
+		"console_service_url": "https://us-east-1.console.aws.amazon.com/ecs/v2/clusters/prefect-cluster/services/dev-worker/health?region=us-east-1",
+		"console_logs_url":    "https://us-east-1.console.aws.amazon.com/cloudwatch/home?region=us-east-1#logsV2:log-groups/log-group/$252Fecs$252Fprefect-worker",
+	} {
+		if got := outputs["dev"][name]; got != want {
+			d.t.Errorf("output %s = %v, want %v", name, got, want)
+		}
+	}
+	for name, count := range map[string]int{"private_subnet_ids": 3, "public_subnet_ids": 3} {
+		if got, _ := outputs["dev"][name].([]any); len(got) != count {
+			d.t.Errorf("output %s = %v, want %d", name, got, count)
+		}
+	}
+	for _, name := range []string{"secret_arn", "vpc_id", "security_group_id", "task_definition_arn"} {
+		if got, _ := outputs["dev"][name].(string); got == "" {
+			d.t.Errorf("output %s is empty", name)
+		}
+	}
+}
+
+// searchWorkspace looks for the keys in every file of the workspace, in all that the tools
+// printed and in the emulator's log. To show that it would find them, it also looks
+// for a value that must be there.
+func (d *deployment) searchWorkspace() {
+	d.t.Helper()
+	found := d.search("output of the tools", d.output.Bytes())
+	for _, dir := range []string{d.workspace.Dir, filepath.Dir(d.emulator.Log)} {
+		err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() || entry.Type()&fs.ModeSymlink != 0 {
+				return err
+			}
+			content, err := os.ReadFile(path)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			found = d.search(path, content) || found
+			if filepath.Base(path) == "plan" {
+				d.searchArchive(path)
+			}
+			return err
+		})
+		if err != nil {
+			d.t.Fatal(err)
+		}
+	}
+	if !found {
+		d.t.Error("the search found nothing at all, not even the account id: it is broken")
+	}
+}
+
+// search reports a key in content, and returns whether content holds the account id.
+func (d *deployment) search(name string, content []byte) bool {
+	for _, key := range []string{firstKey, secondKey} {
+		if bytes.Contains(content, []byte(key)) {
+			d.t.Errorf("the API key is in %s", name)
+		}
+	}
+	return bytes.Contains(content, []byte(accountID))
+}
+
+// searchArchive searches a plan file, which is a zip archive.
+func (d *deployment) searchArchive(path string) {
+	d.t.Helper()
+	archive, err := zip.OpenReader(path)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer archive.Close()
+	found := false
+	for _, file := range archive.File {
+		r, err := file.Open()
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		content, err := io.ReadAll(r)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		found = d.search(path+"/"+file.Name, content) || found
+	}
+	if !found {
+		d.t.Errorf("the search does not see into %s", path)
+	}
+}

@@ -1,0 +1,105 @@
+package lifecycle
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/google/go-cmp/cmp"
+
+	"prefect-worker-ecs/internal/ops/deployer"
+)
+
+// second deploys an environment in which everything exists but the service: network, cluster,
+// roles, secret and log group are those of dev, which was deployed with its outputs in a file.
+func (d *deployment) second(r *reader) {
+	d.t.Helper()
+	file, err := os.ReadFile(filepath.Join(d.workspace.Dir, "outputs.json"))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	var outputs struct {
+		Dev struct {
+			VPC           string   `json:"vpc_id"`
+			Subnets       []string `json:"private_subnet_ids"`
+			PublicSubnets []string `json:"public_subnet_ids"`
+			Secret        string   `json:"secret_arn"`
+			ExecutionRole string   `json:"execution_role_arn"`
+			TaskRole      string   `json:"task_role_arn"`
+			SecurityGroup string   `json:"security_group_id"`
+		}
+	}
+	if err := json.Unmarshal(file, &outputs); err != nil {
+		d.t.Fatal(err)
+	}
+	dev := outputs.Dev
+	two := *d
+	two.stack = "two"
+	environment := func(subnets []string) {
+		two.environment(fmt.Sprintf(`network:
+  existing: {vpc_id: %s, subnet_ids: [%s]}
+  egress: [{description: Warehouse, from_port: 5432, cidr: 10.0.9.0/24}]
+  security_group_ids: [%s]
+cluster: {name: prefect-cluster, existing: true, namespace: none}
+secret: {existing_arn: %q}
+logs: {group: /ecs/prefect-worker, existing: true}
+iam: {existing: {execution_role: %q, task_role: %q}}
+`, dev.VPC, strings.Join(subnets, ", "), dev.SecurityGroup, dev.Secret, dev.ExecutionRole, dev.TaskRole))
+	}
+	before := r.inventory()
+
+	// GIVEN subnets from which nothing gets out without a public address WHEN it is deployed
+	environment(dev.PublicSubnets[:1])
+	two.may(deployer.Deploy)
+	two.init()
+	out, err := two.terraform("", "plan", "-no-color")
+	// THEN that is said before anything is made
+	if err == nil || !strings.Contains(unwrapped(string(out)), "set network.existing.public for public subnets") {
+		d.t.Errorf("a plan in public subnets: %v\n%s", err, out)
+	}
+
+	// WHEN it is deployed as it should be
+	environment(dev.Subnets)
+	two.may(deployer.Deploy)
+	two.apply("")
+	// THEN only a security group and the service with its definition are new
+	var fresh []string
+	for _, name := range r.inventory() {
+		if !slices.Contains(before, name) {
+			fresh = append(fresh, strings.Join(strings.Fields(name)[:2], " "))
+		}
+	}
+	if len(fresh) != 2 || !strings.HasPrefix(fresh[0], "security group") || fresh[1] != "task definition" {
+		d.t.Errorf("new are %v", fresh)
+	}
+	service := call(r, r.ecs.DescribeServices, &ecs.DescribeServicesInput{Cluster: aws.String("prefect-cluster"), Services: []string{"two-worker"}}).Services[0]
+	place := service.NetworkConfiguration.AwsvpcConfiguration
+	if !slices.Equal(slices.Sorted(slices.Values(place.Subnets)), slices.Sorted(slices.Values(dev.Subnets))) || len(place.SecurityGroups) != 2 {
+		d.t.Errorf("the service runs in %v with %v", place.Subnets, place.SecurityGroups)
+	}
+	for _, group := range call(r, r.ec2.DescribeSecurityGroups, &ec2.DescribeSecurityGroupsInput{Filters: []ec2types.Filter{{Name: aws.String("group-name"), Values: []string{"prefect_worker_sg-two"}}}}).SecurityGroups {
+		if len(group.IpPermissions) != 0 || len(group.IpPermissionsEgress) != 2 {
+			d.t.Errorf("the group lets in %v and out %v", group.IpPermissions, group.IpPermissionsEgress)
+		}
+	}
+	// AND it has nothing more to do
+	two.noChanges("")
+
+	// WHEN it is destroyed, though its subnets are not as they should be any more THEN all of the
+	// first is left
+	environment(dev.PublicSubnets[:1])
+	two.destroy()
+	if diff := cmp.Diff(before, r.inventory()); diff != "" {
+		d.t.Errorf("(- before the second environment, + after it)\n%s", diff)
+	}
+	if err := os.Remove(filepath.Join(d.workspace.Dir, "config", "environments", "two.yaml")); err != nil {
+		d.t.Fatal(err)
+	}
+}
