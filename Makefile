@@ -1,5 +1,4 @@
-# The targets a person needs. Each is one call of workerctl, which knows how to run the
-# tools; `make help` lists them.
+# The targets a person needs, each one call of workerctl. `make help` lists them.
 
 ENV ?= dev
 WORKERCTL := .local/bin/workerctl
@@ -30,7 +29,7 @@ $(PROGRAM): $(WORKERCTL)
 	@test -e $@ || go build -o $@ .
 
 .PHONY: setup
-setup: $(WORKERCTL) ## Check Go, Node, Terraform and Python and install the pinned CDKTF CLI
+setup: $(WORKERCTL) ## Check that Go, Node, Terraform and Python are there
 	@$(WORKERCTL) setup
 
 .PHONY: synth
@@ -38,24 +37,24 @@ synth: $(WORKERCTL) $(PROGRAM) ## Write the Terraform JSON of all environments t
 	@$(WORKERCTL) synth --built
 
 .PHONY: plan
-plan: $(WORKERCTL) $(PROGRAM) ## Show what deploy would change, with Terraform alone (for CI: workerctl plan --markdown)
-	@$(WORKERCTL) plan --built $(ENV)
+plan: $(WORKERCTL) $(PROGRAM) ## Show what deploy would change, and what would be lost (for CI: workerctl plan --markdown)
+	@$(WORKERCTL) plan --built $(ENV) || [ $$? = 2 ]
 
 .PHONY: review
 review: $(WORKERCTL) ## Show what the files change against BASE (a git revision, HEAD), with no AWS account
 	@$(WORKERCTL) review $(if $(BASE),--base $(BASE))
 
 .PHONY: diff
-diff: $(WORKERCTL) $(PROGRAM) ## Show what deploy would change
-	@$(WORKERCTL) cdktf --built -- diff $(ENV)
+diff: $(WORKERCTL) $(PROGRAM) ## Show what deploy would change, in Terraform's own text
+	@$(WORKERCTL) plan --terraform --built $(ENV)
 
 .PHONY: deploy
-deploy: $(WORKERCTL) $(PROGRAM) ## Create or change the AWS resources (AUTO_APPROVE=1 asks nothing)
-	@$(WORKERCTL) cdktf --built -- deploy $(ENV) $(APPROVE)
+deploy: $(WORKERCTL) $(PROGRAM) ## Create or change the AWS resources (AUTO_APPROVE=1: without a prompt)
+	@$(WORKERCTL) deploy --built $(ENV) $(APPROVE)
 
 .PHONY: destroy
-destroy: $(WORKERCTL) $(PROGRAM) ## Remove the AWS resources (AUTO_APPROVE=1 asks nothing)
-	@$(WORKERCTL) cdktf --built -- destroy $(ENV) $(APPROVE)
+destroy: $(WORKERCTL) $(PROGRAM) ## Remove the AWS resources (AUTO_APPROVE=1: without a prompt)
+	@$(WORKERCTL) destroy --built $(ENV) $(APPROVE)
 
 .PHONY: output
 output: $(WORKERCTL) $(PROGRAM) ## Show the outputs of the deployment
@@ -90,7 +89,7 @@ local-down: $(WORKERCTL) ## Destroy and stop what local started
 	@$(WORKERCTL) local down $(ENV)
 
 .PHONY: generate
-generate: ## Write anew what is made from the options: docs/configuration.md and the editors' schema
+generate: ## Regenerate what is made from the options: docs/configuration.md and the editors' schema
 	go test -count=1 ./config -run TestGenerated -update
 
 # Four packages at a time, and in them four of the tests that may run together: those that
@@ -103,8 +102,7 @@ test: ## Run all tests
 .PHONY: bench
 bench: ## Measure synth with and without the fast start, and diff against terraform plan
 	go run ./internal/faststart/bench
-	go run ./internal/terraform/toolchain/bench
-
+	
 .PHONY: lint
 lint: ## Check format, go vet and staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "not formatted: run make fmt" >&2; exit 1; }

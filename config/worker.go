@@ -12,6 +12,9 @@ import (
 	"prefect-worker-ecs/internal/base/redact"
 )
 
+// WorkerContainer is the name of the worker's container in its task.
+const WorkerContainer = "prefect-worker"
+
 // fargateSizes are the memory sizes in MiB that Fargate takes for each CPU size: from,
 // to and step. Source: "Task CPU and memory" in the Amazon ECS Developer Guide.
 var fargateSizes = map[int]struct{ from, to, step int }{

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -13,8 +12,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
-
-	"prefect-worker-ecs/internal/ops/plan"
 )
 
 // byHand is the original design, as somebody makes it without this program: other descriptions,
@@ -68,20 +65,4 @@ func byHand(t *testing.T, cfg aws.Config) (vpc, service string) {
 		DesiredCount: aws.Int32(2), LaunchType: ecstypes.LaunchTypeFargate,
 		NetworkConfiguration: &ecstypes.NetworkConfiguration{AwsvpcConfiguration: &ecstypes.AwsVpcConfiguration{Subnets: subnets[3:], SecurityGroups: []string{*group}}}})).Service.ServiceArn
 	return vpc, service
-}
-
-func TestAdoptWarnsOfAReplacement(t *testing.T) {
-	attribute := plan.Attribute{Path: "availability_zone", Before: "us-east-1b", After: "us-east-1a", ForcesReplacement: true}
-	for action, warned := range map[plan.Action]bool{plan.Change: false, plan.Replace: true} {
-		// GIVEN a plan for what was found WHEN it is shown
-		var out strings.Builder
-		printDifferences(&out, plan.Report{Environment: "dev", Changes: []plan.Resource{{Address: "aws_subnet.private_1", Action: action, Attributes: []plan.Attribute{attribute}}}})
-		// THEN a replacement is warned of before all, and the option that avoids it is named
-		if got := strings.HasPrefix(out.String(), "\nwarning: deploy would destroy or replace 1 of what exists."); got != warned {
-			t.Errorf("%s: %s", action, out.String())
-		}
-		if !strings.Contains(out.String(), "\n  network.availability_zones: aws_subnet.private_1 availability_zone\n") {
-			t.Errorf("%s: %s", action, out.String())
-		}
-	}
 }

@@ -15,7 +15,8 @@ import (
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/base/redact"
-	"prefect-worker-ecs/internal/terraform/toolchain"
+	"prefect-worker-ecs/internal/ops/deployment"
+	"prefect-worker-ecs/internal/terraform/project"
 )
 
 func newNewCommand() *cobra.Command {
@@ -24,14 +25,14 @@ func newNewCommand() *cobra.Command {
 		Short: "Write a new environment that is valid beside those that exist",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if _, err := enterProject(); err != nil {
+			if _, err := deployment.Enter(); err != nil {
 				return err
 			}
 			file, err := config.Create(config.Dir, args[0])
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "wrote %s; change it as you like, then look with: make diff ENV=%s\n", file, args[0])
+			fmt.Fprintf(cmd.OutOrStdout(), "wrote %s; change it as you like, then look with: make plan ENV=%s\n", file, args[0])
 			return nil
 		},
 	}
@@ -44,7 +45,7 @@ func newConfigCommand() *cobra.Command {
 		Short: "Show every option of an environment, and where its value comes from (default: dev)",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			project, err := enterProject()
+			p, err := deployment.Enter()
 			if err != nil {
 				return err
 			}
@@ -52,7 +53,11 @@ func newConfigCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			settings := effective(env, toolchain.ReadVariables(project.Root, os.Environ()))
+			variables, err := project.ReadVariables(p.Root, os.Environ())
+			if err != nil {
+				return err
+			}
+			settings := effective(env, variables)
 			if asJSON {
 				return writeJSON(cmd.OutOrStdout(), settings)
 			}
@@ -78,7 +83,7 @@ type setting struct {
 }
 
 // effective are all options of an environment, with the variables that deploy would read.
-func effective(env *config.Environment, variables toolchain.Variables) []setting {
+func effective(env *config.Environment, variables project.Variables) []setting {
 	// What is wrong with the variables diff and deploy say; here they are only shown.
 	env, _ = env.WithVariables(variables.Lookup)
 	var all []setting

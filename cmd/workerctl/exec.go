@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"prefect-worker-ecs/config"
-	"prefect-worker-ecs/constructs/ecsworker"
 	"prefect-worker-ecs/internal/ops/tunnel"
 )
 
@@ -21,7 +20,7 @@ func newExecCommand() *cobra.Command {
 		Long: `Run a command in the worker's container, by default a shell, through ECS Exec.
 
 The environment must have worker.execute_command. It needs the AWS CLI with the Session Manager
-plugin, and rights for ecs:ExecuteCommand, ecs:ListTasks and ecs:DescribeTasks. Whoever is in the
+plugin, and permissions for ecs:ExecuteCommand, ecs:ListTasks and ecs:DescribeTasks. Whoever is in the
 container can read the API key.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			command := []string{"/bin/sh"}
@@ -31,22 +30,20 @@ container can read the API key.`,
 			if len(args) > 1 || len(command) == 0 {
 				return errors.New("exec takes one environment, and behind -- a command: workerctl exec prod -- prefect version")
 			}
-			if _, err := enterProject(); err != nil {
-				return err
-			}
-			env, err := config.LoadOne(config.Dir, environmentName(args))
+			d, err := open(cmd, args)
 			if err != nil {
 				return err
 			}
+			env := d.Environment
 			if !env.Worker.ExecuteCommand {
-				return fmt.Errorf("nobody is let into the container of %[1]s: set worker.execute_command to true in config/environments/%[1]s.yaml and deploy: make deploy ENV=%[1]s", env.Name)
+				return fmt.Errorf("ECS Exec is off in %[1]s: set worker.execute_command to true in config/environments/%[1]s.yaml and deploy: make deploy ENV=%[1]s", env.Name)
 			}
-			cfg, err := awsConfig(cmd.Context(), env)
+			cfg, err := d.AWS(cmd.Context())
 			if err != nil {
 				return err
 			}
 			err = tunnel.Exec(cmd.Context(), tunnel.Command{
-				AWS: cfg, Cluster: env.Cluster.Name, Service: env.Worker.ServiceName, Container: ecsworker.ContainerName, Task: task,
+				AWS: cfg, Cluster: env.Cluster.Name, Service: env.Worker.ServiceName, Container: config.WorkerContainer, Task: task,
 				Line: strings.Join(command, " "), Stdin: cmd.InOrStdin(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr(),
 			})
 			if ended := (*exec.ExitError)(nil); errors.As(err, &ended) {

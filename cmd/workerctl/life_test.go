@@ -30,13 +30,14 @@ import (
 	"prefect-worker-ecs/internal/local/enforce"
 	"prefect-worker-ecs/internal/local/pyenv"
 	"prefect-worker-ecs/internal/ops/plan"
-	"prefect-worker-ecs/internal/terraform/toolchain"
+	"prefect-worker-ecs/internal/terraform/project"
+	"prefect-worker-ecs/internal/terraform/terraform"
 	"prefect-worker-ecs/internal/test/testtools"
 )
 
 // TestLifeWithTerraformAlone takes over what was made by hand, deploys it with Terraform alone as
-// workerctl wrote it, plans with workerctl, and destroys it: nobody needs the CDKTF CLI for that.
-// Nor Terraform, where OpenTofu is installed, which CI does without.
+// workerctl wrote it, plans with workerctl, and destroys it. It does the same with OpenTofu where that
+// is installed, which CI does without.
 func TestLifeWithTerraformAlone(t *testing.T) {
 	for _, binary := range []string{"terraform", "tofu"} {
 		t.Run(binary, func(t *testing.T) {
@@ -53,8 +54,8 @@ func TestLifeWithTerraformAlone(t *testing.T) {
 func lifeWithTerraformAlone(t *testing.T) {
 	// GIVEN a checkout with values in a file, a bucket for the state, and the original design in AWS
 	moto := testtools.Environment(t, pyenv.Moto)
-	project := toolchain.Project{Root: checkout(t)}
-	t.Chdir(project.Root)
+	p := project.Project{Root: checkout(t)}
+	t.Chdir(p.Root)
 	emu, err := emulator.Start(t.Context(), emulator.Options{Python: moto, Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
@@ -105,9 +106,9 @@ func lifeWithTerraformAlone(t *testing.T) {
 			t.Errorf("%q, %v, want %s", out, err, want)
 		}
 	}
-	terraform := func(args ...string) {
+	run := func(args ...string) {
 		t.Helper()
-		must(project.Terraform(t.Context(), "dev", append(args, "-input=false", "-no-color")...))
+		must(must(terraform.Open(p, "dev")).Output(t.Context(), append(args, "-input=false", "-no-color")...))
 	}
 	// The state is in the bucket, and holds no key.
 	state := func(want string) {
@@ -165,18 +166,18 @@ func lifeWithTerraformAlone(t *testing.T) {
 
 	// WHEN a lock of the environment is there, as make lock writes it, and nothing but a synth has run
 	notDeployed()
-	stack := filepath.Dir(toolchain.StackFile(project.Out(), "dev"))
-	terraform("init")
-	if err := errors.Join(os.Rename(filepath.Join(stack, ".terraform.lock.hcl"), project.LockFile("dev")), os.RemoveAll(project.Out())); err != nil {
+	stack := filepath.Dir(project.StackFile(p.Out(), "dev"))
+	run("init")
+	if err := errors.Join(os.Rename(filepath.Join(stack, ".terraform.lock.hcl"), p.LockFile("dev")), os.RemoveAll(p.Out())); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := workerctl(t, "synth"); err != nil {
 		t.Fatal(err)
 	}
 	// THEN Terraform alone finds the lock
-	terraform("init", "-lockfile=readonly")
+	run("init", "-lockfile=readonly")
 	// (It has compared the provider, and need not do so again and again.)
-	if err := errors.Join(os.Remove(project.LockFile("dev")), toolchain.TrustProvider(stack)); err != nil {
+	if err := errors.Join(os.Remove(p.LockFile("dev")), terraform.TrustProvider(stack)); err != nil {
 		t.Fatal(err)
 	}
 
@@ -187,7 +188,7 @@ func lifeWithTerraformAlone(t *testing.T) {
 	for _, want := range []string{
 		"aws_vpc.main                                      " + vpc,
 		"aws_ecs_service.worker                            prefect-cluster/dev-worker",
-		"Not found, made by deploy:", "  aws_flow_log.main\n", "Made by deploy, whatever there is:",
+		"Not found, created by deploy:", "  aws_flow_log.main\n", "Created by deploy in any case:",
 		"\n  worker.desired_count: aws_ecs_service.worker desired_count\n",
 		"\n  logs.retention_days: aws_cloudwatch_log_group.worker retention_in_days\n",
 	} {
@@ -218,9 +219,11 @@ func lifeWithTerraformAlone(t *testing.T) {
 		}
 	}
 
-	// WHEN Terraform alone applies it THEN it finds the values, the same service runs in the same VPC,
+	// WHEN it is deployed THEN Terraform finds the values, the same service runs in the same VPC,
 	// and nothing is left to do
-	terraform("apply", "-auto-approve")
+	if out, _, err := workerctl(t, "deploy", "--auto-approve"); err != nil || !strings.Contains(out, "Apply complete!") || strings.Contains(out, "pnu_") {
+		t.Fatalf("%v\n%s", err, out)
+	}
 	services := must(ecs.NewFromConfig(cfg).DescribeServices(t.Context(), &ecs.DescribeServicesInput{Cluster: aws.String("prefect-cluster"), Services: []string{"dev-worker"}})).Services
 	if len(services) != 1 || *services[0].ServiceArn != service || *services[0].Status != "ACTIVE" || !strings.HasSuffix(*services[0].TaskDefinition, "dev-worker:2") {
 		t.Errorf("the services are %+v", services)
@@ -262,7 +265,9 @@ func lifeWithTerraformAlone(t *testing.T) {
 	}
 
 	// WHEN it is destroyed THEN nothing is left of it, and adopt removes its file
-	terraform("destroy", "-auto-approve")
+	if out, _, err := workerctl(t, "destroy", "--auto-approve"); err != nil || !strings.Contains(out, "Apply complete!") || !strings.Contains(out, "warning: aws_cloudwatch_log_group.worker is destroyed: its log lines go with it") {
+		t.Fatalf("%v\n%s", err, out)
+	}
 	state(`"resources":[]`)
 	notDeployed()
 	if vpcs := must(ec2.NewFromConfig(cfg).DescribeVpcs(t.Context(), &ec2.DescribeVpcsInput{})).Vpcs; len(vpcs) != 2 {

@@ -7,7 +7,7 @@ import (
 
 	"prefect-worker-ecs/internal/local/run"
 	"prefect-worker-ecs/internal/ops/verify"
-	"prefect-worker-ecs/internal/terraform/toolchain"
+	"prefect-worker-ecs/internal/terraform/project"
 )
 
 func newLocalCommand() *cobra.Command {
@@ -20,7 +20,7 @@ func newLocalCommand() *cobra.Command {
 	local.PersistentFlags().StringVar(&config, "config", "", "folder of the environments (default config/environments)")
 
 	options := func(cmd *cobra.Command, args []string) (run.Options, error) {
-		project, err := toolchain.Find(".")
+		p, err := project.Find(".")
 		if err != nil {
 			return run.Options{}, err
 		}
@@ -29,7 +29,7 @@ func newLocalCommand() *cobra.Command {
 			return run.Options{}, err
 		}
 		return run.Options{
-			Project: project, Environment: environmentName(args), Dir: dir, Config: config,
+			Project: p, Environment: environmentName(args), Dir: dir, Config: config,
 			Out: cmd.OutOrStdout(), Program: self,
 		}, nil
 	}
@@ -92,14 +92,14 @@ func newLocalCommand() *cobra.Command {
 		Args:   cobra.ExactArgs(2),
 		Hidden: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			project, err := toolchain.Find(".")
+			p, err := project.Find(".")
 			if err != nil {
 				return err
 			}
 			if server {
-				return run.SuperviseServer(cmd.Context(), args[0], args[1], project.Local(), cmd.OutOrStdout())
+				return run.SuperviseServer(cmd.Context(), args[0], args[1], p.Local(), cmd.OutOrStdout())
 			}
-			return run.Supervise(cmd.Context(), args[0], args[1], project.Local(), cmd.OutOrStdout())
+			return run.Supervise(cmd.Context(), args[0], args[1], p.Local(), cmd.OutOrStdout())
 		},
 	}
 	supervise.Flags().BoolVar(&server, "server", false, "the task of the stack's own Prefect server")

@@ -6,6 +6,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/ops/deployment"
+	"prefect-worker-ecs/internal/terraform/terraform"
 )
 
 func newLockCommand() *cobra.Command {
@@ -14,7 +16,7 @@ func newLockCommand() *cobra.Command {
 		Short: "Write the provider lock of an environment, with checksums for Linux and macOS",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			project, err := enterProject()
+			p, err := deployment.Enter()
 			if err != nil {
 				return err
 			}
@@ -22,7 +24,7 @@ func newLockCommand() *cobra.Command {
 			if err != nil {
 				return err // cdktf.out may still hold an environment that is gone
 			}
-			file, err := project.Lock(cmd.Context(), env.Name, cmd.OutOrStdout())
+			file, err := terraform.Lock(cmd.Context(), p, env.Name, cmd.OutOrStdout())
 			if err != nil {
 				return err
 			}

@@ -27,7 +27,7 @@ func newLogsCommand() *cobra.Command {
 		Short: "Show the worker's log from CloudWatch (default: dev)",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			opt, err := verifyOptions(cmd.Context(), args)
+			opt, err := verifyOptions(cmd, args)
 			if err != nil {
 				return err
 			}

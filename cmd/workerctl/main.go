@@ -17,11 +17,12 @@ import (
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/base/redact"
 	"prefect-worker-ecs/internal/base/terminal"
-	"prefect-worker-ecs/internal/terraform/toolchain"
+	"prefect-worker-ecs/internal/terraform/project"
+	"prefect-worker-ecs/internal/terraform/terraform"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 
 	if err := newRootCommand().ExecuteContext(ctx); err != nil {
@@ -36,7 +37,24 @@ func newRootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newSetupCommand(), newNewCommand(), newConfigCommand(), newVersionCommand(), newSynthCommand(), newPlanCommand(), newAdoptCommand(), newReviewCommand(), newCDKTFCommand(), newOutputCommand(), newLockCommand(), newPoolCommand(), newPolicyCommand(), newVerifyCommand(), newStatusCommand(), newRunsCommand(), newLogsCommand(), newOpenCommand(), newExecCommand(), newLocalCommand())
+	root.PersistentFlags().Bool(builtFlag, false, "the program is built from what is in the checkout")
+	_ = root.PersistentFlags().MarkHidden(builtFlag) // it is there
+	for _, group := range []struct {
+		title    string
+		commands []*cobra.Command
+	}{
+		{"Configure:", []*cobra.Command{newSetupCommand(), newNewCommand(), newConfigCommand(), newSynthCommand(), newReviewCommand(), newPolicyCommand(), newLockCommand()}},
+		{"Deploy:", []*cobra.Command{newAdoptCommand(), newPlanCommand(), newDeployCommand(), newOutputCommand(), newPoolCommand(), newDestroyCommand()}},
+		{"Operate:", []*cobra.Command{newVerifyCommand(), newStatusCommand(), newRunsCommand(), newLogsCommand(), newOpenCommand(), newExecCommand()}},
+		{"Try it on this machine:", []*cobra.Command{newLocalCommand()}},
+	} {
+		root.AddGroup(&cobra.Group{ID: group.title, Title: group.title})
+		for _, command := range group.commands {
+			command.GroupID = group.title
+			root.AddCommand(command)
+		}
+	}
+	root.AddCommand(newVersionCommand())
 	root.SetHelpFunc(showHelp)
 	return root
 }
@@ -49,23 +67,13 @@ func writeJSON(out io.Writer, document any) error {
 	return encoder.Encode(document)
 }
 
-// enterProject finds the project that the working directory is in and makes its folder the
-// working directory, so that paths in messages are those that a person sees there.
-func enterProject() (toolchain.Project, error) {
-	project, err := toolchain.Find(".")
-	if err != nil {
-		return toolchain.Project{}, err
-	}
-	return project, os.Chdir(project.Root)
-}
-
-// report shows an error to a person and gives the exit status. Errors quote what somebody
-// typed, which may be a key in the wrong place.
+// report shows an error and returns the exit status. Errors quote what somebody typed, which may be
+// a key in the wrong place.
 func report(out io.Writer, err error) int {
-	var cli *toolchain.CLIError
+	var failed *terraform.Error
 	var problems config.Problems
 	var silent reported
-	var synth *toolchain.SynthError
+	var synth *project.SynthError
 	say := func(text string) { fmt.Fprintln(out, terminal.Wrap(text, terminal.Width(out))) }
 	switch {
 	case errors.As(err, &silent):
@@ -79,11 +87,8 @@ func report(out io.Writer, err error) int {
 	case errors.As(err, &problems):
 		say(problems.Error())
 		return 1
-	case errors.As(err, &cli):
-		if err != error(cli) { // by itself the CLI has said why, on this terminal
-			say("workerctl: " + redact.Text(err.Error()))
-		}
-		return cli.Status
+	case errors.As(err, &failed) && failed.Output == "": // Terraform has printed why
+		return 1
 	default:
 		say("workerctl: " + redact.Text(err.Error()))
 		return 1

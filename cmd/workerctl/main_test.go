@@ -19,27 +19,28 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/ops/deployment"
 	"prefect-worker-ecs/internal/ops/verify"
-	"prefect-worker-ecs/internal/terraform/toolchain"
+	"prefect-worker-ecs/internal/terraform/terraform"
 	"prefect-worker-ecs/internal/test/testtools"
 )
 
-// errNoTools is how a cdktf command ends on a machine with nothing on it, where all else was
+// errNoTools is how a command ends on a machine with nothing on it, where all else was
 // right.
 const errNoTools = "Terraform is not installed; "
 
 func TestAFileThatWinsOverAVariable(t *testing.T) {
 	// GIVEN a file with two values, and another one commented out
-	project(t, map[string]string{
+	inProject(t, map[string]string{
 		"terraform.tfvars":       "prefect_api_key = \"pnu_old\"\n  aws_region=\"eu-west-1\"\n# prefect_api_url = \"x\"\n",
 		config.Dir + "/dev.yaml": "",
 	})
 	// WHEN variables of the same names are set
 	t.Setenv("TF_VAR_prefect_api_key", "pnu_new")
-	t.Setenv("TF_VAR_prefect_api_url", "y")
-	t.Setenv("TF_VAR_prefect_account_id", "z")
+	t.Setenv("TF_VAR_prefect_api_url", "https://prefect.example.com/api")
+	t.Setenv("TF_VAR_prefect_account_id", "11111111-1111-4111-8111-111111111111")
 	t.Setenv("PATH", t.TempDir())
-	_, stderr, _ := workerctl(t, "cdktf", "--", "synth")
+	_, stderr, _ := workerctl(t, "plan")
 	// THEN the user is told of the one that counts for nothing, without its value
 	if want := "note: terraform.tfvars sets prefect_api_key too, and wins over TF_VAR_prefect_api_key\n"; stderr != want {
 		t.Errorf("got %q, want %q", stderr, want)
@@ -57,7 +58,7 @@ func TestVariablesAreCheckedBeforeTerraformShowsThem(t *testing.T) {
 		{"aws_region", "eu-west-1", "aws_region = \"Frankfurt\"\n", "terraform.tfvars: region = Frankfurt"},
 	} {
 		t.Run(test.name+" "+test.value, func(t *testing.T) {
-			project(t, map[string]string{
+			inProject(t, map[string]string{
 				"terraform.tfvars":       test.file,
 				config.Dir + "/dev.yaml": "prefect: {account_id: 11111111-1111-4111-8111-111111111111}",
 			})
@@ -67,38 +68,34 @@ func TestVariablesAreCheckedBeforeTerraformShowsThem(t *testing.T) {
 			if test.want != "" {
 				want = "\n" + test.want + "\n"
 			}
-			if _, _, err := workerctl(t, "cdktf", "--", "deploy", "dev", "--auto-approve"); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+			if _, _, err := workerctl(t, "deploy", "dev", "--auto-approve"); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("got %v, want %s", err, want)
-			}
-			// Who destroys needs no value.
-			if _, _, err := workerctl(t, "cdktf", "--", "destroy", "dev", "--auto-approve"); err == nil || !strings.Contains(err.Error(), errNoTools) {
-				t.Errorf("destroy: %v", err)
 			}
 		})
 	}
 }
 
 func TestApprovalNeedsATerminal(t *testing.T) {
-	project(t, map[string]string{config.Dir + "/dev.yaml": ""})
+	inProject(t, map[string]string{config.Dir + "/dev.yaml": ""})
 	t.Setenv("PATH", t.TempDir())
-	const refused = "there is no terminal here to approve the changes at"
+	const refused = "there is no terminal to approve the changes at"
 	for args, want := range map[string]string{
 		"deploy dev": refused, "destroy dev": refused,
-		"deploy dev --auto-approve": errNoTools, "diff dev": errNoTools, "synth": errNoTools,
+		"deploy dev --auto-approve": errNoTools, "plan dev": errNoTools,
 	} {
-		if _, _, err := workerctl(t, append([]string{"cdktf", "--"}, strings.Fields(args)...)...); err == nil || !strings.Contains(err.Error(), want) {
+		if _, _, err := workerctl(t, strings.Fields(args)...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", args, err, want)
 		}
 	}
 }
 
 func TestMissingToolsAreNamed(t *testing.T) {
-	project(t, map[string]string{config.Dir + "/dev.yaml": ""})
+	inProject(t, map[string]string{config.Dir + "/dev.yaml": ""})
 	// GIVEN a machine with nothing on it
 	t.Setenv("PATH", t.TempDir())
-	for own, want := range map[string]string{"": "Go Node.js npm Terraform", "tofu": "Go Node.js npm OpenTofu"} {
+	for own, want := range map[string]string{"": "Go Node.js Terraform", "tofu": "Go Node.js OpenTofu"} {
 		t.Setenv("TERRAFORM_BINARY_NAME", own)
-		_, _, err := workerctl(t, "cdktf", "--", "synth")
+		_, _, err := workerctl(t, "plan")
 		if err == nil {
 			t.Fatal("it ran without tools")
 		}
@@ -116,27 +113,25 @@ func TestMissingToolsAreNamed(t *testing.T) {
 
 func TestTheConfigurationIsCheckedFirst(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	project(t, map[string]string{config.Dir + "/dev.yaml": ""})
+	inProject(t, map[string]string{config.Dir + "/dev.yaml": ""})
 	for args, want := range map[string]string{
-		"deploy dev --auto-approve":                  errNoTools,
-		"deploy --outputs-file x dev --auto-approve": errNoTools, // what follows a flag may be its value
-		"diff prod": `there is no environment "prod"`,
-		"--version": errNoTools,
+		"deploy dev --auto-approve": errNoTools,
+		"plan prod":                 `there is no environment "prod"`,
 	} {
-		if _, _, err := workerctl(t, append([]string{"cdktf", "--"}, strings.Fields(args)...)...); err == nil || !strings.Contains(err.Error(), want) {
+		if _, _, err := workerctl(t, strings.Fields(args)...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", args, err, want)
 		}
 	}
-	project(t, map[string]string{config.Dir + "/dev.yaml": "protect: true"})
-	if _, _, err := workerctl(t, "cdktf", "--", "destroy", "dev", "--auto-approve"); err == nil || err.Error() != "dev is protected, and with it its network, secret and log group: nothing was destroyed. To take it down, remove protect from config/environments/dev.yaml and call this again; nothing has to be deployed in between" {
+	inProject(t, map[string]string{config.Dir + "/dev.yaml": "protect: true"})
+	if _, _, err := workerctl(t, "destroy", "dev", "--auto-approve"); err == nil || err.Error() != "dev is protected, and with it its network, secret and log group: nothing was destroyed. To take it down, remove protect from config/environments/dev.yaml and call this again; nothing has to be deployed in between" {
 		t.Errorf("destroy of what is protected: %v", err)
 	}
-	if _, _, err := workerctl(t, "cdktf", "--", "deploy", "dev", "--auto-approve"); err == nil || !strings.Contains(err.Error(), errNoTools) {
+	if _, _, err := workerctl(t, "deploy", "dev", "--auto-approve"); err == nil || !strings.Contains(err.Error(), errNoTools) {
 		t.Errorf("deploy of what is protected: %v", err)
 	}
-	project(t, map[string]string{config.Dir + "/dev.yaml": "regoin: x"})
+	inProject(t, map[string]string{config.Dir + "/dev.yaml": "regoin: x"})
 	var problems config.Problems
-	if _, _, err := workerctl(t, "cdktf", "--", "synth"); !errors.As(err, &problems) || problems[0].Line != 1 {
+	if _, _, err := workerctl(t, "plan"); !errors.As(err, &problems) || problems[0].Line != 1 {
 		t.Errorf("got %v", err)
 	}
 }
@@ -146,7 +141,9 @@ func TestTheRegionToVerifyIsTheOneDeployedTo(t *testing.T) {
 	for variable, want := range map[string]string{"": "us-east-1", "eu-west-1": "eu-west-1"} {
 		t.Setenv("TF_VAR_aws_region", variable)
 		t.Chdir(".") // the command changes the folder
-		opt, err := verifyOptions(t.Context(), nil)
+		cmd := newVerifyCommand()
+		cmd.SetContext(t.Context())
+		opt, err := verifyOptions(cmd, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -185,7 +182,6 @@ func TestVerifyAlwaysReports(t *testing.T) {
 }
 
 func TestHowItEnds(t *testing.T) {
-	cli := &toolchain.CLIError{Args: []string{"deploy"}, Status: 3}
 	for _, test := range []struct {
 		err    error
 		status int
@@ -196,8 +192,8 @@ func TestHowItEnds(t *testing.T) {
 		{errors.New(`unknown command "pnu_hunter2" for "workerctl"`), 1, "workerctl: unknown command \"(not shown)\" for \"workerctl\"\n"},
 		{reported(2), 2, ""},
 		{fmt.Errorf("deploy: %w", context.Canceled), 130, "interrupted\n"},
-		{cli, 3, ""}, // the CLI has said why
-		{fmt.Errorf("%w; the end of its log: why", cli), 3, "workerctl: cdktf deploy ended with status 3; the end of its log: why\n"},
+		{fmt.Errorf("deploy: %w", &terraform.Error{Command: "apply"}), 1, ""}, // Terraform has printed why
+		{&terraform.Error{Command: "plan", Output: "why"}, 1, "workerctl: terraform plan: <nil>\n    why\n"},
 	} {
 		var out bytes.Buffer
 		if got := report(&out, test.err); got != test.status || out.String() != test.says {
@@ -216,8 +212,8 @@ func TestWaitingShowsWhatIsWaitedFor(t *testing.T) {
 	waiting(io.Discard, 1)(verify.Report{Checks: []verify.Check{{Name: "x", Status: verify.Failed, Detail: "y"}}})
 }
 
-// project makes a project with the files the working directory.
-func project(t *testing.T, files map[string]string) {
+// inProject makes a project with the files the working directory.
+func inProject(t *testing.T, files map[string]string) {
 	t.Helper()
 	root := t.TempDir()
 	write := func(name, content string) {
@@ -250,7 +246,7 @@ func TestConfigShowsWhatIsInForce(t *testing.T) {
 	// GIVEN an option from each source, and a URL with a password in a variable
 	t.Setenv("TF_VAR_aws_region", "eu-west-1")
 	t.Setenv("TF_VAR_prefect_api_url", "https://u:hunter2@prefect.example.com/api")
-	project(t, map[string]string{config.Dir + "/dev.yaml": "worker:\n  cpu:\n  memory: 1024\n  environment: {B: x y, A: ''}\n" +
+	inProject(t, map[string]string{config.Dir + "/dev.yaml": "worker:\n  cpu:\n  memory: 1024\n  environment: {B: x y, A: ''}\n" +
 		"  secrets: {DB_PASSWORD: 'arn:aws:ssm:us-east-1:123456789012:parameter/db'}\n  extra_pip_packages: [s3fs]\n" +
 		"network: {egress: [{description: Warehouse, from_port: 5432, cidr: 10.9.0.0/16}]}\n"})
 
@@ -300,7 +296,7 @@ func TestConfigShowsWhatIsInForce(t *testing.T) {
 }
 
 func TestWhatACommandNeedsIsNamed(t *testing.T) {
-	project(t, map[string]string{config.Dir + "/dev.yaml": ""})
+	inProject(t, map[string]string{config.Dir + "/dev.yaml": ""})
 	t.Setenv("PATH", t.TempDir())
 	for args, want := range map[string]string{
 		"setup":            errNoTools,
@@ -321,8 +317,8 @@ func TestWhatACommandNeedsIsNamed(t *testing.T) {
 	}
 }
 
-// TestARoleIsTakenOn: what asks AWS does so as the role of the environment, and says who may not.
-func TestARoleIsTakenOn(t *testing.T) {
+// TestARoleIsAssumed: AWS is called as the role of the environment.
+func TestARoleIsAssumed(t *testing.T) {
 	may := true
 	var asked []string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -344,38 +340,41 @@ func TestARoleIsTakenOn(t *testing.T) {
 		t.Setenv(name, value)
 	}
 	const role = "arn:aws:iam::210987654321:role/deployer"
-	project(t, map[string]string{config.Dir + "/dev.yaml": "assume_role_arn: " + role})
-	// WHEN the role may be taken on THEN its credentials are used
-	if err := checkCredentials(t.Context(), "dev", nil); err != nil {
-		t.Fatal(err)
-	}
-	env, err := config.LoadOne(config.Dir, "dev")
+	inProject(t, map[string]string{config.Dir + "/dev.yaml": "assume_role_arn: " + role})
+	// WHEN the role may be assumed THEN its credentials are used
+	d, err := deployment.Open("dev")
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := awsConfig(t.Context(), env)
+	if err := d.CheckCredentials(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := d.AWS(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := sts.NewFromConfig(cfg).GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{}); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"GetCallerIdentity  by mine", "AssumeRole " + role + " by mine", "AssumeRole " + role + " by mine", "GetCallerIdentity  by of-the-role"}
+	want := []string{"GetCallerIdentity  by mine", "AssumeRole " + role + " by mine", "GetCallerIdentity  by of-the-role"}
 	if !slices.Equal(asked, want) {
 		t.Errorf("asked %q, want %q", asked, want)
 	}
 	// WHEN it may not THEN that is said, with who wanted it
 	may = false
-	err = checkCredentials(t.Context(), "dev", nil)
-	if err == nil || !strings.HasPrefix(err.Error(), "arn:aws:iam::123456789012:user/me may not take on the role "+role+" of assume_role_arn (") || !strings.HasSuffix(err.Error(), "let the role's trust policy name it, or use other credentials") {
+	if d, err = deployment.Open("dev"); err != nil {
+		t.Fatal(err)
+	}
+	err = d.CheckCredentials(t.Context())
+	if err == nil || !strings.HasPrefix(err.Error(), "arn:aws:iam::123456789012:user/me is not authorized to assume the role "+role+" of assume_role_arn (") || !strings.HasSuffix(err.Error(), "let the role's trust policy name it, or use other credentials") {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestNewWritesAnEnvironment(t *testing.T) {
-	project(t, map[string]string{config.Dir + "/dev.yaml": ""})
+	inProject(t, map[string]string{config.Dir + "/dev.yaml": ""})
 	stdout, _, err := workerctl(t, "new", "prod")
-	if want := "wrote config/environments/prod.yaml; change it as you like, then look with: make diff ENV=prod\n"; err != nil || stdout != want {
+	if want := "wrote config/environments/prod.yaml; change it as you like, then look with: make plan ENV=prod\n"; err != nil || stdout != want {
 		t.Fatalf("%v: %q, want %q", err, stdout, want)
 	}
 	envs, err := config.Load(config.Dir)
@@ -395,7 +394,7 @@ func TestPolicy(t *testing.T) {
 		t.Errorf("%v, %q\n%s", err, stderr, stdout)
 	}
 	_, stderr, err = workerctl(t, "policy")
-	if want := "note: the account is not known, and a * stands for it; set account_id, or give --account\nnote: it is longer than a managed policy may be; --out DIR writes it as 2\n"; err != nil || stderr != want {
+	if want := "note: the account is unknown and written as *; set account_id, or give --account\nnote: it is longer than a managed policy may be; --out DIR splits it into 2\n"; err != nil || stderr != want {
 		t.Errorf("%v, %q\nwant %q", err, stderr, want)
 	}
 	dir := t.TempDir()
@@ -408,7 +407,7 @@ func TestPolicy(t *testing.T) {
 
 func TestWhoseThePolicyIs(t *testing.T) {
 	const role, states = "arn:aws:iam::123456789012:role/deploy", "arn:aws:iam::210987654321:role/states"
-	const caller = "who calls Terraform and workerctl"
+	const caller = "the caller of Terraform and workerctl"
 	of := "it is the policy of the role " + role + ", on which " + caller + " needs sts:AssumeRole"
 	for name, test := range map[string]struct {
 		role    string
@@ -424,7 +423,7 @@ func TestWhoseThePolicyIs(t *testing.T) {
 	} {
 		env := config.Default("dev")
 		env.AssumeRoleARN, env.Backend = test.role, test.backend
-		if got := whose(env); !slices.Equal(got, test.want) {
+		if got := assumptions(env); !slices.Equal(got, test.want) {
 			t.Errorf("%s: %q, want %q", name, got, test.want)
 		}
 	}

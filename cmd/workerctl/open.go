@@ -28,7 +28,7 @@ with the Session Manager plugin, and rights for ssm:StartSession, ecs:ListTasks 
 ecs:DescribeTasks.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			opt, err := verifyOptions(cmd.Context(), args)
+			opt, err := verifyOptions(cmd, args)
 			if err != nil {
 				return err
 			}

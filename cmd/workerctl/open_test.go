@@ -9,7 +9,7 @@ import (
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/ops/verify"
-	"prefect-worker-ecs/internal/terraform/toolchain"
+	"prefect-worker-ecs/internal/terraform/project"
 	"prefect-worker-ecs/internal/test/testtools"
 )
 
@@ -34,7 +34,7 @@ func TestOpen(t *testing.T) {
 
 // TestConsoles: the dashboard is there with its alarms, and China has a console of its own.
 func TestConsoles(t *testing.T) {
-	project, err := toolchain.Find(".")
+	project, err := project.Find(".")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,36 +9,36 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/ops/deployment"
 )
 
 func newOutputCommand() *cobra.Command {
-	var built, asJSON bool
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "output [ENVIRONMENT]",
 		Short: "Show the outputs of the deployment: names, ids, addresses of the consoles (default: dev)",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			project, err := enterProject()
+			d, err := open(cmd, args)
 			if err != nil {
 				return err
 			}
-			env, err := config.LoadOne(config.Dir, environmentName(args))
+			if err := deployment.CheckTools(); err != nil {
+				return err
+			}
+			if err := d.Synthesize(cmd.Context()); err != nil {
+				return err
+			}
+			stack, err := d.Terraform()
 			if err != nil {
 				return err
 			}
-			if err := checkTools(); err != nil {
-				return err
-			}
-			if _, err := synthesize(cmd.Context(), project, built); err != nil {
-				return err
-			}
-			outputs, err := project.Outputs(cmd.Context(), env.Name)
+			outputs, err := stack.Outputs(cmd.Context())
 			if err != nil {
 				return err
 			}
 			if len(outputs) == 0 {
-				return fmt.Errorf("nothing is deployed: the state of %s has no outputs; deploy with make deploy ENV=%[1]s", env.Name)
+				return fmt.Errorf("nothing is deployed: the state of %s has no outputs; deploy with make deploy ENV=%[1]s", d.Environment.Name)
 			}
 			if asJSON {
 				return writeJSON(cmd.OutOrStdout(), outputs)
@@ -58,7 +58,6 @@ func newOutputCommand() *cobra.Command {
 			return table.Flush()
 		},
 	}
-	builtFlag(cmd, &built)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }

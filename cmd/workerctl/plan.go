@@ -3,39 +3,45 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
+	"prefect-worker-ecs/internal/ops/deployment"
 	"prefect-worker-ecs/internal/ops/plan"
-	"prefect-worker-ecs/internal/terraform/toolchain"
 )
 
 func newPlanCommand() *cobra.Command {
 	var form format
-	var built bool
+	var own bool
 	cmd := &cobra.Command{
 		Use:   "plan [ENVIRONMENT]",
 		Short: "Show what deploy would change, for CI and for finding drift (default: dev)",
-		Long: `Show what deploy would change: a plan of Terraform's, with policies and container
+		Long: `Show what deploy would change: Terraform's plan, with policies and container
 definitions compared by their content, and a warning where data is lost or the worker is cut off.
 
-Exit status: 0 nothing would change, 2 something would, 1 it could not be found out.`,
+Exit status: 0 nothing would change, 2 something would, 1 the plan failed.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name := environmentName(args)
-			project, _, err := readyForTerraform(cmd, name)
+			d, err := open(cmd, args)
 			if err != nil {
 				return err
 			}
-			if _, err := synthesize(cmd.Context(), project, built); err != nil {
-				return err
-			}
-			planned, err := project.Plan(cmd.Context(), name)
+			stack, err := readyForTerraform(cmd, d)
 			if err != nil {
 				return err
 			}
-			report := plan.Plan(name, planned)
+			if own {
+				saved, err := stack.SavePlan(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), plainFlags(cmd.OutOrStdout())...)
+				if err == nil {
+					saved.Remove()
+				}
+				return err
+			}
+			planned, err := stack.Plan(cmd.Context())
+			if err != nil {
+				return err
+			}
+			report := plan.Plan(d.Environment.Name, planned)
 			if err := form.write(cmd.OutOrStdout(), report, report); err != nil {
 				return err
 			}
@@ -45,27 +51,9 @@ Exit status: 0 nothing would change, 2 something would, 1 it could not be found 
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&own, "terraform", false, "print Terraform's own text instead; the exit status is then 0, or 1 for a failure")
 	form.flags(cmd)
-	builtFlag(cmd, &built)
 	return cmd
-}
-
-// readyForTerraform enters the project and checks, before anything starts, what a plan of an
-// environment needs.
-func readyForTerraform(cmd *cobra.Command, name string) (toolchain.Project, toolchain.Variables, error) {
-	project, err := enterProject()
-	if err != nil {
-		return project, nil, err
-	}
-	variables := toolchain.ReadVariables(project.Root, os.Environ())
-	if err := checkConfiguration([]string{"diff", name}, variables); err != nil {
-		return project, nil, err
-	}
-	warnOfFiles(cmd.ErrOrStderr(), variables)
-	if err := checkTools(); err != nil {
-		return project, nil, err
-	}
-	return project, variables, checkCredentials(cmd.Context(), name, variables)
 }
 
 func newReviewCommand() *cobra.Command {
@@ -75,15 +63,14 @@ func newReviewCommand() *cobra.Command {
 		Use:   "review [--base REVISION]",
 		Short: "Show what a change of the files does to the infrastructure, with no AWS account",
 		Long: `Show what a change of the files does to the infrastructure: the Terraform JSON of the
-checkout against that of a git revision, for all environments. No AWS account is asked. No
-output of changes means that the change touches no infrastructure.`,
+checkout against that of a git revision, for all environments. No AWS account is needed.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			project, err := enterProject()
+			p, err := deployment.Enter()
 			if err != nil {
 				return err
 			}
-			reports, err := compareRevisions(cmd.Context(), project, base)
+			reports, err := plan.Revisions(cmd.Context(), p, base)
 			if err != nil {
 				return err
 			}

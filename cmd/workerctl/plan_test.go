@@ -9,19 +9,14 @@ import (
 	"testing"
 
 	"prefect-worker-ecs/internal/ops/plan"
-	"prefect-worker-ecs/internal/terraform/toolchain"
 	"prefect-worker-ecs/internal/test/testtools"
 )
 
 // checkout copies the project, as committed and changed, into a git repository of its own.
 func checkout(t *testing.T) string {
 	t.Helper()
-	project, err := toolchain.Find(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	shell(t, `git -C "$0" ls-files -z --cached --others --exclude-standard | (cd "$0" && tar --null --files-from=- --ignore-failed-read -cf - 2>/dev/null) | tar -xf - -C "$1" && git -C "$1" init -q`, project.Root, dir)
+	dir := testtools.Clone(t, t.TempDir()).Root
+	shell(t, `git -C "$0" init -q`, dir)
 	commit(t, dir)
 	return dir
 }

@@ -12,8 +12,6 @@ import (
 	"prefect-worker-ecs/internal/aws/iam"
 	"prefect-worker-ecs/internal/base/atomicfile"
 	"prefect-worker-ecs/internal/ops/deployer"
-	"prefect-worker-ecs/internal/terraform/stackjson"
-	"prefect-worker-ecs/internal/terraform/toolchain"
 )
 
 func newPolicyCommand() *cobra.Command {
@@ -22,47 +20,35 @@ func newPolicyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "policy [ENVIRONMENT]",
 		Short: "Print the IAM policy that deploying an environment needs (default: dev)",
-		Long: `Print the IAM policy that whoever deploys and destroys this environment needs, and nothing
-beyond it; with --read-only what plan, diff, verify, status and logs need, and with --adopt what
-adopt needs beside, to find what has no tags yet.
+		Long: `Print the least-privilege IAM policy for deploying and destroying this environment; with
+--read-only that for plan, verify, status and logs, and with --adopt that for adopt, which also
+looks for resources without tags.
 
-What has a name is granted by its name, what AWS gives an id to by the environment's tags, and
-roles may be handed to the services that use them only. It needs no AWS account. A managed
-policy has 6144 characters at most: --out writes it as several, to be attached together.
+Resources with a name are granted by name, those with an id by the environment's tags, and roles
+may be passed only to the services that use them. No AWS account is needed. A managed policy has
+6144 characters at most: --out writes several, to be attached together.
 
-Who may deploy decides what the worker's roles may do, and so may give them more than he has
-himself. iam.permissions_boundary_arn sets a limit to that: with it the policy lets roles be
-made and changed only within that boundary.
+A deployer decides what the worker's roles may do, and so could give them more permissions than its
+own. iam.permissions_boundary_arn limits that: with it the policy allows roles to be created and
+changed only within that boundary.
 
-With assume_role_arn the policy belongs to that role, and who calls Terraform and workerctl needs
-no more than sts:AssumeRole on it. Terraform does not take it on for the state.`,
+With assume_role_arn the policy is for that role, and the caller of Terraform and workerctl needs
+only sts:AssumeRole on it. Terraform does not assume it for the state.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			project, err := enterProject()
+			d, err := open(cmd, args)
 			if err != nil {
 				return err
 			}
-			env, err := config.LoadOne(config.Dir, environmentName(args))
-			if err != nil {
-				return err
-			}
-			variables := toolchain.ReadVariables(project.Root, os.Environ())
-			env, problems := env.WithVariables(variables.Lookup)
-			if len(problems) > 0 {
-				return problems
-			}
+			env := d.Environment
 			if account == "" {
 				account = env.AccountID
 			}
 			if account == "" {
 				account = "*"
-				fmt.Fprintln(cmd.ErrOrStderr(), "note: the account is not known, and a * stands for it; set account_id, or give --account")
+				fmt.Fprintln(cmd.ErrOrStderr(), "note: the account is unknown and written as *; set account_id, or give --account")
 			}
-			file, err := project.Synth(cmd.Context(), project.Root, env.Name)
-			if err != nil {
-				return err
-			}
-			stack, err := stackjson.Parse(file, stackjson.Place{Partition: env.Partition(), Region: env.Region, Account: account}, nil)
+			stack, err := d.StackIn(cmd.Context(), account)
 			if err != nil {
 				return err
 			}
@@ -77,7 +63,7 @@ no more than sts:AssumeRole on it. Terraform does not take it on for the state.`
 			if err != nil {
 				return err
 			}
-			for _, note := range whose(env) {
+			for _, note := range assumptions(env) {
 				fmt.Fprintln(cmd.ErrOrStderr(), "note: "+note)
 			}
 			parts := deployer.Parts(document)
@@ -85,23 +71,23 @@ no more than sts:AssumeRole on it. Terraform does not take it on for the state.`
 				return writePolicies(cmd, dir, env.Name+"-"+word, parts)
 			}
 			if len(parts) > 1 {
-				fmt.Fprintf(cmd.ErrOrStderr(), "note: it is longer than a managed policy may be; --out DIR writes it as %d\n", len(parts))
+				fmt.Fprintf(cmd.ErrOrStderr(), "note: it is longer than a managed policy may be; --out DIR splits it into %d\n", len(parts))
 			}
 			return writeJSON(cmd.OutOrStdout(), document)
 		},
 	}
-	cmd.Flags().BoolVar(&readOnly, "read-only", false, "what plan, diff, verify, status and logs need")
-	cmd.Flags().BoolVar(&adopt, "adopt", false, "what adopt needs before the first deployment: --read-only, and to find what there is")
+	cmd.Flags().BoolVar(&readOnly, "read-only", false, "the policy for plan, verify, status and logs")
+	cmd.Flags().BoolVar(&adopt, "adopt", false, "the policy for adopt, before the first deployment: --read-only and finding resources without tags")
 	cmd.MarkFlagsMutuallyExclusive("read-only", "adopt")
 	cmd.Flags().StringVar(&account, "account", "", "number of the account (default account_id)")
 	cmd.Flags().StringVar(&dir, "out", "", "folder to write it to, as policies of the size that AWS takes")
 	return cmd
 }
 
-// whose says to whom the policy belongs, where that is not who calls Terraform.
-func whose(env *config.Environment) []string {
+// assumptions are notes on whose policy it is, where that is not the caller of Terraform.
+func assumptions(env *config.Environment) []string {
 	var notes []string
-	caller := "who calls Terraform and workerctl"
+	caller := "the caller of Terraform and workerctl"
 	if role := env.AssumeRoleARN; role != "" {
 		notes = append(notes, fmt.Sprintf("it is the policy of the role %s, on which %s needs sts:AssumeRole", role, caller))
 	}

@@ -25,7 +25,7 @@ changes nothing. It asks AWS and Prefect as verify does, with the same credentia
 Prefect credential needs a role that may change work pools.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			opt, err := verifyOptions(cmd.Context(), args)
+			opt, err := verifyOptions(cmd, args)
 			if err != nil {
 				return err
 			}

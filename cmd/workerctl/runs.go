@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -28,7 +27,7 @@ func newRunsCommand() *cobra.Command {
 Prefect takes none of the last two back by itself. "workerctl runs retry RUN" does.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withPool(cmd.Context(), args, apiURL, func(pool flowruns.Pool) error {
+			return withPool(cmd, args, apiURL, func(pool flowruns.Pool) error {
 				found, err := pool.List(cmd.Context())
 				if err != nil {
 					return err
@@ -49,7 +48,7 @@ A run whose first attempt still lives would run twice. So ECS is asked for the t
 in, that of its worker or, with an ecs pool, its own: unless it has stopped the run is left alone.`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withPool(cmd.Context(), args[1:], apiURL, func(pool flowruns.Pool) error {
+			return withPool(cmd, args[1:], apiURL, func(pool flowruns.Pool) error {
 				evidence, err := pool.Stopped(cmd.Context(), args[0])
 				if err != nil {
 					return err
@@ -73,15 +72,15 @@ in, that of its worker or, with an ecs pool, its own: unless it has stopped the 
 }
 
 // withPool calls f with the work pool of the environment of the arguments.
-func withPool(ctx context.Context, args []string, apiURL string, f func(flowruns.Pool) error) error {
-	opt, err := verifyOptions(ctx, args)
+func withPool(cmd *cobra.Command, args []string, apiURL string, f func(flowruns.Pool) error) error {
+	opt, err := verifyOptions(cmd, args)
 	if err != nil {
 		return err
 	}
 	if opt.Environment.Server.Enabled {
 		opt.Reach = reach(opt, apiURL)
 	}
-	api, done, err := verify.Connect(ctx, opt)
+	api, done, err := verify.Connect(cmd.Context(), opt)
 	if err != nil {
 		return err
 	}

@@ -8,22 +8,21 @@ import (
 	"github.com/spf13/cobra"
 
 	"prefect-worker-ecs/internal/local/pyenv"
-	"prefect-worker-ecs/internal/terraform/toolchain"
+	"prefect-worker-ecs/internal/terraform/project"
 )
 
 func newSetupCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "setup",
-		Short: "Check the tools that must be there and install the pinned ones",
+		Short: "Check the tools that the project needs",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			project, err := toolchain.Find(".")
-			if err != nil {
+			if _, err := project.Find("."); err != nil {
 				return err
 			}
 			var missing []error
 			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			for _, tool := range toolchain.Tools() {
+			for _, tool := range project.Tools() {
 				version, err := tool.Check(cmd.Context())
 				if err != nil {
 					missing = append(missing, err)
@@ -41,16 +40,8 @@ func newSetupCommand() *cobra.Command {
 			if len(missing) > 0 {
 				return errors.Join(missing...)
 			}
-			if err := project.EnsureCLI(cmd.Context(), progress(cmd)); err != nil {
-				return err
-			}
 			fmt.Fprintln(cmd.OutOrStdout(), "everything is in place")
 			return nil
 		},
 	}
-}
-
-// progress shows what a command is at, away from its output.
-func progress(cmd *cobra.Command) func(string) {
-	return func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) }
 }

@@ -15,7 +15,7 @@ func newStatusCommand() *cobra.Command {
 		Short: "Show what runs, on one screen: tasks, workers, flow runs, last error (default: dev)",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			opt, err := verifyOptions(cmd.Context(), args)
+			opt, err := verifyOptions(cmd, args)
 			if err != nil {
 				return err
 			}

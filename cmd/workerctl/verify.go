@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +14,6 @@ import (
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/base/terminal"
 	"prefect-worker-ecs/internal/ops/verify"
-	"prefect-worker-ecs/internal/terraform/toolchain"
 )
 
 func newVerifyCommand() *cobra.Command {
@@ -38,7 +36,7 @@ checked.`,
 		// Checked below: with --json there is always a report, also of wrong arguments.
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			report := verifyReport(cmd.Context(), args, flow, func(opt verify.Options) verify.Report {
+			report := verifyReport(cmd, args, flow, func(opt verify.Options) verify.Report {
 				if opt.Environment.Server.Enabled {
 					opt.Reach = reach(opt, apiURL)
 				}
@@ -77,51 +75,42 @@ func showReport(cmd *cobra.Command, report verify.Report, asJSON bool) error {
 }
 
 // verifyReport runs the checklist, or says why it cannot.
-func verifyReport(ctx context.Context, args []string, flow bool, run func(verify.Options) verify.Report) verify.Report {
+func verifyReport(cmd *cobra.Command, args []string, flow bool, run func(verify.Options) verify.Report) verify.Report {
 	if len(args) > 1 {
 		return verify.NotChecked(args[0], fmt.Errorf("verify takes one environment, and these are %d: %s", len(args), strings.Join(args, " ")))
 	}
-	opt, err := verifyOptions(ctx, args)
+	opt, err := verifyOptions(cmd, args)
 	if err != nil {
 		return verify.NotChecked(environmentName(args), err)
 	}
 	opt.Flow = flow
 	report := run(opt)
-	if ctx.Err() != nil {
+	if cmd.Context().Err() != nil {
 		return verify.NotChecked(opt.Environment.Name, errors.New("interrupted"))
 	}
 	return report
 }
 
 // verifyOptions are those for the environment of the arguments, as it would be deployed now.
-func verifyOptions(ctx context.Context, args []string) (verify.Options, error) {
-	project, err := enterProject()
+func verifyOptions(cmd *cobra.Command, args []string) (verify.Options, error) {
+	d, err := open(cmd, args)
 	if err != nil {
 		return verify.Options{}, err
-	}
-	env, err := config.LoadOne(config.Dir, environmentName(args))
-	if err != nil {
-		return verify.Options{}, err
-	}
-	given := toolchain.ReadVariables(project.Root, os.Environ())
-	env, problems := env.WithVariables(given.Lookup)
-	if len(problems) > 0 {
-		return verify.Options{}, problems
 	}
 	variables := map[string]string{}
-	for _, a := range given {
+	for _, a := range d.Variables {
 		variables[a.Name] = a.Value
 	}
-	stack, err := project.Synth(ctx, project.Root, env.Name)
+	stack, err := d.Stack(cmd.Context())
 	if err != nil {
 		return verify.Options{}, err
 	}
-	cfg, err := awsConfig(ctx, env)
+	cfg, err := d.AWS(cmd.Context())
 	if err != nil {
 		return verify.Options{}, err
 	}
-	return verify.Options{Environment: env, Stack: stack, Variables: variables, AWS: cfg,
-		Credential: os.Getenv(env.Prefect.Authentication.Variable())}, nil
+	return verify.Options{Environment: d.Environment, Stack: stack, Variables: variables, AWS: cfg,
+		Credential: os.Getenv(d.Environment.Prefect.Authentication.Variable())}, nil
 }
 
 // reported ends the program with this status and without a further message.

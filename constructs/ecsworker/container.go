@@ -6,12 +6,10 @@ import (
 	"strconv"
 	"strings"
 
+	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/constructs/fargate"
 	"prefect-worker-ecs/constructs/tf"
 )
-
-// ContainerName is the name of the worker's container in its task.
-const ContainerName = "prefect-worker"
 
 // Time that a worker may take to start before a failed health check counts. A quarter of
 // a vCPU needs about 15 s for Prefect alone; ECS allows 300 s at most, which is left for
@@ -23,7 +21,7 @@ const (
 
 func newContainer(cfg Config) fargate.Container {
 	c := fargate.Container{
-		Name:        ContainerName,
+		Name:        config.WorkerContainer,
 		Image:       cfg.Worker.Image,
 		Essential:   true,
 		Command:     command(cfg),
@@ -32,7 +30,7 @@ func newContainer(cfg Config) fargate.Container {
 		// The worker's own health server.
 		HealthCheck:      fargate.Get("http://127.0.0.1:8080/health", startPeriodSeconds),
 		StopTimeout:      cfg.Worker.StopTimeoutSeconds,
-		LogConfiguration: fargate.CloudWatch(cfg.LogGroup, cfg.Account.Region, ContainerName),
+		LogConfiguration: fargate.CloudWatch(cfg.LogGroup, cfg.Account.Region, config.WorkerContainer),
 	}
 	c.RepositoryCredentials = fargate.Registry(cfg.Worker.RegistryCredentials)
 	if cfg.Credential.Variable != "" {

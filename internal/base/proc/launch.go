@@ -1,7 +1,6 @@
 package proc
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -133,12 +133,14 @@ func Tail(path string, n int) string {
 		return err.Error()
 	}
 	const most = 8 << 10
-	if len(raw) > most {
-		raw = raw[len(raw)-most:]
-	}
-	lines := bytes.Split(bytes.TrimRight(raw, "\n"), []byte("\n"))
-	if len(lines) > n {
-		lines = lines[len(lines)-n:]
-	}
-	return string(bytes.Join(lines, []byte("\n")))
+	return LastLines(string(raw[max(0, len(raw)-most):]), n)
 }
+
+// LastLines returns the last n lines of a text.
+func LastLines(text string, n int) string {
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// Indent returns text with four spaces before each line, as output quoted in an error.
+func Indent(text string) string { return "    " + strings.ReplaceAll(text, "\n", "\n    ") }

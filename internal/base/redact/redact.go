@@ -3,10 +3,13 @@
 package redact
 
 import (
+	"bytes"
+	"io"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Hidden stands in a message for what must not be shown.
@@ -38,6 +41,55 @@ func Text(text string) string {
 		return m[1] + m[2] + Text(m[3]) // as in --var=password=x
 	})
 	return token.ReplaceAllString(text, Hidden)
+}
+
+// Known is text in which the given credentials are replaced by Hidden, whatever their form. Those of
+// fewer than four characters are not: the text would become unreadable.
+func Known(text string, credentials ...string) string {
+	for _, value := range credentials {
+		if len(value) >= 4 {
+			text = strings.ReplaceAll(text, value, Hidden)
+		}
+	}
+	return text
+}
+
+// Writer passes on what is written to it, in whole lines, as a function shows it.
+type Writer struct {
+	mu   sync.Mutex
+	to   io.Writer
+	show func(text string) string
+	line []byte
+}
+
+// NewWriter returns a Writer to another one. Flush writes what follows the last line break.
+func NewWriter(to io.Writer, show func(text string) string) *Writer {
+	return &Writer{to: to, show: show}
+}
+
+// Write implements io.Writer.
+func (w *Writer) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.line = append(w.line, p...)
+	if end := bytes.LastIndexByte(w.line, '\n') + 1; end > 0 {
+		whole := string(w.line[:end])
+		w.line = w.line[end:]
+		if _, err := io.WriteString(w.to, w.show(whole)); err != nil {
+			return 0, err
+		}
+	}
+	return len(p), nil
+}
+
+// Flush writes an unfinished line.
+func (w *Writer) Flush() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	rest := string(w.line)
+	w.line = nil
+	_, err := io.WriteString(w.to, w.show(rest))
+	return err
 }
 
 // Credential says that value is a credential or holds one: a token of a known form, a URL

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -12,7 +13,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"prefect-worker-ecs/internal/base/proc"
-	"prefect-worker-ecs/internal/terraform/toolchain"
+	"prefect-worker-ecs/internal/terraform/project"
+	"prefect-worker-ecs/internal/terraform/terraform"
 )
 
 // deploy brings both servers up and deploys the stack, at the same time as far
@@ -70,7 +72,7 @@ func (u *up) deployStack(ctx context.Context, apiURL string) (leftOut []string, 
 	if err != nil {
 		return nil, err
 	}
-	ids, err := u.standIns(ctx)
+	ids, err := u.placeholders(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -78,23 +80,24 @@ func (u *up) deployStack(ctx context.Context, apiURL string) (leftOut []string, 
 	if err != nil {
 		return nil, err
 	}
-	if err := u.workspace.WriteEnvironment(u.env.Name, local); err != nil {
-		return nil, fmt.Errorf("write the environment of the local run: %w", err)
-	}
-	if err := u.queues(ctx); err != nil {
+	u.workspace.Environ = append(withoutUsers(os.Environ()), awsEnv(u.state)...)
+	if err := u.workspace.Synth(ctx, u.env.Name, local); err != nil {
 		return nil, err
 	}
-	err = u.p.step("deploying the stack with cdktf", func() (string, error) {
-		if err := u.cdktf(ctx, u.opt.Project, apiURL, "deploy", u.env.Name, "--auto-approve"); err != nil {
+	if err := u.queues(ctx, local); err != nil {
+		return nil, err
+	}
+	err = u.p.step("deploying the stack with Terraform", func() (string, error) {
+		if err := u.terraform(ctx, u.opt.Project, apiURL, "apply"); err != nil {
 			return "", err
 		}
-		return fmt.Sprintf("cdktf deploy %s: %s", u.env.Name, applied(u.deployLog())), u.grant(ctx)
+		return fmt.Sprintf("terraform apply %s: %s", u.env.Name, applied(u.deployLog())), u.grant(ctx)
 	})
 	return leftOut, err
 }
 
-// cdktf runs the CLI on the run's workspace, its output in the run's log.
-func (r *run) cdktf(ctx context.Context, project toolchain.Project, apiURL string, args ...string) error {
+// terraform runs apply or destroy on the run's stack, with the output in the run's log.
+func (r *run) terraform(ctx context.Context, p project.Project, apiURL, command string) error {
 	log, err := os.Create(r.deployLog())
 	if err != nil {
 		return err
@@ -102,28 +105,31 @@ func (r *run) cdktf(ctx context.Context, project toolchain.Project, apiURL strin
 	defer log.Close()
 	key := make([]byte, 16)
 	_, _ = rand.Read(key) // Never fails.
-	var cli proc.Identity
-	err = project.CDKTF(ctx, toolchain.Run{
-		Dir:  r.workspaceDir(),
-		App:  project.Program(),
-		Args: args,
-		Base: withoutUsers(os.Environ()),
-		Env: append(awsEnv(r.state),
-			// The Prefect server wants no credential. The worker sends one all the same, that
-			// of the environment's authentication, and nobody but the emulator's Secrets
-			// Manager keeps it.
-			"TF_VAR_prefect_api_key=local_"+hex.EncodeToString(key),
-			"TF_VAR_prefect_api_auth_string=local:"+hex.EncodeToString(key),
-			"TF_VAR_prefect_api_url="+apiURL,
-			"TF_VAR_aws_region="+r.state.Region,
-		),
-		Stdout: log, Stderr: log, TrustProvider: true,
-		Started: func(id proc.Identity) { cli = id; r.starting(id) },
-	})
-	if updateErr := r.update(func(s *State) { s.started(cli) }); err == nil {
+	environ, err := p.Environ(slices.Concat(withoutUsers(os.Environ()), awsEnv(r.state), []string{
+		// The Prefect server needs no credential. The worker sends one all the same, that of the
+		// environment's authentication, and only the emulator's Secrets Manager stores it.
+		"TF_VAR_prefect_api_key=local_" + hex.EncodeToString(key),
+		"TF_VAR_prefect_api_auth_string=local:" + hex.EncodeToString(key),
+		"TF_VAR_prefect_api_url=" + apiURL,
+		"TF_VAR_aws_region=" + r.state.Region,
+	}))
+	if err != nil {
+		return err
+	}
+	var process proc.Identity
+	stack := terraform.Stack{
+		Dir: project.Workspace{Dir: r.workspaceDir()}.StackDir(r.state.Environment), Environ: environ, TrustProvider: true,
+		Started: func(id proc.Identity) { process = id; r.starting(id) },
+	}
+	err = stack.Init(ctx)
+	if err == nil {
+		err = stack.Run(ctx, log, log, command, "-auto-approve", "-input=false", "-no-color")
+	}
+	if updateErr := r.update(func(s *State) { s.started(process) }); err == nil {
 		err = updateErr
 	}
-	if err != nil && ctx.Err() == nil {
+	var failed *terraform.Error
+	if errors.As(err, &failed) && failed.Output == "" && ctx.Err() == nil {
 		return fmt.Errorf("%w; the end of %s:\n%s", err, r.deployLog(), proc.Tail(r.deployLog(), 30))
 	}
 	return err
@@ -139,7 +145,7 @@ func withoutUsers(environ []string) []string {
 	})
 }
 
-// applied finds Terraform's own summary in the CLI's output.
+// applied returns Terraform's own summary.
 func applied(log string) string {
 	raw, _ := os.ReadFile(log)
 	found := "done"

@@ -12,7 +12,7 @@ import (
 	"prefect-worker-ecs/internal/local/ecstask"
 )
 
-// Down destroys what the local run deployed, with cdktf destroy, stops what it
+// Down destroys what the local run deployed, with terraform destroy, stops what it
 // started and removes its files, and nothing else. Without a run it does nothing.
 // Everything is stopped even if the destroy fails; the error says so.
 func Down(ctx context.Context, opt Options) error {
@@ -44,8 +44,8 @@ func Down(ctx context.Context, opt Options) error {
 
 // end destroys and stops what the run consists of.
 func (r *run) end(ctx context.Context, opt Options, p *progress) error {
-	// As ECS does when a service is deleted: its tasks are stopped first. And a CLI that an up
-	// left behind would deploy on.
+	// As ECS does when a service is deleted: its tasks are stopped first. And a Terraform
+	// that an up left behind would go on deploying.
 	stopErr := p.step("stopping the worker", func() (string, error) {
 		return "worker stopped", errors.Join(r.stopStarting(ctx), r.stopWorker(ctx, drain))
 	})
@@ -87,12 +87,8 @@ func (r *run) destroy(ctx context.Context, opt Options, p *progress) error {
 	if r.state.Prefect == nil {
 		return nil // Nothing was deployed yet.
 	}
-	return p.step("destroying the stack with cdktf", func() (string, error) {
-		if err := opt.Project.EnsureCLI(ctx, func(s string) { p.note("%s", s) }); err != nil {
-			return "", err
-		}
-		err := r.cdktf(ctx, opt.Project, r.state.Prefect.APIURL(), "destroy", r.state.Environment, "--auto-approve")
-		return "cdktf destroy " + r.state.Environment, err
+	return p.step("destroying the stack with Terraform", func() (string, error) {
+		return "terraform destroy " + r.state.Environment, r.terraform(ctx, opt.Project, r.state.Prefect.APIURL(), "destroy")
 	})
 }
 

@@ -351,7 +351,7 @@ func (b *faultBench) rotate() {
 	}
 }
 
-// way reaches the server as workerctl open does, with stand-ins for the programs of AWS.
+// way reaches the server as workerctl open does, with placeholders for the programs of AWS.
 func (b *faultBench) way() {
 	b.t.Helper()
 	bin := b.t.TempDir()

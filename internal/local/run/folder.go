@@ -5,19 +5,22 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
-
-	"prefect-worker-ecs/config"
-	"prefect-worker-ecs/internal/local/ecstask"
 )
 
-// A run's folder can be anywhere (--dir), so nothing in it is taken for the run's own by
-// where it is: the folder must have been empty when a run first took it, or hold the state of
-// one; and what is removed is what runs make, by name. All else stays, and is said.
+// A run's folder can be anywhere (--dir): it must have been empty when a run first used it, or hold
+// the state of one. What is removed is what is named here; everything else is kept and reported.
+
+// made are the files and folders of a run beside its state.
+func (r *run) made() []string {
+	return []string{
+		r.emulatorDir(), r.prefectDir(), r.taskDir(), r.flowTaskDir(), r.serverDir(), r.flowDir(), r.workspaceDir(),
+		r.deployLog(), r.supervisorLog(), r.serverLog(), r.statePath() + ".new",
+		filepath.Join(r.dir, "cdktf.log"), // of runs before plain Terraform deployed
+	}
+}
 
 // claim makes the folder that of a run of the environment, or finds the run that it
 // holds, and keeps other commands off it until release is called.
@@ -102,66 +105,21 @@ func (r *run) lock() (release func(), err error) {
 	return nil, fmt.Errorf("lock the folder of the local run: %w", err)
 }
 
-// made are the files that a run makes below its folder beside its state, as patterns of
-// path.Match. One that ends in a slash is a folder with all that is in it.
-func (s State) made() []string {
-	state := "terraform." + s.Environment + ".tfstate"
-	return []string{
-		"cdktf.log", "supervisor.log", "state.json.new",
-		"emulator/server.py", "emulator/port", "emulator/port.new", "emulator/emulator.log",
-		"prefect/prefect.db", "prefect/prefect.db-*", "prefect/prefect-server.log", "prefect/home/", "prefect/ui/",
-		"task/events.jsonl", "task/calls.jsonl", "task/" + ecstask.LogFile, "task/task-*/",
-		"flow-tasks/events.jsonl", "flow-tasks/" + ecstask.LogFile, "flow-tasks/task-*/",
-		"server-supervisor.log", "server/" + eventFile, "server/" + ecstask.LogFile, "server/task-*/", "server/ui/", "server/prefect.db", "server/prefect.db-*",
-		"flow/hello.py", "flow/__pycache__/",
-		"workspace/cdktf.json", "workspace/cdktf.log", "workspace/cdktf.out/",
-		"workspace/config/environments/" + s.Environment + ".yaml", filepath.ToSlash(config.ImportsFile("workspace/config/environments", s.Environment)),
-		"workspace/" + state, "workspace/" + state + ".*backup", "workspace/." + state + ".lock.info",
-	}
-}
-
-// clear removes the files that runs made, but for the state, and the folders that are empty
-// then. It returns what else is there.
+// clear removes what runs made, but for the state. It returns what else is there.
 func (r *run) clear() (left []string, err error) {
 	root, err := os.OpenRoot(r.dir) // nothing outside can be reached, whatever links there are
 	if err != nil {
 		return nil, fmt.Errorf("clear the folder of the local run: %w", err)
 	}
 	defer root.Close()
-	patterns := r.state.made()
-	matches := func(name string) bool {
-		return slices.ContainsFunc(patterns, func(pattern string) bool {
-			ok, err := path.Match(pattern, name)
-			return err == nil && ok
-		})
-	}
-	var made, folders []string
-	err = fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
-		switch {
-		case err != nil || name == "." || name == "state.json":
-			return err
-		case !entry.IsDir() && matches(name):
-			made = append(made, name)
-		case !entry.IsDir():
-			left = append(left, name)
-		case matches(name + "/"):
-			made = append(made, name)
-			return fs.SkipDir
-		case slices.ContainsFunc(patterns, func(pattern string) bool { return strings.HasPrefix(pattern, name+"/") }):
-			folders = append(folders, name)
-		default:
-			left = append(left, name+"/")
-			return fs.SkipDir
-		}
-		return nil
-	})
+	entries, err := fs.ReadDir(root.FS(), ".")
 	errs := []error{err}
-	for _, name := range made {
-		errs = append(errs, root.RemoveAll(name))
-	}
-	for _, name := range slices.Backward(folders) { // those inside first
-		if err := root.Remove(name); err != nil && !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, syscall.EEXIST) {
-			errs = append(errs, err)
+	for _, entry := range entries {
+		switch name := entry.Name(); {
+		case slices.Contains(r.made(), filepath.Join(r.dir, name)):
+			errs = append(errs, root.RemoveAll(name))
+		case name != filepath.Base(r.statePath()):
+			left = append(left, name)
 		}
 	}
 	if err := errors.Join(errs...); err != nil {

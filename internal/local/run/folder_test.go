@@ -15,7 +15,7 @@ import (
 	"prefect-worker-ecs/internal/base/proc"
 	"prefect-worker-ecs/internal/local/emulator"
 	"prefect-worker-ecs/internal/local/prefectserver"
-	"prefect-worker-ecs/internal/terraform/toolchain"
+	"prefect-worker-ecs/internal/terraform/project"
 )
 
 // write makes files, with their folders. A name that ends in a slash is an empty folder.
@@ -70,7 +70,7 @@ func stateOfRun(folder, environment, more string) string {
 // options are those of a run in dir on this project.
 func options(t *testing.T, dir string, out *strings.Builder) Options {
 	t.Helper()
-	project, err := toolchain.Find(".")
+	project, err := project.Find(".")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,7 @@ import (
 	"prefect-worker-ecs/internal/base/proc"
 	"prefect-worker-ecs/internal/local/ecstask"
 	"prefect-worker-ecs/internal/local/pyenv"
-	"prefect-worker-ecs/internal/terraform/toolchain"
+	"prefect-worker-ecs/internal/terraform/project"
 	"prefect-worker-ecs/internal/test/testtools"
 )
 
@@ -41,7 +41,7 @@ type workerctl struct {
 // build builds the program, once for all tests; where nothing has changed since the last time it
 // is not linked anew.
 var build = sync.OnceValues(func() (program string, err error) {
-	project, err := toolchain.Find(".")
+	project, err := project.Find(".")
 	if err != nil {
 		return "", err
 	}

@@ -7,13 +7,13 @@ import (
 	"strings"
 
 	"prefect-worker-ecs/config"
-	"prefect-worker-ecs/internal/terraform/toolchain"
+	"prefect-worker-ecs/internal/terraform/project"
 )
 
 // Options says which run is meant.
 type Options struct {
 	// Project is the checkout. Required.
-	Project toolchain.Project
+	Project project.Project
 	// Environment is the name of a file in config/environments. Required.
 	Environment string
 	// Dir is the run's folder. Default <project>/.local/run/<environment>.

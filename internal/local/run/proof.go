@@ -18,7 +18,7 @@ import (
 	"prefect-worker-ecs/internal/base/proc"
 	"prefect-worker-ecs/internal/ops/verify"
 	"prefect-worker-ecs/internal/prefect/api"
-	"prefect-worker-ecs/internal/terraform/toolchain"
+	"prefect-worker-ecs/internal/terraform/project"
 )
 
 // verifyTimeout is how long the checklist may take to become green once the
@@ -66,8 +66,8 @@ func (o Options) running() (*run, error) {
 }
 
 func (r *run) checklist() (verify.Options, error) {
-	workspace := toolchain.Workspace{Dir: r.workspaceDir()}
-	stack, err := os.ReadFile(filepath.Join(workspace.Stack(r.state.Environment), "cdk.tf.json"))
+	workspace := project.Workspace{Dir: r.workspaceDir()}
+	stack, err := os.ReadFile(filepath.Join(workspace.StackDir(r.state.Environment), "cdk.tf.json"))
 	if err != nil {
 		return verify.Options{}, fmt.Errorf("read the deployed stack: %w", err)
 	}

@@ -79,7 +79,7 @@ func localSettings(user []byte, apiURL string, ids map[string]string) (local []b
 	return local, leftOut, err
 }
 
-// dropRules leaves out the egress rules to what has no stand-in: prefix lists, and in a VPC of the
+// dropRules leaves out the egress rules to what has no placeholder: prefix lists, and in a VPC of the
 // program's own the security groups of others.
 func dropRules(settings map[string]any, left func(rule string)) {
 	network, _ := settings["network"].(map[string]any)

@@ -53,7 +53,7 @@ work_pool: {name: "my pool"}
 	}
 }
 
-func TestWhatExistsHasAStandIn(t *testing.T) {
+func TestWhatExistsHasAPlaceholder(t *testing.T) {
 	// GIVEN an environment in an account where nearly everything exists
 	user, err := os.ReadFile("../../../testdata/environments/existing.yaml")
 	if err != nil {
@@ -74,7 +74,7 @@ func TestWhatExistsHasAStandIn(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, local)
 	}
-	// THEN stand-ins are in the place of what exists
+	// THEN placeholders take the place of what exists
 	env := envs[0]
 	n := env.Network
 	if n.Existing.VPCID != "vpc-00000001" || !slices.Equal(n.Existing.SubnetIDs, []string{"subnet-00000001", "subnet-00000002"}) || !slices.Equal(n.SecurityGroupIDs, []string{"sg-00000002"}) ||

@@ -52,7 +52,7 @@ type State struct {
 	WorkerStarted time.Time `json:"worker_started,omitzero"`
 	// Supervisor is the process that runs the service's task.
 	Supervisor proc.Identity `json:"supervisor,omitzero"`
-	// Starting are processes that are not ready yet, the CLI among them.
+	// Starting are processes that are not ready yet, Terraform among them.
 	Starting []proc.Identity `json:"starting,omitempty"`
 }
 
@@ -84,7 +84,7 @@ func (r *run) workspaceDir() string { return filepath.Join(r.dir, "workspace") }
 func (r *run) environments() string {
 	return filepath.Join(r.workspaceDir(), filepath.FromSlash(config.Dir))
 }
-func (r *run) deployLog() string     { return filepath.Join(r.dir, "cdktf.log") }
+func (r *run) deployLog() string     { return filepath.Join(r.dir, "terraform.log") }
 func (r *run) serverLog() string     { return filepath.Join(r.dir, "server-supervisor.log") }
 func (r *run) supervisorLog() string { return filepath.Join(r.dir, "supervisor.log") }
 
@@ -222,7 +222,7 @@ func (r *run) stopAll(ctx context.Context) error {
 	return errors.Join(append(errs, r.stopStarting(ctx))...)
 }
 
-// stopStarting stops what a killed up was just starting: a CLI that still deploys among it.
+// stopStarting stops what a killed up was just starting: a Terraform that still deploys among it.
 func (r *run) stopStarting(ctx context.Context) error {
 	var errs []error
 	for _, id := range r.state.Starting {

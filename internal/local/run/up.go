@@ -1,5 +1,5 @@
 // Package run runs the whole system on one machine, without AWS and
-// without Prefect Cloud: the real CLI, the real Terraform and the real AWS
+// without Prefect Cloud: Terraform and the AWS
 // provider deploy the stack to an AWS emulator; the service's task definition,
 // as read back from there, runs as a local process against a Prefect server;
 // and a flow run proves that the worker works.
@@ -13,8 +13,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/fatih/color"
@@ -24,7 +22,7 @@ import (
 	"prefect-worker-ecs/internal/base/terminal"
 	"prefect-worker-ecs/internal/local/pyenv"
 	"prefect-worker-ecs/internal/prefect/api"
-	"prefect-worker-ecs/internal/terraform/toolchain"
+	"prefect-worker-ecs/internal/terraform/project"
 )
 
 // Up brings the local run up, from whatever state an earlier one left behind,
@@ -88,7 +86,7 @@ type up struct {
 	p     *progress
 
 	moto, prefect pyenv.Env
-	workspace     toolchain.Workspace
+	workspace     project.Workspace
 	client        *api.Client
 }
 
@@ -114,14 +112,8 @@ func (u *up) resume(ctx context.Context) (kept bool, err error) {
 			return false, err
 		}
 	}
-	left, err := u.clear()
-	if err != nil {
+	if _, err := u.clear(); err != nil {
 		return false, err
-	}
-	for _, name := range left {
-		if name = filepath.Join(u.dir, name); slices.Contains([]string{u.emulatorDir(), u.prefectDir(), u.taskDir(), u.serverDir(), u.flowDir(), u.flowTaskDir(), u.workspaceDir()}, name) {
-			return false, fmt.Errorf("%s is not a folder that a local run made, and one of its own has that name: move it away", name)
-		}
 	}
 	if err := u.ended(); err != nil {
 		return false, err
@@ -174,7 +166,7 @@ func (u *up) all(ctx context.Context) error {
 // when it is not.
 func (u *up) setUp(ctx context.Context) error {
 	return u.p.step("setting up", func() (string, error) {
-		for _, tool := range toolchain.Tools() {
+		for _, tool := range project.Tools() {
 			if _, err := tool.Check(ctx); err != nil {
 				return "", err
 			}
@@ -188,12 +180,11 @@ func (u *up) setUp(ctx context.Context) error {
 		g, ctx := errgroup.WithContext(ctx)
 		g.Go(func() (err error) { u.moto, err = pyenv.Ensure(ctx, pyenv.Moto, pyOptions); return err })
 		g.Go(func() (err error) { u.prefect, err = pyenv.Ensure(ctx, prefect, pyOptions); return err })
-		g.Go(func() error { return u.opt.Project.EnsureCLI(ctx, note) })
 		g.Go(func() (err error) { u.workspace, err = u.opt.Project.NewWorkspace(ctx, u.workspaceDir()); return err })
 		if err := g.Wait(); err != nil {
 			return "", err
 		}
-		return fmt.Sprintf("set up: CDKTF CLI, moto %s, Prefect %s", pyenv.Moto.Pin("moto"), prefect.Pin("prefect")), nil
+		return fmt.Sprintf("set up: moto %s, Prefect %s", pyenv.Moto.Pin("moto"), prefect.Pin("prefect")), nil
 	})
 }
 

@@ -24,7 +24,7 @@ import (
 	"prefect-worker-ecs/internal/local/enforce"
 	"prefect-worker-ecs/internal/local/pyenv"
 	"prefect-worker-ecs/internal/prefect/probe"
-	"prefect-worker-ecs/internal/terraform/toolchain"
+	"prefect-worker-ecs/internal/terraform/project"
 )
 
 // probeEvery is how often the probe runs here; on AWS it is each minute.
@@ -42,7 +42,7 @@ func (r *run) watch(ctx context.Context, local string, policies map[string][]iam
 	if err != nil {
 		return fmt.Errorf("read the function %s: %w", env.Probe(), err)
 	}
-	archive := filepath.Join(toolchain.Workspace{Dir: r.workspaceDir()}.Stack(env.Name), probe.ArchiveName)
+	archive := filepath.Join(project.Workspace{Dir: r.workspaceDir()}.StackDir(env.Name), probe.ArchiveName)
 	content, err := os.ReadFile(archive)
 	if err != nil {
 		return fmt.Errorf("read the code of the function: %w", err)

@@ -40,8 +40,9 @@ import (
 	"prefect-worker-ecs/internal/ops/deployer"
 	"prefect-worker-ecs/internal/prefect/api"
 	"prefect-worker-ecs/internal/prefect/probe"
+	"prefect-worker-ecs/internal/terraform/project"
 	"prefect-worker-ecs/internal/terraform/stackjson"
-	"prefect-worker-ecs/internal/terraform/toolchain"
+	"prefect-worker-ecs/internal/terraform/terraform"
 	"prefect-worker-ecs/internal/test/testtools"
 	"prefect-worker-ecs/stacks"
 )
@@ -70,7 +71,7 @@ func TestMain(m *testing.M) {
 // versions, shared by all cases.
 type bench struct {
 	t        *testing.T
-	project  toolchain.Project
+	project  project.Project
 	stackDir string // where Terraform runs
 	aws      aws.Config
 	environ  []string // variables that lead to the emulator
@@ -88,7 +89,7 @@ type bench struct {
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	testtools.Require(t, testtools.Node, testtools.Terraform)
-	project, err := toolchain.Find(".")
+	project, err := project.Find(".")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +164,7 @@ func (b *bench) synthesize(t *testing.T, yaml string) Options {
 	app := cdktf.NewApp(&cdktf.AppConfig{Outdir: &out})
 	stacks.NewPrefectWorker(app, envs[0])
 	app.Synth()
-	file, err := os.ReadFile(toolchain.StackFile(out, "dev"))
+	file, err := os.ReadFile(project.StackFile(out, "dev"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,12 +197,12 @@ func (b *bench) apply(file []byte, targets ...string) {
 		apply = append(apply, "-target="+target)
 	}
 	for _, args := range [][]string{{"init", "-input=false"}, apply} {
-		cmd := exec.CommandContext(b.t.Context(), toolchain.TerraformBinary(), append(args, "-no-color")...)
+		cmd := exec.CommandContext(b.t.Context(), project.TerraformBinary(), append(args, "-no-color")...)
 		cmd.Dir, cmd.Env = b.stackDir, append(env, "TF_VAR_prefect_api_key="+apiKey)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			b.t.Fatalf("terraform %s: %v\n%s", args[0], err, out)
 		}
-		if err := toolchain.TrustProvider(b.stackDir); err != nil {
+		if err := terraform.TrustProvider(b.stackDir); err != nil {
 			b.t.Fatal(err)
 		}
 	}

@@ -5,18 +5,16 @@
 package contract
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
-	"prefect-worker-ecs/internal/terraform/toolchain"
+	"prefect-worker-ecs/internal/terraform/terraform"
 	"prefect-worker-ecs/internal/test/testtools"
 )
 
@@ -29,11 +27,7 @@ func TestMain(m *testing.M) {
 // put writes a golden stack, changed by edit, to a folder.
 func put(t *testing.T, dir, name string, edit func(stack map[string]any)) {
 	t.Helper()
-	project, err := toolchain.Find(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, err := os.ReadFile(filepath.Join(project.Root, "testdata", "golden", name+".tf.json"))
+	file, err := os.ReadFile(filepath.Join(testtools.Project(t).Root, "testdata", "golden", name+".tf.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,30 +56,25 @@ func write(t *testing.T, path string, content any) {
 
 func initialize(t *testing.T, dir string) {
 	t.Helper()
-	if out, err := terraform(t, dir, "init", "-input=false"); err != nil {
-		t.Fatalf("terraform init: %v\n%s", err, out)
-	}
-	if err := toolchain.TrustProvider(dir); err != nil {
+	if err := stack(t, dir).Init(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func terraform(t *testing.T, dir string, args ...string) (string, error) {
+func stack(t *testing.T, dir string) terraform.Stack {
 	t.Helper()
-	project, err := toolchain.Find(".")
+	environ, err := testtools.Project(t).Environ(os.Environ())
 	if err != nil {
 		t.Fatal(err)
 	}
-	env, err := project.Environ(os.Environ())
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), toolchain.TerraformBinary(), append(args, "-no-color")...)
-	cmd.Dir, cmd.Env = dir, env
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	err = cmd.Run()
-	return out.String(), err
+	return terraform.Stack{Dir: dir, Environ: environ, TrustProvider: true}
+}
+
+// run returns the output of a Terraform command.
+func run(t *testing.T, dir string, args ...string) (string, error) {
+	t.Helper()
+	out, err := stack(t, dir).Output(t.Context(), append(args, "-no-color")...)
+	return string(out), err
 }
 
 // TestStacksAreValid runs `terraform validate` on the stacks with ephemeral resources, for which
@@ -109,7 +98,7 @@ func TestStacksAreValid(t *testing.T) {
 	modules["stored"] = map[string]string{"source": "./stored"}
 	write(t, filepath.Join(dir, "cdk.tf.json"), map[string]any{"module": modules})
 	initialize(t, dir)
-	out, _ := terraform(t, dir, "validate", "-json")
+	out, _ := run(t, dir, "validate", "-json")
 	// THEN Terraform refuses just that, because the variable is ephemeral
 	var found struct {
 		Diagnostics []struct {
@@ -135,7 +124,7 @@ func TestStacks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run := regexp.MustCompile(`(?m)^run .*\{$`)
+	block := regexp.MustCompile(`(?m)^run .*\{$`)
 	runs := 0
 	for _, name := range []string{"dev", "full", "ecs", "existing"} {
 		put(t, filepath.Join(dir, name), name, func(stack map[string]any) {
@@ -146,15 +135,15 @@ func TestStacks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		runs += len(run.FindAll(tests, -1))
-		tests = run.ReplaceAll(tests, []byte("$0\nmodule {\n source = \"./"+name+"\"\n}"))
+		runs += len(block.FindAll(tests, -1))
+		tests = block.ReplaceAll(tests, []byte("$0\nmodule {\n source = \"./"+name+"\"\n}"))
 		if err := os.WriteFile(filepath.Join(dir, file), append(tests, mock...), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	write(t, filepath.Join(dir, "cdk.tf.json"), map[string]any{})
 	initialize(t, dir)
-	out, err := terraform(t, dir, "test")
+	out, err := run(t, dir, "test")
 	if err != nil || !strings.Contains(out, fmt.Sprintf("Success! %d passed, 0 failed.", runs)) {
 		t.Errorf("terraform test: %v\n%s", err, out)
 	}

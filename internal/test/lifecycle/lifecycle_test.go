@@ -1,5 +1,5 @@
 // Package lifecycle tests a deployment from its first command to the last resource
-// destroyed: the real CDKTF CLI, Terraform and AWS provider against the emulator.
+// destroyed: the stock CDKTF CLI, Terraform and the AWS provider against the emulator.
 package lifecycle
 
 import (
@@ -25,7 +25,8 @@ import (
 	"prefect-worker-ecs/internal/local/enforce"
 	"prefect-worker-ecs/internal/local/pyenv"
 	"prefect-worker-ecs/internal/ops/deployer"
-	"prefect-worker-ecs/internal/terraform/toolchain"
+	"prefect-worker-ecs/internal/terraform/project"
+	"prefect-worker-ecs/internal/terraform/terraform"
 	"prefect-worker-ecs/internal/test/testtools"
 )
 
@@ -48,13 +49,12 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// deployment is a workspace, an emulator to deploy to, and all output of the tools.
+// deployment is a clone of this project, an emulator to deploy to, and all output of the tools.
 type deployment struct {
-	t         *testing.T
-	project   toolchain.Project
-	workspace toolchain.Workspace
-	app       string
-	emulator  *emulator.Emulator
+	t        *testing.T
+	clone    project.Project
+	program  string
+	emulator *emulator.Emulator
 	// stack is the name of the environment.
 	stack string
 	// output collects all that the tools print.
@@ -75,7 +75,6 @@ type journal struct {
 
 func newDeployment(t *testing.T) *deployment {
 	t.Helper()
-	project := testtools.Project(t)
 	aws, err := emulator.Start(t.Context(), emulator.Options{Python: testtools.Environment(t, pyenv.Moto), Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
@@ -85,16 +84,11 @@ func newDeployment(t *testing.T) *deployment {
 			t.Error(err)
 		}
 	})
-	// The path has a blank and a quote, as a user's may.
-	workspace, err := project.NewWorkspace(t.Context(), filepath.Join(t.TempDir(), "work o'space"))
-	if err != nil {
+	// The path has a space and a quote, as a user's may.
+	d := &deployment{t: t, stack: "dev", clone: testtools.Clone(t, filepath.Join(t.TempDir(), "work o'space")), emulator: aws, output: new(bytes.Buffer), journal: new(journal)}
+	if d.program, err = testtools.Project(t).Build(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	app, err := project.Build(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &deployment{t: t, stack: "dev", project: project, app: app, workspace: workspace, emulator: aws, output: new(bytes.Buffer), journal: new(journal)}
 	d.guard, err = enforce.Start(enforce.Options{AWS: emulated(aws), Journal: func(call enforce.Call) {
 		d.journal.mu.Lock()
 		defer d.journal.mu.Unlock()
@@ -107,24 +101,21 @@ func newDeployment(t *testing.T) *deployment {
 	return d
 }
 
-// environment sets the YAML of the environment, and runs the program as the CLI would call it, but
-// without the CLI's own start.
+// environment sets the YAML of the environment and synthesizes.
 func (d *deployment) environment(yaml string) {
 	d.t.Helper()
-	if err := d.workspace.WriteEnvironment(d.stack, []byte(yaml)); err != nil {
+	if err := os.WriteFile(filepath.Join(d.clone.Root, "config", "environments", d.stack+".yaml"), []byte(yaml), 0o644); err != nil {
 		d.t.Fatal(err)
 	}
-	synth := exec.CommandContext(d.t.Context(), d.app)
-	synth.Dir = d.workspace.Dir
-	if out, err := synth.CombinedOutput(); err != nil {
-		d.t.Fatalf("synth: %v\n%s", err, out)
+	if err := d.clone.SynthAll(d.t.Context(), d.program); err != nil {
+		d.t.Fatal(err)
 	}
 }
 
 // synthesized is the stack of the environment.
 func (d *deployment) synthesized() []byte {
 	d.t.Helper()
-	file, err := os.ReadFile(filepath.Join(d.workspace.Stack(d.stack), "cdk.tf.json"))
+	file, err := os.ReadFile(project.StackFile(d.clone.Out(), d.stack))
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -142,55 +133,54 @@ func (d *deployment) env(key string) []string {
 	return env
 }
 
-// cdktf runs the CLI and returns its output. No call may take longer than five minutes:
-// one that waits for an answer that nobody gives would never end.
-func (d *deployment) cdktf(key string, args ...string) (string, error) {
+// environ is the environment of a tool, with the provider of this machine.
+func (d *deployment) environ(key string) []string {
 	d.t.Helper()
-	return d.cdktfWatched(d.t.Context(), io.Discard, key, args...)
-}
-
-// cdktfWatched is cdktf, interrupted as by Ctrl-C when ctx ends. watch sees the output while
-// the CLI runs.
-func (d *deployment) cdktfWatched(ctx context.Context, watch io.Writer, key string, args ...string) (string, error) {
-	d.t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
-	defer cancel()
-	var out bytes.Buffer
-	both := io.MultiWriter(&out, watch) // one writer for both, or they would write at the same time
-	start := time.Now()
-	err := d.project.CDKTF(ctx, toolchain.Run{
-		Dir: d.workspace.Dir, Args: args, Env: d.env(key), Stdout: both, Stderr: both, TrustProvider: true,
-	})
-	d.t.Logf("cdktf %s: %.1fs", strings.Join(args, " "), time.Since(start).Seconds())
-	d.output.Write(out.Bytes())
-	return out.String(), err
-}
-
-// must is cdktf for a call that succeeds.
-func (d *deployment) must(key string, args ...string) string {
-	d.t.Helper()
-	out, err := d.cdktf(key, args...)
-	if err != nil {
-		d.t.Fatalf("%v\n%s", err, out)
-	}
-	return out
-}
-
-// terraform runs Terraform in the stack's folder, as the CLI would.
-func (d *deployment) terraform(key string, args ...string) ([]byte, error) {
-	d.t.Helper()
-	env, err := d.project.Environ(append(os.Environ(), d.env(key)...))
+	// Of the checkout that is tested, whose provider cache is used.
+	environ, err := testtools.Project(d.t).Environ(append(os.Environ(), d.env(key)...))
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	cmd := exec.CommandContext(d.t.Context(), toolchain.TerraformBinary(), args...)
-	cmd.Dir, cmd.Env = d.workspace.Stack(d.stack), env
+	return environ
+}
+
+// cdktf runs the stock CDKTF CLI in the clone and returns its output. No call may take longer than
+// five minutes: one that waits for an answer that nobody gives would never end.
+func (d *deployment) cdktf(key string, args ...string) string {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(d.t.Context(), 5*time.Minute)
+	defer cancel()
+	// The lock would come from the registry, whatever the configuration of Terraform says.
+	cmd := exec.CommandContext(ctx, testtools.CDKTF(d.t), append(args, "--skip-provider-lock", "--no-color")...)
+	cmd.Dir, cmd.Env = d.clone.Root, append(d.environ(key), "CI=1")
+	start := time.Now()
 	out, err := cmd.CombinedOutput()
+	d.t.Logf("cdktf %s: %.1fs", strings.Join(args, " "), time.Since(start).Seconds())
 	d.output.Write(out)
-	if err == nil && args[0] == "init" {
-		err = toolchain.TrustProvider(cmd.Dir)
+	if err != nil {
+		d.t.Fatalf("cdktf %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
-	return out, err
+	return string(out)
+}
+
+// terraform runs Terraform in the stack's folder, as workerctl does.
+func (d *deployment) terraform(key string, args ...string) ([]byte, error) {
+	d.t.Helper()
+	return d.terraformWatched(d.t.Context(), io.Discard, key, args...)
+}
+
+// terraformWatched is terraform, interrupted as by Ctrl-C when ctx ends. watch sees the output while
+// Terraform runs.
+func (d *deployment) terraformWatched(ctx context.Context, watch io.Writer, key string, args ...string) ([]byte, error) {
+	d.t.Helper()
+	stack := terraform.Stack{Dir: d.clone.StackDir(d.stack), Environ: d.environ(key), TrustProvider: true}
+	if err := stack.Init(ctx); err != nil {
+		d.t.Fatal(err)
+	}
+	var out bytes.Buffer
+	err := stack.Run(ctx, io.MultiWriter(&out, watch), &out, args...)
+	d.output.Write(out.Bytes())
+	return out.Bytes(), err
 }
 
 // without counts the resources of the stack that can be created before any of the given ones
@@ -224,14 +214,6 @@ func (d *deployment) without(addresses ...string) int {
 		}
 	}
 	return all - len(waits)
-}
-
-// init prepares the stack's folder for Terraform alone.
-func (d *deployment) init() {
-	d.t.Helper()
-	if out, err := d.terraform("", "init", "-input=false", "-no-color"); err != nil {
-		d.t.Fatalf("terraform init: %v\n%s", err, out)
-	}
 }
 
 // apply deploys with Terraform alone, all or what was planned.
@@ -283,7 +265,7 @@ func (d *deployment) noChanges(key string) {
 
 // interrupter reads the output of a deployment and interrupts it when it has created all
 // that does not need the VPC or the cluster, for which Terraform then waits some seconds. At
-// another time a request could be on its way: it is broken off, and what AWS has just
+// another time a request could be on its way: it is aborted, and what AWS has just
 // created by it is not in the state.
 type interrupter struct {
 	interrupt func()
@@ -311,8 +293,8 @@ func TestLifeCycle(t *testing.T) {
 	before := aws.inventory()
 
 	t.Log("a deployment without the key stops, names the variable and creates nothing")
-	out, err := d.cdktf("", "deploy", "dev", "--auto-approve")
-	if err == nil || !strings.Contains(unwrapped(out), "export TF_VAR_prefect_api_key=") {
+	out, err := d.terraform("", "apply", "-auto-approve", "-input=false", "-no-color")
+	if err == nil || !strings.Contains(unwrapped(string(out)), "export TF_VAR_prefect_api_key=") {
 		t.Fatalf("got %v\n%s", err, out)
 	}
 	if diff := cmp.Diff(before, aws.inventory()); diff != "" {
@@ -322,19 +304,19 @@ func TestLifeCycle(t *testing.T) {
 	t.Log("deploy, interrupted half-way, while Terraform waits for AWS")
 	halfWay, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
-	out, err = d.cdktfWatched(halfWay, &interrupter{interrupt: interrupt, without: d.without("aws_vpc.main", "aws_ecs_cluster.main")}, firstKey, "deploy", "dev", "--auto-approve")
+	out, err = d.terraformWatched(halfWay, &interrupter{interrupt: interrupt, without: d.without("aws_vpc.main", "aws_ecs_cluster.main")}, firstKey, "apply", "-auto-approve", "-input=false", "-no-color")
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("the deployment should be interrupted: %v\n%s", err, out)
 	}
-	t.Log("... then by Terraform alone, refused half-way: one action is missing")
+	t.Log("... then refused half-way: one action is missing")
 	d.may(deployer.Deploy, "ec2:CreateNatGateway")
 	refused, err := d.terraform(firstKey, "apply", "-auto-approve", "-input=false", "-no-color")
 	if err == nil || !strings.Contains(unwrapped(string(refused)), "ec2:CreateNatGateway") {
 		t.Fatalf("the deployment should fail at ec2:CreateNatGateway: %v\n%s", err, refused)
 	}
-	t.Log("... and repeated, when nothing is in its way: everything is in AWS as the design says, nothing is doubled or lost")
+	t.Log("... and repeated with the CDKTF CLI, which continues from the same state: everything is in AWS as the design says, nothing is doubled or lost")
 	d.may(deployer.Deploy)
-	d.must(firstKey, "deploy", "dev", "--auto-approve", "--outputs-file", "outputs.json")
+	d.cdktf(firstKey, "deploy", "dev", "--auto-approve", "--outputs-file", "outputs.json")
 	if diff := cmp.Diff(design, aws.deployment()); diff != "" {
 		t.Errorf("(- design, + AWS)\n%s", diff)
 	}
@@ -345,7 +327,7 @@ func TestLifeCycle(t *testing.T) {
 
 	t.Log("cdktf diff, by somebody who may only read, shows no change, also with a new key, which alone changes nothing")
 	d.may(deployer.Read)
-	if out := d.must(secondKey, "diff", "dev"); !strings.Contains(out, "No changes.") {
+	if out := d.cdktf(secondKey, "diff", "dev"); !strings.Contains(out, "No changes.") {
 		t.Errorf("cdktf diff:\n%s", out)
 	}
 	d.may(deployer.Deploy)
@@ -379,7 +361,7 @@ func TestLifeCycle(t *testing.T) {
 	d.environment("")
 
 	t.Log("destroy, without the key: nothing is left")
-	d.must("", "destroy", "dev", "--auto-approve")
+	d.cdktf("", "destroy", "dev", "--auto-approve")
 	if diff := cmp.Diff(before, aws.inventory()); diff != "" {
 		t.Errorf("something is left (- before, + now)\n%s", diff)
 	}
@@ -398,7 +380,7 @@ func unwrapped(text string) string {
 // outputs checks what the operator is given.
 func (d *deployment) outputs() {
 	d.t.Helper()
-	file, err := os.ReadFile(filepath.Join(d.workspace.Dir, "outputs.json"))
+	file, err := os.ReadFile(filepath.Join(d.clone.Root, "outputs.json"))
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -439,7 +421,7 @@ func (d *deployment) outputs() {
 func (d *deployment) searchWorkspace() {
 	d.t.Helper()
 	found := d.search("output of the tools", d.output.Bytes())
-	for _, dir := range []string{d.workspace.Dir, filepath.Dir(d.emulator.Log)} {
+	for _, dir := range []string{d.clone.Root, filepath.Dir(d.emulator.Log)} {
 		err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 			if err != nil || entry.IsDir() || entry.Type()&fs.ModeSymlink != 0 {
 				return err

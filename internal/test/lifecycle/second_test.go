@@ -21,7 +21,7 @@ import (
 // roles, secret and log group are those of dev, which was deployed with its outputs in a file.
 func (d *deployment) second(r *reader) {
 	d.t.Helper()
-	file, err := os.ReadFile(filepath.Join(d.workspace.Dir, "outputs.json"))
+	file, err := os.ReadFile(filepath.Join(d.clone.Root, "outputs.json"))
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -58,7 +58,6 @@ iam: {existing: {execution_role: %q, task_role: %q}}
 	// GIVEN subnets from which nothing gets out without a public address WHEN it is deployed
 	environment(dev.PublicSubnets[:1])
 	two.may(deployer.Deploy)
-	two.init()
 	out, err := two.terraform("", "plan", "-no-color")
 	// THEN that is said before anything is made
 	if err == nil || !strings.Contains(unwrapped(string(out)), "set network.existing.public for public subnets") {
@@ -99,7 +98,7 @@ iam: {existing: {execution_role: %q, task_role: %q}}
 	if diff := cmp.Diff(before, r.inventory()); diff != "" {
 		d.t.Errorf("(- before the second environment, + after it)\n%s", diff)
 	}
-	if err := os.Remove(filepath.Join(d.workspace.Dir, "config", "environments", "two.yaml")); err != nil {
+	if err := os.Remove(filepath.Join(d.clone.Root, "config", "environments", "two.yaml")); err != nil {
 		d.t.Fatal(err)
 	}
 }

@@ -38,7 +38,6 @@ func TestServerLifeCycle(t *testing.T) {
 	before := aws.inventory()
 
 	t.Log("deploy, without any value: the passwords are made, and are in no file")
-	d.init()
 	d.apply("")
 	first := []string{aws.secret("prefect-server-database"), aws.secret("prefect-api-key-new-2")}
 	if user, password, _ := strings.Cut(first[1], ":"); user != "prefect" || len(password) != 40 || len(first[0]) != 40 {
@@ -113,7 +112,7 @@ func assertNowhere(t *testing.T, d *deployment, password string) {
 	if strings.Contains(d.output.String(), password) {
 		t.Error("a password is in the output of the tools")
 	}
-	err := filepath.WalkDir(d.workspace.Dir, func(path string, entry os.DirEntry, err error) error {
+	err := filepath.WalkDir(d.clone.Root, func(path string, entry os.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() {
 			return err
 		}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,23 +15,20 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 
 	"prefect-worker-ecs/internal/local/pyenv"
-	"prefect-worker-ecs/internal/terraform/toolchain"
+	"prefect-worker-ecs/internal/terraform/project"
 )
 
 // Need is a tool, or a set of tools, that a test cannot do without. It returns an error
 // that says what is missing.
 type Need func(context.Context) error
 
-// Node is for CDKTF constructs. Terraform, or OpenTofu in its place, and CDKTF are the tools of a
-// deployment. Python is for the emulator and Prefect.
+// Node is for CDKTF constructs, Terraform (or OpenTofu) for deployments, Python for the emulator and
+// Prefect.
 var (
 	Node      Need = tools("Node.js")
 	Terraform Need = func(ctx context.Context) error {
-		_, err := toolchain.TerraformTool().Check(ctx)
+		_, err := project.TerraformTool().Check(ctx)
 		return err
-	}
-	CDKTF Need = func(ctx context.Context) error {
-		return errors.Join(Terraform(ctx), tools("Node.js", "npm")(ctx))
 	}
 	Python Need = func(ctx context.Context) error {
 		_, err := pyenv.FindPython(ctx, pyenv.Moto.MinPython, pyenv.Moto.MaxPython)
@@ -39,7 +38,7 @@ var (
 
 func tools(names ...string) Need {
 	return func(ctx context.Context) error {
-		for _, tool := range toolchain.Tools() {
+		for _, tool := range project.Tools() {
 			for _, name := range names {
 				if tool.Name != name {
 					continue
@@ -75,7 +74,7 @@ func Environment(t *testing.T, spec pyenv.Spec) pyenv.Env {
 	t.Helper()
 	Require(t, Python)
 	env, err := pyenv.Ensure(t.Context(), spec, pyenv.Options{
-		Root:     project(t).Local(),
+		Root:     checkout(t).Local(),
 		Progress: func(line string) { t.Log(line) },
 	})
 	if err != nil {
@@ -84,24 +83,61 @@ func Environment(t *testing.T, spec pyenv.Spec) pyenv.Env {
 	return env
 }
 
-// Project returns this project with the CDKTF CLI installed.
-func Project(t *testing.T) toolchain.Project {
+// Project returns this project, whose stacks can be synthesized and deployed.
+func Project(t *testing.T) project.Project {
 	t.Helper()
-	Require(t, CDKTF)
-	p := project(t)
-	if err := p.EnsureCLI(t.Context(), func(line string) { t.Log(line) }); err != nil {
+	Require(t, Node, Terraform)
+	return checkout(t)
+}
+
+func checkout(t *testing.T) project.Project {
+	t.Helper()
+	p, err := project.Find(".")
+	if err != nil {
 		t.Fatal(err)
 	}
 	return p
 }
 
-func project(t *testing.T) toolchain.Project {
+// Clone copies the files of this checkout that git has, or would have, to dir.
+func Clone(t *testing.T, dir string) project.Project {
 	t.Helper()
-	p, err := toolchain.Find(".")
-	if err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	return p
+	const copies = `git -C "$0" ls-files -z --cached --others --exclude-standard | (cd "$0" && tar --null --files-from=- --ignore-failed-read -cf - 2>/dev/null) | tar -xf - -C "$1"`
+	if out, err := exec.CommandContext(t.Context(), "sh", "-c", copies, checkout(t).Root, dir).CombinedOutput(); err != nil {
+		t.Fatalf("copy the checkout: %v\n%s", err, out)
+	}
+	return project.Project{Root: dir}
+}
+
+// cdktfRelease is the release of the CDKTF CLI that README names.
+const cdktfRelease = "0.21.0"
+
+// CDKTF returns the path of the stock CDKTF CLI, and installs it first if it is not there, which
+// needs the npm registry once.
+func CDKTF(t *testing.T) string {
+	t.Helper()
+	Require(t, Node)
+	dir := filepath.Join(checkout(t).Local(), "test", "cdktf-cli-"+cdktfRelease)
+	binary := filepath.Join(dir, "node_modules", ".bin", "cdktf")
+	if _, err := os.Stat(binary); err == nil {
+		return binary
+	}
+	// Installed beside and then renamed, so that an interrupted installation is not used.
+	partial := dir + ".partial"
+	if err := errors.Join(os.RemoveAll(partial), os.MkdirAll(partial, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	install := exec.CommandContext(t.Context(), "npm", "install", "--prefix", partial, "--prefer-offline", "--no-audit", "--no-fund", "--loglevel=error", "cdktf-cli@"+cdktfRelease)
+	if out, err := install.CombinedOutput(); err != nil {
+		t.Fatalf("npm install cdktf-cli: %v\n%s", err, out)
+	}
+	if err := os.Rename(partial, dir); err != nil {
+		t.Fatal(err)
+	}
+	return binary
 }
 
 // AWS returns the configuration of clients under the given variables, those of an emulator,

@@ -26,41 +26,41 @@ import (
 	"prefect-worker-ecs/internal/terraform/stackjson"
 )
 
-// standIns makes in the emulator what the environment names as existing, and returns which id
+// placeholders makes in the emulator what the environment names as existing, and returns which id
 // or ARN stands for which of the user's. What an earlier up made is found again.
-func (u *up) standIns(ctx context.Context) (map[string]string, error) {
-	m := &standInMaker{ctx: ctx, cfg: awsConfig(u.state), ids: map[string]string{}}
+func (u *up) placeholders(ctx context.Context) (map[string]string, error) {
+	m := &placeholderMaker{ctx: ctx, cfg: awsConfig(u.state), ids: map[string]string{}}
 	m.ec2 = ec2.NewFromConfig(m.cfg)
 	err := errors.Join(m.network(u.env.Network), m.names(u.env), m.roles(u.env.IAM.Existing))
 	if err != nil {
-		return nil, fmt.Errorf("make a stand-in for what exists: %w", err)
+		return nil, fmt.Errorf("make a placeholder for what exists: %w", err)
 	}
 	return m.ids, nil
 }
 
-// standInMaker makes stand-ins.
-type standInMaker struct {
+// placeholderMaker makes placeholders.
+type placeholderMaker struct {
 	ctx context.Context
 	cfg aws.Config
 	ec2 *ec2.Client
 	ids map[string]string
 }
 
-// standInTag is the tag with the user's id of what a stand-in stands for.
-const standInTag = "prefect-stand-in"
+// placeholderTag is the tag with the id that the configuration names.
+const placeholderTag = "prefect-placeholder"
 
-// tags are those of a stand-in.
-func (m *standInMaker) tags(kind types.ResourceType, id string) []types.TagSpecification {
-	return []types.TagSpecification{{ResourceType: kind, Tags: []types.Tag{{Key: aws.String(standInTag), Value: &id}}}}
+// tags are those of a placeholder.
+func (m *placeholderMaker) tags(kind types.ResourceType, id string) []types.TagSpecification {
+	return []types.TagSpecification{{ResourceType: kind, Tags: []types.Tag{{Key: aws.String(placeholderTag), Value: &id}}}}
 }
 
 // network makes a VPC with its subnets and further security groups, as far as an earlier up has
 // not.
-func (m *standInMaker) network(n config.Network) error {
+func (m *placeholderMaker) network(n config.Network) error {
 	if !n.Exists() {
 		return nil
 	}
-	found, err := m.ec2.DescribeTags(m.ctx, &ec2.DescribeTagsInput{Filters: []types.Filter{{Name: aws.String("key"), Values: []string{standInTag}}}})
+	found, err := m.ec2.DescribeTags(m.ctx, &ec2.DescribeTagsInput{Filters: []types.Filter{{Name: aws.String("key"), Values: []string{placeholderTag}}}})
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func (m *standInMaker) network(n config.Network) error {
 			continue
 		}
 		made, err := m.ec2.CreateSecurityGroup(m.ctx, &ec2.CreateSecurityGroupInput{
-			GroupName: aws.String("stand-in " + id), Description: aws.String("Stand-in"), VpcId: aws.String(m.ids[n.Existing.VPCID]), TagSpecifications: m.tags(types.ResourceTypeSecurityGroup, id),
+			GroupName: aws.String("placeholder " + id), Description: aws.String("Placeholder"), VpcId: aws.String(m.ids[n.Existing.VPCID]), TagSpecifications: m.tags(types.ResourceTypeSecurityGroup, id),
 		})
 		if err != nil {
 			return err
@@ -92,7 +92,7 @@ func (m *standInMaker) network(n config.Network) error {
 }
 
 // vpc makes the VPC and its subnets.
-func (m *standInMaker) vpc(n config.Network) error {
+func (m *placeholderMaker) vpc(n config.Network) error {
 	vpc, err := m.ec2.CreateVpc(m.ctx, &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16"), TagSpecifications: m.tags(types.ResourceTypeVpc, n.Existing.VPCID)})
 	if err != nil {
 		return err
@@ -120,7 +120,7 @@ func (m *standInMaker) vpc(n config.Network) error {
 }
 
 // wayOut leads out of the VPC's main route table, or makes the endpoints that stand in its place.
-func (m *standInMaker) wayOut(n config.Network, vpc *string) error {
+func (m *placeholderMaker) wayOut(n config.Network, vpc *string) error {
 	tables, err := m.ec2.DescribeRouteTables(m.ctx, &ec2.DescribeRouteTablesInput{Filters: []types.Filter{{Name: aws.String("vpc-id"), Values: []string{*vpc}}}})
 	if err != nil || len(tables.RouteTables) == 0 {
 		return errors.Join(err, errors.New("the VPC has a main route table"))
@@ -162,7 +162,7 @@ func (m *standInMaker) wayOut(n config.Network, vpc *string) error {
 }
 
 // names makes what is known by its name.
-func (m *standInMaker) names(env *config.Environment) error {
+func (m *placeholderMaker) names(env *config.Environment) error {
 	if env.Cluster.Existing {
 		if _, err := ecs.NewFromConfig(m.cfg).CreateCluster(m.ctx, &ecs.CreateClusterInput{ClusterName: &env.Cluster.Name, CapacityProviders: []string{"FARGATE", "FARGATE_SPOT"}}); err != nil {
 			return err
@@ -181,7 +181,7 @@ func (m *standInMaker) names(env *config.Environment) error {
 var iamARN = regexp.MustCompile(`^arn:aws[a-z-]*:iam::\d{12}:`)
 
 // roles makes roles, for now without rights.
-func (m *standInMaker) roles(x config.ExistingRoles) error {
+func (m *placeholderMaker) roles(x config.ExistingRoles) error {
 	const trust = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ecs-tasks.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
 	for _, arn := range []string{x.ExecutionRole, x.TaskRole, x.FlowExecutionRole, x.FlowTaskRole} {
 		if arn == "" {
@@ -200,13 +200,9 @@ func (m *standInMaker) roles(x config.ExistingRoles) error {
 // queues makes the stack's queues as the stack describes them, and lets Terraform take them over
 // like those that workerctl adopt finds. Where it makes them itself, the AWS provider watches each
 // for 25 s, and then as long what is set on them. (TestServerLifeCycle lets it.)
-func (u *up) queues(ctx context.Context) error {
+func (u *up) queues(ctx context.Context, yaml []byte) error {
 	if u.env.EventQueue() == "" {
 		return nil
-	}
-	environ := append(withoutUsers(os.Environ()), awsEnv(u.state)...)
-	if err := u.opt.Project.SynthInto(ctx, environ, u.opt.Project.Program(), u.workspaceDir(), filepath.Join(u.workspaceDir(), "cdktf.out")); err != nil {
-		return err
 	}
 	stack, err := u.stack()
 	if err != nil {
@@ -236,7 +232,10 @@ func (u *up) queues(ctx context.Context) error {
 		}
 		imports["aws_sqs_queue."+address] = *made.QueueUrl
 	}
-	return config.WriteImports(u.environments(), u.env.Name, imports)
+	if err := config.WriteImports(u.environments(), u.env.Name, imports); err != nil {
+		return err
+	}
+	return u.workspace.Synth(ctx, u.env.Name, yaml)
 }
 
 // grant gives roles that stand for existing ones what the deployed stack says that they must be
@@ -262,14 +261,14 @@ func (u *up) grant(ctx context.Context) error {
 
 // stack is the synthesized one.
 func (u *up) stack() (*stackjson.Stack, error) {
-	file, err := os.ReadFile(filepath.Join(u.workspace.Stack(u.env.Name), "cdk.tf.json"))
+	file, err := os.ReadFile(filepath.Join(u.workspace.StackDir(u.env.Name), "cdk.tf.json"))
 	if err != nil {
 		return nil, err
 	}
 	return stackjson.Parse(file, stackjson.Place{Partition: "aws", Region: u.state.Region, Account: emulatorAccount}, nil)
 }
 
-// replaced is a setting with the ids of stand-ins, and with the emulator's account in the ARNs of
+// replaced is a setting with the ids of placeholders, and with the emulator's account in the ARNs of
 // roles and policies.
 func replaced(setting any, ids map[string]string) any {
 	switch setting := setting.(type) {

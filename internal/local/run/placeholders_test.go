@@ -16,9 +16,9 @@ import (
 	"prefect-worker-ecs/internal/test/testtools"
 )
 
-// TestStandIns makes networks of each kind in one emulator. That the stack is deployed into one,
+// TestPlaceholders makes networks of each kind in one emulator. That the stack is deployed into one,
 // and a worker and its flows run there, the local run with Prefect 3 shows.
-func TestStandIns(t *testing.T) {
+func TestPlaceholders(t *testing.T) {
 	t.Parallel()
 	e, err := emulator.Start(t.Context(), emulator.Options{Python: testtools.Environment(t, pyenv.Moto), Dir: t.TempDir()})
 	if err != nil {
@@ -43,12 +43,12 @@ func TestStandIns(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			u := &up{run: &run{state: State{Emulator: e, Region: "us-east-1"}}, env: test.env}
-			// WHEN stand-ins are made, and asked for again by the next up
-			first, err := u.standIns(t.Context())
+			// WHEN placeholders are made, and asked for again by the next up
+			first, err := u.placeholders(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
-			second, err := u.standIns(t.Context())
+			second, err := u.placeholders(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}

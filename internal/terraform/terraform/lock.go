@@ -1,4 +1,4 @@
-package toolchain
+package terraform
 
 import (
 	"bytes"
@@ -7,23 +7,23 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 
 	"prefect-worker-ecs/internal/base/atomicfile"
+	"prefect-worker-ecs/internal/base/proc"
+	"prefect-worker-ecs/internal/terraform/project"
 )
 
 // Platforms are the systems whose checksums a provider lock holds. A lock without one of
 // them would shut out the people who work on it.
 var Platforms = []string{"linux_amd64", "linux_arm64", "darwin_amd64", "darwin_arm64"}
 
-// Lock asks the registry for the checksums of the providers of an environment on all
-// Platforms and writes them to LockFile, whose path below the project it returns. The
-// environment must have been synthesized. Nothing is written if the registry cannot be
-// reached: a mirror on this machine knows only this machine's platform.
-func (p Project) Lock(ctx context.Context, environment string, progress io.Writer) (string, error) {
-	source := filepath.Join(p.Root, "cdktf.out", "stacks", environment, "cdk.tf.json")
-	stack, err := os.ReadFile(source)
+// Lock fetches the checksums of the providers of an environment on all Platforms from the registry
+// and writes them to the project's lock file, whose path below the project it returns. The
+// environment must have been synthesized. Nothing is written if the registry cannot be reached: a
+// mirror on this machine has this machine's platform only.
+func Lock(ctx context.Context, p project.Project, environment string, progress io.Writer) (string, error) {
+	stack, err := os.ReadFile(project.StackFile(p.Out(), environment))
 	if errors.Is(err, os.ErrNotExist) {
 		return "", fmt.Errorf("write the provider lock of %s: cdktf.out holds no stack of that name; run make synth first", environment)
 	}
@@ -38,22 +38,19 @@ func (p Project) Lock(ctx context.Context, environment string, progress io.Write
 	if err := os.WriteFile(filepath.Join(dir, "cdk.tf.json"), stack, 0o600); err != nil {
 		return "", fmt.Errorf("write the provider lock: %w", err)
 	}
-
 	args := []string{"providers", "lock", "-no-color"}
 	for _, platform := range Platforms {
 		args = append(args, "-platform="+platform)
 	}
-	cmd := exec.CommandContext(ctx, TerraformBinary(), args...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "CHECKPOINT_DISABLE=1", "TF_CLI_ARGS_providers_lock=")
 	var stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = progress, &stderr
-	if err := cmd.Run(); err != nil {
+	// Without the project's own environment, which may have a mirror.
+	registry := Stack{Dir: dir, Environ: append(os.Environ(), "CHECKPOINT_DISABLE=1")}
+	if err := registry.Run(ctx, progress, &stderr, args...); err != nil {
 		if ctx.Err() != nil {
 			return "", ctx.Err()
 		}
-		return "", fmt.Errorf("write the provider lock of %s: the registry did not give the checksums for %v, so nothing was written. Run it where the registry can be reached. %s said:\n%s",
-			environment, Platforms, TerraformTool().Name, indent(lastLines(stderr.String(), 15)))
+		return "", fmt.Errorf("write the provider lock of %s: the registry did not return the checksums for %v, so nothing was written. Run it where the registry can be reached. The end of %s's output:\n%s",
+			environment, Platforms, project.TerraformTool().Name, proc.Indent(proc.LastLines(stderr.String(), 15)))
 	}
 	content, err := os.ReadFile(filepath.Join(dir, ".terraform.lock.hcl"))
 	if err != nil {

@@ -1,19 +1,14 @@
-package toolchain
+package project
 
 import (
-	"bytes"
-	"context"
 	"errors"
-	"fmt"
+	"io/fs"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"regexp"
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 )
 
 // project is an empty one, with a home folder of its own so that nothing of the user's
@@ -68,11 +63,9 @@ func TestFind(t *testing.T) {
 	}
 }
 
-func TestTheCLIsTrapsAreSwitchedOff(t *testing.T) {
+func TestTerraformNeverPrompts(t *testing.T) {
 	env := environ(t, project(t), "TF_INPUT=1", "CHECKPOINT_DISABLE=", "PATH=/bin")
-	for name, want := range map[string]string{
-		"CHECKPOINT_DISABLE": "1", "TF_INPUT": "0", "CDKTF_DISABLE_PLUGIN_CACHE_ENV": "1", "DISABLE_VERSION_CHECK": "1", "PATH": "/bin",
-	} {
+	for name, want := range map[string]string{"CHECKPOINT_DISABLE": "1", "TF_INPUT": "0", "PATH": "/bin"} {
 		if got := lookup(env, name); got != want {
 			t.Errorf("%s = %q, want %q", name, got, want)
 		}
@@ -84,12 +77,13 @@ func TestTheMirrorIsUsed(t *testing.T) {
 	linked := func(t *testing.T, p Project, base ...string) string {
 		t.Helper()
 		env := environ(t, p, base...)
-		dir, ok := strings.CutPrefix(lookup(env, "TF_CLI_ARGS_providers_lock"), "-fs-mirror=")
-		if !ok {
-			t.Fatal("the lock command asks the registry")
-		}
 		config, err := os.ReadFile(lookup(env, "TF_CLI_CONFIG_FILE"))
-		if err != nil || !strings.Contains(string(config), dir) || strings.Count(string(config), `["registry.terraform.io/hashicorp/aws", "registry.opentofu.org/hashicorp/aws"]`) != 2 {
+		path := regexp.MustCompile(`path    = "(.*)"`).FindSubmatch(config)
+		if path == nil {
+			t.Fatalf("the configuration names no mirror: %v\n%s", err, config)
+		}
+		dir := string(path[1])
+		if err != nil || strings.Count(string(config), `["registry.terraform.io/hashicorp/aws", "registry.opentofu.org/hashicorp/aws"]`) != 2 {
 			t.Errorf("the configuration does not name the mirror: %v\n%s", err, config)
 		}
 		if lookup(env, "TF_PLUGIN_CACHE_DIR") != "" {
@@ -182,161 +176,80 @@ func TestTheUsersTerraformConfigurationStands(t *testing.T) {
 	})
 }
 
-func TestALockInTheRepositoryIsPutInPlace(t *testing.T) {
-	// GIVEN a lock for prod, and none for dev
+func TestSynthAllMakesTheStacksReadyForTerraform(t *testing.T) {
+	// GIVEN a lock for prod and none for dev, values in a file, and a link to a file that is gone
 	p := project(t)
 	write(t, p.LockFile("prod"), "# the lock\n")
-	// WHEN the CLI is about to run
-	if err := p.PlaceInputs(p.Root); err != nil {
+	write(t, filepath.Join(p.Root, "terraform.tfvars"), "aws_region = \"eu-west-1\"\n")
+	for _, name := range []string{"dev", "prod"} {
+		write(t, StackFile(p.Out(), name), "{}")
+	}
+	if err := os.Symlink("../../../gone.auto.tfvars", filepath.Join(p.StackDir("dev"), "gone.auto.tfvars")); err != nil {
 		t.Fatal(err)
 	}
-	// THEN Terraform finds it
-	stacks := filepath.Join(p.Root, "cdktf.out", "stacks")
-	got, err := os.ReadFile(filepath.Join(stacks, "prod", ".terraform.lock.hcl"))
-	if err != nil || string(got) != "# the lock\n" {
+	// WHEN the stacks are synthesized
+	if err := p.SynthAll(t.Context(), "true"); err != nil {
+		t.Fatal(err)
+	}
+	// THEN Terraform finds lock and values in the stacks' folders
+	if got, err := os.ReadFile(filepath.Join(p.StackDir("prod"), ".terraform.lock.hcl")); err != nil || string(got) != "# the lock\n" {
 		t.Errorf("%q, %v", got, err)
 	}
-	if _, err := os.Stat(filepath.Join(stacks, "dev")); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(p.StackDir("dev"), ".terraform.lock.hcl")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("dev has no lock: %v", err)
 	}
-}
-
-func TestLockNeedsASynthesizedStack(t *testing.T) {
-	_, err := project(t).Lock(t.Context(), "dev", new(bytes.Buffer))
-	if want := "write the provider lock of dev: cdktf.out holds no stack of that name; run make synth first"; err == nil || err.Error() != want {
-		t.Errorf("got %v, want %s", err, want)
+	for _, name := range []string{"dev", "prod"} {
+		if got, err := os.ReadFile(filepath.Join(p.StackDir(name), "terraform.tfvars")); err != nil || !strings.Contains(string(got), "eu-west-1") {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+	if _, err := os.Lstat(filepath.Join(p.StackDir("dev"), "gone.auto.tfvars")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the link to a file that is gone: %v", err)
 	}
 }
 
-func TestTheKeyIsNoArgument(t *testing.T) {
-	err := project(t).CDKTF(t.Context(), Run{Args: []string{"deploy", "dev", "--var", "prefect_api_key=pnu_secret"}})
-	if err == nil || !strings.Contains(err.Error(), "must not be given with --var") || strings.Contains(err.Error(), "pnu_secret") {
+func TestSynthShowsTheProgramsOwnWords(t *testing.T) {
+	p := project(t)
+	program := filepath.Join(p.Root, "program")
+	write(t, program, "#!/bin/sh\necho \"$WORD\" >&2\nexit 1\n")
+	err := Synth(t.Context(), []string{"WORD=wrong"}, program, p.Root, p.Out())
+	var synth *SynthError
+	if !errors.As(err, &synth) || synth.Output != "wrong" {
 		t.Errorf("got %v", err)
 	}
-	if err := refuseKeyArgument([]string{"deploy", "dev", "--var", "aws_region=eu-west-1"}); err != nil {
-		t.Errorf("another variable: %v", err)
-	}
 }
 
-// fakeCLI puts a shell script in the place of the CLI.
-func fakeCLI(t *testing.T, p Project, script string) {
-	t.Helper()
-	write(t, p.cliBinary(), "#!/bin/sh\n"+script)
-}
-
-func TestErrorsOfTerraformAreShown(t *testing.T) {
-	// GIVEN a CLI that runs Terraform and loses what it says
-	p := project(t)
-	bin := t.TempDir()
-	write(t, filepath.Join(bin, "terraform"), "#!/bin/sh\necho planned\necho 'Error: it failed' >&2\nexit 1\n")
-	fakeCLI(t, p, `"$TERRAFORM_BINARY_NAME" apply >/dev/null; exit $?`)
-	// WHEN it fails
-	var out, errOut bytes.Buffer
-	err := p.CDKTF(t.Context(), Run{Args: []string{"deploy"}, Env: []string{"PATH=" + bin + ":" + os.Getenv("PATH")}, Stdout: &out, Stderr: &errOut})
-	// THEN the error is shown all the same, and the status is known
-	var cli *CLIError
-	if !errors.As(err, &cli) || cli.Status != 1 {
-		t.Errorf("got %v", err)
+func TestValuesInFiles(t *testing.T) {
+	const key = "abcdefgh12345678" // of no known form
+	// GIVEN a variable that two files and the environment set
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "terraform.tfvars"), "prefect_api_key = \""+key+"\"\nlist = [1]\n")
+	write(t, filepath.Join(dir, "b.auto.tfvars"), "aws_region = \"eu-west-1\"\n")
+	variables, err := ReadVariables(dir, []string{"TF_VAR_aws_region=us-east-1", "OTHER=x"})
+	// THEN the file takes precedence, and what is a credential is known
+	if err != nil {
+		t.Fatal(err)
 	}
-	if errOut.String() != "Error: it failed\n" {
-		t.Errorf("stderr is %q", errOut.String())
+	if value, from := variables.Lookup("aws_region"); value != "eu-west-1" || from != "b.auto.tfvars" {
+		t.Errorf("%q from %q", value, from)
 	}
-}
-
-// stateVariable turns the test binary into a Terraform that needs a moment to save its
-// state, the file that the variable names, when it is interrupted.
-const stateVariable = "TOOLCHAIN_TEST_STATE"
-
-func TestMain(m *testing.M) {
-	if file := os.Getenv(stateVariable); file != "" {
-		slowTerraform(file)
-		return
+	if got := variables.Credentials(); len(got) != 1 || got[0] != key {
+		t.Errorf("%d credentials", len(got))
 	}
-	os.Exit(m.Run())
-}
 
-func slowTerraform(file string) {
-	interrupts := make(chan os.Signal, 9)
-	signal.Notify(interrupts, os.Interrupt)
-	note := func(what string) {
-		state, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-		if err != nil {
-			panic(err)
-		}
-		defer state.Close()
-		fmt.Fprintln(state, what)
-	}
-	note("begun")
-	ended := time.After(time.Minute) // whatever goes wrong
-	for {
-		select {
-		case <-interrupts:
-			note("interrupted")
-			ended = time.After(300 * time.Millisecond)
-		case <-ended:
-			note("saved")
-			return
-		}
-	}
-}
-
-func TestTerraformEndsInOrderAfterTheCLI(t *testing.T) {
-	// GIVEN a CLI that does not wait for Terraform, also if these tests are run below nohup or in
-	// the background of a shell: a script cannot trap a signal that is ignored when it starts
-	taken := make(chan os.Signal, 1)
-	signal.Notify(taken, os.Interrupt, syscall.SIGHUP)
-	defer signal.Stop(taken)
-	p := project(t)
-	for name, interrupt := range map[string]string{
-		"a CLI that hangs up":                      `kill -HUP -- -$!`,
-		"a CLI that passes Ctrl-C on and hangs up": `kill -INT -- -$group; sleep 0.1; kill -HUP -- -$!`,
+	// WHEN a file is broken THEN the error names the place, and shows nothing of the line
+	for content, want := range map[string]string{
+		"prefect_api_key = \"" + key + "\n":            "terraform.tfvars, line 1: Invalid multi-line string. ",
+		"\nprefect_api_key = \"" + key + "\" oops\n":   "terraform.tfvars, line 2: Missing newline after argument. ",
+		"prefect_api_key = " + key + "\n":              "terraform.tfvars, line 1: Variables not allowed. ",
+		"prefect_api_key = \"${" + key + "}\"\n":       "terraform.tfvars, line 1: Variables not allowed. ",
+		"prefect_api_key = f(\"" + key + "\")\n":       "terraform.tfvars, line 1: Function calls not allowed. ",
+		"block { prefect_api_key = \"" + key + "\" }\n": "terraform.tfvars, line 1: Unexpected \"block\" block. ",
 	} {
-		t.Run(name, func(t *testing.T) {
-			state := filepath.Join(t.TempDir(), "state")
-			// A process group of their own gets signals as from a terminal.
-			write(t, p.cliBinary(), `#!/usr/bin/env bash
-export `+stateVariable+`="$STATE"
-set -m
-trap '`+interrupt+`; exit 1' INT # first: the interrupt comes as soon as Terraform has begun
-"$TERRAFORM_BINARY_NAME" apply &
-while :; do sleep 0.05; done
-`)
-
-			// WHEN the user interrupts it
-			ctx, interrupt := context.WithCancel(t.Context())
-			go func() {
-				defer interrupt()
-				for begun := []byte(nil); len(begun) == 0 && ctx.Err() == nil; time.Sleep(10 * time.Millisecond) {
-					begun, _ = os.ReadFile(state)
-				}
-			}()
-			err := p.CDKTF(ctx, Run{Args: []string{"deploy"}, Env: []string{"TERRAFORM_BINARY_NAME=" + os.Args[0], "STATE=" + state}})
-
-			// THEN Terraform was interrupted once, and has saved its state when that is said
-			if !errors.Is(err, context.Canceled) {
-				t.Errorf("got %v", err)
-			}
-			got, _ := os.ReadFile(state)
-			if want := "begun\ninterrupted\nsaved\n"; string(got) != want {
-				t.Errorf("Terraform wrote %q, want %q", got, want)
-			}
-		})
-	}
-}
-
-func TestNoColorInAFile(t *testing.T) {
-	p := project(t)
-	fakeCLI(t, p, `echo "$@"`)
-	for _, test := range []struct{ args, want string }{
-		{"deploy dev --auto-approve", "deploy --no-color dev --auto-approve\n"},
-		{"synth", "synth\n"}, // it does not know the flag
-	} {
-		var out bytes.Buffer
-		if err := p.CDKTF(t.Context(), Run{Args: strings.Fields(test.args), Stdout: &out}); err != nil {
-			t.Fatal(err)
-		}
-		if out.String() != test.want {
-			t.Errorf("%s: the CLI got %q", test.args, out.String())
+		write(t, filepath.Join(dir, "terraform.tfvars"), content)
+		_, err := ReadVariables(dir, nil)
+		if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), key[:8]) {
+			t.Errorf("%q: got %v, want %s", content, err, want)
 		}
 	}
 }
@@ -348,7 +261,7 @@ func TestTools(t *testing.T) {
 	for _, test := range []struct{ prints, want string }{
 		{"v22.1.0", ""},
 		{"v24.0.0", ""},
-		{"v18.20.0", "Node.js 18.20.0 is here. Needed: >=20.9.0. Get it: https://nodejs.org (24 is the one to take)"},
+		{"v18.20.0", "Node.js 18.20.0 is installed. Needed: >=20.9.0. Get it: https://nodejs.org (24 is the one to take)"},
 		{"nonsense", `Node.js: its version cannot be read from "nonsense". Needed: >=20.9.0`},
 	} {
 		write(t, filepath.Join(bin, "node"), "#!/bin/sh\necho "+test.prints+"\n")
@@ -369,9 +282,9 @@ func TestAnotherTerraform(t *testing.T) {
 	t.Setenv("PATH", bin+":/bin:/usr/bin")
 	for _, test := range []struct{ binary, version, want string }{
 		{"terraform", "1.11.0", ""},
-		{"terraform", "1.10.9", "Terraform 1.10.9 is here. Needed: >=1.11.0, <2.0.0. Get it: https://developer.hashicorp.com/terraform/install"},
+		{"terraform", "1.10.9", "Terraform 1.10.9 is installed. Needed: >=1.11.0, <2.0.0. Get it: https://developer.hashicorp.com/terraform/install"},
 		{"tofu", "1.11.0", ""},
-		{"tofu", "1.10.9", "OpenTofu 1.10.9 is here. Needed: >=1.11.0, <2.0.0. Get it: https://opentofu.org/docs/intro/install"},
+		{"tofu", "1.10.9", "OpenTofu 1.10.9 is installed. Needed: >=1.11.0, <2.0.0. Get it: https://opentofu.org/docs/intro/install"},
 	} {
 		t.Setenv("TERRAFORM_BINARY_NAME", test.binary)
 		write(t, filepath.Join(bin, test.binary), "#!/bin/sh\necho '{\"terraform_version\": \""+test.version+"\"}'\n")
@@ -382,54 +295,5 @@ func TestAnotherTerraform(t *testing.T) {
 	t.Setenv("TERRAFORM_BINARY_NAME", filepath.Join(bin, "tofu-1.12"))
 	if err, want := TerraformTool().Installed(), "OpenTofu is not installed; it deploys. Needed: >=1.11.0, <2.0.0. Get it: https://opentofu.org/docs/intro/install"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
-	}
-}
-
-func TestWorkspace(t *testing.T) {
-	p, err := Find(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w, err := p.NewWorkspace(t.Context(), filepath.Join(t.TempDir(), "a b"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := w.WriteEnvironment("dev", []byte("region: eu-west-1\n")); err != nil {
-		t.Fatal(err)
-	}
-	config, err := os.ReadFile(filepath.Join(w.Dir, "cdktf.json"))
-	if err != nil || !strings.Contains(string(config), `"app": "'`+p.Local()) {
-		t.Errorf("%v\n%s", err, config)
-	}
-	if got := shellQuote("it's"); got != `'it'\''s'` {
-		t.Errorf("shellQuote = %s", got)
-	}
-}
-
-func TestThePreloadHasAllThatTheCLITakesOfTheConverter(t *testing.T) {
-	p, err := Find(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !p.haveCLI() {
-		t.Skip("the CLI is not installed")
-	}
-	// GIVEN the code of the CLI
-	bundle, err := os.ReadFile(filepath.Join(p.cliDir(), "node_modules", "cdktf-cli", "bundle", "bin", "cmds", "handlers.js"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	// THEN what it takes of the converter is in the list
-	taken := 0
-	for _, variable := range regexp.MustCompile(`(\w+)=(?:\w+\()?require\("@cdktf/hcl2cdk"\)`).FindAllSubmatch(bundle, -1) {
-		for _, name := range regexp.MustCompile(`\b`+string(variable[1])+`\.(\w+)`).FindAllSubmatch(bundle, -1) {
-			taken++
-			if !bytes.Contains(preloadScript, []byte(`"`+string(name[1])+`"`)) {
-				t.Errorf("preload.js lacks %s", name[1])
-			}
-		}
-	}
-	if taken == 0 {
-		t.Error("the CLI takes nothing of the converter: preload.js need not keep it back")
 	}
 }

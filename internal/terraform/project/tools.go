@@ -1,10 +1,12 @@
-package toolchain
+package project
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -27,8 +29,7 @@ type Tool struct {
 	version func(output []byte) string
 }
 
-// Tools are the programs that the project needs beside Python. The CLI's own package asks for
-// Node 20.9.
+// Tools are the programs that the project needs beside Python.
 func Tools() []Tool {
 	return []Tool{
 		{
@@ -38,10 +39,6 @@ func Tools() []Tool {
 		{
 			Name: "Node.js", Need: ">=20.9.0", Why: "runs CDKTF", Get: "https://nodejs.org (24 is the one to take)",
 			command: "node", args: []string{"--version"}, version: firstVersion,
-		},
-		{
-			Name: "npm", Need: ">=9.0.0", Why: "installs the CDKTF CLI", Get: "it comes with Node.js",
-			command: "npm", args: []string{"--version"}, version: firstVersion,
 		},
 		TerraformTool(),
 	}
@@ -79,7 +76,7 @@ func (t Tool) Check(ctx context.Context) (version string, err error) {
 		return "", fmt.Errorf("%s: %w", t.Name, err)
 	}
 	if !need.Check(v) {
-		return "", fmt.Errorf("%s %s is here. Needed: %s. Get it: %s", t.Name, version, t.Need, t.Get)
+		return "", fmt.Errorf("%s %s is installed. Needed: %s. Get it: %s", t.Name, version, t.Need, t.Get)
 	}
 	return version, nil
 }
@@ -92,6 +89,19 @@ func (t Tool) Installed() error {
 	}
 	return nil
 }
+
+// TerraformBinary is the Terraform, or OpenTofu, to run. TERRAFORM_BINARY_NAME, a variable of the
+// CDKTF CLI, names another one.
+func TerraformBinary() string {
+	if own := os.Getenv("TERRAFORM_BINARY_NAME"); own != "" {
+		return own
+	}
+	return "terraform"
+}
+
+// isOpenTofu reports whether the Terraform to run is OpenTofu, by its name, as in
+// TERRAFORM_BINARY_NAME=tofu.
+func isOpenTofu() bool { return strings.Contains(filepath.Base(TerraformBinary()), "tofu") }
 
 var versionPattern = regexp.MustCompile(`\d+\.\d+(\.\d+)?`)
 

@@ -1,4 +1,4 @@
-package main
+package plan
 
 import (
 	"context"
@@ -12,53 +12,52 @@ import (
 	"slices"
 	"strings"
 
-	"prefect-worker-ecs/internal/ops/plan"
-	"prefect-worker-ecs/internal/terraform/toolchain"
+	"prefect-worker-ecs/internal/terraform/project"
 )
 
-// compareRevisions synthesizes the checkout and a git revision of it, each with its own
-// program (the same one where only environments or documents differ), and returns what
-// differs: a report for each environment that changes.
-func compareRevisions(ctx context.Context, project toolchain.Project, base string) ([]plan.Report, error) {
+// Revisions synthesizes the checkout and a git revision of it, each with its own program (the same
+// one where only environments or documents differ), and returns a report for each environment that
+// differs.
+func Revisions(ctx context.Context, p project.Project, base string) ([]Report, error) {
 	dir, err := os.MkdirTemp("", "workerctl-review-")
 	if err != nil {
 		return nil, fmt.Errorf("review: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	revision := filepath.Join(dir, "revision")
-	if err := git(ctx, project.Root, "worktree", "add", "--quiet", "--detach", revision, base); err != nil {
+	if err := git(ctx, p.Root, "worktree", "add", "--quiet", "--detach", "--end-of-options", revision, base); err != nil {
 		return nil, fmt.Errorf("review: the git revision %s cannot be checked out: %w", base, err)
 	}
 	defer func() {
 		// Also after Ctrl-C: git remembers each worktree.
-		_ = git(context.WithoutCancel(ctx), project.Root, "worktree", "remove", "--force", revision)
+		_ = git(context.WithoutCancel(ctx), p.Root, "worktree", "remove", "--force", revision)
 	}()
 
-	app, err := project.Build(ctx)
+	app, err := p.Build(ctx)
 	if err != nil {
 		return nil, err
 	}
-	after, err := stacksOf(ctx, app, project, filepath.Join(dir, "after"))
+	after, err := stacksOf(ctx, app, p.Root, filepath.Join(dir, "after"))
 	if err != nil {
 		return nil, err
 	}
-	then := toolchain.Project{Root: revision}
+	then := project.Project{Root: revision}
 	// Built in another folder it is linked anew, which takes most of the time.
-	if !sameProgram(ctx, project.Root, base) {
+	if !sameProgram(ctx, p.Root, base) {
 		app, err = then.Build(ctx)
 	}
 	var before map[string][]byte
 	if err == nil {
-		before, err = stacksOf(ctx, app, then, filepath.Join(dir, "before"))
+		before, err = stacksOf(ctx, app, then.Root, filepath.Join(dir, "before"))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("review: the revision %s cannot be synthesized: %w", base, err)
 	}
 	names := maps.Clone(before)
 	maps.Copy(names, after)
-	reports := []plan.Report{} // never null in JSON
+	reports := []Report{} // never null in JSON
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		report, err := plan.Stacks(name, before[name], after[name])
+		report, err := Stacks(name, before[name], after[name])
 		if err != nil {
 			return nil, fmt.Errorf("review: %w", err)
 		}
@@ -70,8 +69,8 @@ func compareRevisions(ctx context.Context, project toolchain.Project, base strin
 }
 
 // stacksOf synthesizes a checkout with a program and returns its stacks by environment.
-func stacksOf(ctx context.Context, app string, project toolchain.Project, out string) (map[string][]byte, error) {
-	if err := project.SynthInto(ctx, os.Environ(), app, project.Root, out); err != nil {
+func stacksOf(ctx context.Context, app, dir, out string) (map[string][]byte, error) {
+	if err := project.Synth(ctx, os.Environ(), app, dir, out); err != nil {
 		return nil, err
 	}
 	stacks := map[string][]byte{}
@@ -80,7 +79,7 @@ func stacksOf(ctx context.Context, app string, project toolchain.Project, out st
 		return nil, err
 	}
 	for _, entry := range entries {
-		file, err := os.ReadFile(toolchain.StackFile(out, entry.Name()))
+		file, err := os.ReadFile(project.StackFile(out, entry.Name()))
 		if err != nil {
 			return nil, err
 		}
@@ -89,7 +88,7 @@ func stacksOf(ctx context.Context, app string, project toolchain.Project, out st
 	return stacks, nil
 }
 
-// sameProgram says whether a checkout has the program of a revision: all that differs is data
+// sameProgram reports whether a checkout has the program of a revision: all that differs is data
 // that it reads or text for people, and nothing is new that git does not know.
 func sameProgram(ctx context.Context, dir, base string) bool {
 	data := []string{"--", ":!config/environments", ":!*.md"}

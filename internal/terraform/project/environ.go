@@ -1,4 +1,4 @@
-package toolchain
+package project
 
 import (
 	"crypto/sha256"
@@ -9,52 +9,36 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"prefect-worker-ecs/internal/base/atomicfile"
-	"prefect-worker-ecs/internal/base/terminal"
 )
 
 // MirrorVariable names an environment variable with the path of a filesystem mirror of
 // Terraform providers, for machines that do not reach the registry.
 const MirrorVariable = "PREFECT_WORKER_PROVIDER_MIRROR"
 
-// endOfLifeWarning keeps jsii from filling the screen with a warning about Node 20, which
-// works.
-const endOfLifeWarning = "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION=18,20"
-
 // registries are the hosts from which Terraform and OpenTofu have the provider hashicorp/aws. Each
 // looks into the folder of its own in a filesystem mirror.
 var registries = [...]string{"registry.terraform.io", "registry.opentofu.org"}
 
-// Environ returns base with the variables that the CDKTF CLI and Terraform need to behave
-// as a person expects. Of a variable that is in the result twice the last one counts,
-// as exec.Cmd has it.
+// Environ returns base with the variables that make Terraform behave as a person expects. Of a
+// variable that is in the result twice the last one counts, as exec.Cmd has it.
 func (p Project) Environ(base []string) ([]string, error) {
-	env := append([]string(nil), base...)
+	env := slices.Clone(base)
 	set := func(name, value string) { env = append(env, name+"="+value) }
 
-	// Without this the CLI reports each call to its vendor, and to do so writes an id into
-	// cdktf.json, which is in git.
-	set("CHECKPOINT_DISABLE", "1")
-	set("DISABLE_VERSION_CHECK", "1")
-	set("CDKTF_HOME", filepath.Join(p.Local(), "cdktf-home"))
+	set("CHECKPOINT_DISABLE", "1") // no calls home
 	if lookup(env, "GOGC") == "" {
 		// Terraform and the provider read large schemas and end: with Go's default a third of
-		// their time goes into collecting garbage (validate: 2.6 s of processor, so 1.7). The
-		// limit is over what a plan of this stack needs, 600 MB.
+		// their time goes into collecting garbage (validate: 2.6 s of processor time, 1.7 s
+		// without). The limit is above what a plan of this stack needs, 600 MB.
 		set("GOGC", "off")
 		set("GOMEMLIMIT", "1GiB")
 	}
-	// A missing variable is an error at once. By default Terraform would ask for it, inside
-	// a terminal of the CLI's that nobody sees.
+	// A missing variable is an error at once, not a prompt.
 	set("TF_INPUT", "0")
-	// The CLI would make a cache in the home folder.
-	set("CDKTF_DISABLE_PLUGIN_CACHE_ENV", "1")
-	env = append(env, endOfLifeWarning)
-	if !terminal.Is(os.Stdin) {
-		set("CI", "1") // plain lines instead of a redrawn screen
-	}
 
 	mirror, err := p.mirror(lookup(env, MirrorVariable))
 	if err != nil {
@@ -67,12 +51,8 @@ func (p Project) Environ(base []string) ([]string, error) {
 	if config != "" {
 		set("TF_CLI_CONFIG_FILE", config)
 	}
-	if mirror != "" {
-		// The CLI makes a lock with a command that asks the registry whatever the
-		// configuration says.
-		set("TF_CLI_ARGS_providers_lock", strings.TrimSpace(lookup(env, "TF_CLI_ARGS_providers_lock")+" -fs-mirror="+mirror))
-	} else if lookup(env, "TF_PLUGIN_CACHE_DIR") == "" {
-		// Without a cache each environment would load its own 700 MB.
+	if mirror == "" && lookup(env, "TF_PLUGIN_CACHE_DIR") == "" {
+		// Without a cache each environment would download its own 700 MB.
 		cache := filepath.Join(p.Local(), "provider-cache")
 		if err := os.MkdirAll(cache, 0o755); err != nil {
 			return nil, fmt.Errorf("make the cache for Terraform providers: %w", err)
@@ -83,8 +63,8 @@ func (p Project) Environ(base []string) ([]string, error) {
 }
 
 // cliConfig is the Terraform CLI configuration to use, or "" for Terraform's own choice.
-// A configuration of the user's stands, unless it names a file that does not exist,
-// which Terraform would complain about at every call.
+// A configuration of the user's is kept, unless it names a file that does not exist, about which
+// Terraform would print a warning at each command.
 func (p Project) cliConfig(named, mirror string) (string, error) {
 	userHas := false
 	if named != "" {

@@ -1,11 +1,7 @@
-// Package toolchain installs and runs the tools that the project needs beside Go: the
-// CDKTF CLI in one pinned release, Terraform and its AWS provider.
-//
-// The CLI has habits that would surprise a user: it rewrites cdktf.json, asks a registry
-// that a machine may not reach, waits at a prompt that nobody sees. All of them are
-// dealt with here, so that every caller (make, the local run, the tests) has the
-// same tools in the same environment.
-package toolchain
+// Package project is a checkout of this project and what belongs to it on this machine: the built
+// program, the stacks that it synthesizes, the values of Terraform variables, and the tools and
+// Terraform providers that are installed.
+package project
 
 import (
 	"errors"
@@ -46,4 +42,20 @@ func (p Project) Local() string { return filepath.Join(p.Root, ".local") }
 // file need not exist.
 func (p Project) LockFile(environment string) string {
 	return filepath.Join(p.Root, "config", "environments", environment+".terraform.lock.hcl")
+}
+
+// Program is the path at which Build puts the CDKTF program.
+func (p Project) Program() string { return filepath.Join(p.Local(), "bin", "prefect-worker-ecs") }
+
+// Out is the folder that the program writes the stacks to.
+func (p Project) Out() string { return filepath.Join(p.Root, "cdktf.out") }
+
+// StackDir is the folder with the synthesized stack of an environment, in which Terraform runs.
+func (p Project) StackDir(environment string) string {
+	return filepath.Dir(StackFile(p.Out(), environment))
+}
+
+// StackFile is the path of an environment's Terraform JSON in a folder of output.
+func StackFile(out, environment string) string {
+	return filepath.Join(out, "stacks", environment, "cdk.tf.json")
 }
