@@ -116,16 +116,20 @@ func (r *run) terraform(ctx context.Context, p project.Project, apiURL, command 
 	if err != nil {
 		return err
 	}
-	var process proc.Identity
+	var processes []proc.Identity // of init and of the command
 	stack := terraform.Stack{
 		Dir: project.Workspace{Dir: r.workspaceDir()}.StackDir(r.state.Environment), Environ: environ, TrustProvider: true,
-		Started: func(id proc.Identity) { process = id; r.starting(id) },
+		Started: func(id proc.Identity) { processes = append(processes, id); r.starting(id) },
 	}
 	err = stack.Init(ctx)
 	if err == nil {
 		err = stack.Run(ctx, log, log, command, "-auto-approve", "-input=false", "-no-color")
 	}
-	if updateErr := r.update(func(s *State) { s.started(process) }); err == nil {
+	if updateErr := r.update(func(s *State) {
+		for _, id := range processes {
+			s.started(id)
+		}
+	}); err == nil {
 		err = updateErr
 	}
 	var failed *terraform.Error

@@ -325,7 +325,7 @@ func TestLocalRun(t *testing.T) {
 	out = w.must("down", "dev")
 
 	// THEN the stack was destroyed, nothing runs, and nothing is left
-	if !strings.Contains(out, "cdktf destroy dev") {
+	if !strings.Contains(out, "terraform destroy dev") {
 		t.Errorf("down:\n%s", out)
 	}
 	w.assertAllEnded(append(first, last...))

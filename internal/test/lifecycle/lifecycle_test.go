@@ -31,9 +31,9 @@ import (
 )
 
 const (
-	// The keys are markers to search for: nothing that is written may hold one.
-	firstKey  = "pnu_marker5d0c1f6e7a8b49c2"
-	secondKey = "pnu_marker93b7e2d4c6f015a8"
+	// The keys are markers to search for: nothing that is written may hold one, nor this file in a clone.
+	firstKey  = "pnu_" + "marker5d0c1f6e7a8b49c2"
+	secondKey = "pnu_" + "marker93b7e2d4c6f015a8"
 
 	accountID   = "11111111-1111-4111-8111-111111111111"
 	workspaceID = "22222222-2222-4222-8222-222222222222"
