@@ -132,6 +132,9 @@ func (e *Environment) EventQueue() string {
 	return e.Worker.ServiceName + "-task-events"
 }
 
+// DeadLetterQueue is the name of the queue for messages that nobody could process.
+func DeadLetterQueue(queue string) string { return queue + "-dlq" }
+
 // HasFlowTaskRole says that the flow tasks of an ecs pool have a role, made or existing.
 func (e *Environment) HasFlowTaskRole() bool {
 	return e.WorkPool.Type == PoolECS && (e.IAM.FlowTaskRole.Wanted() || e.IAM.Existing.FlowTaskRole != "")

@@ -258,3 +258,11 @@ func APIPort(apiURL string) int {
 	}
 	return 443
 }
+
+// RemoteAPIPort is the TCP port of a Prefect API outside of the stack, 0 for the in-stack server.
+func (e *Environment) RemoteAPIPort() int {
+	if e.Server.Enabled {
+		return 0
+	}
+	return APIPort(e.Prefect.APIURL)
+}

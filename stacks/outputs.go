@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/constructs/cluster"
 	"prefect-worker-ecs/constructs/ecsworker"
 	"prefect-worker-ecs/constructs/iam"
 	"prefect-worker-ecs/constructs/logs"
@@ -23,6 +24,8 @@ type built struct {
 	logs    *logs.Logs
 	secrets *secrets.Secrets
 	iam     *iam.IAM
+	cluster *cluster.Cluster
+	group   *ecsworker.Group
 	worker  *ecsworker.ECSWorker
 	own     *ownServer
 }
@@ -34,8 +37,8 @@ func newOutputs(stack cdktf.TerraformStack, env *config.Environment, b built) {
 		name, description string
 		value             any
 	}{
-		{"ecs_cluster_arn", "ARN of the ECS cluster", b.worker.Cluster.ARN},
-		{"ecs_cluster_name", "Name of the ECS cluster", b.worker.Cluster.Name},
+		{"ecs_cluster_arn", "ARN of the ECS cluster", b.cluster.ARN},
+		{"ecs_cluster_name", "Name of the ECS cluster", b.cluster.Name},
 		{"ecs_service_name", "Name of the ECS service that keeps the worker running", *tf.Name(b.worker.Service)},
 		{"task_definition_arn", "ARN of the revision of the task definition that the service runs", *tf.ARN(b.worker.TaskDefinition)},
 		{"log_group_name", "CloudWatch log group of the worker", b.logs.Name},
@@ -43,7 +46,7 @@ func newOutputs(stack cdktf.TerraformStack, env *config.Environment, b built) {
 		{"vpc_id", "VPC of the worker; vpc_id of an ecs work pool", b.network.VPCID},
 		{"public_subnet_ids", "Public subnets", b.network.PublicSubnetIDs},
 		{"private_subnet_ids", "Private subnets; for the network configuration of an ecs work pool", b.network.PrivateSubnetIDs},
-		{"security_group_id", "Security group of the worker; for the network configuration of an ecs work pool", *tf.ID(b.worker.SecurityGroup)},
+		{"security_group_id", "Security group of the worker; for the network configuration of an ecs work pool", *b.group.ID()},
 		{"prefect_api_url", "Prefect API that the worker talks to", apiURLReference},
 		{"console_service_url", "The service in the AWS console", consoleURL("ecs/v2/clusters/" + env.Cluster.Name + "/services/" + env.Worker.ServiceName + "/health?region=" + regionReference)},
 		{"console_logs_url", "The worker's log in the AWS console", consoleURL("cloudwatch/home?region=" + regionReference + "#logsV2:log-groups/log-group/" + consoleEscape(env.Logs.Group))},
@@ -77,7 +80,7 @@ func newOutputs(stack cdktf.TerraformStack, env *config.Environment, b built) {
 		return
 	}
 	output(stack, "server_service_name", "Name of the ECS service of the Prefect server", *tf.Name(b.own.server.Service))
-	output(stack, "server_security_group_id", "Security group of the Prefect server; for a load balancer, or whoever else is to reach it", *tf.ID(b.own.server.SecurityGroup))
+	output(stack, "server_security_group_id", "Security group of the Prefect server; for a load balancer, or whoever else is to reach it", *b.own.server.SecurityGroup.ID())
 	output(stack, "database_address", "Address of the Prefect server's database", b.own.database.Host)
 	output(stack, "database_secret_arn", "ARN of the secret with the database's password", b.own.database.SecretARN)
 }

@@ -1,66 +1,85 @@
 package stacks
 
 import (
+	"slices"
+
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/constructs/block"
+	"prefect-worker-ecs/constructs/cluster"
 	"prefect-worker-ecs/constructs/database"
-	"prefect-worker-ecs/constructs/ecsworker"
 	"prefect-worker-ecs/constructs/network"
 	"prefect-worker-ecs/constructs/secrets"
 	"prefect-worker-ecs/constructs/server"
 	"prefect-worker-ecs/internal/aws/iam"
 )
 
-// ownServer is a Prefect server of the stack itself.
+// ownServer is the in-stack Prefect server with its database.
 type ownServer struct {
 	server   *server.Server
 	database *database.Database
 }
 
-// newServer returns what builds a Prefect server beside the worker, in its cluster: nil if
-// the API is elsewhere.
-func newServer(stack cdktf.TerraformStack, env *config.Environment, account iam.Account, net *network.Network, subnets []string, credential *secrets.Secrets, logGroup string) (*ownServer, func(*ecsworker.ECSWorker) []cdktf.ITerraformDependable) {
+// ready is what must exist before the worker starts. Without an in-stack server it is nothing.
+func (o *ownServer) ready() []cdktf.ITerraformDependable {
+	if o == nil {
+		return nil
+	}
+	return o.server.Ready
+}
+
+// serverConfig is what the server shares with the worker.
+type serverConfig struct {
+	account    iam.Account
+	network    *network.Network
+	subnets    []string
+	credential *secrets.Secrets
+	logGroup   string
+	cluster    *cluster.Cluster
+	// clients is the security group of the worker and its flow tasks.
+	clients block.SecurityGroup
+}
+
+// newServer builds the in-stack Prefect server, nil if the API is elsewhere.
+func newServer(stack cdktf.TerraformStack, env *config.Environment, cfg serverConfig) *ownServer {
 	if !env.Server.Enabled {
-		return nil, nil
+		return nil
 	}
-	own := &ownServer{}
-	return own, func(worker *ecsworker.ECSWorker) []cdktf.ITerraformDependable {
-		own.database = database.New(stack, "database", database.Config{
-			Server:             env.Server,
-			RecoveryWindowDays: env.Secret.RecoveryWindowDays,
-			KMSKeyARN:          env.Secret.KMSKeyARN,
-			VPCID:              net.VPCID,
-			SubnetIDs:          net.PrivateSubnetIDs,
-			SecurityGroup:      env.SecurityGroup(database.SecurityGroupName),
-			Protect:            env.Protect,
-		})
-		own.server = server.New(stack, "server", server.Config{
-			Server:                 env.Server,
-			Image:                  env.Worker.Image,
-			Architecture:           env.Worker.Architecture,
-			Account:                account,
-			Worker:                 worker,
-			APIPort:                config.APIPort(env.Prefect.APIURL),
-			Database:               own.database,
-			CredentialARN:          credential.ARN,
-			CredentialFrom:         credential.ValueFrom,
-			CredentialVersion:      env.Secret.Version,
-			KMSKeyARN:              env.Secret.KMSKeyARN,
-			RegistryCredentials:    env.Worker.RegistryCredentials,
-			RegistryKMSKeyARNs:     env.Worker.KMSKeyARNs,
-			RolePath:               env.IAM.Path,
-			PermissionsBoundaryARN: env.IAM.PermissionsBoundaryARN,
-			LogGroup:               logGroup,
-			VPCID:                  net.VPCID,
-			SubnetIDs:              subnets,
-			PublicIP:               env.Network.PublicIP(),
-			SecurityGroup:          env.SecurityGroup(server.SecurityGroupName),
-			Endpoints:              net.Endpoints,
-			Proxy:                  env.ProxyVariables(regionReference),
-			ProxyPort:              env.Network.ProxyPort(),
-			DependsOn:              append(net.Routes[:len(net.Routes):len(net.Routes)], credential.Ready...),
-		})
-		return own.server.Ready
-	}
+	db := database.New(stack, "database", database.Config{
+		Server:             env.Server,
+		RecoveryWindowDays: env.Secret.RecoveryWindowDays,
+		KMSKeyARN:          env.Secret.KMSKeyARN,
+		VPCID:              cfg.network.VPCID,
+		SubnetIDs:          cfg.network.PrivateSubnetIDs,
+		SecurityGroup:      env.SecurityGroup(database.SecurityGroupName),
+		Protect:            env.Protect,
+	})
+	return &ownServer{database: db, server: server.New(stack, "server", server.Config{
+		Server:                 env.Server,
+		Image:                  env.Worker.Image,
+		Architecture:           env.Worker.Architecture,
+		Account:                cfg.account,
+		Cluster:                cfg.cluster,
+		Clients:                cfg.clients,
+		APIPort:                config.APIPort(env.Prefect.APIURL),
+		Database:               db,
+		CredentialARN:          cfg.credential.ARN,
+		CredentialFrom:         cfg.credential.ValueFrom,
+		CredentialVersion:      env.Secret.Version,
+		KMSKeyARN:              env.Secret.KMSKeyARN,
+		RegistryCredentials:    env.Worker.RegistryCredentials,
+		RegistryKMSKeyARNs:     env.Worker.KMSKeyARNs,
+		RolePath:               env.IAM.Path,
+		PermissionsBoundaryARN: env.IAM.PermissionsBoundaryARN,
+		LogGroup:               cfg.logGroup,
+		VPCID:                  cfg.network.VPCID,
+		SubnetIDs:              cfg.subnets,
+		PublicIP:               env.Network.PublicIP(),
+		SecurityGroup:          env.SecurityGroup(server.SecurityGroupName),
+		Endpoints:              cfg.network.Endpoints,
+		Proxy:                  env.ProxyVariables(regionReference),
+		ProxyPort:              env.Network.ProxyPort(),
+		DependsOn:              slices.Concat(cfg.network.Routes, cfg.credential.Ready),
+	})}
 }

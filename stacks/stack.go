@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/constructs/cluster"
 	"prefect-worker-ecs/constructs/ecsworker"
 	"prefect-worker-ecs/constructs/iam"
 	"prefect-worker-ecs/constructs/logs"
@@ -82,19 +83,31 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 	if env.Network.PublicIP() {
 		subnets = net.PublicSubnetIDs
 	}
-	dependsOn := append(net.Routes, roles.Ready...)
-	dependsOn = append(dependsOn, apiKey.Ready...)
-	own, api := newServer(stack, env, account, net, subnets, apiKey, logGroup.Name)
+	cluster := cluster.New(stack, "cluster", cluster.Config{
+		Cluster: env.Cluster,
+		Account: account,
+		VPCID:   net.VPCID,
+		Spot:    env.Worker.Spot || env.WorkPool.Job.Spot,
+	})
+	group := ecsworker.NewGroup(stack, "worker-group", ecsworker.GroupConfig{
+		Name:      env.SecurityGroup(ecsworker.SecurityGroupName),
+		VPCID:     net.VPCID,
+		APIPort:   env.RemoteAPIPort(),
+		ProxyPort: env.Network.ProxyPort(),
+		Egress:    env.Network.Egress,
+		Endpoints: net.Endpoints,
+	})
+	own := newServer(stack, env, serverConfig{account, net, subnets, apiKey, logGroup.Name, cluster, group.SecurityGroup})
 	worker := ecsworker.New(stack, "ecsworker", ecsworker.Config{
-		Cluster:      env.Cluster,
 		Worker:       env.Worker,
 		WorkPool:     env.WorkPool,
+		Cluster:      cluster,
+		Group:        group,
+		CreatePool:   env.Server.Enabled,
 		Runtime:      runtime,
 		PipPackages:  env.PipPackages(),
 		Account:      account,
 		APIURL:       apiURLReference,
-		APIPort:      config.APIPort(env.Prefect.APIURL),
-		API:          api,
 		Requirements: apiRequirements(env),
 		Credential: ecsworker.Credential{
 			Variable:  env.Prefect.Authentication.Variable(),
@@ -102,20 +115,14 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 			Version:   env.Secret.Version,
 		},
 		LogGroup:         logGroup.Name,
-		VPCID:            net.VPCID,
 		SubnetIDs:        subnets,
 		PublicIP:         env.Network.PublicIP(),
-		SecurityGroup:    env.SecurityGroup(ecsworker.SecurityGroupName),
 		SecurityGroupIDs: env.Network.SecurityGroupIDs,
-		Egress:           env.Network.Egress,
-		Endpoints:        net.Endpoints,
 		Proxy:            env.ProxyVariables(regionReference),
-		ProxyPort:        env.Network.ProxyPort(),
-		Spot:             env.Worker.Spot || env.WorkPool.Job.Spot,
 		ExecutionRoleARN: roles.Execution.ARN,
 		TaskRoleARN:      roles.Task.ARN,
 		EventQueue:       env.EventQueue(),
-		DependsOn:        dependsOn,
+		DependsOn:        slices.Concat(net.Routes, roles.Ready, apiKey.Ready, own.ready()),
 	})
 
 	if env.Monitoring.Enabled {
@@ -125,14 +132,15 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 			APIURL:         apiURLReference,
 			CredentialARN:  apiKey.ARN,
 			CredentialFrom: apiKey.ValueFrom,
-			Worker:         worker,
+			ClusterARN:     cluster.ARN,
+			WorkerGroup:    group.SecurityGroup,
 			LogGroup:       logGroup.Name,
 			SubnetIDs:      subnets,
-			DependsOn:      append(net.Routes[:len(net.Routes):len(net.Routes)], apiKey.Ready...),
+			DependsOn:      slices.Concat(net.Routes, apiKey.Ready),
 		})
 	}
 
-	newOutputs(stack, env, built{net, logGroup, apiKey, roles, worker, own})
+	newOutputs(stack, env, built{net, logGroup, apiKey, roles, cluster, group, worker, own})
 	newImports(stack, env)
 	return stack
 }

@@ -12,10 +12,10 @@ import (
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/dbsubnetgroup"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/secretsmanagersecret"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/secretsmanagersecretversion"
-	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/securitygroup"
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/constructs/block"
 	"prefect-worker-ecs/constructs/tf"
 )
 
@@ -54,8 +54,7 @@ type Database struct {
 
 	// SecurityGroup guards the stack's own database, and SecurityGroupName is its name. Nil: the
 	// database exists elsewhere.
-	SecurityGroup     *tf.Fixed[securitygroup.SecurityGroup]
-	SecurityGroupName string
+	SecurityGroup *block.SecurityGroup
 
 	// Ready must exist before the server can start.
 	Ready []cdktf.ITerraformDependable
@@ -90,12 +89,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Database {
 		"secret_id": *tf.ID(secret), "version_id": "${" + version.Address + ".version_id}",
 	})
 
-	group := tf.Fix(securitygroup.NewSecurityGroup(scope, jsii.String("security-group"), &securitygroup.SecurityGroupConfig{
-		Name:        &cfg.SecurityGroup,
-		Description: jsii.String("Database of the Prefect server: in from the server, nothing out"),
-		VpcId:       &cfg.VPCID,
-		Tags:        tf.NameTag(cfg.SecurityGroup),
-	}), "aws_security_group."+SecurityGroupName)
+	group := block.NewSecurityGroup(scope, "security-group", SecurityGroupName, cfg.SecurityGroup, "Database of the Prefect server: in from the server, nothing out", cfg.VPCID)
 	subnets := tf.Fix(dbsubnetgroup.NewDbSubnetGroup(scope, jsii.String("subnets"), &dbsubnetgroup.DbSubnetGroupConfig{
 		Name:        &s.Name,
 		Description: jsii.String("Private subnets of the Prefect server's database"),
@@ -129,7 +123,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Database {
 		Port:                     jsii.Number(d.Port),
 		DbSubnetGroupName:        tf.Name(subnets),
 		ParameterGroupName:       tf.Name(parameters),
-		VpcSecurityGroupIds:      &[]*string{tf.ID(group)},
+		VpcSecurityGroupIds:      &[]*string{group.ID()},
 		PubliclyAccessible:       jsii.Bool(false),
 		MultiAz:                  jsii.Bool(d.MultiAZ),
 		BackupRetentionPeriod:    jsii.Number(d.BackupDays),
@@ -146,12 +140,11 @@ func New(scope constructs.Construct, id string, cfg Config) *Database {
 	}
 	database := tf.Fix(dbinstance.NewDbInstance(scope, jsii.String("instance"), instance), "aws_db_instance.server")
 	return &Database{
-		Host:              "${" + database.Address + ".address}",
-		SecretARN:         *tf.ARN(secret),
-		ValueFrom:         *tf.ARN(secret),
-		SecurityGroup:     &group,
-		SecurityGroupName: cfg.SecurityGroup,
-		Ready:             []cdktf.ITerraformDependable{version.Element, database.Element},
+		Host:          "${" + database.Address + ".address}",
+		SecretARN:     *tf.ARN(secret),
+		ValueFrom:     *tf.ARN(secret),
+		SecurityGroup: &group,
+		Ready:         []cdktf.ITerraformDependable{version.Element, database.Element},
 	}
 }
 

@@ -65,14 +65,13 @@ func command(cfg Config) []string {
 	if cfg.Worker.ConcurrencyLimit > 0 {
 		args = append(args, "--limit", strconv.Itoa(cfg.Worker.ConcurrencyLimit))
 	}
-	// On a server of the stack's own nobody can have made the pool before the worker comes.
-	if cfg.Runtime.CanRefuseToCreatePool() && cfg.API == nil {
+	if cfg.Runtime.CanRefuseToCreatePool() && !cfg.CreatePool {
 		args = append(args, "--no-create-pool-if-not-found")
 	}
 	return append(args, "--with-healthcheck")
 }
 
-// environment is what stands in clear text.
+// environment is in plaintext.
 func environment(cfg Config) []fargate.Variable {
 	values := map[string]string{
 		"PREFECT_API_URL": cfg.APIURL,

@@ -3,34 +3,23 @@ package ecsworker
 import (
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
-	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/cloudwatcheventrule"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/cloudwatcheventtarget"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/sqsqueue"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/sqsqueuepolicy"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/sqsqueueredrivepolicy"
 
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/constructs/block"
 	"prefect-worker-ecs/constructs/tf"
 	"prefect-worker-ecs/internal/aws/iam"
 )
 
-// eventPattern selects the events of the tasks in one cluster. The cluster is in the
-// detail; "resources" holds the task's ARN.
-type eventPattern struct {
-	Source     []string    `json:"source"`
-	DetailType []string    `json:"detail-type"`
-	Detail     eventDetail `json:"detail"`
-}
-
-type eventDetail struct {
-	ClusterARN []string `json:"clusterArn"`
-}
-
 // taskEvents sends the changes of tasks to a queue. prefect-aws since 0.5.14 no longer
 // watches the tasks of its flow runs itself: without the queue a crashed task leaves
-// its flow run "running" for ever. Times are those of Prefect's own template.
-func taskEvents(scope constructs.Construct, cfg Config, clusterARN string) {
+// its flow run Running indefinitely. Times are those of Prefect's own template.
+func taskEvents(scope constructs.Construct, cfg Config) {
 	deadLetters := tf.Fix(sqsqueue.NewSqsQueue(scope, jsii.String("task-events-dead-letters"), &sqsqueue.SqsQueueConfig{
-		Name:                    jsii.String(cfg.EventQueue + "-dlq"),
+		Name:                    jsii.String(config.DeadLetterQueue(cfg.EventQueue)),
 		MessageRetentionSeconds: jsii.Number(14 * 24 * 3600),
 		SqsManagedSseEnabled:    jsii.Bool(true),
 	}), "aws_sqs_queue.task_events_dead_letters")
@@ -49,15 +38,11 @@ func taskEvents(scope constructs.Construct, cfg Config, clusterARN string) {
 			MaxReceiveCount     int    `json:"maxReceiveCount"`
 		}{*tf.ARN(deadLetters), 3}),
 	}), "aws_sqs_queue_redrive_policy.task_events")
-	rule := tf.Fix(cloudwatcheventrule.NewCloudwatchEventRule(scope, jsii.String("task-events-rule"), &cloudwatcheventrule.CloudwatchEventRuleConfig{
-		Name:        &cfg.EventQueue,
-		Description: jsii.String("Changes of the tasks of Prefect flow runs"),
-		EventPattern: tf.JSON(eventPattern{
-			Source:     []string{"aws.ecs"},
-			DetailType: []string{"ECS Task State Change"},
-			Detail:     eventDetail{ClusterARN: []string{clusterARN}},
-		}),
-	}), "aws_cloudwatch_event_rule.task_events")
+	// The cluster is in the detail; "resources" holds the task's ARN.
+	rule := block.NewEventRule(scope, "task-events-rule", "task_events", cfg.EventQueue, "Changes of the tasks of Prefect flow runs", block.EventPattern{
+		DetailType: []string{"ECS Task State Change"},
+		Detail:     map[string][]string{"clusterArn": {cfg.Cluster.ARN}},
+	})
 	// The rule's ARN is known by its name: the policy waits for no cluster.
 	tf.Fix(sqsqueuepolicy.NewSqsQueuePolicy(scope, jsii.String("task-events-policy"), &sqsqueuepolicy.SqsQueuePolicyConfig{
 		QueueUrl: tf.URL(queue),

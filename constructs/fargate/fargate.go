@@ -12,9 +12,6 @@ import (
 	"github.com/aws/jsii-runtime-go"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/ecsservice"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/ecstaskdefinition"
-	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/securitygroup"
-	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/vpcsecuritygroupegressrule"
-	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/vpcsecuritygroupingressrule"
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
 	"prefect-worker-ecs/config"
@@ -196,34 +193,4 @@ func NewService(name string, cluster, definition *string, count int, at Placemen
 		EnableEcsManagedTags: jsii.Bool(true),
 		PropagateTags:        jsii.String("SERVICE"),
 	}
-}
-
-// Egress lets what is in a security group connect to a port: anywhere, or of the members of
-// another group if toGroup is not nil.
-func Egress(scope constructs.Construct, group tf.Fixed[securitygroup.SecurityGroup], name, description string, port int, toGroup, tagged *string) cdktf.ITerraformDependable {
-	rule := &vpcsecuritygroupegressrule.VpcSecurityGroupEgressRuleConfig{
-		SecurityGroupId: tf.ID(group),
-		Description:     &description,
-		IpProtocol:      jsii.String("tcp"),
-		FromPort:        jsii.Number(port),
-		ToPort:          jsii.Number(port),
-		Tags:            tf.NameTag(*tagged),
-	}
-	if rule.ReferencedSecurityGroupId = toGroup; toGroup == nil {
-		rule.CidrIpv4 = jsii.String("0.0.0.0/0")
-	}
-	return tf.Fix(vpcsecuritygroupegressrule.NewVpcSecurityGroupEgressRule(scope, jsii.String("egress-"+name), rule), "aws_vpc_security_group_egress_rule."+name).Element
-}
-
-// Ingress lets the members of one security group connect to a port of those of another.
-func Ingress(scope constructs.Construct, group tf.Fixed[securitygroup.SecurityGroup], name, description string, port int, from tf.Fixed[securitygroup.SecurityGroup], tagged *string) cdktf.ITerraformDependable {
-	return tf.Fix(vpcsecuritygroupingressrule.NewVpcSecurityGroupIngressRule(scope, jsii.String("ingress-"+name), &vpcsecuritygroupingressrule.VpcSecurityGroupIngressRuleConfig{
-		SecurityGroupId:           tf.ID(group),
-		Description:               &description,
-		IpProtocol:                jsii.String("tcp"),
-		FromPort:                  jsii.Number(port),
-		ToPort:                    jsii.Number(port),
-		ReferencedSecurityGroupId: tf.ID(from),
-		Tags:                      tf.NameTag(*tagged),
-	}), "aws_vpc_security_group_ingress_rule."+name).Element
 }

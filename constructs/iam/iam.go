@@ -8,13 +8,10 @@ import (
 	"strings"
 
 	"github.com/aws/constructs-go/constructs/v10"
-	"github.com/aws/jsii-runtime-go"
-	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/iamrole"
-	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/iamrolepolicy"
-	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/iamrolepolicyattachment"
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/constructs/block"
 	"prefect-worker-ecs/constructs/tf"
 	"prefect-worker-ecs/internal/aws/iam"
 )
@@ -85,20 +82,19 @@ type Role struct {
 	// Needs is what a role that exists must be allowed. Nil: the program made the role.
 	Needs []iam.Statement
 
-	made *tf.Fixed[iamrole.IamRole]
+	made *block.Role
 }
 
 // builder carries what all roles share.
 type builder struct {
 	Config
 	scope constructs.Construct
-	trust *string
 	ready []cdktf.ITerraformDependable
 }
 
 // New builds the roles and their policies.
 func New(scope constructs.Construct, id string, cfg Config) *IAM {
-	b := &builder{Config: cfg, scope: constructs.NewConstruct(scope, &id), trust: tf.JSON(iam.Trust(tasksService, cfg.Account, cfg.Account.Of("ecs", "*")))}
+	b := &builder{Config: cfg, scope: constructs.NewConstruct(scope, &id)}
 	exist := cfg.IAM.Existing
 	execution := b.role("execution", exist.ExecutionRole, cfg.IAM.ExecutionRoleName, "Starts the Prefect worker: pulls the image, reads the API key, writes the log")
 	if execution.made != nil {
@@ -125,28 +121,26 @@ func New(scope constructs.Construct, id string, cfg Config) *IAM {
 	return roles
 }
 
-// role builds a role, or takes the one that exists. id is the beginning of its construct's id,
+// role builds a role, or references the existing one. id is the beginning of its construct's id,
 // and with underscores its address.
 func (b *builder) role(id, existing, name, description string) *Role {
 	if existing != "" {
 		return &Role{ARN: existing}
 	}
-	made := tf.Fix(iamrole.NewIamRole(b.scope, jsii.String(id+"-role"), &iamrole.IamRoleConfig{
-		Name:                &name,
-		Description:         &description,
-		Path:                tf.Optional(b.IAM.Path),
-		AssumeRolePolicy:    b.trust,
-		PermissionsBoundary: tf.Optional(b.IAM.PermissionsBoundaryARN),
-	}), "aws_iam_role."+strings.ReplaceAll(id, "-", "_"))
-	return &Role{ARN: *tf.ARN(made), made: &made}
+	made := block.NewRole(b.scope, id, block.RoleConfig{
+		Address:                strings.ReplaceAll(id, "-", "_"),
+		Name:                   name,
+		Description:            description,
+		Trust:                  iam.Trust(tasksService, b.Account, b.Account.Of("ecs", "*")),
+		Path:                   b.IAM.Path,
+		PermissionsBoundaryARN: b.IAM.PermissionsBoundaryARN,
+	})
+	return &Role{ARN: *made.ARN(), made: &made}
 }
 
 // attach attaches a managed policy to a role that the program made.
 func (b *builder) attach(to *Role, id, address, policyARN string) {
-	b.ready = append(b.ready, tf.Fix(iamrolepolicyattachment.NewIamRolePolicyAttachment(b.scope, &id, &iamrolepolicyattachment.IamRolePolicyAttachmentConfig{
-		Role:      tf.Name(*to.made),
-		PolicyArn: &policyARN,
-	}), "aws_iam_role_policy_attachment."+address).Element)
+	b.ready = append(b.ready, to.made.Attach(id, address, policyARN))
 }
 
 // inline gives a role statements, if there are any. Of a role that exists it only says so.
@@ -156,11 +150,7 @@ func (b *builder) inline(to *Role, id, address, name string, statements ...iam.S
 	case to.made == nil:
 		to.Needs = append(to.Needs, statements...)
 	default:
-		b.ready = append(b.ready, tf.Fix(iamrolepolicy.NewIamRolePolicy(b.scope, &id, &iamrolepolicy.IamRolePolicyConfig{
-			Name:   &name,
-			Role:   tf.ID(*to.made),
-			Policy: tf.JSON(iam.New(statements...)),
-		}), "aws_iam_role_policy."+address).Element)
+		b.ready = append(b.ready, to.made.Inline(id, address, name, statements...))
 	}
 }
 
@@ -190,7 +180,7 @@ func statements(given []config.Statement) []iam.Statement {
 // policy for it would let the role write to every log group.
 func (b *builder) startTasks(sid, streams string) []iam.Statement {
 	return []iam.Statement{
-		iam.Allow("LogInToRegistry", []string{"ecr:GetAuthorizationToken"}, "*"), // it knows no resource
+		iam.Allow("LogInToRegistry", []string{"ecr:GetAuthorizationToken"}, "*"), // does not support resource-level permissions
 		iam.Allow("PullImages", []string{"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"},
 			b.Account.Of("ecr", "repository/*")),
 		iam.Allow(sid, []string{"logs:CreateLogStream", "logs:PutLogEvents"}, streams),

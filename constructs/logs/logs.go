@@ -1,4 +1,4 @@
-// Package logs builds the CloudWatch log group of the worker, or takes one that exists.
+// Package logs builds the CloudWatch log group of the worker, or references an existing one.
 package logs
 
 import (
@@ -6,10 +6,10 @@ import (
 
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
-	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/cloudwatchloggroup"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/dataawscloudwatchloggroups"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/constructs/block"
 	"prefect-worker-ecs/constructs/tf"
 	"prefect-worker-ecs/internal/aws/iam"
 )
@@ -45,11 +45,6 @@ func New(scope constructs.Construct, id string, cfg Config) *Logs {
 		}), "data.aws_cloudwatch_log_groups.existing")
 		return &Logs{Name: name, ARN: cfg.Account.Of("logs", "log-group:"+name)}
 	}
-	group := tf.Fix(cloudwatchloggroup.NewCloudwatchLogGroup(scope, jsii.String("group"), &cloudwatchloggroup.CloudwatchLogGroupConfig{
-		Name:            &name,
-		RetentionInDays: jsii.Number(cfg.Logs.RetentionDays),
-		KmsKeyId:        tf.Optional(cfg.Logs.KMSKeyARN),
-		Lifecycle:       tf.Protected(cfg.Protect),
-	}), "aws_cloudwatch_log_group.worker")
+	group := block.NewLogGroup(scope, "group", block.LogGroupConfig{Address: "worker", Name: name, RetentionDays: cfg.Logs.RetentionDays, KMSKeyARN: cfg.Logs.KMSKeyARN, Protect: cfg.Protect})
 	return &Logs{Name: *tf.Name(group), ARN: *tf.ARN(group)}
 }

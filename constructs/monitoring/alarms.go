@@ -10,6 +10,7 @@ import (
 	"github.com/aws/jsii-runtime-go"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/cloudwatchmetricalarm"
 
+	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/constructs/tf"
 	"prefect-worker-ecs/internal/prefect/probe"
 )
@@ -116,7 +117,7 @@ func (cfg Config) alarms() []alarm {
 		operator: atLeast, threshold: 1, period: 300, wanted: 2, within: 6, missing: notBreaching,
 	}}
 	if queue := env.EventQueue(); queue != "" {
-		letters := queue + "-dlq"
+		letters := config.DeadLetterQueue(queue)
 		all = append(all, alarm{
 			name: "dead-letters", description: "Events of flow tasks could not be handled and lie in the queue " + letters + ": the worker may not learn that a flow run's task has ended. " + verify + ", then look at the messages: aws sqs receive-message.",
 			metrics:  one(metric{"AWS/SQS", "ApproximateNumberOfMessagesVisible", map[string]*string{"QueueName": &letters}, "Maximum"}),

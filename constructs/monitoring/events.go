@@ -5,13 +5,13 @@ import (
 
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
-	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/cloudwatcheventrule"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/cloudwatcheventtarget"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/cloudwatchlogmetricfilter"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/snstopic"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/snstopicpolicy"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/snstopicsubscription"
 
+	"prefect-worker-ecs/constructs/block"
 	"prefect-worker-ecs/constructs/tf"
 	"prefect-worker-ecs/internal/aws/iam"
 	"prefect-worker-ecs/internal/prefect/probe"
@@ -49,22 +49,13 @@ func (cfg Config) newTopic(scope constructs.Construct) *string {
 	return tf.ARN(topic)
 }
 
-// eventPattern selects events of EventBridge.
-type eventPattern struct {
-	Source     []string `json:"source"`
-	DetailType []string `json:"detail-type"`
-	Resources  []string `json:"resources,omitempty"`
-	Detail     any      `json:"detail"`
-}
-
 // newEvents tells of what ECS itself says, once for each time ("Amazon ECS events" in the
 // Amazon ECS Developer Guide).
 func (cfg Config) newEvents(scope constructs.Construct, topic *string) {
 	env := cfg.Environment
 	service := env.Worker.ServiceName
 	// A deployment that is rolled back has failed as well.
-	cfg.newEvent(scope, topic, "failed_deployment", env.DeploymentRule(), "A deployment of the worker failed, or its tasks cannot start", eventPattern{
-		Source:     []string{"aws.ecs"},
+	cfg.newEvent(scope, topic, "failed_deployment", env.DeploymentRule(), "A deployment of the worker failed, or its tasks cannot start", block.EventPattern{
 		DetailType: []string{"ECS Deployment State Change", "ECS Service Action"},
 		Resources:  []string{cfg.Account.Of("ecs", "service/"+env.Cluster.Name+"/"+service)},
 		Detail: map[string][]string{"eventName": {
@@ -73,22 +64,17 @@ func (cfg Config) newEvents(scope constructs.Construct, topic *string) {
 	}, map[string]*string{"event": jsii.String("$.detail.eventName"), "reason": jsii.String("$.detail.reason")},
 		"ECS says <event> of the service "+service+": <reason> First: workerctl verify "+env.Name+", which shows why tasks stopped. A failed deployment is rolled back by itself; mend the cause and deploy again.")
 	// Deployments and scaling stop tasks too, with another code.
-	cfg.newEvent(scope, topic, "ended_task", service+"-ended-task", "A task of the worker ended by itself", eventPattern{
-		Source:     []string{"aws.ecs"},
+	cfg.newEvent(scope, topic, "ended_task", service+"-ended-task", "A task of the worker ended by itself", block.EventPattern{
 		DetailType: []string{"ECS Task State Change"},
 		Detail: map[string][]string{
-			"clusterArn": {cfg.Worker.Cluster.ARN}, "group": {"service:" + service}, "lastStatus": {"STOPPED"}, "stopCode": {"EssentialContainerExited"},
+			"clusterArn": {cfg.ClusterARN}, "group": {"service:" + service}, "lastStatus": {"STOPPED"}, "stopCode": {"EssentialContainerExited"},
 		},
 	}, map[string]*string{"task": jsii.String("$.detail.taskArn"), "reason": jsii.String("$.detail.stoppedReason")},
 		"The task <task> of the service "+service+" ended by itself: <reason>. ECS starts another one. If this comes again and again, first: workerctl verify "+env.Name+", which shows the exit code and the cause in the log.")
 }
 
-func (cfg Config) newEvent(scope constructs.Construct, topic *string, address, name, description string, pattern eventPattern, paths map[string]*string, message string) {
-	rule := tf.Fix(cloudwatcheventrule.NewCloudwatchEventRule(scope, jsii.String(address+"-rule"), &cloudwatcheventrule.CloudwatchEventRuleConfig{
-		Name:         &name,
-		Description:  &description,
-		EventPattern: tf.JSON(pattern),
-	}), "aws_cloudwatch_event_rule."+address)
+func (cfg Config) newEvent(scope constructs.Construct, topic *string, address, name, description string, pattern block.EventPattern, paths map[string]*string, message string) {
+	rule := block.NewEventRule(scope, address+"-rule", address, name, description, pattern)
 	tf.Fix(cloudwatcheventtarget.NewCloudwatchEventTarget(scope, jsii.String(address+"-target"), &cloudwatcheventtarget.CloudwatchEventTargetConfig{
 		Rule: tf.Name(rule),
 		Arn:  topic,

@@ -8,7 +8,7 @@ import (
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
 	"prefect-worker-ecs/config"
-	"prefect-worker-ecs/constructs/ecsworker"
+	"prefect-worker-ecs/constructs/block"
 	"prefect-worker-ecs/internal/aws/iam"
 )
 
@@ -26,8 +26,9 @@ type Config struct {
 	// container names it. Empty: the API asks for none.
 	CredentialARN, CredentialFrom string
 
-	// Worker is who is watched.
-	Worker *ecsworker.ECSWorker
+	// ClusterARN is the cluster of the worker, and WorkerGroup its security group.
+	ClusterARN  string
+	WorkerGroup block.SecurityGroup
 
 	// LogGroup is the name of the worker's log group.
 	LogGroup string

@@ -1,18 +1,17 @@
 package monitoring
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
-	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/cloudwatchloggroup"
-	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/iamrole"
-	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/iamrolepolicy"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/lambdafunction"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/schedulerschedule"
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/constructs/block"
 	"prefect-worker-ecs/constructs/tf"
 	"prefect-worker-ecs/internal/aws/iam"
 	"prefect-worker-ecs/internal/prefect/probe"
@@ -21,16 +20,12 @@ import (
 // newProbe builds the function, its role and log group, and the schedule that starts it.
 func (cfg Config) newProbe(scope constructs.Construct) {
 	env := cfg.Environment
-	group := tf.Fix(cloudwatchloggroup.NewCloudwatchLogGroup(scope, jsii.String("log-group"), &cloudwatchloggroup.CloudwatchLogGroupConfig{
-		Name:            jsii.String(env.ProbeLogGroup()),
-		RetentionInDays: jsii.Number(env.Logs.RetentionDays),
-		KmsKeyId:        tf.Optional(env.Logs.KMSKeyARN),
-	}), "aws_cloudwatch_log_group.probe")
+	group := block.NewLogGroup(scope, "log-group", block.LogGroupConfig{Address: "probe", Name: env.ProbeLogGroup(), RetentionDays: env.Logs.RetentionDays, KMSKeyARN: env.Logs.KMSKeyARN})
 	// Only who may pass the role can give it to a function, so that no condition is needed; nor
 	// does Lambda document one for this.
-	role, rights := cfg.newRole(scope, "probe", "probe", env.ProbeRole(), "What the probe may do in AWS",
+	role, permissions := cfg.newRole(scope, "probe", "probe", env.ProbeRole(), "What the probe may do in AWS",
 		iam.New(iam.Statement{Effect: "Allow", Principal: iam.ByService("lambda.amazonaws.com"), Action: []string{"sts:AssumeRole"}}),
-		cfg.probeRights(*tf.ARN(group)))
+		cfg.probePermissions(*tf.ARN(group))...)
 
 	variables := map[string]*string{
 		"AUTHENTICATION":  jsii.String(string(env.Prefect.Authentication)),
@@ -45,12 +40,11 @@ func (cfg Config) newProbe(scope constructs.Construct) {
 	if cfg.CredentialFrom != "" {
 		variables["CREDENTIAL"] = &cfg.CredentialFrom
 	}
-	dependsOn := append(rights, cfg.DependsOn...)
-	dependsOn = append(dependsOn, group.Element)
+	dependsOn := slices.Concat([]cdktf.ITerraformDependable{permissions}, cfg.DependsOn, []cdktf.ITerraformDependable{group.Element})
 	function := &lambdafunction.LambdaFunctionConfig{
 		FunctionName:   jsii.String(env.Probe()),
 		Description:    jsii.String("Asks Prefect about the worker each minute and publishes the answers as metrics"),
-		Role:           tf.ARN(role),
+		Role:           role.ARN(),
 		Runtime:        jsii.String("python3.13"),
 		Handler:        jsii.String("probe.handler"),
 		Architectures:  jsii.Strings("arm64"), // cheaper, and the code is the same
@@ -65,16 +59,16 @@ func (cfg Config) newProbe(scope constructs.Construct) {
 		// The worker's group may connect to what the probe must, and nothing connects to it.
 		function.VpcConfig = &lambdafunction.LambdaFunctionVpcConfig{
 			SubnetIds:        jsii.Strings(cfg.SubnetIDs...),
-			SecurityGroupIds: &[]*string{tf.ID(cfg.Worker.SecurityGroup)},
+			SecurityGroupIds: &[]*string{cfg.WorkerGroup.ID()},
 		}
 	}
 	built := tf.Fix(lambdafunction.NewLambdaFunction(scope, jsii.String("probe"), function), "aws_lambda_function.probe")
 
 	// A condition on the group of schedules is the narrowest that EventBridge Scheduler takes
 	// ("Confused deputy prevention" in its user guide).
-	starter, _ := cfg.newRole(scope, "schedule", "probe_schedule", env.ScheduleRole(), "Starts the probe each minute",
+	schedulerRole, _ := cfg.newRole(scope, "schedule", "probe_schedule", env.ScheduleRole(), "Starts the probe each minute",
 		iam.Trust("scheduler.amazonaws.com", cfg.Account, cfg.Account.Of("scheduler", "schedule-group/default")),
-		iam.New(iam.Allow("StartProbe", []string{"lambda:InvokeFunction"}, *tf.ARN(built))))
+		iam.Allow("StartProbe", []string{"lambda:InvokeFunction"}, *tf.ARN(built)))
 	tf.Fix(schedulerschedule.NewSchedulerSchedule(scope, jsii.String("schedule"), &schedulerschedule.SchedulerScheduleConfig{
 		Name:               jsii.String(env.Probe()),
 		Description:        jsii.String("Starts the probe of the Prefect worker each minute"),
@@ -82,7 +76,7 @@ func (cfg Config) newProbe(scope constructs.Construct) {
 		FlexibleTimeWindow: &schedulerschedule.SchedulerScheduleFlexibleTimeWindow{Mode: jsii.String("OFF")},
 		Target: &schedulerschedule.SchedulerScheduleTarget{
 			Arn:     tf.ARN(built),
-			RoleArn: tf.ARN(starter),
+			RoleArn: schedulerRole.ARN(),
 			// The next minute brings the next one.
 			RetryPolicy: &schedulerschedule.SchedulerScheduleTargetRetryPolicy{MaximumEventAgeInSeconds: jsii.Number(60), MaximumRetryAttempts: jsii.Number(0)},
 		},
@@ -90,29 +84,19 @@ func (cfg Config) newProbe(scope constructs.Construct) {
 }
 
 // newRole builds a role with one inline policy, which must be there before the role is used.
-func (cfg Config) newRole(scope constructs.Construct, id, address, name, description string, trust, rights iam.Document) (tf.Fixed[iamrole.IamRole], []cdktf.ITerraformDependable) {
-	role := tf.Fix(iamrole.NewIamRole(scope, jsii.String(id+"-role"), &iamrole.IamRoleConfig{
-		Name:                &name,
-		Description:         &description,
-		AssumeRolePolicy:    tf.JSON(trust),
-		Path:                tf.Optional(cfg.Environment.IAM.Path),
-		PermissionsBoundary: tf.Optional(cfg.Environment.IAM.PermissionsBoundaryARN),
-	}), "aws_iam_role."+address)
-	inline := tf.Fix(iamrolepolicy.NewIamRolePolicy(scope, jsii.String(id+"-policy"), &iamrolepolicy.IamRolePolicyConfig{
-		Name:   &name,
-		Role:   tf.ID(role),
-		Policy: tf.JSON(rights),
-	}), "aws_iam_role_policy."+address)
-	return role, []cdktf.ITerraformDependable{inline.Element}
+func (cfg Config) newRole(scope constructs.Construct, id, address, name, description string, trust iam.Document, statements ...iam.Statement) (block.Role, cdktf.ITerraformDependable) {
+	role := block.NewRole(scope, id, block.RoleConfig{Address: address, Name: name, Description: description, Trust: trust,
+		Path: cfg.Environment.IAM.Path, PermissionsBoundaryARN: cfg.Environment.IAM.PermissionsBoundaryARN})
+	return role, role.Inline(id+"-policy", address, name, statements...)
 }
 
-// probeRights is what the probe calls, each action as narrow as AWS lets it be (Service
+// probePermissions is what the probe calls, each action as narrow as AWS lets it be (Service
 // Authorization Reference).
-func (cfg Config) probeRights(logGroupARN string) iam.Document {
+func (cfg Config) probePermissions(logGroupARN string) []iam.Statement {
 	env, account := cfg.Environment, cfg.Account
 	cluster := account.Of("ecs", "cluster/"+env.Cluster.Name)
 	statements := []iam.Statement{
-		// The action knows no resource, but the namespace.
+		// The action does not support resource-level permissions, but a condition on the namespace.
 		iam.Allow("PublishFigures", []string{"cloudwatch:PutMetricData"}, "*").If("StringEquals", "cloudwatch:namespace", probe.Namespace),
 		iam.Allow("DescribeWorker", []string{"ecs:DescribeServices"}, account.Of("ecs", "service/"+env.Cluster.Name+"/"+env.Worker.ServiceName)),
 		iam.Allow("WriteLog", []string{"logs:CreateLogStream", "logs:PutLogEvents"}, logGroupARN+":*"),
@@ -125,11 +109,11 @@ func (cfg Config) probeRights(logGroupARN string) iam.Document {
 		statements = append(statements, iam.Decrypt(account, "DecryptSecrets", "secretsmanager", env.Secret.KMSKeyARN)...)
 	}
 	if env.ProbeInVPC() {
-		// What AWSLambdaVPCAccessExecutionRole has for the network interface; most know no resource.
+		// What AWSLambdaVPCAccessExecutionRole has for the network interface; most do not support resource-level permissions.
 		statements = append(statements, iam.Allow("JoinVPC", []string{
 			"ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface",
 			"ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses",
 		}, "*"))
 	}
-	return iam.New(statements...)
+	return statements
 }

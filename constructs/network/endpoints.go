@@ -4,10 +4,10 @@ import (
 	"strings"
 
 	"github.com/aws/jsii-runtime-go"
-	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/securitygroup"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/vpcendpoint"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/constructs/block"
 	"prefect-worker-ecs/constructs/tf"
 )
 
@@ -17,12 +17,7 @@ const EndpointsSecurityGroup = "prefect_endpoints_sg"
 // endpoints builds interface endpoints in the private subnets. Who may connect to them, each
 // says who needs one.
 func (b *builder) endpoints(n *Network) {
-	group := tf.Fix(securitygroup.NewSecurityGroup(b.scope, jsii.String("endpoints-security-group"), &securitygroup.SecurityGroupConfig{
-		Name:        jsii.String(EndpointsSecurityGroup),
-		Description: jsii.String("VPC endpoints: in from the worker, nothing out"),
-		VpcId:       tf.ID(b.vpc),
-		Tags:        tf.NameTag(EndpointsSecurityGroup),
-	}), "aws_security_group."+EndpointsSecurityGroup)
+	group := block.NewSecurityGroup(b.scope, "endpoints-security-group", EndpointsSecurityGroup, EndpointsSecurityGroup, "VPC endpoints: in from the worker, nothing out", *tf.ID(b.vpc))
 	for _, service := range b.Network.Endpoints {
 		n.Routes = append(n.Routes, tf.Fix(vpcendpoint.NewVpcEndpoint(b.scope, jsii.String(string(service)+"-endpoint"), &vpcendpoint.VpcEndpointConfig{
 			VpcId:             tf.ID(b.vpc),
@@ -30,7 +25,7 @@ func (b *builder) endpoints(n *Network) {
 			VpcEndpointType:   jsii.String("Interface"),
 			PrivateDnsEnabled: jsii.Bool(true),
 			SubnetIds:         jsii.Strings(n.PrivateSubnetIDs...),
-			SecurityGroupIds:  &[]*string{tf.ID(group)},
+			SecurityGroupIds:  &[]*string{group.ID()},
 			Tags:              b.name(),
 		}), "aws_vpc_endpoint."+endpointName(service)).Element)
 	}

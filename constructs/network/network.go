@@ -15,13 +15,13 @@ import (
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/route"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/routetable"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/routetableassociation"
-	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/securitygroup"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/subnet"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/vpc"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/vpcendpoint"
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/constructs/block"
 	"prefect-worker-ecs/constructs/tf"
 	"prefect-worker-ecs/internal/aws/iam"
 )
@@ -61,7 +61,7 @@ type Network struct {
 	Routes []cdktf.ITerraformDependable
 
 	// Endpoints guards the interface endpoints. Nil: none was made.
-	Endpoints *tf.Fixed[securitygroup.SecurityGroup]
+	Endpoints *block.SecurityGroup
 }
 
 // builder carries what all parts of the network share.

@@ -10,15 +10,14 @@ import (
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/ecsservice"
-	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/securitygroup"
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/servicediscoveryservice"
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/constructs/block"
+	"prefect-worker-ecs/constructs/cluster"
 	"prefect-worker-ecs/constructs/database"
-	"prefect-worker-ecs/constructs/ecsworker"
 	"prefect-worker-ecs/constructs/fargate"
-	"prefect-worker-ecs/constructs/network"
 	"prefect-worker-ecs/constructs/tf"
 	"prefect-worker-ecs/internal/aws/iam"
 )
@@ -41,8 +40,11 @@ type Config struct {
 	// Account is where it runs.
 	Account iam.Account
 
-	// Worker has the cluster, the namespace, and the security group of who may connect.
-	Worker *ecsworker.ECSWorker
+	// Cluster is where the service runs; its namespace holds the server's name.
+	Cluster *cluster.Cluster
+
+	// Clients is the security group of the worker and its flow tasks, which may connect.
+	Clients block.SecurityGroup
 
 	// APIPort is the port to which the worker connects.
 	APIPort int
@@ -80,7 +82,7 @@ type Config struct {
 	SecurityGroup string
 
 	// Endpoints guards the interface endpoints of the VPC. Nil: the program made none.
-	Endpoints *tf.Fixed[securitygroup.SecurityGroup]
+	Endpoints *block.SecurityGroup
 
 	// Proxy are the environment variables of a proxy, and ProxyPort its port. Empty: none.
 	Proxy     map[string]string
@@ -93,7 +95,7 @@ type Config struct {
 // Server is what the outputs speak of.
 type Server struct {
 	Service       tf.Fixed[ecsservice.EcsService]
-	SecurityGroup tf.Fixed[securitygroup.SecurityGroup]
+	SecurityGroup block.SecurityGroup
 
 	// Ready must be there before the worker starts.
 	Ready []cdktf.ITerraformDependable
@@ -118,7 +120,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Server {
 		Name:        jsii.String(config.ServerRecord),
 		Description: jsii.String("Prefect server"),
 		DnsConfig: &servicediscoveryservice.ServiceDiscoveryServiceDnsConfig{
-			NamespaceId:   &cfg.Worker.NamespaceID,
+			NamespaceId:   &cfg.Cluster.NamespaceID,
 			RoutingPolicy: jsii.String("MULTIVALUE"),
 			DnsRecords:    []*servicediscoveryservice.ServiceDiscoveryServiceDnsConfigDnsRecords{{Type: jsii.String("A"), Ttl: jsii.Number(10)}},
 		},
@@ -126,8 +128,8 @@ func New(scope constructs.Construct, id string, cfg Config) *Server {
 
 	// One task and never two: two schedulers would start runs twice, two servers that
 	// migrate one database ruin it.
-	service := fargate.NewService(cfg.Server.Name, &cfg.Worker.Cluster.ID, tf.ARN(task), 1,
-		fargate.Placement{SubnetIDs: cfg.SubnetIDs, SecurityGroupIDs: []*string{tf.ID(group)}, PublicIP: cfg.PublicIP}, fargate.Rollout{Least: 0, Most: 100})
+	service := fargate.NewService(cfg.Server.Name, &cfg.Cluster.ID, tf.ARN(task), 1,
+		fargate.Placement{SubnetIDs: cfg.SubnetIDs, SecurityGroupIDs: []*string{group.ID()}, PublicIP: cfg.PublicIP}, fargate.Rollout{Least: 0, Most: 100})
 	service.ServiceRegistries = &ecsservice.EcsServiceServiceRegistries{RegistryArn: tf.ARN(record)}
 	// The way in for people: a port-forwarding session, see workerctl open.
 	service.EnableExecuteCommand = jsii.Bool(true)
@@ -181,30 +183,23 @@ func newContainer(cfg Config) fargate.Container {
 
 // newSecurityGroup lets in the worker and flow tasks, which share its group, and out what
 // the server needs: HTTPS for the image and the APIs of AWS, and its database.
-func newSecurityGroup(scope constructs.Construct, cfg Config) (tf.Fixed[securitygroup.SecurityGroup], []cdktf.ITerraformDependable) {
-	group := tf.Fix(securitygroup.NewSecurityGroup(scope, jsii.String("security-group"), &securitygroup.SecurityGroupConfig{
-		Name:        &cfg.SecurityGroup,
-		Description: jsii.String("Prefect server: in from the worker and its flows, HTTPS and the database out"),
-		VpcId:       &cfg.VPCID,
-		Tags:        tf.NameTag(cfg.SecurityGroup),
-	}), "aws_security_group."+SecurityGroupName)
-	d := cfg.Server.Database
-	own := tf.Optional(cfg.SecurityGroup)
+func newSecurityGroup(scope constructs.Construct, cfg Config) (block.SecurityGroup, []cdktf.ITerraformDependable) {
+	group := block.NewSecurityGroup(scope, "security-group", SecurityGroupName, cfg.SecurityGroup, "Prefect server: in from the worker and its flows, HTTPS and the database out", cfg.VPCID)
 	rules := []cdktf.ITerraformDependable{
-		fargate.Ingress(scope, group, "server", "The worker and its flows", config.ServerPort, cfg.Worker.SecurityGroup, own),
-		fargate.Egress(scope, cfg.Worker.SecurityGroup, "prefect_api", "Prefect server", cfg.APIPort, tf.ID(group), &cfg.Worker.SecurityGroupName),
-		fargate.Egress(scope, group, "server_https", "The image registry and the APIs of AWS", 443, nil, own),
+		group.Ingress(scope, "server", "The worker and its flows", config.ServerPort, cfg.Clients),
+		cfg.Clients.Egress(scope, "prefect_api", "Prefect server", cfg.APIPort, &group),
+		group.Egress(scope, "server_https", "The image registry and the APIs of AWS", 443, nil),
 	}
 	if port := cfg.ProxyPort; port != 0 && port != 443 {
-		rules = append(rules, fargate.Egress(scope, group, "server_proxy", "HTTP proxy", port, nil, own))
+		rules = append(rules, group.Egress(scope, "server_proxy", "HTTP proxy", port, nil))
 	}
-	if endpoints := cfg.Endpoints; endpoints != nil {
-		rules = append(rules, fargate.Ingress(scope, *endpoints, "endpoints_server", "The Prefect server", 443, group, jsii.String(network.EndpointsSecurityGroup)))
+	if cfg.Endpoints != nil {
+		rules = append(rules, cfg.Endpoints.Ingress(scope, "endpoints_server", "The Prefect server", 443, group))
 	}
-	if theirs := cfg.Database.SecurityGroup; theirs != nil {
-		return group, append(rules,
-			fargate.Egress(scope, group, "server_database", "Its database", d.Port, tf.ID(*theirs), own),
-			fargate.Ingress(scope, *theirs, "database", "The Prefect server", d.Port, group, &cfg.Database.SecurityGroupName))
+	theirs, port := cfg.Database.SecurityGroup, cfg.Server.Database.Port
+	rules = append(rules, group.Egress(scope, "server_database", "Its database", port, theirs))
+	if theirs != nil {
+		rules = append(rules, theirs.Ingress(scope, "database", "The Prefect server", port, group))
 	}
-	return group, append(rules, fargate.Egress(scope, group, "server_database", "Its database", d.Port, nil, own))
+	return group, rules
 }
