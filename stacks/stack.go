@@ -209,8 +209,8 @@ func newProvider(stack cdktf.TerraformStack, env *config.Environment) awsiam.Acc
 	}
 	provider.NewAwsProvider(stack, jsii.String("aws"), aws)
 
-	identity := tf.Fix(dataawscalleridentity.NewDataAwsCallerIdentity(stack, jsii.String("identity"), &dataawscalleridentity.DataAwsCallerIdentityConfig{}), "data.aws_caller_identity.current")
-	partition := tf.Fix(dataawspartition.NewDataAwsPartition(stack, jsii.String("partition"), &dataawspartition.DataAwsPartitionConfig{}), "data.aws_partition.current")
+	identity := tf.WithAddress(dataawscalleridentity.NewDataAwsCallerIdentity(stack, jsii.String("identity"), &dataawscalleridentity.DataAwsCallerIdentityConfig{}), "data.aws_caller_identity.current")
+	partition := tf.WithAddress(dataawspartition.NewDataAwsPartition(stack, jsii.String("partition"), &dataawspartition.DataAwsPartitionConfig{}), "data.aws_partition.current")
 	return awsiam.Account{
 		Partition: *tf.Partition(partition),
 		ID:        *tf.AccountID(identity),

@@ -71,10 +71,10 @@ func credentialVariable(stack cdktf.TerraformStack, authentication config.Authen
 func apiRequirements(env *config.Environment) *cdktf.TerraformResourceLifecycle {
 	port := config.APIPort(env.Prefect.APIURL)
 	if env.Server.Enabled {
-		return tf.Require(tf.Rule{Condition: fmt.Sprintf(`var.prefect_api_url == %q`, env.Prefect.APIURL),
+		return tf.Preconditions(tf.Rule{Condition: fmt.Sprintf(`var.prefect_api_url == %q`, env.Prefect.APIURL),
 			Message: "The environment has a Prefect server of its own, and the variable prefect_api_url names another API. Remove the variable, or server.enabled."})
 	}
-	return tf.Require(
+	return tf.Preconditions(
 		tf.Rule{Condition: `var.prefect_api_url != "" || var.prefect_account_id != "" && var.prefect_workspace_id != ""`,
 			Message: "The worker has no Prefect API. Set the variables prefect_account_id and prefect_workspace_id, or prefect_api_url, with TF_VAR_... or in terraform.tfvars."},
 		tf.Rule{Condition: fmt.Sprintf("contains([443%s], local.prefect_api_port)", further(port, ", %d")),

@@ -22,14 +22,14 @@ import (
 
 // SecurityGroup is a security group of the stack. It allows nothing before Ingress and Egress.
 type SecurityGroup struct {
-	tf.Fixed[securitygroup.SecurityGroup]
+	tf.Addressed[securitygroup.SecurityGroup]
 	// Name is also the Name tag of the group and its rules.
 	Name string
 }
 
 // NewSecurityGroup builds a security group. address is its name in Terraform.
 func NewSecurityGroup(scope constructs.Construct, id, address, name, description, vpcID string) SecurityGroup {
-	return SecurityGroup{tf.Fix(securitygroup.NewSecurityGroup(scope, &id, &securitygroup.SecurityGroupConfig{
+	return SecurityGroup{tf.WithAddress(securitygroup.NewSecurityGroup(scope, &id, &securitygroup.SecurityGroupConfig{
 		Name:        &name,
 		Description: &description,
 		VpcId:       &vpcID,
@@ -38,7 +38,7 @@ func NewSecurityGroup(scope constructs.Construct, id, address, name, description
 }
 
 // ID refers to the id of the group.
-func (g SecurityGroup) ID() *string { return tf.ID(g.Fixed) }
+func (g SecurityGroup) ID() *string { return tf.ID(g.Addressed) }
 
 // Egress allows connections from the members of the group to a TCP port: of the members of another
 // group, or of any IPv4 address if to is nil.
@@ -72,13 +72,13 @@ func (g SecurityGroup) EgressTo(scope constructs.Construct, r config.Egress) cdk
 
 func (g SecurityGroup) egress(scope constructs.Construct, address string, rule *vpcsecuritygroupegressrule.VpcSecurityGroupEgressRuleConfig) cdktf.ITerraformDependable {
 	rule.SecurityGroupId, rule.Tags = g.ID(), tf.NameTag(g.Name)
-	return tf.Fix(vpcsecuritygroupegressrule.NewVpcSecurityGroupEgressRule(scope, jsii.String("egress-"+address), rule), "aws_vpc_security_group_egress_rule."+address).Element
+	return tf.WithAddress(vpcsecuritygroupegressrule.NewVpcSecurityGroupEgressRule(scope, jsii.String("egress-"+address), rule), "aws_vpc_security_group_egress_rule."+address).Element
 }
 
 // Ingress allows connections from the members of another group to a TCP port of the members of this
 // one.
 func (g SecurityGroup) Ingress(scope constructs.Construct, address, description string, port int, from SecurityGroup) cdktf.ITerraformDependable {
-	return tf.Fix(vpcsecuritygroupingressrule.NewVpcSecurityGroupIngressRule(scope, jsii.String("ingress-"+address), &vpcsecuritygroupingressrule.VpcSecurityGroupIngressRuleConfig{
+	return tf.WithAddress(vpcsecuritygroupingressrule.NewVpcSecurityGroupIngressRule(scope, jsii.String("ingress-"+address), &vpcsecuritygroupingressrule.VpcSecurityGroupIngressRuleConfig{
 		SecurityGroupId:           g.ID(),
 		Description:               &description,
 		IpProtocol:                jsii.String("tcp"),
@@ -104,13 +104,13 @@ type RoleConfig struct {
 // Role is a role of the stack. Its policies are resources of their own, for which whatever uses the
 // role must wait.
 type Role struct {
-	tf.Fixed[iamrole.IamRole]
+	tf.Addressed[iamrole.IamRole]
 	scope constructs.Construct
 }
 
 // NewRole builds a role without permissions.
 func NewRole(scope constructs.Construct, id string, cfg RoleConfig) Role {
-	return Role{tf.Fix(iamrole.NewIamRole(scope, jsii.String(id+"-role"), &iamrole.IamRoleConfig{
+	return Role{tf.WithAddress(iamrole.NewIamRole(scope, jsii.String(id+"-role"), &iamrole.IamRoleConfig{
 		Name:                &cfg.Name,
 		Description:         &cfg.Description,
 		Path:                tf.Optional(cfg.Path),
@@ -120,21 +120,21 @@ func NewRole(scope constructs.Construct, id string, cfg RoleConfig) Role {
 }
 
 // ARN refers to the ARN of the role.
-func (r Role) ARN() *string { return tf.ARN(r.Fixed) }
+func (r Role) ARN() *string { return tf.ARN(r.Addressed) }
 
 // Inline gives the role an inline policy of these statements.
 func (r Role) Inline(id, address, name string, statements ...iam.Statement) cdktf.ITerraformDependable {
-	return tf.Fix(iamrolepolicy.NewIamRolePolicy(r.scope, &id, &iamrolepolicy.IamRolePolicyConfig{
+	return tf.WithAddress(iamrolepolicy.NewIamRolePolicy(r.scope, &id, &iamrolepolicy.IamRolePolicyConfig{
 		Name:   &name,
-		Role:   tf.ID(r.Fixed),
+		Role:   tf.ID(r.Addressed),
 		Policy: tf.JSON(iam.New(statements...)),
 	}), "aws_iam_role_policy."+address).Element
 }
 
 // Attach attaches a managed policy to the role.
 func (r Role) Attach(id, address, policyARN string) cdktf.ITerraformDependable {
-	return tf.Fix(iamrolepolicyattachment.NewIamRolePolicyAttachment(r.scope, &id, &iamrolepolicyattachment.IamRolePolicyAttachmentConfig{
-		Role:      tf.Name(r.Fixed),
+	return tf.WithAddress(iamrolepolicyattachment.NewIamRolePolicyAttachment(r.scope, &id, &iamrolepolicyattachment.IamRolePolicyAttachmentConfig{
+		Role:      tf.Name(r.Addressed),
 		PolicyArn: &policyARN,
 	}), "aws_iam_role_policy_attachment."+address).Element
 }
@@ -152,8 +152,8 @@ type LogGroupConfig struct {
 }
 
 // NewLogGroup builds a CloudWatch log group.
-func NewLogGroup(scope constructs.Construct, id string, cfg LogGroupConfig) tf.Fixed[cloudwatchloggroup.CloudwatchLogGroup] {
-	return tf.Fix(cloudwatchloggroup.NewCloudwatchLogGroup(scope, &id, &cloudwatchloggroup.CloudwatchLogGroupConfig{
+func NewLogGroup(scope constructs.Construct, id string, cfg LogGroupConfig) tf.Addressed[cloudwatchloggroup.CloudwatchLogGroup] {
+	return tf.WithAddress(cloudwatchloggroup.NewCloudwatchLogGroup(scope, &id, &cloudwatchloggroup.CloudwatchLogGroupConfig{
 		Name:            &cfg.Name,
 		RetentionInDays: jsii.Number(cfg.RetentionDays),
 		KmsKeyId:        tf.Optional(cfg.KMSKeyARN),
@@ -170,9 +170,9 @@ type EventPattern struct {
 }
 
 // NewEventRule builds a rule of EventBridge for events of ECS.
-func NewEventRule(scope constructs.Construct, id, address, name, description string, pattern EventPattern) tf.Fixed[cloudwatcheventrule.CloudwatchEventRule] {
+func NewEventRule(scope constructs.Construct, id, address, name, description string, pattern EventPattern) tf.Addressed[cloudwatcheventrule.CloudwatchEventRule] {
 	pattern.Source = []string{"aws.ecs"}
-	return tf.Fix(cloudwatcheventrule.NewCloudwatchEventRule(scope, &id, &cloudwatcheventrule.CloudwatchEventRuleConfig{
+	return tf.WithAddress(cloudwatcheventrule.NewCloudwatchEventRule(scope, &id, &cloudwatcheventrule.CloudwatchEventRuleConfig{
 		Name:         &name,
 		Description:  &description,
 		EventPattern: tf.JSON(pattern),

@@ -46,7 +46,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Cluster {
 	scope = constructs.NewConstruct(scope, &id)
 	c := newCluster(scope, cfg)
 	if cfg.Cluster.Namespaced() {
-		namespace := tf.Fix(servicediscoveryprivatednsnamespace.NewServiceDiscoveryPrivateDnsNamespace(scope, jsii.String("namespace"), &servicediscoveryprivatednsnamespace.ServiceDiscoveryPrivateDnsNamespaceConfig{
+		namespace := tf.WithAddress(servicediscoveryprivatednsnamespace.NewServiceDiscoveryPrivateDnsNamespace(scope, jsii.String("namespace"), &servicediscoveryprivatednsnamespace.ServiceDiscoveryPrivateDnsNamespaceConfig{
 			Name:        &cfg.Cluster.Namespace,
 			Description: jsii.String("Names of services in the VPC of the Prefect worker"),
 			Vpc:         &cfg.VPCID,
@@ -54,7 +54,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Cluster {
 		c.NamespaceID = *tf.ID(namespace)
 	}
 	if cfg.Spot && !cfg.Cluster.Existing {
-		providers := tf.Fix(ecsclustercapacityproviders.NewEcsClusterCapacityProviders(scope, jsii.String("capacity-providers"), &ecsclustercapacityproviders.EcsClusterCapacityProvidersConfig{
+		providers := tf.WithAddress(ecsclustercapacityproviders.NewEcsClusterCapacityProviders(scope, jsii.String("capacity-providers"), &ecsclustercapacityproviders.EcsClusterCapacityProvidersConfig{
 			ClusterName:       &c.Name,
 			CapacityProviders: jsii.Strings("FARGATE", "FARGATE_SPOT"),
 		}), "aws_ecs_cluster_capacity_providers.main")
@@ -66,8 +66,8 @@ func New(scope constructs.Construct, id string, cfg Config) *Cluster {
 func newCluster(scope constructs.Construct, cfg Config) *Cluster {
 	name := cfg.Cluster.Name
 	if cfg.Cluster.Existing {
-		tf.Fix(dataawsecsclusters.NewDataAwsEcsClusters(scope, jsii.String("existing-clusters"), &dataawsecsclusters.DataAwsEcsClustersConfig{
-			Lifecycle: tf.Ensure(tf.Rule{
+		tf.WithAddress(dataawsecsclusters.NewDataAwsEcsClusters(scope, jsii.String("existing-clusters"), &dataawsecsclusters.DataAwsEcsClustersConfig{
+			Lifecycle: tf.Postconditions(tf.Rule{
 				Condition: fmt.Sprintf(`anytrue([for arn in self.cluster_arns : endswith(arn, ":cluster/%s")])`, name),
 				Message:   fmt.Sprintf("There is no ECS cluster %s in this account and region. Name one that exists in cluster.name, or remove cluster.existing.", name),
 			}),
@@ -79,7 +79,7 @@ func newCluster(scope constructs.Construct, cfg Config) *Cluster {
 	if cfg.Cluster.ContainerInsights {
 		insights = "enabled"
 	}
-	cluster := tf.Fix(ecscluster.NewEcsCluster(scope, jsii.String("cluster"), &ecscluster.EcsClusterConfig{
+	cluster := tf.WithAddress(ecscluster.NewEcsCluster(scope, jsii.String("cluster"), &ecscluster.EcsClusterConfig{
 		Name: &name,
 		Setting: []*ecscluster.EcsClusterSetting{{
 			Name:  jsii.String("containerInsights"),

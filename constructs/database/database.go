@@ -67,7 +67,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Database {
 		return &Database{Host: d.ExistingHost, SecretARN: config.SecretARN(d.ExistingSecret), ValueFrom: d.ExistingSecret}
 	}
 	scope = constructs.NewConstruct(scope, &id)
-	secret := tf.Fix(secretsmanagersecret.NewSecretsmanagerSecret(scope, jsii.String("secret"), &secretsmanagersecret.SecretsmanagerSecretConfig{
+	secret := tf.WithAddress(secretsmanagersecret.NewSecretsmanagerSecret(scope, jsii.String("secret"), &secretsmanagersecret.SecretsmanagerSecretConfig{
 		Name:                 jsii.String(s.DatabaseSecret()),
 		Description:          jsii.String("Password of the Prefect server's database"),
 		KmsKeyId:             tf.Optional(cfg.KMSKeyARN),
@@ -78,7 +78,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Database {
 	made := tf.Ephemeral(scope, "aws_secretsmanager_random_password", "database", map[string]any{
 		"password_length": 40, "exclude_characters": `/@" `,
 	})
-	version := tf.Fix(secretsmanagersecretversion.NewSecretsmanagerSecretVersion(scope, jsii.String("secret-version"), &secretsmanagersecretversion.SecretsmanagerSecretVersionConfig{
+	version := tf.WithAddress(secretsmanagersecretversion.NewSecretsmanagerSecretVersion(scope, jsii.String("secret-version"), &secretsmanagersecretversion.SecretsmanagerSecretVersionConfig{
 		SecretId:              tf.ID(secret),
 		SecretStringWo:        jsii.String("${" + made + ".random_password}"),
 		SecretStringWoVersion: jsii.Number(d.PasswordVersion),
@@ -90,12 +90,12 @@ func New(scope constructs.Construct, id string, cfg Config) *Database {
 	})
 
 	group := block.NewSecurityGroup(scope, "security-group", SecurityGroupName, cfg.SecurityGroup, "Database of the Prefect server: in from the server, nothing out", cfg.VPCID)
-	subnets := tf.Fix(dbsubnetgroup.NewDbSubnetGroup(scope, jsii.String("subnets"), &dbsubnetgroup.DbSubnetGroupConfig{
+	subnets := tf.WithAddress(dbsubnetgroup.NewDbSubnetGroup(scope, jsii.String("subnets"), &dbsubnetgroup.DbSubnetGroupConfig{
 		Name:        &s.Name,
 		Description: jsii.String("Private subnets of the Prefect server's database"),
 		SubnetIds:   jsii.Strings(cfg.SubnetIDs...),
 	}), "aws_db_subnet_group.server")
-	parameters := tf.Fix(dbparametergroup.NewDbParameterGroup(scope, jsii.String("parameters"), &dbparametergroup.DbParameterGroupConfig{
+	parameters := tf.WithAddress(dbparametergroup.NewDbParameterGroup(scope, jsii.String("parameters"), &dbparametergroup.DbParameterGroupConfig{
 		// The version is in the name, because another one needs another group, and the
 		// database uses the old one until it has the new one.
 		Name:        jsii.String(s.Name + "-postgres" + d.EngineVersion),
@@ -138,7 +138,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Database {
 		// A name can be taken once. The group's id is another one in each deployment.
 		instance.FinalSnapshotIdentifier = jsii.String(s.Name + "-final-${trimprefix(" + group.Address + `.id, "sg-")}`)
 	}
-	database := tf.Fix(dbinstance.NewDbInstance(scope, jsii.String("instance"), instance), "aws_db_instance.server")
+	database := tf.WithAddress(dbinstance.NewDbInstance(scope, jsii.String("instance"), instance), "aws_db_instance.server")
 	return &Database{
 		Host:          "${" + database.Address + ".address}",
 		SecretARN:     *tf.ARN(secret),

@@ -28,11 +28,11 @@ func newContainer(cfg Config) fargate.Container {
 		Environment: environment(cfg),
 		Secrets:     secretVariables(cfg),
 		// The worker's own health server.
-		HealthCheck:      fargate.Get("http://127.0.0.1:8080/health", startPeriodSeconds),
+		HealthCheck:      fargate.HTTPHealthCheck("http://127.0.0.1:8080/health", startPeriodSeconds),
 		StopTimeout:      cfg.Worker.StopTimeoutSeconds,
-		LogConfiguration: fargate.CloudWatch(cfg.LogGroup, cfg.Account.Region, config.WorkerContainer),
+		LogConfiguration: fargate.AWSLogs(cfg.LogGroup, cfg.Account.Region, config.WorkerContainer),
 	}
-	c.RepositoryCredentials = fargate.Registry(cfg.Worker.RegistryCredentials)
+	c.RepositoryCredentials = fargate.FromSecret(cfg.Worker.RegistryCredentials)
 	if cfg.Credential.Variable != "" {
 		// ECS does not see that a secret's value changed; a changed label makes a new
 		// revision, and the service replaces its tasks.
@@ -100,7 +100,7 @@ func environment(cfg Config) []fargate.Variable {
 	for name, value := range cfg.Worker.Environment {
 		values[name] = tf.Literal(value)
 	}
-	return fargate.Variables(values)
+	return fargate.Environment(values)
 }
 
 func secretVariables(cfg Config) []fargate.Secret {

@@ -145,8 +145,8 @@ type Credential struct {
 
 // ECSWorker is what New built.
 type ECSWorker struct {
-	Service        tf.Fixed[ecsservice.EcsService]
-	TaskDefinition tf.Fixed[ecstaskdefinition.EcsTaskDefinition]
+	Service        tf.Addressed[ecsservice.EcsService]
+	TaskDefinition tf.Addressed[ecstaskdefinition.EcsTaskDefinition]
 }
 
 // New builds the task definition and the service.
@@ -171,11 +171,11 @@ func New(scope constructs.Construct, id string, cfg Config) *ECSWorker {
 	return worker
 }
 
-func newService(scope constructs.Construct, cfg Config, worker *ECSWorker) tf.Fixed[ecsservice.EcsService] {
+func newService(scope constructs.Construct, cfg Config, worker *ECSWorker) tf.Addressed[ecsservice.EcsService] {
 	// The new task must be healthy before the old one stops.
 	groups := append([]*string{cfg.Group.ID()}, *jsii.Strings(cfg.SecurityGroupIDs...)...)
 	service := fargate.NewService(cfg.Worker.ServiceName, &cfg.Cluster.ID, tf.ARN(worker.TaskDefinition), cfg.Worker.DesiredCount,
-		fargate.Placement{SubnetIDs: cfg.SubnetIDs, SecurityGroupIDs: groups, PublicIP: cfg.PublicIP}, fargate.Rollout{Least: 100, Most: 200})
+		fargate.Placement{SubnetIDs: cfg.SubnetIDs, SecurityGroupIDs: groups, PublicIP: cfg.PublicIP}, fargate.DeploymentPercent{MinHealthy: 100, Max: 200})
 	if cfg.Worker.Spot {
 		service.LaunchType = nil
 		var strategy []*ecsservice.EcsServiceCapacityProviderStrategy
@@ -189,7 +189,7 @@ func newService(scope constructs.Construct, cfg Config, worker *ECSWorker) tf.Fi
 	}
 	dependsOn := slices.Concat(cfg.Group.Rules, cfg.DependsOn, cfg.Cluster.Ready)
 	service.DependsOn = &dependsOn
-	return tf.Fix(ecsservice.NewEcsService(scope, jsii.String("service"), service), "aws_ecs_service.worker")
+	return tf.WithAddress(ecsservice.NewEcsService(scope, jsii.String("service"), service), "aws_ecs_service.worker")
 }
 
 // workerName is a shell expression for a name that no other task has. Prefect knows a

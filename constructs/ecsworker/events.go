@@ -18,12 +18,12 @@ import (
 // watches the tasks of its flow runs itself: without the queue a crashed task leaves
 // its flow run Running indefinitely. Times are those of Prefect's own template.
 func taskEvents(scope constructs.Construct, cfg Config) {
-	deadLetters := tf.Fix(sqsqueue.NewSqsQueue(scope, jsii.String("task-events-dead-letters"), &sqsqueue.SqsQueueConfig{
+	deadLetters := tf.WithAddress(sqsqueue.NewSqsQueue(scope, jsii.String("task-events-dead-letters"), &sqsqueue.SqsQueueConfig{
 		Name:                    jsii.String(config.DeadLetterQueue(cfg.EventQueue)),
 		MessageRetentionSeconds: jsii.Number(14 * 24 * 3600),
 		SqsManagedSseEnabled:    jsii.Bool(true),
 	}), "aws_sqs_queue.task_events_dead_letters")
-	queue := tf.Fix(sqsqueue.NewSqsQueue(scope, jsii.String("task-events"), &sqsqueue.SqsQueueConfig{
+	queue := tf.WithAddress(sqsqueue.NewSqsQueue(scope, jsii.String("task-events"), &sqsqueue.SqsQueueConfig{
 		Name:                     &cfg.EventQueue,
 		MessageRetentionSeconds:  jsii.Number(7 * 24 * 3600),
 		VisibilityTimeoutSeconds: jsii.Number(300),
@@ -31,7 +31,7 @@ func taskEvents(scope constructs.Construct, cfg Config) {
 	}), "aws_sqs_queue.task_events")
 	// A resource of its own, so that the queues do not wait for each other: the provider takes
 	// 25 s for each, whatever SQS says.
-	tf.Fix(sqsqueueredrivepolicy.NewSqsQueueRedrivePolicy(scope, jsii.String("task-events-redrive"), &sqsqueueredrivepolicy.SqsQueueRedrivePolicyConfig{
+	tf.WithAddress(sqsqueueredrivepolicy.NewSqsQueueRedrivePolicy(scope, jsii.String("task-events-redrive"), &sqsqueueredrivepolicy.SqsQueueRedrivePolicyConfig{
 		QueueUrl: tf.URL(queue),
 		RedrivePolicy: tf.JSON(struct {
 			DeadLetterTargetARN string `json:"deadLetterTargetArn"`
@@ -44,7 +44,7 @@ func taskEvents(scope constructs.Construct, cfg Config) {
 		Detail:     map[string][]string{"clusterArn": {cfg.Cluster.ARN}},
 	})
 	// The rule's ARN is known by its name: the policy waits for no cluster.
-	tf.Fix(sqsqueuepolicy.NewSqsQueuePolicy(scope, jsii.String("task-events-policy"), &sqsqueuepolicy.SqsQueuePolicyConfig{
+	tf.WithAddress(sqsqueuepolicy.NewSqsQueuePolicy(scope, jsii.String("task-events-policy"), &sqsqueuepolicy.SqsQueuePolicyConfig{
 		QueueUrl: tf.URL(queue),
 		Policy: tf.JSON(iam.New(iam.Statement{
 			Sid:       "ReceiveTaskEvents",
@@ -54,7 +54,7 @@ func taskEvents(scope constructs.Construct, cfg Config) {
 			Resource:  []string{*tf.ARN(queue)},
 		}.If("ArnEquals", "aws:SourceArn", cfg.Account.Of("events", "rule/"+cfg.EventQueue)))),
 	}), "aws_sqs_queue_policy.task_events")
-	tf.Fix(cloudwatcheventtarget.NewCloudwatchEventTarget(scope, jsii.String("task-events-target"), &cloudwatcheventtarget.CloudwatchEventTargetConfig{
+	tf.WithAddress(cloudwatcheventtarget.NewCloudwatchEventTarget(scope, jsii.String("task-events-target"), &cloudwatcheventtarget.CloudwatchEventTargetConfig{
 		Rule: tf.Name(rule),
 		Arn:  tf.ARN(queue),
 	}), "aws_cloudwatch_event_target.task_events")

@@ -19,7 +19,8 @@ import (
 )
 
 // Container is a container definition of ECS: the fields of ContainerDefinition in its API
-// reference that the containers here need.
+// reference that the containers here need. (The type of that name in the AWS SDK does not marshal to
+// the JSON of ECS.)
 type Container struct {
 	Name                  string                 `json:"name"`
 	Image                 string                 `json:"image"`
@@ -40,15 +41,15 @@ type RepositoryCredentials struct {
 	CredentialsParameter string `json:"credentialsParameter"`
 }
 
-// Registry are the credentials in a secret, nil without one.
-func Registry(secretARN string) *RepositoryCredentials {
+// FromSecret returns the registry credentials in a secret, nil without one.
+func FromSecret(secretARN string) *RepositoryCredentials {
 	if secretARN == "" {
 		return nil
 	}
 	return &RepositoryCredentials{secretARN}
 }
 
-// Variable is an environment variable in clear text.
+// Variable is an environment variable in plaintext.
 type Variable struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
@@ -75,17 +76,17 @@ type LogConfiguration struct {
 	Options   map[string]string `json:"options"`
 }
 
-// Get is a health check that asks a URL inside of the container. Python, because the image
+// HTTPHealthCheck is a health check that requests a URL inside the container. Python, because the image
 // has no curl; a list and no shell, so that no quotes nest.
-func Get(url string, startPeriodSeconds int) HealthCheck {
+func HTTPHealthCheck(url string, startPeriodSeconds int) HealthCheck {
 	return HealthCheck{
 		Command:  []string{"CMD", "python", "-c", "import urllib.request as u; u.urlopen('" + url + "', timeout=8)"},
 		Interval: 30, Timeout: 10, Retries: 3, StartPeriod: startPeriodSeconds,
 	}
 }
 
-// CloudWatch sends the output of a container to a log group.
-func CloudWatch(group, region, container string) LogConfiguration {
+// AWSLogs sends the output of a container to a log group.
+func AWSLogs(group, region, container string) LogConfiguration {
 	return LogConfiguration{
 		LogDriver: "awslogs",
 		Options: map[string]string{
@@ -99,8 +100,8 @@ func CloudWatch(group, region, container string) LogConfiguration {
 	}
 }
 
-// Variables are sorted by name: a map's own order would change from run to run.
-func Variables(values map[string]string) []Variable {
+// Environment returns variables sorted by name: a map's own order would change from run to run.
+func Environment(values map[string]string) []Variable {
 	variables := make([]Variable, 0, len(values))
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		variables = append(variables, Variable{name, values[name]})
@@ -125,12 +126,12 @@ type Task struct {
 }
 
 // NewTaskDefinition builds a task definition.
-func NewTaskDefinition(scope constructs.Construct, t Task) tf.Fixed[ecstaskdefinition.EcsTaskDefinition] {
+func NewTaskDefinition(scope constructs.Construct, t Task) tf.Addressed[ecstaskdefinition.EcsTaskDefinition] {
 	var storage *ecstaskdefinition.EcsTaskDefinitionEphemeralStorage
 	if t.EphemeralStorageGiB > 0 {
 		storage = &ecstaskdefinition.EcsTaskDefinitionEphemeralStorage{SizeInGib: jsii.Number(t.EphemeralStorageGiB)}
 	}
-	return tf.Fix(ecstaskdefinition.NewEcsTaskDefinition(scope, jsii.String("task-definition"), &ecstaskdefinition.EcsTaskDefinitionConfig{
+	return tf.WithAddress(ecstaskdefinition.NewEcsTaskDefinition(scope, jsii.String("task-definition"), &ecstaskdefinition.EcsTaskDefinitionConfig{
 		Family:                  &t.Family,
 		RequiresCompatibilities: jsii.Strings("FARGATE"),
 		NetworkMode:             jsii.String("awsvpc"),
@@ -157,11 +158,12 @@ type Placement struct {
 	PublicIP bool
 }
 
-// Rollout is how a new revision replaces an old one, in percent of the desired count.
-type Rollout struct{ Least, Most int }
+// DeploymentPercent are the limits of a rolling deployment, in percent of the desired count: the
+// tasks that must stay healthy, and the tasks that may run.
+type DeploymentPercent struct{ MinHealthy, Max int }
 
 // NewService is the configuration of a service, which the caller completes.
-func NewService(name string, cluster, definition *string, count int, at Placement, rollout Rollout) *ecsservice.EcsServiceConfig {
+func NewService(name string, cluster, definition *string, count int, at Placement, limits DeploymentPercent) *ecsservice.EcsServiceConfig {
 	return &ecsservice.EcsServiceConfig{
 		Name:            &name,
 		Cluster:         cluster,
@@ -174,10 +176,10 @@ func NewService(name string, cluster, definition *string, count int, at Placemen
 			SecurityGroups: &at.SecurityGroupIDs,
 			AssignPublicIp: jsii.Bool(at.PublicIP),
 		},
-		DeploymentMinimumHealthyPercent: jsii.Number(rollout.Least),
-		DeploymentMaximumPercent:        jsii.Number(rollout.Most),
+		DeploymentMinimumHealthyPercent: jsii.Number(limits.MinHealthy),
+		DeploymentMaximumPercent:        jsii.Number(limits.Max),
 		// A task definition whose tasks do not become healthy is rolled back instead of
-		// retried for ever.
+		// retried indefinitely.
 		DeploymentCircuitBreaker: &ecsservice.EcsServiceDeploymentCircuitBreaker{
 			Enable:   jsii.Bool(true),
 			Rollback: jsii.Bool(true),

@@ -36,9 +36,9 @@ func New(scope constructs.Construct, id string, cfg Config) *Logs {
 	scope = constructs.NewConstruct(scope, &id)
 	name := cfg.Logs.Group
 	if cfg.Logs.Existing {
-		tf.Fix(dataawscloudwatchloggroups.NewDataAwsCloudwatchLogGroups(scope, jsii.String("existing"), &dataawscloudwatchloggroups.DataAwsCloudwatchLogGroupsConfig{
+		tf.WithAddress(dataawscloudwatchloggroups.NewDataAwsCloudwatchLogGroups(scope, jsii.String("existing"), &dataawscloudwatchloggroups.DataAwsCloudwatchLogGroupsConfig{
 			LogGroupNamePrefix: &name,
-			Lifecycle: tf.Ensure(tf.Rule{
+			Lifecycle: tf.Postconditions(tf.Rule{
 				Condition: fmt.Sprintf("contains(self.log_group_names, %q)", name),
 				Message:   fmt.Sprintf("There is no log group %s in this account and region. Name one that exists in logs.group, or remove logs.existing.", name),
 			}),

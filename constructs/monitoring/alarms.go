@@ -23,7 +23,7 @@ type metric struct {
 	stat string
 }
 
-// alarm is one condition that people are told of.
+// alarm is one condition with a notification.
 type alarm struct {
 	// name ends the alarm's name, and with underscores it is its address.
 	name string
@@ -34,10 +34,11 @@ type alarm struct {
 	expression string
 	operator   string
 	threshold  float64
-	// period is in seconds. In wanted of the last within periods the condition must hold.
-	period, wanted, within int
-	// missing is what a period without data counts as (treat_missing_data).
-	missing string
+	// period is in seconds. The condition must hold in datapointsToAlarm of the last
+	// evaluationPeriods.
+	period, datapointsToAlarm, evaluationPeriods int
+	// treatMissingData is what a period without data counts as.
+	treatMissingData string
 }
 
 // How the alarm treats a period without data.
@@ -55,8 +56,8 @@ const (
 	below   = "LessThanThreshold"
 )
 
-// figure is one that the probe publishes.
-func (cfg Config) figure(name string) metric {
+// probeMetric is one that the probe publishes.
+func (cfg Config) probeMetric(name string) metric {
 	return metric{probe.Namespace, name, map[string]*string{probe.Dimension: &cfg.Environment.Worker.ServiceName}, "Maximum"}
 }
 
@@ -75,53 +76,53 @@ func (cfg Config) alarms() []alarm {
 	runs := "First: workerctl runs " + env.Name
 	all := []alarm{{
 		name: "silent-worker", description: "Fewer workers send heartbeats to Prefect than ECS is to run, for 5 minutes: a worker is dead, frozen or cut off, even if its task runs. " + verify + ".",
-		metrics: map[string]metric{"online": cfg.figure("WorkersOnline"), "desired": cfg.figure("TasksDesired")},
+		metrics: map[string]metric{"online": cfg.probeMetric("WorkersOnline"), "desired": cfg.probeMetric("TasksDesired")},
 		// Right for a paused service, and where Prefect does not answer.
 		expression: "FILL(online, 0) - desired",
-		operator:   below, threshold: 0, period: 60, wanted: 5, within: 5, missing: breaching,
+		operator:   below, threshold: 0, period: 60, datapointsToAlarm: 5, evaluationPeriods: 5, treatMissingData: breaching,
 	}, {
 		name: "late-runs", description: fmt.Sprintf("A flow run is due for more than %d minutes and nobody has taken it: no worker is online, all slots are taken, or the pool is paused. %s.", env.Monitoring.LateMinutes, runs),
-		metrics:  one(cfg.figure("OldestDueSeconds")),
-		operator: atLeast, threshold: float64(60 * env.Monitoring.LateMinutes), period: 60, wanted: 2, within: 2, missing: ignore,
+		metrics:  one(cfg.probeMetric("OldestDueSeconds")),
+		operator: atLeast, threshold: float64(60 * env.Monitoring.LateMinutes), period: 60, datapointsToAlarm: 2, evaluationPeriods: 2, treatMissingData: ignore,
 	}, {
 		name: "orphaned-runs", description: fmt.Sprintf("A flow run is Pending for more than %d minutes: the worker that took it is gone, or its task does not start. Prefect never takes such a run back. %s; workerctl runs retry puts one back.", env.Monitoring.PendingMinutes, runs),
-		metrics:  one(cfg.figure("FlowRunsOrphaned")),
-		operator: atLeast, threshold: 1, period: 60, wanted: 3, within: 3, missing: ignore,
+		metrics:  one(cfg.probeMetric("FlowRunsOrphaned")),
+		operator: atLeast, threshold: 1, period: 60, datapointsToAlarm: 3, evaluationPeriods: 3, treatMissingData: ignore,
 	}, {
 		name: "lost-runs", description: "Prefect shows a flow run as Running, and what ran it is gone: the run never ends by itself. " + runs + "; workerctl runs retry puts one back.",
-		metrics: one(cfg.figure("FlowRunsLost")),
-		// A worker that finishes its run after SIGTERM may beat no more, for two minutes.
-		operator: atLeast, threshold: 1, period: 60, wanted: 5, within: 5, missing: ignore,
+		metrics: one(cfg.probeMetric("FlowRunsLost")),
+		// A worker that finishes its run after SIGTERM may send no heartbeat for up to two minutes.
+		operator: atLeast, threshold: 1, period: 60, datapointsToAlarm: 5, evaluationPeriods: 5, treatMissingData: ignore,
 	}, {
 		name: "probe", description: "The probe does not run, or cannot ask one of its questions, for 5 minutes: the Prefect API does not answer or refuses the key, and other alarms may be blind. First: look at the log group " + env.ProbeLogGroup() + ", each line of which names what failed.",
-		metrics:  one(cfg.figure("CallsFailed")),
-		operator: atLeast, threshold: 1, period: 60, wanted: 5, within: 5, missing: breaching,
+		metrics:  one(cfg.probeMetric("CallsFailed")),
+		operator: atLeast, threshold: 1, period: 60, datapointsToAlarm: 5, evaluationPeriods: 5, treatMissingData: breaching,
 	}, {
 		name: "missing-tasks", description: "ECS runs fewer tasks than it is to, for 10 minutes: tasks stop, or cannot be placed. " + verify + ", which shows why tasks stopped.",
-		metrics:    map[string]metric{"running": cfg.figure("TasksRunning"), "desired": cfg.figure("TasksDesired")},
+		metrics:    map[string]metric{"running": cfg.probeMetric("TasksRunning"), "desired": cfg.probeMetric("TasksDesired")},
 		expression: "running - desired",
-		operator:   below, threshold: 0, period: 60, wanted: 10, within: 10, missing: ignore,
+		operator:   below, threshold: 0, period: 60, datapointsToAlarm: 10, evaluationPeriods: 10, treatMissingData: ignore,
 	}, {
 		name: "memory", description: "A worker task uses 90 % of its memory; at 100 % a flow run, or the worker itself, is killed. First: raise worker.memory or lower worker.concurrency_limit, and deploy.",
 		metrics:  service("MemoryUtilization", "Maximum"),
-		operator: atLeast, threshold: 90, period: 60, wanted: 5, within: 5, missing: notBreaching,
+		operator: atLeast, threshold: 90, period: 60, datapointsToAlarm: 5, evaluationPeriods: 5, treatMissingData: notBreaching,
 	}, {
 		name: "cpu", description: "The worker tasks use 95 % of their CPU for half an hour: runs take longer, and a heartbeat may come late. First: raise worker.cpu or lower worker.concurrency_limit, and deploy.",
 		metrics:  service("CPUUtilization", "Average"),
-		operator: atLeast, threshold: 95, period: 300, wanted: 6, within: 6, missing: notBreaching,
+		operator: atLeast, threshold: 95, period: 300, datapointsToAlarm: 6, evaluationPeriods: 6, treatMissingData: notBreaching,
 	}, {
 		name: "log-failures", description: "The worker's log keeps saying why it does not work: a refused key, no route to Prefect, a missing package and the like. " + verify + ", which explains the line.",
 		metrics: one(metric{probe.Namespace, logFailures + "/" + env.Worker.ServiceName, nil, "Sum"}),
 		// A flow may log such a line once; a worker that cannot start does so again and again, and
 		// ECS waits longer before each further task.
-		operator: atLeast, threshold: 1, period: 300, wanted: 2, within: 6, missing: notBreaching,
+		operator: atLeast, threshold: 1, period: 300, datapointsToAlarm: 2, evaluationPeriods: 6, treatMissingData: notBreaching,
 	}}
 	if queue := env.EventQueue(); queue != "" {
 		letters := config.DeadLetterQueue(queue)
 		all = append(all, alarm{
 			name: "dead-letters", description: "Events of flow tasks could not be handled and lie in the queue " + letters + ": the worker may not learn that a flow run's task has ended. " + verify + ", then look at the messages: aws sqs receive-message.",
 			metrics:  one(metric{"AWS/SQS", "ApproximateNumberOfMessagesVisible", map[string]*string{"QueueName": &letters}, "Maximum"}),
-			operator: atLeast, threshold: 1, period: 300, wanted: 1, within: 1, missing: notBreaching,
+			operator: atLeast, threshold: 1, period: 300, datapointsToAlarm: 1, evaluationPeriods: 1, treatMissingData: notBreaching,
 		})
 	}
 	if s := env.Server; s.Enabled && s.OwnDatabase() {
@@ -131,13 +132,13 @@ func (cfg Config) alarms() []alarm {
 		all = append(all, alarm{
 			name: "database-storage", description: fmt.Sprintf("The database has less than 5 %% of its %d GiB free: RDS enlarges it at 10 %%, up to five times, and has not. A full database stops the Prefect server. First: aws rds describe-events --source-type db-instance --source-identifier %s; raise server.database.storage and deploy.", s.Database.StorageGiB, s.Name),
 			metrics:  database("FreeStorageSpace", "Minimum"),
-			operator: below, threshold: float64(s.Database.StorageGiB) * (1 << 30) / 20, period: 300, wanted: 3, within: 3, missing: breaching,
+			operator: below, threshold: float64(s.Database.StorageGiB) * (1 << 30) / 20, period: 300, datapointsToAlarm: 3, evaluationPeriods: 3, treatMissingData: breaching,
 		}, alarm{
 			// Prefect's server has a pool of 5 connections and 10 more (SQLAlchemy's defaults), the
 			// smallest class of RDS takes about 80.
 			name: "database-connections", description: "More than 60 connections are open to the database, of which the Prefect server needs up to 20: something else uses them up. First: look who, SELECT * FROM pg_stat_activity.",
 			metrics:  database("DatabaseConnections", "Maximum"),
-			operator: atLeast, threshold: 60, period: 300, wanted: 3, within: 3, missing: breaching,
+			operator: atLeast, threshold: 60, period: 300, datapointsToAlarm: 3, evaluationPeriods: 3, treatMissingData: breaching,
 		})
 	}
 	return all
@@ -150,9 +151,9 @@ func (cfg Config) newAlarm(scope constructs.Construct, a alarm, topic *string) s
 		AlarmDescription:   &a.description,
 		ComparisonOperator: &a.operator,
 		Threshold:          &a.threshold,
-		EvaluationPeriods:  jsii.Number(a.within),
-		DatapointsToAlarm:  jsii.Number(a.wanted),
-		TreatMissingData:   &a.missing,
+		EvaluationPeriods:  jsii.Number(a.evaluationPeriods),
+		DatapointsToAlarm:  jsii.Number(a.datapointsToAlarm),
+		TreatMissingData:   &a.treatMissingData,
 		AlarmActions:       &[]*string{topic},
 		OkActions:          &[]*string{topic},
 	}
@@ -164,7 +165,7 @@ func (cfg Config) newAlarm(scope constructs.Construct, a alarm, topic *string) s
 	} else {
 		c.MetricQuery = a.queries()
 	}
-	return *tf.ARN(tf.Fix(cloudwatchmetricalarm.NewCloudwatchMetricAlarm(scope, jsii.String("alarm-"+a.name), c), "aws_cloudwatch_metric_alarm."+strings.ReplaceAll(a.name, "-", "_")))
+	return *tf.ARN(tf.WithAddress(cloudwatchmetricalarm.NewCloudwatchMetricAlarm(scope, jsii.String("alarm-"+a.name), c), "aws_cloudwatch_metric_alarm."+strings.ReplaceAll(a.name, "-", "_")))
 }
 
 // queries are the expression of the alarm and its metrics.

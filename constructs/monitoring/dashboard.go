@@ -38,7 +38,7 @@ func (cfg Config) newDashboard(scope constructs.Construct, alarms []string) {
 	ofService := func(name string) []string {
 		return []string{"AWS/ECS", name, "ClusterName", env.Cluster.Name, "ServiceName", service}
 	}
-	tf.Fix(cloudwatchdashboard.NewCloudwatchDashboard(scope, jsii.String("dashboard"), &cloudwatchdashboard.CloudwatchDashboardConfig{
+	tf.WithAddress(cloudwatchdashboard.NewCloudwatchDashboard(scope, jsii.String("dashboard"), &cloudwatchdashboard.CloudwatchDashboardConfig{
 		DashboardName: &service,
 		DashboardBody: tf.JSON(map[string]any{"widgets": []widget{
 			{"alarm", 24, 3, map[string]any{"title": "Alarms", "alarms": alarms}},

@@ -24,13 +24,13 @@ func (cfg Config) newTopic(scope constructs.Construct) *string {
 	if env.Monitoring.TopicARN != "" {
 		return &env.Monitoring.TopicARN
 	}
-	topic := tf.Fix(snstopic.NewSnsTopic(scope, jsii.String("topic"), &snstopic.SnsTopicConfig{
+	topic := tf.WithAddress(snstopic.NewSnsTopic(scope, jsii.String("topic"), &snstopic.SnsTopicConfig{
 		Name: jsii.String(env.AlarmTopic()),
 	}), "aws_sns_topic.alarms")
 	publish := func(sid, service string) iam.Statement {
 		return iam.Statement{Sid: sid, Effect: "Allow", Principal: iam.ByService(service), Action: []string{"sns:Publish"}, Resource: []string{*tf.ARN(topic)}}
 	}
-	tf.Fix(snstopicpolicy.NewSnsTopicPolicy(scope, jsii.String("topic-policy"), &snstopicpolicy.SnsTopicPolicyConfig{
+	tf.WithAddress(snstopicpolicy.NewSnsTopicPolicy(scope, jsii.String("topic-policy"), &snstopicpolicy.SnsTopicPolicyConfig{
 		Arn: tf.ARN(topic),
 		Policy: tf.JSON(iam.New(
 			publish("Alarms", "cloudwatch.amazonaws.com").If("StringEquals", "aws:SourceAccount", cfg.Account.ID).
@@ -40,7 +40,7 @@ func (cfg Config) newTopic(scope constructs.Construct) *string {
 		)),
 	}), "aws_sns_topic_policy.alarms")
 	for i, email := range env.Monitoring.Emails {
-		tf.Fix(snstopicsubscription.NewSnsTopicSubscription(scope, jsii.String(fmt.Sprintf("email-%d", i+1)), &snstopicsubscription.SnsTopicSubscriptionConfig{
+		tf.WithAddress(snstopicsubscription.NewSnsTopicSubscription(scope, jsii.String(fmt.Sprintf("email-%d", i+1)), &snstopicsubscription.SnsTopicSubscriptionConfig{
 			TopicArn: tf.ARN(topic),
 			Protocol: jsii.String("email"),
 			Endpoint: jsii.String(tf.Literal(email)),
@@ -75,7 +75,7 @@ func (cfg Config) newEvents(scope constructs.Construct, topic *string) {
 
 func (cfg Config) newEvent(scope constructs.Construct, topic *string, address, name, description string, pattern block.EventPattern, paths map[string]*string, message string) {
 	rule := block.NewEventRule(scope, address+"-rule", address, name, description, pattern)
-	tf.Fix(cloudwatcheventtarget.NewCloudwatchEventTarget(scope, jsii.String(address+"-target"), &cloudwatcheventtarget.CloudwatchEventTargetConfig{
+	tf.WithAddress(cloudwatcheventtarget.NewCloudwatchEventTarget(scope, jsii.String(address+"-target"), &cloudwatcheventtarget.CloudwatchEventTargetConfig{
 		Rule: tf.Name(rule),
 		Arn:  topic,
 		InputTransformer: &cloudwatcheventtarget.CloudwatchEventTargetInputTransformer{
@@ -89,7 +89,7 @@ func (cfg Config) newEvent(scope constructs.Construct, topic *string, address, n
 // metric holds the service's: a filter of plain text has no dimensions.
 func (cfg Config) newLogFilter(scope constructs.Construct) {
 	service := cfg.Environment.Worker.ServiceName
-	tf.Fix(cloudwatchlogmetricfilter.NewCloudwatchLogMetricFilter(scope, jsii.String("log-filter"), &cloudwatchlogmetricfilter.CloudwatchLogMetricFilterConfig{
+	tf.WithAddress(cloudwatchlogmetricfilter.NewCloudwatchLogMetricFilter(scope, jsii.String("log-filter"), &cloudwatchlogmetricfilter.CloudwatchLogMetricFilterConfig{
 		Name:         jsii.String(service + "-known-failures"),
 		LogGroupName: &cfg.LogGroup,
 		Pattern:      jsii.String(symptoms.FilterPattern()),

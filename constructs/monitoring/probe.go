@@ -62,14 +62,14 @@ func (cfg Config) newProbe(scope constructs.Construct) {
 			SecurityGroupIds: &[]*string{cfg.WorkerGroup.ID()},
 		}
 	}
-	built := tf.Fix(lambdafunction.NewLambdaFunction(scope, jsii.String("probe"), function), "aws_lambda_function.probe")
+	built := tf.WithAddress(lambdafunction.NewLambdaFunction(scope, jsii.String("probe"), function), "aws_lambda_function.probe")
 
 	// A condition on the group of schedules is the narrowest that EventBridge Scheduler takes
 	// ("Confused deputy prevention" in its user guide).
 	schedulerRole, _ := cfg.newRole(scope, "schedule", "probe_schedule", env.ScheduleRole(), "Starts the probe each minute",
 		iam.Trust("scheduler.amazonaws.com", cfg.Account, cfg.Account.Of("scheduler", "schedule-group/default")),
 		iam.Allow("StartProbe", []string{"lambda:InvokeFunction"}, *tf.ARN(built)))
-	tf.Fix(schedulerschedule.NewSchedulerSchedule(scope, jsii.String("schedule"), &schedulerschedule.SchedulerScheduleConfig{
+	tf.WithAddress(schedulerschedule.NewSchedulerSchedule(scope, jsii.String("schedule"), &schedulerschedule.SchedulerScheduleConfig{
 		Name:               jsii.String(env.Probe()),
 		Description:        jsii.String("Starts the probe of the Prefect worker each minute"),
 		ScheduleExpression: jsii.String("rate(1 minute)"),

@@ -19,7 +19,7 @@ const EndpointsSecurityGroup = "prefect_endpoints_sg"
 func (b *builder) endpoints(n *Network) {
 	group := block.NewSecurityGroup(b.scope, "endpoints-security-group", EndpointsSecurityGroup, EndpointsSecurityGroup, "VPC endpoints: in from the worker, nothing out", *tf.ID(b.vpc))
 	for _, service := range b.Network.Endpoints {
-		n.Routes = append(n.Routes, tf.Fix(vpcendpoint.NewVpcEndpoint(b.scope, jsii.String(string(service)+"-endpoint"), &vpcendpoint.VpcEndpointConfig{
+		n.Routes = append(n.Routes, tf.WithAddress(vpcendpoint.NewVpcEndpoint(b.scope, jsii.String(string(service)+"-endpoint"), &vpcendpoint.VpcEndpointConfig{
 			VpcId:             tf.ID(b.vpc),
 			ServiceName:       jsii.String(b.serviceName(service)),
 			VpcEndpointType:   jsii.String("Interface"),

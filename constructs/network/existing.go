@@ -18,14 +18,14 @@ import (
 // Terraform plans, before anything is made.
 func (b *builder) existing() *Network {
 	x := b.Network.Existing
-	vpc := tf.Fix(dataawsvpc.NewDataAwsVpc(b.scope, jsii.String("existing-vpc"), &dataawsvpc.DataAwsVpcConfig{
+	vpc := tf.WithAddress(dataawsvpc.NewDataAwsVpc(b.scope, jsii.String("existing-vpc"), &dataawsvpc.DataAwsVpcConfig{
 		Id: &x.VPCID,
-		Lifecycle: tf.Ensure(tf.Rule{
+		Lifecycle: tf.Postconditions(tf.Rule{
 			Condition: "self.enable_dns_support && self.enable_dns_hostnames",
 			Message:   fmt.Sprintf("The VPC %[1]s has DNS support or DNS host names off, and tasks find the APIs of AWS by both. Switch them on: aws ec2 modify-vpc-attribute --vpc-id %[1]s --enable-dns-support, and again with --enable-dns-hostnames.", x.VPCID),
 		}),
 	}), "data.aws_vpc.existing")
-	mainTable := tf.Fix(dataawsroutetables.NewDataAwsRouteTables(b.scope, jsii.String("existing-main-route-table"), &dataawsroutetables.DataAwsRouteTablesConfig{
+	mainTable := tf.WithAddress(dataawsroutetables.NewDataAwsRouteTables(b.scope, jsii.String("existing-main-route-table"), &dataawsroutetables.DataAwsRouteTablesConfig{
 		VpcId:  tf.ID(vpc),
 		Filter: []*dataawsroutetables.DataAwsRouteTablesFilter{{Name: jsii.String("association.main"), Values: jsii.Strings("true")}},
 	}), "data.aws_route_tables.existing_main")
@@ -36,18 +36,18 @@ func (b *builder) existing() *Network {
 	var zones []string
 	for i, id := range x.SubnetIDs {
 		name := fmt.Sprintf("existing_%d", i+1)
-		subnet := tf.Fix(dataawssubnet.NewDataAwsSubnet(b.scope, jsii.String(name+"-subnet"), &dataawssubnet.DataAwsSubnetConfig{
+		subnet := tf.WithAddress(dataawssubnet.NewDataAwsSubnet(b.scope, jsii.String(name+"-subnet"), &dataawssubnet.DataAwsSubnetConfig{
 			Id:        jsii.String(id),
-			Lifecycle: tf.Ensure(b.subnetRules(id, zones)...),
+			Lifecycle: tf.Postconditions(b.subnetRules(id, zones)...),
 		}), "data.aws_subnet."+name)
 		zones = append(zones, subnet.Address+".availability_zone")
 		// A subnet without a route table of its own follows the VPC's main one.
-		own := tf.Fix(dataawsroutetables.NewDataAwsRouteTables(b.scope, jsii.String(name+"-route-tables"), &dataawsroutetables.DataAwsRouteTablesConfig{
+		own := tf.WithAddress(dataawsroutetables.NewDataAwsRouteTables(b.scope, jsii.String(name+"-route-tables"), &dataawsroutetables.DataAwsRouteTablesConfig{
 			Filter: []*dataawsroutetables.DataAwsRouteTablesFilter{{Name: jsii.String("association.subnet-id"), Values: &[]*string{tf.ID(subnet)}}},
 		}), "data.aws_route_tables."+name)
-		tf.Fix(dataawsroutetable.NewDataAwsRouteTable(b.scope, jsii.String(name+"-route-table"), &dataawsroutetable.DataAwsRouteTableConfig{
+		tf.WithAddress(dataawsroutetable.NewDataAwsRouteTable(b.scope, jsii.String(name+"-route-table"), &dataawsroutetable.DataAwsRouteTableConfig{
 			RouteTableId: jsii.String(fmt.Sprintf("${try(%s.ids[0], %s.ids[0])}", own.Address, mainTable.Address)),
-			Lifecycle:    tf.Ensure(b.wayOut(id)),
+			Lifecycle:    tf.Postconditions(b.wayOut(id)),
 		}), "data.aws_route_table."+name)
 		if x.Public {
 			n.PublicSubnetIDs = append(n.PublicSubnetIDs, *tf.ID(subnet))
@@ -104,16 +104,16 @@ func (b *builder) wayOut(subnet string) tf.Rule {
 // existingEndpoints looks up the endpoints that stand in the place of a way out.
 func (b *builder) existingEndpoints(vpc string) {
 	for _, service := range b.Network.Endpoints {
-		tf.Fix(dataawsvpcendpoint.NewDataAwsVpcEndpoint(b.scope, jsii.String("existing-"+string(service)+"-endpoint"), &dataawsvpcendpoint.DataAwsVpcEndpointConfig{
+		tf.WithAddress(dataawsvpcendpoint.NewDataAwsVpcEndpoint(b.scope, jsii.String("existing-"+string(service)+"-endpoint"), &dataawsvpcendpoint.DataAwsVpcEndpointConfig{
 			VpcId:       &vpc,
 			ServiceName: jsii.String(b.serviceName(service)),
-			Lifecycle: tf.Ensure(tf.Rule{
+			Lifecycle: tf.Postconditions(tf.Rule{
 				Condition: "self.private_dns_enabled",
 				Message:   fmt.Sprintf("The VPC endpoint ${self.id} of %s has no private DNS, so that its host name leads elsewhere. Switch it on: aws ec2 modify-vpc-endpoint --vpc-endpoint-id ${self.id} --private-dns-enabled.", service),
 			}),
 		}), "data.aws_vpc_endpoint.existing_"+endpointName(service))
 	}
-	tf.Fix(dataawsvpcendpoint.NewDataAwsVpcEndpoint(b.scope, jsii.String("existing-s3-endpoint"), &dataawsvpcendpoint.DataAwsVpcEndpointConfig{
+	tf.WithAddress(dataawsvpcendpoint.NewDataAwsVpcEndpoint(b.scope, jsii.String("existing-s3-endpoint"), &dataawsvpcendpoint.DataAwsVpcEndpointConfig{
 		VpcId:       &vpc,
 		ServiceName: jsii.String(b.serviceName("s3")),
 		Filter:      []*dataawsvpcendpoint.DataAwsVpcEndpointFilter{{Name: jsii.String("vpc-endpoint-type"), Values: jsii.Strings("Gateway")}},

@@ -38,7 +38,7 @@ func (b *builder) flowLogs() {
 	})
 	role.Inline("flow-log-policy", "flow_logs", "write-flow-logs",
 		iam.Allow("WriteFlowLogs", []string{"logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"}, *tf.ARN(group)+":*"))
-	tf.Fix(flowlog.NewFlowLog(b.scope, jsii.String("flow-log"), &flowlog.FlowLogConfig{
+	tf.WithAddress(flowlog.NewFlowLog(b.scope, jsii.String("flow-log"), &flowlog.FlowLogConfig{
 		VpcId:              tf.ID(b.vpc),
 		TrafficType:        jsii.String(strings.ToUpper(string(b.Network.FlowLogs))),
 		LogDestination:     tf.ARN(group),

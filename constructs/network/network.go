@@ -68,12 +68,12 @@ type Network struct {
 type builder struct {
 	Config
 	scope constructs.Construct
-	vpc   tf.Fixed[vpc.Vpc]
+	vpc   tf.Addressed[vpc.Vpc]
 }
 
 type (
-	fixedSubnet = tf.Fixed[subnet.Subnet]
-	fixedTable  = tf.Fixed[routetable.RouteTable]
+	fixedSubnet = tf.Addressed[subnet.Subnet]
+	fixedTable  = tf.Addressed[routetable.RouteTable]
 )
 
 // New builds the network, or takes one that exists.
@@ -82,7 +82,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Network {
 	if cfg.Network.Exists() {
 		return b.existing()
 	}
-	b.vpc = tf.Fix(vpc.NewVpc(b.scope, jsii.String("vpc"), &vpc.VpcConfig{
+	b.vpc = tf.WithAddress(vpc.NewVpc(b.scope, jsii.String("vpc"), &vpc.VpcConfig{
 		CidrBlock:          &cfg.Network.VPCCIDR,
 		EnableDnsSupport:   jsii.Bool(true),
 		EnableDnsHostnames: jsii.Bool(true),
@@ -92,7 +92,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Network {
 
 	// Every VPC comes with a security group that lets its members talk to each other.
 	// Nothing here uses it; without rules nothing can use it by mistake.
-	tf.Fix(defaultsecuritygroup.NewDefaultSecurityGroup(b.scope, jsii.String("default-security-group"), &defaultsecuritygroup.DefaultSecurityGroupConfig{
+	tf.WithAddress(defaultsecuritygroup.NewDefaultSecurityGroup(b.scope, jsii.String("default-security-group"), &defaultsecuritygroup.DefaultSecurityGroupConfig{
 		VpcId: tf.ID(b.vpc),
 		Tags:  b.name(),
 	}), "aws_default_security_group.main")
@@ -137,7 +137,7 @@ func (b *builder) zones() []string {
 		return b.Network.AvailabilityZones
 	}
 	count := len(b.Network.PublicSubnetCIDRs)
-	available := tf.Fix(dataawsavailabilityzones.NewDataAwsAvailabilityZones(b.scope, jsii.String("zones"), &dataawsavailabilityzones.DataAwsAvailabilityZonesConfig{
+	available := tf.WithAddress(dataawsavailabilityzones.NewDataAwsAvailabilityZones(b.scope, jsii.String("zones"), &dataawsavailabilityzones.DataAwsAvailabilityZonesConfig{
 		State:          jsii.String("available"),
 		ExcludeZoneIds: jsii.Strings(zonesWithoutFargate...),
 		// Local zones are available too once somebody opted in, and lack Fargate and NAT.
@@ -145,7 +145,7 @@ func (b *builder) zones() []string {
 			Name:   jsii.String("opt-in-status"),
 			Values: jsii.Strings("opt-in-not-required"),
 		}},
-		Lifecycle: tf.Ensure(tf.Rule{
+		Lifecycle: tf.Postconditions(tf.Rule{
 			Condition: fmt.Sprintf("length(self.names) >= %d", count),
 			Message:   fmt.Sprintf("The region has fewer than %d availability zones with Fargate, and each pair of subnets is in another one. Configure fewer subnets in network.public_subnet_cidrs and network.private_subnet_cidrs.", count),
 		}),
@@ -162,7 +162,7 @@ func (b *builder) subnets(kind string, cidrs, zones []string) []fixedSubnet {
 	var subnets []fixedSubnet
 	for i, cidr := range cidrs {
 		n := i + 1
-		subnets = append(subnets, tf.Fix(subnet.NewSubnet(b.scope, jsii.String(fmt.Sprintf("%s-subnet-%d", kind, n)), &subnet.SubnetConfig{
+		subnets = append(subnets, tf.WithAddress(subnet.NewSubnet(b.scope, jsii.String(fmt.Sprintf("%s-subnet-%d", kind, n)), &subnet.SubnetConfig{
 			VpcId:               tf.ID(b.vpc),
 			CidrBlock:           jsii.String(cidr),
 			AvailabilityZone:    jsii.String(zones[i]),
@@ -185,12 +185,12 @@ func ids(subnets []fixedSubnet) []string {
 // publicRoutes sends the traffic of the public subnets to an internet gateway. It returns
 // their route table, and the routes.
 func (b *builder) publicRoutes(subnets []fixedSubnet) (fixedTable, []cdktf.ITerraformDependable) {
-	gateway := tf.Fix(internetgateway.NewInternetGateway(b.scope, jsii.String("internet-gateway"), &internetgateway.InternetGatewayConfig{
+	gateway := tf.WithAddress(internetgateway.NewInternetGateway(b.scope, jsii.String("internet-gateway"), &internetgateway.InternetGatewayConfig{
 		VpcId: tf.ID(b.vpc),
 		Tags:  b.name(),
 	}), "aws_internet_gateway.main")
 	table := b.routeTable("public")
-	routes := []cdktf.ITerraformDependable{tf.Fix(route.NewRoute(b.scope, jsii.String("public-route"), &route.RouteConfig{
+	routes := []cdktf.ITerraformDependable{tf.WithAddress(route.NewRoute(b.scope, jsii.String("public-route"), &route.RouteConfig{
 		RouteTableId:         tf.ID(table),
 		DestinationCidrBlock: jsii.String(anywhere),
 		GatewayId:            tf.ID(gateway),
@@ -220,7 +220,7 @@ func (b *builder) privateRoutes(public, private []fixedSubnet, internet []cdktf.
 			continue
 		}
 		gateway := b.natGateway(n, public[i], internet)
-		routes = append(routes, tf.Fix(route.NewRoute(b.scope, jsii.String(fmt.Sprintf("private-route-%d", n)), &route.RouteConfig{
+		routes = append(routes, tf.WithAddress(route.NewRoute(b.scope, jsii.String(fmt.Sprintf("private-route-%d", n)), &route.RouteConfig{
 			RouteTableId:         tf.ID(table),
 			DestinationCidrBlock: jsii.String(anywhere),
 			NatGatewayId:         tf.ID(gateway),
@@ -233,13 +233,13 @@ func (b *builder) privateRoutes(public, private []fixedSubnet, internet []cdktf.
 }
 
 // natGateway builds a NAT gateway in a public subnet.
-func (b *builder) natGateway(n int, public fixedSubnet, internet []cdktf.ITerraformDependable) tf.Fixed[natgateway.NatGateway] {
-	address := tf.Fix(eip.NewEip(b.scope, jsii.String(fmt.Sprintf("nat-address-%d", n)), &eip.EipConfig{
+func (b *builder) natGateway(n int, public fixedSubnet, internet []cdktf.ITerraformDependable) tf.Addressed[natgateway.NatGateway] {
+	address := tf.WithAddress(eip.NewEip(b.scope, jsii.String(fmt.Sprintf("nat-address-%d", n)), &eip.EipConfig{
 		Domain:    jsii.String("vpc"),
 		Tags:      b.name(),
 		DependsOn: &internet,
 	}), fmt.Sprintf("aws_eip.nat_%d", n))
-	return tf.Fix(natgateway.NewNatGateway(b.scope, jsii.String(fmt.Sprintf("nat-gateway-%d", n)), &natgateway.NatGatewayConfig{
+	return tf.WithAddress(natgateway.NewNatGateway(b.scope, jsii.String(fmt.Sprintf("nat-gateway-%d", n)), &natgateway.NatGatewayConfig{
 		AllocationId: tf.ID(address),
 		SubnetId:     tf.ID(public),
 		Tags:         b.name(),
@@ -249,7 +249,7 @@ func (b *builder) natGateway(n int, public fixedSubnet, internet []cdktf.ITerraf
 }
 
 func (b *builder) routeTable(name string) fixedTable {
-	return tf.Fix(routetable.NewRouteTable(b.scope, jsii.String(name+"-route-table"), &routetable.RouteTableConfig{
+	return tf.WithAddress(routetable.NewRouteTable(b.scope, jsii.String(name+"-route-table"), &routetable.RouteTableConfig{
 		VpcId: tf.ID(b.vpc),
 		Tags:  b.name(),
 	}), "aws_route_table."+name)
@@ -257,7 +257,7 @@ func (b *builder) routeTable(name string) fixedTable {
 
 func (b *builder) associate(kind string, i int, subnet fixedSubnet, table fixedTable) cdktf.ITerraformDependable {
 	name := fmt.Sprintf("%s_%d", kind, i+1)
-	return tf.Fix(routetableassociation.NewRouteTableAssociation(b.scope, jsii.String(name+"-association"), &routetableassociation.RouteTableAssociationConfig{
+	return tf.WithAddress(routetableassociation.NewRouteTableAssociation(b.scope, jsii.String(name+"-association"), &routetableassociation.RouteTableAssociationConfig{
 		SubnetId:     tf.ID(subnet),
 		RouteTableId: tf.ID(table),
 	}), "aws_route_table_association."+name).Element
@@ -268,7 +268,7 @@ func (b *builder) s3Endpoint(tables []fixedTable) {
 	for _, table := range tables {
 		ids = append(ids, tf.ID(table))
 	}
-	tf.Fix(vpcendpoint.NewVpcEndpoint(b.scope, jsii.String("s3-endpoint"), &vpcendpoint.VpcEndpointConfig{
+	tf.WithAddress(vpcendpoint.NewVpcEndpoint(b.scope, jsii.String("s3-endpoint"), &vpcendpoint.VpcEndpointConfig{
 		VpcId:           tf.ID(b.vpc),
 		ServiceName:     jsii.String(fmt.Sprintf("com.amazonaws.%s.s3", b.Account.Region)),
 		VpcEndpointType: jsii.String("Gateway"),

@@ -60,7 +60,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Secrets {
 	}
 
 	scope = constructs.NewConstruct(scope, &id)
-	secret := tf.Fix(secretsmanagersecret.NewSecretsmanagerSecret(scope, jsii.String("secret"), &secretsmanagersecret.SecretsmanagerSecretConfig{
+	secret := tf.WithAddress(secretsmanagersecret.NewSecretsmanagerSecret(scope, jsii.String("secret"), &secretsmanagersecret.SecretsmanagerSecretConfig{
 		Name:                 &s.Name,
 		Description:          jsii.String("Prefect " + cfg.Authentication.Noun() + " of the worker"),
 		KmsKeyId:             tf.Optional(s.KMSKeyARN),
@@ -76,7 +76,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Secrets {
 	// whatever the credential is.
 	name := cfg.Authentication.TerraformVariable()
 	value := "${var." + name + "}"
-	requirements := tf.Require(tf.Rule{
+	requirements := tf.Preconditions(tf.Rule{
 		Condition: fmt.Sprintf(`var.%s != ""`, name),
 		Message: fmt.Sprintf("The variable %[1]s is not set. Give the worker its Prefect %[2]s with: export TF_VAR_%[1]s=... or a line %[1]s = \"...\" in terraform.tfvars.",
 			name, cfg.Authentication.Noun()),
@@ -88,7 +88,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Secrets {
 		}) + ".random_password}"
 		requirements = nil
 	}
-	version := tf.Fix(secretsmanagersecretversion.NewSecretsmanagerSecretVersion(scope, jsii.String("version"), &secretsmanagersecretversion.SecretsmanagerSecretVersionConfig{
+	version := tf.WithAddress(secretsmanagersecretversion.NewSecretsmanagerSecretVersion(scope, jsii.String("version"), &secretsmanagersecretversion.SecretsmanagerSecretVersionConfig{
 		SecretId:              tf.ID(secret),
 		SecretStringWo:        &value,
 		SecretStringWoVersion: jsii.Number(s.Version),

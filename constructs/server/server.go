@@ -94,7 +94,7 @@ type Config struct {
 
 // Server is what the outputs speak of.
 type Server struct {
-	Service       tf.Fixed[ecsservice.EcsService]
+	Service       tf.Addressed[ecsservice.EcsService]
 	SecurityGroup block.SecurityGroup
 
 	// Ready must be there before the worker starts.
@@ -116,7 +116,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Server {
 		TaskRoleARN:      taskRole,
 		Container:        newContainer(cfg),
 	})
-	record := tf.Fix(servicediscoveryservice.NewServiceDiscoveryService(scope, jsii.String("name"), &servicediscoveryservice.ServiceDiscoveryServiceConfig{
+	record := tf.WithAddress(servicediscoveryservice.NewServiceDiscoveryService(scope, jsii.String("name"), &servicediscoveryservice.ServiceDiscoveryServiceConfig{
 		Name:        jsii.String(config.ServerRecord),
 		Description: jsii.String("Prefect server"),
 		DnsConfig: &servicediscoveryservice.ServiceDiscoveryServiceDnsConfig{
@@ -129,13 +129,13 @@ func New(scope constructs.Construct, id string, cfg Config) *Server {
 	// One task and never two: two schedulers would start runs twice, two servers that
 	// migrate one database ruin it.
 	service := fargate.NewService(cfg.Server.Name, &cfg.Cluster.ID, tf.ARN(task), 1,
-		fargate.Placement{SubnetIDs: cfg.SubnetIDs, SecurityGroupIDs: []*string{group.ID()}, PublicIP: cfg.PublicIP}, fargate.Rollout{Least: 0, Most: 100})
+		fargate.Placement{SubnetIDs: cfg.SubnetIDs, SecurityGroupIDs: []*string{group.ID()}, PublicIP: cfg.PublicIP}, fargate.DeploymentPercent{MinHealthy: 0, Max: 100})
 	service.ServiceRegistries = &ecsservice.EcsServiceServiceRegistries{RegistryArn: tf.ARN(record)}
 	// The way in for people: a port-forwarding session, see workerctl open.
 	service.EnableExecuteCommand = jsii.Bool(true)
 	dependsOn := slices.Concat(rules, policies, cfg.Database.Ready, cfg.DependsOn)
 	service.DependsOn = &dependsOn
-	s := &Server{SecurityGroup: group, Service: tf.Fix(ecsservice.NewEcsService(scope, jsii.String("service"), service), "aws_ecs_service.server")}
+	s := &Server{SecurityGroup: group, Service: tf.WithAddress(ecsservice.NewEcsService(scope, jsii.String("service"), service), "aws_ecs_service.server")}
 	s.Ready = slices.Concat(rules, []cdktf.ITerraformDependable{s.Service.Element})
 	return s
 }
@@ -163,17 +163,17 @@ func newContainer(cfg Config) fargate.Container {
 		Image:       cfg.Image,
 		Essential:   true,
 		Command:     []string{"prefect", "server", "start"},
-		Environment: fargate.Variables(variables),
+		Environment: fargate.Environment(variables),
 		Secrets:     []fargate.Secret{{Name: "PGPASSWORD", ValueFrom: cfg.Database.ValueFrom}},
 		// Not /api/ready, which says no while the database is away: the server outlives that.
-		HealthCheck:      fargate.Get("http://127.0.0.1:"+strconv.Itoa(config.ServerPort)+"/api/health", startPeriodSeconds),
+		HealthCheck:      fargate.HTTPHealthCheck("http://127.0.0.1:"+strconv.Itoa(config.ServerPort)+"/api/health", startPeriodSeconds),
 		StopTimeout:      30,
-		LogConfiguration: fargate.CloudWatch(cfg.LogGroup, cfg.Account.Region, ContainerName),
+		LogConfiguration: fargate.AWSLogs(cfg.LogGroup, cfg.Account.Region, ContainerName),
 		// ECS does not see that a secret's value changed; a changed label makes a new
 		// revision, and the service replaces its task.
 		DockerLabels: map[string]string{"prefect-database-password-version": strconv.Itoa(d.PasswordVersion)},
 	}
-	c.RepositoryCredentials = fargate.Registry(cfg.RegistryCredentials)
+	c.RepositoryCredentials = fargate.FromSecret(cfg.RegistryCredentials)
 	if cfg.CredentialFrom != "" {
 		c.Secrets = append(c.Secrets, fargate.Secret{Name: "PREFECT_SERVER_API_AUTH_STRING", ValueFrom: cfg.CredentialFrom})
 		c.DockerLabels["prefect-api-key-version"] = strconv.Itoa(cfg.CredentialVersion)

@@ -1,6 +1,5 @@
-// Package tf holds what the constructs need to say in Terraform's terms and the CDKTF
-// library has no word for: fixed resource addresses and references to them, literal text,
-// JSON in strings.
+// Package tf holds what the constructs need of Terraform and CDKTF does not offer: readable
+// resource addresses and references to them, literal text, JSON in strings.
 package tf
 
 import (
@@ -16,26 +15,26 @@ import (
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 )
 
-// Fixed is an element of the stack together with its address, from which references to it are
+// Addressed is an element of the stack together with its address, from which references to it are
 // made: tf.ID(vpc) is the text ${aws_vpc.main.id}, and what the element's type lacks does not
 // compile.
 //
 // CDKTF's own way is vpc.Id(). That is a call to CDKTF's Node process for each reference, and
 // a token which CDKTF then replaces by this very text: a fifth of the time of a synth of many
 // environments.
-type Fixed[E cdktf.TerraformElement] struct {
+type Addressed[E cdktf.TerraformElement] struct {
 	Element E
 	// Address is as Terraform writes it: aws_vpc.main, data.aws_partition.current.
 	Address string
 }
 
-// Fix gives element its address.
+// WithAddress gives element its address.
 //
 // CDKTF's own addresses end in a hash of the construct's path. An address is a
 // contract: a resource whose address changes is destroyed and created again, so
 // it must not change because code was moved, and a person must be able to read it.
 // The name must be unique for the type of the element within the stack.
-func Fix[E cdktf.TerraformElement](element E, address string) Fixed[E] {
+func WithAddress[E cdktf.TerraformElement](element E, address string) Addressed[E] {
 	dot := strings.LastIndex(address, ".")
 	kind, name := address[:dot], address[dot+1:]
 	// The binding has a package for each type, called as the type but for "_", "." and "aws".
@@ -44,10 +43,10 @@ func Fix[E cdktf.TerraformElement](element E, address string) Fixed[E] {
 		panic(fmt.Sprintf("tf: %s is not the address of a %s", address, of))
 	}
 	element.OverrideLogicalId(&name)
-	return Fixed[E]{element, address}
+	return Addressed[E]{element, address}
 }
 
-func (f Fixed[E]) attribute(name string) *string {
+func (f Addressed[E]) attribute(name string) *string {
 	return jsii.String("${" + f.Address + "." + name + "}")
 }
 
@@ -55,7 +54,7 @@ func (f Fixed[E]) attribute(name string) *string {
 func ID[E interface {
 	cdktf.TerraformElement
 	Id() *string
-}](f Fixed[E]) *string {
+}](f Addressed[E]) *string {
 	return f.attribute("id")
 }
 
@@ -63,7 +62,7 @@ func ID[E interface {
 func ARN[E interface {
 	cdktf.TerraformElement
 	Arn() *string
-}](f Fixed[E]) *string {
+}](f Addressed[E]) *string {
 	return f.attribute("arn")
 }
 
@@ -71,7 +70,7 @@ func ARN[E interface {
 func Name[E interface {
 	cdktf.TerraformElement
 	Name() *string
-}](f Fixed[E]) *string {
+}](f Addressed[E]) *string {
 	return f.attribute("name")
 }
 
@@ -79,7 +78,7 @@ func Name[E interface {
 func NameAt[E interface {
 	cdktf.TerraformElement
 	Names() *[]*string
-}](f Fixed[E], i int) *string {
+}](f Addressed[E], i int) *string {
 	return f.attribute(fmt.Sprintf("names[%d]", i))
 }
 
@@ -87,7 +86,7 @@ func NameAt[E interface {
 func URL[E interface {
 	cdktf.TerraformElement
 	Url() *string
-}](f Fixed[E]) *string {
+}](f Addressed[E]) *string {
 	return f.attribute("url")
 }
 
@@ -95,7 +94,7 @@ func URL[E interface {
 func AccountID[E interface {
 	cdktf.TerraformElement
 	AccountId() *string
-}](f Fixed[E]) *string {
+}](f Addressed[E]) *string {
 	return f.attribute("account_id")
 }
 
@@ -103,12 +102,12 @@ func AccountID[E interface {
 func Partition[E interface {
 	cdktf.TerraformElement
 	Partition() *string
-}](f Fixed[E]) *string {
+}](f Addressed[E]) *string {
 	return f.attribute("partition")
 }
 
 // Ephemeral adds an ephemeral resource, whose value is in no plan and no state, and returns
-// the beginning of a reference to it. CDKTF knows no such resources.
+// the beginning of a reference to it. CDKTF does not support such resources.
 func Ephemeral(scope constructs.Construct, kind, name string, arguments map[string]any) string {
 	cdktf.TerraformStack_Of(scope).AddOverride(jsii.String("ephemeral."+kind+"."+name), arguments)
 	return "ephemeral." + kind + "." + name
@@ -158,13 +157,13 @@ func Protected(protect bool) *cdktf.TerraformResourceLifecycle {
 type Rule struct {
 	// Condition is an expression of Terraform's, without "${}".
 	Condition string
-	// Message tells a person what is wrong and how to mend it.
+	// Message says what is wrong and how to fix it.
 	Message string
 }
 
-// Require makes rules preconditions of a resource. Terraform checks them when it plans the
+// Preconditions makes rules preconditions of a resource. Terraform checks them when it plans the
 // resource, and not when it destroys it.
-func Require(rules ...Rule) *cdktf.TerraformResourceLifecycle {
+func Preconditions(rules ...Rule) *cdktf.TerraformResourceLifecycle {
 	var conditions []*cdktf.Precondition
 	for _, rule := range rules {
 		conditions = append(conditions, &cdktf.Precondition{Condition: rule.expression(), ErrorMessage: jsii.String(rule.Message)})
@@ -172,9 +171,9 @@ func Require(rules ...Rule) *cdktf.TerraformResourceLifecycle {
 	return &cdktf.TerraformResourceLifecycle{Precondition: &conditions}
 }
 
-// Ensure makes rules postconditions of a data source, whose attributes they call self.
+// Postconditions makes rules postconditions of a data source, whose attributes they call self.
 // Terraform checks them as soon as it has read it, and only warns when it destroys.
-func Ensure(rules ...Rule) *cdktf.TerraformResourceLifecycle {
+func Postconditions(rules ...Rule) *cdktf.TerraformResourceLifecycle {
 	var conditions []*cdktf.Postcondition
 	for _, rule := range rules {
 		conditions = append(conditions, &cdktf.Postcondition{Condition: rule.expression(), ErrorMessage: jsii.String(rule.Message)})

@@ -26,14 +26,14 @@ func (*fakePartition) OverrideLogicalId(*string)  {}
 
 func TestAReferenceIsTheAddressAndTheAttribute(t *testing.T) {
 	element := &fakeVPC{}
-	main := tf.Fix[vpc.Vpc](element, "aws_vpc.main")
+	main := tf.WithAddress[vpc.Vpc](element, "aws_vpc.main")
 	if element.name != "main" {
 		t.Errorf("CDKTF was told the name %q", element.name)
 	}
 	if got := *tf.ID(main); got != "${aws_vpc.main.id}" {
 		t.Errorf("ID = %s", got)
 	}
-	partition := tf.Fix[dataawspartition.DataAwsPartition](&fakePartition{}, "data.aws_partition.current")
+	partition := tf.WithAddress[dataawspartition.DataAwsPartition](&fakePartition{}, "data.aws_partition.current")
 	if got := *tf.Partition(partition); got != "${data.aws_partition.current.partition}" {
 		t.Errorf("Partition = %s", got)
 	}
@@ -45,5 +45,5 @@ func TestAnAddressOfAnotherTypeIsRefused(t *testing.T) {
 			t.Errorf("got %s, want %s", got, want)
 		}
 	}()
-	tf.Fix[vpc.Vpc](&fakeVPC{}, "aws_subnet.main")
+	tf.WithAddress[vpc.Vpc](&fakeVPC{}, "aws_subnet.main")
 }

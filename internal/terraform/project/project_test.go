@@ -239,11 +239,11 @@ func TestValuesInFiles(t *testing.T) {
 
 	// WHEN a file is broken THEN the error names the place, and shows nothing of the line
 	for content, want := range map[string]string{
-		"prefect_api_key = \"" + key + "\n":            "terraform.tfvars, line 1: Invalid multi-line string. ",
-		"\nprefect_api_key = \"" + key + "\" oops\n":   "terraform.tfvars, line 2: Missing newline after argument. ",
-		"prefect_api_key = " + key + "\n":              "terraform.tfvars, line 1: Variables not allowed. ",
-		"prefect_api_key = \"${" + key + "}\"\n":       "terraform.tfvars, line 1: Variables not allowed. ",
-		"prefect_api_key = f(\"" + key + "\")\n":       "terraform.tfvars, line 1: Function calls not allowed. ",
+		"prefect_api_key = \"" + key + "\n":             "terraform.tfvars, line 1: Invalid multi-line string. ",
+		"\nprefect_api_key = \"" + key + "\" oops\n":    "terraform.tfvars, line 2: Missing newline after argument. ",
+		"prefect_api_key = " + key + "\n":               "terraform.tfvars, line 1: Variables not allowed. ",
+		"prefect_api_key = \"${" + key + "}\"\n":        "terraform.tfvars, line 1: Variables not allowed. ",
+		"prefect_api_key = f(\"" + key + "\")\n":        "terraform.tfvars, line 1: Function calls not allowed. ",
 		"block { prefect_api_key = \"" + key + "\" }\n": "terraform.tfvars, line 1: Unexpected \"block\" block. ",
 	} {
 		write(t, filepath.Join(dir, "terraform.tfvars"), content)
