@@ -2,14 +2,11 @@ package adopt
 
 import (
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
-	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/terraform/stackjson"
 )
 
@@ -26,24 +23,6 @@ func stack(t *testing.T, file string) *stackjson.Stack {
 	return s
 }
 
-// TestEachTypeIsLookedForOrNot fails for a type that a stack has and nobody has decided about.
-func TestEachTypeIsLookedForOrNot(t *testing.T) {
-	files, err := filepath.Glob("../../../testdata/golden/*.tf.json")
-	if err != nil || len(files) < 5 {
-		t.Fatalf("%d golden stacks, %v", len(files), err)
-	}
-	for _, file := range files {
-		for _, kind := range stack(t, file).Kinds() {
-			if strings.Contains(kind, ".") {
-				continue
-			}
-			if found, left := kinds[kind] != nil, made[kind] != ""; found == left {
-				t.Errorf("%s: looked for: %t, made whatever there is: %t", kind, found, left)
-			}
-		}
-	}
-}
-
 func TestWhatIsGivenIsChecked(t *testing.T) {
 	dev := stack(t, "../../../testdata/golden/dev.tf.json")
 	for given, want := range map[string]string{
@@ -58,29 +37,11 @@ func TestWhatIsGivenIsChecked(t *testing.T) {
 	}
 }
 
-func TestSeveralAreNotGuessedAmong(t *testing.T) {
-	r := resource{address: "aws_vpc.main"}
-	if _, err := r.one([]string{"vpc-1", "vpc-2"}); err == nil || err.Error() != "vpc-1 and vpc-2 can each be it; say which: --id aws_vpc.main=vpc-1" {
-		t.Error(err)
-	}
-	if id, err := r.one([]string{"vpc-1"}); id != "vpc-1" || err != nil {
-		t.Error(id, err)
-	}
-}
-
-func TestOptionsExist(t *testing.T) {
-	for attribute, option := range options {
-		if !slices.ContainsFunc(config.Options(), func(o config.Option) bool { return o.Key == option }) {
-			t.Errorf("%s: there is no option %s", attribute, option)
+func TestOption(t *testing.T) {
+	for attribute, want := range map[string]string{"aws_cloudwatch_log_group.worker retention_in_days": "logs.retention_days", "aws_ecs_cluster.main setting[0].value": "cluster.container_insights", "aws_vpc.main cidr_block": ""} {
+		address, path, _ := strings.Cut(attribute, " ")
+		if got := Option(address, path); got != want {
+			t.Errorf("%s: %q, want %q", attribute, got, want)
 		}
-		if kind, _, _ := strings.Cut(attribute, "."); kinds[kind] == nil {
-			t.Errorf("%s is never imported", kind)
-		}
-	}
-	if got := Option("aws_cloudwatch_log_group.worker", "retention_in_days"); got != "logs.retention_days" {
-		t.Error(got)
-	}
-	if got := Option("aws_vpc.main", "cidr_block"); got != "" {
-		t.Error(got)
 	}
 }

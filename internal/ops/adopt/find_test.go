@@ -96,7 +96,7 @@ func TestFind(t *testing.T) {
 	for range 2 {
 		left = append(left, *call(t, cloud.AllocateAddress, &ec2.AllocateAddressInput{Domain: ec2types.DomainTypeVpc, TagSpecifications: named}).AllocationId)
 	}
-	subnet := call(t, cloud.DescribeSubnets, &ec2.DescribeSubnetsInput{Filters: where("cidr-block", "10.0.1.0/24")}).Subnets[0].SubnetId
+	subnet := call(t, cloud.DescribeSubnets, &ec2.DescribeSubnetsInput{Filters: []ec2types.Filter{{Name: aws.String("cidr-block"), Values: []string{"10.0.1.0/24"}}}}).Subnets[0].SubnetId
 	use := call(t, cloud.CreateNetworkInterface, &ec2.CreateNetworkInterfaceInput{SubnetId: subnet}).NetworkInterface.NetworkInterfaceId
 	call(t, cloud.AssociateAddress, &ec2.AssociateAddressInput{AllocationId: &left[0], NetworkInterfaceId: use})
 	// THEN the other one is taken

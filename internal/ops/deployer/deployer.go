@@ -1,5 +1,5 @@
-// Package deployer tells which rights in AWS the person or the pipeline needs that deploys,
-// changes and destroys one environment: as narrow as AWS allows, and complete.
+// Package deployer writes the least-privilege IAM policy for deploying, changing and destroying one
+// environment, from the permissions in the table of resource types.
 package deployer
 
 import (
@@ -11,27 +11,28 @@ import (
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/aws/iam"
+	"prefect-worker-ecs/internal/aws/restype"
 	"prefect-worker-ecs/internal/terraform/stackjson"
 )
 
-// Purpose is what the rights are for.
+// Purpose is what a policy is for.
 type Purpose int
 
 const (
 	// Deploy is to deploy, change and destroy the environment.
 	Deploy Purpose = iota
-	// Read is to compare it with AWS: plan, diff and verify, without any change.
+	// Read is to compare it with AWS: plan and verify, without any change.
 	Read
 	// Adopt is Read where nothing has the environment's tags yet, and to find what there is.
 	Adopt
 )
 
-// managedPolicyLimit is how many characters a managed policy may have, blanks not counted ("IAM
+// managedPolicyLimit is how many characters a managed policy may have, whitespace not counted ("IAM
 // and AWS STS quotas" in the IAM User Guide).
 const managedPolicyLimit = 6144
 
-// Parts are the policy as managed policies, which together give its rights: an attached policy
-// may have 6144 characters.
+// Parts are the policy as managed policies, to be attached together: one may have 6144
+// characters.
 func Parts(whole iam.Document) []iam.Document {
 	parts := []iam.Document{iam.New()}
 	for _, s := range whole.Statement {
@@ -58,16 +59,16 @@ func size(document iam.Document) int {
 func Policy(stack *stackjson.Stack, purpose Purpose) (iam.Document, error) {
 	w := writer{stack: stack, purpose: purpose, pairs: map[string]pair{}}
 	for _, kind := range stack.Kinds() {
-		known, ok := grants[kind]
+		known, ok := restype.Of(kind)
 		if !ok {
-			return iam.Document{}, fmt.Errorf("which rights a deployment of %s needs is not known", kind)
+			return iam.Document{}, fmt.Errorf("the table of resource types has no %s", kind)
 		}
 		for _, name := range stack.Names(kind) {
 			arguments := stack.Resource(kind, name)
 			if err := inside(arguments); err != nil {
 				return iam.Document{}, fmt.Errorf("%s.%s: %w", kind, name, err)
 			}
-			for _, g := range known {
+			for _, g := range known.Grants {
 				if err := w.add(g, arguments); err != nil {
 					return iam.Document{}, fmt.Errorf("%s.%s: %w", kind, name, err)
 				}
@@ -91,13 +92,13 @@ type writer struct {
 	pairs   map[string]pair
 }
 
-func (w writer) add(g grant, arguments map[string]any) error {
-	actions := strings.Fields(g.read)
+func (w writer) add(g restype.Grant, arguments map[string]any) error {
+	actions := strings.Fields(g.Read)
 	switch w.purpose {
 	case Deploy:
-		actions = append(actions, strings.Fields(g.write)...)
+		actions = append(actions, strings.Fields(g.Write)...)
 	case Adopt:
-		actions = append(actions, strings.Fields(g.find)...)
+		actions = append(actions, strings.Fields(g.Find)...)
 	}
 	if len(actions) == 0 {
 		return nil
@@ -117,51 +118,51 @@ func (w writer) add(g grant, arguments map[string]any) error {
 			}
 		}
 	}
-	if g.when == own && w.purpose == Adopt {
-		g.when = 0 // it has no tags yet
+	if g.When == restype.Own && w.purpose == Adopt {
+		g.When = 0 // it has no tags yet
 	}
-	switch g.when {
-	case tagged:
+	switch g.When {
+	case restype.Tagged:
 		tags("aws:RequestTag")
-	case atCreation:
+	case restype.AtCreation:
 		tags("aws:RequestTag")
 		add("Null", "ec2:CreateAction", "false")
-	case own:
+	case restype.Own:
 		tags("aws:ResourceTag")
-	case inCluster:
+	case restype.InCluster:
 		cluster, err := w.arn("ecs:cluster/{cluster}", arguments)
 		if err != nil {
 			return err
 		}
 		add("ArnEquals", "ecs:cluster", cluster)
-	case bounded, thatPolicy:
+	case restype.Bounded, restype.ThatPolicy:
 		if boundary := w.boundary(arguments); boundary != "" {
 			add("StringEquals", "iam:PermissionsBoundary", boundary)
 		}
-		if g.when == thatPolicy {
+		if g.When == restype.ThatPolicy {
 			add("ArnEquals", "iam:PolicyARN", fmt.Sprint(arguments["policy_arn"]))
 		}
-	case toECS:
+	case restype.ToECS:
 		add("StringEquals", "iam:PassedToService", "ecs-tasks.amazonaws.com")
-	case toFlowLogs:
+	case restype.ToFlowLogs:
 		add("StringEquals", "iam:PassedToService", "vpc-flow-logs.amazonaws.com")
-	case toLambda:
+	case restype.ToLambda:
 		add("StringEquals", "iam:PassedToService", "lambda.amazonaws.com")
-	case toScheduler:
+	case restype.ToScheduler:
 		add("StringEquals", "iam:PassedToService", "scheduler.amazonaws.com")
-	case viaSecretsManager:
+	case restype.ViaSecretsManager:
 		add("StringEquals", "kms:ViaService", "secretsmanager."+place.Region+".amazonaws.com")
-	case viaS3:
+	case restype.ViaS3:
 		add("StringEquals", "kms:ViaService", fmt.Sprintf("s3.%s.amazonaws.com", arguments["region"]))
 	}
 	resources := []string{"*"}
-	if g.on == "" {
+	if g.On == "" {
 		if service, _, _ := strings.Cut(actions[0], ":"); service != "route53" {
 			add("StringEquals", "aws:RequestedRegion", place.Region)
 		}
 	} else {
 		resources = nil
-		for _, pattern := range strings.Fields(g.on) {
+		for _, pattern := range strings.Fields(g.On) {
 			if strings.HasPrefix(pattern, "{") {
 				resources = append(resources, texts(arguments[strings.Trim(pattern, "{}")])...)
 				continue
@@ -174,7 +175,7 @@ func (w writer) add(g grant, arguments map[string]any) error {
 				resources = append(resources, arn)
 			}
 			if prefix, role, ok := strings.Cut(arn, ":role/"); ok && w.purpose == Adopt {
-				// Of a role that is not there IAM knows no path.
+				// IAM has no path of a role that does not exist.
 				resources = append(resources, prefix+":role/"+role[strings.LastIndex(role, "/")+1:])
 			}
 		}
@@ -186,7 +187,7 @@ func (w writer) add(g grant, arguments map[string]any) error {
 		}
 		p, ok := w.pairs[string(key)]
 		if !ok {
-			p = pair{resource, conditions, g.when == own, map[string]bool{}}
+			p = pair{resource, conditions, g.When == restype.Own, map[string]bool{}}
 			w.pairs[string(key)] = p
 		}
 		for _, action := range actions {
@@ -299,22 +300,11 @@ func (w writer) arn(pattern string, arguments map[string]any) (string, error) {
 		}
 		rest = before + name + tail
 	}
-	region, account := place.Region, place.Account
-	switch service {
-	case "iam":
-		region = ""
-		if role, ok := strings.CutPrefix(rest, "role/"); ok {
-			path, _ := w.role(role)["path"].(string) // such as /team/
-			rest = "role/" + strings.TrimPrefix(path, "/") + role
-		}
-	case "cloudwatch":
-		if strings.HasPrefix(rest, "dashboard/") {
-			region = ""
-		}
-	case "route53", "s3":
-		region, account = "", ""
+	if role, ok := strings.CutPrefix(rest, "role/"); ok && service == "iam" {
+		path, _ := w.role(role)["path"].(string) // such as /team/
+		rest = "role/" + strings.TrimPrefix(path, "/") + role
 	}
-	return strings.Join([]string{"arn", place.Partition, service, region, account, rest}, ":"), nil
+	return restype.ARN(iam.Account{Partition: place.Partition, ID: place.Account, Region: place.Region}, service+":"+rest), nil
 }
 
 // document puts together what has the same conditions: first the actions on one resource,

@@ -206,7 +206,7 @@ func TestAResourceOfAnUnknownType(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Policy(stack, Deploy); err == nil || err.Error() != "which rights a deployment of aws_lambda_unknown needs is not known" {
+	if _, err := Policy(stack, Deploy); err == nil || err.Error() != "the table of resource types has no aws_lambda_unknown" {
 		t.Errorf("got %v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"prefect-worker-ecs/internal/aws/restype"
 	"prefect-worker-ecs/internal/base/redact"
 )
 
@@ -57,26 +58,6 @@ type Report struct {
 	Warnings []string `json:"warnings,omitempty"`
 }
 
-// losses are the resources whose end takes data along or cuts off the worker.
-var losses = map[string]string{
-	"aws_cloudwatch_log_group":           "its log lines go with it",
-	"aws_db_instance":                    "its data goes with it, but for a final snapshot",
-	"aws_ecs_cluster":                    "the worker stops, and so do flow runs that are ECS tasks",
-	"aws_ecs_service":                    "the worker stops, and flow runs of a process pool with it",
-	"aws_iam_role":                       "running tasks lose their rights",
-	"aws_internet_gateway":               "the worker is cut off from the Prefect API",
-	"aws_nat_gateway":                    "the worker is cut off from the Prefect API until there is another",
-	"aws_route":                          "the worker is cut off from the Prefect API until there is another",
-	"aws_route_table":                    "the worker is cut off from the Prefect API until there is another",
-	"aws_secretsmanager_secret":          "the credential goes with it, and with a recovery window its name cannot be used again for days",
-	"aws_security_group":                 "the worker is cut off until it has another",
-	"aws_sqs_queue":                      "events in it are lost",
-	"aws_subnet":                         "the worker's tasks move",
-	"aws_vpc":                            "the whole network is built anew",
-	"aws_vpc_security_group_egress_rule": "connections that it allows are cut off",
-	"aws_service_discovery_private_dns_namespace": "names in it are gone until it is there again",
-}
-
 // finish sorts the changes and adds the warnings.
 func (r *Report) finish() {
 	slices.SortFunc(r.Changes, func(a, b Resource) int { return strings.Compare(a.Address, b.Address) })
@@ -85,13 +66,13 @@ func (r *Report) finish() {
 	}
 	for _, c := range r.Changes {
 		kind, _, _ := strings.Cut(c.Address, ".")
-		loss, known := losses[kind]
+		t, known := restype.Of(kind)
 		switch {
-		case !known:
+		case !known || t.Loss == restype.Nothing:
 		case c.Action == Destroy:
-			r.Warnings = append(r.Warnings, fmt.Sprintf("%s is destroyed: %s", c.Address, loss))
+			r.Warnings = append(r.Warnings, fmt.Sprintf("%s is destroyed: %s", c.Address, t.Loss))
 		case c.Action == Replace:
-			r.Warnings = append(r.Warnings, fmt.Sprintf("%s is destroyed and created again: %s", c.Address, loss))
+			r.Warnings = append(r.Warnings, fmt.Sprintf("%s is destroyed and created again: %s", c.Address, t.Loss))
 		}
 	}
 }

@@ -18,6 +18,9 @@ import (
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/function"
 	"github.com/zclconf/go-cty/cty/function/stdlib"
+
+	"prefect-worker-ecs/internal/aws/iam"
+	"prefect-worker-ecs/internal/aws/restype"
 )
 
 // Place is where the stack is deployed.
@@ -158,6 +161,9 @@ func Address(value any) (string, bool) {
 	return inner[:max(0, strings.LastIndex(inner, "."))], true
 }
 
+// Address is the function of that name.
+func (s *Stack) Address(value any) (string, bool) { return Address(value) }
+
 // Same compares an evaluated value with the one in AWS. What only AWS knows is equal to
 // anything that can stand there.
 func Same(want, got string) bool {
@@ -267,30 +273,14 @@ func (s *Stack) attribute(path []string) string {
 	return symbol + address + symbol
 }
 
-// computed is an attribute that AWS makes of the resource's name ("Resource types defined
-// by" each service in the Service Authorization Reference).
+// computed is an attribute that AWS derives from the resource's name.
 func (s *Stack) computed(kind, name, attribute string) (string, bool) {
-	arn := func(service, region, rest string) string {
-		return strings.Join([]string{"arn", s.place.Partition, service, region, s.place.Account, rest}, ":")
+	t, _ := restype.Of(kind)
+	if t.ARN == "" || attribute != "arn" {
+		return "", false
 	}
-	var made string
-	switch kind {
-	case "aws_ecs_cluster":
-		made = arn("ecs", s.place.Region, "cluster/"+name)
-	case "aws_iam_role":
-		made = arn("iam", "", "role/"+name)
-	case "aws_secretsmanager_secret":
-		made = arn("secretsmanager", s.place.Region, "secret:"+name+"-"+strings.Repeat(string(anyCharacter), 6))
-	case "aws_cloudwatch_log_group":
-		made = arn("logs", s.place.Region, "log-group:"+name)
-	case "aws_sqs_queue":
-		made = arn("sqs", s.place.Region, name)
-	case "aws_sns_topic":
-		made = arn("sns", s.place.Region, name)
-	case "aws_cloudwatch_event_rule":
-		made = arn("events", s.place.Region, "rule/"+name)
-	}
-	return made, made != "" && attribute == "arn"
+	arn := restype.ARN(iam.Account{Partition: s.place.Partition, ID: s.place.Account, Region: s.place.Region}, strings.Replace(t.ARN, "{name}", name, 1))
+	return strings.ReplaceAll(arn, "?", string(anyCharacter)), true
 }
 
 // tree holds the values of a template's references by the parts of their names.

@@ -1,0 +1,473 @@
+package restype
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+)
+
+// ec2Types are those of EC2 and VPC.
+var ec2Types = []Type{
+	{
+		Name: "aws_vpc",
+		Find: (*Search).vpc,
+		Loss: "the whole network is built anew",
+		Grants: []Grant{
+			{Read: "ec2:DescribeVpcs ec2:DescribeNetworkAcls ec2:DescribeRouteTables ec2:DescribeSecurityGroups"},
+			{Read: "ec2:DescribeVpcAttribute", On: "ec2:vpc/*", When: Own},
+			{Write: "ec2:CreateVpc", On: "ec2:vpc/*", When: Tagged},
+			{Write: "ec2:ModifyVpcAttribute ec2:DeleteVpc", On: "ec2:vpc/*", When: Own},
+		},
+	},
+	{
+		Name: "aws_subnet",
+		Find: (*Search).subnet,
+		Loss: "the worker's tasks move",
+		Options: map[string]string{
+			"availability_zone": "network.availability_zones",
+		},
+		Grants: []Grant{
+			{Read: "ec2:DescribeSubnets"},
+			{Write: "ec2:CreateSubnet", On: "ec2:subnet/*", When: Tagged},
+			{Write: "ec2:CreateSubnet", On: "ec2:vpc/*", When: Own},
+			{Write: "ec2:DeleteSubnet ec2:ModifySubnetAttribute", On: "ec2:subnet/*", When: Own},
+			// What is still in a subnet when it is destroyed.
+			{Write: "ec2:DescribeNetworkInterfaces"},
+		},
+	},
+	{
+		Name: "aws_internet_gateway",
+		Find: (*Search).internetGateway,
+		Loss: "the worker is cut off from the Prefect API",
+		Grants: []Grant{
+			{Read: "ec2:DescribeInternetGateways"},
+			{Write: "ec2:CreateInternetGateway", On: "ec2:internet-gateway/*", When: Tagged},
+			{Write: "ec2:AttachInternetGateway ec2:DetachInternetGateway", On: "ec2:internet-gateway/* ec2:vpc/*", When: Own},
+			{Write: "ec2:DeleteInternetGateway", On: "ec2:internet-gateway/*", When: Own},
+		},
+	},
+	{
+		Name: "aws_eip",
+		Find: (*Search).natAddress,
+		Loss: Nothing,
+		Grants: []Grant{
+			{Read: "ec2:DescribeAddresses ec2:DescribeAddressesAttribute"},
+			{Write: "ec2:AllocateAddress", On: "ec2:elastic-ip/*", When: Tagged},
+			{Write: "ec2:DisassociateAddress ec2:ReleaseAddress", On: "ec2:elastic-ip/*", When: Own},
+		},
+	},
+	{
+		Name: "aws_nat_gateway",
+		Find: (*Search).natGateway,
+		Loss: "the worker is cut off from the Prefect API until there is another",
+		Options: map[string]string{
+			"subnet_id": "network.public_subnet_cidrs",
+		},
+		Grants: []Grant{
+			{Read: "ec2:DescribeNatGateways"},
+			{Write: "ec2:CreateNatGateway", On: "ec2:natgateway/*", When: Tagged},
+			{Write: "ec2:CreateNatGateway", On: "ec2:subnet/* ec2:elastic-ip/*", When: Own},
+			{Write: "ec2:DeleteNatGateway", On: "ec2:natgateway/*", When: Own},
+		},
+	},
+	{
+		Name: "aws_route_table",
+		Find: (*Search).routeTable,
+		Loss: "the worker is cut off from the Prefect API until there is another",
+		Grants: []Grant{
+			{Read: "ec2:DescribeRouteTables"},
+			{Write: "ec2:CreateRouteTable", On: "ec2:route-table/*", When: Tagged},
+			{Write: "ec2:CreateRouteTable", On: "ec2:vpc/*", When: Own},
+			{Write: "ec2:DeleteRouteTable", On: "ec2:route-table/*", When: Own},
+		},
+	},
+	{
+		Name: "aws_route",
+		Find: (*Search).route,
+		Loss: "the worker is cut off from the Prefect API until there is another",
+		Grants: []Grant{
+			{Read: "ec2:DescribeRouteTables"},
+			{Write: "ec2:CreateRoute ec2:ReplaceRoute ec2:DeleteRoute", On: "ec2:route-table/*", When: Own},
+		},
+	},
+	{
+		Name: "aws_route_table_association",
+		Find: (*Search).association,
+		Loss: Nothing,
+		Grants: []Grant{
+			{Read: "ec2:DescribeRouteTables"},
+			{Write: "ec2:AssociateRouteTable ec2:DisassociateRouteTable ec2:ReplaceRouteTableAssociation", On: "ec2:route-table/* ec2:subnet/*", When: Own},
+		},
+	},
+	{
+		Name: "aws_vpc_endpoint",
+		Find: (*Search).endpoint,
+		Loss: Nothing,
+		Grants: []Grant{
+			{Read: "ec2:DescribeVpcEndpoints ec2:DescribePrefixLists ec2:DescribeNetworkInterfaces"}, // the provider looks for those of an interface endpoint
+			{Write: "ec2:CreateVpcEndpoint", On: "ec2:vpc-endpoint/*", When: Tagged},
+			{Write: "ec2:CreateVpcEndpoint", On: "ec2:vpc/* ec2:route-table/* ec2:subnet/* ec2:security-group/*", When: Own},
+			{Write: "ec2:ModifyVpcEndpoint ec2:DeleteVpcEndpoints", On: "ec2:vpc-endpoint/*", When: Own},
+			{Write: "ec2:ModifyVpcEndpoint", On: "ec2:route-table/* ec2:subnet/* ec2:security-group/*", When: Own},
+		},
+	},
+	{
+		Name: "aws_security_group",
+		Find: (*Search).securityGroup,
+		Loss: "the worker is cut off until it has another",
+		Grants: []Grant{
+			// every stack has one
+			// All that EC2 makes is tagged, and tagged only by who makes it.
+			{Write: "ec2:CreateTags", On: "ec2:*/*", When: AtCreation},
+			{Write: "ec2:CreateTags ec2:DeleteTags", On: "ec2:*/*", When: Own},
+			{Read: "ec2:DescribeSecurityGroups"},
+			{Write: "ec2:CreateSecurityGroup", On: "ec2:security-group/*", When: Tagged},
+			{Write: "ec2:CreateSecurityGroup", On: "ec2:vpc/*", When: Own},
+			// AWS gives a new group a rule that lets everything out; Terraform removes it.
+			{Write: "ec2:RevokeSecurityGroupEgress ec2:RevokeSecurityGroupIngress ec2:DeleteSecurityGroup", On: "ec2:security-group/*", When: Own},
+			{Write: "ec2:DescribeNetworkInterfaces"},
+		},
+	},
+	{
+		Name:        "aws_default_security_group",
+		NotImported: "it came with the VPC: Terraform takes it over, and removes its rules",
+		Loss:        Nothing,
+		Grants: []Grant{
+			{Read: "ec2:DescribeSecurityGroups"},
+			// It came with the VPC, without a tag.
+			{Write: "ec2:CreateTags", On: "ec2:security-group/*", When: Tagged},
+			{Write: "ec2:RevokeSecurityGroupEgress ec2:RevokeSecurityGroupIngress", On: "ec2:security-group/*", When: Own},
+		},
+	},
+	{
+		Name: "aws_vpc_security_group_egress_rule",
+		Find: (*Search).securityGroupRule,
+		Loss: "connections that it allows are cut off",
+		Grants: []Grant{
+			{Read: "ec2:DescribeSecurityGroupRules"},
+			{Write: "ec2:AuthorizeSecurityGroupEgress", On: "ec2:security-group-rule/*", When: Tagged},
+			{Write: "ec2:AuthorizeSecurityGroupEgress ec2:RevokeSecurityGroupEgress ec2:ModifySecurityGroupRules", On: "ec2:security-group/* ec2:security-group-rule/*", When: Own},
+		},
+	},
+	{
+		Name: "aws_vpc_security_group_ingress_rule",
+		Find: (*Search).securityGroupRule,
+		Loss: Nothing,
+		Grants: []Grant{
+			{Read: "ec2:DescribeSecurityGroupRules"},
+			{Write: "ec2:AuthorizeSecurityGroupIngress", On: "ec2:security-group-rule/*", When: Tagged},
+			{Write: "ec2:AuthorizeSecurityGroupIngress ec2:RevokeSecurityGroupIngress ec2:ModifySecurityGroupRules", On: "ec2:security-group/* ec2:security-group-rule/*", When: Own},
+		},
+	},
+	{
+		Name: "aws_flow_log",
+		Find: (*Search).flowLog,
+		Loss: Nothing,
+		Grants: []Grant{
+			{Read: "ec2:DescribeFlowLogs"},
+			{Write: "ec2:CreateFlowLogs", On: "ec2:vpc-flow-log/*", When: Tagged},
+			{Write: "ec2:CreateFlowLogs", On: "ec2:vpc/*", When: Own},
+			{Write: "ec2:DeleteFlowLogs", On: "ec2:vpc-flow-log/*", When: Own},
+			{Write: "iam:PassRole", On: "iam:role/{iam_role_arn}", When: ToFlowLogs},
+		},
+	},
+	{
+		Name: "data.aws_vpc",
+		Grants: []Grant{
+			{Read: "ec2:DescribeVpcs ec2:DescribeRouteTables"},
+			{Read: "ec2:DescribeVpcAttribute", On: "ec2:vpc/{id}"},
+			// It has not the environment's tags.
+			{Write: "ec2:CreateSecurityGroup", On: "ec2:vpc/{id}"},
+		},
+	},
+	{
+		Name: "data.aws_subnet",
+		Grants: []Grant{
+			{Read: "ec2:DescribeSubnets"},
+		},
+	},
+	{
+		Name: "data.aws_route_table",
+		Grants: []Grant{
+			{Read: "ec2:DescribeRouteTables"},
+		},
+	},
+	{
+		Name: "data.aws_route_tables",
+		Grants: []Grant{
+			{Read: "ec2:DescribeRouteTables"},
+		},
+	},
+	{
+		Name: "data.aws_vpc_endpoint",
+		Grants: []Grant{
+			{Read: "ec2:DescribeVpcEndpoints"},
+		},
+	},
+	{
+		Name: "data.aws_availability_zones",
+		Grants: []Grant{
+			{Read: "ec2:DescribeAvailabilityZones"},
+		},
+	},
+}
+
+// ec2Filters are the filters of EC2, as name, value, name, value.
+func ec2Filters(pairs ...string) []ec2types.Filter {
+	var filters []ec2types.Filter
+	for i := 0; i < len(pairs); i += 2 {
+		filters = append(filters, ec2types.Filter{Name: &pairs[i], Values: []string{pairs[i+1]}})
+	}
+	return filters
+}
+
+// vpc is the one with the address range and the Name tag.
+func (f *Search) vpc(r Resource) (string, error) {
+	tags, _ := r.arguments["tags"].(map[string]any)
+	out, err := f.aws.ec2.DescribeVpcs(f.Context, &ec2.DescribeVpcsInput{Filters: ec2Filters("cidr", r.text("cidr_block"), "tag:Name", fmt.Sprint(tags["Name"]))})
+	if err != nil {
+		return "", err
+	}
+	var ids []string
+	for _, v := range out.Vpcs {
+		ids = append(ids, aws.ToString(v.VpcId))
+	}
+	return r.one(ids)
+}
+
+func (f *Search) subnet(r Resource) (string, error) {
+	vpc, err := f.id(r.arguments["vpc_id"])
+	if err != nil {
+		return "", err
+	}
+	out, err := f.aws.ec2.DescribeSubnets(f.Context, &ec2.DescribeSubnetsInput{Filters: ec2Filters("vpc-id", vpc, "cidr-block", r.text("cidr_block"))})
+	if err != nil || len(out.Subnets) == 0 {
+		return "", orNone(err)
+	}
+	return aws.ToString(out.Subnets[0].SubnetId), nil // a range is there once in a VPC
+}
+
+func (f *Search) internetGateway(r Resource) (string, error) {
+	vpc, err := f.id(r.arguments["vpc_id"])
+	if err != nil {
+		return "", err
+	}
+	out, err := f.aws.ec2.DescribeInternetGateways(f.Context, &ec2.DescribeInternetGatewaysInput{Filters: ec2Filters("attachment.vpc-id", vpc)})
+	if err != nil || len(out.InternetGateways) == 0 {
+		return "", orNone(err)
+	}
+	return aws.ToString(out.InternetGateways[0].InternetGatewayId), nil // a VPC has one at most
+}
+
+// natGateway is the one of its subnet, or else one of the VPC in a subnet where the stack has none.
+func (f *Search) natGateway(r Resource) (string, error) {
+	vpc, err := f.Find("aws_vpc.main")
+	if err != nil || vpc == "" {
+		return "", orNone(err)
+	}
+	out, err := f.aws.ec2.DescribeNatGateways(f.Context, &ec2.DescribeNatGatewaysInput{Filter: ec2Filters("vpc-id", vpc, "state", "available")})
+	if err != nil {
+		return "", err
+	}
+	bySubnet := map[string][]string{}
+	for _, g := range out.NatGateways {
+		bySubnet[aws.ToString(g.SubnetId)] = append(bySubnet[aws.ToString(g.SubnetId)], aws.ToString(g.NatGatewayId))
+	}
+	for _, name := range f.Stack.Names("aws_nat_gateway") {
+		subnet, err := f.id(f.Stack.Resource("aws_nat_gateway", name)["subnet_id"])
+		switch here := bySubnet[subnet]; {
+		case errors.Is(err, errNone):
+		case err != nil:
+			return "", err
+		case "aws_nat_gateway."+name == r.address && len(here) > 0:
+			return r.one(here)
+		default:
+			delete(bySubnet, subnet)
+		}
+	}
+	others := slices.Concat(slices.Collect(maps.Values(bySubnet))...)
+	slices.Sort(others)
+	return r.one(others)
+}
+
+// natAddress is the address of the NAT gateway that the stack gives it to. Without one it is an
+// address of its Name tag that nothing has, left over from a gateway that is gone.
+func (f *Search) natAddress(r Resource) (string, error) {
+	for _, name := range f.Stack.Names("aws_nat_gateway") {
+		if of, _ := f.Stack.Address(f.Stack.Resource("aws_nat_gateway", name)["allocation_id"]); of != r.address {
+			continue
+		}
+		gateway, err := f.Find("aws_nat_gateway." + name)
+		if err != nil {
+			return "", err
+		}
+		if gateway == "" {
+			continue
+		}
+		out, err := f.aws.ec2.DescribeNatGateways(f.Context, &ec2.DescribeNatGatewaysInput{NatGatewayIds: []string{gateway}})
+		if err != nil {
+			return "", err
+		}
+		for _, g := range out.NatGateways {
+			for _, a := range g.NatGatewayAddresses {
+				if a.AllocationId != nil {
+					return *a.AllocationId, nil
+				}
+			}
+		}
+	}
+	tags, _ := r.arguments["tags"].(map[string]any)
+	out, err := f.aws.ec2.DescribeAddresses(f.Context, &ec2.DescribeAddressesInput{Filters: ec2Filters("domain", "vpc", "tag:Name", fmt.Sprint(tags["Name"]))})
+	if err != nil {
+		return "", err
+	}
+	for _, a := range out.Addresses { // one is as good as another
+		if id := aws.ToString(a.AllocationId); a.AssociationId == nil && !f.taken["aws_eip "+id] {
+			return id, nil
+		}
+	}
+	return "", errNone
+}
+
+// tableOf is the route table that a subnet is associated with. The main one is of no subnet.
+func (f *Search) tableOf(subnet any) (string, error) {
+	id, err := f.id(subnet)
+	if err != nil {
+		return "", err
+	}
+	out, err := f.aws.ec2.DescribeRouteTables(f.Context, &ec2.DescribeRouteTablesInput{Filters: ec2Filters("association.subnet-id", id)})
+	if err != nil || len(out.RouteTables) == 0 {
+		return "", orNone(err)
+	}
+	return aws.ToString(out.RouteTables[0].RouteTableId), nil // a subnet has one
+}
+
+// routeTable is that of the first of its subnets that has one.
+func (f *Search) routeTable(r Resource) (string, error) {
+	for _, name := range f.Stack.Names("aws_route_table_association") {
+		association := f.Stack.Resource("aws_route_table_association", name)
+		if of, _ := f.Stack.Address(association["route_table_id"]); of != r.address {
+			continue
+		}
+		if table, err := f.tableOf(association["subnet_id"]); !errors.Is(err, errNone) {
+			return table, err
+		}
+	}
+	return "", errNone
+}
+
+func (f *Search) route(r Resource) (string, error) {
+	table, err := f.id(r.arguments["route_table_id"])
+	if err != nil {
+		return "", err
+	}
+	to := r.text("destination_cidr_block")
+	out, err := f.aws.ec2.DescribeRouteTables(f.Context, &ec2.DescribeRouteTablesInput{RouteTableIds: []string{table}})
+	if err != nil {
+		return "", err
+	}
+	for _, t := range out.RouteTables {
+		if slices.ContainsFunc(t.Routes, func(route ec2types.Route) bool { return aws.ToString(route.DestinationCidrBlock) == to }) {
+			return table + "_" + to, nil
+		}
+	}
+	return "", errNone
+}
+
+// association is the one that the subnet has, which may be with another table than the stack's.
+func (f *Search) association(r Resource) (string, error) {
+	table, err := f.tableOf(r.arguments["subnet_id"])
+	if err != nil {
+		return "", err
+	}
+	subnet, err := f.id(r.arguments["subnet_id"])
+	return subnet + "/" + table, err
+}
+
+func (f *Search) securityGroup(r Resource) (string, error) {
+	vpc, err := f.id(r.arguments["vpc_id"])
+	if err != nil {
+		return "", err
+	}
+	out, err := f.aws.ec2.DescribeSecurityGroups(f.Context, &ec2.DescribeSecurityGroupsInput{Filters: ec2Filters("vpc-id", vpc, "group-name", r.text("name"))})
+	if err != nil || len(out.SecurityGroups) == 0 {
+		return "", orNone(err)
+	}
+	return aws.ToString(out.SecurityGroups[0].GroupId), nil // a name is there once in a VPC
+}
+
+func (f *Search) securityGroupRule(r Resource) (string, error) {
+	group, err := f.id(r.arguments["security_group_id"])
+	if err != nil {
+		return "", err
+	}
+	peer := ""
+	if other := r.arguments["referenced_security_group_id"]; other != nil {
+		if peer, err = f.id(other); err != nil {
+			return "", err
+		}
+	}
+	out, err := f.aws.ec2.DescribeSecurityGroupRules(f.Context, &ec2.DescribeSecurityGroupRulesInput{Filters: ec2Filters("group-id", group)})
+	if err != nil {
+		return "", err
+	}
+	egress := strings.HasPrefix(r.address, "aws_vpc_security_group_egress_rule.")
+	for _, rule := range out.SecurityGroupRules {
+		other := ""
+		if rule.ReferencedGroupInfo != nil {
+			other = aws.ToString(rule.ReferencedGroupInfo.GroupId)
+		}
+		if aws.ToBool(rule.IsEgress) == egress && aws.ToString(rule.IpProtocol) == r.text("ip_protocol") &&
+			aws.ToInt32(rule.FromPort) == r.number("from_port") && aws.ToInt32(rule.ToPort) == r.number("to_port") &&
+			aws.ToString(rule.CidrIpv4) == r.text("cidr_ipv4") && aws.ToString(rule.CidrIpv6) == r.text("cidr_ipv6") &&
+			aws.ToString(rule.PrefixListId) == r.text("prefix_list_id") && other == peer {
+			return aws.ToString(rule.SecurityGroupRuleId), nil // AWS takes a rule once
+		}
+	}
+	return "", errNone
+}
+
+func (f *Search) endpoint(r Resource) (string, error) {
+	vpc, err := f.id(r.arguments["vpc_id"])
+	if err != nil {
+		return "", err
+	}
+	out, err := f.aws.ec2.DescribeVpcEndpoints(f.Context, &ec2.DescribeVpcEndpointsInput{Filters: ec2Filters("vpc-id", vpc, "service-name", r.text("service_name"))})
+	if err != nil {
+		return "", err
+	}
+	var ids []string
+	for _, e := range out.VpcEndpoints {
+		if strings.EqualFold(string(e.State), "available") && string(e.VpcEndpointType) == r.text("vpc_endpoint_type") {
+			ids = append(ids, aws.ToString(e.VpcEndpointId))
+		}
+	}
+	return r.one(ids)
+}
+
+// flowLog is the one of the VPC that writes the same into the same log group: nothing of a flow
+// log can be changed.
+func (f *Search) flowLog(r Resource) (string, error) {
+	vpc, err := f.id(r.arguments["vpc_id"])
+	if err != nil {
+		return "", err
+	}
+	out, err := f.aws.ec2.DescribeFlowLogs(f.Context, &ec2.DescribeFlowLogsInput{Filter: ec2Filters("resource-id", vpc)})
+	if err != nil {
+		return "", err
+	}
+	_, group, _ := strings.Cut(r.text("log_destination"), ":log-group:")
+	var ids []string
+	for _, l := range out.FlowLogs {
+		if aws.ToString(l.LogGroupName) == group && string(l.TrafficType) == r.text("traffic_type") {
+			ids = append(ids, aws.ToString(l.FlowLogId))
+		}
+	}
+	return r.one(ids)
+}

@@ -1,0 +1,92 @@
+package restype
+
+import (
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+)
+
+// ecsTypes are those of ECS.
+var ecsTypes = []Type{
+	{
+		Name: "aws_ecs_cluster",
+		ARN:  "ecs:cluster/{name}",
+		Find: (*Search).cluster,
+		Loss: "the worker stops, and so do flow runs that are ECS tasks",
+		Options: map[string]string{
+			"setting": "cluster.container_insights",
+		},
+		Grants: []Grant{
+			{Read: "ecs:DescribeClusters", On: "ecs:cluster/{name}"},
+			{Write: "ecs:CreateCluster ecs:UpdateCluster ecs:DeleteCluster ecs:TagResource ecs:UntagResource", On: "ecs:cluster/{name}"},
+			{Write: "iam:CreateServiceLinkedRole", On: "iam:role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS"},
+		},
+	},
+	{
+		Name:        "aws_ecs_cluster_capacity_providers",
+		NotImported: "it is a setting of the cluster",
+		Loss:        Nothing,
+		Grants: []Grant{
+			{Read: "ecs:DescribeClusters", On: "ecs:cluster/{cluster_name}"},
+			{Write: "ecs:PutClusterCapacityProviders", On: "ecs:cluster/{cluster_name}"},
+		},
+	},
+	{
+		Name: "aws_ecs_service",
+		Find: (*Search).service,
+		Loss: "the worker stops, and flow runs of a process pool with it",
+		Options: map[string]string{
+			"capacity_provider_strategy": "worker.spot",
+			"desired_count":              "worker.desired_count",
+			"enable_execute_command":     "worker.execute_command",
+			"launch_type":                "worker.spot",
+			"network_configuration":      "network.security_group_ids",
+		},
+		Grants: []Grant{
+			{Read: "ecs:DescribeServices", On: "ecs:service/{cluster}/{name}"},
+			// verify: what runs.
+			{Read: "ecs:ListTasks", When: InCluster},
+			{Read: "ecs:DescribeTasks", On: "ecs:task/{cluster}/*"},
+			{Write: "ecs:CreateService ecs:UpdateService ecs:DeleteService ecs:TagResource ecs:UntagResource", On: "ecs:service/{cluster}/{name}"},
+		},
+	},
+	{
+		Name:        "aws_ecs_task_definition",
+		NotImported: "it is a new revision, and those that are there stay",
+		Loss:        Nothing,
+		Grants: []Grant{
+			{Read: "ecs:DescribeTaskDefinition"},
+			{Write: "ecs:RegisterTaskDefinition ecs:TagResource ecs:UntagResource", On: "ecs:task-definition/{family}:*"},
+			{Write: "ecs:DeregisterTaskDefinition"},
+			{Write: "iam:PassRole", On: "iam:role/{execution_role_arn} iam:role/{task_role_arn}", When: ToECS},
+			// verify: whether the task may read them, and the credential that the worker uses.
+			{Read: "secretsmanager:DescribeSecret secretsmanager:GetResourcePolicy", On: "{existing_secrets}"},
+			{Read: "secretsmanager:GetSecretValue", On: "{existing_credential}"},
+		},
+	},
+	{
+		Name: "data.aws_ecs_clusters",
+		Grants: []Grant{
+			{Read: "ecs:ListClusters"},
+		},
+	},
+}
+
+func (f *Search) cluster(r Resource) (string, error) {
+	out, err := f.aws.ecs.DescribeClusters(f.Context, &ecs.DescribeClustersInput{Clusters: []string{r.text("name")}})
+	if err != nil || len(out.Clusters) == 0 || aws.ToString(out.Clusters[0].Status) == "INACTIVE" {
+		return "", orNone(err)
+	}
+	return r.text("name"), nil
+}
+
+func (f *Search) service(r Resource) (string, error) {
+	cluster, err := f.Stack.NameOf(r.arguments["cluster"])
+	if err != nil {
+		return "", err
+	}
+	out, err := f.aws.ecs.DescribeServices(f.Context, &ecs.DescribeServicesInput{Cluster: &cluster, Services: []string{r.text("name")}})
+	if err != nil || len(out.Services) == 0 || aws.ToString(out.Services[0].Status) != "ACTIVE" {
+		return "", orNone(err)
+	}
+	return cluster + "/" + r.text("name"), nil
+}

@@ -1,0 +1,25 @@
+package restype
+
+import (
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+)
+
+// lambdaTypes are those of Lambda.
+var lambdaTypes = []Type{
+	{
+		Name: "aws_lambda_function",
+		Find: func(f *Search, r Resource) (string, error) {
+			_, err := f.aws.lambda.GetFunctionConfiguration(f.Context, &lambda.GetFunctionConfigurationInput{FunctionName: aws.String(r.text("function_name"))})
+			return r.text("function_name"), err
+		},
+		Loss: Nothing,
+		Grants: []Grant{
+			{Read: "lambda:GetFunction lambda:GetFunctionCodeSigningConfig lambda:GetFunctionConfiguration lambda:ListVersionsByFunction", On: "lambda:function:{function_name}"},
+			{Write: "lambda:CreateFunction lambda:UpdateFunctionCode lambda:UpdateFunctionConfiguration lambda:DeleteFunction lambda:TagResource lambda:UntagResource", On: "lambda:function:{function_name}"},
+			{Write: "iam:PassRole", On: "iam:role/{role}", When: ToLambda},
+			// Lambda looks at the network of a function with the rights of who makes it.
+			{Write: "ec2:DescribeSecurityGroups ec2:DescribeSubnets ec2:DescribeVpcs"},
+		},
+	},
+}

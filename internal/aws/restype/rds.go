@@ -1,0 +1,54 @@
+package restype
+
+import (
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/rds"
+)
+
+// rdsTypes are those of RDS.
+var rdsTypes = []Type{
+	{
+		Name: "aws_db_instance",
+		Find: func(f *Search, r Resource) (string, error) {
+			_, err := f.aws.rds.DescribeDBInstances(f.Context, &rds.DescribeDBInstancesInput{DBInstanceIdentifier: aws.String(r.text("identifier"))})
+			return r.text("identifier"), err
+		},
+		Loss: "its data goes with it, but for a final snapshot",
+		Grants: []Grant{
+			// Terraform asks for it by the id that RDS gives it.
+			{Read: "rds:DescribeDBInstances", On: "rds:db:*"},
+			{Read: "rds:ListTagsForResource", On: "rds:db:{identifier}"},
+			{Write: "rds:CreateDBInstance", On: "rds:db:{identifier} rds:subgrp:{db_subnet_group_name} rds:pg:{parameter_group_name}"},
+			{Write: "rds:ModifyDBInstance rds:DeleteDBInstance rds:AddTagsToResource rds:RemoveTagsFromResource", On: "rds:db:{identifier}"},
+			{Write: "rds:ModifyDBInstance", On: "rds:pg:{parameter_group_name}"},
+			{Write: "iam:CreateServiceLinkedRole", On: "iam:role/aws-service-role/rds.amazonaws.com/AWSServiceRoleForRDS"},
+		},
+	},
+	{
+		Name: "aws_db_subnet_group",
+		Find: func(f *Search, r Resource) (string, error) {
+			_, err := f.aws.rds.DescribeDBSubnetGroups(f.Context, &rds.DescribeDBSubnetGroupsInput{DBSubnetGroupName: aws.String(r.text("name"))})
+			return r.text("name"), err
+		},
+		Loss: Nothing,
+		Grants: []Grant{
+			{Read: "rds:DescribeDBSubnetGroups rds:ListTagsForResource", On: "rds:subgrp:{name}"},
+			{Write: "rds:CreateDBSubnetGroup rds:ModifyDBSubnetGroup rds:DeleteDBSubnetGroup rds:AddTagsToResource rds:RemoveTagsFromResource", On: "rds:subgrp:{name}"},
+		},
+	},
+	{
+		Name: "aws_db_parameter_group",
+		Find: func(f *Search, r Resource) (string, error) {
+			out, err := f.aws.rds.DescribeDBParameterGroups(f.Context, &rds.DescribeDBParameterGroupsInput{DBParameterGroupName: aws.String(r.text("name"))})
+			if err == nil && len(out.DBParameterGroups) == 0 {
+				err = errNone
+			}
+			return r.text("name"), err
+		},
+		Loss: Nothing,
+		Grants: []Grant{
+			{Read: "rds:DescribeDBParameterGroups rds:DescribeDBParameters rds:ListTagsForResource", On: "rds:pg:{name}"},
+			{Write: "rds:CreateDBParameterGroup rds:ModifyDBParameterGroup rds:ResetDBParameterGroup rds:DeleteDBParameterGroup rds:AddTagsToResource rds:RemoveTagsFromResource", On: "rds:pg:{name}"},
+		},
+	},
+}

@@ -1,0 +1,60 @@
+package restype
+
+import (
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+)
+
+// snsTypes are those of SNS.
+var snsTypes = []Type{
+	{
+		Name: "aws_sns_topic",
+		ARN:  "sns:{name}",
+		Find: func(f *Search, r Resource) (string, error) {
+			topic := ARN(f.Account, "sns:"+r.text("name"))
+			_, err := f.aws.sns.GetTopicAttributes(f.Context, &sns.GetTopicAttributesInput{TopicArn: &topic})
+			return topic, err
+		},
+		Loss: Nothing,
+		Grants: []Grant{
+			{Read: "sns:GetTopicAttributes sns:ListTagsForResource", On: "sns:{name}"},
+			{Write: "sns:CreateTopic sns:SetTopicAttributes sns:DeleteTopic sns:TagResource sns:UntagResource", On: "sns:{name}"},
+		},
+	},
+	{
+		Name:        "aws_sns_topic_policy",
+		NotImported: "it is a setting of the topic",
+		Loss:        Nothing,
+		Grants: []Grant{
+			{Read: "sns:GetTopicAttributes", On: "sns:{arn}"},
+			{Write: "sns:SetTopicAttributes", On: "sns:{arn}"},
+		},
+	},
+	{
+		Name: "aws_sns_topic_subscription",
+		Find: (*Search).subscription,
+		Loss: Nothing,
+		Grants: []Grant{
+			{Read: "sns:GetSubscriptionAttributes", On: "sns:{topic_arn}"},
+			// verify and adopt: who hears of alarms.
+			{Read: "sns:ListSubscriptionsByTopic", On: "sns:{topic_arn}"},
+			{Write: "sns:Subscribe sns:Unsubscribe", On: "sns:{topic_arn}"},
+		},
+	},
+}
+
+// subscription is none while nobody has confirmed it: it has no ARN until then.
+func (f *Search) subscription(r Resource) (string, error) {
+	out, err := f.aws.sns.ListSubscriptionsByTopic(f.Context, &sns.ListSubscriptionsByTopicInput{TopicArn: aws.String(r.text("topic_arn"))})
+	if err != nil {
+		return "", err
+	}
+	for _, s := range out.Subscriptions {
+		if aws.ToString(s.Endpoint) == r.text("endpoint") && aws.ToString(s.Protocol) == r.text("protocol") && strings.HasPrefix(aws.ToString(s.SubscriptionArn), "arn:") {
+			return aws.ToString(s.SubscriptionArn), nil
+		}
+	}
+	return "", errNone
+}
