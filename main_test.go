@@ -438,6 +438,7 @@ func TestEachOption(t *testing.T) {
 		}
 	}
 	defaults := build(t, nil)
+	ecsPool := parse(t, synthesize(t, load(t, []byte("work_pool: {type: ecs}\nworker: {cpu: 512, memory: 1024}\n")))["dev"])
 	for name, row := range rows {
 		t.Run(name, func(t *testing.T) {
 			key, _, _ := strings.Cut(name, ",")
@@ -471,7 +472,7 @@ func TestEachOption(t *testing.T) {
 			arrives("", row.Stack, s, defaults)
 			arrives("container ", row.Worker, s.container(t), defaults.container(t))
 			if row.Statement != nil {
-				arrives("statement ", row.Statement, s.statements(t, "task"), build(t, func(e *config.Environment) { e.WorkPool.Type, e.Worker.ConcurrencyLimit = config.PoolECS, 0 }).statements(t, "task"))
+				arrives("statement ", row.Statement, s.statements(t, "task"), ecsPool.statements(t, "task"))
 			}
 			pool, byDefault := templateOf(env), templateOf(config.Default("dev"))
 			for name, want := range row.Pool {

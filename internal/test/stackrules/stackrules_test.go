@@ -32,15 +32,3 @@ func golden(t *testing.T, name string) []byte {
 	}
 	return file
 }
-
-func TestTheGoldenStacksAreAllowed(t *testing.T) {
-	for name, env := range environments(t) {
-		findings, err := Check(golden(t, name), env)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, f := range findings {
-			t.Errorf("%s: %s", name, f)
-		}
-	}
-}
