@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/test/golden"
 )
 
 // fault is something that must not be in a stack: a value, or nothing (nil), at a path of the
@@ -263,11 +264,27 @@ func plant(at any, path []string, value any) any {
 	return node
 }
 
+// environments returns those of the golden stacks, by name.
+func environments(t *testing.T) map[string]*config.Environment {
+	t.Helper()
+	all := map[string]*config.Environment{}
+	for _, dir := range []string{"../../../" + config.Dir, "../../../testdata/environments"} {
+		envs, err := config.Load(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, env := range envs {
+			all[env.Name] = env
+		}
+	}
+	return all
+}
+
 // planted returns the golden stack of an environment with a fault.
-func planted(t *testing.T, f fault) object {
+func planted(t *testing.T, stacks map[string][]byte, f fault) object {
 	t.Helper()
 	var stack any
-	if err := json.Unmarshal(golden(t, f.in), &stack); err != nil {
+	if err := json.Unmarshal(stacks[f.in], &stack); err != nil {
 		t.Fatal(err)
 	}
 	before := encode(stack)
@@ -279,7 +296,7 @@ func planted(t *testing.T, f fault) object {
 }
 
 func TestEachRuleFindsItsFaults(t *testing.T) {
-	all := environments(t)
+	all, stacks := environments(t), golden.Stacks(t)
 	for _, r := range rules {
 		if len(faults[r.name]) == 0 || r.reason == "" {
 			t.Errorf("the rule %s has no fault that it finds, or no reason", r.name)
@@ -287,7 +304,7 @@ func TestEachRuleFindsItsFaults(t *testing.T) {
 		for _, f := range faults[r.name] {
 			t.Run(r.name+"/"+f.in+"/"+f.path, func(t *testing.T) {
 				// GIVEN a golden stack, in which nothing is found, with one fault
-				file, err := json.Marshal(planted(t, f))
+				file, err := json.Marshal(planted(t, stacks, f))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -312,10 +329,10 @@ func TestEachRuleFindsItsFaults(t *testing.T) {
 
 func TestEndpointsOfAnExistingVPCAreChecked(t *testing.T) {
 	// GIVEN an existing VPC with an endpoint instead of internet egress, which no golden stack has
-	env := *environments(t)["existing"]
+	env, stacks := *environments(t)["existing"], golden.Stacks(t)
 	env.Network.Endpoints = []config.Endpoint{"ecr.api"}
 	checked := func(postconditions list) bool {
-		stack := planted(t, fault{"existing", "data.aws_vpc_endpoint.existing_ecr_api.lifecycle.postcondition", postconditions})
+		stack := planted(t, stacks, fault{"existing", "data.aws_vpc_endpoint.existing_ecr_api.lifecycle.postcondition", postconditions})
 		file, err := json.Marshal(stack)
 		if err != nil {
 			t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"prefect-worker-ecs/internal/local/pyenv"
+	"prefect-worker-ecs/internal/test/golden"
 	"prefect-worker-ecs/internal/test/testtools"
 )
 
@@ -135,10 +136,11 @@ func lint(t *testing.T, stacks map[string]object) map[string][]string {
 func TestActionsAndFieldsAreThoseThatAWSHas(t *testing.T) {
 	// GIVEN the golden stacks, and some with something misspelt
 	const execution, task = "resource.aws_iam_role_policy.execution.policy.Statement.0.", "resource.aws_iam_role.task.assume_role_policy.Statement.0."
+	files := golden.Stacks(t)
 	stacks, want := map[string]object{}, map[string][]string{}
-	for name := range environments(t) {
+	for name, file := range files {
 		var stack object
-		if err := json.Unmarshal(golden(t, name), &stack); err != nil {
+		if err := json.Unmarshal(file, &stack); err != nil {
 			t.Fatal(err)
 		}
 		stacks[name] = stack
@@ -155,7 +157,7 @@ func TestActionsAndFieldsAreThoseThatAWSHas(t *testing.T) {
 		"field":     {fault{"full", container + ".healthCheck.startperiod", 300}, "E3002 awsecstaskdefinitionworker.Properties.ContainerDefinitions.0.HealthCheck.Startperiod: Additional properties are not allowed ('Startperiod' was unexpected. Did you mean 'StartPeriod'?)"},
 		"number":    {fault{"dev", container + ".stopTimeout", "soon"}, "E3012 awsecstaskdefinitionworker.Properties.ContainerDefinitions.0.StopTimeout: 'soon' is not of type 'integer'"},
 	} {
-		stacks[name], want[name] = planted(t, misspelt.fault), []string{misspelt.finding}
+		stacks[name], want[name] = planted(t, files, misspelt.fault), []string{misspelt.finding}
 	}
 
 	// WHEN cfn-lint judges them
