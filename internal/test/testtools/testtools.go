@@ -55,7 +55,7 @@ func tools(names ...string) Need {
 
 // Require skips the test where a tool is missing, and says which. In CI, where nobody
 // reads the skips, it fails the test instead.
-func Require(t *testing.T, needs ...Need) {
+func Require(t testing.TB, needs ...Need) {
 	t.Helper()
 	for _, need := range needs {
 		err := need(t.Context())
@@ -71,7 +71,7 @@ func Require(t *testing.T, needs ...Need) {
 
 // Environment returns one of the project's Python environments, and makes it first if there
 // is none: that needs the package index once.
-func Environment(t *testing.T, spec pyenv.Spec) pyenv.Env {
+func Environment(t testing.TB, spec pyenv.Spec) pyenv.Env {
 	t.Helper()
 	Require(t, Python)
 	env, err := pyenv.Ensure(t.Context(), spec, pyenv.Options{
@@ -95,7 +95,7 @@ func Project(t *testing.T) toolchain.Project {
 	return p
 }
 
-func project(t *testing.T) toolchain.Project {
+func project(t testing.TB) toolchain.Project {
 	t.Helper()
 	p, err := toolchain.Find(".")
 	if err != nil {
@@ -105,7 +105,7 @@ func project(t *testing.T) toolchain.Project {
 }
 
 // AWS returns the configuration of clients under the given variables, those of an emulator,
-// which take the place of all that are about AWS for the rest of the test.
+// which replace all that are about AWS for the rest of the test.
 func AWS(t *testing.T, variables []string) aws.Config {
 	t.Helper()
 	for _, variable := range os.Environ() {
@@ -120,8 +120,8 @@ func AWS(t *testing.T, variables []string) aws.Config {
 		name, value, _ := strings.Cut(variable, "=")
 		t.Setenv(name, value)
 	}
-	// One client for all: each of the SDK would keep connections of its own. And many attempts: on a
-	// machine with much to do an answer breaks off now and then ("use of closed network connection").
+	// One client for all: each of the SDK would keep connections of its own. And many attempts: under
+	// load an answer is aborted now and then ("use of closed network connection").
 	cfg, err := config.LoadDefaultConfig(t.Context(), config.WithHTTPClient(http.DefaultClient), config.WithRetryMaxAttempts(6))
 	if err != nil {
 		t.Fatal(err)
