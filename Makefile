@@ -90,7 +90,7 @@ local-down: $(WORKERCTL) ## Destroy and stop what local started
 	@$(WORKERCTL) local down $(ENV)
 
 .PHONY: generate
-generate: ## Write anew what is made from the options: docs/configuration.md and the editors' schema
+generate: ## Regenerate what is made from the options: docs/configuration.md and the editors' schema
 	go test -count=1 ./config -run TestGenerated -update
 
 # Four packages at a time, and in them four of the tests that may run together: those that

@@ -266,10 +266,10 @@ func TestAccepted(t *testing.T) {
 	}
 }
 
-// TestEveryOptionIsRefused: an option of which no wrong value was tried is not done.
-func TestEveryOptionIsRefused(t *testing.T) {
+// TestEveryOptionIsRejected: an option of which no wrong value was tried is not done.
+func TestEveryOptionIsRejected(t *testing.T) {
 	wrong := map[string]bool{}
-	for _, test := range refused {
+	for _, test := range rejected {
 		for _, key := range strings.Fields(test.keys) {
 			for ; key != ""; key = parent(key) {
 				wrong[key] = true
@@ -278,22 +278,22 @@ func TestEveryOptionIsRefused(t *testing.T) {
 	}
 	for _, o := range Options() {
 		if !wrong[o.Key] {
-			t.Errorf("%s is in no row of refused", o.Key)
+			t.Errorf("%s is in no row of rejected", o.Key)
 		}
 	}
 }
 
-// TestRefused has one case for each thing that is refused. The messages, which are literals beside
+// TestRejected has one case for each thing that is rejected. The messages, which are literals beside
 // their rules, are held to their form.
-func TestRefused(t *testing.T) {
-	for _, test := range refused {
+func TestRejected(t *testing.T) {
+	for _, test := range rejected {
 		t.Run(test.name, func(t *testing.T) {
 			// WHEN the configuration is read
 			_, err := load(t, map[string]string{"dev.yaml": test.yaml})
-			// THEN it is refused for just the keys that are wrong
+			// THEN it is rejected for just the keys that are wrong
 			problems, ok := err.(Problems)
 			if !ok {
-				t.Fatalf("the configuration should be refused with Problems, got %v", err)
+				t.Fatalf("the configuration should be rejected with Problems, got %v", err)
 			}
 			var keys []string
 			for _, p := range problems {
@@ -333,7 +333,7 @@ config/environments/dev.yaml:5: logs.gruop = /flows
 	}
 }
 
-var refused = []struct{ name, yaml, keys string }{
+var rejected = []struct{ name, yaml, keys string }{
 	// What the file itself must be.
 	{"invalid YAML", "worker:\n\tcpu: 256", ""},
 	{"two documents", "region: us-east-1\n---\nregion: us-east-2", ""},
@@ -740,7 +740,7 @@ func TestEnvironmentsThatFightOverNames(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			// WHEN two environments are read
 			_, err := load(t, map[string]string{"dev.yaml": test.dev, "prod.yaml": test.prod})
-			// THEN the names that can exist once are refused, at the second environment
+			// THEN the names that can exist once are rejected, at the second environment
 			var keys []string
 			if problems, ok := err.(Problems); ok {
 				for _, p := range problems {
@@ -759,7 +759,7 @@ func TestEnvironmentsThatFightOverNames(t *testing.T) {
 	}
 }
 
-// TestFilesInTheFolder: what is there is read, or refused, or known to be nobody's
+// TestFilesInTheFolder: what is there is read, or rejected, or known to be nobody's
 // environment.
 func TestFilesInTheFolder(t *testing.T) {
 	for _, test := range []struct{ name, rule string }{
@@ -804,13 +804,13 @@ func TestALocalRunIsAcceptedOnlyThere(t *testing.T) {
 	}
 	envs, err := LoadLocal(Dir)
 	if err != nil || !envs[0].LocalRun {
-		t.Errorf("the local run's own environment is refused: %v", err)
+		t.Errorf("the local run's own environment is rejected: %v", err)
 	}
 }
 
-// FuzzLoad: whatever a file holds, it is accepted or refused in words.
+// FuzzLoad: whatever a file holds, it is accepted or rejected in words.
 func FuzzLoad(f *testing.F) {
-	for _, test := range refused {
+	for _, test := range rejected {
 		f.Add([]byte(test.yaml))
 	}
 	for _, seed := range []string{"<<: *a", "a: &a [*a]", "network: &n {name: *n}", "? [a]\n: b", "worker: {environment: {? {a: b} : c}}", "!!binary x", "tags: !!set {a}", "%YAML 1.1\n---\nregion: 1", "region: !x y", "---\n...\n---"} {
@@ -911,7 +911,7 @@ func TestNoCredentialInAMessage(t *testing.T) {
 	} {
 		_, err := load(t, map[string]string{"dev.yaml": yaml})
 		if err == nil {
-			t.Errorf("%s: not refused", strings.ReplaceAll(yaml, key, "KEY"))
+			t.Errorf("%s: not rejected", strings.ReplaceAll(yaml, key, "KEY"))
 		} else if strings.Contains(err.Error(), key[4:]) {
 			t.Errorf("%s: the key is in the message", strings.ReplaceAll(yaml, key, "KEY"))
 		}

@@ -297,13 +297,18 @@ func planted(t *testing.T, stacks map[string][]byte, f fault) object {
 
 func TestEachRuleFindsItsFaults(t *testing.T) {
 	all, stacks := environments(t), golden.Stacks(t)
+	for name, env := range all {
+		if findings, err := Check(stacks[name], env); err != nil || len(findings) > 0 {
+			t.Fatalf("%s without a fault: %v, %v", name, findings, err)
+		}
+	}
 	for _, r := range rules {
 		if len(faults[r.name]) == 0 || r.reason == "" {
 			t.Errorf("the rule %s has no fault that it finds, or no reason", r.name)
 		}
 		for _, f := range faults[r.name] {
 			t.Run(r.name+"/"+f.in+"/"+f.path, func(t *testing.T) {
-				// GIVEN a golden stack, in which nothing is found, with one fault
+				// GIVEN a golden stack with one fault
 				file, err := json.Marshal(planted(t, stacks, f))
 				if err != nil {
 					t.Fatal(err)

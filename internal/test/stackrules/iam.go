@@ -200,29 +200,23 @@ func (s *stack) grants() []grant {
 
 // secretGrants returns which role may read and decrypt which secrets and parameters.
 func (s *stack) secretGrants() []grant {
-	secrets, keys := map[string][]string{}, map[string][]string{}
-	read := func(role, from string, with ...string) {
-		if from != "" {
-			secrets[role], keys[role] = append(secrets[role], config.SecretARN(from)), append(keys[role], with...)
-		}
+	credential, registry := s.secretARN(), s.env.Worker.RegistryCredentials
+	_, database := s.database()
+	reads := map[string][]string{
+		"execution": {credential, registry}, "flow_execution": {registry}, "server_execution": {credential, registry, config.SecretARN(database)}, "probe": {credential},
 	}
 	for _, from := range s.env.Worker.Secrets {
-		read("execution", from, s.env.Worker.KMSKeyARNs...)
+		reads["execution"] = append(reads["execution"], config.SecretARN(from))
 	}
-	for _, role := range []string{"execution", "flow_execution", "server_execution"} {
-		read(role, s.env.Worker.RegistryCredentials, s.env.Worker.KMSKeyARNs...)
-		if role != "flow_execution" || s.env.FlowsReadCredential() {
-			read(role, s.secretARN(), s.env.Secret.KMSKeyARN)
-		}
+	if s.env.FlowsReadCredential() {
+		reads["flow_execution"] = append(reads["flow_execution"], credential)
 	}
-	read("probe", s.secretARN(), s.env.Secret.KMSKeyARN)
-	_, database := s.database()
-	read("server_execution", database, s.env.Secret.KMSKeyARN)
+	keys := append([]string{s.env.Secret.KMSKeyARN}, s.env.Worker.KMSKeyARNs...)
 	var all []grant
-	for role := range secrets {
+	for role, arns := range reads {
 		for service, action := range map[string]string{"secretsmanager": "secretsmanager:GetSecretValue", "ssm": "ssm:GetParameters"} {
-			all = append(all, grant{role, action, secrets[role], nil},
-				grant{role, "kms:Decrypt", keys[role], when("StringEquals", "kms:ViaService", service+".${var.aws_region}.amazonaws.com")})
+			all = append(all, grant{role, action, arns, nil},
+				grant{role, "kms:Decrypt", keys, when("StringEquals", "kms:ViaService", service+".${var.aws_region}.amazonaws.com")})
 		}
 	}
 	return all

@@ -43,8 +43,10 @@ var networkRules = []rule{
 			probe = map[string][]string{"subnet_ids": s.taskSubnets(), "security_group_ids": {workerGroup}}
 		}
 		s.all("aws_lambda_function", "vpc_config", probe)
-		for _, kind := range []string{"aws_security_group", "aws_default_security_group", "aws_internet_gateway", "aws_route_table", "aws_subnet", "aws_vpc_endpoint", "aws_flow_log"} {
-			s.all(kind, "vpc_id", s.vpc())
+		for _, e := range s.elements {
+			if e.get("vpc_id") != nil && !strings.HasPrefix(e.kind, "data.") {
+				s.want(e, "vpc_id", s.vpc())
+			}
 		}
 	}},
 	{"routes-stay-private", "a private subnet that follows a public route table is reachable from the internet, and one without a table follows the VPC's main one", func(s *stack) {
