@@ -100,9 +100,9 @@ test: ## Run all tests
 	go test -vet=off -count=1 -p 4 -parallel 4 -timeout 40m ./internal/local/run ./internal/test/lifecycle ./cmd/workerctl ./internal/ops/verify ./...
 
 .PHONY: bench
-bench: ## Measure synth with and without the fast start, and diff against terraform plan
-	go run ./internal/faststart/bench
-	
+bench: ## Measure synth with and without the fast start, and workerctl plan against terraform plan
+	go test -run '^$$' -bench . -benchtime 5x -timeout 30m ./internal/faststart ./internal/test/lifecycle
+
 .PHONY: lint
 lint: ## Check format, go vet and staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "not formatted: run make fmt" >&2; exit 1; }

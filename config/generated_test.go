@@ -226,7 +226,7 @@ func TestTheSchemaIsTheProgram(t *testing.T) {
 		}
 		check(name, string(set))
 	}
-	for _, test := range refused {
+	for _, test := range rejected {
 		check(test.name, test.yaml)
 	}
 	for _, file := range []string{"environments/dev.yaml", "../testdata/environments/ecs.yaml", "../testdata/environments/full.yaml", "../testdata/environments/own.yaml"} {
@@ -240,7 +240,7 @@ func TestTheSchemaIsTheProgram(t *testing.T) {
 		}
 	}
 	if right < 100 || wrong < 60 {
-		t.Errorf("only %d environments accepted and %d refused", right, wrong)
+		t.Errorf("only %d environments accepted and %d rejected", right, wrong)
 	}
 }
 

@@ -1,6 +1,7 @@
 package faststart
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -475,9 +476,10 @@ func TestCacheThatCannotBeWritten(t *testing.T) {
 		h.run(t, "mini")
 		if os.Getuid() == 0 {
 			// Root writes everywhere, unless it lacks the capability to.
-			if _, err := exec.LookPath("setpriv"); err != nil {
-				t.Skip(err)
-			}
+			testtools.Require(t, func(context.Context) error {
+				_, err := exec.LookPath("setpriv")
+				return err
+			})
 			h.prefix = []string{"setpriv", "--inh-caps=-dac_override", "--bounding-set=-dac_override"}
 		}
 		dir := h.cache(t)

@@ -3,7 +3,7 @@ package deployer
 import (
 	"encoding/json"
 	"fmt"
-	"os"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,27 +14,15 @@ import (
 	"prefect-worker-ecs/internal/test/golden"
 )
 
-// environments are those with a golden file of their stack.
+// environments returns those with a golden stack.
 func environments(t *testing.T) []string {
 	t.Helper()
-	files, err := filepath.Glob("../../../testdata/golden/*.tf.json")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("there are no golden files: %v", err)
-	}
-	var names []string
-	for _, file := range files {
-		names = append(names, strings.TrimSuffix(filepath.Base(file), ".tf.json"))
-	}
-	return names
+	return slices.Sorted(maps.Keys(golden.Stacks(t)))
 }
 
 func stackOf(t *testing.T, name string) *stackjson.Stack {
 	t.Helper()
-	file, err := os.ReadFile("../../../testdata/golden/" + name + ".tf.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	stack, err := stackjson.Parse(file, stackjson.Place{Partition: "aws", Region: "us-east-1", Account: "123456789012"}, nil)
+	stack, err := stackjson.Parse(golden.Stacks(t)[name], stackjson.Place{Partition: "aws", Region: "us-east-1", Account: "123456789012"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,20 +38,31 @@ func policyOf(t *testing.T, name string, purpose Purpose) iam.Document {
 	return document
 }
 
-// TestPolicies compares the policies of the environments with golden files.
+// TestPolicies compares the policies with golden files: those of an own and of an existing network
+// as a whole, the others as differences to one of them.
 func TestPolicies(t *testing.T) {
-	for _, name := range environments(t) {
-		for word, purpose := range map[string]Purpose{"deploy": Deploy, "read": Read, "adopt": Adopt} {
-			if purpose == Adopt && name != "dev" {
-				continue // no more than that of reading, and a few actions
+	policy := func(name string, purpose Purpose) string {
+		text, err := json.MarshalIndent(policyOf(t, name, purpose), "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text) + "\n"
+	}
+	for word, purpose := range map[string]Purpose{"deploy": Deploy, "read": Read} {
+		for _, name := range environments(t) {
+			file := filepath.Join("testdata", name+"."+word)
+			switch name {
+			case "dev", "existing":
+				golden.Equal(t, file+".json", policy(name, purpose))
+			case "shared":
+				golden.Equal(t, file+".diff", golden.Difference(t, policy("existing", purpose), policy(name, purpose)))
+			default:
+				golden.Equal(t, file+".diff", golden.Difference(t, policy("dev", purpose), policy(name, purpose)))
 			}
-			text, err := json.MarshalIndent(policyOf(t, name, purpose), "", "  ")
-			if err != nil {
-				t.Fatal(err)
-			}
-			golden.Equal(t, filepath.Join("testdata", name+"."+word+".json"), string(text)+"\n")
 		}
 	}
+	// Adopting needs no more than reading, and a few actions.
+	golden.Equal(t, "testdata/dev.adopt.diff", golden.Difference(t, policy("dev", Read), policy("dev", Adopt)))
 }
 
 // TestParts: each part is a managed policy that AWS takes, and together they are the whole.

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"prefect-worker-ecs/internal/terraform/terraform"
+	"prefect-worker-ecs/internal/test/golden"
 	"prefect-worker-ecs/internal/test/testtools"
 )
 
@@ -27,9 +28,9 @@ func TestMain(m *testing.M) {
 // put writes a golden stack, changed by edit, to a folder.
 func put(t *testing.T, dir, name string, edit func(stack map[string]any)) {
 	t.Helper()
-	file, err := os.ReadFile(filepath.Join(testtools.Project(t).Root, "testdata", "golden", name+".tf.json"))
-	if err != nil {
-		t.Fatal(err)
+	file, there := golden.Stacks(t)[name]
+	if !there {
+		t.Fatalf("there is no golden stack %s", name)
 	}
 	var stack map[string]any
 	if err := json.Unmarshal(file, &stack); err != nil {

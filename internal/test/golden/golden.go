@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew instead of comparing with them")
+var update = flag.Bool("update", false, "update the golden files instead of comparing with them")
 
 // Equal fails the test where got differs from the file, and shows the difference. With
 // `go test -update` it writes the file.

@@ -1,178 +1,120 @@
 package stackrules
 
 import (
-	"fmt"
+	"slices"
 	"strconv"
-
-	"prefect-worker-ecs/config"
-	"prefect-worker-ecs/internal/aws/iam"
 )
 
-// monitoring is the probe, the alarms, where they are sent, and the dashboard.
-func (r rules) monitoring(all map[string]rule) {
-	m, service := r.env.Monitoring, r.env.Worker.ServiceName
-	topic := m.TopicARN
-	if topic == "" {
-		topic = ref("aws_sns_topic.alarms.arn")
-		r.alarmTopic(all, topic)
-	}
-	r.probe(all)
-
-	const blind = "people would not be told, or told of something else"
-	told := is([]string{topic})
-	dimensions := func(kind string) shape {
-		return is(map[string]map[string]string{
-			"PrefectWorker": {"Service": service},
-			"AWS/ECS":       {"ClusterName": r.env.Cluster.Name, "ServiceName": service},
-			"AWS/SQS":       {"QueueName": r.env.EventQueue() + "-dlq"},
-			"AWS/RDS":       {"DBInstanceIdentifier": r.env.Server.Name},
-		}[kind])
-	}
-	alarm := func(name, called, missing string, more fields) {
-		shape := fields{
-			"alarm_name": is(service + "-" + called), "alarm_description": text, "alarm_actions": because(blind, told), "ok_actions": because(blind, told),
-			"comparison_operator": is("GreaterThanOrEqualToThreshold", "LessThanThreshold"), "threshold": number,
-			"evaluation_periods": number, "datapoints_to_alarm": number, "treat_missing_data": because("silence would be taken for the opposite", is(missing)),
-		}
-		for key, value := range more {
-			shape[key] = value
-		}
-		all["aws_cloudwatch_metric_alarm."+name] = rule{why: blind, guards: blind, shape: shape}
-	}
-	single := func(name, called, missing, namespace, metric, stat string) {
-		more := fields{"namespace": is(namespace), "metric_name": is(metric), "statistic": is(stat), "period": is(60, 300), "dimensions": dimensions(namespace)}
-		if name == "log_failures" {
-			delete(more, "dimensions") // a filter of plain text gives none
-		}
-		alarm(name, called, missing, more)
-	}
-	query := func(id, metric string) shape {
-		return object(fields{"id": is(id), "metric": object(fields{
-			"namespace": is("PrefectWorker"), "metric_name": is(metric), "stat": is("Maximum"), "period": is(60), "dimensions": dimensions("PrefectWorker"),
-		})})
-	}
-	difference := func(name, called, missing, expression string, queries ...shape) {
-		result := object(fields{"id": is("result"), "expression": is(expression), "label": text, "return_data": is(true)})
-		alarm(name, called, missing, fields{"metric_query": list(append([]shape{result}, queries...)...)})
-	}
-	difference("silent_worker", "silent-worker", "breaching", "FILL(online, 0) - desired", query("desired", "TasksDesired"), query("online", "WorkersOnline"))
-	difference("missing_tasks", "missing-tasks", "ignore", "running - desired", query("desired", "TasksDesired"), query("running", "TasksRunning"))
-	single("late_runs", "late-runs", "ignore", "PrefectWorker", "OldestDueSeconds", "Maximum")
-	single("orphaned_runs", "orphaned-runs", "ignore", "PrefectWorker", "FlowRunsOrphaned", "Maximum")
-	single("lost_runs", "lost-runs", "ignore", "PrefectWorker", "FlowRunsLost", "Maximum")
-	single("probe", "probe", "breaching", "PrefectWorker", "CallsFailed", "Maximum")
-	single("memory", "memory", "notBreaching", "AWS/ECS", "MemoryUtilization", "Maximum")
-	single("cpu", "cpu", "notBreaching", "AWS/ECS", "CPUUtilization", "Average")
-	single("log_failures", "log-failures", "notBreaching", "PrefectWorker", "LogFailures/"+service, "Sum")
-	if r.env.EventQueue() != "" {
-		single("dead_letters", "dead-letters", "notBreaching", "AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum")
-	}
-	if s := r.env.Server; s.Enabled && s.OwnDatabase() {
-		single("database_storage", "database-storage", "breaching", "AWS/RDS", "FreeStorageSpace", "Minimum")
-		single("database_connections", "database-connections", "breaching", "AWS/RDS", "DatabaseConnections", "Maximum")
-	}
-
-	all["aws_cloudwatch_log_metric_filter.known_failures"] = rule{why: blind, shape: fields{
-		"name": is(service + "-known-failures"), "log_group_name": is(r.logGroupName()), "pattern": text,
-		"metric_transformation": object(fields{"namespace": is("PrefectWorker"), "name": is("LogFailures/" + service), "value": is("1")}),
-	}}
-	event := func(name, called string, pattern map[string]any) {
-		all["aws_cloudwatch_event_rule."+name] = rule{why: "events of others than the worker's tasks would be sent to people", shape: fields{
-			"name": is(service + "-" + called), "description": text, "event_pattern": document(is(pattern)),
-		}}
-		all["aws_cloudwatch_event_target."+name] = rule{why: "events would be sent elsewhere", shape: fields{
-			"rule": is(ref("aws_cloudwatch_event_rule." + name + ".name")), "arn": is(topic),
-			"input_transformer": object(fields{"input_paths": tags, "input_template": text}),
-		}}
-	}
-	event("failed_deployment", "failed-deployment", map[string]any{
-		"source": []string{"aws.ecs"}, "detail-type": []string{"ECS Deployment State Change", "ECS Service Action"},
-		"resources": []string{account.Of("ecs", "service/"+r.env.Cluster.Name+"/"+service)},
-		"detail":    map[string]any{"eventName": []string{"SERVICE_DEPLOYMENT_FAILED", "SERVICE_TASK_CONFIGURATION_FAILURE", "SERVICE_TASK_PLACEMENT_FAILURE", "SERVICE_TASK_START_IMPAIRED"}},
-	})
-	event("ended_task", "ended-task", map[string]any{
-		"source": []string{"aws.ecs"}, "detail-type": []string{"ECS Task State Change"},
-		"detail": map[string]any{
-			"clusterArn": []string{r.cluster("arn")}, "group": []string{"service:" + service},
-			"lastStatus": []string{"STOPPED"}, "stopCode": []string{"EssentialContainerExited"},
-		},
-	})
-	all["aws_cloudwatch_dashboard.worker"] = rule{why: "the dashboard would show something else", shape: fields{
-		"dashboard_name": is(service), "dashboard_body": text,
-	}}
+// signal is what an alarm is on: a metric or an expression, the thresholds that it reaches and
+// that somebody should know of, and what a period without data counts as. Silence is the alarm
+// of what must report each minute; the others keep their state, or have nothing to report.
+type signal struct {
+	metric              string
+	least, most         float64
+	comparison, missing string
 }
 
-// alarmTopic is the topic that alarms are sent to, who may publish in it and who reads it.
-func (r rules) alarmTopic(all map[string]rule, topic string) {
-	const read = "others could read the alarms, or send false ones"
-	publish := func(sid, service string) iam.Statement {
-		return iam.Statement{Sid: sid, Effect: "Allow", Principal: iam.ByService(service), Action: []string{"sns:Publish"}, Resource: []string{topic}}
-	}
-	all["aws_sns_topic.alarms"] = rule{why: read, shape: fields{"name": is(r.env.Worker.ServiceName + "-alarms")}}
-	all["aws_sns_topic_policy.alarms"] = rule{why: read, shape: fields{
-		"arn": is(topic),
-		"policy": grants(read,
-			publish("Alarms", "cloudwatch.amazonaws.com").If("StringEquals", "aws:SourceAccount", account.ID).
-				If("ArnLike", "aws:SourceArn", account.Of("cloudwatch", "alarm:"+r.env.Worker.ServiceName+"-*")),
-			publish("Events", "events.amazonaws.com")),
-	}}
-	for i, email := range r.env.Monitoring.Emails {
-		all[fmt.Sprintf("aws_sns_topic_subscription.alarms_%d", i+1)] = rule{why: read, shape: fields{
-			"topic_arn": is(topic), "protocol": is("email"), "endpoint": is(literal(email)),
-		}}
+const (
+	atLeast = "GreaterThanOrEqualToThreshold"
+	below   = "LessThanThreshold"
+)
+
+// signals returns the signals of the alarms by name.
+func (s *stack) signals() map[string]signal {
+	late, disk := float64(60*s.env.Monitoring.LateMinutes), float64(s.env.Server.Database.StorageGiB<<30)
+	return map[string]signal{
+		"silent_worker":        {"FILL(online, 0) - desired", 0, 0, below, "breaching"},
+		"missing_tasks":        {"running - desired", 0, 0, below, "ignore"},
+		"probe":                {"CallsFailed", 1, 1, atLeast, "breaching"},
+		"late_runs":            {"OldestDueSeconds", late, late, atLeast, "ignore"},
+		"orphaned_runs":        {"FlowRunsOrphaned", 1, 1, atLeast, "ignore"},
+		"lost_runs":            {"FlowRunsLost", 1, 1, atLeast, "ignore"},
+		"memory":               {"MemoryUtilization", 70, 99, atLeast, "notBreaching"},
+		"cpu":                  {"CPUUtilization", 70, 99, atLeast, "notBreaching"},
+		"log_failures":         {"LogFailures/" + s.env.Worker.ServiceName, 1, 5, atLeast, "notBreaching"},
+		"dead_letters":         {"ApproximateNumberOfMessagesVisible", 1, 1, atLeast, "notBreaching"},
+		"database_storage":     {"FreeStorageSpace", disk / 50, disk / 10, below, "breaching"},
+		"database_connections": {"DatabaseConnections", 20, 79, atLeast, "breaching"}, // the smallest class takes about 80
 	}
 }
 
-// probe is the function, its schedule, and what both may do.
-func (r rules) probe(all map[string]rule) {
-	env := r.env
-	name := env.Worker.ServiceName + "-probe"
-	const code = "other code would run with the credential of the Prefect API"
-	variables := fields{
-		"AUTHENTICATION": is(string(env.Prefect.Authentication)), "CLUSTER": is(env.Cluster.Name), "SERVICE": is(env.Worker.ServiceName),
-		"PENDING_MINUTES": is(strconv.Itoa(env.Monitoring.PendingMinutes)), "PREFECT_API_URL": is("${local.prefect_api_url}"),
-		"QUEUES": is(literal(encode(env.WorkPool.Queues))), "WORK_POOL": is(literal(env.WorkPool.Name)), "WORK_POOL_TYPE": is(string(env.WorkPool.Type)),
+var monitoringRules = []rule{
+	{"alarms-can-fire", "an alarm that needs hours, or a value that its metric never has, is none", func(s *stack) {
+		s.each("aws_cloudwatch_metric_alarm", func(e element) {
+			want, path := s.signals()[e.name], ""
+			if e.get("metric_query") == nil {
+				s.want(e, "metric_name", want.metric)
+			} else {
+				s.want(e, "metric_query.0.expression", want.metric)
+				s.want(e, "metric_query.0.return_data", true)
+				path = "metric_query.1.metric."
+			}
+			s.want(e, "comparison_operator", want.comparison)
+			s.within(e, "threshold", want.least, want.most)
+			s.within(e, path+"period", 60, 300)
+			period, _ := e.get(path + "period").(float64)
+			periods, _ := e.get("evaluation_periods").(float64)
+			s.within(e, "evaluation_periods", 1, 3600/max(period, 1))
+			s.within(e, "datapoints_to_alarm", 1, periods)
+			s.want(e, "actions_enabled", nil) // they are
+		})
+	}},
+	{"alarms-watch-this-worker", "an alarm on metrics of another service, queue or database is silent when this one fails", func(s *stack) {
+		dimensions := map[string]map[string]string{
+			"PrefectWorker": {"Service": s.env.Worker.ServiceName},
+			"AWS/ECS":       {"ClusterName": s.env.Cluster.Name, "ServiceName": s.env.Worker.ServiceName},
+			"AWS/SQS":       {"QueueName": s.env.EventQueue() + "-dlq"},
+			"AWS/RDS":       {"DBInstanceIdentifier": s.env.Server.Name},
+		}
+		s.each("aws_cloudwatch_metric_alarm", func(e element) {
+			for _, path := range []string{"", "metric_query.1.metric.", "metric_query.2.metric."} {
+				if namespace := e.text(path + "namespace"); namespace != "" && e.name != "log_failures" { // a log filter's metric has none
+					s.want(e, path+"dimensions", dimensions[namespace])
+				}
+			}
+		})
+		s.all("aws_cloudwatch_log_metric_filter", "log_group_name", s.logGroup("name"))
+		s.all("aws_cloudwatch_log_metric_filter", "metric_transformation.name", s.signals()["log_failures"].metric)
+	}},
+	{"silence-is-judged", "a worker that reports nothing must not look healthy, and one that is paused must not wake anybody", func(s *stack) {
+		s.each("aws_cloudwatch_metric_alarm", func(e element) { s.want(e, "treat_missing_data", s.signals()[e.name].missing) })
+	}},
+	{"alarms-reach-everybody", "whoever is on call and not subscribed learns it from the users", func(s *stack) {
+		s.all("aws_cloudwatch_metric_alarm", "alarm_actions", []string{s.topic()})
+		s.all("aws_cloudwatch_metric_alarm", "ok_actions", []string{s.topic()})
+		s.all("aws_sns_topic_subscription", "topic_arn", s.topic())
+		s.all("aws_sns_topic_subscription", "protocol", "email")
+		var have, want []string
+		s.each("aws_sns_topic_subscription", func(e element) { have = append(have, e.text("endpoint")) })
+		for _, email := range s.env.Monitoring.Emails {
+			want = append(want, literal(email))
+		}
+		slices.Sort(have)
+		slices.Sort(want)
+		if s.env.Monitoring.Enabled && !slices.Equal(have, want) {
+			s.report("aws_sns_topic_subscription", "subscribes %q, want %q", have, want)
+		}
+	}},
+	{"probe-as-configured", "the alarms know what the probe reports, and it runs with the credential of the Prefect API", func(s *stack) {
+		s.all("aws_scheduler_schedule", "schedule_expression", "rate(1 minute)")
+		s.all("aws_scheduler_schedule", "state", nil) // enabled
+		s.all("aws_scheduler_schedule", "target.arn", ref("aws_lambda_function.probe.arn"))
+		s.all("aws_lambda_function", "filename", "probe.zip")
+		s.all("aws_lambda_function", "handler", "probe.handler")
+		s.each("aws_lambda_function", func(e element) { s.within(e, "timeout", 30, 59) })
+		for name, value := range map[string]any{
+			"CREDENTIAL": optional(s.credential()), "PREFECT_API_URL": "${local.prefect_api_url}", "WORK_POOL": literal(s.env.WorkPool.Name),
+			"CLUSTER": s.env.Cluster.Name, "SERVICE": s.env.Worker.ServiceName, "PENDING_MINUTES": strconv.Itoa(s.env.Monitoring.PendingMinutes),
+		} {
+			s.all("aws_lambda_function", "environment.variables."+name, value)
+		}
+	}},
+}
+
+// topic returns the topic that alarms are sent to.
+func (s *stack) topic() string {
+	if arn := s.env.Monitoring.TopicARN; arn != "" {
+		return arn
 	}
-	if r.secret != "" {
-		variables["CREDENTIAL"] = is(r.secret)
-	}
-	function := fields{
-		"function_name": is(name), "description": text, "role": because(rights, is(ref("aws_iam_role.probe.arn"))),
-		"runtime": is("python3.13"), "handler": is("probe.handler"), "architectures": is([]string{"arm64"}),
-		"filename": because(code, is("probe.zip")), "source_code_hash": because(code, text), "memory_size": is(256), "timeout": is(55),
-		"environment": object(fields{"variables": because("variables are in clear text, and steer where the credential is sent", object(variables))}),
-		"depends_on":  dependsOn,
-	}
-	statements := []iam.Statement{
-		iam.Allow("PublishFigures", []string{"cloudwatch:PutMetricData"}, "*").If("StringEquals", "cloudwatch:namespace", "PrefectWorker"),
-		iam.Allow("DescribeWorker", []string{"ecs:DescribeServices"}, account.Of("ecs", "service/"+env.Cluster.Name+"/"+env.Worker.ServiceName)),
-		iam.Allow("WriteLog", []string{"logs:CreateLogStream", "logs:PutLogEvents"}, ref("aws_cloudwatch_log_group.probe.arn")+":*"),
-	}
-	if env.WorkPool.Type == config.PoolECS {
-		statements = append(statements, iam.Allow("DescribeFlows", []string{"ecs:DescribeTasks"}, account.Of("ecs", "task/"+env.Cluster.Name+"/*")).
-			If("ArnEquals", "ecs:cluster", account.Of("ecs", "cluster/"+env.Cluster.Name)))
-	}
-	if r.secretARN != "" {
-		statements = append(statements, iam.Allow("ReadCredential", []string{"secretsmanager:GetSecretValue"}, r.secretARN))
-		statements = append(statements, decrypt("DecryptSecrets", "secretsmanager", []string{env.Secret.KMSKeyARN})...)
-	}
-	if env.ProbeInVPC() {
-		statements = append(statements, iam.Allow("JoinVPC", []string{
-			"ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface",
-			"ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses"}, "*"))
-		function["vpc_config"] = object(fields{"subnet_ids": is(r.taskSubnets()), "security_group_ids": is([]string{ref("aws_security_group.prefect_worker_sg.id")})})
-	}
-	all["aws_lambda_function.probe"] = rule{why: code, shape: function}
-	all["aws_scheduler_schedule.probe"] = rule{why: "the probe would not run each minute, or something else would", shape: fields{
-		"name": is(name), "description": text, "schedule_expression": is("rate(1 minute)"), "flexible_time_window": object(fields{"mode": is("OFF")}),
-		"target": object(fields{
-			"arn": is(ref("aws_lambda_function.probe.arn")), "role_arn": because(rights, is(ref("aws_iam_role.probe_schedule.arn"))),
-			"retry_policy": object(fields{"maximum_event_age_in_seconds": is(60), "maximum_retry_attempts": is(0)}),
-		}),
-	}}
-	r.role(all, "probe", name, iam.Statement{Effect: "Allow", Principal: iam.ByService("lambda.amazonaws.com"), Action: []string{"sts:AssumeRole"}})
-	r.inline(all, "probe", name, statements...)
-	r.role(all, "probe_schedule", name+"-schedule", trust("scheduler.amazonaws.com", account.Of("scheduler", "schedule-group/default")))
-	r.inline(all, "probe_schedule", name+"-schedule", iam.Allow("StartProbe", []string{"lambda:InvokeFunction"}, ref("aws_lambda_function.probe.arn")))
-	r.logGroup(all, "probe", "/aws/lambda/"+name)
+	return ref("aws_sns_topic.alarms.arn")
 }

@@ -54,7 +54,7 @@ func tools(names ...string) Need {
 
 // Require skips the test where a tool is missing, and says which. In CI, where nobody
 // reads the skips, it fails the test instead.
-func Require(t *testing.T, needs ...Need) {
+func Require(t testing.TB, needs ...Need) {
 	t.Helper()
 	for _, need := range needs {
 		err := need(t.Context())
@@ -70,7 +70,7 @@ func Require(t *testing.T, needs ...Need) {
 
 // Environment returns one of the project's Python environments, and makes it first if there
 // is none: that needs the package index once.
-func Environment(t *testing.T, spec pyenv.Spec) pyenv.Env {
+func Environment(t testing.TB, spec pyenv.Spec) pyenv.Env {
 	t.Helper()
 	Require(t, Python)
 	env, err := pyenv.Ensure(t.Context(), spec, pyenv.Options{
@@ -84,13 +84,13 @@ func Environment(t *testing.T, spec pyenv.Spec) pyenv.Env {
 }
 
 // Project returns this project, whose stacks can be synthesized and deployed.
-func Project(t *testing.T) project.Project {
+func Project(t testing.TB) project.Project {
 	t.Helper()
 	Require(t, Node, Terraform)
 	return checkout(t)
 }
 
-func checkout(t *testing.T) project.Project {
+func checkout(t testing.TB) project.Project {
 	t.Helper()
 	p, err := project.Find(".")
 	if err != nil {
@@ -100,7 +100,7 @@ func checkout(t *testing.T) project.Project {
 }
 
 // Clone copies the files of this checkout that git has, or would have, to dir.
-func Clone(t *testing.T, dir string) project.Project {
+func Clone(t testing.TB, dir string) project.Project {
 	t.Helper()
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -117,7 +117,7 @@ const cdktfRelease = "0.21.0"
 
 // CDKTF returns the path of the stock CDKTF CLI, and installs it first if it is not there, which
 // needs the npm registry once.
-func CDKTF(t *testing.T) string {
+func CDKTF(t testing.TB) string {
 	t.Helper()
 	Require(t, Node)
 	dir := filepath.Join(checkout(t).Local(), "test", "cdktf-cli-"+cdktfRelease)
@@ -141,8 +141,8 @@ func CDKTF(t *testing.T) string {
 }
 
 // AWS returns the configuration of clients under the given variables, those of an emulator,
-// which take the place of all that are about AWS for the rest of the test.
-func AWS(t *testing.T, variables []string) aws.Config {
+// which replace all that are about AWS for the rest of the test.
+func AWS(t testing.TB, variables []string) aws.Config {
 	t.Helper()
 	for _, variable := range os.Environ() {
 		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "AWS_") {
@@ -156,8 +156,8 @@ func AWS(t *testing.T, variables []string) aws.Config {
 		name, value, _ := strings.Cut(variable, "=")
 		t.Setenv(name, value)
 	}
-	// One client for all: each of the SDK would keep connections of its own. And many attempts: on a
-	// machine with much to do an answer breaks off now and then ("use of closed network connection").
+	// One client for all: each of the SDK would keep connections of its own. And many attempts: under
+	// load an answer is aborted now and then ("use of closed network connection").
 	cfg, err := config.LoadDefaultConfig(t.Context(), config.WithHTTPClient(http.DefaultClient), config.WithRetryMaxAttempts(6))
 	if err != nil {
 		t.Fatal(err)
