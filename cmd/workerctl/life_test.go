@@ -32,6 +32,7 @@ import (
 	"prefect-worker-ecs/internal/ops/plan"
 	"prefect-worker-ecs/internal/terraform/project"
 	"prefect-worker-ecs/internal/terraform/terraform"
+	"prefect-worker-ecs/internal/test/deployment"
 	"prefect-worker-ecs/internal/test/testtools"
 )
 
@@ -127,7 +128,7 @@ func lifeWithTerraformAlone(t *testing.T) {
 
 	// Who adopts has no right but those that policy --adopt prints. The state is reached with a role of
 	// its own, which is not judged.
-	guard, err := enforce.Start(enforce.Options{AWS: cfg, Journal: func(call enforce.Call) {
+	proxy, err := enforce.Start(enforce.Options{AWS: cfg, Deployer: deployment.Permissions(cfg), Journal: func(call enforce.Call) {
 		if !call.Allowed {
 			t.Error(call)
 		}
@@ -135,16 +136,16 @@ func lifeWithTerraformAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(guard.Close)
+	t.Cleanup(proxy.Close)
 	policy, _, err := workerctl(t, "policy", "--adopt", "--account", "123456789012")
 	if err != nil {
 		t.Fatal(err)
 	}
-	adopter := guard.As("arn:aws:iam::123456789012:user/adopter", must(iam.Parse(policy)))
+	adopter := proxy.As("arn:aws:iam::123456789012:user/adopter", must(iam.Parse(policy)))
 	everything := os.Getenv("AWS_ACCESS_KEY_ID")
 	ofTheState := regexp.MustCompile(`/(s3|sts)/aws4_request`)
 	guarded := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		to := guard.Endpoint()
+		to := proxy.Endpoint()
 		if ofTheState.MatchString(r.In.Header.Get("Authorization")) {
 			to = *cfg.BaseEndpoint
 		}

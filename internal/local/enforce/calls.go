@@ -4,104 +4,76 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
 
-// right is an action on a resource, with the condition keys of the call.
-type right struct {
-	action, resource string
-	context          map[string][]string
+// Permission is an action on a resource, with the condition keys of the call.
+type Permission struct {
+	Action, Resource string
+	Context          map[string][]string
 }
 
-// call is a request as the service understands it.
-type call struct {
-	guard           *Guard
-	who             holder
-	partition       string
-	account, region string
-	service, action string
-	parameters      map[string]any
-	understood      bool
+// APICall is a request as the service reads it.
+type APICall struct {
+	// Action is the service's prefix and the operation; of a REST request it is the service, method
+	// and path.
+	Action string
+	// Service is the prefix of the action.
+	Service string
+	// Partition, Account and Region are those of the caller.
+	Partition, Account, Region string
+	// Parameters are the parameters by name, as in JSON or in a query.
+	Parameters map[string]any
+	// Request is the method and path of a REST request, Body its body.
+	Request string
+	Body    []byte
+	// Understood reports whether the parameters could be read.
+	Understood bool
+
+	proxy *Proxy
+	who   principal
 }
 
-func newCall(g *Guard, who holder, region, service string, r *http.Request, body []byte) *call {
+func newCall(g *Proxy, who principal, region, service string, r *http.Request, body []byte) *APICall {
 	if service == "monitoring" {
 		service = "cloudwatch" // which signs by its old name
 	}
-	part := strings.SplitN(who.arn, ":", 6)
-	c := &call{guard: g, who: who, partition: part[1], account: part[4], region: region, service: service, parameters: map[string]any{}}
+	owner, _ := arn.Parse(who.arn)
+	c := &APICall{proxy: g, who: who, Partition: owner.Partition, Account: owner.AccountID, Region: region, Service: service, Parameters: map[string]any{}, Body: body}
 	if target := r.Header.Get("X-Amz-Target"); target != "" {
-		c.action = service + ":" + target[strings.LastIndex(target, ".")+1:]
-		c.understood = len(body) == 0 || json.Unmarshal(body, &c.parameters) == nil
+		c.Action = service + ":" + target[strings.LastIndex(target, ".")+1:]
+		c.Understood = len(body) == 0 || json.Unmarshal(body, &c.Parameters) == nil
 		return c
 	}
 	form, err := url.ParseQuery(string(body))
 	if err == nil && form.Get("Action") != "" {
-		c.action, c.understood = service+":"+form.Get("Action"), true
+		c.Action, c.Understood = service+":"+form.Get("Action"), true
 		for name := range form {
-			c.parameters[name] = form.Get(name)
+			c.Parameters[name] = form.Get(name)
 		}
 		return c
 	}
-	c.action = fmt.Sprintf("%s (%s %s)", service, r.Method, r.URL.Path)
-	for pattern, action := range paths {
-		if c.is(pattern, r.Method+" "+r.URL.Path) {
-			c.action = action
-			c.understood = len(body) == 0 || json.Unmarshal(body, &c.parameters) == nil
-		}
-	}
+	c.Request = r.Method + " " + r.URL.Path
+	c.Action = fmt.Sprintf("%s (%s)", service, c.Request)
 	return c
 }
 
-// paths are the calls whose action is in their address, with the parameters that are there.
-var paths = map[string]string{
-	"POST /2015-03-31/functions":                                   "lambda:CreateFunction",
-	"DELETE /2015-03-31/functions/{FunctionName}":                  "lambda:DeleteFunction",
-	"GET /2015-03-31/functions/{FunctionName}":                     "lambda:GetFunction",
-	"GET /2015-03-31/functions/{FunctionName}/configuration":       "lambda:GetFunctionConfiguration",
-	"GET /2015-03-31/functions/{FunctionName}/versions":            "lambda:ListVersionsByFunction",
-	"PUT /2015-03-31/functions/{FunctionName}/configuration":       "lambda:UpdateFunctionConfiguration",
-	"GET /2020-06-30/functions/{FunctionName}/code-signing-config": "lambda:GetFunctionCodeSigningConfig",
-	"GET /2013-04-01/hostedzone/{Id}":                              "route53:GetHostedZone",
-	"POST /schedules/{Name}":                                       "scheduler:CreateSchedule",
-	"GET /schedules/{Name}":                                        "scheduler:GetSchedule",
-	"DELETE /schedules/{Name}":                                     "scheduler:DeleteSchedule",
-}
-
-// is tells whether the request has the address of a pattern, and takes its parameters.
-func (c *call) is(pattern, request string) bool {
-	want, got := strings.Split(pattern, "/"), strings.Split(strings.TrimSuffix(request, "/"), "/")
-	if len(want) != len(got) {
-		return false
-	}
-	parameters := map[string]any{}
-	for i, part := range want {
-		if name, is := strings.CutPrefix(part, "{"); is {
-			parameters[strings.TrimSuffix(name, "}")] = got[i]
-		} else if part != got[i] {
-			return false
-		}
-	}
-	maps.Copy(c.parameters, parameters)
-	return true
-}
-
-// text is a parameter of text, "" if there is none.
-func (c *call) text(name string) string {
-	text, _ := c.parameters[name].(string)
+// Text is a parameter of text, "" if there is none.
+func (c *APICall) Text(name string) string {
+	text, _ := c.Parameters[name].(string)
 	return text
 }
 
-// at is a value inside the parameters.
-func (c *call) at(path ...string) any {
-	var value any = c.parameters
+// At is a value inside the parameters.
+func (c *APICall) At(path ...string) any {
+	var value any = c.Parameters
 	for _, key := range path {
 		object, _ := value.(map[string]any)
 		value = object[key]
@@ -109,52 +81,54 @@ func (c *call) at(path ...string) any {
 	return value
 }
 
-func (c *call) arn(service, rest string) string {
-	return fmt.Sprintf("arn:%s:%s:%s:%s:%s", c.partition, service, c.region, c.account, rest)
+// ARN is the ARN of a resource of the caller's account and region.
+func (c *APICall) ARN(service, rest string) string {
+	return fmt.Sprintf("arn:%s:%s:%s:%s:%s", c.Partition, service, c.Region, c.Account, rest)
 }
 
 // lastPart is the name or the id in an ARN or a URL.
 func lastPart(s string) string { return s[strings.LastIndex(s, "/")+1:] }
 
-func (c *call) cluster() string {
-	name := lastPart(c.text("cluster"))
+// Cluster is the ARN of the ECS cluster that the call is about.
+func (c *APICall) Cluster() string {
+	name := lastPart(c.Text("cluster"))
 	if name == "" {
 		name = "default"
 	}
-	return c.arn("ecs", "cluster/"+name)
+	return c.ARN("ecs", "cluster/"+name)
 }
 
 // task is the ARN of a task; a star stands for the id of a new one.
-func (c *call) task(id string) string {
-	return c.arn("ecs", "task/"+lastPart(c.cluster())+"/"+lastPart(id))
+func (c *APICall) task(id string) string {
+	return c.ARN("ecs", "task/"+lastPart(c.Cluster())+"/"+lastPart(id))
 }
 
-// on is a right with what is known of every call, and more keys.
-func (c *call) on(action, resource string, more map[string][]string) right {
+// On is a permission with the condition keys of every call, and more keys.
+func (c *APICall) On(action, resource string, more map[string][]string) Permission {
 	all := map[string][]string{
-		"aws:securetransport": {"true"}, "aws:requestedregion": {c.region}, "aws:principalarn": {c.who.arn},
-		"aws:principalaccount": {c.account}, "aws:principaltype": {"AssumedRole"}, "aws:viaawsservice": {"false"},
+		"aws:securetransport": {"true"}, "aws:requestedregion": {c.Region}, "aws:principalarn": {c.who.arn},
+		"aws:principalaccount": {c.Account}, "aws:principaltype": {"AssumedRole"}, "aws:viaawsservice": {"false"},
 	}
 	for key, values := range more {
 		all[key] = values
 	}
-	return right{action, resource, all}
+	return Permission{action, resource, all}
 }
 
-// rights are those that the call needs, by the Service Authorization Reference.
-func (c *call) rights(ctx context.Context) ([]right, error) {
-	of, known := needs[c.action]
-	if resources, also := deployment[c.action]; also && !known && c.understood {
-		return c.deploy(ctx, resources)
+// permissions are those that the call needs, by the Service Authorization Reference.
+func (c *APICall) permissions(ctx context.Context) ([]Permission, error) {
+	of, known := needs[c.Action]
+	if !known && c.who.kind == Deployer && c.proxy.opt.Deployer != nil {
+		return c.proxy.opt.Deployer(ctx, c)
 	}
-	if !known || !c.understood {
-		return nil, errNotJudged
+	if !known || !c.Understood {
+		return nil, ErrNotJudged
 	}
 	return of(ctx, c)
 }
 
 // needs are the calls that can be judged.
-var needs = map[string]func(context.Context, *call) ([]right, error){
+var needs = map[string]func(context.Context, *APICall) ([]Permission, error){
 	"ec2:DescribeSubnets":          everything,
 	"ec2:DescribeVpcs":             everything,
 	"ecs:DescribeTaskDefinition":   everything,
@@ -163,89 +137,90 @@ var needs = map[string]func(context.Context, *call) ([]right, error){
 	"ecr:GetAuthorizationToken":    everything,
 	"ecs:RegisterTaskDefinition":   registerTaskDefinition,
 	"ecs:RunTask":                  runTask,
+	"ecs:DescribeServices":         describeServices,
 	"ecs:DescribeTasks":            describeTasks,
 	"ecs:StopTask":                 stopTask,
-	"cloudwatch:PutMetricData": func(_ context.Context, c *call) ([]right, error) {
-		return []right{c.on(c.action, "*", map[string][]string{"cloudwatch:namespace": {c.text("Namespace")}})}, nil
+	"cloudwatch:PutMetricData": func(_ context.Context, c *APICall) ([]Permission, error) {
+		return []Permission{c.On(c.Action, "*", map[string][]string{"cloudwatch:namespace": {c.Text("Namespace")}})}, nil
 	},
 	"logs:GetLogEvents":    logStream,
 	"logs:CreateLogStream": logStream,
 	"logs:PutLogEvents":    logStream,
-	"secretsmanager:GetSecretValue": func(_ context.Context, c *call) ([]right, error) {
-		return []right{c.on(c.action, c.text("SecretId"), map[string][]string{"secretsmanager:secretid": {c.text("SecretId")}})}, nil
+	"secretsmanager:GetSecretValue": func(_ context.Context, c *APICall) ([]Permission, error) {
+		return []Permission{c.On(c.Action, c.Text("SecretId"), map[string][]string{"secretsmanager:secretid": {c.Text("SecretId")}})}, nil
 	},
 	"sqs:GetQueueUrl":             queue,
 	"sqs:ReceiveMessage":          queue,
 	"sqs:DeleteMessage":           queue,
 	"sqs:ChangeMessageVisibility": queue,
 	// Everybody may ask who he is.
-	"sts:GetCallerIdentity": func(context.Context, *call) ([]right, error) { return nil, nil },
+	"sts:GetCallerIdentity": func(context.Context, *APICall) ([]Permission, error) { return nil, nil },
 }
 
 // everything is for calls that know no resource.
-func everything(_ context.Context, c *call) ([]right, error) {
-	return []right{c.on(c.action, "*", nil)}, nil
+func everything(_ context.Context, c *APICall) ([]Permission, error) {
+	return []Permission{c.On(c.Action, "*", nil)}, nil
 }
 
-func queue(_ context.Context, c *call) ([]right, error) {
-	name := c.text("QueueName")
+func queue(_ context.Context, c *APICall) ([]Permission, error) {
+	name := c.Text("QueueName")
 	if name == "" {
-		name = lastPart(c.text("QueueUrl"))
+		name = lastPart(c.Text("QueueUrl"))
 	}
-	return []right{c.on(c.action, c.arn("sqs", name), nil)}, nil
+	return []Permission{c.On(c.Action, c.ARN("sqs", name), nil)}, nil
 }
 
-func logStream(_ context.Context, c *call) ([]right, error) {
-	return []right{c.on(c.action, c.arn("logs", "log-group:"+c.text("logGroupName")+":log-stream:"+c.text("logStreamName")), nil)}, nil
+func logStream(_ context.Context, c *APICall) ([]Permission, error) {
+	return []Permission{c.On(c.Action, c.ARN("logs", "log-group:"+c.Text("logGroupName")+":log-stream:"+c.Text("logStreamName")), nil)}, nil
 }
 
 // pass are the rights to hand roles to tasks.
-func (c *call) pass(roles ...string) []right {
-	return c.passTo("ecs-tasks.amazonaws.com", roles...)
+func (c *APICall) pass(roles ...string) []Permission {
+	return c.PassTo("ecs-tasks.amazonaws.com", roles...)
 }
 
-func (c *call) passTo(service string, roles ...string) []right {
-	var all []right
+func (c *APICall) PassTo(service string, roles ...string) []Permission {
+	var all []Permission
 	for _, role := range roles {
 		if role != "" {
-			all = append(all, c.on("iam:PassRole", role, map[string][]string{"iam:passedtoservice": {service}}))
+			all = append(all, c.On("iam:PassRole", role, map[string][]string{"iam:passedtoservice": {service}}))
 		}
 	}
 	return all
 }
 
-func registerTaskDefinition(_ context.Context, c *call) ([]right, error) {
-	resource := c.arn("ecs", "task-definition/"+c.text("family")+":*")
+func registerTaskDefinition(_ context.Context, c *APICall) ([]Permission, error) {
+	resource := c.ARN("ecs", "task-definition/"+c.Text("family")+":*")
 	privileged := "false"
-	containers, _ := c.parameters["containerDefinitions"].([]any)
+	containers, _ := c.Parameters["containerDefinitions"].([]any)
 	for _, container := range containers {
 		if fields, _ := container.(map[string]any); fields["privileged"] == true {
 			privileged = "true"
 		}
 	}
-	all := []right{c.on(c.action, resource, map[string][]string{"ecs:privileged": {privileged}})}
-	if tags, _ := c.parameters["tags"].([]any); len(tags) > 0 {
-		all = append(all, c.on("ecs:TagResource", resource, map[string][]string{"ecs:createaction": {"RegisterTaskDefinition"}}))
+	all := []Permission{c.On(c.Action, resource, map[string][]string{"ecs:privileged": {privileged}})}
+	if tags, _ := c.Parameters["tags"].([]any); len(tags) > 0 {
+		all = append(all, c.On("ecs:TagResource", resource, map[string][]string{"ecs:createaction": {"RegisterTaskDefinition"}}))
 	}
-	return append(all, c.pass(c.text("executionRoleArn"), c.text("taskRoleArn"))...), nil
+	return append(all, c.pass(c.Text("executionRoleArn"), c.Text("taskRoleArn"))...), nil
 }
 
-func runTask(ctx context.Context, c *call) ([]right, error) {
-	out, err := c.guard.ecs.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: aws.String(c.text("taskDefinition"))})
+func runTask(ctx context.Context, c *APICall) ([]Permission, error) {
+	out, err := c.proxy.ecs.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: aws.String(c.Text("taskDefinition"))})
 	if err != nil {
 		return nil, fmt.Errorf("its task definition cannot be read: %w", err)
 	}
 	definition := out.TaskDefinition
-	context := map[string][]string{"ecs:cluster": {c.cluster()}, "ecs:enable-execute-command": nil}
-	if value, given := c.parameters["enableExecuteCommand"].(bool); given {
+	context := map[string][]string{"ecs:cluster": {c.Cluster()}, "ecs:enable-execute-command": nil}
+	if value, given := c.Parameters["enableExecuteCommand"].(bool); given {
 		context["ecs:enable-execute-command"] = []string{fmt.Sprint(value)}
 	}
-	all := []right{c.on(c.action, aws.ToString(definition.TaskDefinitionArn), context)}
-	if tags, _ := c.parameters["tags"].([]any); len(tags) > 0 {
-		all = append(all, c.on("ecs:TagResource", c.task("*"), map[string][]string{"ecs:createaction": {"RunTask"}, "ecs:cluster": {c.cluster()}}))
+	all := []Permission{c.On(c.Action, aws.ToString(definition.TaskDefinitionArn), context)}
+	if tags, _ := c.Parameters["tags"].([]any); len(tags) > 0 {
+		all = append(all, c.On("ecs:TagResource", c.task("*"), map[string][]string{"ecs:createaction": {"RunTask"}, "ecs:cluster": {c.Cluster()}}))
 	}
 	role := func(override string, own *string) string {
-		if text, _ := c.at("overrides", override).(string); text != "" {
+		if text, _ := c.At("overrides", override).(string); text != "" {
 			return text
 		}
 		return aws.ToString(own)
@@ -253,18 +228,28 @@ func runTask(ctx context.Context, c *call) ([]right, error) {
 	return append(all, c.pass(role("executionRoleArn", definition.ExecutionRoleArn), role("taskRoleArn", definition.TaskRoleArn))...), nil
 }
 
-func describeTasks(_ context.Context, c *call) ([]right, error) {
-	var all []right
-	tasks, _ := c.parameters["tasks"].([]any)
-	for _, task := range tasks {
-		all = append(all, c.on(c.action, c.task(fmt.Sprint(task)), map[string][]string{"ecs:cluster": {c.cluster()}}))
+func describeServices(_ context.Context, c *APICall) ([]Permission, error) {
+	var all []Permission
+	names, _ := c.Parameters["services"].([]any)
+	for _, name := range names {
+		service := c.ARN("ecs", "service/"+lastPart(c.Cluster())+"/"+lastPart(fmt.Sprint(name)))
+		all = append(all, c.On(c.Action, service, map[string][]string{"ecs:cluster": {c.Cluster()}}))
 	}
 	return all, nil
 }
 
-func stopTask(ctx context.Context, c *call) ([]right, error) {
-	context := map[string][]string{"ecs:cluster": {c.cluster()}, flowRunTag: nil}
-	out, err := c.guard.ecs.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: aws.String(c.cluster()), Tasks: []string{c.text("task")}, Include: []types.TaskField{types.TaskFieldTags}})
+func describeTasks(_ context.Context, c *APICall) ([]Permission, error) {
+	var all []Permission
+	tasks, _ := c.Parameters["tasks"].([]any)
+	for _, task := range tasks {
+		all = append(all, c.On(c.Action, c.task(fmt.Sprint(task)), map[string][]string{"ecs:cluster": {c.Cluster()}}))
+	}
+	return all, nil
+}
+
+func stopTask(ctx context.Context, c *APICall) ([]Permission, error) {
+	context := map[string][]string{"ecs:cluster": {c.Cluster()}, flowRunTag: nil}
+	out, err := c.proxy.ecs.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: aws.String(c.Cluster()), Tasks: []string{c.Text("task")}, Include: []types.TaskField{types.TaskFieldTags}})
 	if err != nil {
 		return nil, fmt.Errorf("its tags cannot be read: %w", err)
 	}
@@ -273,7 +258,7 @@ func stopTask(ctx context.Context, c *call) ([]right, error) {
 			context["aws:resourcetag/"+strings.ToLower(aws.ToString(tag.Key))] = []string{aws.ToString(tag.Value)}
 		}
 	}
-	return []right{c.on(c.action, c.task(c.text("task")), context)}, nil
+	return []Permission{c.On(c.Action, c.task(c.Text("task")), context)}, nil
 }
 
 // flowRunTag is on the tasks of flow runs, and known to be absent from others.

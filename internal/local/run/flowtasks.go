@@ -114,7 +114,7 @@ const emulatorAccount = "123456789012"
 type agent struct {
 	run    *run
 	ecs    *ecs.Client
-	guard  *enforce.Guard
+	proxy  *enforce.Proxy
 	opt    ecstask.Options
 	events *journal
 	log    io.Writer
@@ -188,8 +188,8 @@ func (a *agent) task(ctx context.Context, task types.Task) {
 	report("PENDING", "")
 	opt := a.opt
 	opt.Definition, opt.Service, opt.Dir = definition, "", a.run.flowTaskDir()
-	opt.AWS = a.guard.Config(enforce.Execution, execution, id)
-	opt.Platform = append(platform(a.run.state, a.guard), a.guard.Platform(id, role)...)
+	opt.AWS = a.proxy.Config(enforce.Execution, execution, id)
+	opt.Platform = append(platform(a.run.state, a.proxy), a.proxy.Platform(id, role)...)
 	opt.Notify = func(e ecstask.Event) {
 		if err := a.events.write(e); err != nil {
 			fmt.Fprintln(a.log, "record an event:", err)
@@ -208,11 +208,11 @@ func (a *agent) task(ctx context.Context, task types.Task) {
 
 // platform are the variables that Fargate, and this machine in its place, gives a container
 // beside its credentials. It must not find the user's AWS.
-func platform(s State, guard *enforce.Guard) []string {
+func platform(s State, proxy *enforce.Proxy) []string {
 	env := slices.DeleteFunc(awsEnv(s), func(variable string) bool {
 		return strings.HasPrefix(variable, "AWS_ACCESS_KEY_ID=") || strings.HasPrefix(variable, "AWS_SECRET_ACCESS_KEY=")
 	})
-	return append(env, "AWS_ENDPOINT_URL="+guard.Endpoint())
+	return append(env, "AWS_ENDPOINT_URL="+proxy.Endpoint())
 }
 
 // refused is the first call of the run that was refused, and whether there is one.

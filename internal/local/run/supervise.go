@@ -76,7 +76,7 @@ func (r *run) supervise(ctx context.Context, local string, log io.Writer, option
 	if err != nil {
 		return err
 	}
-	guard, err := enforce.Start(enforce.Options{
+	proxy, err := enforce.Start(enforce.Options{
 		AWS: cfg, Stack: func(role string) []iam.Document { return policies[role] },
 		Journal: func(c enforce.Call) {
 			if err := calls.write(c); err != nil {
@@ -90,16 +90,16 @@ func (r *run) supervise(ctx context.Context, local string, log io.Writer, option
 	if err != nil {
 		return err
 	}
-	defer guard.Close()
+	defer proxy.Close()
 
 	options.Definition, options.Cluster = definition, r.state.Cluster
-	options.AWS = guard.Config(enforce.Execution, aws.ToString(definition.ExecutionRoleArn), options.Service)
+	options.AWS = proxy.Config(enforce.Execution, aws.ToString(definition.ExecutionRoleArn), options.Service)
 	options.Image = func(ctx context.Context, extra []string) (pyenv.Env, error) {
 		spec := spec
 		spec.Extra = extra
 		return pyenv.Ensure(ctx, spec, pyenv.Options{Root: local})
 	}
-	options.Platform = append(platform(r.state, guard), guard.Platform(options.Service, aws.ToString(definition.TaskRoleArn))...)
+	options.Platform = append(platform(r.state, proxy), proxy.Platform(options.Service, aws.ToString(definition.TaskRoleArn))...)
 	options.Notify = func(e ecstask.Event) {
 		if err := out.Encode(e); err != nil {
 			fmt.Fprintln(log, "record an event:", err)
@@ -118,7 +118,7 @@ func (r *run) supervise(ctx context.Context, local string, log io.Writer, option
 		defer flowEvents.Close()
 		var tasks sync.WaitGroup
 		defer tasks.Wait()
-		a := &agent{run: r, ecs: ecs.NewFromConfig(cfg), guard: guard, opt: options, events: flowEvents, log: log}
+		a := &agent{run: r, ecs: ecs.NewFromConfig(cfg), proxy: proxy, opt: options, events: flowEvents, log: log}
 		tasks.Go(func() { a.watch(ctx) })
 		if checklist.Environment.Monitoring.Enabled {
 			tasks.Go(func() {

@@ -54,18 +54,18 @@ func (r *run) watch(ctx context.Context, local string, policies map[string][]iam
 	if err != nil {
 		return err
 	}
-	guard, err := r.probeGuard(policies, log)
+	proxy, err := r.probeProxy(policies, log)
 	if err != nil {
 		return err
 	}
-	defer guard.Close()
+	defer proxy.Close()
 
-	role := guard.Config(enforce.Function, aws.ToString(function.Role), env.Probe())
+	role := proxy.Config(enforce.Function, aws.ToString(function.Role), env.Probe())
 	logs, stream := cloudwatchlogs.NewFromConfig(role), aws.String(time.Now().UTC().Format("2006/01/02/[$LATEST]150405"))
 	if _, err := logs.CreateLogStream(ctx, &cloudwatchlogs.CreateLogStreamInput{LogGroupName: aws.String(env.ProbeLogGroup()), LogStreamName: stream}); err != nil {
 		return fmt.Errorf("write the log of the function: %w", err)
 	}
-	variables := append(withoutUsers(pyenv.Environ()), platform(r.state, guard)...)
+	variables := append(withoutUsers(pyenv.Environ()), platform(r.state, proxy)...)
 	for name, value := range function.Environment.Variables {
 		variables = append(variables, name+"="+value)
 	}
@@ -96,9 +96,9 @@ func (r *run) watch(ctx context.Context, local string, policies map[string][]iam
 	}
 }
 
-// probeGuard enforces the rights of the probe's role. Of calls that are made again and again
+// probeProxy enforces the rights of the probe's role. Of calls that are made again and again
 // the first is on record, and each that is refused.
-func (r *run) probeGuard(policies map[string][]iam.Document, log io.Writer) (*enforce.Guard, error) {
+func (r *run) probeProxy(policies map[string][]iam.Document, log io.Writer) (*enforce.Proxy, error) {
 	calls, err := newJournal(r.callPath())
 	if err != nil {
 		return nil, err

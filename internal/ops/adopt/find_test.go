@@ -22,6 +22,7 @@ import (
 	"prefect-worker-ecs/internal/local/pyenv"
 	"prefect-worker-ecs/internal/ops/deployer"
 	"prefect-worker-ecs/internal/terraform/stackjson"
+	"prefect-worker-ecs/internal/test/deployment"
 	"prefect-worker-ecs/internal/test/testtools"
 )
 
@@ -35,7 +36,7 @@ func TestFind(t *testing.T) {
 	t.Cleanup(func() { _ = emu.Stop(context.Background()) })
 	cfg := testtools.AWS(t, emu.Env())
 	// Each look is somebody's who has only the policy for it.
-	guard, err := enforce.Start(enforce.Options{AWS: cfg, Journal: func(call enforce.Call) {
+	proxy, err := enforce.Start(enforce.Options{AWS: cfg, Deployer: deployment.Permissions(cfg), Journal: func(call enforce.Call) {
 		if !call.Allowed {
 			t.Error(call)
 		}
@@ -43,15 +44,15 @@ func TestFind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(guard.Close)
+	t.Cleanup(proxy.Close)
 	find := func(stack *stackjson.Stack) ([]Resource, error) {
 		document, err := deployer.Policy(stack, deployer.Adopt)
 		if err != nil {
 			return nil, err
 		}
 		as := cfg.Copy()
-		as.BaseEndpoint = aws.String(guard.Endpoint())
-		as.Credentials = credentials.NewStaticCredentialsProvider(guard.As("arn:aws:iam::123456789012:user/adopter", document), "x", "")
+		as.BaseEndpoint = aws.String(proxy.Endpoint())
+		as.Credentials = credentials.NewStaticCredentialsProvider(proxy.As("arn:aws:iam::123456789012:user/adopter", document), "x", "")
 		return Find(t.Context(), as, stack, nil, nil)
 	}
 	files, err := filepath.Glob("../../../testdata/golden/*.tf.json")
@@ -126,7 +127,7 @@ func TestFind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]string{"aws_sqs_queue.task_events": strings.Replace(*queue.QueueUrl, emu.Endpoint, guard.Endpoint(), 1), "aws_cloudwatch_event_rule.task_events": rule,
+	want := map[string]string{"aws_sqs_queue.task_events": strings.Replace(*queue.QueueUrl, emu.Endpoint, proxy.Endpoint(), 1), "aws_cloudwatch_event_rule.task_events": rule,
 		"aws_cloudwatch_event_target.task_events": rule + "/mine", "aws_cloudwatch_metric_alarm.cpu": "ecs-worker-cpu"}
 	for _, r := range found {
 		if r.ID != want[r.Address] {

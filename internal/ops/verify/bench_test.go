@@ -43,6 +43,7 @@ import (
 	"prefect-worker-ecs/internal/terraform/project"
 	"prefect-worker-ecs/internal/terraform/stackjson"
 	"prefect-worker-ecs/internal/terraform/terraform"
+	"prefect-worker-ecs/internal/test/deployment"
 	"prefect-worker-ecs/internal/test/testtools"
 	"prefect-worker-ecs/stacks"
 )
@@ -391,7 +392,7 @@ func (b *bench) reader(t *testing.T, opt Options) Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	guard, err := enforce.Start(enforce.Options{AWS: opt.AWS, Journal: func(call enforce.Call) {
+	proxy, err := enforce.Start(enforce.Options{AWS: opt.AWS, Deployer: deployment.Permissions(opt.AWS), Journal: func(call enforce.Call) {
 		if !call.Allowed {
 			t.Error(call)
 		}
@@ -399,10 +400,10 @@ func (b *bench) reader(t *testing.T, opt Options) Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(guard.Close)
+	t.Cleanup(proxy.Close)
 	opt.AWS = opt.AWS.Copy()
-	opt.AWS.BaseEndpoint = aws.String(guard.Endpoint())
-	opt.AWS.Credentials = credentials.NewStaticCredentialsProvider(guard.As("arn:aws:iam::123456789012:user/reader", document), "x", "")
+	opt.AWS.BaseEndpoint = aws.String(proxy.Endpoint())
+	opt.AWS.Credentials = credentials.NewStaticCredentialsProvider(proxy.As("arn:aws:iam::123456789012:user/reader", document), "x", "")
 	return opt
 }
 

@@ -22,12 +22,12 @@ func emulated(e *emulator.Emulator) aws.Config {
 
 // may makes the tools those of somebody who has only the policy of the environment, but for
 // some actions.
-func (d *deployment) may(purpose deployer.Purpose, but ...string) {
+func (d *life) may(purpose deployer.Purpose, but ...string) {
 	d.t.Helper()
-	d.deployer = d.guard.As("arn:aws:iam::123456789012:user/deployer", d.policy(purpose, but...))
+	d.deployer = d.proxy.As("arn:aws:iam::123456789012:user/deployer", d.policy(purpose, but...))
 }
 
-func (d *deployment) policy(purpose deployer.Purpose, but ...string) iam.Document {
+func (d *life) policy(purpose deployer.Purpose, but ...string) iam.Document {
 	d.t.Helper()
 	stack, err := stackjson.Parse(d.synthesized(), stackjson.Place{Partition: "aws", Region: "us-east-1", Account: "123456789012"}, nil)
 	if err != nil {
@@ -68,7 +68,7 @@ var notCalled = map[string]string{
 
 // eachActionIsNeeded judges the calls of a life cycle again, without one action after the
 // other: one that no call needs is too much.
-func (d *deployment) eachActionIsNeeded() {
+func (d *life) eachActionIsNeeded() {
 	d.t.Helper()
 	whole := d.policy(deployer.Deploy)
 	d.journal.mu.Lock()

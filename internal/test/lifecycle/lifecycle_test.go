@@ -27,6 +27,7 @@ import (
 	"prefect-worker-ecs/internal/ops/deployer"
 	"prefect-worker-ecs/internal/terraform/project"
 	"prefect-worker-ecs/internal/terraform/terraform"
+	"prefect-worker-ecs/internal/test/deployment"
 	"prefect-worker-ecs/internal/test/testtools"
 )
 
@@ -49,8 +50,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// deployment is a clone of this project, an emulator to deploy to, and all output of the tools.
-type deployment struct {
+// life is a clone of this project, an emulator to deploy to, and all output of the tools.
+type life struct {
 	t        *testing.T
 	clone    project.Project
 	program  string
@@ -59,8 +60,8 @@ type deployment struct {
 	stack string
 	// output collects all that the tools print.
 	output *bytes.Buffer
-	// guard lets the tools call only what the deployer may.
-	guard *enforce.Guard
+	// proxy lets the tools call only what the deployer may.
+	proxy *enforce.Proxy
 	// deployer is the access key that the tools have.
 	deployer string
 
@@ -73,7 +74,7 @@ type journal struct {
 	calls []enforce.Call
 }
 
-func newDeployment(t *testing.T) *deployment {
+func newLife(t *testing.T) *life {
 	t.Helper()
 	aws, err := emulator.Start(t.Context(), emulator.Options{Python: testtools.Environment(t, pyenv.Moto), Dir: t.TempDir()})
 	if err != nil {
@@ -85,11 +86,11 @@ func newDeployment(t *testing.T) *deployment {
 		}
 	})
 	// The path has a space and a quote, as a user's may.
-	d := &deployment{t: t, stack: "dev", clone: testtools.Clone(t, filepath.Join(t.TempDir(), "work o'space")), emulator: aws, output: new(bytes.Buffer), journal: new(journal)}
+	d := &life{t: t, stack: "dev", clone: testtools.Clone(t, filepath.Join(t.TempDir(), "work o'space")), emulator: aws, output: new(bytes.Buffer), journal: new(journal)}
 	if d.program, err = testtools.Project(t).Build(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	d.guard, err = enforce.Start(enforce.Options{AWS: emulated(aws), Journal: func(call enforce.Call) {
+	d.proxy, err = enforce.Start(enforce.Options{AWS: emulated(aws), Deployer: deployment.Permissions(emulated(aws)), Journal: func(call enforce.Call) {
 		d.journal.mu.Lock()
 		defer d.journal.mu.Unlock()
 		d.journal.calls = append(d.journal.calls, call)
@@ -97,12 +98,12 @@ func newDeployment(t *testing.T) *deployment {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(d.guard.Close)
+	t.Cleanup(d.proxy.Close)
 	return d
 }
 
 // environment sets the YAML of the environment and synthesizes.
-func (d *deployment) environment(yaml string) {
+func (d *life) environment(yaml string) {
 	d.t.Helper()
 	if err := os.WriteFile(filepath.Join(d.clone.Root, "config", "environments", d.stack+".yaml"), []byte(yaml), 0o644); err != nil {
 		d.t.Fatal(err)
@@ -113,7 +114,7 @@ func (d *deployment) environment(yaml string) {
 }
 
 // synthesized is the stack of the environment.
-func (d *deployment) synthesized() []byte {
+func (d *life) synthesized() []byte {
 	d.t.Helper()
 	file, err := os.ReadFile(project.StackFile(d.clone.Out(), d.stack))
 	if err != nil {
@@ -123,8 +124,8 @@ func (d *deployment) synthesized() []byte {
 }
 
 // env is the environment of a call. An empty key is not set at all.
-func (d *deployment) env(key string) []string {
-	env := append(d.emulator.Env(), "AWS_ENDPOINT_URL="+d.guard.Endpoint(), "AWS_ACCESS_KEY_ID="+d.deployer,
+func (d *life) env(key string) []string {
+	env := append(d.emulator.Env(), "AWS_ENDPOINT_URL="+d.proxy.Endpoint(), "AWS_ACCESS_KEY_ID="+d.deployer,
 		"TF_VAR_prefect_account_id="+accountID,
 		"TF_VAR_prefect_workspace_id="+workspaceID)
 	if key != "" {
@@ -134,7 +135,7 @@ func (d *deployment) env(key string) []string {
 }
 
 // environ is the environment of a tool, with the provider of this machine.
-func (d *deployment) environ(key string) []string {
+func (d *life) environ(key string) []string {
 	d.t.Helper()
 	// Of the checkout that is tested, whose provider cache is used.
 	environ, err := testtools.Project(d.t).Environ(append(os.Environ(), d.env(key)...))
@@ -146,7 +147,7 @@ func (d *deployment) environ(key string) []string {
 
 // cdktf runs the stock CDKTF CLI in the clone and returns its output. No call may take longer than
 // five minutes: one that waits for an answer that nobody gives would never end.
-func (d *deployment) cdktf(key string, args ...string) string {
+func (d *life) cdktf(key string, args ...string) string {
 	d.t.Helper()
 	ctx, cancel := context.WithTimeout(d.t.Context(), 5*time.Minute)
 	defer cancel()
@@ -164,14 +165,14 @@ func (d *deployment) cdktf(key string, args ...string) string {
 }
 
 // terraform runs Terraform in the stack's folder, as workerctl does.
-func (d *deployment) terraform(key string, args ...string) ([]byte, error) {
+func (d *life) terraform(key string, args ...string) ([]byte, error) {
 	d.t.Helper()
 	return d.terraformWatched(d.t.Context(), io.Discard, key, args...)
 }
 
 // terraformWatched is terraform, interrupted as by Ctrl-C when ctx ends. watch sees the output while
 // Terraform runs.
-func (d *deployment) terraformWatched(ctx context.Context, watch io.Writer, key string, args ...string) ([]byte, error) {
+func (d *life) terraformWatched(ctx context.Context, watch io.Writer, key string, args ...string) ([]byte, error) {
 	d.t.Helper()
 	stack := terraform.Stack{Dir: d.clone.StackDir(d.stack), Environ: d.environ(key), TrustProvider: true}
 	if err := stack.Init(ctx); err != nil {
@@ -185,7 +186,7 @@ func (d *deployment) terraformWatched(ctx context.Context, watch io.Writer, key 
 
 // without counts the resources of the stack that can be created before any of the given ones
 // is there: that neither refer to one, nor to what does, and are none themselves.
-func (d *deployment) without(addresses ...string) int {
+func (d *life) without(addresses ...string) int {
 	d.t.Helper()
 	var stack struct {
 		Resource map[string]map[string]json.RawMessage
@@ -217,7 +218,7 @@ func (d *deployment) without(addresses ...string) int {
 }
 
 // apply deploys with Terraform alone, all or what was planned.
-func (d *deployment) apply(key string, plan ...string) {
+func (d *life) apply(key string, plan ...string) {
 	d.t.Helper()
 	if out, err := d.terraform(key, append([]string{"apply", "-auto-approve", "-input=false", "-no-color"}, plan...)...); err != nil {
 		d.t.Fatalf("terraform apply: %v\n%s", err, out)
@@ -226,7 +227,7 @@ func (d *deployment) apply(key string, plan ...string) {
 
 // plan returns the changes that a deployment would make, as "address action", such as
 // "aws_vpc.main update", and the file with which to make them.
-func (d *deployment) plan(key string) (changes []string, file string) {
+func (d *life) plan(key string) (changes []string, file string) {
 	d.t.Helper()
 	file = filepath.Join(d.t.TempDir(), "plan.bin")
 	out, err := d.terraform(key, "plan", "-json", "-out", file)
@@ -254,7 +255,7 @@ func (d *deployment) plan(key string) (changes []string, file string) {
 }
 
 // noChanges plans directly after a deployment, as somebody who may only read.
-func (d *deployment) noChanges(key string) {
+func (d *life) noChanges(key string) {
 	d.t.Helper()
 	d.may(deployer.Read)
 	defer d.may(deployer.Deploy)
@@ -286,7 +287,7 @@ func (i *interrupter) Write(p []byte) (int, error) {
 // TestLifeCycle goes through the life of one deployment. Its steps build on each other.
 func TestLifeCycle(t *testing.T) {
 	t.Parallel()
-	d := newDeployment(t)
+	d := newLife(t)
 	d.environment("")
 	d.may(deployer.Deploy)
 	aws := newReader(t, d.emulator)
@@ -378,7 +379,7 @@ func unwrapped(text string) string {
 }
 
 // outputs checks what the operator is given.
-func (d *deployment) outputs() {
+func (d *life) outputs() {
 	d.t.Helper()
 	file, err := os.ReadFile(filepath.Join(d.clone.Root, "outputs.json"))
 	if err != nil {
@@ -418,7 +419,7 @@ func (d *deployment) outputs() {
 // searchWorkspace looks for the keys in every file of the workspace, in all that the tools
 // printed and in the emulator's log. To show that it would find them, it also looks
 // for a value that must be there.
-func (d *deployment) searchWorkspace() {
+func (d *life) searchWorkspace() {
 	d.t.Helper()
 	found := d.search("output of the tools", d.output.Bytes())
 	for _, dir := range []string{d.clone.Root, filepath.Dir(d.emulator.Log)} {
@@ -446,7 +447,7 @@ func (d *deployment) searchWorkspace() {
 }
 
 // search reports a key in content, and returns whether content holds the account id.
-func (d *deployment) search(name string, content []byte) bool {
+func (d *life) search(name string, content []byte) bool {
 	for _, key := range []string{firstKey, secondKey} {
 		if bytes.Contains(content, []byte(key)) {
 			d.t.Errorf("the API key is in %s", name)
@@ -456,7 +457,7 @@ func (d *deployment) search(name string, content []byte) bool {
 }
 
 // searchArchive searches a plan file, which is a zip archive.
-func (d *deployment) searchArchive(path string) {
+func (d *life) searchArchive(path string) {
 	d.t.Helper()
 	archive, err := zip.OpenReader(path)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 
 // second deploys an environment in which everything exists but the service: network, cluster,
 // roles, secret and log group are those of dev, which was deployed with its outputs in a file.
-func (d *deployment) second(r *reader) {
+func (d *life) second(r *reader) {
 	d.t.Helper()
 	file, err := os.ReadFile(filepath.Join(d.clone.Root, "outputs.json"))
 	if err != nil {

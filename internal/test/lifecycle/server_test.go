@@ -16,7 +16,7 @@ import (
 	"prefect-worker-ecs/internal/ops/deployer"
 )
 
-func (d *deployment) rds() *rds.Client {
+func (d *life) rds() *rds.Client {
 	return rds.NewFromConfig(emulated(d.emulator))
 }
 
@@ -31,7 +31,7 @@ const ownServer = "network: {endpoints: [ecr.api, ecr.dkr, logs, secretsmanager,
 // other life cycle.
 func TestServerLifeCycle(t *testing.T) {
 	t.Parallel()
-	d := newDeployment(t)
+	d := newLife(t)
 	d.environment(ownServer)
 	d.may(deployer.Deploy)
 	aws := newReader(t, d.emulator)
@@ -99,7 +99,7 @@ func TestServerLifeCycle(t *testing.T) {
 	d.eachActionIsNeeded()
 }
 
-func (d *deployment) destroy() {
+func (d *life) destroy() {
 	d.t.Helper()
 	if out, err := d.terraform("", "destroy", "-auto-approve", "-input=false", "-no-color"); err != nil {
 		d.t.Fatalf("terraform destroy: %v\n%s", err, out)
@@ -107,7 +107,7 @@ func (d *deployment) destroy() {
 }
 
 // assertNowhere fails if a password is in the output of the tools or a file of the workspace.
-func assertNowhere(t *testing.T, d *deployment, password string) {
+func assertNowhere(t *testing.T, d *life, password string) {
 	t.Helper()
 	if strings.Contains(d.output.String(), password) {
 		t.Error("a password is in the output of the tools")

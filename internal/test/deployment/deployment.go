@@ -1,8 +1,14 @@
-package enforce
+// Package deployment has the permissions that the calls of a deployer need, by the Service
+// Authorization Reference: with it the enforcing proxy shows that a deployer's policy is complete, and
+// that each of its actions is needed.
+package deployment
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"maps"
+	"path"
 	"slices"
 	"strings"
 
@@ -11,12 +17,15 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
+
+	"prefect-worker-ecs/internal/local/enforce"
 )
 
-// deployment are the calls of a deployer that can be judged, with the resources that each is
+// calls are the calls of a deployer that can be judged, with the resources that each is
 // for by the Service Authorization Reference: {X} is a parameter of the call, which may be a
-// list, and + stands before what the call makes. Empty: the call knows no resource.
-var deployment = map[string]string{
+// list, and + stands before what the call makes. Empty: the call does not
+// support resource-level permissions.
+var calls = map[string]string{
 	"cloudwatch:DeleteAlarms":        "alarm:{AlarmNames}",
 	"cloudwatch:DeleteDashboards":    "dashboard/{DashboardNames}",
 	"cloudwatch:DescribeAlarms":      "alarm:{AlarmNames}",
@@ -184,8 +193,8 @@ var deployment = map[string]string{
 	"sqs:SetQueueAttributes": "{QueueUrl}",
 }
 
-// further are rights that a call needs beside its own: what Cloud Map and ECS then do with the
-// rights of the caller.
+// further are permissions that a call also needs: what Cloud Map and ECS then do with the permissions
+// of the caller.
 var further = map[string][]string{
 	"servicediscovery:CreatePrivateDnsNamespace": {"route53:CreateHostedZone", "ec2:DescribeVpcs"},
 	"servicediscovery:DeleteNamespace":           {"route53:DeleteHostedZone"},
@@ -198,10 +207,75 @@ var tagging = map[string]string{
 	"rds": "rds:AddTagsToResource", "secretsmanager": "secretsmanager:TagResource", "servicediscovery": "servicediscovery:TagResource", "sqs": "sqs:TagQueue",
 }
 
-// deploy are the rights that a deployer's call needs.
-func (c *call) deploy(ctx context.Context, resources string) ([]right, error) {
+// paths are the calls whose action is in their address, with the parameters that are there.
+var paths = map[string]string{
+	"POST /2015-03-31/functions":                                   "lambda:CreateFunction",
+	"DELETE /2015-03-31/functions/{FunctionName}":                  "lambda:DeleteFunction",
+	"GET /2015-03-31/functions/{FunctionName}":                     "lambda:GetFunction",
+	"GET /2015-03-31/functions/{FunctionName}/configuration":       "lambda:GetFunctionConfiguration",
+	"GET /2015-03-31/functions/{FunctionName}/versions":            "lambda:ListVersionsByFunction",
+	"PUT /2015-03-31/functions/{FunctionName}/configuration":       "lambda:UpdateFunctionConfiguration",
+	"GET /2020-06-30/functions/{FunctionName}/code-signing-config": "lambda:GetFunctionCodeSigningConfig",
+	"GET /2013-04-01/hostedzone/{Id}":                              "route53:GetHostedZone",
+	"POST /schedules/{Name}":                                       "scheduler:CreateSchedule",
+	"GET /schedules/{Name}":                                        "scheduler:GetSchedule",
+	"DELETE /schedules/{Name}":                                     "scheduler:DeleteSchedule",
+}
+
+// is reports whether the request has the path of a pattern, and reads its parameters.
+func (c call) is(pattern, request string) bool {
+	want, got := strings.Split(pattern, "/"), strings.Split(strings.TrimSuffix(request, "/"), "/")
+	if len(want) != len(got) {
+		return false
+	}
+	parameters := map[string]any{}
+	for i, part := range want {
+		if name, is := strings.CutPrefix(part, "{"); is {
+			parameters[strings.TrimSuffix(name, "}")] = got[i]
+		} else if part != got[i] {
+			return false
+		}
+	}
+	maps.Copy(c.Parameters, parameters)
+	return true
+}
+
+// Permissions returns the function for enforce.Options. AWS is the emulator's, with keys that may do
+// everything.
+func Permissions(cfg aws.Config) func(context.Context, *enforce.APICall) ([]enforce.Permission, error) {
+	clients := clients{ec2.NewFromConfig(cfg), iam.NewFromConfig(cfg), servicediscovery.NewFromConfig(cfg)}
+	return func(ctx context.Context, request *enforce.APICall) ([]enforce.Permission, error) {
+		c := call{request, clients}
+		for pattern, action := range paths {
+			if c.Request != "" && c.is(pattern, c.Request) {
+				c.Action = action
+				c.Understood = len(c.Body) == 0 || json.Unmarshal(c.Body, &c.Parameters) == nil
+			}
+		}
+		resources, known := calls[c.Action]
+		if !known || !c.Understood {
+			return nil, enforce.ErrNotJudged
+		}
+		return c.deploy(ctx, resources)
+	}
+}
+
+type clients struct {
+	ec2      *ec2.Client
+	iam      *iam.Client
+	cloudMap *servicediscovery.Client
+}
+
+// call is a call of a deployer.
+type call struct {
+	*enforce.APICall
+	aws clients
+}
+
+// deploy are the permissions that a call needs.
+func (c call) deploy(ctx context.Context, resources string) ([]enforce.Permission, error) {
 	tags := c.requestTags()
-	var all []right
+	var all []enforce.Permission
 	for _, pattern := range strings.Fields(resources) {
 		name, made := strings.CutPrefix(pattern, "+")
 		for _, arn := range c.resources(name) {
@@ -210,50 +284,50 @@ func (c *call) deploy(ctx context.Context, resources string) ([]right, error) {
 				if err != nil {
 					return nil, err
 				}
-				all = append(all, c.on(c.action, arn, tagged))
+				all = append(all, c.On(c.Action, arn, tagged))
 				continue
 			}
-			all = append(all, c.on(c.action, arn, tags))
+			all = append(all, c.On(c.Action, arn, tags))
 			if len(tags) > 0 {
-				create := map[string][]string{c.service + ":createaction": {strings.TrimPrefix(c.action, c.service+":")}}
+				create := map[string][]string{c.Service + ":createaction": {strings.TrimPrefix(c.Action, c.Service+":")}}
 				for key, values := range tags {
 					create[key] = values
 				}
-				all = append(all, c.on(tagging[c.service], arn, create))
+				all = append(all, c.On(tagging[c.Service], arn, create))
 			}
 		}
 	}
 	switch {
 	case resources == "":
-		all = append(all, c.on(c.action, "*", nil))
+		all = append(all, c.On(c.Action, "*", nil))
 	case len(all) == 0: // none of the parameters is there
-		return nil, errNotJudged
+		return nil, enforce.ErrNotJudged
 	}
-	for _, action := range further[c.action] {
+	for _, action := range further[c.Action] {
 		resource := "*"
 		if action == "route53:DeleteHostedZone" {
-			resource = "arn:" + c.partition + ":route53:::hostedzone/Z1"
+			resource = "arn:" + c.Partition + ":route53:::hostedzone/Z1"
 		}
-		all = append(all, c.on(action, resource, nil))
+		all = append(all, c.On(action, resource, nil))
 	}
-	switch c.service {
+	switch c.Service {
 	case "iam":
 		return all, c.roleKeys(ctx, all)
 	case "ecs":
 		for _, r := range all {
-			r.context["ecs:cluster"] = []string{c.cluster()}
+			r.Context["ecs:cluster"] = []string{c.Cluster()}
 		}
 	}
-	all = append(all, c.passTo("vpc-flow-logs.amazonaws.com", c.text("DeliverLogsPermissionArn"))...)
-	if c.service == "lambda" {
-		all = append(all, c.passTo("lambda.amazonaws.com", c.text("Role"))...)
+	all = append(all, c.PassTo("vpc-flow-logs.amazonaws.com", c.Text("DeliverLogsPermissionArn"))...)
+	if c.Service == "lambda" {
+		all = append(all, c.PassTo("lambda.amazonaws.com", c.Text("Role"))...)
 	}
-	role, _ := c.at("Target", "RoleArn").(string)
-	return append(all, c.passTo("scheduler.amazonaws.com", role)...), nil
+	role, _ := c.At("Target", "RoleArn").(string)
+	return append(all, c.PassTo("scheduler.amazonaws.com", role)...), nil
 }
 
 // resources are the ARNs of a pattern.
-func (c *call) resources(pattern string) []string {
+func (c call) resources(pattern string) []string {
 	texts := []string{pattern}
 	for strings.Contains(texts[0], "{") {
 		before, rest, _ := strings.Cut(texts[0], "{")
@@ -263,7 +337,7 @@ func (c *call) resources(pattern string) []string {
 		for _, text := range texts {
 			for _, value := range values {
 				if before != "" && strings.HasPrefix(value, "arn:") || strings.Contains(value, "://") {
-					value = lastPart(value)
+					value = path.Base(value)
 				}
 				next = append(next, strings.ReplaceAll(text, "{"+name+"}", value))
 			}
@@ -274,24 +348,24 @@ func (c *call) resources(pattern string) []string {
 	}
 	for i, text := range texts {
 		switch {
-		case c.service == "sns" && strings.Count(text, ":") == 6: // a subscription's: the right is to its topic
+		case c.Service == "sns" && strings.Count(text, ":") == 6: // a subscription's: the permission is for its topic
 			texts[i] = text[:strings.LastIndex(text, ":")]
 		case strings.HasPrefix(text, "arn:"), text == "*":
-		case c.service == "cloudwatch" && strings.HasPrefix(text, "dashboard/"):
-			texts[i] = fmt.Sprintf("arn:%s:cloudwatch::%s:%s", c.partition, c.account, text)
-		case c.service == "route53":
-			texts[i] = "arn:" + c.partition + ":route53:::" + text
-		case c.service == "iam":
-			texts[i] = fmt.Sprintf("arn:%s:iam::%s:%s", c.partition, c.account, text)
+		case c.Service == "cloudwatch" && strings.HasPrefix(text, "dashboard/"):
+			texts[i] = fmt.Sprintf("arn:%s:cloudwatch::%s:%s", c.Partition, c.Account, text)
+		case c.Service == "route53":
+			texts[i] = "arn:" + c.Partition + ":route53:::" + text
+		case c.Service == "iam":
+			texts[i] = fmt.Sprintf("arn:%s:iam::%s:%s", c.Partition, c.Account, text)
 		default:
-			texts[i] = c.arn(c.service, c.kind(text))
+			texts[i] = c.ARN(c.Service, c.kind(text))
 		}
 	}
 	return texts
 }
 
 // kind puts the type of a resource of EC2 before its id, where a call takes all of them.
-func (c *call) kind(resource string) string {
+func (c call) kind(resource string) string {
 	id, any := strings.CutPrefix(resource, "*/")
 	if !any {
 		return resource
@@ -306,9 +380,9 @@ func (c *call) kind(resource string) string {
 
 // values are those of a parameter, which may be a list: in JSON, or as Name.1 or Name.member.1
 // in a query.
-func (c *call) values(name string) []string {
+func (c call) values(name string) []string {
 	var all []string
-	switch value := c.parameters[name].(type) {
+	switch value := c.Parameters[name].(type) {
 	case string:
 		all = append(all, value)
 	case []any:
@@ -316,9 +390,9 @@ func (c *call) values(name string) []string {
 			all = append(all, fmt.Sprint(item))
 		}
 	case nil:
-		for key := range c.parameters {
+		for key := range c.Parameters {
 			if rest, ok := strings.CutPrefix(key, name+"."); ok && strings.Trim(strings.TrimPrefix(rest, "member."), "0123456789") == "" {
-				all = append(all, c.text(key))
+				all = append(all, c.Text(key))
 			}
 		}
 	}
@@ -327,11 +401,11 @@ func (c *call) values(name string) []string {
 }
 
 // requestTags are the condition keys of the tags that the call gives.
-func (c *call) requestTags() map[string][]string {
+func (c call) requestTags() map[string][]string {
 	tags := map[string][]string{}
-	for key, value := range c.parameters {
+	for key, value := range c.Parameters {
 		if tag, ok := strings.CutSuffix(key, ".Key"); ok && !strings.HasPrefix(key, "Filter") {
-			tags["aws:requesttag/"+strings.ToLower(fmt.Sprint(value))] = []string{c.text(tag + ".Value")}
+			tags["aws:requesttag/"+strings.ToLower(fmt.Sprint(value))] = []string{c.Text(tag + ".Value")}
 		}
 		if strings.EqualFold(key, "tags") {
 			switch value := value.(type) {
@@ -354,11 +428,11 @@ func (c *call) requestTags() map[string][]string {
 	return tags
 }
 
-// roleKeys puts the condition keys of IAM into rights.
-func (c *call) roleKeys(ctx context.Context, all []right) error {
-	boundary := c.text("PermissionsBoundary")
-	if role := c.text("RoleName"); role != "" && c.action != "iam:CreateRole" {
-		got, err := c.guard.iam.GetRole(ctx, &iam.GetRoleInput{RoleName: &role})
+// roleKeys puts the condition keys of IAM into permissions.
+func (c call) roleKeys(ctx context.Context, all []enforce.Permission) error {
+	boundary := c.Text("PermissionsBoundary")
+	if role := c.Text("RoleName"); role != "" && c.Action != "iam:CreateRole" {
+		got, err := c.aws.iam.GetRole(ctx, &iam.GetRoleInput{RoleName: &role})
 		if err != nil {
 			return nil // AWS says itself that there is none
 		}
@@ -368,10 +442,10 @@ func (c *call) roleKeys(ctx context.Context, all []right) error {
 	}
 	for _, r := range all {
 		if boundary != "" {
-			r.context["iam:permissionsboundary"] = []string{boundary}
+			r.Context["iam:permissionsboundary"] = []string{boundary}
 		}
-		if policy := c.text("PolicyArn"); policy != "" {
-			r.context["iam:policyarn"] = []string{policy}
+		if policy := c.Text("PolicyArn"); policy != "" {
+			r.Context["iam:policyarn"] = []string{policy}
 		}
 	}
 	return nil
@@ -379,14 +453,14 @@ func (c *call) roleKeys(ctx context.Context, all []right) error {
 
 // resourceTags are the condition keys of the tags that a resource of EC2 or Cloud Map has: no
 // policy asks for those of others.
-func (c *call) resourceTags(ctx context.Context, arn string) (map[string][]string, error) {
+func (c call) resourceTags(ctx context.Context, arn string) (map[string][]string, error) {
 	context := map[string][]string{}
-	if c.action == "ec2:CreateTags" {
+	if c.Action == "ec2:CreateTags" {
 		context = c.requestTags()
 	}
-	switch c.service {
+	switch c.Service {
 	case "ec2":
-		tags, err := c.guard.tags(ctx, c.associated(ctx, lastPart(arn)))
+		tags, err := c.aws.tags(ctx, c.associated(ctx, path.Base(arn)))
 		if err != nil {
 			return nil, err
 		}
@@ -394,7 +468,7 @@ func (c *call) resourceTags(ctx context.Context, arn string) (map[string][]strin
 			context["aws:resourcetag/"+strings.ToLower(key)] = []string{value}
 		}
 	case "servicediscovery":
-		out, err := c.guard.cloudMap.ListTagsForResource(ctx, &servicediscovery.ListTagsForResourceInput{ResourceARN: &arn})
+		out, err := c.aws.cloudMap.ListTagsForResource(ctx, &servicediscovery.ListTagsForResourceInput{ResourceARN: &arn})
 		if err != nil {
 			return nil, fmt.Errorf("the tags of %s cannot be read: %w", arn, err)
 		}
@@ -407,15 +481,15 @@ func (c *call) resourceTags(ctx context.Context, arn string) (map[string][]strin
 
 // associated is the resource that is joined to another one by an association, and any other id
 // as it is.
-func (c *call) associated(ctx context.Context, id string) string {
+func (c call) associated(ctx context.Context, id string) string {
 	filter := func(name string) []ec2types.Filter { return []ec2types.Filter{{Name: &name, Values: []string{id}}} }
 	switch {
 	case strings.HasPrefix(id, "rtbassoc-"):
-		if out, err := c.guard.ec2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{Filters: filter("association.route-table-association-id")}); err == nil && len(out.RouteTables) == 1 {
+		if out, err := c.aws.ec2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{Filters: filter("association.route-table-association-id")}); err == nil && len(out.RouteTables) == 1 {
 			return aws.ToString(out.RouteTables[0].RouteTableId)
 		}
 	case strings.HasPrefix(id, "eipassoc-"):
-		if out, err := c.guard.ec2.DescribeAddresses(ctx, &ec2.DescribeAddressesInput{Filters: filter("association-id")}); err == nil && len(out.Addresses) == 1 {
+		if out, err := c.aws.ec2.DescribeAddresses(ctx, &ec2.DescribeAddressesInput{Filters: filter("association-id")}); err == nil && len(out.Addresses) == 1 {
 			return aws.ToString(out.Addresses[0].AllocationId)
 		}
 	}
@@ -423,8 +497,8 @@ func (c *call) associated(ctx context.Context, id string) string {
 }
 
 // tags are those of a resource of EC2.
-func (g *Guard) tags(ctx context.Context, id string) (map[string]string, error) {
-	out, err := g.ec2.DescribeTags(ctx, &ec2.DescribeTagsInput{Filters: []ec2types.Filter{{Name: aws.String("resource-id"), Values: []string{id}}}})
+func (a clients) tags(ctx context.Context, id string) (map[string]string, error) {
+	out, err := a.ec2.DescribeTags(ctx, &ec2.DescribeTagsInput{Filters: []ec2types.Filter{{Name: aws.String("resource-id"), Values: []string{id}}}})
 	if err != nil {
 		return nil, fmt.Errorf("the tags of %s cannot be read: %w", id, err)
 	}

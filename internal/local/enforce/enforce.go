@@ -2,8 +2,8 @@
 // call that is made with them by the policies that the roles have in the emulator: as AWS
 // does, which the emulator does not.
 //
-// A Guard stands between the tasks and the emulator. A call that it cannot judge, because it
-// does not know which resource and which condition keys it has, is refused by name.
+// A Proxy stands between the tasks and the emulator. A call that it cannot decide, because its
+// resources and condition keys are not in the table, is refused by name.
 package enforce
 
 import (
@@ -23,10 +23,9 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	awsiam "github.com/aws/aws-sdk-go-v2/service/iam"
-	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"prefect-worker-ecs/internal/aws/iam"
@@ -40,12 +39,12 @@ const (
 	Task      Kind = "task role"
 	Execution Kind = "execution role"
 	Function  Kind = "role of the function"
-	// Deployer is whoever runs Terraform.
+	// Deployer runs Terraform; only tests have one.
 	Deployer Kind = "deployer"
 )
 
-// Call is one right that somebody needed for a call. A call may need several: RunTask also
-// that to pass the roles of the task.
+// Call is one permission that a call needed. A call may need several: RunTask also that to pass the
+// roles of the task.
 type Call struct {
 	Time     time.Time `json:"time"`
 	Kind     Kind      `json:"kind"`
@@ -66,58 +65,59 @@ func (c Call) String() string {
 	return fmt.Sprintf("the %s %s may not call %s on %s: %s", c.Kind, c.Role, c.Action, c.Resource, c.Problem)
 }
 
-// Options says what a Guard guards.
+// Options are those of a Proxy.
 type Options struct {
 	// AWS is the emulator's, with keys that may do everything.
 	AWS aws.Config
 	// Stack are the policies that the synthesized stack gives to a role: what is nearest to
 	// a refused call may be a statement that the role should have.
 	Stack func(role string) []iam.Document
-	// Journal is told of each right that was needed, by several goroutines.
+	// Journal is called with each permission that was needed, by several goroutines.
 	Journal func(Call)
+	// Deployer returns the permissions that a deployer's call needs. Nil: such calls are refused.
+	Deployer func(context.Context, *APICall) ([]Permission, error)
 }
 
-// Guard hands out credentials and decides calls.
-type Guard struct {
+// Proxy is an IAM-enforcing reverse proxy in front of the emulator: it issues credentials of roles
+// and decides each call that is made with them.
+type Proxy struct {
 	opt      Options
-	ec2      *ec2.Client
 	ecs      *ecs.Client
 	iam      *awsiam.Client
 	sts      *sts.Client
-	cloudMap *servicediscovery.Client
 	listener net.Listener
 	server   *http.Server
 
 	mu    sync.Mutex
-	tasks map[string]string // role by the id of a task
-	keys  map[string]holder // by access key
+	tasks map[string]string    // role by the id of a task
+	keys  map[string]principal // by access key
 }
 
-// holder is who has an access key.
-type holder struct {
+// principal is the owner of an access key.
+type principal struct {
 	kind Kind
 	arn  string
 	// policies are those of a deployer, which are not in the emulator.
 	policies []iam.Document
 }
 
-func (h holder) name() string { return h.arn[strings.LastIndex(h.arn, "/")+1:] }
+func (h principal) name() string { return h.arn[strings.LastIndex(h.arn, "/")+1:] }
 
-// Start starts a guard on a free port of this machine.
-func Start(opt Options) (*Guard, error) {
+// Start starts a proxy on a free port of this machine.
+func Start(opt Options) (*Proxy, error) {
 	target, err := url.Parse(aws.ToString(opt.AWS.BaseEndpoint))
 	if err != nil {
 		return nil, fmt.Errorf("the emulator's address: %w", err)
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, fmt.Errorf("guard the emulator: %w", err)
+		return nil, fmt.Errorf("start the proxy in front of the emulator: %w", err)
 	}
-	g := &Guard{
-		opt: opt, ec2: ec2.NewFromConfig(opt.AWS), ecs: ecs.NewFromConfig(opt.AWS), iam: awsiam.NewFromConfig(opt.AWS), sts: sts.NewFromConfig(opt.AWS), cloudMap: servicediscovery.NewFromConfig(opt.AWS),
-		listener: listener, tasks: map[string]string{}, keys: map[string]holder{},
+	g := &Proxy{
+		opt: opt, ecs: ecs.NewFromConfig(opt.AWS), iam: awsiam.NewFromConfig(opt.AWS), sts: sts.NewFromConfig(opt.AWS),
+		listener: listener, tasks: map[string]string{}, keys: map[string]principal{},
 	}
-	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(target)
 		r.Out.Host = r.In.Host // so that the URL of a queue leads here
 	}}
@@ -125,7 +125,7 @@ func Start(opt Options) (*Guard, error) {
 	mux.HandleFunc("GET "+credentialsPath+"{task}", g.credentials)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if g.decide(w, r) {
-			proxy.ServeHTTP(w, r)
+			forward.ServeHTTP(w, r)
 		}
 	})
 	g.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
@@ -134,16 +134,16 @@ func Start(opt Options) (*Guard, error) {
 }
 
 // Close ends the guard.
-func (g *Guard) Close() { _ = g.server.Close() }
+func (g *Proxy) Close() { _ = g.server.Close() }
 
-// Endpoint is the guard's address, in place of the emulator's.
-func (g *Guard) Endpoint() string { return "http://" + g.listener.Addr().String() }
+// Endpoint is the proxy's address, in place of the emulator's.
+func (g *Proxy) Endpoint() string { return "http://" + g.listener.Addr().String() }
 
 const credentialsPath = "/task-credentials/"
 
 // Platform are the variables with which Fargate tells a container where its credentials are.
 // Without a role it has none.
-func (g *Guard) Platform(task, role string) []string {
+func (g *Proxy) Platform(task, role string) []string {
 	if role == "" {
 		return nil
 	}
@@ -153,7 +153,7 @@ func (g *Guard) Platform(task, role string) []string {
 	return []string{"AWS_CONTAINER_CREDENTIALS_FULL_URI=" + g.Endpoint() + credentialsPath + task}
 }
 
-func (g *Guard) credentials(w http.ResponseWriter, r *http.Request) {
+func (g *Proxy) credentials(w http.ResponseWriter, r *http.Request) {
 	task := r.PathValue("task")
 	g.mu.Lock()
 	role := g.tasks[task]
@@ -175,7 +175,7 @@ func (g *Guard) credentials(w http.ResponseWriter, r *http.Request) {
 }
 
 // Config is that of clients that call as a role: ECS itself, with an execution role.
-func (g *Guard) Config(kind Kind, role, task string) aws.Config {
+func (g *Proxy) Config(kind Kind, role, task string) aws.Config {
 	cfg := g.opt.AWS.Copy()
 	cfg.BaseEndpoint = aws.String(g.Endpoint())
 	cfg.Credentials = aws.NewCredentialsCache(aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
@@ -184,10 +184,10 @@ func (g *Guard) Config(kind Kind, role, task string) aws.Config {
 	return cfg
 }
 
-// assume takes on a role as ECS does for a task, and Lambda for a function, if its trust policy
+// assume assumes a role as ECS does for a task, and Lambda for a function, if its trust policy
 // lets it.
-func (g *Guard) assume(ctx context.Context, kind Kind, role, task string) (aws.Credentials, error) {
-	h := holder{kind: kind, arn: role}
+func (g *Proxy) assume(ctx context.Context, kind Kind, role, task string) (aws.Credentials, error) {
+	h := principal{kind: kind, arn: role}
 	name := h.name()
 	caller, service := "ecs-tasks.amazonaws.com", "ECS"
 	if kind == Function {
@@ -201,12 +201,12 @@ func (g *Guard) assume(ctx context.Context, kind Kind, role, task string) (aws.C
 	if err != nil {
 		return aws.Credentials{}, fmt.Errorf("the trust policy of %s: %w", name, err)
 	}
-	part := strings.SplitN(role, ":", 6)
-	if len(part) < 6 {
+	owner, err := arn.Parse(role)
+	if err != nil {
 		return aws.Credentials{}, fmt.Errorf("%q is not the ARN of a role", role)
 	}
 	request := iam.Request{Action: "sts:AssumeRole", Caller: caller, Context: map[string][]string{
-		"aws:sourceaccount": {part[4]}, "aws:sourcearn": {fmt.Sprintf("arn:%s:ecs:%s:%s:task/%s", part[1], g.opt.AWS.Region, part[4], task)}, "aws:securetransport": {"true"},
+		"aws:sourceaccount": {owner.AccountID}, "aws:sourcearn": {fmt.Sprintf("arn:%s:ecs:%s:%s:task/%s", owner.Partition, g.opt.AWS.Region, owner.AccountID, task)}, "aws:securetransport": {"true"},
 	}}
 	if result := iam.Evaluate([]iam.Document{trust}, request); result.Decision != iam.Allowed {
 		return aws.Credentials{}, fmt.Errorf("%s was unable to assume the role %s: its trust policy does not let it %s", service, role, result.Reason)
@@ -225,11 +225,11 @@ func (g *Guard) assume(ctx context.Context, kind Kind, role, task string) (aws.C
 
 // As returns the access key of somebody who deploys and has these policies. The secret that
 // belongs to it is not checked.
-func (g *Guard) As(arn string, policies ...iam.Document) string {
+func (g *Proxy) As(arn string, policies ...iam.Document) string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	key := fmt.Sprintf("AKIADEPLOYER%08d", len(g.keys))
-	g.keys[key] = holder{Deployer, arn, policies}
+	g.keys[key] = principal{Deployer, arn, policies}
 	return key
 }
 
@@ -237,7 +237,7 @@ func (g *Guard) As(arn string, policies ...iam.Document) string {
 var scope = regexp.MustCompile(`Credential=([^/]+)/\d+/([^/]+)/([^/]+)/aws4_request`)
 
 // decide lets a request through, or answers it with a refusal.
-func (g *Guard) decide(w http.ResponseWriter, r *http.Request) bool {
+func (g *Proxy) decide(w http.ResponseWriter, r *http.Request) bool {
 	body, err := io.ReadAll(io.LimitReader(r.Body, 8<<20))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -257,15 +257,15 @@ func (g *Guard) decide(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	c := newCall(g, who, signed[2], signed[3], r, body)
-	rights, err := c.rights(r.Context())
+	needed, err := c.permissions(r.Context())
 	if err != nil {
-		call := Call{Time: time.Now(), Kind: who.kind, Role: who.name(), Action: c.action, Resource: "what it names", Problem: err.Error()}
+		call := Call{Time: time.Now(), Kind: who.kind, Role: who.name(), Action: c.Action, Resource: "what it names", Problem: err.Error()}
 		g.opt.Journal(call)
 		refuse(w, r, call.String())
 		return false
 	}
-	for _, right := range rights {
-		call := g.judge(r.Context(), who, right)
+	for _, permission := range needed {
+		call := g.judge(r.Context(), who, permission)
 		g.opt.Journal(call)
 		if !call.Allowed {
 			refuse(w, r, call.String())
@@ -300,10 +300,10 @@ func refuse(w http.ResponseWriter, r *http.Request, why string) {
 	_, _ = fmt.Fprintf(w, "<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>%[1]s</Message></Error></Errors><Error><Code>AccessDenied</Code><Message>%[1]s</Message></Error></Response>", text.String())
 }
 
-// judge decides one right by the policies that the role has now.
-func (g *Guard) judge(ctx context.Context, who holder, need right) Call {
-	request := iam.Request{Action: need.action, Resource: need.resource, Caller: who.arn, Context: need.context, Complete: who.kind == Deployer}
-	call := Call{Time: time.Now(), Kind: who.kind, Role: who.name(), Action: need.action, Resource: need.resource, Request: request}
+// judge decides one permission by the policies that the role has now.
+func (g *Proxy) judge(ctx context.Context, who principal, need Permission) Call {
+	request := iam.Request{Action: need.Action, Resource: need.Resource, Caller: who.arn, Context: need.Context, Complete: who.kind == Deployer}
+	call := Call{Time: time.Now(), Kind: who.kind, Role: who.name(), Action: need.Action, Resource: need.Resource, Request: request}
 	if who.kind == Deployer {
 		return Decide(call, who.policies, nil, nil)
 	}
@@ -346,7 +346,7 @@ func Decide(call Call, identity, boundary, stack []iam.Document) Call {
 }
 
 // policies are all policies of a role, and its boundary if it has one.
-func (g *Guard) policies(ctx context.Context, role string) (identity, boundary []iam.Document, err error) {
+func (g *Proxy) policies(ctx context.Context, role string) (identity, boundary []iam.Document, err error) {
 	policies, err := iam.ReadRole(ctx, g.iam, role)
 	if err != nil {
 		return nil, nil, err
@@ -359,4 +359,5 @@ func (g *Guard) policies(ctx context.Context, role string) (identity, boundary [
 	return policies.Policies, []iam.Document{document}, err
 }
 
-var errNotJudged = errors.New("the emulator does not know which rights the call needs, and refuses it")
+// ErrNotJudged is the reason for refusing a call that the table does not have.
+var ErrNotJudged = errors.New("the emulator has no list of the permissions that the call needs, and refuses it")
