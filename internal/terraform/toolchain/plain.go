@@ -143,8 +143,8 @@ func (p Project) Outputs(ctx context.Context, environment string) (map[string]an
 	return values, nil
 }
 
-// Plan plans an environment whose stack was synthesized, with Terraform alone.
-func (p Project) Plan(ctx context.Context, environment string) (*tfjson.Plan, error) {
+// Plan plans an environment whose stack was synthesized, with Terraform alone and further arguments.
+func (p Project) Plan(ctx context.Context, environment string, args ...string) (*tfjson.Plan, error) {
 	if err := p.init(ctx, environment); err != nil {
 		return nil, err
 	}
@@ -155,7 +155,7 @@ func (p Project) Plan(ctx context.Context, environment string) (*tfjson.Plan, er
 	}
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "plan")
-	if _, err := p.Terraform(ctx, environment, "plan", "-input=false", "-no-color", "-out="+file); err != nil {
+	if _, err := p.Terraform(ctx, environment, append([]string{"plan", "-input=false", "-no-color", "-out=" + file}, args...)...); err != nil {
 		return nil, err
 	}
 	text, err := p.Terraform(ctx, environment, "show", "-json", "-no-color", file)
