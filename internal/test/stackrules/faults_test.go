@@ -90,7 +90,7 @@ var faults = map[string][]fault{
 		{"existing", "data.aws_vpc.existing.id", "vpc-1"}, {"existing", "data.aws_vpc.existing.lifecycle", nil}, {"existing", "data.aws_subnet.existing_1.id", "subnet-1"},
 		{"existing", "data.aws_subnet.existing_2.lifecycle.postcondition.0", nil}, {"existing", "data.aws_subnet.existing_2.lifecycle.postcondition.3.condition", "${true}"},
 		{"existing", "data.aws_route_table.existing_1.lifecycle", nil}, {"shared", "data.aws_route_table.existing_1.lifecycle", nil}, {"existing", "data.aws_ecs_clusters", nil},
-		{"existing", "data.aws_cloudwatch_log_groups.existing.lifecycle", nil},
+		{"existing", "data.aws_cloudwatch_log_groups.existing.lifecycle", nil}, {"existing", "data.aws_cloudwatch_log_groups.existing.log_group_name_prefix", "/"},
 		{"dev", "data.aws_availability_zones.available.lifecycle", nil},
 	},
 	"trust-one-service": {
