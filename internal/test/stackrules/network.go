@@ -202,6 +202,7 @@ func checkExisting(s *stack) {
 		must("data.aws_ecs_clusters.existing", fmt.Sprintf(`anytrue([for arn in self.cluster_arns : endswith(arn, ":cluster/%s")])`, cluster.Name))
 	}
 	if logs.Existing {
+		s.all("data.aws_cloudwatch_log_groups.existing", "log_group_name_prefix", logs.Group)
 		must("data.aws_cloudwatch_log_groups.existing", fmt.Sprintf("contains(self.log_group_names, %q)", logs.Group))
 	}
 	if !n.Exists() {

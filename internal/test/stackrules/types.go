@@ -22,8 +22,10 @@ var types = []string{
 	"data.aws_availability_zones", "data.aws_caller_identity", "data.aws_cloudwatch_log_groups", "data.aws_ecs_clusters", "data.aws_partition",
 	"data.aws_route_table", "data.aws_route_tables", "data.aws_subnet", "data.aws_vpc", "data.aws_vpc_endpoint",
 	"ephemeral.aws_secretsmanager_random_password", "ephemeral.aws_secretsmanager_secret_version",
-	"container", "output", "variable",
 }
+
+// parts are the kinds of elements that are no resources.
+var parts = []string{"container", "output", "variable"}
 
 // arguments are those that may be set of the types where another one opens, shares or weakens
 // something: an inline rule, a policy of the resource's own, a replica, a volume, a load balancer.
@@ -60,7 +62,7 @@ var readable = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 var typeRules = []rule{
 	{"known-types", "nobody has judged what another type opens, runs, reads or costs", func(s *stack) {
 		for _, e := range s.elements {
-			if !slices.Contains(types, e.kind) {
+			if !slices.Contains(types, e.kind) && !slices.Contains(parts, e.kind) {
 				s.report(e.address(), "has a type that is not in the allow-list")
 			}
 		}
