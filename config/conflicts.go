@@ -41,7 +41,7 @@ func (e *Environment) claims() []claim {
 	if e.Secret.ExistingARN == "" && e.Prefect.Authentication != AuthNone {
 		claims = append(claims, regional("secret", "secret.name", e.Secret.Name))
 	}
-	if e.WorkPool.Type == PoolECS {
+	if e.WorkPool.FlowsAreTasks() {
 		add(e.IAM.Existing.FlowExecutionRole == "", claim{"role", "iam.flow_execution_role_name", e.IAM.FlowExecutionRoleName})
 		add(e.IAM.FlowTaskRole.Wanted(), claim{"role", "iam.flow_task_role.name", e.IAM.FlowTaskRole.Name})
 	}

@@ -226,7 +226,7 @@ func (e *Environment) neededEndpoints() []need {
 	if parameter {
 		needs = append(needs, need{"ssm", "for the parameters in worker.secrets"})
 	}
-	if e.WorkPool.Type == PoolECS {
+	if e.WorkPool.FlowsAreTasks() {
 		needs = append(needs, need{"ecs", "to start flow tasks"}, need{"ec2", "to look up the VPC of flow tasks"})
 	}
 	if e.EventQueue() != "" {
@@ -271,7 +271,7 @@ func (v *validator) closed() {
 		}
 	}
 	image("worker.image", e.Worker.Image)
-	if e.WorkPool.Type == PoolECS {
+	if e.WorkPool.FlowsAreTasks() {
 		image("work_pool.job.image", e.WorkPool.Job.Image)
 	}
 	if n.Proxy != "" {

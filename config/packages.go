@@ -16,7 +16,7 @@ import (
 func (e *Environment) PipPackages() []string {
 	packages := append([]string(nil), e.Worker.ExtraPipPackages...)
 	runtime, err := e.Worker.Runtime()
-	if err != nil || e.WorkPool.Type != PoolECS || runtime.PrefectAWS || hasPackage(packages, "prefect-aws") {
+	if err != nil || !e.WorkPool.FlowsAreTasks() || runtime.PrefectAWS || hasPackage(packages, "prefect-aws") {
 		return packages
 	}
 	for _, pin := range prefectAWSPins {
@@ -74,7 +74,7 @@ func (v *validator) image() {
 	if w.PrefectAWSIncluded && named.Name() == prefectImage {
 		v.refuse("worker.prefect_aws_included", true, "Prefect's own image "+prefectImage+" is without prefect-aws", "remove it: an ecs pool gets the package that fits by itself", "worker.image")
 	}
-	if v.env.WorkPool.Type == PoolECS && !runtime.PrefectAWS && !runtime.Official && !hasPackage(w.ExtraPipPackages, "prefect-aws") {
+	if v.env.WorkPool.FlowsAreTasks() && !runtime.PrefectAWS && !runtime.Official && !hasPackage(w.ExtraPipPackages, "prefect-aws") {
 		v.refuse("worker.image", w.Image, "an ecs pool needs prefect-aws, and only the entrypoint of Prefect's own images installs packages at start",
 			"build prefect-aws into the image and set worker.prefect_aws_included to true, or use one of Prefect's images")
 	}

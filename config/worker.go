@@ -70,10 +70,10 @@ func (v *validator) fargate() {
 	if !w.Spot {
 		v.useless("all tasks run on demand", "set worker.spot to true, or remove it", "worker.on_demand_base", "worker.on_demand_weight")
 	}
-	if w.ConcurrencyLimit == 0 && v.env.WorkPool.Type == PoolProcess {
+	if w.ConcurrencyLimit == 0 && v.env.WorkPool.FlowsInWorker() {
 		v.refuse("worker.concurrency_limit", w.ConcurrencyLimit, "0 is no limit, and the runs of a process pool share the task's memory", "set it to a number from 1, or remove it for 1")
 	}
-	if need := workerMiB + w.ConcurrencyLimit*flowRunMiB; v.env.WorkPool.Type == PoolProcess && need > w.MemoryMiB {
+	if need := workerMiB + w.ConcurrencyLimit*flowRunMiB; v.env.WorkPool.FlowsInWorker() && need > w.MemoryMiB {
 		v.refuse("worker.concurrency_limit", w.ConcurrencyLimit,
 			fmt.Sprintf("the worker takes %d MiB and each flow run of a process pool %d MiB before its own data, here %d of %d MiB", workerMiB, flowRunMiB, need, w.MemoryMiB),
 			fmt.Sprintf("set it to %d or give the task more memory", max(1, (w.MemoryMiB-workerMiB)/flowRunMiB)), "worker.memory")
@@ -209,7 +209,7 @@ func (v *validator) poolType() {
 
 // flows refuses what only an ecs pool reads.
 func (v *validator) flows() {
-	if v.env.WorkPool.Type == PoolProcess {
+	if v.env.WorkPool.FlowsInWorker() {
 		v.useless("only the worker of an ecs pool starts tasks for flow runs", "remove it; flows of a process pool run in the worker's task, with iam.task_policy_arns and iam.task_statements",
 			"iam.flow_role_arns", "iam.flow_task_families", "worker.prefect_aws_included", "iam.flow_execution_role_name",
 			"iam.flow_task_role.name", "iam.flow_task_role.policy_arns", "iam.flow_task_role.statements", "iam.existing.flow_execution_role", "iam.existing.flow_task_role")

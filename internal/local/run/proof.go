@@ -172,7 +172,7 @@ func (u *up) awaitFlow(ctx context.Context, id string) error {
 // outputs are the ends of what the containers wrote.
 func (u *up) outputs() string {
 	text := "; the end of the worker's output:\n" + proc.Tail(u.containerLog(), 30)
-	if u.env.WorkPool.Type == config.PoolECS {
+	if u.env.WorkPool.FlowsAreTasks() {
 		text += "\nthe end of the flow tasks' output:\n" + proc.Tail(u.flowTaskLog(), 30)
 	}
 	return text

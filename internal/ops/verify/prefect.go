@@ -117,7 +117,7 @@ func (c *checklist) pool(ctx context.Context) finding {
 	if err != nil {
 		return unreachable("the queues of "+pool.Name, err)
 	}
-	if want.Type == config.PoolECS {
+	if want.FlowsAreTasks() {
 		if f := c.template(ctx); f.status != OK {
 			return f
 		}
