@@ -137,5 +137,5 @@ func DeadLetterQueue(queue string) string { return queue + "-dlq" }
 
 // HasFlowTaskRole says that the flow tasks of an ecs pool have a role, made or existing.
 func (e *Environment) HasFlowTaskRole() bool {
-	return e.WorkPool.FlowsAreTasks() && (e.IAM.FlowTaskRole.Wanted() || e.IAM.Existing.FlowTaskRole != "")
+	return e.WorkPool.FlowsAreTasks() && (e.IAM.FlowTaskRole.Enabled() || e.IAM.Existing.FlowTaskRole != "")
 }

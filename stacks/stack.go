@@ -36,7 +36,7 @@ const (
 	providerSource    = "hashicorp/aws"
 	providerVersion   = "~> 5.99"
 
-	// roleSession is what CloudTrail calls who has taken on a role for a deployment.
+	// roleSession is what CloudTrail calls who has assumed a role for a deployment.
 	roleSession = "prefect-worker-ecs"
 )
 

@@ -189,7 +189,7 @@ const observerTimeout = time.Minute
 
 // observe shows that the worker reads the queue with the events of its tasks. That part of
 // it, the observer, can end while the worker stays online: then a flow run whose task
-// crashed would be "running" for ever.
+// crashed would be "running" indefinitely.
 func (u *up) observe(ctx context.Context, queue string, limit time.Duration) error {
 	return u.p.step("sending an event to the worker's queue", func() (string, error) {
 		client := sqs.NewFromConfig(awsConfig(u.state))

@@ -45,7 +45,7 @@ func (c *checklist) network(ctx context.Context) finding {
 		f.unreadable("the security groups", err)
 	}
 	egress := "a working default route"
-	if c.env.Network.Closed() {
+	if c.env.Network.Isolated() {
 		egress = "endpoints instead of internet egress"
 	}
 	return f.finding(fmt.Sprintf("%d subnets with free addresses and %s; no rule was added to the security groups", len(place.Subnets), egress))
@@ -96,7 +96,7 @@ const noEgress = ": the worker reaches neither the Prefect API nor the image's r
 
 // routes checks the default route of each subnet. Without internet egress none is needed.
 func (c *checklist) routes(ctx context.Context, f *findings, vpc *string, subnets []types.Subnet, public bool) {
-	if c.env.Network.Closed() {
+	if c.env.Network.Isolated() {
 		return
 	}
 	out, err := c.aws.ec2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{Filters: filter("vpc-id", *vpc)})

@@ -217,7 +217,7 @@ func checkExisting(s *stack) {
 	switch {
 	case x.Public:
 		egress = strings.Replace(egress, "!startswith", "startswith", 1)
-	case n.Closed():
+	case n.Isolated():
 		egress = "contains(data.aws_vpc_endpoint.existing_s3.route_table_ids, self.id)"
 		for _, service := range n.Endpoints {
 			must("data.aws_vpc_endpoint.existing_"+strings.ReplaceAll(string(service), ".", "_"), "self.private_dns_enabled")
