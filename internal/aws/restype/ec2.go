@@ -17,7 +17,7 @@ var ec2Types = []Type{
 	{
 		Name: "aws_vpc",
 		Find: (*Search).vpc,
-		Loss: "the whole network is built anew",
+		Loss: "the whole network is rebuilt",
 		Grants: []Grant{
 			{Read: "ec2:DescribeVpcs ec2:DescribeNetworkAcls ec2:DescribeRouteTables ec2:DescribeSecurityGroups"},
 			{Read: "ec2:DescribeVpcAttribute", On: "ec2:vpc/*", When: Own},

@@ -323,7 +323,7 @@ func (b *faultBench) log(id string) string {
 }
 
 // rotate does to the password what a deployment with another password_version does: the
-// secret, the database, and then the server anew. In between the server has the old one.
+// secret, the database, and then the server restarts. In between the server has the old one.
 func (b *faultBench) rotate() {
 	b.t.Helper()
 	secrets := secretsmanager.NewFromConfig(awsConfig(*b.s))

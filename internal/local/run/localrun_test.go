@@ -39,7 +39,7 @@ type workerctl struct {
 }
 
 // build builds the program, once for all tests; where nothing has changed since the last time it
-// is not linked anew.
+// is not relinked.
 var build = sync.OnceValues(func() (program string, err error) {
 	project, err := project.Find(".")
 	if err != nil {

@@ -42,7 +42,7 @@ func Revisions(ctx context.Context, p project.Project, base string) ([]Report, e
 		return nil, err
 	}
 	then := project.Project{Root: revision}
-	// Built in another folder it is linked anew, which takes most of the time.
+	// Built in another folder it is relinked, which takes most of the time.
 	if !sameProgram(ctx, p.Root, base) {
 		app, err = then.Build(ctx)
 	}
