@@ -447,7 +447,7 @@ type Database struct {
 	// deployment has.
 	FinalSnapshot bool `yaml:"final_snapshot" jsonschema:"default=true"`
 
-	// PasswordVersion is raised by one to give the database a new password. It also starts the
+	// PasswordVersion is raised by one to give the database a new password. It also restarts the
 	// server, with an existing database too.
 	PasswordVersion int `yaml:"password_version" jsonschema:"default=1,minimum=1,maximum=1000000"`
 
