@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -26,6 +28,7 @@ import (
 	tfjson "github.com/hashicorp/terraform-json"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/local/prefectserver"
 	"prefect-worker-ecs/internal/prefect/api"
 )
 
@@ -361,9 +364,70 @@ func (h *harness) prefectCases() []testCase {
 		{"queue paused", patch(queue, paused, resumed), failing(checkPool, "the queue default of good is paused")},
 		{"queue with a limit of 0", patch(queue, limit(0), limit(nil)), failing(checkPool, "the queue default of good has a concurrency limit of 0")},
 		{"another queue paused", closedQueue, well},
-		{"runs that nobody takes", both(closedQueue, late), failing(checkRuns, "1 late, the oldest for 5m")},
+		{"runs that nobody takes", both(closedQueue, late), failing(checkRuns, "1 late in the queue low, which is paused")},
+		{"runs that wait for the one slot", h.backlog("", 2), well},
+		{"a run that waits in a queue with one slot", h.backlog("few", 1), well},
 		{"a queue that is missing", queues("high"), failing(checkPool, "good has no queue high").fixedBy("workerctl pool apply dev")},
 		{"a queue that is there", queues("default"), well},
+	}
+}
+
+// backlog has the worker run one flow, and lets others wait that are due for two minutes, in a queue with one
+// slot or else in the default one.
+func (h *harness) backlog(queue string, waiting int) change {
+	return func(t *testing.T, _ *Options) func() {
+		dir, client := t.TempDir(), h.client(t, h.two)
+		if queue != "" {
+			h.prefect(t, h.two, "POST", "/work_pools/good/queues/", map[string]any{"name": queue, "concurrency_limit": 1})
+		}
+		flow := h.flow(t, h.two, "good", queue, dir)
+		first := flow(time.Now())
+		eventually(t, "a run", func() bool {
+			run, err := client.FlowRun(t.Context(), first)
+			return err == nil && run.State == "RUNNING"
+		})
+		for range waiting {
+			flow(time.Now().Add(-2 * time.Minute))
+		}
+		return func() {
+			if err := errors.Join(os.Remove(filepath.Join(dir, "f.py")), client.DeleteFlow(t.Context(), filepath.Base(dir))); err != nil {
+				t.Fatal(err)
+			}
+			if queue != "" {
+				h.prefect(t, h.two, "DELETE", "/work_pools/good/queues/"+queue, nil)
+			}
+			eventually(t, "no run", func() bool {
+				runs, err := client.Underway(t.Context(), "good", nil)
+				return err == nil && len(runs) == 0
+			})
+		}
+	}
+}
+
+// flow deploys a flow that runs as long as its file in a folder is there, and returns what submits a run of it
+// that is due at a point of time.
+func (h *harness) flow(t *testing.T, server *prefectserver.Server, pool, queue, dir string) (submit func(due time.Time) (run string)) {
+	t.Helper()
+	file := filepath.Join(dir, "f.py")
+	code := fmt.Sprintf("import os, time\nfrom prefect import flow\n\n@flow\ndef f():\n    while os.path.exists(%q):\n        time.sleep(0.1)\n", file)
+	if err := os.WriteFile(file, []byte(code), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	client := h.client(t, server)
+	deployment, err := client.Deploy(t.Context(), api.LocalFlow{Name: filepath.Base(dir), Pool: pool, Queue: queue, Dir: dir, Entrypoint: "f.py:f"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(due time.Time) string {
+		run, err := client.Run(t.Context(), deployment, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if time.Since(due) > time.Second {
+			h.prefect(t, server, "POST", "/flow_runs/"+run.ID+"/set_state", map[string]any{"force": true, "state": map[string]any{
+				"type": "SCHEDULED", "state_details": map[string]any{"scheduled_time": due.UTC().Format(time.RFC3339)}}})
+		}
+		return run.ID
 	}
 }
 

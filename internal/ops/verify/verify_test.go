@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"prefect-worker-ecs/internal/local/ecstask"
+	"prefect-worker-ecs/internal/prefect/flowruns"
 	"prefect-worker-ecs/internal/prefect/workpool"
 )
 
@@ -168,11 +169,18 @@ func (h *harness) prefect3(t *testing.T) {
 // frozen freezes and kills a worker: ECS still counts a running task and Prefect calls the worker online
 // for a while, and verify believes neither.
 func (h *harness) frozen(t *testing.T) {
-	// GIVEN a worker that is online
+	// GIVEN a worker that is online, and runs a flow
 	h.createPool(t, h.two, "frozen", "process")
 	opt := h.serviceOf(t, h.yaml("frozen", h.two.APIURL(), ""))
 	w := h.run(t, opt)
 	green(t, Wait(t.Context(), opt, time.Minute, nil))
+	dir := t.TempDir()
+	left := h.flow(t, h.two, "frozen", "", dir)(time.Now())
+	client := h.client(t, h.two)
+	eventually(t, "a run", func() bool {
+		run, err := client.FlowRun(t.Context(), left)
+		return err == nil && run.State == "RUNNING"
+	})
 	// WHEN it is frozen
 	process := w.await(t, ecstask.Started).Process
 	if err := syscall.Kill(process.PID, syscall.SIGSTOP); err != nil {
@@ -192,11 +200,26 @@ func (h *harness) frozen(t *testing.T) {
 	}
 	w.stop()
 	name := opt.Environment.Worker.ServiceName
-	failing(checkWorker, "no worker of this service is online in frozen").judge(t, Run(t.Context(), opt))
+	report := Run(t.Context(), opt)
+	failing(checkWorker, "no worker of this service is online in frozen").judge(t, report)
+	// THEN its run is named
+	failing(checkRuns, left+") is lost for ", "in the task ").fixedBy("workerctl runs end RUN dev").judge(t, report)
+	// WHEN that is ended, THEN it holds no slot any more
+	pool := flowruns.Pool{Environment: opt.Environment, API: client, ECS: h.ecs}
+	evidence, err := pool.Stopped(t.Context(), left)
+	if err != nil || client.End(t.Context(), left, evidence) != nil {
+		t.Errorf("%q, %v", evidence, err)
+	}
+	if run, err := client.FlowRun(t.Context(), left); err != nil || run.State != "CRASHED" || run.StateDetail.Message != evidence {
+		t.Errorf("the run that was ended: %+v, %v", run, err)
+	}
+	if list, err := pool.List(t.Context()); err != nil || len(list) != 0 {
+		t.Errorf("left behind: %v, %v", list, err)
+	}
 	for _, name := range []string{name + "-laptop", name + "-b-0123456789abcdef0123456789abcdef", name + "-0123456789abcdef0123456789abcdef"} {
 		h.prefect(t, h.two, "POST", "/work_pools/frozen/workers/heartbeat", map[string]any{"name": name})
 	}
-	// THEN none of them counts
+	// THEN none of those counts
 	failing(checkWorker, "no worker of this service is online in frozen\nnot of a running task of the current deployment: ").judge(t, Run(t.Context(), opt))
 }
 
