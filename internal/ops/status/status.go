@@ -196,7 +196,7 @@ func (r *reader) log(ctx context.Context) {
 		r.add("log", "could not be read: %s", verify.Reason(err))
 		return
 	}
-	for _, line := range slices.Backward(symptoms.WithoutFrames(lines)) {
+	for _, line := range slices.Backward(symptoms.WithoutFrames(symptoms.OfWorker(lines))) {
 		if symptoms.Known(line) || strings.Contains(line, "ERROR") {
 			r.add("last error", "%.200s", strings.TrimSpace(line))
 			return

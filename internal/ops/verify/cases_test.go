@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -431,6 +433,73 @@ func (h *harness) flow(t *testing.T, server *prefectserver.Server, pool, queue, 
 	}
 }
 
+// apiAt is an API of the worker at another address.
+func apiAt(url func(*testing.T) string) change {
+	return func(t *testing.T, opt *Options) func() {
+		at := url(t)
+		return edited(func(out *ecs.DescribeTaskDefinitionOutput) {
+			variables := out.TaskDefinition.ContainerDefinitions[0].Environment
+			i := slices.IndexFunc(variables, func(v types.KeyValuePair) bool { return *v.Name == "PREFECT_API_URL" })
+			variables[i].Value = &at
+		})(t, opt)
+	}
+}
+
+// closedAPI is the address of an API that nobody serves.
+func closedAPI(*testing.T) string {
+	server := httptest.NewServer(http.NotFoundHandler())
+	server.Close()
+	return server.URL + "/api"
+}
+
+func (h *harness) apiCases() []testCase {
+	status := func(status int) change {
+		return apiAt(func(t *testing.T) string { return h.front(t, func(*http.Request) int { return status }) })
+	}
+	serving := func(handler http.HandlerFunc) change {
+		return apiAt(func(t *testing.T) string {
+			server := httptest.NewServer(handler)
+			t.Cleanup(server.Close)
+			return server.URL + "/api"
+		})
+	}
+	redirecting := serving(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "https://prefect.example.com"+r.URL.Path, http.StatusMovedPermanently)
+	})
+	silent := apiAt(func(t *testing.T) string {
+		over := make(chan struct{})
+		server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-over }))
+		t.Cleanup(func() { close(over); server.Close() })
+		return server.URL + "/api"
+	})
+	// dated is the server behind a proxy whose clock is wrong.
+	dated := func(ahead time.Duration) change {
+		return apiAt(func(t *testing.T) string {
+			target, _ := url.Parse(h.two.URL)
+			proxy := httputil.NewSingleHostReverseProxy(target)
+			proxy.ModifyResponse = func(r *http.Response) error {
+				r.Header.Set("Date", time.Now().Add(ahead).UTC().Format(http.TimeFormat))
+				return nil
+			}
+			server := httptest.NewServer(proxy)
+			t.Cleanup(server.Close)
+			return server.URL + "/api"
+		})
+	}
+	return []testCase{
+		{"500", status(500), unsure(checkAPI, "the API is in trouble")},
+		{"429", status(429), unsure(checkAPI, "the API is in trouble")},
+		{"404", status(404), failing(checkAPI, "is not the API of a workspace")},
+		{"403", status(403), unsure(checkAPI, "may not list the work pools")},
+		{"a redirect", redirecting, failing(checkAPI, "redirects to https://prefect.example.com/api/work_pools/filter").fixedBy("set prefect_api_url")},
+		{"no answer", silent, unsure(checkAPI, "the Prefect API cannot be reached")},
+		{"not there", apiAt(closedAPI), unsure(checkAPI, "the Prefect API cannot be reached")},
+		{"a page of a login", serving(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }), failing(checkAPI, "the answer is not what a Prefect API gives")},
+		{"a proxy whose clock is an hour ahead", dated(time.Hour), well},
+		{"a proxy whose clock is an hour behind", dated(-time.Hour), well},
+	}
+}
+
 func (h *harness) alarmCases() []testCase {
 	state := func(value cwtypes.StateValue) change {
 		return func(t *testing.T, _ *Options) func() {
@@ -451,18 +520,15 @@ func (h *harness) alarmCases() []testCase {
 			}
 		})
 	}
-	silent := edited(func(out *cloudwatch.GetMetricDataOutput) { out.MetricDataResults = nil })
+	silent := edited(func(out *cloudwatch.GetMetricDataOutput) {
+		for i := range out.MetricDataResults {
+			out.MetricDataResults[i].Values = nil
+		}
+	})
 	unconfirmed := edited(func(out *sns.ListSubscriptionsByTopicOutput) {
 		out.Subscriptions[0].SubscriptionArn = aws.String("PendingConfirmation")
 	})
-	// From here the API cannot be reached.
-	closed := httptest.NewServer(nil)
-	closed.Close()
-	away := edited(func(out *ecs.DescribeTaskDefinitionOutput) {
-		variables := out.TaskDefinition.ContainerDefinitions[0].Environment
-		i := slices.IndexFunc(variables, func(v types.KeyValuePair) bool { return *v.Name == "PREFECT_API_URL" })
-		variables[i].Value = aws.String(closed.URL + "/api")
-	})
+	away := apiAt(closedAPI)
 	return []testCase{
 		{"an alarm", state(cwtypes.StateValueAlarm), failing(checkAlarms, "dev-worker-silent-worker is in ALARM since").fixedBy("workerctl verify dev")},
 		{"an alarm without data", state(cwtypes.StateValueInsufficientData), well},
@@ -475,9 +541,9 @@ func (h *harness) alarmCases() []testCase {
 	}
 }
 
-// permissionCases take one permission after the other away from whoever verifies: what may not be read
-// is no failure.
-func permissionCases() []testCase {
+// readingCases take one permission after the other away from whoever verifies, or the content of one answer
+// of AWS: what could not be read is no failure.
+func readingCases() []testCase {
 	var all []testCase
 	for operation, check := range map[string]string{
 		"DescribeClusters": checkCluster, "DescribeServices": checkService, "DescribeTaskDefinition": checkDefinition,
@@ -487,7 +553,16 @@ func permissionCases() []testCase {
 		"GetPolicy": checkRoles, "GetPolicyVersion": checkRoles, "FilterLogEvents": checkLog,
 		"DescribeAlarms": checkAlarms, "ListSubscriptionsByTopic": checkAlarms, "GetMetricData": checkAlarms,
 	} {
-		all = append(all, testCase{operation, refusing(operation), unsure(check, "could not be read: AccessDeniedException: not authorized").fixedBy(":" + operation)})
+		all = append(all, testCase{"without " + operation, refusing(operation), unsure(check, "could not be read: AccessDeniedException: not authorized").fixedBy(":" + operation)})
+	}
+	// What has an answer that may be empty is not among these.
+	for operation, check := range map[string]string{
+		"GetCallerIdentity": checkAccount, "DescribeClusters": checkCluster, "DescribeServices": checkService, "DescribeTaskDefinition": checkDefinition,
+		"DescribeSubnets": checkNetwork, "DescribeRouteTables": checkNetwork, "DescribeNatGateways": checkNetwork, "DescribeSecurityGroups": checkNetwork,
+		"DescribeSecurityGroupRules": checkNetwork, "GetSecretValue": checkSecret, "GetResourcePolicy": checkRoles, "DescribeSecret": checkRoles, "GetRole": checkRoles,
+		"GetRolePolicy": checkRoles, "GetPolicy": checkRoles, "GetPolicyVersion": checkRoles, "DescribeAlarms": checkAlarms, "GetMetricData": checkAlarms,
+	} {
+		all = append(all, testCase{"nothing from " + operation, empty(operation), unsure(check, "could not be read: ")})
 	}
 	credential := func(_ *testing.T, opt *Options) func() { opt.Credential = apiKey; return nil }
 	return append(all, testCase{"GetSecretValue, with a key of one's own", both(refusing("GetSecretValue"), credential), unsure(checkSecret, "could not be read")})

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/base/redact"
 	"prefect-worker-ecs/internal/prefect/api"
 	"prefect-worker-ecs/internal/prefect/flowruns"
 	"prefect-worker-ecs/internal/prefect/workpool"
@@ -53,6 +54,11 @@ func (c *checklist) apiAnswers(ctx context.Context) finding {
 	case errors.Is(err, api.ErrNotFound):
 		return failed(fmt.Sprintf("%s answers, but is not the API of a workspace (404)", url),
 			"set prefect_account_id and prefect_workspace_id, or a prefect_api_url of the form "+config.CloudAPIURL+"<uuid>/workspaces/<uuid>; a self-hosted API ends in /api").prerequisite()
+	case errors.As(err, &status) && status.Temporary():
+		return unknown("the API is in trouble: "+err.Error(), "look at the server, or at https://prefect.status.io; then try again").prerequisite()
+	case errors.As(err, &status) && status.Location != "":
+		return failed(fmt.Sprintf("%s redirects to %s, where the worker does not follow with what it sends", url, redact.Text(status.Location)),
+			"set prefect_api_url to the address behind it, which ends in /api, and deploy").prerequisite()
 	case errors.Is(err, api.ErrUnreachable):
 		return unknown(err.Error()+"\nwhether the worker reaches it is another question: see the log below",
 			"is prefect_api_url right and the server up? If only the VPC reaches it, run verify from there").prerequisite()
@@ -120,6 +126,11 @@ func (c *checklist) pool(ctx context.Context) finding {
 	if want.Type == config.PoolECS {
 		if f := c.template(ctx); f.status != OK {
 			return f
+		}
+	}
+	for _, q := range queues {
+		if q.LastPolled != nil {
+			c.API.Recorded(*q.LastPolled)
 		}
 	}
 	return c.servedQueues(queues)

@@ -2,11 +2,12 @@ package verify
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
 
 	"prefect-worker-ecs/internal/local/ecstask"
 	"prefect-worker-ecs/internal/prefect/flowruns"
@@ -42,8 +43,9 @@ func TestVerify(t *testing.T) {
 	group("network", h.networkCases())
 	group("service", h.serviceCases())
 	group("Prefect", h.prefectCases())
+	group("API", h.apiCases())
 	group("alarms", h.alarmCases())
-	group("permissions", permissionCases())
+	group("reading", readingCases())
 	group("workers", h.workerCases())
 	group("plan", h.planCases())
 
@@ -85,11 +87,6 @@ func (h *harness) workerCases() []testCase {
 	})
 	wrongKey := answering(func(r *http.Request) int { return http.StatusUnauthorized })
 	noAccount := answering(func(r *http.Request) int { return http.StatusNotFound })
-	closed := func(*testing.T) string {
-		server := httptest.NewServer(http.NotFoundHandler())
-		server.Close()
-		return server.URL + "/api"
-	}
 	// Its worker, of type process, would start, warn and even be online.
 	managed := func(t *testing.T, opt *Options) func() {
 		h.createPool(t, h.two, "managed", "prefect:managed")
@@ -112,8 +109,8 @@ func (h *harness) workerCases() []testCase {
 		{"a pool that may not be created", worker("absent", "", mayNotCreate), failing(checkPool, "there is no work pool absent").fixedBy("workerctl pool apply dev")},
 		{"a pool that may not be created, in the log", worker("absent", "", mayNotCreate), failing(checkLog, "the key may not do this").fixedBy("role Worker")},
 		{"wrong key", worker("good", prefect3, wrongKey), failing(checkAPI, "the API rejects the API key").fixedBy("raise secret.version")},
-		{"wrong key, in the log", worker("good", prefect3, wrongKey), failing(checkLog, "the Prefect API refuses the key").fixedBy("new API key")},
-		{"an API that is not there", worker("good", "", closed), failing(checkLog, "the worker cannot reach the Prefect API").fixedBy("egress rule")},
+		{"wrong key, in the log", worker("good", prefect3, wrongKey), failing(checkLog, "the Prefect API rejects the key").fixedBy("new API key")},
+		{"an API that is not there", worker("good", "", closedAPI), failing(checkLog, "the worker cannot reach the Prefect API").fixedBy("egress rule")},
 		{"URL without account and workspace", worker("good", "", noAccount), failing(checkAPI, "is not the API of a workspace (404)").fixedBy("prefect_account_id and prefect_workspace_id")},
 		{"ecs pool without prefect-aws", noPackage, failing(checkLog, "the image lacks the package for this type of pool; for an ecs pool that is prefect-aws").fixedBy("worker.prefect_aws_included")},
 		{"no task yet", noAuthentication, failing(checkWorker, "no worker of this service is online in good").fixedBy("--wait")},
@@ -130,6 +127,16 @@ func (h *harness) smokeTest(t *testing.T) {
 	if last := report.Checks[len(report.Checks)-1]; last.Name != checkFlow || !strings.Contains(last.Detail, "ran to COMPLETED") {
 		t.Errorf("the flow: %+v", last)
 	}
+	// WHEN another worker takes it, THEN it proves nothing
+	opt.AWS, opt.Plan = h.opt.AWS, nil
+	foreign := edited(func(out *ecs.ListTasksOutput) {
+		out.TaskArns = []string{"arn:aws:ecs:us-east-1:123456789012:task/prefect-cluster/other"}
+	})
+	foreign(t, &opt)
+	if report := Run(t.Context(), opt); !failing(checkFlow, "ran to COMPLETED in ", "but another worker took it: dev-worker-").in(report) {
+		t.Errorf("the flow:\n%s", text(report))
+	}
+	// AND nothing is left
 	if runs, err := h.client(t, h.two).Overdue(t.Context(), "good", nil, time.Now().Add(time.Hour)); err != nil || len(runs) != 0 {
 		t.Errorf("runs left: %v, %v", runs, err)
 	}

@@ -48,6 +48,14 @@ type StatusError struct {
 	Request string
 	// Detail is what the API says about it; it may be empty.
 	Detail string
+	// Location is the address that a redirect leads to.
+	Location string
+}
+
+// Temporary reports whether the server is in trouble, or has too many requests, which says nothing about the
+// request.
+func (e *StatusError) Temporary() bool {
+	return e.Status >= http.StatusInternalServerError || e.Status == http.StatusTooManyRequests
 }
 
 func (e *StatusError) Error() string {
@@ -86,8 +94,10 @@ type Client struct {
 	authorization string
 	secrets       []string
 	http          *http.Client
-	// skew is how far the server's clock is ahead of this machine's, a time.Duration.
-	skew atomic.Int64
+	// skew is how far the server's clock is ahead of this machine's, a time.Duration. ignoreDate says that
+	// the answers' dates do not show it.
+	skew       atomic.Int64
+	ignoreDate atomic.Bool
 }
 
 // New returns a client for the API at apiURL, the value of PREFECT_API_URL:
@@ -134,7 +144,14 @@ func newClient(apiURL, credential string) (*Client, error) {
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone() // which uses no proxy for this machine itself
 	transport.IdleConnTimeout = idleTimeout
-	c := &Client{base: base, http: &http.Client{Timeout: requestTimeout, Transport: transport}}
+	// A redirect to another server would take the credential there, and may turn a POST into a GET.
+	here := func(request *http.Request, _ []*http.Request) error {
+		if request.URL.Scheme != base.Scheme || request.URL.Host != base.Host {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}
+	c := &Client{base: base, http: &http.Client{Timeout: requestTimeout, Transport: transport, CheckRedirect: here}}
 	if credential != "" {
 		c.secrets = append(c.secrets, credential)
 	}
@@ -167,7 +184,7 @@ func (c *Client) do(ctx context.Context, method string, path []string, body, ans
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return err // what the API says tells more than that the time is over
 		case <-time.After(pause):
 		}
 	}
@@ -201,7 +218,7 @@ func (c *Client) once(ctx context.Context, method string, path []string, body, a
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		if ctx.Err() != nil {
+		if errors.Is(ctx.Err(), context.Canceled) {
 			return ctx.Err()
 		}
 		var inner *url.Error // Its text holds the whole URL; its cause does not.
@@ -217,7 +234,7 @@ func (c *Client) once(ctx context.Context, method string, path []string, body, a
 		return fmt.Errorf("%w: %s at %s: %w", ErrUnreachable, request, target.Host, err)
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return &StatusError{Status: resp.StatusCode, Request: request, Detail: c.detail(raw)}
+		return &StatusError{Status: resp.StatusCode, Request: request, Detail: c.detail(raw), Location: resp.Header.Get("Location")}
 	}
 	if answer == nil {
 		return nil
@@ -232,7 +249,7 @@ func (c *Client) once(ctx context.Context, method string, path []string, body, a
 // and the answer took a moment, so that less than two seconds are no difference.
 func (c *Client) keepTime(date string) {
 	at, err := http.ParseTime(date)
-	if err != nil {
+	if err != nil || c.ignoreDate.Load() {
 		return
 	}
 	skew := time.Until(at)
@@ -244,6 +261,16 @@ func (c *Client) keepTime(date string) {
 
 // Now returns the time on the server's clock, by which its heartbeats and runs are dated.
 func (c *Client) Now() time.Time { return time.Now().Add(time.Duration(c.skew.Load())) }
+
+// Recorded compares the clocks with a time that the server has just recorded. A proxy may date the answers
+// wrongly: if the time fits this machine's clock and not their dates, those are ignored from now on.
+func (c *Client) Recorded(at time.Time) {
+	const close = 2 * time.Minute
+	if c.Now().Sub(at).Abs() > close && time.Since(at).Abs() <= close {
+		c.ignoreDate.Store(true)
+		c.skew.Store(0)
+	}
+}
 
 // detail is the short text of an error answer, without the credential in case the
 // other side repeats it.
