@@ -54,6 +54,7 @@ func TestVerify(t *testing.T) {
 		// Also for somebody who has only the policy for reading
 		green(t, Run(t.Context(), h.reader(t, h.opt)))
 	})
+	t.Run("in time", h.inTime)
 	t.Run("smoke test", h.smokeTest)
 	t.Run("Prefect 3", h.prefect3)
 	t.Run("frozen", h.frozen)
@@ -114,6 +115,28 @@ func (h *harness) workerCases() []testCase {
 		{"URL without account and workspace", worker("good", "", noAccount), failing(checkAPI, "is not the API of a workspace (404)").fixedBy("prefect_account_id and prefect_workspace_id")},
 		{"ecs pool without prefect-aws", noPackage, failing(checkLog, "the image lacks the package for this type of pool; for an ecs pool that is prefect-aws").fixedBy("worker.prefect_aws_included")},
 		{"no task yet", noAuthentication, failing(checkWorker, "no worker of this service is online in good").fixedBy("--wait")},
+	}
+}
+
+// inTime verifies from far away: with all that AWS and Prefect take, and a tenth of a second for each call, the
+// checklist takes 3 s at most.
+func (h *harness) inTime(t *testing.T) {
+	const far = 100 * time.Millisecond
+	opt := h.opt
+	between(func(_ string, call func() (any, error)) (any, error) {
+		time.Sleep(far)
+		return call()
+	})(t, &opt)
+	apiAt(func(t *testing.T) string {
+		return h.front(t, func(*http.Request) int { time.Sleep(far); return 0 })
+	})(t, &opt)
+	h.publish(t)
+	began := time.Now()
+	green(t, Run(t.Context(), opt))
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("it took %s", took)
+	} else {
+		t.Logf("it took %s", took)
 	}
 }
 
