@@ -27,7 +27,7 @@ func awsConfig(ctx context.Context, env *config.Environment) (aws.Config, error)
 }
 
 // attemptTimeout is how long AWS may take to answer one attempt of a call.
-const attemptTimeout = 10 * time.Second
+const attemptTimeout = 7 * time.Second
 
 // ownCredentials are those of the AWS CLI.
 func ownCredentials(ctx context.Context, env *config.Environment) (aws.Config, error) {
