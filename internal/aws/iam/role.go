@@ -2,6 +2,7 @@ package iam
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -65,9 +66,15 @@ func ReadManaged(ctx context.Context, client *iam.Client, arn string) (Document,
 	if err != nil {
 		return Document{}, err
 	}
+	if policy.Policy == nil {
+		return Document{}, errors.New("the answer is empty")
+	}
 	version, err := client.GetPolicyVersion(ctx, &iam.GetPolicyVersionInput{PolicyArn: &arn, VersionId: policy.Policy.DefaultVersionId})
 	if err != nil {
 		return Document{}, err
+	}
+	if version.PolicyVersion == nil {
+		return Document{}, errors.New("the answer is empty")
 	}
 	return Parse(aws.ToString(version.PolicyVersion.Document))
 }

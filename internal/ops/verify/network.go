@@ -28,7 +28,9 @@ func (c *checklist) network(ctx context.Context) finding {
 		f.failed("a subnet of the service does not exist any more: "+Reason(err), c.networkFix())
 	case err != nil:
 		f.unreadable("the subnets", err)
-	case len(subnets.Subnets) > 0:
+	case len(subnets.Subnets) < len(place.Subnets):
+		f.unreadable("the subnets", errEmpty)
+	default:
 		vpc := subnets.Subnets[0].VpcId
 		f.sideBySide(
 			func(f *findings) { c.addresses(f, subnets.Subnets) },
@@ -39,10 +41,14 @@ func (c *checklist) network(ctx context.Context) finding {
 			func(f *findings) { c.addedRules(ctx, f, vpc) },
 		)
 	}
-	if _, err := c.aws.ec2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{GroupIds: place.SecurityGroups}); is(err, "InvalidGroup.NotFound") {
+	groups, err := c.aws.ec2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{GroupIds: place.SecurityGroups})
+	switch {
+	case is(err, "InvalidGroup.NotFound"):
 		f.failed("a security group of the service does not exist any more: "+Reason(err), c.deploy())
-	} else if err != nil {
+	case err != nil:
 		f.unreadable("the security groups", err)
+	case len(groups.SecurityGroups) < len(place.SecurityGroups):
+		f.unreadable("the security groups", errEmpty)
 	}
 	egress := "a working default route"
 	if c.env.Network.Isolated() {
@@ -100,6 +106,9 @@ func (c *checklist) routes(ctx context.Context, f *findings, vpc *string, subnet
 		return
 	}
 	out, err := c.aws.ec2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{Filters: filter("vpc-id", *vpc)})
+	if err == nil && len(out.RouteTables) == 0 {
+		err = errEmpty // each VPC has a main one
+	}
 	if err != nil {
 		f.unreadable("the routes", err)
 		return
@@ -151,13 +160,16 @@ func defaultRoute(table types.RouteTable) (types.Route, bool) {
 func (c *checklist) natGateways(ctx context.Context, f *findings, nats map[string][]string) {
 	for id, subnets := range nats {
 		out, err := c.aws.ec2.DescribeNatGateways(ctx, &ec2.DescribeNatGatewaysInput{NatGatewayIds: []string{id}})
+		if err == nil && len(out.NatGateways) == 0 {
+			err = errEmpty
+		}
 		state := "gone"
 		switch {
-		case err != nil && !is(err, "NatGatewayNotFound"):
+		case err == nil:
+			state = string(out.NatGateways[0].State)
+		case !is(err, "NatGatewayNotFound"):
 			f.unreadable("the NAT gateway "+id, err)
 			continue
-		case err == nil && len(out.NatGateways) > 0:
-			state = string(out.NatGateways[0].State)
 		}
 		if state != string(types.NatGatewayStateAvailable) {
 			f.failed(fmt.Sprintf("the NAT gateway %s of the subnets %s is %s%s", id, strings.Join(subnets, ", "), state, noEgress), c.networkFix())
@@ -189,6 +201,9 @@ func (c *checklist) addedRules(ctx context.Context, f *findings, vpc *string) {
 		if err != nil {
 			f.unreadable("the rules of the security groups", err)
 			return
+		}
+		if len(page.SecurityGroupRules) == 0 {
+			f.unreadable("the rules of the security groups", errEmpty)
 		}
 		for _, rule := range page.SecurityGroupRules {
 			group := named[aws.ToString(rule.GroupId)]

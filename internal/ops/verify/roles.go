@@ -100,6 +100,9 @@ func (c *checklist) role(ctx context.Context, f *findings, address, noun, arn st
 		return nil
 	}
 	out, err := c.aws.iam.GetRole(ctx, &awsiam.GetRoleInput{RoleName: &r.name})
+	if err == nil && out.Role == nil {
+		err = errEmpty
+	}
 	switch {
 	case is(err, "NoSuchEntity", "NoSuchEntityException"):
 		f.failed(fmt.Sprintf("the %s %s does not exist, so that no task can start", noun, r.name), r.fix)
@@ -250,6 +253,9 @@ func ecrRepository(image, partition string) (string, bool) {
 // secretPolicy checks the secret's own policy, which can deny what the role's allows.
 func (c *checklist) secretPolicy(ctx context.Context, f *findings, r *role, arn string) {
 	out, err := c.aws.secrets.GetResourcePolicy(ctx, &secretsmanager.GetResourcePolicyInput{SecretId: &arn})
+	if err == nil && out.ARN == nil {
+		err = errEmpty
+	}
 	switch {
 	case is(err, "ResourceNotFoundException"):
 		return // the check of the secret says so
@@ -276,6 +282,9 @@ func (c *checklist) secretPolicy(ctx context.Context, f *findings, r *role, arn 
 // secretKey checks that a secret under a customer's key can be decrypted.
 func (c *checklist) secretKey(ctx context.Context, f *findings, r *role, arn string) {
 	secret, err := c.aws.secrets.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &arn})
+	if err == nil && secret.ARN == nil {
+		err = errEmpty
+	}
 	if err != nil {
 		if !is(err, "ResourceNotFoundException") {
 			f.unreadable("the key of the secret "+secretName(arn), err)
@@ -290,6 +299,9 @@ func (c *checklist) secretKey(ctx context.Context, f *findings, r *role, arn str
 		return
 	}
 	key, err := c.aws.kms.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &id})
+	if err == nil && key.KeyMetadata == nil {
+		err = errEmpty
+	}
 	switch {
 	case is(err, "NotFoundException"):
 		f.failed(fmt.Sprintf("the KMS key of the secret %s does not exist, so that no task can start", secretName(arn)), "give the secret another key (secret.kms_key_arn, worker.kms_key_arns)")

@@ -20,6 +20,9 @@ func (c *checklist) ownServer(ctx context.Context) finding {
 	}
 	var f findings
 	out, err := c.aws.ecs.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: s.TaskDefinition})
+	if err == nil && out.TaskDefinition == nil {
+		err = errEmpty
+	}
 	if err != nil {
 		f.unreadable("the task definition of the Prefect server", err)
 	} else {
@@ -40,8 +43,11 @@ func (c *checklist) database(ctx context.Context) finding {
 		return ok("%s is not this stack's; whether it answers is seen by the API", server.Database.ExistingHost)
 	}
 	out, err := c.aws.rds.DescribeDBInstances(ctx, &rds.DescribeDBInstancesInput{DBInstanceIdentifier: &server.Name})
-	if is(err, "DBInstanceNotFound", "DBInstanceNotFoundFault") || err == nil && len(out.DBInstances) == 0 {
+	if is(err, "DBInstanceNotFound", "DBInstanceNotFoundFault") {
 		return failed("there is no database "+server.Name, c.deployFix())
+	}
+	if err == nil && len(out.DBInstances) == 0 {
+		err = errEmpty
 	}
 	if err != nil {
 		return unreadable("the database "+server.Name, err)
