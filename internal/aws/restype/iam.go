@@ -14,7 +14,8 @@ var iamTypes = []Type{
 			_, err := f.aws.iam.GetRole(f.Context, &iam.GetRoleInput{RoleName: aws.String(r.text("name"))})
 			return r.text("name"), err
 		},
-		Loss: "running tasks lose their rights",
+		Loss:     "running tasks lose their rights",
+		Replaces: []string{"name", "path"},
 		Options: map[string]string{
 			"path":                 "iam.path",
 			"permissions_boundary": "iam.permissions_boundary_arn",
@@ -36,7 +37,8 @@ var iamTypes = []Type{
 			_, err = f.aws.iam.GetRolePolicy(f.Context, &iam.GetRolePolicyInput{RoleName: &role, PolicyName: aws.String(r.text("name"))})
 			return role + ":" + r.text("name"), err
 		},
-		Loss: Nothing,
+		Loss:     Nothing,
+		Replaces: []string{"name", "role"},
 		Grants: []Grant{
 			{Read: "iam:GetRolePolicy", On: "iam:role/{role}"},
 			{Write: "iam:PutRolePolicy iam:DeleteRolePolicy", On: "iam:role/{role}", When: Bounded},
@@ -46,9 +48,10 @@ var iamTypes = []Type{
 		},
 	},
 	{
-		Name: "aws_iam_role_policy_attachment",
-		Find: (*Search).attachment,
-		Loss: Nothing,
+		Name:     "aws_iam_role_policy_attachment",
+		Find:     (*Search).attachment,
+		Loss:     Nothing,
+		Replaces: []string{"policy_arn", "role"},
 		Grants: []Grant{
 			{Read: "iam:ListAttachedRolePolicies", On: "iam:role/{role}"},
 			// verify: what it allows.

@@ -61,7 +61,7 @@ func Revisions(ctx context.Context, p project.Project, base string) ([]Report, e
 		if err != nil {
 			return nil, fmt.Errorf("review: %w", err)
 		}
-		if len(report.Changes) > 0 {
+		if !report.Empty() {
 			reports = append(reports, report)
 		}
 	}
