@@ -77,7 +77,7 @@ local-status: $(WORKERCTL) ## Show what of the local run is running
 	@$(WORKERCTL) local status $(ENV)
 
 .PHONY: open
-open: $(WORKERCTL) ## Open Prefect and the AWS consoles; the stack's own Prefect server until Ctrl-C
+open: $(WORKERCTL) ## Open Prefect and the AWS consoles; the in-stack Prefect server until Ctrl-C
 	@$(WORKERCTL) open $(ENV)
 
 .PHONY: local

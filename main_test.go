@@ -400,7 +400,6 @@ type option struct {
 	Statement map[string]any
 	Pool      map[string]any
 	Same      []string
-	Verify    string
 }
 
 // optionRows are the rows of testdata/options.yaml by the option's key. What follows a comma

@@ -44,23 +44,23 @@ func (v *validator) regions() {
 	e := v.env
 	for _, region := range []struct{ key, code string }{{"region", e.Region}, {"backend.region", e.Backend.Region}} {
 		if _, known := awsRegions[region.code]; !known && region.code != "" {
-			v.refuse(region.key, region.code, "there is no such region in the list of AWS's SDKs",
+			v.reject(region.key, region.code, "there is no such region in the list of AWS's SDKs",
 				nearest(region.code, slices.Sorted(maps.Keys(awsRegions)))+"correct it; for a region that is newer than this program update github.com/hashicorp/aws-sdk-go-base in go.mod", "region")
 		}
 	}
 	own, state := awsRegions[e.Region], awsRegions[e.Backend.Region]
 	if state.ID() != "" && own.ID() != "" && own.ID() != state.ID() {
-		v.refuse("backend.region", e.Backend.Region, fmt.Sprintf("credentials are of one partition, and %s is in %s and not in %s", e.Backend.Region, state.ID(), own.ID()), "keep the state in a bucket of that partition", "region")
+		v.reject("backend.region", e.Backend.Region, fmt.Sprintf("credentials are of one partition, and %s is in %s and not in %s", e.Backend.Region, state.ID(), own.ID()), "keep the state in a bucket of that partition", "region")
 	}
 	pairs := len(e.Network.PublicSubnetCIDRs)
 	zones := e.Network.AvailabilityZones
 	for i, zone := range zones {
 		if zone[:max(len(zone)-1, 0)] != e.Region {
-			v.refuse(fmt.Sprintf("network.availability_zones[%d]", i), zone, "a zone is the region and a letter, and the region is "+e.Region, "write for example "+e.Region+"a", "region")
+			v.reject(fmt.Sprintf("network.availability_zones[%d]", i), zone, "a zone is the region and a letter, and the region is "+e.Region, "write for example "+e.Region+"a", "region")
 		}
 	}
 	if len(zones) > 0 && len(zones) != pairs {
-		v.refuse("network.availability_zones", strings.Join(zones, ", "), fmt.Sprintf("there is one zone for each of the %d public subnets", pairs), "name as many zones as subnets, or remove the key")
+		v.reject("network.availability_zones", strings.Join(zones, ", "), fmt.Sprintf("there is one zone for each of the %d public subnets", pairs), "name as many zones as subnets, or remove the key")
 	}
 }
 
@@ -113,7 +113,7 @@ func (v *validator) arns() {
 	for _, ref := range refs {
 		parsed, err := arn.Parse(ref.text)
 		if err != nil {
-			continue // empty, or refused for its form
+			continue // empty, or rejected as malformed
 		}
 		v.place(ref.key, ref.text, parsed, ref.region)
 		switch {
@@ -121,7 +121,7 @@ func (v *validator) arns() {
 		case account == "":
 			account, from = parsed.AccountID, ref.key
 		case parsed.AccountID != account:
-			v.refuse(ref.key, ref.text, fmt.Sprintf("an environment is in one account, and %s says %s", from, account), "write the ARN of a resource in that account", from)
+			v.reject(ref.key, ref.text, fmt.Sprintf("an environment is in one account, and %s says %s", from, account), "write the ARN of a resource in that account", from)
 		}
 	}
 	// The state may be kept in another account.
@@ -133,10 +133,10 @@ func (v *validator) arns() {
 // place refuses an ARN of another partition or region.
 func (v *validator) place(key, text string, parsed arn.ARN, region string) {
 	if partition, known := awsRegions[v.env.Region]; known && parsed.Partition != partition.ID() {
-		v.refuse(key, text, fmt.Sprintf("the region %s is in the partition %s, and the ARN is of %s", v.env.Region, partition.ID(), parsed.Partition), "write the ARN of a resource in that partition", "region")
+		v.reject(key, text, fmt.Sprintf("the region %s is in the partition %s, and the ARN is of %s", v.env.Region, partition.ID(), parsed.Partition), "write the ARN of a resource in that partition", "region")
 	}
 	if region != "" && parsed.Region != region {
-		v.refuse(key, text, "keys, secrets and topics are used in their own region, here "+region, "write the ARN of one there; keys and secrets can be replicated to other regions", "region")
+		v.reject(key, text, "keys, secrets and topics are used in their own region, here "+region, "write the ARN of one there; keys and secrets can be replicated to other regions", "region")
 	}
 }
 
@@ -145,15 +145,15 @@ func (v *validator) place(key, text string, parsed arn.ARN, region string) {
 func (v *validator) tags() {
 	tags := v.env.Tags
 	if len(tags) > 40 {
-		v.refuse("tags", fmt.Sprintf("%d tags", len(tags)), "AWS takes 50 tags on a resource, and the program and AWS add some", "leave at most 40")
+		v.reject("tags", fmt.Sprintf("%d tags", len(tags)), "AWS takes 50 tags on a resource, and the program and AWS add some", "leave at most 40")
 	}
 	keys := sortedKeys(tags)
 	for i, key := range keys {
 		if strings.HasPrefix(strings.ToLower(key), "aws:") {
-			v.refuse("tags."+key, tags[key], "AWS keeps keys that begin with aws: for itself", "rename the key")
+			v.reject("tags."+key, tags[key], "AWS keeps keys that begin with aws: for itself", "rename the key")
 		}
 		if key != "Name" && strings.EqualFold(key, "Name") {
-			v.refuse("tags."+key, tags[key], "the program sets the tag Name, and to IAM a key in other case is the same", "remove it, or write Name")
+			v.reject("tags."+key, tags[key], "the program sets the tag Name, and to IAM a key in other case is the same", "remove it, or write Name")
 		}
 		for _, other := range keys[:i] {
 			if strings.EqualFold(key, other) {
@@ -161,7 +161,7 @@ func (v *validator) tags() {
 				if !v.given("tags." + key) {
 					refused = other
 				}
-				v.refuse("tags."+refused, tags[refused], fmt.Sprintf("to IAM the keys %s and %s are the same", other, key), "write the key in one way; the defaults are Project, Environment and ManagedBy")
+				v.reject("tags."+refused, tags[refused], fmt.Sprintf("to IAM the keys %s and %s are the same", other, key), "write the key in one way; the defaults are Project, Environment and ManagedBy")
 			}
 		}
 	}
@@ -173,25 +173,25 @@ func (v *validator) ownNames() {
 	e := v.env
 	const ruleName = 64 // PutRule in the EventBridge API reference; a queue may have 80
 	if queue := e.EventQueue(); len(queue) > ruleName {
-		v.refuse("worker.service_name", e.Worker.ServiceName, fmt.Sprintf("the event rule of an ecs pool is called %s, and a rule's name has at most %d characters, so the service's at most %d", queue, ruleName, ruleName-len(queue)+len(e.Worker.ServiceName)),
+		v.reject("worker.service_name", e.Worker.ServiceName, fmt.Sprintf("the event rule of an ecs pool is called %s, and a rule's name has at most %d characters, so the service's at most %d", queue, ruleName, ruleName-len(queue)+len(e.Worker.ServiceName)),
 			"shorten it", "work_pool.type")
 	}
 	if strings.EqualFold(e.IAM.ExecutionRoleName, e.IAM.TaskRoleName) && e.IAM.Existing == (ExistingRoles{}) {
-		v.refuse("iam.task_role_name", e.IAM.TaskRoleName, "the task's role is another one than the execution role, which may read the API key; IAM ignores case", "choose another name", "iam.execution_role_name")
+		v.reject("iam.task_role_name", e.IAM.TaskRoleName, "the task's role is another one than the execution role, which may read the API key; IAM ignores case", "choose another name", "iam.execution_role_name")
 	}
-	taken := map[string]claim{}
-	for _, c := range e.claims() {
+	taken := map[string]uniqueName{}
+	for _, c := range e.uniqueNames() {
 		if first, twice := taken[c.id()]; twice {
 			key, other := c.key, first.key
 			if !v.given(key) && v.given(other) {
 				key, other = other, key
 			}
-			v.refuse(key, c.value, fmt.Sprintf("two resources cannot share the name of a %s, and it is made from %s too", c.kind, other), "choose another name", other)
+			v.reject(key, c.value, fmt.Sprintf("two resources cannot share the name of a %s, and it is made from %s too", c.kind, other), "choose another name", other)
 		}
 		taken[c.id()] = c
 	}
 	if strings.HasPrefix(e.Logs.Group, "aws/") {
-		v.refuse("logs.group", e.Logs.Group, "AWS keeps names that begin with aws/ for itself", "choose another name")
+		v.reject("logs.group", e.Logs.Group, "AWS keeps names that begin with aws/ for itself", "choose another name")
 	}
 }
 
@@ -217,11 +217,11 @@ func (v *validator) subnets() {
 	}
 	for _, reserved := range reservedRanges {
 		if reserved.prefix.Overlaps(vpc) {
-			v.refuse("network.vpc_cidr", n.VPCCIDR, fmt.Sprintf("%s is reserved for %s", reserved.prefix, reserved.use), "choose a private range, for example 10.0.0.0/16 (RFC 1918)")
+			v.reject("network.vpc_cidr", n.VPCCIDR, fmt.Sprintf("%s is reserved for %s", reserved.prefix, reserved.use), "choose a private range, for example 10.0.0.0/16 (RFC 1918)")
 		}
 	}
 	if public, private := len(n.PublicSubnetCIDRs), len(n.PrivateSubnetCIDRs); public != private {
-		v.refuse("network.private_subnet_cidrs", fmt.Sprintf("%d subnets", private),
+		v.reject("network.private_subnet_cidrs", fmt.Sprintf("%d subnets", private),
 			fmt.Sprintf("there are as many private as public subnets, one pair for each availability zone, and public_subnet_cidrs has %d", public),
 			"set both lists, with the same number of CIDRs", "network.public_subnet_cidrs")
 	}
@@ -246,11 +246,11 @@ func (v *validator) subnets() {
 				continue
 			}
 			if !vpc.Contains(prefix.Addr()) || prefix.Bits() < vpc.Bits() {
-				v.refuse(key, text, "a subnet lies inside the VPC, "+n.VPCCIDR, "choose a range inside it, or set network.vpc_cidr to one that holds the subnets", "network.vpc_cidr")
+				v.reject(key, text, "a subnet lies inside the VPC, "+n.VPCCIDR, "choose a range inside it, or set network.vpc_cidr to one that holds the subnets", "network.vpc_cidr")
 			}
 			for _, other := range known {
 				if other.prefix.Overlaps(prefix) {
-					v.refuse(key, text, fmt.Sprintf("subnets do not overlap, and %s is %s", other.key, other.prefix), "choose a range that is free")
+					v.reject(key, text, fmt.Sprintf("subnets do not overlap, and %s is %s", other.key, other.prefix), "choose a range that is free")
 				}
 			}
 			known = append(known, subnet{key, prefix})
@@ -262,7 +262,7 @@ func (v *validator) subnets() {
 	}
 	// A rolling deployment runs the old and the new tasks side by side.
 	if need := 2 * v.env.Worker.DesiredCount; usable > 0 && need > usable {
-		v.refuse("worker.desired_count", v.env.Worker.DesiredCount,
+		v.reject("worker.desired_count", v.env.Worker.DesiredCount,
 			fmt.Sprintf("a deployment runs old and new tasks side by side, here %d, and the worker's subnets have %d free addresses", need, usable),
 			"lower it or give the worker larger subnets")
 	}
@@ -273,11 +273,11 @@ func (v *validator) cidr(key, text string) (netip.Prefix, bool) {
 	prefix, err := netip.ParsePrefix(text)
 	switch {
 	case err != nil || !prefix.Addr().Is4():
-		v.refuse(key, text, formats["cidr"].rule, formats["cidr"].fix)
+		v.reject(key, text, formats["cidr"].rule, formats["cidr"].fix)
 	case prefix.Masked() != prefix:
-		v.refuse(key, text, "a range begins at its first address", "write "+prefix.Masked().String())
+		v.reject(key, text, "a range begins at its first address", "write "+prefix.Masked().String())
 	case prefix.Bits() < 16 || prefix.Bits() > 28:
-		v.refuse(key, text, "AWS takes ranges from /16 to /28", "choose a size between them")
+		v.reject(key, text, "AWS takes ranges from /16 to /28", "choose a size between them")
 	default:
 		return prefix, true
 	}
@@ -300,15 +300,15 @@ func (v *validator) backend() {
 	b := v.env.Backend
 	switch b.Type {
 	case BackendLocal:
-		v.useless("the local backend takes no further settings", "set backend.type to s3, or remove the key",
+		v.rejectIgnored("the local backend takes no further settings", "set backend.type to s3, or remove the key",
 			"backend.bucket", "backend.key", "backend.region", "backend.assume_role_arn", "backend.kms_key_arn")
 	case BackendS3:
 		if b.Bucket == "" {
-			v.refuse("backend.bucket", b.Bucket, "the s3 backend needs the name of a bucket", formats["bucket"].fix, "backend.type")
+			v.reject("backend.bucket", b.Bucket, "the s3 backend needs the name of a bucket", formats["bucket"].fix, "backend.type")
 		}
 		for _, r := range bucketRules {
 			if r.pattern.MatchString(b.Bucket) {
-				v.refuse("backend.bucket", b.Bucket, r.rule, "choose another bucket")
+				v.reject("backend.bucket", b.Bucket, r.rule, "choose another bucket")
 			}
 		}
 	}

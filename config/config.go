@@ -33,7 +33,7 @@ type Environment struct {
 	// Tags are put on every resource, over the three default ones.
 	Tags map[string]string `yaml:"tags" jsonschema_extras:"x-default=Project=prefect-worker Environment={environment} ManagedBy=cdktf,x-names=tag-key,x-values=tag-value"`
 
-	// AssumeRoleARN is the role that Terraform and workerctl take on, for a deployment into
+	// AssumeRoleARN is the role that Terraform and workerctl assume, for a deployment into
 	// another account than that of the credentials.
 	AssumeRoleARN string `yaml:"assume_role_arn" jsonschema:"format=role-arn"`
 
@@ -104,8 +104,8 @@ type Network struct {
 
 	// Endpoints are the services of AWS that are reached through an interface endpoint, at
 	// about 7 USD a month for each of them in each zone. With nat: none the worker then runs in
-	// the private subnets, and has no other way out. In a VPC that exists they are those that
-	// are there in the place of a way out.
+	// the private subnets, and has no other internet egress. In a VPC that exists they are those that
+	// are there instead of internet egress.
 	Endpoints []Endpoint `yaml:"endpoints" jsonschema:"uniqueItems=true,enum=ec2,enum=ecr.api,enum=ecr.dkr,enum=ecs,enum=logs,enum=secretsmanager,enum=sqs,enum=ssm,enum=ssmmessages,enum=sts" jsonschema_extras:"x-source=https://docs.aws.amazon.com/vpc/latest/privatelink/aws-services-privatelink-support.html"`
 
 	// Egress are further ways out of the worker's security group, which its flow tasks share,
@@ -215,7 +215,7 @@ type Cluster struct {
 // noNamespace is the value of Namespace that makes none.
 const noNamespace = "none"
 
-// Namespaced tells whether there is a namespace.
+// Namespaced reports whether there is a namespace.
 func (c Cluster) Namespaced() bool { return c.Namespace != noNamespace }
 
 // Worker is the ECS service and the container that it runs.
@@ -275,7 +275,7 @@ type Worker struct {
 	ExtraPipPackages []string `yaml:"extra_pip_packages" jsonschema:"format=pip-requirement"`
 
 	// Environment are further environment variables of the container and so of its flow runs,
-	// in clear text.
+	// in plaintext.
 	Environment map[string]string `yaml:"environment" jsonschema_extras:"x-names=variable-name"`
 
 	// Secrets are environment variables whose values come from Secrets Manager or from the
@@ -501,7 +501,7 @@ type Logs struct {
 	// Existing says that a log group of that name exists, of which nothing is changed.
 	Existing bool `yaml:"existing" jsonschema:"default=false"`
 
-	// RetentionDays is how long logs are kept; 0 is for ever.
+	// RetentionDays is how long logs are kept; 0 keeps them indefinitely.
 	RetentionDays int `yaml:"retention_days" jsonschema:"default=30,enum=0,enum=1,enum=3,enum=5,enum=7,enum=14,enum=30,enum=60,enum=90,enum=120,enum=150,enum=180,enum=365,enum=400,enum=545,enum=731,enum=1096,enum=1827,enum=2192,enum=2557,enum=2922,enum=3288,enum=3653" jsonschema_extras:"x-unit=days,x-source=https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html"`
 
 	// KMSKeyARN is the customer key that encrypts the log groups. Its policy must allow
@@ -577,7 +577,7 @@ type Statement struct {
 	// Resources are the ARNs that it may call it on, with stars.
 	Resources []string `yaml:"resources" jsonschema:"uniqueItems=true,format=iam-resource"`
 
-	// AllResources says again that resources is "*", for actions that know no resource.
+	// AllResources says again that resources is "*", for actions without resource-level permissions.
 	AllResources bool `yaml:"all_resources" jsonschema:"default=false"`
 
 	// Conditions are conditions: operator, key and value.
@@ -597,8 +597,8 @@ type FlowTaskRole struct {
 	Statements []Statement `yaml:"statements" jsonschema:"maxItems=50"`
 }
 
-// Wanted says that the role is given rights, and so made.
-func (r FlowTaskRole) Wanted() bool { return len(r.PolicyARNs) > 0 || len(r.Statements) > 0 }
+// Enabled reports whether the role is given permissions, and so made.
+func (r FlowTaskRole) Enabled() bool { return len(r.PolicyARNs) > 0 || len(r.Statements) > 0 }
 
 // Monitoring is what tells people that the worker is silent or its flow runs are not taken:
 // alarms, a dashboard, and a small Lambda function, the probe, that asks the Prefect API each

@@ -7,59 +7,59 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 )
 
-// claim is a name that can exist once, and the setting that gives it.
-type claim struct{ kind, key, value string }
+// uniqueName is a name that can exist once, and the setting that gives it.
+type uniqueName struct{ kind, key, value string }
 
-// id is the same for two claims that clash. IAM ignores case in names.
-func (c claim) id() string {
+// id is the same for two uniqueNames that clash. IAM ignores case in names.
+func (c uniqueName) id() string {
 	if c.kind == "role" {
 		return c.kind + strings.ToLower(c.value)
 	}
 	return c.kind + c.value
 }
 
-// claims are the names that the environment takes. Those of a region carry it; roles
+// uniqueNames are the names that the environment takes. Those of a region carry it; roles
 // belong to the whole account.
-func (e *Environment) claims() []claim {
-	regional := func(kind, key, value string) claim { return claim{kind + " in " + e.Region, key, value} }
-	claims := []claim{regional("service of the cluster "+e.Cluster.Name, "worker.service_name", e.Worker.ServiceName)}
-	add := func(made bool, c claim) {
+func (e *Environment) uniqueNames() []uniqueName {
+	regional := func(kind, key, value string) uniqueName { return uniqueName{kind + " in " + e.Region, key, value} }
+	uniqueNames := []uniqueName{regional("service of the cluster "+e.Cluster.Name, "worker.service_name", e.Worker.ServiceName)}
+	add := func(made bool, c uniqueName) {
 		if made {
-			claims = append(claims, c)
+			uniqueNames = append(uniqueNames, c)
 		}
 	}
 	add(!e.Cluster.Existing, regional("cluster", "cluster.name", e.Cluster.Name))
 	add(!e.Logs.Existing, regional("log group", "logs.group", e.Logs.Group))
-	add(e.IAM.Existing.ExecutionRole == "", claim{"role", "iam.execution_role_name", e.IAM.ExecutionRoleName})
-	add(e.IAM.Existing.TaskRole == "", claim{"role", "iam.task_role_name", e.IAM.TaskRoleName})
-	add(e.Network.Exists() && e.Cluster.Namespaced(), claim{"namespace in " + e.Network.Existing.VPCID, "cluster.namespace", e.Cluster.Namespace})
+	add(e.IAM.Existing.ExecutionRole == "", uniqueName{"role", "iam.execution_role_name", e.IAM.ExecutionRoleName})
+	add(e.IAM.Existing.TaskRole == "", uniqueName{"role", "iam.task_role_name", e.IAM.TaskRoleName})
+	add(e.Network.Exists() && e.Cluster.Namespaced(), uniqueName{"namespace in " + e.Network.Existing.VPCID, "cluster.namespace", e.Cluster.Namespace})
 	if e.Network.FlowLogs != FlowLogsNone {
-		claims = append(claims,
+		uniqueNames = append(uniqueNames,
 			regional("log group", "network.name", e.FlowLogGroup()),
-			claim{"role", "network.name", e.FlowLogRole()})
+			uniqueName{"role", "network.name", e.FlowLogRole()})
 	}
 	if e.Secret.ExistingARN == "" && e.Prefect.Authentication != AuthNone {
-		claims = append(claims, regional("secret", "secret.name", e.Secret.Name))
+		uniqueNames = append(uniqueNames, regional("secret", "secret.name", e.Secret.Name))
 	}
-	if e.WorkPool.Type == PoolECS {
-		add(e.IAM.Existing.FlowExecutionRole == "", claim{"role", "iam.flow_execution_role_name", e.IAM.FlowExecutionRoleName})
-		add(e.IAM.FlowTaskRole.Wanted(), claim{"role", "iam.flow_task_role.name", e.IAM.FlowTaskRole.Name})
+	if e.WorkPool.FlowsAreTasks() {
+		add(e.IAM.Existing.FlowExecutionRole == "", uniqueName{"role", "iam.flow_execution_role_name", e.IAM.FlowExecutionRoleName})
+		add(e.IAM.FlowTaskRole.Enabled(), uniqueName{"role", "iam.flow_task_role.name", e.IAM.FlowTaskRole.Name})
 	}
 	if e.Server.Enabled {
-		claims = append(claims,
-			claim{"role", "server.name", e.Server.ExecutionRole()}, claim{"role", "server.name", e.Server.TaskRole()})
+		uniqueNames = append(uniqueNames,
+			uniqueName{"role", "server.name", e.Server.ExecutionRole()}, uniqueName{"role", "server.name", e.Server.TaskRole()})
 		if e.Server.OwnDatabase() {
-			claims = append(claims, regional("database", "server.name", e.Server.Name), regional("secret", "server.name", e.Server.DatabaseSecret()))
+			uniqueNames = append(uniqueNames, regional("database", "server.name", e.Server.Name), regional("secret", "server.name", e.Server.DatabaseSecret()))
 		}
 	}
 	if e.Monitoring.Enabled {
-		claims = append(claims, claim{"role", "worker.service_name", e.ProbeRole()}, claim{"role", "worker.service_name", e.ScheduleRole()},
+		uniqueNames = append(uniqueNames, uniqueName{"role", "worker.service_name", e.ProbeRole()}, uniqueName{"role", "worker.service_name", e.ScheduleRole()},
 			regional("function", "worker.service_name", e.Probe()), regional("log group", "worker.service_name", e.ProbeLogGroup()))
 	}
 	if queue := e.EventQueue(); queue != "" {
-		claims = append(claims, regional("queue", "worker.service_name", queue))
+		uniqueNames = append(uniqueNames, regional("queue", "worker.service_name", queue))
 	}
-	return claims
+	return uniqueNames
 }
 
 // account is the account that the environment is deployed to, if it says so.
@@ -67,7 +67,7 @@ func (e *Environment) account() string {
 	if e.AccountID != "" {
 		return e.AccountID
 	}
-	role, _ := arn.Parse(e.AssumeRoleARN) // empty, or refused for its form
+	role, _ := arn.Parse(e.AssumeRoleARN) // empty, or rejected as malformed
 	return role.AccountID
 }
 
@@ -79,18 +79,18 @@ func conflicts(envs []*Environment) Problems {
 		v := &validator{env: env}
 		for _, other := range envs[:i] {
 			if env.Backend.Type == BackendS3 && env.Backend.Bucket == other.Backend.Bucket && env.Backend.Key == other.Backend.Key {
-				v.refuse("backend.key", env.Backend.Key, "each environment has a state of its own, and "+other.source.file+" uses this one", "choose another key")
+				v.reject("backend.key", env.Backend.Key, "each environment has a state of its own, and "+other.source.file+" uses this one", "choose another key")
 			}
 			if a, b := env.account(), other.account(); a != "" && b != "" && a != b {
 				continue
 			}
 			taken := map[string]bool{}
-			for _, c := range other.claims() {
+			for _, c := range other.uniqueNames() {
 				taken[c.id()] = true
 			}
-			for _, c := range env.claims() {
+			for _, c := range env.uniqueNames() {
 				if taken[c.id()] {
-					v.refuse(c.key, c.value, fmt.Sprintf("a %s of this name can exist once, and %s has it too", c.kind, other.source.file),
+					v.reject(c.key, c.value, fmt.Sprintf("a %s of this name can exist once, and %s has it too", c.kind, other.source.file),
 						fmt.Sprintf(`set name_suffix: "-%s", or set %s; if the two are in different accounts, set account_id in both`, env.Name, c.key))
 				}
 			}

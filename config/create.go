@@ -76,7 +76,7 @@ func beside(envs []*Environment, name string) (string, error) {
 			return text, nil
 		}
 		if n > len(envs)+2 {
-			return "", problems // not to be mended by a suffix
+			return "", problems // not to be fixed by a suffix
 		}
 		number := fmt.Sprintf("-%d", n)
 		suffix = ("-" + name)[:min(len(name)+1, longest-len(number))] + number

@@ -106,7 +106,7 @@ func syntaxProblem(file string, data []byte, err error) Problem {
 		return newProblem(file, line, "", "", "the file nests blocks deeper than anything here needs", "remove the brackets that are too many")
 	}
 	return newProblem(file, line, "", "", "the file must be valid YAML, but "+text,
-		"mend the syntax there; two spaces indent a level, and no tabs")
+		"fix the syntax there; two spaces indent a level, and no tabs")
 }
 
 // checker compares a YAML tree with Go types.
@@ -242,8 +242,8 @@ func yamlFields(t reflect.Type) map[string]reflect.Type {
 	return fields
 }
 
-// formerKeys are keys of earlier releases, and what to do instead.
-var formerKeys = map[string]string{
+// removedKeys are keys of earlier releases, and what to do instead.
+var removedKeys = map[string]string{
 	"adopt":     "remove the line, and call workerctl adopt: it finds what exists, and writes what is to be imported into a file of its own",
 	"policy":    "write it as iam.flow_task_role.statements: {actions: [...], resources: [...]}, or as a managed policy in policy_arns",
 	"public_ip": "remove the line: with network.nat: none the worker runs in the public subnets, with a public address",
@@ -254,7 +254,7 @@ func unknownFix(key string, fields map[string]reflect.Type) string {
 	if redact.Named(key) {
 		return "remove the line, and replace the credential if others may have seen it; the API key is given in the Terraform variable prefect_api_key (export TF_VAR_prefect_api_key=...)"
 	}
-	if fix, former := formerKeys[key]; former {
+	if fix, former := removedKeys[key]; former {
 		return fix
 	}
 	if hint := nearest(strings.ReplaceAll(key, "-", "_"), sortedKeys(fields)); hint != "" {

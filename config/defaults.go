@@ -47,10 +47,10 @@ func (e *Environment) complete() {
 	if e.Network.PrivateSubnetCIDRs == nil {
 		e.Network.PrivateSubnetCIDRs = defaultSubnets(e.Network.VPCCIDR, 4)
 	}
-	if _, given := e.source.lines["worker.concurrency_limit"]; !given && e.Worker.ConcurrencyLimit == 0 && e.WorkPool.Type == PoolProcess {
+	if _, given := e.source.lines["worker.concurrency_limit"]; !given && e.Worker.ConcurrencyLimit == 0 && e.WorkPool.FlowsInWorker() {
 		e.Worker.ConcurrencyLimit = 1
 	}
-	if e.WorkPool.Type == PoolECS {
+	if e.WorkPool.FlowsAreTasks() {
 		if e.IAM.FlowTaskFamilies == nil && formats["ecs-name"].accepts(e.FlowFamily()) {
 			e.IAM.FlowTaskFamilies = []string{e.FlowFamily()}
 		}
@@ -118,7 +118,7 @@ func (e *Environment) FlowStream() string { return "prefect-logs_" + e.WorkPool.
 // Manager. With an older prefect-aws the worker writes it into each call of RunTask.
 func (e *Environment) FlowsReadCredential() bool {
 	runtime, err := e.Worker.Runtime()
-	return err == nil && e.WorkPool.Type == PoolECS && e.Prefect.Authentication != AuthNone && secretOfFlows.Check(runtime.Prefect)
+	return err == nil && e.WorkPool.FlowsAreTasks() && e.Prefect.Authentication != AuthNone && secretOfFlows.Check(runtime.Prefect)
 }
 
 // EventQueue is the name of the SQS queue in which the worker learns what became of the
@@ -126,7 +126,7 @@ func (e *Environment) FlowsReadCredential() bool {
 // and with Prefect 2 the worker watches them itself.
 func (e *Environment) EventQueue() string {
 	runtime, err := e.Worker.Runtime()
-	if err != nil || e.WorkPool.Type != PoolECS || runtime.Major() < 3 {
+	if err != nil || !e.WorkPool.FlowsAreTasks() || runtime.Major() < 3 {
 		return ""
 	}
 	return e.Worker.ServiceName + "-task-events"
@@ -137,5 +137,5 @@ func DeadLetterQueue(queue string) string { return queue + "-dlq" }
 
 // HasFlowTaskRole says that the flow tasks of an ecs pool have a role, made or existing.
 func (e *Environment) HasFlowTaskRole() bool {
-	return e.WorkPool.Type == PoolECS && (e.IAM.FlowTaskRole.Wanted() || e.IAM.Existing.FlowTaskRole != "")
+	return e.WorkPool.FlowsAreTasks() && (e.IAM.FlowTaskRole.Enabled() || e.IAM.Existing.FlowTaskRole != "")
 }

@@ -11,17 +11,17 @@ import (
 func (v *validator) existing() {
 	e := v.env
 	if e.Cluster.Existing {
-		v.useless("nothing of a cluster that exists is changed", "remove it, or cluster.existing", "cluster.container_insights")
+		v.rejectIgnored("nothing of a cluster that exists is changed", "remove it, or cluster.existing", "cluster.container_insights")
 		if !v.given("cluster.name") {
-			v.refuse("cluster.name", e.Cluster.Name, "which cluster exists, only you know", "write its name", "cluster.existing")
+			v.reject("cluster.name", e.Cluster.Name, "which cluster exists, only you know", "write its name", "cluster.existing")
 		}
 	}
 	if e.Logs.Existing {
 		if !v.given("logs.group") {
-			v.refuse("logs.group", e.Logs.Group, "which log group exists, only you know", "write its name", "logs.existing")
+			v.reject("logs.group", e.Logs.Group, "which log group exists, only you know", "write its name", "logs.existing")
 		}
 		if e.Network.FlowLogs == FlowLogsNone { // otherwise both are those of the flow logs' group
-			v.useless("nothing of a log group that exists is changed", "remove it, or logs.existing", "logs.retention_days", "logs.kms_key_arn")
+			v.rejectIgnored("nothing of a log group that exists is changed", "remove it, or logs.existing", "logs.retention_days", "logs.kms_key_arn")
 		}
 	}
 	x := e.IAM.Existing
@@ -35,17 +35,17 @@ func (v *validator) existing() {
 		{"iam.existing.flow_task_role", x.FlowTaskRole, sectionKeys("iam.flow_task_role.")},
 	} {
 		if role.arn != "" {
-			v.useless("nothing of a role that exists is changed", "remove it, or "+role.key, role.settings...)
+			v.rejectIgnored("nothing of a role that exists is changed", "remove it, or "+role.key, role.settings...)
 		}
 	}
 	if x.TaskRole != "" && x.TaskRole == x.ExecutionRole {
-		v.refuse("iam.existing.task_role", x.TaskRole, "the task's role is another one than the execution role, which may read the API key", "name another role", "iam.existing.execution_role")
+		v.reject("iam.existing.task_role", x.TaskRole, "the task's role is another one than the execution role, which may read the API key", "name another role", "iam.existing.execution_role")
 	}
 	if x.FlowExecutionRole != "" && x.FlowExecutionRole == x.ExecutionRole {
-		v.refuse("iam.existing.flow_execution_role", x.FlowExecutionRole, "whoever starts a flow could read all secrets of the worker with the worker's execution role", "name another role", "iam.existing.execution_role")
+		v.reject("iam.existing.flow_execution_role", x.FlowExecutionRole, "whoever starts a flow could read all secrets of the worker with the worker's execution role", "name another role", "iam.existing.execution_role")
 	}
 	if w := e.Worker; len(w.KMSKeyARNs) > 0 && len(w.Secrets) == 0 && w.RegistryCredentials == "" {
-		v.refuse("worker.kms_key_arns", w.KMSKeyARNs[0], "there is nothing that they encrypt: neither worker.secrets nor worker.registry_credentials", "remove it; the key of the API key's secret is secret.kms_key_arn")
+		v.reject("worker.kms_key_arns", w.KMSKeyARNs[0], "there is nothing that they encrypt: neither worker.secrets nor worker.registry_credentials", "remove it; the key of the API key's secret is secret.kms_key_arn")
 	}
 }
 
@@ -68,29 +68,29 @@ func (v *validator) checkStatements(list string, statements []Statement) {
 		panic(fmt.Sprintf("config: measure the statements: %v", err)) // lists and maps of text
 	}
 	if len(text) > mostPolicy-ownPolicy {
-		v.refuse(list, fmt.Sprintf("%d statements", len(statements)), "the inline policies of a role have at most 10240 characters, and these are longer", "put them into a managed policy")
+		v.reject(list, fmt.Sprintf("%d statements", len(statements)), "the inline policies of a role have at most 10240 characters, and these are longer", "put them into a managed policy")
 	}
 	for i, s := range statements {
 		key := func(name string) string { return fmt.Sprintf("%s[%d].%s", list, i, name) }
 		if len(s.Actions) == 0 {
-			v.refuse(key("actions"), "[]", "a statement allows an action", "write for example [s3:GetObject]")
+			v.reject(key("actions"), "[]", "a statement allows an action", "write for example [s3:GetObject]")
 		}
 		everything := slices.Contains(s.Resources, "*")
 		switch {
 		case len(s.Resources) == 0:
-			v.refuse(key("resources"), "[]", "a statement is for resources", "write for example [\"arn:aws:s3:::results/*\"]")
+			v.reject(key("resources"), "[]", "a statement is for resources", "write for example [\"arn:aws:s3:::results/*\"]")
 		case everything && !s.AllResources:
-			v.refuse(key("resources"), s.Resources, "a star alone is for all resources of the account", "write ARNs; for actions that know no resource, say it twice: all_resources: true")
+			v.reject(key("resources"), s.Resources, "a star alone is for all resources of the account", "write ARNs; for actions without resource-level permissions, say it twice: all_resources: true")
 		case s.AllResources && (!everything || len(s.Resources) > 1):
-			v.refuse(key("all_resources"), true, "the resources are not all", "remove it, or write resources: [\"*\"]", key("resources"))
+			v.reject(key("all_resources"), true, "the resources are not all", "remove it, or write resources: [\"*\"]", key("resources"))
 		}
 		for _, operator := range sortedKeys(s.Conditions) {
 			if !conditionOperator.MatchString(operator) {
-				v.refuse(key("conditions."+operator), operator, "IAM has no such condition operator", "write for example StringEquals")
+				v.reject(key("conditions."+operator), operator, "IAM has no such condition operator", "write for example StringEquals")
 			}
 			for _, name := range sortedKeys(s.Conditions[operator]) {
 				if !conditionKey.MatchString(name) {
-					v.refuse(key("conditions."+operator+"."+name), s.Conditions[operator][name], "a condition key is service:Name", "write for example aws:RequestedRegion")
+					v.reject(key("conditions."+operator+"."+name), s.Conditions[operator][name], "a condition key is service:Name", "write for example aws:RequestedRegion")
 				}
 			}
 		}

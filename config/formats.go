@@ -55,12 +55,12 @@ var formats = map[string]format{
 	},
 	"tag-key": {
 		pattern: regexp.MustCompile(`^[\p{L}\p{N} _.:/=+\-@]+$`), longest: 128, example: "Team",
-		rule: "a tag's key has 1 to 128 letters, digits, blanks and _.:/=+-@", fix: fixCharacters,
+		rule: "a tag's key has 1 to 128 letters, digits, spaces and _.:/=+-@", fix: fixCharacters,
 		source: awsDocs + "IAM/latest/UserGuide/id_tags.html",
 	},
 	"tag-value": {
 		pattern: regexp.MustCompile(`^[\p{L}\p{N} _.:/=+\-@]*$`), longest: 256, example: "data",
-		rule: "a tag's value has up to 256 letters, digits, blanks and _.:/=+-@", fix: fixCharacters,
+		rule: "a tag's value has up to 256 letters, digits, spaces and _.:/=+-@", fix: fixCharacters,
 		source: awsDocs + "IAM/latest/UserGuide/id_tags.html",
 	},
 	"network-name": {
@@ -91,12 +91,12 @@ var formats = map[string]format{
 	},
 	"rule-description": {
 		pattern: regexp.MustCompile(`^[A-Za-z0-9 ._:/()#,@\[\]+=&;{}!$*-]+$`), longest: 255, example: "Warehouse",
-		rule: "the description of a rule has 1 to 255 ASCII letters, digits, blanks and ._-:/()#,@[]+=&;{}!$*", fix: fixCharacters,
+		rule: "the description of a rule has 1 to 255 ASCII letters, digits, spaces and ._-:/()#,@[]+=&;{}!$*", fix: fixCharacters,
 		source: awsDocs + "AWSEC2/latest/APIReference/API_IpRange.html",
 	},
 	"proxy-url": {
 		pattern: regexp.MustCompile(`^http://[A-Za-z0-9._-]+:\d{1,5}$`), longest: 500, example: "http://proxy.example.com:3128",
-		rule: "a proxy is http://, its host, and its port; without user and password, which would stand in clear text", fix: "write for example http://proxy.example.com:3128",
+		rule: "a proxy is http://, its host, and its port; without user and password, which would stand in plaintext", fix: "write for example http://proxy.example.com:3128",
 		source: "https://www.python-httpx.org/environment_variables/",
 	},
 	"no-proxy": {
@@ -130,13 +130,13 @@ var formats = map[string]format{
 	},
 	"pip-requirement": {
 		pattern: regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(\[[A-Za-z0-9._,-]+\])?((===?|~=|!=|<=?|>=?)[A-Za-z0-9.*+!_-]+,?)*$`), example: "s3fs==2025.3.0",
-		rule:   "an entry is one package with an optional version and no blanks, since the image splits the list at blanks",
+		rule:   "an entry is one package with an optional version and no spaces, since the image splits the list at spaces",
 		fix:    "write for example s3fs==2025.3.0; for anything else build an image of your own",
 		source: "https://packaging.python.org/en/latest/specifications/dependency-specifiers/",
 	},
 	"pool-name": {
 		pattern: regexp.MustCompile(`^[^\s/%&<>\x00-\x1f\x7f]([^/%&<>\x00-\x1f\x7f]*[^\s/%&<>\x00-\x1f\x7f])?$`), example: "high",
-		rule: "a name is not empty, has no blanks at its ends and none of / % & < >", fix: "choose another name",
+		rule: "a name is not empty, has no spaces at its ends and none of / % & < >", fix: "choose another name",
 		source: "raise_on_name_with_banned_characters in Prefect's source",
 	},
 	"api-url": {

@@ -36,7 +36,7 @@ func loadFolder(dir string, local bool) ([]*Environment, error) {
 		found = append(found, env.readImports(dir)...)
 		if env.LocalRun && !local {
 			v := &validator{env: env}
-			v.refuse("local_run", true, "make local sets it in a copy of the file; on AWS nothing is on this machine", "remove it, and run make local")
+			v.reject("local_run", true, "make local sets it in a copy of the file; on AWS nothing is on this machine", "remove it, and run make local")
 			found = append(found, v.problems...)
 		}
 		problems = append(problems, found...)
@@ -99,7 +99,7 @@ func environmentFiles(dir string) ([]string, Problems, error) {
 		info, err := os.Stat(file)
 		switch {
 		case err != nil:
-			refuse("the link leads to nothing that can be read", "remove it or mend its target")
+			refuse("the link leads to nothing that can be read", "remove it or fix its target")
 		case info.IsDir():
 			refuse("folders in this folder are not read", "move the environments in it up, or the folder elsewhere")
 		case !info.Mode().IsRegular():
@@ -121,7 +121,7 @@ func environmentFiles(dir string) ([]string, Problems, error) {
 func read(file string) (*Environment, Problems) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return &Environment{}, Problems{newProblem(filepath.ToSlash(file), 0, "", "", "the file must be readable, but "+err.Error(), "mend its permissions")}
+		return &Environment{}, Problems{newProblem(filepath.ToSlash(file), 0, "", "", "the file must be readable, but "+err.Error(), "fix its permissions")}
 	}
 	return parse(file, data)
 }

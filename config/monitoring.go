@@ -46,21 +46,21 @@ func (e *Environment) ProbeInVPC() bool {
 func (v *validator) monitoring() {
 	e, m := v.env, v.env.Monitoring
 	if !m.Enabled {
-		v.useless("nothing watches the worker", "set monitoring.enabled to true, or remove it", sectionKeys("monitoring.")...)
+		v.rejectIgnored("nothing watches the worker", "set monitoring.enabled to true, or remove it", sectionKeys("monitoring.")...)
 		return
 	}
 	if m.TopicARN != "" {
-		v.useless("the alarms are sent to the topic that exists", "subscribe the addresses to it, or remove topic_arn", "monitoring.emails")
+		v.rejectIgnored("the alarms are sent to the topic that exists", "subscribe the addresses to it, or remove topic_arn", "monitoring.emails")
 	} else if len(m.Emails) == 0 {
-		v.refuse("monitoring.emails", "", "an alarm that nobody gets is none", "write the addresses of who is to know, or set monitoring.topic_arn", "monitoring.enabled")
+		v.reject("monitoring.emails", "", "an alarm that nobody gets is none", "write the addresses of who is to know, or set monitoring.topic_arn", "monitoring.enabled")
 	}
 	const longest = 64 // of the names of rules, roles and functions (PutRule, CreateRole, CreateFunction in the API references)
 	if name := e.DeploymentRule(); len(name) > longest {
-		v.refuse("worker.service_name", e.Worker.ServiceName, fmt.Sprintf("an event rule is called %s, and a rule's name has at most %d characters, so the service's at most %d", name, longest, longest-len(name)+len(e.Worker.ServiceName)),
+		v.reject("worker.service_name", e.Worker.ServiceName, fmt.Sprintf("an event rule is called %s, and a rule's name has at most %d characters, so the service's at most %d", name, longest, longest-len(name)+len(e.Worker.ServiceName)),
 			"shorten it", "monitoring.enabled")
 	}
-	if e.ProbeInVPC() && (e.Network.PublicIP() || e.Network.Closed()) {
-		v.refuse("network.nat", e.Network.NAT, "only the VPC reaches this Prefect API, and a function in a VPC never has a public address: without a NAT gateway the probe reaches neither its secret nor CloudWatch",
+	if e.ProbeInVPC() && (e.Network.PublicIP() || e.Network.Isolated()) {
+		v.reject("network.nat", e.Network.NAT, "only the VPC reaches this Prefect API, and a function in a VPC never has a public address: without a NAT gateway the probe reaches neither its secret nor CloudWatch",
 			"set network.nat to single, or remove monitoring.enabled", "monitoring.enabled")
 	}
 }

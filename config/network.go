@@ -12,20 +12,20 @@ import (
 	"github.com/distribution/reference"
 )
 
-// Exists tells whether the VPC exists already, so that nothing of the network is made.
+// Exists reports whether the VPC exists already, so that nothing of the network is made.
 func (n Network) Exists() bool { return n.Existing.VPCID != "" }
 
-// Closed tells whether nothing but endpoints leads out of the worker's subnets.
-func (n Network) Closed() bool {
+// Isolated reports whether nothing but endpoints leads out of the worker's subnets.
+func (n Network) Isolated() bool {
 	return len(n.Endpoints) > 0 && (n.Exists() || n.NAT == NATNone)
 }
 
-// PublicIP tells whether the worker runs in public subnets with a public address.
+// PublicIP reports whether the worker runs in public subnets with a public address.
 func (n Network) PublicIP() bool {
 	if n.Exists() {
 		return n.Existing.Public
 	}
-	return n.NAT == NATNone && !n.Closed()
+	return n.NAT == NATNone && !n.Isolated()
 }
 
 // TaskSubnets is the number of subnets in which tasks run.
@@ -82,7 +82,7 @@ func (e *Environment) ProxyVariables(region string) map[string]string {
 		direct = append(direct, e.Cluster.Namespace)
 	}
 	suffix := awsRegions[e.Region].DNSSuffix()
-	if n.S3Endpoint || n.Closed() {
+	if n.S3Endpoint || n.Isolated() {
 		direct = append(direct, fmt.Sprintf("s3.%s.%s", region, suffix))
 	}
 	for _, endpoint := range n.Endpoints {
@@ -130,21 +130,21 @@ func (v *validator) existingNetwork() {
 	x := v.env.Network.Existing
 	switch {
 	case x.VPCID == "" && len(x.SubnetIDs) > 0:
-		v.refuse("network.existing.vpc_id", x.VPCID, "subnets that exist are in a VPC that exists", "write the id of the VPC in which they are", "network.existing.subnet_ids")
+		v.reject("network.existing.vpc_id", x.VPCID, "subnets that exist are in a VPC that exists", "write the id of the VPC in which they are", "network.existing.subnet_ids")
 		return
 	case x.VPCID == "":
-		v.useless("there is no VPC that exists", "set network.existing.vpc_id, or remove it", "network.existing.public")
+		v.rejectIgnored("there is no VPC that exists", "set network.existing.vpc_id, or remove it", "network.existing.public")
 		return
 	case len(x.SubnetIDs) == 0:
-		v.refuse("network.existing.subnet_ids", "[]", "tasks run in subnets, and the program makes none in a VPC that exists", "write the ids of one subnet in each of two or three availability zones", "network.existing.vpc_id")
+		v.reject("network.existing.subnet_ids", "[]", "tasks run in subnets, and the program makes none in a VPC that exists", "write the ids of one subnet in each of two or three availability zones", "network.existing.vpc_id")
 	}
-	v.useless("nothing of the network is made in a VPC that exists", "remove it, or network.existing", "network.name", "network.vpc_cidr",
+	v.rejectIgnored("nothing of the network is made in a VPC that exists", "remove it, or network.existing", "network.name", "network.vpc_cidr",
 		"network.public_subnet_cidrs", "network.private_subnet_cidrs", "network.availability_zones", "network.nat", "network.flow_logs", "network.s3_endpoint")
 	if x.Public && len(v.env.Network.Endpoints) > 0 {
-		v.refuse("network.existing.public", x.Public, "with a VPC that exists network.endpoints stands in the place of a way out, and public subnets have one", "remove one of the two; endpoints that are there are used without being named", "network.endpoints")
+		v.reject("network.existing.public", x.Public, "with a VPC that exists network.endpoints stands instead of internet egress, and public subnets have one", "remove one of the two; endpoints that are there are used without being named", "network.endpoints")
 	}
 	if s := v.env.Server; s.Enabled && s.OwnDatabase() && x.Public {
-		v.refuse("network.existing.public", x.Public, "the database of the stack's own Prefect server would lie in public subnets", "name private subnets, or a database that exists (server.database.existing_host)", "server.enabled")
+		v.reject("network.existing.public", x.Public, "the database of the in-stack Prefect server would lie in public subnets", "name private subnets, or a database that exists (server.database.existing_host)", "server.enabled")
 	}
 }
 
@@ -157,51 +157,51 @@ func (v *validator) egress() {
 	for i, r := range v.env.Network.Egress {
 		key := func(name string) string { return fmt.Sprintf("network.egress[%d].%s", i, name) }
 		if r.Description == "" {
-			v.refuse(key("description"), "", "a rule says what it is for: whoever finds it in AWS must know", "write for example description: Warehouse")
+			v.reject(key("description"), "", "a rule says what it is for: whoever finds it in AWS must know", "write for example description: Warehouse")
 		}
 		if r.FromPort == 0 {
-			v.refuse(key("from_port"), r.FromPort, "a rule opens a port, or those from from_port to to_port", "write for example from_port: 5432")
+			v.reject(key("from_port"), r.FromPort, "a rule opens a port, or those from from_port to to_port", "write for example from_port: 5432")
 		} else if r.ToPort < r.FromPort {
-			v.refuse(key("to_port"), r.ToPort, fmt.Sprintf("the last port is not below the first, here %d", r.FromPort), "write the larger one, or remove it for a single port", key("from_port"))
+			v.reject(key("to_port"), r.ToPort, fmt.Sprintf("the last port is not below the first, here %d", r.FromPort), "write the larger one, or remove it for a single port", key("from_port"))
 		}
 		peers := slices.DeleteFunc([]string{r.CIDR, r.PrefixListID, r.SecurityGroupID}, func(s string) bool { return s == "" })
 		if len(peers) != 1 {
-			v.refuse(fmt.Sprintf("network.egress[%d]", i), fmt.Sprintf("%d of cidr, prefix_list_id and security_group_id", len(peers)), "a rule leads to just one of them", "write one, and a rule of its own for each further one")
+			v.reject(fmt.Sprintf("network.egress[%d]", i), fmt.Sprintf("%d of cidr, prefix_list_id and security_group_id", len(peers)), "a rule leads to just one of them", "write one, and a rule of its own for each further one")
 			continue
 		}
 		if prefix, err := netip.ParsePrefix(r.CIDR); r.CIDR != "" && (err != nil || !prefix.Addr().Is4()) {
-			v.refuse(key("cidr"), r.CIDR, formats["cidr"].rule, formats["cidr"].fix)
+			v.reject(key("cidr"), r.CIDR, formats["cidr"].rule, formats["cidr"].fix)
 		} else if r.CIDR != "" && prefix.Masked() != prefix {
-			v.refuse(key("cidr"), r.CIDR, "a range begins at its first address", "write "+prefix.Masked().String())
+			v.reject(key("cidr"), r.CIDR, "a range begins at its first address", "write "+prefix.Masked().String())
 		}
 		rule := fmt.Sprintf("%s %d %d %s", r.Protocol, r.FromPort, r.ToPort, peers[0])
 		if other, twice := seen[rule]; twice {
-			v.refuse(fmt.Sprintf("network.egress[%d]", i), rule, "AWS takes a rule once, and it is the same as "+other, "remove it")
+			v.reject(fmt.Sprintf("network.egress[%d]", i), rule, "AWS takes a rule once, and it is the same as "+other, "remove it")
 		}
 		seen[rule] = fmt.Sprintf("network.egress[%d]", i)
 	}
 	if len(v.env.Network.NoProxy) > 0 && v.env.Network.Proxy == "" {
-		v.refuse("network.no_proxy", strings.Join(v.env.Network.NoProxy, ", "), "there is no proxy", "set network.proxy, or remove it")
+		v.reject("network.no_proxy", strings.Join(v.env.Network.NoProxy, ", "), "there is no proxy", "set network.proxy, or remove it")
 	}
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"} {
 		if value, given := v.env.Worker.Environment[name]; given && v.env.Network.Proxy != "" {
-			v.refuse("worker.environment."+name, value, "the program sets this variable itself", "set network.proxy and network.no_proxy")
+			v.reject("worker.environment."+name, value, "the program sets this variable itself", "set network.proxy and network.no_proxy")
 		}
 	}
 	if value, given := v.env.WorkPool.Job.Variables["env"]; given && v.env.Network.Proxy != "" {
-		v.refuse("work_pool.job.variables.env", value, "the program sets this variable itself, for network.proxy", "set variables of flows in their deployments: Prefect puts both together", "network.proxy")
+		v.reject("work_pool.job.variables.env", value, "the program sets this variable itself, for network.proxy", "set variables of flows in their deployments: Prefect puts both together", "network.proxy")
 	}
 }
 
 // anywhere is the range of all IPv4 addresses.
 const anywhere = "0.0.0.0/0"
 
-// opens tells whether a rule of network.egress opens a TCP port.
+// opens reports whether a rule of network.egress opens a TCP port.
 func (n Network) opens(port int) bool {
 	return slices.ContainsFunc(n.Egress, func(r Egress) bool { return r.Protocol == "tcp" && r.FromPort <= port && port <= r.ToPort })
 }
 
-// need is an endpoint that a worker needs which has no other way out.
+// need is an endpoint that a worker needs which has no other internet egress.
 type need struct {
 	endpoint Endpoint
 	why      string
@@ -226,7 +226,7 @@ func (e *Environment) neededEndpoints() []need {
 	if parameter {
 		needs = append(needs, need{"ssm", "for the parameters in worker.secrets"})
 	}
-	if e.WorkPool.Type == PoolECS {
+	if e.WorkPool.FlowsAreTasks() {
 		needs = append(needs, need{"ecs", "to start flow tasks"}, need{"ec2", "to look up the VPC of flow tasks"})
 	}
 	if e.EventQueue() != "" {
@@ -240,17 +240,17 @@ func (e *Environment) neededEndpoints() []need {
 	return needs
 }
 
-// closed refuses what a worker cannot reach that has no way out but endpoints.
+// closed refuses what a worker cannot reach that has no egress but endpoints.
 func (v *validator) closed() {
 	e := v.env
 	n := e.Network
-	if !n.Closed() {
+	if !n.Isolated() {
 		return
 	}
-	const without = "without a way out but network.endpoints "
-	otherwise := ", or give the network a way out (network.nat: single)"
+	const without = "without internet egress, with network.endpoints only, "
+	otherwise := ", or give the network internet egress (network.nat: single)"
 	if n.Exists() {
-		otherwise = ", or give its subnets a way out and remove network.endpoints"
+		otherwise = ", or give its subnets internet egress and remove network.endpoints"
 	}
 	var missing, whys []string
 	for _, need := range e.neededEndpoints() {
@@ -260,34 +260,34 @@ func (v *validator) closed() {
 		}
 	}
 	if len(missing) > 0 {
-		v.refuse("network.endpoints", n.Endpoints, without+"the worker lacks "+strings.Join(whys, ", "), "add "+strings.Join(missing, ", ")+otherwise, "network.nat")
+		v.reject("network.endpoints", n.Endpoints, without+"the worker lacks "+strings.Join(whys, ", "), "add "+strings.Join(missing, ", ")+otherwise, "network.nat")
 	}
 	if !n.S3Endpoint && !n.Exists() {
-		v.refuse("network.s3_endpoint", n.S3Endpoint, without+"no image can be pulled: ECR keeps the layers in S3", "remove it"+otherwise, "network.endpoints")
+		v.reject("network.s3_endpoint", n.S3Endpoint, without+"no image can be pulled: ECR keeps the layers in S3", "remove it"+otherwise, "network.endpoints")
 	}
 	image := func(key, image string) {
 		if !e.inECR(image) {
-			v.refuse(key, image, without+"only an image in ECR of "+e.Region+" can be pulled", "push it there"+otherwise, "network.endpoints")
+			v.reject(key, image, without+"only an image in ECR of "+e.Region+" can be pulled", "push it there"+otherwise, "network.endpoints")
 		}
 	}
 	image("worker.image", e.Worker.Image)
-	if e.WorkPool.Type == PoolECS {
+	if e.WorkPool.FlowsAreTasks() {
 		image("work_pool.job.image", e.WorkPool.Job.Image)
 	}
 	if n.Proxy != "" {
 		return // API and packages are reached through it
 	}
 	if !e.Server.Enabled && !e.LocalRun && !e.insideAPI() {
-		v.refuse("prefect.api_url", e.Prefect.APIURL, without+"the worker reaches no API outside of the VPC, such as Prefect Cloud", "name a server by its private address or a name in a private zone, set server.enabled, set network.proxy"+otherwise, "network.endpoints")
+		v.reject("prefect.api_url", e.Prefect.APIURL, without+"the worker reaches no API outside of the VPC, such as Prefect Cloud", "name a server by its private address or a name in a private zone, set server.enabled, set network.proxy"+otherwise, "network.endpoints")
 	}
 	if packages := e.PipPackages(); len(packages) > 0 {
-		v.refuse("worker.extra_pip_packages", strings.Join(packages, " "), without+"no package can be installed at start", "build the packages into the image"+otherwise, "network.endpoints", "work_pool.type")
+		v.reject("worker.extra_pip_packages", strings.Join(packages, " "), without+"no package can be installed at start", "build the packages into the image"+otherwise, "network.endpoints", "work_pool.type")
 	}
 }
 
 var ecrHost = regexp.MustCompile(`^\d{12}\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?$`)
 
-// inECR tells whether an image is in ECR of the environment's region, of whatever account.
+// inECR reports whether an image is in ECR of the environment's region, of whatever account.
 func (e *Environment) inECR(image string) bool {
 	named, err := reference.ParseNormalizedNamed(image)
 	if err != nil {
@@ -297,7 +297,7 @@ func (e *Environment) inECR(image string) bool {
 	return m != nil && m[1] == e.Region
 }
 
-// insideAPI tells whether the Prefect API is named by what only a VPC knows: a private address,
+// insideAPI reports whether the Prefect API is named by what only a VPC knows: a private address,
 // in the program's own VPC one of it, or a name that no public zone has.
 func (e *Environment) insideAPI() bool {
 	u, err := url.Parse(e.Prefect.APIURL)

@@ -16,7 +16,7 @@ import (
 func (e *Environment) PipPackages() []string {
 	packages := append([]string(nil), e.Worker.ExtraPipPackages...)
 	runtime, err := e.Worker.Runtime()
-	if err != nil || e.WorkPool.Type != PoolECS || runtime.PrefectAWS || hasPackage(packages, "prefect-aws") {
+	if err != nil || !e.WorkPool.FlowsAreTasks() || runtime.PrefectAWS || hasPackage(packages, "prefect-aws") {
 		return packages
 	}
 	for _, pin := range prefectAWSPins {
@@ -57,7 +57,7 @@ func (v *validator) image() {
 	w := v.env.Worker
 	runtime, problem := w.runtime()
 	if problem != nil {
-		v.refuse(problem.Key, problem.Value, problem.Rule, problem.Fix)
+		v.reject(problem.Key, problem.Value, problem.Rule, problem.Fix)
 		return
 	}
 	named, err := reference.ParseNormalizedNamed(w.Image)
@@ -68,18 +68,18 @@ func (v *validator) image() {
 	if tagged, ok := named.(reference.Tagged); ok && w.PrefectVersion != "" {
 		inTag := versionInTag(named.Name(), tagged.Tag())
 		if inTag != "" && !strings.HasPrefix(inTag+".", w.PrefectVersion+".") && !strings.HasPrefix(w.PrefectVersion+".", inTag+".") {
-			v.refuse("worker.prefect_version", w.PrefectVersion, "the tag of the image says Prefect "+inTag, "remove it, or choose the image that has this version", "worker.image")
+			v.reject("worker.prefect_version", w.PrefectVersion, "the tag of the image says Prefect "+inTag, "remove it, or choose the image that has this version", "worker.image")
 		}
 	}
 	if w.PrefectAWSIncluded && named.Name() == prefectImage {
-		v.refuse("worker.prefect_aws_included", true, "Prefect's own image "+prefectImage+" is without prefect-aws", "remove it: an ecs pool gets the package that fits by itself", "worker.image")
+		v.reject("worker.prefect_aws_included", true, "Prefect's own image "+prefectImage+" is without prefect-aws", "remove it: an ecs pool gets the package that fits by itself", "worker.image")
 	}
-	if v.env.WorkPool.Type == PoolECS && !runtime.PrefectAWS && !runtime.Official && !hasPackage(w.ExtraPipPackages, "prefect-aws") {
-		v.refuse("worker.image", w.Image, "an ecs pool needs prefect-aws, and only the entrypoint of Prefect's own images installs packages at start",
+	if v.env.WorkPool.FlowsAreTasks() && !runtime.PrefectAWS && !runtime.Official && !hasPackage(w.ExtraPipPackages, "prefect-aws") {
+		v.reject("worker.image", w.Image, "an ecs pool needs prefect-aws, and only the entrypoint of Prefect's own images installs packages at start",
 			"build prefect-aws into the image and set worker.prefect_aws_included to true, or use one of Prefect's images")
 	}
 	if !runtime.Official && len(w.ExtraPipPackages) > 0 {
-		v.refuse("worker.extra_pip_packages", strings.Join(w.ExtraPipPackages, " "), "only the entrypoint of Prefect's own images installs packages at start, and worker.image is another one", "build the packages into the image")
+		v.reject("worker.extra_pip_packages", strings.Join(w.ExtraPipPackages, " "), "only the entrypoint of Prefect's own images installs packages at start, and worker.image is another one", "build the packages into the image")
 	}
 }
 
@@ -92,11 +92,11 @@ func (v *validator) registry(domain string) {
 	}
 	image := v.env.Worker.Image
 	if why := unreachable(u.Hostname(), v.env.Cluster.Namespace); why != "" && !v.env.LocalRun {
-		v.refuse("worker.image", image, "a task on Fargate cannot reach "+why, "push the image to a registry that it can reach, such as ECR")
+		v.reject("worker.image", image, "a task on Fargate cannot reach "+why, "push the image to a registry that it can reach, such as ECR")
 	}
 	port := APIPort("https://" + domain)
 	if port != 443 && port != APIPort(v.env.Prefect.APIURL) && !v.env.Network.opens(port) {
-		v.refuse("worker.image", image, "the worker may connect to port 443 and to that of the Prefect API only, and the registry is at port "+u.Port(), "push the image to a registry at port 443, such as ECR, or open the port (network.egress)", "prefect.api_url")
+		v.reject("worker.image", image, "the worker may connect to port 443 and to that of the Prefect API only, and the registry is at port "+u.Port(), "push the image to a registry at port 443, such as ECR, or open the port (network.egress)", "prefect.api_url")
 	}
 }
 
@@ -110,23 +110,23 @@ func (v *validator) packages() {
 		name, versions := packageName(text)
 		if versions = strings.TrimRight(versions, ","); versions != "" && !strings.HasPrefix(versions, "===") {
 			if _, bad := version.NewSpecifiers(versions); bad != nil {
-				v.refuse(key, text, "pip cannot read the version (PEP 440): "+bad.Error(), "write for example s3fs==2025.3.0 or boto3>=1,<2")
+				v.reject(key, text, "pip cannot read the version (PEP 440): "+bad.Error(), "write for example s3fs==2025.3.0 or boto3>=1,<2")
 			}
 		}
 		if first, twice := seen[name]; twice && name != "" {
-			v.refuse(key, text, "pip refuses one package twice, and "+first+" is the same (PEP 503)", "remove one of them")
+			v.reject(key, text, "pip refuses one package twice, and "+first+" is the same (PEP 503)", "remove one of them")
 		}
 		seen[name] = text
 		switch {
 		case name == "prefect" || name == "prefect-client":
-			v.refuse(key, text, "installing "+name+" at start would replace the Prefect of the image", "choose another worker.image")
+			v.reject(key, text, "installing "+name+" at start would replace the Prefect of the image", "choose another worker.image")
 		case err != nil:
 		case name == "prefect-aws":
 			v.prefectAWS(key, text, runtime)
 		case strings.HasPrefix(name, "prefect-") && !strings.HasPrefix(versions, "==") && runtime.Prefect.Minor() != newest:
-			v.refuse(key, text, "an integration requires a range of Prefect, and its newest release would replace the image's", "pin it with == to a release that allows Prefect "+shortVersion(runtime), "worker.image")
+			v.reject(key, text, "an integration requires a range of Prefect, and its newest release would replace the image's", "pin it with == to a release that allows Prefect "+shortVersion(runtime), "worker.image")
 		case strings.HasPrefix(name, "prefect-") && !strings.HasPrefix(versions, "==") && runtime.Major() == 2:
-			v.refuse(key, text, "the newest releases of the integrations require Prefect 3, and would replace the Prefect 2 of the image", "pin it with == to a release that allows Prefect 2", "worker.image")
+			v.reject(key, text, "the newest releases of the integrations require Prefect 3, and would replace the Prefect 2 of the image", "pin it with == to a release that allows Prefect 2", "worker.image")
 		}
 	}
 }
@@ -151,7 +151,7 @@ func (v *validator) prefectAWS(key, requirement string, runtime Runtime) {
 	// A release that is newer than the one for the image's Prefect requires a newer Prefect.
 	tooNew := release != nil && runtime.Prefect.Minor() != newest && release.GreaterThan(parseVersion(pin))
 	if !exact || release == nil || tooNew || before3 != (runtime.Major() == 2) {
-		v.refuse(key, requirement, fmt.Sprintf("prefect-aws is pinned to a release for Prefect %s, or its installation replaces the Prefect of the image", shortVersion(runtime)),
+		v.reject(key, requirement, fmt.Sprintf("prefect-aws is pinned to a release for Prefect %s, or its installation replaces the Prefect of the image", shortVersion(runtime)),
 			fmt.Sprintf("write prefect-aws==%s, or remove the entry: an ecs pool gets it by itself", pin))
 	}
 }

@@ -41,17 +41,17 @@ func (v *validator) api() {
 		{"prefect.account_id", p.AccountID}, {"prefect.workspace_id", p.WorkspaceID}, {"prefect.api_url", p.APIURL},
 	} {
 		if strings.Contains(option.value, "00000000-0000-0000-0000-000000000000") {
-			v.refuse(option.key, option.value, "this is the sample of the documentation and no id", formats["uuid"].fix)
+			v.reject(option.key, option.value, "this is the sample of the documentation and no id", formats["uuid"].fix)
 		}
 	}
 	if p.APIURL == "" {
 		return
 	}
 	if p.AccountID != "" || p.WorkspaceID != "" {
-		v.refuse("prefect.api_url", p.APIURL, "the URL stands alone or is derived from account_id and workspace_id", "remove either the URL or both ids")
+		v.reject("prefect.api_url", p.APIURL, "the URL stands alone or is derived from account_id and workspace_id", "remove either the URL or both ids")
 	}
 	if rule, fix := checkAPIURL(p.APIURL, v.env.Cluster.Namespace, v.env.LocalRun); rule != "" {
-		v.refuse("prefect.api_url", p.APIURL, rule, fix)
+		v.reject("prefect.api_url", p.APIURL, rule, fix)
 	}
 }
 
@@ -171,7 +171,7 @@ func (v *validator) namespace() {
 	}
 	for _, host := range e.hosts() {
 		if host == namespace || strings.HasSuffix(host, "."+namespace) {
-			v.refuse("cluster.namespace", namespace, "a private namespace hides the public names in it from the VPC, and the worker needs "+host,
+			v.reject("cluster.namespace", namespace, "a private namespace hides the public names in it from the VPC, and the worker needs "+host,
 				"choose a name that nobody else uses, for example default.prefect.local", "prefect.api_url", "worker.image")
 		}
 	}
@@ -214,11 +214,11 @@ func (v *validator) authentication() {
 	}
 	u, err := url.Parse(p.APIURL)
 	if err != nil || p.APIURL == "" || isCloud(u.Hostname()) {
-		v.refuse("prefect.authentication", p.Authentication, "Prefect Cloud, which is the API where no prefect.api_url says otherwise, takes only API keys", "set prefect.api_url to that of your own server, or remove prefect.authentication", "prefect.api_url")
+		v.reject("prefect.authentication", p.Authentication, "Prefect Cloud, which is the API where no prefect.api_url says otherwise, takes only API keys", "set prefect.api_url to that of your own server, or remove prefect.authentication", "prefect.api_url")
 	}
 	// PREFECT_API_AUTH_STRING came with Prefect 3.
 	if runtime, err := v.env.Worker.Runtime(); err == nil && p.Authentication == AuthBasic && runtime.Major() < 3 {
-		v.refuse("prefect.authentication", p.Authentication, fmt.Sprintf("Prefect %d cannot send user and password", runtime.Major()), "use an image with Prefect 3, for example prefecthq/prefect:3-latest", "worker.image")
+		v.reject("prefect.authentication", p.Authentication, fmt.Sprintf("Prefect %d cannot send user and password", runtime.Major()), "use an image with Prefect 3, for example prefecthq/prefect:3-latest", "worker.image")
 	}
 	v.withoutSecret()
 }
@@ -226,7 +226,7 @@ func (v *validator) authentication() {
 // withoutSecret refuses settings of a secret that there is not.
 func (v *validator) withoutSecret() {
 	if v.env.Prefect.Authentication == AuthNone {
-		v.useless("without authentication there is no secret", "remove it, or set prefect.authentication to api_key or basic",
+		v.rejectIgnored("without authentication there is no secret", "remove it, or set prefect.authentication to api_key or basic",
 			"secret.name", "secret.existing_arn", "secret.json_key", "secret.version", "secret.recovery_window_days", "secret.kms_key_arn")
 	}
 }
@@ -234,12 +234,12 @@ func (v *validator) withoutSecret() {
 func (v *validator) secret() {
 	s := v.env.Secret
 	if s.RecoveryWindowDays > 0 && s.RecoveryWindowDays < 7 {
-		v.refuse("secret.recovery_window_days", s.RecoveryWindowDays, "AWS keeps a deleted secret for 7 to 30 days", "set it to a number from 7 to 30, or to 0 to delete at once")
+		v.reject("secret.recovery_window_days", s.RecoveryWindowDays, "AWS keeps a deleted secret for 7 to 30 days", "set it to a number from 7 to 30, or to 0 to delete at once")
 	}
 	if s.ExistingARN != "" {
-		v.useless("the program makes no secret where existing_arn names one", "remove it, or existing_arn", "secret.name", "secret.recovery_window_days")
+		v.rejectIgnored("the program makes no secret where existing_arn names one", "remove it, or existing_arn", "secret.name", "secret.recovery_window_days")
 	} else if s.JSONKey != "" {
-		v.refuse("secret.json_key", s.JSONKey, "the secret that the program creates holds the key alone", "remove json_key, or set existing_arn")
+		v.reject("secret.json_key", s.JSONKey, "the secret that the program creates holds the key alone", "remove json_key, or set existing_arn")
 	}
 }
 

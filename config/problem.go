@@ -11,7 +11,7 @@ import (
 )
 
 // Problem is one thing in the configuration that cannot work: where it is, what was
-// given, the rule that it breaks and how to mend it.
+// given, the rule that it breaks and how to fix it.
 type Problem struct {
 	// File is the path of the YAML file.
 	File string

@@ -14,7 +14,7 @@ const ServerUser = "prefect"
 // ServerRecord is the name of the server in the cluster's namespace.
 const ServerRecord = "prefect"
 
-// ownAPIURL is the address of the stack's own Prefect server.
+// ownAPIURL is the address of the in-stack Prefect server.
 func (e *Environment) ownAPIURL() string {
 	return fmt.Sprintf("http://%s.%s:%d/api", ServerRecord, e.Cluster.Namespace, ServerPort)
 }
@@ -62,54 +62,54 @@ var firstBasic = mustConstraint(">=3.1.0")
 func (v *validator) server() {
 	s, d := v.env.Server, v.env.Server.Database
 	if !s.Enabled {
-		v.useless("there is no Prefect server in the stack", "set server.enabled to true, or remove it", sectionKeys("server.")...)
+		v.rejectIgnored("there is no Prefect server in the stack", "set server.enabled to true, or remove it", sectionKeys("server.")...)
 		return
 	}
 	if !v.env.LocalRun {
-		v.useless("the worker talks to the stack's own Prefect server, whose address is known", "remove it, or server.enabled", "prefect.api_url")
+		v.rejectIgnored("the worker talks to the in-stack Prefect server, whose address is known", "remove it, or server.enabled", "prefect.api_url")
 	}
-	v.useless("the worker talks to the stack's own Prefect server, not to Prefect Cloud", "remove it, or server.enabled", "prefect.account_id", "prefect.workspace_id")
+	v.rejectIgnored("the worker talks to the in-stack Prefect server, not to Prefect Cloud", "remove it, or server.enabled", "prefect.account_id", "prefect.workspace_id")
 	v.withoutSecret()
 	if !v.env.Cluster.Namespaced() {
-		v.refuse("cluster.namespace", noNamespace, "the worker finds the stack's own Prefect server by its name in the namespace", "remove it", "server.enabled")
+		v.reject("cluster.namespace", noNamespace, "the worker finds the in-stack Prefect server by its name in the namespace", "remove it", "server.enabled")
 	}
 	runtime, err := v.env.Worker.Runtime()
 	switch a := v.env.Prefect.Authentication; {
 	case err != nil: // reported already
 	case runtime.Major() < 3 && a != AuthNone:
-		v.refuse("prefect.authentication", a, "the server of Prefect 2 has no authentication; the security group is the only guard", "remove it, or use an image with Prefect 3", "worker.image")
+		v.reject("prefect.authentication", a, "the server of Prefect 2 has no authentication; the security group is the only guard", "remove it, or use an image with Prefect 3", "worker.image")
 	case runtime.Major() >= 3 && a != AuthBasic:
-		v.refuse("prefect.authentication", a, "the stack's own server asks for user and password", "remove prefect.authentication", "server.enabled")
+		v.reject("prefect.authentication", a, "the stack's own server asks for user and password", "remove prefect.authentication", "server.enabled")
 	case a == AuthBasic && !firstBasic.Check(runtime.Prefect):
-		v.refuse("worker.image", v.env.Worker.Image, "the server of this release of Prefect 3 cannot ask for user and password", "use Prefect 3.1 or later", "server.enabled")
+		v.reject("worker.image", v.env.Worker.Image, "the server of this release of Prefect 3 cannot ask for user and password", "use Prefect 3.1 or later", "server.enabled")
 	}
 	if sizes := fargateMemory(s.CPU); sizes != nil && !slices.Contains(sizes, s.MemoryMiB) {
-		v.refuse("server.memory", s.MemoryMiB, fmt.Sprintf("with cpu %d Fargate takes a memory of %s MiB", s.CPU, memorySizes(s.CPU)),
+		v.reject("server.memory", s.MemoryMiB, fmt.Sprintf("with cpu %d Fargate takes a memory of %s MiB", s.CPU, memorySizes(s.CPU)),
 			"set server.memory to one of them, or another server.cpu", "server.cpu")
 	}
 	if s.Name == v.env.Worker.ServiceName {
-		v.refuse("server.name", s.Name, "two services of a cluster have two names, and the worker has this one", "choose another name", "worker.service_name")
+		v.reject("server.name", s.Name, "two services of a cluster have two names, and the worker has this one", "choose another name", "worker.service_name")
 	}
 	if s.OwnDatabase() {
-		v.useless("the stack makes the database and its password itself", "remove it, or set server.database.existing_host", "server.database.existing_secret")
+		v.rejectIgnored("the stack makes the database and its password itself", "remove it, or set server.database.existing_host", "server.database.existing_secret")
 		if n := v.env.Network.TaskSubnets(); n < 2 {
 			key, fix := "network.private_subnet_cidrs", "give the network two private and two public subnets"
 			if v.env.Network.Exists() {
 				key, fix = "network.existing.subnet_ids", "name subnets in two zones"
 			}
-			v.refuse(key, n, "RDS wants subnets in at least two availability zones", fix, "server.enabled")
+			v.reject(key, n, "RDS wants subnets in at least two availability zones", fix, "server.enabled")
 		}
 		if slices.Contains([]string{"admin", "rdsadmin", "postgres", "user"}, d.User) {
-			v.refuse("server.database.user", d.User, "RDS or PostgreSQL keeps this name for itself", "choose another name")
+			v.reject("server.database.user", d.User, "RDS or PostgreSQL keeps this name for itself", "choose another name")
 		}
 		return
 	}
-	v.useless("the program makes no database where existing_host names one", "remove it, or existing_host", "server.database.instance_class", "server.database.engine_version",
+	v.rejectIgnored("the program makes no database where existing_host names one", "remove it, or existing_host", "server.database.instance_class", "server.database.engine_version",
 		"server.database.storage", "server.database.multi_az", "server.database.backup_days", "server.database.deletion_protection", "server.database.final_snapshot")
 	if d.ExistingSecret == "" {
-		v.refuse("server.database.existing_secret", d.ExistingSecret, "the server needs the password of the database, from Secrets Manager", "store it there and write the secret's ARN", "server.database.existing_host")
+		v.reject("server.database.existing_secret", d.ExistingSecret, "the server needs the password of the database, from Secrets Manager", "store it there and write the secret's ARN", "server.database.existing_host")
 	} else if IsParameter(d.ExistingSecret) {
-		v.refuse("server.database.existing_secret", d.ExistingSecret, "the password is read from Secrets Manager, not from the Parameter Store", "store it there and write the secret's ARN")
+		v.reject("server.database.existing_secret", d.ExistingSecret, "the password is read from Secrets Manager, not from the Parameter Store", "store it there and write the secret's ARN")
 	}
 }
 

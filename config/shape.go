@@ -48,7 +48,7 @@ func (v *validator) checkNumber(o Option, value int) {
 	lowest, highest := o.limits()
 	if value < lowest || value > highest {
 		unit := o.extra("x-unit")
-		v.refuse(o.Key, value, strings.TrimSpace(fmt.Sprintf("the value is from %d to %d %s", lowest, highest, unit)),
+		v.reject(o.Key, value, strings.TrimSpace(fmt.Sprintf("the value is from %d to %d %s", lowest, highest, unit)),
 			fmt.Sprintf("set %s to a number from %d to %d", o.Key, lowest, highest))
 	}
 }
@@ -60,21 +60,21 @@ func (v *validator) checkText(key, value string, allowed []any, formatName strin
 			texts[i] = fmt.Sprint(a)
 		}
 		if !slices.Contains(texts, value) {
-			v.refuse(key, value, "the value is one of "+strings.Join(texts, ", "), "write one of them")
+			v.reject(key, value, "the value is one of "+strings.Join(texts, ", "), "write one of them")
 		}
 	}
 	if f := formats[formatName]; formatName != "" && !f.accepts(value) {
-		v.refuse(key, value, f.rule, f.fix)
+		v.reject(key, value, f.rule, f.fix)
 	}
 }
 
 func (v *validator) checkList(o Option, list reflect.Value) {
 	count := uint64(list.Len())
 	if least := o.Schema.MinItems; least != nil && count < *least && !list.IsNil() {
-		v.refuse(o.Key, "[]", fmt.Sprintf("the list has at least %d entry", *least), "remove the key for the default, or write an entry")
+		v.reject(o.Key, "[]", fmt.Sprintf("the list has at least %d entry", *least), "remove the key for the default, or write an entry")
 	}
 	if most := o.Schema.MaxItems; most != nil && count > *most {
-		v.refuse(o.Key, fmt.Sprintf("%d entries", count), fmt.Sprintf("the list has at most %d entries", *most), fmt.Sprintf("leave at most %d", *most))
+		v.reject(o.Key, fmt.Sprintf("%d entries", count), fmt.Sprintf("the list has at most %d entries", *most), fmt.Sprintf("leave at most %d", *most))
 	}
 	if fields := o.Fields(); fields != nil {
 		for i := range list.Len() {
@@ -90,7 +90,7 @@ func (v *validator) checkList(o Option, list reflect.Value) {
 		key, item := fmt.Sprintf("%s[%d]", o.Key, i), list.Index(i).String()
 		v.checkText(key, item, o.Schema.Items.Enum, o.Schema.Items.Format)
 		if o.Schema.UniqueItems && seen[item] {
-			v.refuse(key, item, "the list names each thing once", "remove the second one")
+			v.reject(key, item, "the list names each thing once", "remove the second one")
 		}
 		seen[item] = true
 	}
@@ -126,10 +126,10 @@ func (v *validator) checkTexts(key string, value reflect.Value) {
 
 func (v *validator) clearText(key, value string) {
 	if redact.Credential(value) {
-		v.refuse(key, value, "the value looks like a credential, and all options stand in clear text in the file and in Terraform's",
+		v.reject(key, value, "the value looks like a credential, and all options stand in plaintext in the file and in Terraform's",
 			"remove it, and replace the credential if others may have seen it; the worker gets secrets from Secrets Manager, see worker.secrets")
 	}
 	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' }) {
-		v.refuse(key, value, "the value has no control characters: neither AWS nor Terraform takes them", "remove them")
+		v.reject(key, value, "the value has no control characters: neither AWS nor Terraform takes them", "remove them")
 	}
 }

@@ -54,7 +54,7 @@ type validator struct {
 // refuse records a problem with the value at key, unless it has one already. related are
 // keys that the problem also depends on: when the value is a default, the line of the first
 // of them that is in the file is shown, or that of the block that the key belongs to.
-func (v *validator) refuse(key string, value any, rule, fix string, related ...string) {
+func (v *validator) reject(key string, value any, rule, fix string, related ...string) {
 	source := v.env.source
 	for _, k := range append(related, key) {
 		for ; k != ""; k = parent(k) {
@@ -106,12 +106,12 @@ func (v *validator) given(key string) bool {
 	return given
 }
 
-// useless refuses keys that the file sets and that nothing reads.
-func (v *validator) useless(rule, fix string, keys ...string) {
+// rejectIgnored rejects keys that the file sets and that nothing reads.
+func (v *validator) rejectIgnored(rule, fix string, keys ...string) {
 	for _, o := range options() {
 		for _, key := range keys {
 			if o.Key == key && v.given(key) {
-				v.refuse(key, o.Value(v.env), rule, fix)
+				v.reject(key, o.Value(v.env), rule, fix)
 			}
 		}
 	}

@@ -68,13 +68,13 @@ func (v *validator) fargate() {
 	v.taskSizes("worker", w.CPU, w.MemoryMiB)
 	v.taskSizes("work_pool.job", job.CPU, job.MemoryMiB)
 	if !w.Spot {
-		v.useless("all tasks run on demand", "set worker.spot to true, or remove it", "worker.on_demand_base", "worker.on_demand_weight")
+		v.rejectIgnored("all tasks run on demand", "set worker.spot to true, or remove it", "worker.on_demand_base", "worker.on_demand_weight")
 	}
-	if w.ConcurrencyLimit == 0 && v.env.WorkPool.Type == PoolProcess {
-		v.refuse("worker.concurrency_limit", w.ConcurrencyLimit, "0 is no limit, and the runs of a process pool share the task's memory", "set it to a number from 1, or remove it for 1")
+	if w.ConcurrencyLimit == 0 && v.env.WorkPool.FlowsInWorker() {
+		v.reject("worker.concurrency_limit", w.ConcurrencyLimit, "0 is no limit, and the runs of a process pool share the task's memory", "set it to a number from 1, or remove it for 1")
 	}
-	if need := workerMiB + w.ConcurrencyLimit*flowRunMiB; v.env.WorkPool.Type == PoolProcess && need > w.MemoryMiB {
-		v.refuse("worker.concurrency_limit", w.ConcurrencyLimit,
+	if need := workerMiB + w.ConcurrencyLimit*flowRunMiB; v.env.WorkPool.FlowsInWorker() && need > w.MemoryMiB {
+		v.reject("worker.concurrency_limit", w.ConcurrencyLimit,
 			fmt.Sprintf("the worker takes %d MiB and each flow run of a process pool %d MiB before its own data, here %d of %d MiB", workerMiB, flowRunMiB, need, w.MemoryMiB),
 			fmt.Sprintf("set it to %d or give the task more memory", max(1, (w.MemoryMiB-workerMiB)/flowRunMiB)), "worker.memory")
 	}
@@ -82,7 +82,7 @@ func (v *validator) fargate() {
 
 func (v *validator) taskSizes(block string, cpu, memory int) {
 	if sizes := fargateMemory(cpu); sizes != nil && !slices.Contains(sizes, memory) {
-		v.refuse(block+".memory", memory, fmt.Sprintf("with cpu %d Fargate takes a memory of %s MiB", cpu, memorySizes(cpu)),
+		v.reject(block+".memory", memory, fmt.Sprintf("with cpu %d Fargate takes a memory of %s MiB", cpu, memorySizes(cpu)),
 			fmt.Sprintf("set %[1]s.memory to one of them, or another %[1]s.cpu", block), block+".cpu")
 	}
 }
@@ -111,26 +111,26 @@ func (v *validator) variables() {
 	for _, name := range sortedKeys(w.Environment) {
 		key, value := "worker.environment."+name, w.Environment[name]
 		if fix, reserved := reservedVariables[name]; reserved {
-			v.refuse(key, value, "the program sets this variable itself", fix)
+			v.reject(key, value, "the program sets this variable itself", fix)
 		}
 		if secretVariable(name, value) {
-			v.refuse(key, value, "the variable holds a credential by its name or value, and worker.environment stands in clear text in Git, in the state and in the task definition",
+			v.reject(key, value, "the variable holds a credential by its name or value, and worker.environment stands in plaintext in Git, in the state and in the task definition",
 				"put it in Secrets Manager or the Parameter Store and its ARN in worker.secrets."+name)
 		}
 	}
 	for _, name := range sortedKeys(w.Secrets) {
 		key, value := "worker.secrets."+name, w.Secrets[name]
 		if fix, reserved := reservedVariables[name]; reserved {
-			v.refuse(key, value, "the program sets this variable itself", fix)
+			v.reject(key, value, "the program sets this variable itself", fix)
 		}
 		if _, twice := w.Environment[name]; twice {
-			v.refuse(key, value, "a variable is in worker.environment or in worker.secrets, not in both", "remove one of them")
+			v.reject(key, value, "a variable is in worker.environment or in worker.secrets, not in both", "remove one of them")
 		}
 		if !strings.HasPrefix(value, "arn:") {
 			value = redact.Hidden // whatever it is, somebody calls it a secret
 		}
 		if f := formats["secret-reference"]; !f.accepts(w.Secrets[name]) {
-			v.refuse(key, value, f.rule, f.fix)
+			v.reject(key, value, f.rule, f.fix)
 		}
 	}
 }
@@ -157,7 +157,7 @@ func (v *validator) taskSize() {
 		panic(fmt.Sprintf("config: measure the task definition: %v", err)) // maps and lists of text
 	}
 	if size := len(text) + (len(w.Environment)+len(w.Secrets))*len(`{"name":,"value":}`); size > most {
-		v.refuse("worker.environment", fmt.Sprintf("%d variables", len(w.Environment)), fmt.Sprintf("a task definition has at most 64 KiB, 8 of them for the rest, and variables, secrets, packages and queues make %d KiB here", size>>10),
+		v.reject("worker.environment", fmt.Sprintf("%d variables", len(w.Environment)), fmt.Sprintf("a task definition has at most 64 KiB, 8 of them for the rest, and variables, secrets, packages and queues make %d KiB here", size>>10),
 			"move large values to S3 or the Parameter Store and let the flow read them", "worker.secrets", "worker.extra_pip_packages", "work_pool")
 	}
 }
@@ -176,7 +176,7 @@ func (v *validator) policySizes() {
 		size += len(SecretARN(w.Secrets[name])) + len(`"",`)
 	}
 	if size > most {
-		v.refuse("worker.secrets", fmt.Sprintf("%d secrets", len(w.Secrets)), "the inline policies of a role have at most 10240 characters, and the ARNs of so many secrets are longer",
+		v.reject("worker.secrets", fmt.Sprintf("%d secrets", len(w.Secrets)), "the inline policies of a role have at most 10240 characters, and the ARNs of so many secrets are longer",
 			"put several values into one secret and take them by JSON key")
 	}
 	size = own
@@ -187,7 +187,7 @@ func (v *validator) policySizes() {
 		size += 2 * (len(family) + made) // to register and to run
 	}
 	if size > most {
-		v.refuse("iam.flow_task_families", fmt.Sprintf("%d families", len(i.FlowTaskFamilies)), "the inline policies of a role have at most 10240 characters, and the ARNs of so many families and roles are longer",
+		v.reject("iam.flow_task_families", fmt.Sprintf("%d families", len(i.FlowTaskFamilies)), "the inline policies of a role have at most 10240 characters, and the ARNs of so many families and roles are longer",
 			"give the families a common prefix", "iam.flow_role_arns")
 	}
 }
@@ -197,40 +197,40 @@ func (v *validator) poolType() {
 	p := v.env.WorkPool
 	switch kind := strings.ToLower(string(p.Type)); {
 	case kind == "prefect:managed" || strings.HasSuffix(kind, ":push"):
-		v.refuse("work_pool.type", p.Type, "Prefect runs the flows of a managed or push pool itself; a worker that is pointed at one exits with status 1",
+		v.reject("work_pool.type", p.Type, "Prefect runs the flows of a managed or push pool itself; a worker that is pointed at one exits with status 1",
 			"use a process or ecs pool: on Prefect Cloud with a plan that allows hybrid pools (Starter or above), on a self-hosted Prefect server through prefect.api_url, or on one in this stack with server.enabled")
 	case kind == "docker" || kind == "kubernetes":
-		v.refuse("work_pool.type", p.Type, "a Fargate task has no Docker engine and no Kubernetes to start flow runs with", "use process or ecs")
+		v.reject("work_pool.type", p.Type, "a Fargate task has no Docker engine and no Kubernetes to start flow runs with", "use process or ecs")
 	}
 	if strings.HasPrefix(strings.ToLower(p.Name), "prefect") {
-		v.refuse("work_pool.name", p.Name, "Prefect keeps names that begin with prefect for itself", "choose another name")
+		v.reject("work_pool.name", p.Name, "Prefect keeps names that begin with prefect for itself", "choose another name")
 	}
 }
 
 // flows refuses what only an ecs pool reads.
 func (v *validator) flows() {
-	if v.env.WorkPool.Type == PoolProcess {
-		v.useless("only the worker of an ecs pool starts tasks for flow runs", "remove it; flows of a process pool run in the worker's task, with iam.task_policy_arns and iam.task_statements",
+	if v.env.WorkPool.FlowsInWorker() {
+		v.rejectIgnored("only the worker of an ecs pool starts tasks for flow runs", "remove it; flows of a process pool run in the worker's task, with iam.task_policy_arns and iam.task_statements",
 			"iam.flow_role_arns", "iam.flow_task_families", "worker.prefect_aws_included", "iam.flow_execution_role_name",
 			"iam.flow_task_role.name", "iam.flow_task_role.policy_arns", "iam.flow_task_role.statements", "iam.existing.flow_execution_role", "iam.existing.flow_task_role")
-		v.useless("only the worker of an ecs pool starts tasks for flow runs", "remove it; flows of a process pool run in the worker's task, with its image, CPU and memory",
+		v.rejectIgnored("only the worker of an ecs pool starts tasks for flow runs", "remove it; flows of a process pool run in the worker's task, with its image, CPU and memory",
 			"work_pool.job.image", "work_pool.job.cpu", "work_pool.job.memory", "work_pool.job.ephemeral_storage", "work_pool.job.spot", "work_pool.job.deregister", "work_pool.job.variables")
 		return
 	}
 	// Nothing in prefect-aws makes a valid family of another name.
 	const longest = 255 - len("prefect__") - 36 // and the id of a deployment
 	if name := v.env.WorkPool.Name; !formats["ecs-name"].accepts(name) || len(name) > longest {
-		v.refuse("work_pool.name", name, fmt.Sprintf("the worker of an ecs pool makes task definitions of the family prefect_NAME_ID, and ECS takes letters, digits, hyphens and underscores in it, here at most %d", longest),
+		v.reject("work_pool.name", name, fmt.Sprintf("the worker of an ecs pool makes task definitions of the family prefect_NAME_ID, and ECS takes letters, digits, hyphens and underscores in it, here at most %d", longest),
 			"choose another name for the pool", "work_pool.type")
 	}
 	for i, family := range v.env.IAM.FlowTaskFamilies {
 		if strings.HasPrefix(v.env.Worker.ServiceName, family) {
-			v.refuse(fmt.Sprintf("iam.flow_task_families[%d]", i), family, "the prefix is also that of the worker's own task definition, "+v.env.Worker.ServiceName+", and whoever starts a flow could then start a worker with a command of his own",
+			v.reject(fmt.Sprintf("iam.flow_task_families[%d]", i), family, "the prefix is also that of the worker's own task definition, "+v.env.Worker.ServiceName+", and whoever starts a flow could then start a worker with a command of his own",
 				"write a longer prefix, or another worker.service_name", "worker.service_name", "work_pool.name")
 		}
 	}
-	if role := v.env.IAM.FlowTaskRole; !role.Wanted() && v.env.IAM.Existing.FlowTaskRole == "" {
-		v.useless("the role is made if it is given rights", "set iam.flow_task_role.policy_arns or iam.flow_task_role.statements, or remove it", "iam.flow_task_role.name")
+	if role := v.env.IAM.FlowTaskRole; !role.Enabled() && v.env.IAM.Existing.FlowTaskRole == "" {
+		v.rejectIgnored("the role is made if it is given permissions", "set iam.flow_task_role.policy_arns or iam.flow_task_role.statements, or remove it", "iam.flow_task_role.name")
 	}
 }
 
@@ -250,10 +250,10 @@ func (v *validator) jobs() {
 	for _, name := range sortedKeys(job.Variables) {
 		key, value := "work_pool.job.variables."+name, job.Variables[name]
 		if option, own := jobVariables[name]; own {
-			v.refuse(key, value, "the program sets this variable itself", "set "+option)
+			v.reject(key, value, "the program sets this variable itself", "set "+option)
 		}
 		if secretVariable(name, value) {
-			v.refuse(key, value, "the variable holds a credential by its name or value, and the pool's template is in clear text", "let the flow read it from Secrets Manager, with iam.flow_task_role")
+			v.reject(key, value, "the variable holds a credential by its name or value, and the pool's template is in plaintext", "let the flow read it from Secrets Manager, with iam.flow_task_role")
 		}
 	}
 }

@@ -36,7 +36,7 @@ const (
 	providerSource    = "hashicorp/aws"
 	providerVersion   = "~> 5.99"
 
-	// roleSession is what CloudTrail calls who has taken on a role for a deployment.
+	// roleSession is what CloudTrail calls who has assumed a role for a deployment.
 	roleSession = "prefect-worker-ecs"
 )
 
@@ -173,7 +173,7 @@ func secretARNs(apiKey string, worker config.Worker) []string {
 }
 
 func flowTasks(env *config.Environment, account awsiam.Account, apiKeyARN string) *iam.FlowTasks {
-	if env.WorkPool.Type != config.PoolECS {
+	if !env.WorkPool.FlowsAreTasks() {
 		return nil
 	}
 	tasks := &iam.FlowTasks{ClusterName: env.Cluster.Name, LogStream: env.FlowStream(), RegistryARN: env.Worker.RegistryCredentials, Deregister: env.WorkPool.Job.Deregister}

@@ -23,7 +23,7 @@ const uuidPattern = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 // newVariables declares the values of one deployment, under the original design's names.
 //
 // Each has a default, and an empty string means "not given": for a variable without a
-// default the CDKTF CLI would wait for ever at a prompt that it does not show. What is
+// default the CDKTF CLI would wait indefinitely at a prompt that it does not show. What is
 // indispensable is asked for by preconditions, which destroy does not check.
 func newVariables(stack cdktf.TerraformStack, env *config.Environment) {
 	variable(stack, "aws_region", env.Region,
@@ -63,7 +63,7 @@ func credentialVariable(stack cdktf.TerraformStack, authentication config.Authen
 	return variable(stack, authentication.TerraformVariable(), "",
 		"API key of the Prefect worker, best one of a service account with the role Worker in the workspace",
 		tf.Rule{Condition: `can(regex("^[!-~]*$", var.prefect_api_key))`,
-			Message: "The variable prefect_api_key must be one line without blanks. A line break at its end is a frequent slip; Prefect fails with it at run time (Illegal header value)."})
+			Message: "The variable prefect_api_key must be one line without spaces. A line break at its end is a frequent slip; Prefect fails with it at run time (Illegal header value)."})
 }
 
 // apiRequirements are what the variables of the API must satisfy together, checked when

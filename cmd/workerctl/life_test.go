@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,6 +31,7 @@ import (
 	"prefect-worker-ecs/internal/local/enforce"
 	"prefect-worker-ecs/internal/local/pyenv"
 	"prefect-worker-ecs/internal/ops/plan"
+	"prefect-worker-ecs/internal/ops/verify"
 	"prefect-worker-ecs/internal/terraform/project"
 	"prefect-worker-ecs/internal/terraform/terraform"
 	"prefect-worker-ecs/internal/test/deployment"
@@ -233,6 +235,33 @@ func lifeWithTerraformAlone(t *testing.T) {
 	if r, status := plan("dev"); status != 0 || len(r.Changes) != 0 {
 		t.Errorf("status %d: %+v", status, r)
 	}
+	// AND verify says so, also to somebody who has no key, and not without a plan
+	configured := func(args ...string) verify.Check {
+		t.Helper()
+		out, _, _ := workerctl(t, append([]string{"verify", "dev", "--json"}, args...)...) // no worker runs
+		var r verify.Report
+		if err := json.Unmarshal([]byte(out), &r); err != nil || strings.Contains(out, "pnu_") {
+			t.Fatalf("%v in %s", err, out)
+		}
+		i := slices.IndexFunc(r.Checks, func(c verify.Check) bool { return c.Name == "as configured" })
+		if i < 0 {
+			return verify.Check{}
+		}
+		return r.Checks[i]
+	}
+	if c := configured("--no-plan"); c.Name != "" {
+		t.Errorf("without a plan: %+v", c)
+	}
+	values := must(os.ReadFile("terraform.tfvars"))
+	withoutKey := values[bytes.IndexByte(values, '\n')+1:]
+	for _, content := range [][]byte{withoutKey, values} {
+		if err := os.WriteFile("terraform.tfvars", content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if c := configured(); c.Status != verify.OK {
+			t.Errorf("%+v", c)
+		}
+	}
 	// AND its outputs and its log can be looked at
 	for args, want := range map[string]string{"output": "vpc_id               " + vpc + "\n", "output dev --json": `"ecs_service_name": "dev-worker",` + "\n"} {
 		if out, _, err := workerctl(t, strings.Fields(args)...); err != nil || !strings.Contains(out, want) {
@@ -263,6 +292,10 @@ func lifeWithTerraformAlone(t *testing.T) {
 	environment("logs: {group: /ecs/other}\n")
 	if r, status := plan(); status != 2 || len(r.Warnings) != 1 || r.Warnings[0] != "aws_cloudwatch_log_group.worker is destroyed and created again: its log lines go with it" {
 		t.Errorf("status %d: %+v", status, r)
+	}
+	// AND verify says that it is not so
+	if c := configured(); c.Status != verify.Failed || !strings.Contains(c.Detail, "aws_cloudwatch_log_group.worker") || !strings.Contains(c.Detail, "+ /ecs/other") {
+		t.Errorf("%+v", c)
 	}
 
 	// WHEN it is destroyed THEN nothing is left of it, and adopt removes its file

@@ -102,7 +102,7 @@ func newLocalCommand() *cobra.Command {
 			return run.Supervise(cmd.Context(), args[0], args[1], p.Local(), cmd.OutOrStdout())
 		},
 	}
-	supervise.Flags().BoolVar(&server, "server", false, "the task of the stack's own Prefect server")
+	supervise.Flags().BoolVar(&server, "server", false, "the task of the in-stack Prefect server")
 	local.AddCommand(supervise)
 	return local
 }

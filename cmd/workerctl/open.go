@@ -18,11 +18,11 @@ func newOpenCommand() *cobra.Command {
 	var noBrowser bool
 	cmd := &cobra.Command{
 		Use:   "open [ENVIRONMENT]",
-		Short: "Open Prefect and the AWS consoles; the stack's own Prefect server until Ctrl-C (default: dev)",
+		Short: "Open Prefect and the AWS consoles; the in-stack Prefect server until Ctrl-C (default: dev)",
 		Long: `Print the addresses of Prefect and of the service, log and dashboard in the AWS console, and
 open them in the browser, where there is a desktop.
 
-The stack's own Prefect server (server.enabled) has no public address. For it this opens a
+The in-stack Prefect server (server.enabled) has no public address. For it this opens a
 port-forwarding session of AWS Systems Manager to its task, until Ctrl-C, which needs the AWS CLI
 with the Session Manager plugin, and rights for ssm:StartSession, ecs:ListTasks and
 ecs:DescribeTasks.`,
@@ -76,7 +76,7 @@ ecs:DescribeTasks.`,
 			}
 		},
 	}
-	cmd.Flags().IntVar(&port, "port", port, "port of this machine for the stack's own Prefect server")
+	cmd.Flags().IntVar(&port, "port", port, "port of this machine for the in-stack Prefect server")
 	noBrowserFlag(cmd, &noBrowser)
 	return cmd
 }

@@ -5,7 +5,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/ops/verify"
 	"prefect-worker-ecs/internal/prefect/workpool"
 )
@@ -45,7 +44,7 @@ func applyPool(cmd *cobra.Command, opt verify.Options, dryRun bool) error {
 	}
 	defer done()
 	var wanted workpool.Wanted
-	if env.WorkPool.Type == config.PoolECS {
+	if env.WorkPool.FlowsAreTasks() {
 		if wanted, err = workpool.Read(ctx, opt.AWS, env); err != nil {
 			return err
 		}

@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"prefect-worker-ecs/internal/ops/verify"
+	"prefect-worker-ecs/internal/ops/status"
 )
 
 func newStatusCommand() *cobra.Command {
@@ -19,21 +19,21 @@ func newStatusCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return showView(cmd, verify.Look(cmd.Context(), opt), asJSON)
+			return showStatus(cmd, status.Read(cmd.Context(), opt), asJSON)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
 
-func showView(cmd *cobra.Command, view verify.View, asJSON bool) error {
+func showStatus(cmd *cobra.Command, s status.Status, asJSON bool) error {
 	if err := cmd.Context().Err(); err != nil {
 		return err
 	}
 	if asJSON {
-		return writeJSON(cmd.OutOrStdout(), view)
+		return writeJSON(cmd.OutOrStdout(), s)
 	}
-	if err := view.Print(cmd.OutOrStdout()); err != nil {
+	if err := s.Print(cmd.OutOrStdout()); err != nil {
 		return fmt.Errorf("status: %w", err)
 	}
 	return nil

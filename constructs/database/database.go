@@ -1,5 +1,5 @@
 // Package database builds the PostgreSQL in which a Prefect server keeps all it knows, or
-// takes one that exists.
+// references an existing one.
 package database
 
 import (
@@ -83,7 +83,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Database {
 		SecretStringWo:        jsii.String("${" + made + ".random_password}"),
 		SecretStringWoVersion: jsii.Number(d.PasswordVersion),
 	}), "aws_secretsmanager_secret_version.database")
-	// A value is made anew at each plan and apply. The database gets the one that is in the
+	// A value is regenerated at each plan and apply. The database gets the one that is in the
 	// secret, so that both agree after an apply which failed between the two as well.
 	stored := tf.Ephemeral(scope, "aws_secretsmanager_secret_version", "database", map[string]any{
 		"secret_id": *tf.ID(secret), "version_id": "${" + version.Address + ".version_id}",
@@ -130,7 +130,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Database {
 		CopyTagsToSnapshot:       jsii.Bool(true),
 		DeletionProtection:       jsii.Bool(d.DeletionProtection),
 		SkipFinalSnapshot:        jsii.Bool(!d.FinalSnapshot),
-		// The password must be the new one when the server starts anew with it.
+		// The password must be the new one when the server restarts with it.
 		ApplyImmediately: jsii.Bool(true),
 		Lifecycle:        tf.Protected(cfg.Protect),
 	}

@@ -86,7 +86,7 @@ func environment(cfg Config) []fargate.Variable {
 		"DO_NOT_TRACK":                "1",
 		// By default Prefect does not repeat a request that is answered by 500: half a minute
 		// without its database on the server's side then ends a worker, and leaves its runs
-		// Running for ever. Seven tries are about four minutes. Flow runs inherit both.
+		// Running indefinitely. Seven tries are about four minutes. Flow runs inherit both.
 		"PREFECT_CLIENT_MAX_RETRIES":       "7",
 		"PREFECT_CLIENT_RETRY_EXTRA_CODES": "500,502,503,504",
 	}

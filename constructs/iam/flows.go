@@ -13,7 +13,7 @@ func (b *builder) flowRoles(roles *IAM) {
 	exist, own := b.IAM.Existing, b.IAM.FlowTaskRole
 	roles.FlowExecution = b.role("flow-execution", exist.FlowExecutionRole, b.IAM.FlowExecutionRoleName, "Starts the tasks of Prefect flow runs: pulls the image, writes the log")
 	b.inline(roles.FlowExecution, "flow-execution-policy", "flow_execution", "start-flow-tasks", b.startFlows()...)
-	if exist.FlowTaskRole == "" && !own.Wanted() {
+	if exist.FlowTaskRole == "" && !own.Enabled() {
 		return
 	}
 	roles.FlowTask = b.role("flow-task", exist.FlowTaskRole, own.Name, "What the flows of an ecs pool may do in AWS")

@@ -62,7 +62,7 @@ func (cfg Config) newEvents(scope constructs.Construct, topic *string) {
 			"SERVICE_DEPLOYMENT_FAILED", "SERVICE_TASK_CONFIGURATION_FAILURE", "SERVICE_TASK_PLACEMENT_FAILURE", "SERVICE_TASK_START_IMPAIRED",
 		}},
 	}, map[string]*string{"event": jsii.String("$.detail.eventName"), "reason": jsii.String("$.detail.reason")},
-		"ECS says <event> of the service "+service+": <reason> First: workerctl verify "+env.Name+", which shows why tasks stopped. A failed deployment is rolled back by itself; mend the cause and deploy again.")
+		"ECS says <event> of the service "+service+": <reason> First: workerctl verify "+env.Name+", which shows why tasks stopped. A failed deployment is rolled back by itself; fix the cause and deploy again.")
 	// Deployments and scaling stop tasks too, with another code.
 	cfg.newEvent(scope, topic, "ended_task", service+"-ended-task", "A task of the worker ended by itself", block.EventPattern{
 		DetailType: []string{"ECS Task State Change"},

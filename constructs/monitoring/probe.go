@@ -10,7 +10,6 @@ import (
 	"github.com/cdktf/cdktf-provider-aws-go/aws/v19/schedulerschedule"
 	"github.com/hashicorp/terraform-cdk-go/cdktf"
 
-	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/constructs/block"
 	"prefect-worker-ecs/constructs/tf"
 	"prefect-worker-ecs/internal/aws/iam"
@@ -101,7 +100,7 @@ func (cfg Config) probePermissions(logGroupARN string) []iam.Statement {
 		iam.Allow("DescribeWorker", []string{"ecs:DescribeServices"}, account.Of("ecs", "service/"+env.Cluster.Name+"/"+env.Worker.ServiceName)),
 		iam.Allow("WriteLog", []string{"logs:CreateLogStream", "logs:PutLogEvents"}, logGroupARN+":*"),
 	}
-	if env.WorkPool.Type == config.PoolECS {
+	if env.WorkPool.FlowsAreTasks() {
 		statements = append(statements, iam.Allow("DescribeFlows", []string{"ecs:DescribeTasks"}, account.Of("ecs", "task/"+env.Cluster.Name+"/*")).If("ArnEquals", "ecs:cluster", cluster))
 	}
 	if cfg.CredentialARN != "" {

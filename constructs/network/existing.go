@@ -29,7 +29,7 @@ func (b *builder) existing() *Network {
 		VpcId:  tf.ID(vpc),
 		Filter: []*dataawsroutetables.DataAwsRouteTablesFilter{{Name: jsii.String("association.main"), Values: jsii.Strings("true")}},
 	}), "data.aws_route_tables.existing_main")
-	if b.Network.Closed() {
+	if b.Network.Isolated() {
 		b.existingEndpoints(*tf.ID(vpc))
 	}
 	n := &Network{VPCID: *tf.ID(vpc)}
@@ -84,7 +84,7 @@ func (b *builder) subnetRules(id string, zones []string) []tf.Rule {
 // wayOut is what the route table of a subnet must have.
 func (b *builder) wayOut(subnet string) tf.Rule {
 	switch {
-	case b.Network.Closed():
+	case b.Network.Isolated():
 		return tf.Rule{
 			Condition: "contains(data.aws_vpc_endpoint.existing_s3.route_table_ids, self.id)",
 			Message:   fmt.Sprintf("The route table ${self.id} of the subnet %s lacks the gateway endpoint of S3, in which ECR keeps images. Add it: aws ec2 modify-vpc-endpoint --vpc-endpoint-id ${data.aws_vpc_endpoint.existing_s3.id} --add-route-table-ids ${self.id}.", subnet),
@@ -101,7 +101,7 @@ func (b *builder) wayOut(subnet string) tf.Rule {
 	}
 }
 
-// existingEndpoints looks up the endpoints that stand in the place of a way out.
+// existingEndpoints looks up the endpoints that stand instead of internet egress.
 func (b *builder) existingEndpoints(vpc string) {
 	for _, service := range b.Network.Endpoints {
 		tf.WithAddress(dataawsvpcendpoint.NewDataAwsVpcEndpoint(b.scope, jsii.String("existing-"+string(service)+"-endpoint"), &dataawsvpcendpoint.DataAwsVpcEndpointConfig{

@@ -76,7 +76,7 @@ type (
 	fixedTable  = tf.Addressed[routetable.RouteTable]
 )
 
-// New builds the network, or takes one that exists.
+// New builds the network, or references an existing one.
 func New(scope constructs.Construct, id string, cfg Config) *Network {
 	b := &builder{Config: cfg, scope: constructs.NewConstruct(scope, &id)}
 	if cfg.Network.Exists() {

@@ -1,5 +1,5 @@
 // Package secrets builds the secret that holds the credential for the Prefect API (an API
-// key, or user and password), or takes one that exists.
+// key, or user and password), or references an existing one.
 package secrets
 
 import (
@@ -70,7 +70,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Secrets {
 
 	// A write-only argument never gets into the plan or the state, so Terraform cannot
 	// see that the value changed: the version number tells it. The variable has an empty
-	// default, because for a variable without one the CDKTF CLI waits for ever at a
+	// default, because for a variable without one the CDKTF CLI waits indefinitely at a
 	// prompt that nobody sees; the precondition asks for it instead. It is not
 	// checked by destroy, which needs none. Addresses are a contract, so this one says key
 	// whatever the credential is.

@@ -191,7 +191,7 @@ func awaitWaiter() {
 	_ = poll.Until(ctx, time.Millisecond, func() (bool, error) { return !waiterRuns(), nil })
 }
 
-// waiterRuns tells whether jsii's goroutine that waits for the Node process
+// waiterRuns reports whether jsii's goroutine that waits for the Node process
 // exists. Only the list of goroutines says so.
 func waiterRuns() bool {
 	stacks := make([]byte, 1<<20)

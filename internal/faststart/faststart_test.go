@@ -231,7 +231,7 @@ func sameAsStock(t *testing.T, name string, got result) {
 	}
 }
 
-// warm says whether a run found all that it could have kept.
+// warm reports whether a run found all that it could have kept.
 func (r result) warm() bool {
 	return r.counts["checksums"] == len(packages) && r.counts["compiled"] == 0 && r.counts["compiledFromCache"] > 50 &&
 		r.counts["indexesBuilt"] == 0 && r.counts["assembliesParsedWhole"] == 0 && r.notice == ""

@@ -81,7 +81,7 @@ func (r Result) Within(boundary []Document, request Request) Result {
 	return r
 }
 
-// applies tells whether the statement is about the request.
+// applies reports whether the statement is about the request.
 func (s Statement) applies(request Request) (truth, string) {
 	met := yes
 	reason := ""
@@ -119,7 +119,7 @@ func (s Statement) applies(request Request) (truth, string) {
 	return met, reason
 }
 
-// match tells whether the caller is among the principals.
+// match reports whether the caller is among the principals.
 func (p Principals) match(request Request) truth {
 	service := !strings.HasPrefix(request.Caller, "arn:")
 	for _, name := range p["AWS"] {

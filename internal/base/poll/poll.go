@@ -27,7 +27,7 @@ func Until(ctx context.Context, pause time.Duration, done func() (bool, error)) 
 // answerLimit is how long an answer may take: a server on a loaded machine takes its time.
 const answerLimit = 5 * time.Second
 
-// Answers tells whether a web address answers with success now. Answers within 5 s count.
+// Answers reports whether a web address answers with success now. Answers within 5 s count.
 func Answers(ctx context.Context, url string) bool {
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()

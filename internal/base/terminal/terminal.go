@@ -11,7 +11,7 @@ import (
 	"golang.org/x/term"
 )
 
-// Is tells whether a person sits at a command's stream.
+// Is reports whether a person sits at a command's stream.
 func Is(stream any) bool {
 	file, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))

@@ -6,7 +6,7 @@ Listens on 127.0.0.1, on a port that the system chooses and that is therefore
 free, and writes the port to PORT_FILE once it listens.
 
 Each patch below makes moto 5.2.1 answer as AWS does where the AWS provider
-would otherwise plan the same change for ever, or a destroyed stack would leave
+would otherwise plan the same change indefinitely, or a destroyed stack would leave
 something behind. Remove one when moto does it by itself: the life cycle tests
 then still pass.
 """
@@ -461,7 +461,7 @@ def one_at_a_time(app):
     each connection; Terraform sends ten requests at the same time. Without this,
     one of them can see another's work half done and fail.
 
-    On a machine with much to do an answer is lost now and then, and the client asks
+    On a machine under load an answer is lost now and then, and the client asks
     again: a second CreateNatGateway fails, which AWS would know by its token. What was
     done is not done again, but answered again.
     """

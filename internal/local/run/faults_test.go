@@ -21,8 +21,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
-	"github.com/aws/aws-sdk-go-v2/service/rds"
-	rdstypes "github.com/aws/aws-sdk-go-v2/service/rds/types"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
@@ -68,7 +66,7 @@ func TestOwnServer(t *testing.T) {
 	out := w.must("up", "dev")
 	for _, want := range []string{
 		"Prefect server http://127.0.0.1:", "from task definition prefect-server:1", "PostgreSQL on this machine stands for RDS",
-		"all 17 checks of workerctl verify are green", "is COMPLETED", "The worker works.",
+		"all 15 checks of workerctl verify are green", "is COMPLETED", "The worker works.",
 		"CloudWatch: 1 worker online, 1 of 1 tasks, ", " 0 lost; no alarm is red", " kinds by the probe, all allowed by: ",
 		"DescribeWorker; ", "PublishFigures; ", "ReadCredential; ",
 	} {
@@ -417,19 +415,12 @@ func (b *faultBench) drift() {
 		b.t.Fatal(err)
 	}
 	cfg := awsConfig(*b.s)
-	databases, network := rds.NewFromConfig(cfg), ec2.NewFromConfig(cfg)
+	network := ec2.NewFromConfig(cfg)
 	must := func(_ any, err error) {
 		b.t.Helper()
 		if err != nil {
 			b.t.Fatal(err)
 		}
-	}
-	force := func(value string) {
-		must(databases.ModifyDBParameterGroup(b.t.Context(), &rds.ModifyDBParameterGroupInput{DBParameterGroupName: aws.String("prefect-server-postgres17"),
-			Parameters: []rdstypes.Parameter{{ParameterName: aws.String("rds.force_ssl"), ParameterValue: &value, ApplyMethod: rdstypes.ApplyMethodImmediate}}}))
-	}
-	protect := func(on bool) {
-		must(databases.ModifyDBInstance(b.t.Context(), &rds.ModifyDBInstanceInput{DBInstanceIdentifier: aws.String("prefect-server"), DeletionProtection: &on}))
 	}
 	groups, err := network.DescribeSecurityGroups(b.t.Context(), &ec2.DescribeSecurityGroupsInput{Filters: []ec2types.Filter{{Name: aws.String("group-name"), Values: []string{"prefect_server_sg-dev"}}}})
 	if err != nil || len(groups.SecurityGroups) != 1 {
@@ -454,9 +445,7 @@ func (b *faultBench) drift() {
 		undo        func()
 		reach       func(context.Context) (string, func(), error)
 	}{
-		{"database", "takes connections in clear text", verify.Failed, func() { force("0") }, func() { force("1") }, nil},
-		{"database", "deletion_protection of the database is true, configured is false", verify.Failed, func() { protect(true) }, func() { protect(false) }, nil},
-		{"Prefect server", "prefect_server_sg-dev lets in what is not configured: tcp 4200 to 0.0.0.0/0", verify.Failed, func() {
+		{"network", "prefect_server_sg-dev allows what is not configured: ingress of tcp 4200 from 0.0.0.0/0", verify.Failed, func() {
 			must(network.AuthorizeSecurityGroupIngress(b.t.Context(), &ec2.AuthorizeSecurityGroupIngressInput{GroupId: group, IpPermissions: world}))
 		}, func() {
 			must(network.RevokeSecurityGroupIngress(b.t.Context(), &ec2.RevokeSecurityGroupIngressInput{GroupId: group, IpPermissions: world}))
@@ -466,7 +455,7 @@ func (b *faultBench) drift() {
 		}, func() {
 			must(roles.PutRolePolicy(b.t.Context(), &iam.PutRolePolicyInput{RoleName: execution.RoleName, PolicyName: execution.PolicyName, PolicyDocument: aws.String(document)}))
 		}, nil},
-		{"Prefect API", "there is no way in from here: no plugin", verify.Unknown, nothing, nothing, func(context.Context) (string, func(), error) {
+		{"Prefect API", "there is no connection from here: no plugin", verify.Unknown, nothing, nothing, func(context.Context) (string, func(), error) {
 			return "", nil, errors.New("no plugin")
 		}},
 		{"Prefect API", "answers and accepts the worker", verify.OK, nothing, nothing, func(context.Context) (string, func(), error) {

@@ -30,7 +30,7 @@ const databaseVariable = "PREFECT_API_DATABASE_CONNECTION_URL"
 // machine.
 const serverTimeout = 3 * time.Minute
 
-// SuperviseServer is Supervise for the stack's own Prefect server.
+// SuperviseServer is Supervise for the in-stack Prefect server.
 func SuperviseServer(ctx context.Context, dir, environment, local string, log io.Writer) error {
 	r := &run{dir: dir}
 	if err := r.load(environment); err != nil {
@@ -90,7 +90,7 @@ func secretOf(definition types.TaskDefinition, name string) string {
 	return ""
 }
 
-// startOwnServer runs the task of the stack's own Prefect server, unless that very revision
+// startOwnServer runs the task of the in-stack Prefect server, unless that very revision
 // runs already, and waits until its API answers.
 func (u *up) startOwnServer(ctx context.Context, port int) error {
 	cfg := awsConfig(u.state)

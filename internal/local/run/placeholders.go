@@ -126,7 +126,7 @@ func (m *placeholderMaker) wayOut(n config.Network, vpc *string) error {
 		return errors.Join(err, errors.New("the VPC has a main route table"))
 	}
 	table := tables.RouteTables[0].RouteTableId
-	if n.Closed() {
+	if n.Isolated() {
 		for _, service := range append([]config.Endpoint{"s3"}, n.Endpoints...) {
 			in := &ec2.CreateVpcEndpointInput{VpcId: vpc, ServiceName: aws.String("com.amazonaws." + m.cfg.Region + "." + string(service))}
 			if service == "s3" {

@@ -96,7 +96,7 @@ func (p *progress) begin(what string) *activity {
 func (p *progress) end(a *activity) {
 	p.running = slices.DeleteFunc(p.running, func(b *activity) bool { return a == b })
 	if len(p.running) == 0 && p.clock != nil {
-		p.clock.Stop() // its goroutine waits for ever, which ends with the program
+		p.clock.Stop() // its goroutine waits indefinitely, which ends with the program
 		p.clock = nil
 	}
 }

@@ -172,7 +172,7 @@ func (u *up) awaitFlow(ctx context.Context, id string) error {
 // outputs are the ends of what the containers wrote.
 func (u *up) outputs() string {
 	text := "; the end of the worker's output:\n" + proc.Tail(u.containerLog(), 30)
-	if u.env.WorkPool.Type == config.PoolECS {
+	if u.env.WorkPool.FlowsAreTasks() {
 		text += "\nthe end of the flow tasks' output:\n" + proc.Tail(u.flowTaskLog(), 30)
 	}
 	return text
@@ -189,7 +189,7 @@ const observerTimeout = time.Minute
 
 // observe shows that the worker reads the queue with the events of its tasks. That part of
 // it, the observer, can end while the worker stays online: then a flow run whose task
-// crashed would be "running" for ever.
+// crashed would be "running" indefinitely.
 func (u *up) observe(ctx context.Context, queue string, limit time.Duration) error {
 	return u.p.step("sending an event to the worker's queue", func() (string, error) {
 		client := sqs.NewFromConfig(awsConfig(u.state))

@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"strings"
 
-	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/prefect/api"
 )
 
@@ -28,7 +27,7 @@ func RunFlow(ctx context.Context, opt Options, flow string) error {
 		return err
 	}
 	env := checklist.Environment
-	if env.WorkPool.Type != config.PoolProcess {
+	if !env.WorkPool.FlowsInWorker() {
 		return fmt.Errorf("the work pool of %s is of type %s, whose flow runs bring their code in an image; a file of this machine can be run in a process pool", env.Name, env.WorkPool.Type)
 	}
 	client, err := api.New(env.Prefect.APIURL, "")

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/local/emulator"
 	"prefect-worker-ecs/internal/local/prefectserver"
 	"prefect-worker-ecs/internal/prefect/api"
@@ -98,7 +97,7 @@ func (u *up) applyPool(ctx context.Context) error {
 		}
 		env := options.Environment
 		var wanted workpool.Wanted
-		if env.WorkPool.Type == config.PoolECS {
+		if env.WorkPool.FlowsAreTasks() {
 			if wanted, err = workpool.Read(ctx, options.AWS, env); err != nil {
 				return "", err
 			}

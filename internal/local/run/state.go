@@ -45,7 +45,7 @@ type State struct {
 	Cluster        string `json:"cluster,omitempty"`
 	Service        string `json:"service,omitempty"`
 	TaskDefinition string `json:"task_definition,omitempty"`
-	// OwnServer is the stack's own Prefect server, nil where there is none: Prefect is then
+	// OwnServer is the in-stack Prefect server, nil where there is none: Prefect is then
 	// where it answers, and the supervisor of its task.
 	OwnServer *OwnServer `json:"own_server,omitempty"`
 	// WorkerStarted is when the worker's supervisor was started.

@@ -10,12 +10,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
-	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
-	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/rds"
-	"github.com/aws/aws-sdk-go-v2/service/scheduler"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
@@ -28,13 +25,10 @@ type clients struct {
 	cloudwatch *cloudwatch.Client
 	ec2        *ec2.Client
 	ecs        *ecs.Client
-	events     *eventbridge.Client
 	iam        *iam.Client
 	kms        *kms.Client
-	lambda     *lambda.Client
 	logs       *cloudwatchlogs.Client
 	rds        *rds.Client
-	scheduler  *scheduler.Client
 	secrets    *secretsmanager.Client
 	sns        *sns.Client
 	sts        *sts.Client
@@ -42,30 +36,29 @@ type clients struct {
 
 func newClients(cfg aws.Config) clients {
 	cfg.Logger = logging.Nop{} // its warnings about connections are for nobody here
-	return clients{cloudwatch.NewFromConfig(cfg), ec2.NewFromConfig(cfg), ecs.NewFromConfig(cfg), eventbridge.NewFromConfig(cfg), iam.NewFromConfig(cfg), kms.NewFromConfig(cfg),
-		lambda.NewFromConfig(cfg), cloudwatchlogs.NewFromConfig(cfg), rds.NewFromConfig(cfg), scheduler.NewFromConfig(cfg), secretsmanager.NewFromConfig(cfg),
-		sns.NewFromConfig(cfg), sts.NewFromConfig(cfg)}
+	return clients{cloudwatch.NewFromConfig(cfg), ec2.NewFromConfig(cfg), ecs.NewFromConfig(cfg), iam.NewFromConfig(cfg), kms.NewFromConfig(cfg),
+		cloudwatchlogs.NewFromConfig(cfg), rds.NewFromConfig(cfg), secretsmanager.NewFromConfig(cfg), sns.NewFromConfig(cfg), sts.NewFromConfig(cfg)}
 }
 
-// account checks whose AWS it is, and places the stack there.
+// account checks which account the credentials are for, and places the stack there.
 func (c *checklist) account(ctx context.Context) finding {
 	if c.opt.AWS.Credentials == nil {
-		return unknown("there are no AWS credentials", loginFix).block()
+		return unknown("there are no AWS credentials", loginFix).prerequisite()
 	}
 	if _, err := c.opt.AWS.Credentials.Retrieve(ctx); err != nil {
-		return unknown("there are no AWS credentials: "+why(err), loginFix).block()
+		return unknown("there are no AWS credentials: "+Reason(err), loginFix).prerequisite()
 	}
 	identity, err := c.aws.sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	switch {
 	case is(err, badCredentials...):
-		return unknown("AWS does not accept the credentials: "+why(err), loginFix).block()
+		return unknown("AWS does not accept the credentials: "+Reason(err), loginFix).prerequisite()
 	case err != nil:
-		return unread("whose credentials these are", err).block()
+		return unreadable("the caller identity", err).prerequisite()
 	}
 	account := aws.ToString(identity.Account)
 	if want := c.env.AccountID; want != "" && account != want {
 		return unknown(fmt.Sprintf("the credentials are for account %s, the environment is for %s", account, want),
-			"use credentials of the other account, or correct account_id").block()
+			"use credentials of the other account, or correct account_id").prerequisite()
 	}
 	partition := "aws"
 	if parts := strings.Split(aws.ToString(identity.Arn), ":"); len(parts) > 1 {
@@ -73,7 +66,7 @@ func (c *checklist) account(ctx context.Context) finding {
 	}
 	c.stack, err = stackjson.Parse(c.opt.Stack, stackjson.Place{Partition: partition, Region: c.opt.AWS.Region, Account: account}, c.opt.Variables)
 	if err != nil {
-		return unknown(err.Error(), "run make synth").block()
+		return unknown(err.Error(), "run make synth").prerequisite()
 	}
 	return ok("%s in %s", account, c.opt.AWS.Region)
 }

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,8 +11,11 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// why makes one short line of an AWS error.
-func why(err error) string {
+// Reason returns an AWS error as one short line.
+func Reason(err error) string {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Sprintf("there was no answer within %s", checkTimeout)
+	}
 	var api smithy.APIError
 	if errors.As(err, &api) {
 		return api.ErrorCode() + ": " + api.ErrorMessage()
@@ -34,7 +38,7 @@ const (
 	networkFix = "AWS cannot be reached from here: check the network, the proxy (HTTPS_PROXY) and the region"
 )
 
-// Codes with which AWS refuses the credentials themselves ("Common errors" in the API
+// Codes with which AWS rejects the credentials themselves ("Common errors" in the API
 // references of STS, ECS and EC2).
 var badCredentials = []string{"InvalidClientTokenId", "ExpiredToken", "ExpiredTokenException", "SignatureDoesNotMatch",
 	"UnrecognizedClientException", "AuthFailure", "InvalidAccessKeyId", "IncompleteSignature", "RequestExpired"}
@@ -42,25 +46,23 @@ var badCredentials = []string{"InvalidClientTokenId", "ExpiredToken", "ExpiredTo
 // Codes with which AWS says that the caller may not do this one thing.
 var notAllowed = []string{"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "KMSAccessDeniedException"}
 
-// unread is the finding for something that AWS did not tell: neither right nor wrong. what
+// unreadable is the finding for what AWS did not return: neither right nor wrong. what
 // says what it is.
-func unread(what string, err error) finding {
-	detail := what + " could not be read: " + why(err)
+func unreadable(what string, err error) finding {
+	detail := what + " could not be read: " + Reason(err)
 	var api smithy.APIError
 	switch {
 	case is(err, badCredentials...):
 		return unknown(detail, loginFix)
 	case is(err, notAllowed...):
-		return unknown(detail, fmt.Sprintf("ask for a role that may call %s, or for the managed policy ReadOnlyAccess", operation(err)))
-	case !errors.As(err, &api):
-		if sent := (*smithyhttp.RequestSendError)(nil); errors.As(err, &sent) {
-			return unknown(detail, networkFix)
-		}
+		return unknown(detail, fmt.Sprintf("use a role that may call %s, such as one with the managed policy ReadOnlyAccess", operation(err)))
+	case errors.Is(err, context.DeadlineExceeded), !errors.As(err, &api) && errors.As(err, new(*smithyhttp.RequestSendError)):
+		return unknown(detail, networkFix)
 	}
 	return unknown(detail, "try again")
 }
 
-// operation is the name of the API operation that failed, such as ecs:DescribeServices.
+// operation returns the name of the API operation that failed, such as ecs:DescribeServices.
 func operation(err error) string {
 	var failed *smithy.OperationError
 	if !errors.As(err, &failed) {

@@ -11,19 +11,27 @@ import (
 	"prefect-worker-ecs/internal/prefect/api"
 )
 
-// flowFile is the flow of the proof. A run makes the file itself, in its own folder: so it
+// flowFile is the flow of the smoke test. A run makes the file itself, in its own folder: so it
 // needs no storage, and works where the server has no access to files of this machine.
 const (
 	flowFile = "workerctl_verify.py"
-	flowText = "from prefect import flow\\n\\n@flow(log_prints=True)\\ndef proof():\\n    print('this worker runs flows')\\n"
+	flowText = "from prefect import flow\\n\\n@flow(log_prints=True)\\ndef smoke_test():\\n    print('this worker runs flows')\\n"
 )
 
-// flow proves it for good: it runs a small flow through the pool, and removes it again.
+// flowTimeout is how long the flow may take: enough for the start of a task on Fargate.
+const flowTimeout = 5 * time.Minute
+
+// flow is the smoke test: after all other checks it runs a small flow through the pool, and removes it.
 func (c *checklist) flow(ctx context.Context) (result finding) {
+	for name := range c.outcomes {
+		if name != checkFlow {
+			c.await(name)
+		}
+	}
 	id := make([]byte, 4)
 	_, _ = rand.Read(id)
 	name := "workerctl-verify-" + hex.EncodeToString(id)
-	client := c.client.client
+	client := c.API
 
 	defer func() {
 		// The clean-up also happens after Ctrl-C.
@@ -43,24 +51,20 @@ func (c *checklist) flow(ctx context.Context) (result finding) {
 		queue = c.env.WorkPool.Queues[0]
 	}
 	deployment, err := client.Deploy(ctx, api.LocalFlow{
-		Name: name, Pool: c.client.pool.Name, Queue: queue, Entrypoint: flowFile + ":proof",
+		Name: name, Pool: c.Pool.Name, Queue: queue, Entrypoint: flowFile + ":smoke_test",
 		PullSteps: []map[string]any{{"prefect.deployments.steps.run_shell_script": map[string]any{
 			"script": fmt.Sprintf(`python -c "open('%s', 'w').write('''%s''')"`, flowFile, flowText),
 		}}},
 	})
 	if err != nil {
-		return unasked("a deployment for the proof could not be made, so that whether flows run", err)
+		return unreachable("whether flows run, for which a deployment could not be created,", err)
 	}
 	began := time.Now()
 	run, err := client.Run(ctx, deployment, nil)
 	if err != nil {
-		return unasked("a run of the proof could not be made, so that whether flows run", err)
+		return unreachable("whether flows run, for which a run could not be created,", err)
 	}
-	limit := c.opt.FlowTimeout
-	if limit == 0 {
-		limit = 5 * time.Minute
-	}
-	waiting, cancel := context.WithTimeout(ctx, limit)
+	waiting, cancel := context.WithTimeout(ctx, flowTimeout)
 	defer cancel()
 	ended, err := client.AwaitEnd(waiting, run.ID, nil)
 	took := time.Since(began).Round(time.Second)
@@ -75,7 +79,7 @@ func (c *checklist) flow(ctx context.Context) (result finding) {
 	defer cancelStop()
 	_ = client.Cancel(stop, run.ID)
 	if waiting.Err() != nil && ctx.Err() == nil {
-		return failed(fmt.Sprintf("%s did not end within %s: %v", name, limit, err), "mend first what failed above; if nothing did, look at the log below")
+		return failed(fmt.Sprintf("%s did not end within %s: %v", name, flowTimeout, err), "fix first what failed above; if nothing did, look at the log below")
 	}
 	return unknown(err.Error(), "try again")
 }

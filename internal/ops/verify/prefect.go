@@ -17,56 +17,47 @@ import (
 	"prefect-worker-ecs/internal/prefect/workpool"
 )
 
-// apiState is what the Prefect API says.
-type apiState struct {
-	credential string
-	client     *api.Client
-	answered   bool   // it is there, whatever it says
-	close      func() // ends the way to it
-	pool       api.WorkPool
-	queues     []api.WorkQueue // those that the worker serves
-	online     bool            // a worker of this service is
-}
-
 // apiAnswers checks that the API is there, at the right address, and accepts the credential.
 func (c *checklist) apiAnswers(ctx context.Context) finding {
-	url := variable(c.service.container, "PREFECT_API_URL")
+	url := variable(c.Container, "PREFECT_API_URL")
 	if url == "" {
-		return failed("the container has no PREFECT_API_URL: with Prefect 2 it would serve a database of its own and look healthy", c.deployFix()).block()
+		return failed("the container has no PREFECT_API_URL: with Prefect 2 it would serve a database of its own and look healthy", c.deployFix()).prerequisite()
 	}
 	if c.env.Server.Enabled && c.opt.Reach != nil {
 		there, close, err := c.opt.Reach(ctx)
 		if err != nil {
-			return unknown("only the VPC reaches "+url+", and there is no way in from here: "+err.Error(),
-				"open one: workerctl open "+c.env.Name+", and then workerctl verify "+c.env.Name+" --api-url with the address that it prints").block()
+			return unknown("only the VPC reaches "+url+", and there is no connection from here: "+err.Error(),
+				"open one: workerctl open "+c.env.Name+", and then workerctl verify "+c.env.Name+" --api-url with the address that it prints").prerequisite()
 		}
-		c.client.close, url = close, there
+		c.closeAPI, url = close, there
 	}
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
 	connect := api.New
 	if c.env.Prefect.Authentication == config.AuthBasic {
 		connect = api.NewBasic
 	}
-	client, err := connect(url, c.client.credential)
+	client, err := connect(url, c.credential)
 	if err != nil {
-		return failed(err.Error(), "correct prefect_api_url or the credential, and deploy").block()
+		return failed(err.Error(), "correct prefect_api_url or the credential, and deploy").prerequisite()
 	}
-	c.client.client = client
+	c.API = client
 	_, err = client.WorkPools(ctx)
-	c.client.answered = !errors.Is(err, api.ErrUnreachable)
+	c.answered = !errors.Is(err, api.ErrUnreachable)
 	var status *api.StatusError
 	switch {
 	case errors.As(err, &status) && status.Status == 401:
-		return failed("the API refuses the "+c.env.Prefect.Authentication.Noun()+": "+err.Error(), c.credentialFix()).block()
+		return failed("the API rejects the "+c.env.Prefect.Authentication.Noun()+": "+err.Error(), c.credentialFix()).prerequisite()
 	case errors.Is(err, api.ErrUnauthorized):
 		return unknown("the credential may not list the work pools: "+err.Error(), "give it the role Worker in the workspace")
 	case errors.Is(err, api.ErrNotFound):
 		return failed(fmt.Sprintf("%s answers, but is not the API of a workspace (404)", url),
-			"set prefect_account_id and prefect_workspace_id, or a prefect_api_url of the form "+config.CloudAPIURL+"<uuid>/workspaces/<uuid>; a self-hosted API ends in /api").block()
+			"set prefect_account_id and prefect_workspace_id, or a prefect_api_url of the form "+config.CloudAPIURL+"<uuid>/workspaces/<uuid>; a self-hosted API ends in /api").prerequisite()
 	case errors.Is(err, api.ErrUnreachable):
-		return unknown(err.Error()+"\nwhether the worker reaches it is another question: the log below tells",
-			"is prefect_api_url right and the server up? If only the VPC reaches it, run verify from there").block()
+		return unknown(err.Error()+"\nwhether the worker reaches it is another question: see the log below",
+			"is prefect_api_url right and the server up? If only the VPC reaches it, run verify from there").prerequisite()
 	case err != nil:
-		return failed(err.Error(), "is "+url+" a Prefect API?").block()
+		return failed(err.Error(), "is "+url+" a Prefect API?").prerequisite()
 	}
 	return ok("%s answers and accepts the worker", url)
 }
@@ -82,8 +73,8 @@ func (c *checklist) credentialFix() string {
 	return fmt.Sprintf("make a new API key in Prefect, with the role Worker in the workspace; give it in TF_VAR_prefect_api_key, raise secret.version in config/environments/%s.yaml and %s", c.env.Name, c.deploy())
 }
 
-// unasked is the finding for something that the Prefect API did not tell.
-func unasked(what string, err error) finding {
+// unreachable is the finding for what the Prefect API did not return.
+func unreachable(what string, err error) finding {
 	fix := "try again"
 	if errors.Is(err, api.ErrUnauthorized) {
 		fix = "give the credential the role Worker in the workspace, or verify with one that may see more"
@@ -94,21 +85,21 @@ func unasked(what string, err error) finding {
 // pool checks the work pool and the queues in it that the worker serves.
 func (c *checklist) pool(ctx context.Context) finding {
 	want := c.env.WorkPool
-	pool, err := c.client.client.WorkPool(ctx, want.Name)
+	pool, err := c.API.WorkPool(ctx, want.Name)
 	if errors.Is(err, api.ErrNotFound) {
 		var names []string
-		if pools, err := c.client.client.WorkPools(ctx); err == nil {
+		if pools, err := c.API.WorkPools(ctx); err == nil {
 			for _, p := range pools {
 				names = append(names, p.Name)
 			}
 		}
 		return failed(fmt.Sprintf("there is no work pool %s; there are: %s", want.Name, orNone(strings.Join(names, ", "))),
-			fmt.Sprintf("create it: workerctl pool apply %s; or correct work_pool.name", c.env.Name)).block()
+			fmt.Sprintf("create it: workerctl pool apply %s; or correct work_pool.name", c.env.Name)).prerequisite()
 	}
 	if err != nil {
-		return unasked("the work pool "+want.Name, err).block()
+		return unreachable("the work pool "+want.Name, err).prerequisite()
 	}
-	c.client.pool = pool
+	c.Pool = pool
 	switch {
 	case pool.Type != string(want.Type) && (strings.HasSuffix(pool.Type, ":managed") || strings.HasSuffix(pool.Type, ":push")):
 		return failed(fmt.Sprintf("%s is of type %s: Prefect runs its flows itself, and a worker ends with status 1", pool.Name, pool.Type),
@@ -122,11 +113,11 @@ func (c *checklist) pool(ctx context.Context) finding {
 		return failed(pool.Name+" has a concurrency limit of 0: no flow run is handed out",
 			fmt.Sprintf("prefect work-pool clear-concurrency-limit %q", pool.Name))
 	}
-	queues, err := c.client.client.WorkQueues(ctx, pool.Name)
+	queues, err := c.API.WorkQueues(ctx, pool.Name)
 	if err != nil {
-		return unasked("the queues of "+pool.Name, err)
+		return unreachable("the queues of "+pool.Name, err)
 	}
-	if want.Type == config.PoolECS {
+	if want.FlowsAreTasks() {
 		if f := c.template(ctx); f.status != OK {
 			return f
 		}
@@ -134,22 +125,21 @@ func (c *checklist) pool(ctx context.Context) finding {
 	return c.servedQueues(queues)
 }
 
-// template compares what an ecs pool says of the place of flow tasks with where they are to
-// run.
+// template compares the place of flow tasks in the template of an ecs pool with that of the worker.
 func (c *checklist) template(ctx context.Context) finding {
 	wanted, err := workpool.Read(ctx, c.opt.AWS, c.env)
 	if err != nil {
-		return unread("where the tasks of flow runs are to run", err)
+		return unreadable("where the tasks of flow runs are to run", err)
 	}
-	_, changes, err := wanted.Fit(c.client.pool.BaseJobTemplate)
+	_, changes, err := wanted.Fit(c.Pool.BaseJobTemplate)
 	fix := "workerctl pool apply " + c.env.Name
 	switch {
-	case len(c.client.pool.BaseJobTemplate) == 0:
-		return failed("the template of "+c.client.pool.Name+" is empty: a flow run would be started in the account's default cluster and network", fix)
+	case len(c.Pool.BaseJobTemplate) == 0:
+		return failed("the template of "+c.Pool.Name+" is empty: a flow run would be started in the account's default cluster and network", fix)
 	case err != nil:
 		return failed(err.Error(), fix)
 	case len(changes) > 0:
-		lines := []string{"the template of " + c.client.pool.Name + " is not that of the deployment"}
+		lines := []string{"the template of " + c.Pool.Name + " is not that of the deployment"}
 		for _, change := range changes {
 			lines = append(lines, change.Difference())
 		}
@@ -160,12 +150,12 @@ func (c *checklist) template(ctx context.Context) finding {
 
 // servedQueues checks the queues that the worker serves: those of the configuration, or all.
 func (c *checklist) servedQueues(queues []api.WorkQueue) finding {
-	pool := c.client.pool
+	pool := c.Pool
 	configured := c.env.WorkPool.Queues
-	var s several
+	var f findings
 	for _, name := range configured {
 		if !slices.ContainsFunc(queues, func(q api.WorkQueue) bool { return q.Name == name }) {
-			s.failed(fmt.Sprintf("%s has no queue %s", pool.Name, name),
+			f.failed(fmt.Sprintf("%s has no queue %s", pool.Name, name),
 				fmt.Sprintf("create it: workerctl pool apply %s; or correct work_pool.queues", c.env.Name))
 		}
 	}
@@ -174,7 +164,7 @@ func (c *checklist) servedQueues(queues []api.WorkQueue) finding {
 		if len(configured) > 0 && !slices.Contains(configured, q.Name) {
 			continue
 		}
-		c.client.queues = append(c.client.queues, q)
+		c.Queues = append(c.Queues, q)
 		reason, fix := "", ""
 		switch {
 		case q.Paused:
@@ -188,31 +178,31 @@ func (c *checklist) servedQueues(queues []api.WorkQueue) finding {
 		// Somebody may have closed one of many on purpose. Not so one that the configuration
 		// names, or the one in which every run without a queue lands.
 		if len(configured) > 0 || q.ID == pool.DefaultQueueID {
-			s.failed(fmt.Sprintf("the queue %s of %s %s: none of its flow runs is handed out", q.Name, pool.Name, reason), fix)
+			f.failed(fmt.Sprintf("the queue %s of %s %s: none of its flow runs is handed out", q.Name, pool.Name, reason), fix)
 		}
 	}
-	if len(c.client.queues) > 0 && len(closed) == len(c.client.queues) && len(s.problems) == 0 {
-		s.failed(fmt.Sprintf("no queue of %s hands out flow runs: %s", pool.Name, strings.Join(closed, ", ")),
+	if len(c.Queues) > 0 && len(closed) == len(c.Queues) && len(f.failures) == 0 {
+		f.failed(fmt.Sprintf("no queue of %s hands out flow runs: %s", pool.Name, strings.Join(closed, ", ")),
 			fmt.Sprintf("resume one: prefect work-queue resume NAME --pool %q", pool.Name))
 	}
 	well := fmt.Sprintf("%s is of type %s and not paused", pool.Name, pool.Type)
 	if len(closed) > 0 {
 		well += ", but for its queues " + strings.Join(closed, ", ")
 	}
-	return s.finding(well)
+	return f.finding(well)
 }
 
 // worker checks what counts: as many workers of this service are online as tasks should run.
 func (c *checklist) worker(ctx context.Context) finding {
-	if c.service.tasksErr != nil {
-		return unread("which tasks run, so that their workers can be told from others,", c.service.tasksErr)
+	if c.TasksErr != nil {
+		return unreadable("the running tasks, by which their workers are distinguished from others,", c.TasksErr)
 	}
-	workers, err := c.client.client.OnlineWorkers(ctx, c.env.WorkPool.Name, time.Time{})
+	workers, err := c.API.OnlineWorkers(ctx, c.env.WorkPool.Name, time.Time{})
 	if err != nil {
-		return unasked("the workers of "+c.env.WorkPool.Name, err)
+		return unreachable("the workers of "+c.env.WorkPool.Name, err)
 	}
-	now := c.client.client.Now()
-	since := aws.ToTime(c.service.deployment.CreatedAt)
+	now := c.API.Now()
+	since := aws.ToTime(c.Deployment.CreatedAt)
 	var online, others, old, silent []string
 	youngest := time.Duration(0)
 	for _, w := range workers {
@@ -221,7 +211,7 @@ func (c *checklist) worker(ctx context.Context) finding {
 		switch {
 		case !named || !flowruns.IsTask(id):
 			others = append(others, w.Name)
-		case !slices.Contains(c.service.tasks, id):
+		case !slices.Contains(c.Tasks, id):
 			old = append(old, w.Name)
 		case w.LastHeartbeat.Before(since):
 			old = append(old, w.Name)
@@ -237,14 +227,14 @@ func (c *checklist) worker(ctx context.Context) finding {
 	polled, stalled := c.stalled(now)
 	tasks := max(1, c.env.Worker.DesiredCount)
 	if len(online) >= tasks && !stalled {
-		c.client.online = true
+		c.online = true
 		return ok("%s, last heartbeat %.0f s ago", strings.Join(online, ", "), max(0, youngest.Seconds()))
 	}
 
 	detail := "no worker of this service is online in " + c.env.WorkPool.Name
 	switch {
 	case len(online) >= tasks:
-		detail = fmt.Sprintf("%s says that it is online, but nobody has asked %s for flow runs for %.0f s: it is frozen or dead", strings.Join(online, ", "), c.env.WorkPool.Name, polled.Seconds())
+		detail = fmt.Sprintf("%s is online by its heartbeat, but nobody has polled %s for flow runs for %.0f s: it is frozen or dead", strings.Join(online, ", "), c.env.WorkPool.Name, polled.Seconds())
 	case len(online) > 0:
 		detail = fmt.Sprintf("%d of %d workers of this service are online in %s: %s", len(online), tasks, c.env.WorkPool.Name, strings.Join(online, ", "))
 	}
@@ -256,19 +246,15 @@ func (c *checklist) worker(ctx context.Context) finding {
 			detail += "\n" + group.words + ": " + strings.Join(group.names, ", ")
 		}
 	}
-	fix := "wait for it if the deployment is new (workerctl verify --wait 5m); otherwise the log below says why"
-	if cause, found := c.report.First(); found && cause.Status == Failed {
-		fix = "mend first what failed above: " + cause.Name
-	}
-	return failed(detail, fix)
+	return failed(detail, "fix first what failed above; if nothing did, wait for it if the deployment is new (workerctl verify --wait 5m); otherwise the log below says why")
 }
 
-// stalled tells how long ago anybody asked the served queues for flow runs, and whether that
-// is too long. A worker asks three times as often as it beats, so that this shows its end
-// first. Releases that do not record it give no answer.
+// stalled returns how long ago anybody polled the served queues, and whether that is too long. A
+// worker polls three times as often as it sends a heartbeat, so that this shows its end first.
+// Releases that do not record it give no answer.
 func (c *checklist) stalled(now time.Time) (time.Duration, bool) {
 	var last time.Time
-	for _, q := range c.client.queues {
+	for _, q := range c.Queues {
 		if q.LastPolled != nil && q.LastPolled.After(last) {
 			last = *q.LastPolled
 		}
@@ -277,7 +263,7 @@ func (c *checklist) stalled(now time.Time) (time.Duration, bool) {
 		return 0, false
 	}
 	interval := 10.0 // Prefect's default for PREFECT_WORKER_QUERY_SECONDS
-	if value, err := strconv.ParseFloat(variable(c.service.container, "PREFECT_WORKER_QUERY_SECONDS"), 64); err == nil && value > 0 {
+	if value, err := strconv.ParseFloat(variable(c.Container, "PREFECT_WORKER_QUERY_SECONDS"), 64); err == nil && value > 0 {
 		interval = value
 	}
 	age := now.Sub(last)
@@ -286,18 +272,18 @@ func (c *checklist) stalled(now time.Time) (time.Duration, bool) {
 
 // runs checks that flow runs which are due are taken.
 func (c *checklist) runs(ctx context.Context) finding {
-	now := c.client.client.Now()
+	now := c.API.Now()
 	queues := c.env.WorkPool.Queues
-	overdue, err := c.client.client.Overdue(ctx, c.client.pool.Name, queues, now.Add(-flowruns.LateAfter))
+	overdue, err := c.API.Overdue(ctx, c.Pool.Name, queues, now.Add(-flowruns.LateAfter))
 	if err != nil {
-		return unasked("which flow runs are late", err)
+		return unreachable("which flow runs are late", err)
 	}
 	if len(overdue) == 0 {
 		return ok("none is late")
 	}
-	underway, err := c.client.client.Underway(ctx, c.client.pool.Name, queues)
+	underway, err := c.API.Underway(ctx, c.Pool.Name, queues)
 	if err != nil {
-		return unasked("which flow runs are underway", err)
+		return unreachable("which flow runs are underway", err)
 	}
 	late := fmt.Sprintf("%d late", len(overdue))
 	if due := overdue[0].Due; due != nil {
@@ -307,13 +293,13 @@ func (c *checklist) runs(ctx context.Context) finding {
 		return finding{status: OK, detail: fmt.Sprintf("%s; they wait for one of %d slots, all of which are taken", late, limit)}
 	}
 	fix := "look at the log below"
-	if c.found(checkWorker) != OK || c.found(checkPool) != OK {
-		fix = "they start when what failed above is mended"
+	if c.await(checkWorker).status != OK || c.await(checkPool).status != OK {
+		fix = "they start when what failed above is fixed"
 	}
 	return failed(late+", and nobody takes them", fix)
 }
 
-// capacity is how many runs may be underway at once, and whether that is limited at all.
+// capacity returns how many runs may be underway at once, and whether that is limited at all.
 func (c *checklist) capacity() (int, bool) {
 	limit, limited := 0, false
 	take := func(n int) {
@@ -324,7 +310,7 @@ func (c *checklist) capacity() (int, bool) {
 	if n := c.env.Worker.ConcurrencyLimit; n > 0 {
 		take(n * max(1, c.env.Worker.DesiredCount))
 	}
-	if n := c.client.pool.ConcurrencyLimit; n != nil {
+	if n := c.Pool.ConcurrencyLimit; n != nil {
 		take(*n)
 	}
 	return limit, limited

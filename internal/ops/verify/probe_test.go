@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,30 +15,22 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
-	cwtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
-	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
-	logtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
-	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
-	eventstypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
-	"github.com/aws/aws-sdk-go-v2/service/lambda"
-	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
-	"github.com/aws/aws-sdk-go-v2/service/scheduler"
-	schedulertypes "github.com/aws/aws-sdk-go-v2/service/scheduler/types"
-	"github.com/aws/aws-sdk-go-v2/service/sns"
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/local/prefectserver"
 	"prefect-worker-ecs/internal/local/pyenv"
 	"prefect-worker-ecs/internal/prefect/api"
 	"prefect-worker-ecs/internal/prefect/flowruns"
+	"prefect-worker-ecs/internal/prefect/metrics"
 	"prefect-worker-ecs/internal/prefect/probe"
+	"prefect-worker-ecs/internal/terraform/stackjson"
 	"prefect-worker-ecs/internal/test/testtools"
 )
 
 // watched is a worker process on a server, and the probe that watches it.
 type watched struct {
-	b         *bench
+	h         *harness
 	t         *testing.T
 	service   string
 	server    *prefectserver.Server
@@ -56,91 +49,72 @@ func (w *watched) task() string { return fmt.Sprintf("%032d", w.number) }
 // report says of the task what its agent would.
 func (w *watched) report(status string) {
 	w.t.Helper()
-	services := call(w.t, w.b.ecs.DescribeServices, &ecs.DescribeServicesInput{Cluster: aws.String("prefect-cluster"), Services: []string{w.service}})
-	call(w.t, w.b.ecs.SubmitTaskStateChange, &ecs.SubmitTaskStateChangeInput{Cluster: aws.String("prefect-cluster"), Status: &status, Reason: services.Services[0].Deployments[0].Id,
+	services := call(w.t, w.h.ecs.DescribeServices, &ecs.DescribeServicesInput{Cluster: aws.String("prefect-cluster"), Services: []string{w.service}})
+	call(w.t, w.h.ecs.SubmitTaskStateChange, &ecs.SubmitTaskStateChangeInput{Cluster: aws.String("prefect-cluster"), Status: &status, Reason: services.Services[0].Deployments[0].Id,
 		Task: aws.String("arn:aws:ecs:us-east-1:123456789012:task/prefect-cluster/" + w.task())})
 }
 
-// watch prepares a service with a name of its own, so that its figures are its own too.
-func (b *bench) watch(t *testing.T, major int) *watched {
+// probes runs the probes of two services, one on each server.
+func (h *harness) probes(t *testing.T) {
+	// GIVEN the credential of the server of Prefect 3, which the other does not look at
+	h.put(t, basic)
+	defer h.put(t, apiKey)
+	two, three := h.watch(t, 2), h.watch(t, 3)
+	t.Run("both", func(t *testing.T) {
+		for _, w := range []*watched{two, three} {
+			t.Run(w.service, func(t *testing.T) {
+				t.Parallel()
+				w.seesAll(t)
+			})
+		}
+	})
+}
+
+// watch prepares a service with a name of its own, so that its metrics are its own too.
+func (h *harness) watch(t *testing.T, major int) *watched {
 	t.Helper()
-	server := b.two
-	yaml := b.yaml("watched", "process", b.two.APIURL(), fmt.Sprintf("worker: {service_name: watch%d}\nmonitoring: {enabled: true, emails: [a@example.com]}\n", major))
+	server, settings := h.two, fmt.Sprintf("service_name: watch%d", major)
 	if major == 3 {
-		server = b.three
-		yaml = strings.NewReplacer(b.two.APIURL(), b.three.APIURL(), "prefect: {", "prefect: {authentication: basic, ", "worker: {", "worker: {image: \"prefecthq/prefect:3.8.3-python3.12\", ").Replace(yaml)
+		server, settings = h.three, settings+", "+prefect3
 	}
-	w := b.probeOf(t, b.synthesize(t, yaml))
-	w.major, w.number, w.server, w.client = major, 10*major, server, b.client(t, server)
-	b.createPool(t, server, "watched", "process")
-	call(t, b.ecs.CreateService, &ecs.CreateServiceInput{Cluster: aws.String("prefect-cluster"), ServiceName: &w.service, TaskDefinition: aws.String("dev-worker"), DesiredCount: aws.Int32(1)})
+	yaml := h.yaml("watched", server.APIURL(), settings) + "monitoring: {enabled: true, emails: [a@example.com]}\n"
+	if major == 3 {
+		yaml = strings.Replace(yaml, "prefect: {", "prefect: {authentication: basic, ", 1)
+	}
+	w := h.probeOf(t, h.synthesize(t, yaml))
+	w.major, w.number, w.server, w.client = major, 10*major, server, h.client(t, server)
+	h.createPool(t, server, "watched", "process")
+	call(t, h.ecs.CreateService, &ecs.CreateServiceInput{Cluster: aws.String("prefect-cluster"), ServiceName: &w.service, TaskDefinition: aws.String("dev-worker"), DesiredCount: aws.Int32(1)})
 	return w
 }
 
 // probeOf is the probe of an environment, with the variables of its synthesized function.
-func (b *bench) probeOf(t *testing.T, opt Options) *watched {
+func (h *harness) probeOf(t *testing.T, opt Options) *watched {
 	t.Helper()
-	w := &watched{b: b, t: t, env: opt.Environment, service: opt.Environment.Worker.ServiceName}
+	w := &watched{h: h, t: t, env: opt.Environment, service: opt.Environment.Worker.ServiceName}
 	w.function.Python, w.function.Archive = testtools.Environment(t, pyenv.Moto).Python(), filepath.Join(t.TempDir(), probe.ArchiveName)
 	t.Cleanup(func() { _ = w.function.Close() })
 	if err := os.WriteFile(w.function.Archive, probe.Archive(), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	environment := b.checklist(t, opt).stack.Resource("aws_lambda_function", "probe")["environment"].(map[string]any)
+	stack, err := stackjson.Parse(opt.Stack, stackjson.Place{Partition: "aws", Region: "us-east-1", Account: "123456789012"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	environment := stack.Resource("aws_lambda_function", "probe")["environment"].(map[string]any)
 	for name, value := range environment["variables"].(map[string]any) {
 		if name == "CREDENTIAL" {
-			value = b.secretARN(t) // six characters of it are AWS's
+			value = h.secretARN(t) // six characters of it are AWS's
 		}
 		w.variables = append(w.variables, fmt.Sprintf("%s=%v", name, value))
 	}
 	return w
 }
 
-// changeMonitoring changes one thing of each kind by hand, and turns an alarm red.
-func (b *bench) changeMonitoring(t *testing.T) {
-	t.Helper()
-	name := aws.String("dev-worker-probe")
-	functions := lambda.NewFromConfig(b.aws)
-	variables := call(t, functions.GetFunctionConfiguration, &lambda.GetFunctionConfigurationInput{FunctionName: name}).Environment.Variables
-	variables["PENDING_MINUTES"] = "99"
-	call(t, functions.UpdateFunctionConfiguration, &lambda.UpdateFunctionConfigurationInput{FunctionName: name, Environment: &lambdatypes.Environment{Variables: variables}})
-	schedules := scheduler.NewFromConfig(b.aws)
-	s := call(t, schedules.GetSchedule, &scheduler.GetScheduleInput{Name: name})
-	call(t, schedules.UpdateSchedule, &scheduler.UpdateScheduleInput{Name: name, Description: s.Description, ScheduleExpression: s.ScheduleExpression, FlexibleTimeWindow: s.FlexibleTimeWindow, Target: s.Target, State: schedulertypes.ScheduleStateDisabled})
-	alarms := cloudwatch.NewFromConfig(b.aws)
-	put := func(name string, change func(*cloudwatch.PutMetricAlarmInput)) {
-		a := call(t, alarms.DescribeAlarms, &cloudwatch.DescribeAlarmsInput{AlarmNames: []string{name}}).MetricAlarms[0]
-		in := &cloudwatch.PutMetricAlarmInput{AlarmName: a.AlarmName, AlarmDescription: a.AlarmDescription, ComparisonOperator: a.ComparisonOperator, Threshold: a.Threshold,
-			EvaluationPeriods: a.EvaluationPeriods, DatapointsToAlarm: a.DatapointsToAlarm, TreatMissingData: a.TreatMissingData, AlarmActions: a.AlarmActions,
-			OKActions: a.OKActions, Namespace: a.Namespace, MetricName: a.MetricName, Statistic: a.Statistic, Period: a.Period, Dimensions: a.Dimensions}
-		change(in)
-		call(t, alarms.PutMetricAlarm, in)
-	}
-	put("dev-worker-late-runs", func(in *cloudwatch.PutMetricAlarmInput) { in.Threshold = aws.Float64(7) })
-	put("dev-worker-probe", func(in *cloudwatch.PutMetricAlarmInput) { in.ActionsEnabled = aws.Bool(false) })
-	call(t, alarms.DeleteAlarms, &cloudwatch.DeleteAlarmsInput{AlarmNames: []string{"dev-worker-cpu"}})
-	call(t, alarms.DeleteDashboards, &cloudwatch.DeleteDashboardsInput{DashboardNames: []string{"dev-worker"}})
-	topics, topic := sns.NewFromConfig(b.aws), aws.String("arn:aws:sns:us-east-1:123456789012:dev-worker-alarms")
-	call(t, topics.SetTopicAttributes, &sns.SetTopicAttributesInput{TopicArn: topic, AttributeName: aws.String("Policy"), AttributeValue: aws.String(`{"Version":"2012-10-17","Statement":[]}`)})
-	call(t, topics.Unsubscribe, &sns.UnsubscribeInput{SubscriptionArn: call(t, topics.ListSubscriptionsByTopic, &sns.ListSubscriptionsByTopicInput{TopicArn: topic}).Subscriptions[0].SubscriptionArn})
-	events := eventbridge.NewFromConfig(b.aws)
-	ended, failed := aws.String("dev-worker-ended-task"), aws.String("dev-worker-failed-deployment")
-	pattern := strings.Replace(*call(t, events.DescribeRule, &eventbridge.DescribeRuleInput{Name: ended}).EventPattern, "STOPPED", "RUNNING", 1)
-	call(t, events.PutRule, &eventbridge.PutRuleInput{Name: ended, EventPattern: &pattern})
-	target := call(t, events.ListTargetsByRule, &eventbridge.ListTargetsByRuleInput{Rule: ended}).Targets[0]
-	target.InputTransformer.InputTemplate = aws.String(`"<task> ended"`)
-	call(t, events.PutTargets, &eventbridge.PutTargetsInput{Rule: ended, Targets: []eventstypes.Target{target}})
-	call(t, events.DisableRule, &eventbridge.DisableRuleInput{Name: failed})
-	call(t, events.RemoveTargets, &eventbridge.RemoveTargetsInput{Rule: failed, Ids: []string{*call(t, events.ListTargetsByRule, &eventbridge.ListTargetsByRuleInput{Rule: failed}).Targets[0].Id}})
-	call(t, alarms.SetAlarmState, &cloudwatch.SetAlarmStateInput{AlarmName: aws.String("dev-worker-silent-worker"), StateValue: cwtypes.StateValueAlarm, StateReason: aws.String("test")})
-	call(t, cloudwatchlogs.NewFromConfig(b.aws).PutMetricFilter, &cloudwatchlogs.PutMetricFilterInput{LogGroupName: aws.String("/ecs/prefect-worker"), FilterName: aws.String("dev-worker-known-failures"), FilterPattern: aws.String("ERROR"),
-		MetricTransformations: []logtypes.MetricTransformation{{MetricNamespace: aws.String("PrefectWorker"), MetricName: aws.String("LogFailures/dev-worker"), MetricValue: aws.String("1")}}})
-}
-
 // work starts a worker as a process in a group of its own, which end ends.
 func (w *watched) work() (pid int, end func()) {
 	w.t.Helper()
-	cmd := exec.Command(w.b.envs[w.major].Python(), "-c", "from prefect.cli import app; app()", "worker", "start",
+	cmd := exec.Command(w.h.envs[w.major].Python(), "-c", "from prefect.cli import app; app()", "worker", "start",
 		"--pool", "watched", "--type", "process", "--limit", "1", "--name", w.service+"-"+w.task())
 	cmd.Dir = w.t.TempDir()
 	cmd.Env = append(prefectserver.Environ(cmd.Dir), "PREFECT_API_URL="+w.server.APIURL(), "PREFECT_WORKER_HEARTBEAT_SECONDS=2", "PREFECT_WORKER_QUERY_SECONDS=2")
@@ -159,37 +133,34 @@ func (w *watched) work() (pid int, end func()) {
 	return cmd.Process.Pid, end
 }
 
-// lookEvery is more than a second, so that no two looks at a service have figures of the same
+// lookEvery is more than a second, so that no two looks at a service have metrics of the same
 // one. The servers answer each look, and have a worker to serve.
 const lookEvery = 3 * time.Second
 
-// see runs the probe, with further variables, and reads its figures back from CloudWatch.
+// see runs the probe, with further variables, and reads its metrics back from CloudWatch.
 func (w *watched) see(further ...string) map[string]float64 {
 	w.t.Helper()
 	time.Sleep(time.Until(w.looked.Add(lookEvery)))
 	in := &cloudwatch.GetMetricDataInput{StartTime: aws.Time(time.Now().Truncate(time.Second))}
-	out, err := w.function.Run(w.t.Context(), append(append(append(os.Environ(), w.variables...), w.b.environ...), further...))
+	out, err := w.function.Run(w.t.Context(), append(append(append(os.Environ(), w.variables...), w.h.environ...), further...))
 	w.looked = time.Now()
 	if err != nil || strings.Contains(out, "marker") {
 		w.t.Fatalf("%v\n%s", err, out)
 	}
 	in.EndTime = aws.Time(w.looked.Add(time.Second))
-	for i, name := range append(shownFigures, "TasksRunning") {
-		in.MetricDataQueries = append(in.MetricDataQueries, cwtypes.MetricDataQuery{Id: aws.String(fmt.Sprintf("q%d", i)), Label: &name, MetricStat: &cwtypes.MetricStat{
-			Metric: &cwtypes.Metric{Namespace: aws.String(probe.Namespace), MetricName: &name, Dimensions: []cwtypes.Dimension{{Name: aws.String(probe.Dimension), Value: &w.service}}},
-			Period: aws.Int32(60), Stat: aws.String("Maximum"),
-		}})
+	for i, name := range append(slices.Clone(metrics.Names), "TasksRunning") {
+		in.MetricDataQueries = append(in.MetricDataQueries, metrics.Query(i, w.service, name))
 	}
-	figures := map[string]float64{}
-	for _, result := range call(w.t, cloudwatch.NewFromConfig(w.b.aws).GetMetricData, in).MetricDataResults {
+	values := map[string]float64{}
+	for _, result := range call(w.t, cloudwatch.NewFromConfig(w.h.aws).GetMetricData, in).MetricDataResults {
 		if len(result.Values) > 0 {
-			figures[*result.Label] = result.Values[0]
+			values[*result.Label] = result.Values[0]
 		}
 	}
-	return figures
+	return values
 }
 
-// until waits for figures.
+// until waits for metrics.
 func (w *watched) until(what string, want map[string]float64, further ...string) map[string]float64 {
 	w.t.Helper()
 	var got map[string]float64
@@ -200,7 +171,7 @@ func (w *watched) until(what string, want map[string]float64, further ...string)
 	eventually(w.t, fmt.Sprintf("Prefect %d, %s: %v", w.major, what, want), func() bool {
 		got = w.see(further...)
 		for name, value := range want {
-			if figure, there := got[name]; !there || figure != value {
+			if v, there := got[name]; !there || v != value {
 				return false
 			}
 		}
@@ -209,7 +180,7 @@ func (w *watched) until(what string, want map[string]float64, further ...string)
 	return got
 }
 
-// seesAll makes each figure true once, with a real worker.
+// seesAll makes each metric true once, with a real worker.
 func (w *watched) seesAll(t *testing.T) {
 	w.t = t
 	ctx := t.Context()
@@ -258,13 +229,13 @@ func (w *watched) seesAll(t *testing.T) {
 	end()
 	w.until("killed", map[string]float64{"WorkersOnline": 0, "FlowRunsRunning": 1, "FlowRunsLost": 1})
 	// WHEN a run was taken and its worker is gone before it started, THEN it is orphaned
-	w.b.prefect(t, w.server, "POST", "/flow_runs/"+waiting.ID+"/set_state", map[string]any{"state": map[string]any{"type": "PENDING", "name": "Pending"}})
+	w.h.prefect(t, w.server, "POST", "/flow_runs/"+waiting.ID+"/set_state", map[string]any{"state": map[string]any{"type": "PENDING", "name": "Pending"}})
 	w.until("pending", map[string]float64{"FlowRunsPending": 1, "FlowRunsOrphaned": 0, "FlowRunsDue": 0, "PoolPaused": 0})
-	w.b.prefect(t, w.server, "PATCH", "/work_pools/watched", map[string]any{"is_paused": true})
+	w.h.prefect(t, w.server, "PATCH", "/work_pools/watched", map[string]any{"is_paused": true})
 	w.until("orphaned, and paused", map[string]float64{"FlowRunsPending": 1, "FlowRunsOrphaned": 1, "PoolPaused": 1}, "PENDING_MINUTES=0")
 
 	// AND a person sees the lost run, and the other if he waits for less long
-	pool := flowruns.Pool{Environment: w.env, API: w.client, ECS: w.b.ecs}
+	pool := flowruns.Pool{Environment: w.env, API: w.client, ECS: w.h.ecs}
 	pool.Environment.Monitoring.PendingMinutes = 0
 	found, err := pool.List(ctx)
 	if err != nil || len(found) != 2 {
@@ -299,7 +270,7 @@ func (w *watched) seesAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused(lost.ID, "is SCHEDULED: no worker has it")
-	w.b.prefect(t, w.server, "PATCH", "/work_pools/watched", map[string]any{"is_paused": false})
+	w.h.prefect(t, w.server, "PATCH", "/work_pools/watched", map[string]any{"is_paused": false})
 	w.number++
 	_, end = w.work()
 	w.until("another worker", map[string]float64{"WorkersOnline": 1, "FlowRunsRunning": 1, "FlowRunsLost": 0})
@@ -317,7 +288,7 @@ func (w *watched) seesAll(t *testing.T) {
 	blind := w.until("refused", map[string]float64{"CallsFailed": 6, "TasksDesired": 1}, "PREFECT_API_URL="+refusing.URL+"/api")
 	refusing.Close()
 	if _, known := blind["WorkersOnline"]; known {
-		t.Errorf("what could not be asked has no figure: %v", blind)
+		t.Errorf("what could not be asked has no metric: %v", blind)
 	}
 	w.until("away", map[string]float64{"CallsFailed": 6, "TasksDesired": 1}, "PREFECT_API_URL="+refusing.URL+"/api")
 }

@@ -2,10 +2,7 @@ package verify
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"reflect"
-	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -18,50 +15,56 @@ import (
 	"prefect-worker-ecs/internal/terraform/stackjson"
 )
 
-// ecsTasks is who assumes the roles of a task.
+// ecsTasks is the service that assumes the roles of a task.
 const ecsTasks = "ecs-tasks.amazonaws.com"
 
 // roles checks that the next task can start and do its work: a task that runs has passed
 // all this once, but what is taken away now is only seen when it is replaced.
 func (c *checklist) roles(ctx context.Context) finding {
-	var s several
-	c.taskRoles(ctx, &s, "", "", c.service.definition, c.service.container)
+	c.await(checkServer)
+	parts := c.taskRoles(ctx, "", "", c.Definition, c.Container)
 	if containers := c.server.ContainerDefinitions; len(containers) > 0 {
-		c.taskRoles(ctx, &s, "server_", " of the Prefect server", c.server, containers[0])
+		parts = append(parts, c.taskRoles(ctx, "server_", " of the Prefect server", c.server, containers[0])...)
 	}
 	for _, flow := range []struct{ address, noun string }{{"flow_execution", "execution role of flow tasks"}, {"flow_task", "task role of flow tasks"}} {
-		arn, wanted := c.stack.Output(flow.address + "_role_arn").(string)
-		if !wanted {
-			continue
-		}
-		role := c.role(ctx, &s, flow.address, flow.noun, arn)
-		if role != nil && c.stack.Output(flow.address+"_role_policy") != nil {
-			c.ownStatements(&s, role)
+		if arn, exists := c.stack.Output(flow.address + "_role_arn").(string); exists {
+			parts = append(parts, func(f *findings) {
+				if role := c.role(ctx, f, flow.address, flow.noun, arn); role != nil {
+					c.neededStatements(f, role)
+				}
+			})
 		}
 	}
-	return s.finding("ECS may use them, the image can be pulled, the secrets read and the log written")
+	var f findings
+	f.sideBySide(parts...)
+	return f.finding("ECS may use them, the image can be pulled, the secrets read and the log written")
 }
 
-// taskRoles checks both roles of a task definition. Their addresses in the stack begin with
-// prefix, and of is said behind their nouns.
-func (c *checklist) taskRoles(ctx context.Context, s *several, prefix, of string, definition types.TaskDefinition, container types.ContainerDefinition) {
-	if execution := c.role(ctx, s, prefix+"execution", "execution role"+of, aws.ToString(definition.ExecutionRoleArn)); execution != nil {
-		c.execution(ctx, s, execution, container)
-	}
-	if task := c.role(ctx, s, prefix+"task", "task role"+of, aws.ToString(definition.TaskRoleArn)); task != nil {
-		c.ownStatements(s, task)
+// taskRoles returns the checks of both roles of a task definition. Their addresses in the stack begin
+// with prefix, and of is said behind their nouns.
+func (c *checklist) taskRoles(ctx context.Context, prefix, of string, definition types.TaskDefinition, container types.ContainerDefinition) []func(*findings) {
+	return []func(*findings){
+		func(f *findings) {
+			if execution := c.role(ctx, f, prefix+"execution", "execution role"+of, aws.ToString(definition.ExecutionRoleArn)); execution != nil {
+				c.execution(ctx, f, execution, container)
+			}
+		},
+		func(f *findings) {
+			if task := c.role(ctx, f, prefix+"task", "task role"+of, aws.ToString(definition.TaskRoleArn)); task != nil {
+				c.neededStatements(f, task)
+			}
+		},
 	}
 }
 
 // role is one of a task's roles as IAM has it.
 type role struct {
-	made            bool // by the program
 	noun, name, arn string
 	identity        []iam.Document
 	boundary        []iam.Document
-	// wanted are the inline policies of the synthesized stack, or what it says that a role which
+	// needed are the inline policies that the stack gives the role, or what it says that a role which
 	// exists must be allowed.
-	wanted []string
+	needed []string
 	// fix is what to do when it may not what it must.
 	fix string
 }
@@ -75,64 +78,61 @@ func (r *role) allows(request iam.Request) iam.Result {
 	return result
 }
 
-// role reads a role and compares it with the synthesized one. It returns nil if it cannot.
-func (c *checklist) role(ctx context.Context, s *several, address, noun, arn string) *role {
-	own := c.stack.Resource("aws_iam_role", address)
-	r := &role{made: own != nil, noun: noun, name: lastPart(arn), arn: arn, fix: c.deploy()}
-	if !r.made {
+// role reads a role. It returns nil if it cannot.
+func (c *checklist) role(ctx context.Context, f *findings, address, noun, arn string) *role {
+	r := &role{noun: noun, name: lastPart(arn), arn: arn, fix: c.deploy()}
+	if c.stack.Resource("aws_iam_role", address) == nil {
 		r.fix = "the role is not the program's: give it a trust policy for " + ecsTasks
 		if needed, ok := c.stack.Output(address + "_role_policy").(string); ok {
-			r.wanted = append(r.wanted, needed)
+			r.needed = append(r.needed, needed)
 			r.fix += fmt.Sprintf(", and give it what the output %s_role_policy says (make output ENV=%s)", address, c.env.Name)
 		}
 	}
+	for _, name := range c.stack.Names("aws_iam_role_policy") {
+		policy := c.stack.Resource("aws_iam_role_policy", name)
+		if of, _ := stackjson.Address(policy["role"]); of == "aws_iam_role."+address || policy["role"] == r.name {
+			document, _ := policy["policy"].(string)
+			r.needed = append(r.needed, document)
+		}
+	}
 	if arn == "" {
-		s.failed("the task definition has no "+noun, c.deploy())
+		f.failed("the task definition has no "+noun, c.deploy())
 		return nil
 	}
 	out, err := c.aws.iam.GetRole(ctx, &awsiam.GetRoleInput{RoleName: &r.name})
 	switch {
 	case is(err, "NoSuchEntity", "NoSuchEntityException"):
-		s.failed(fmt.Sprintf("the %s %s does not exist, so that no task can start", noun, r.name), r.fix)
+		f.failed(fmt.Sprintf("the %s %s does not exist, so that no task can start", noun, r.name), r.fix)
 		return nil
 	case err != nil:
-		s.unread(fmt.Sprintf("the %s %s", noun, r.name), err)
+		f.unreadable(fmt.Sprintf("the %s %s", noun, r.name), err)
 		return nil
 	}
-	c.trust(s, r, aws.ToString(out.Role.AssumeRolePolicyDocument))
+	c.trust(f, r, aws.ToString(out.Role.AssumeRolePolicyDocument))
 
 	policies, err := iam.ReadRole(ctx, c.aws.iam, r.name)
 	if err != nil {
-		s.unread(fmt.Sprintf("the policies of the %s %s", noun, r.name), err)
+		f.unreadable(fmt.Sprintf("the policies of the %s %s", noun, r.name), err)
 		return nil
 	}
 	r.identity = policies.Policies
-	wanted, _ := own["permissions_boundary"].(string)
-	got := ""
-	if boundary := out.Role.PermissionsBoundary; boundary != nil {
-		got = aws.ToString(boundary.PermissionsBoundaryArn)
-	}
-	if r.made && wanted != got {
-		s.failed(fmt.Sprintf("the permissions boundary of the %s %s is %s, configured is %s", noun, r.name, orNone(got), orNone(wanted)), c.deploy())
-	}
 	if boundary := out.Role.PermissionsBoundary; boundary != nil {
 		document, err := iam.ReadManaged(ctx, c.aws.iam, aws.ToString(boundary.PermissionsBoundaryArn))
 		if err != nil {
-			s.unread(fmt.Sprintf("the permissions boundary of the %s %s", noun, r.name), err)
+			f.unreadable(fmt.Sprintf("the permissions boundary of the %s %s", noun, r.name), err)
 			return nil
 		}
 		r.boundary = []iam.Document{document}
 	}
-	c.compareRole(s, r, address, policies.Inline, policies.Attached)
 	return r
 }
 
 // trust checks that ECS may assume the role. The source is the account's ECS: it cannot be
 // narrowed to a cluster ("Amazon ECS task IAM role" in the developer guide).
-func (c *checklist) trust(s *several, r *role, policy string) {
+func (c *checklist) trust(f *findings, r *role, policy string) {
 	document, err := iam.Parse(policy)
 	if err != nil {
-		s.unknown(fmt.Sprintf("the trust policy of the %s: %v", r.noun, err), "look at it in IAM")
+		f.unknown(fmt.Sprintf("the trust policy of the %s: %v", r.noun, err), "look at it in IAM")
 		return
 	}
 	partition, account := arnParts(r.arn)
@@ -145,74 +145,26 @@ func (c *checklist) trust(s *several, r *role, policy string) {
 		},
 	})
 	if result.Decision != iam.Allowed {
-		c.decided(s, r, result, fmt.Sprintf("its trust policy lets ECS (%s) use the %s %s", ecsTasks, r.noun, r.name),
+		c.decided(f, r, result, fmt.Sprintf("its trust policy lets ECS (%s) use the %s %s", ecsTasks, r.noun, r.name),
 			fmt.Sprintf("ECS (%s) may not use the %s %s: its trust policy does not allow it, so that no task can start", ecsTasks, r.noun, r.name))
 	}
 }
 
 // decided records a request that is not allowed.
-func (c *checklist) decided(s *several, r *role, result iam.Result, whether, denied string) {
+func (c *checklist) decided(f *findings, r *role, result iam.Result, whether, denied string) {
 	switch result.Decision {
 	case iam.Allowed:
 	case iam.Unknown:
-		s.unknown(fmt.Sprintf("whether %s could not be judged: %s in the statement %s", whether, result.Reason, result.Statement),
+		f.unknown(fmt.Sprintf("whether %s could not be judged: %s in the statement %s", whether, result.Reason, result.Statement),
 			"look at that statement in IAM")
 	case iam.ExplicitlyDenied:
-		s.failed(denied+fmt.Sprintf(" (denied by the statement %s)", result.Statement), "remove the Deny, or "+r.fix)
+		f.failed(denied+fmt.Sprintf(" (denied by the statement %s)", result.Statement), "remove the Deny, or "+r.fix)
 	default:
-		s.failed(denied, r.fix)
+		f.failed(denied, r.fix)
 	}
 }
 
-// compareRole compares a role's policies with those of the synthesized stack. More than
-// those may be attached: whether they deny something is evaluated.
-func (c *checklist) compareRole(s *several, r *role, address string, inline map[string]string, attached []string) {
-	own := func(kind string) []map[string]any {
-		var all []map[string]any
-		for _, name := range c.stack.Names(kind) {
-			resource := c.stack.Resource(kind, name)
-			if of, _ := stackjson.Address(resource["role"]); of == "aws_iam_role."+address || resource["role"] == r.name {
-				all = append(all, resource)
-			}
-		}
-		return all
-	}
-	for _, want := range own("aws_iam_role_policy") {
-		name, _ := want["name"].(string)
-		document, _ := want["policy"].(string)
-		r.wanted = append(r.wanted, document)
-		switch got, ok := inline[name]; {
-		case !ok:
-			s.failed(fmt.Sprintf("the %s %s lacks its policy %s", r.noun, r.name, name), c.deploy())
-		case !samePolicy(document, got):
-			s.failed(fmt.Sprintf("the policy %s of the %s %s is not that of the configuration", name, r.noun, r.name), c.deploy())
-		}
-	}
-	for _, want := range own("aws_iam_role_policy_attachment") {
-		if arn, _ := want["policy_arn"].(string); !slices.Contains(attached, arn) {
-			s.failed(fmt.Sprintf("the managed policy %s is not attached to the %s %s", lastPart(arn), r.noun, r.name), c.deploy())
-		}
-	}
-}
-
-// samePolicy compares two policies by their content.
-func samePolicy(want, got string) bool {
-	w, errWant := iam.Parse(want)
-	g, errGot := iam.Parse(got)
-	if errWant != nil || errGot != nil || len(w.Statement) != len(g.Statement) {
-		return false
-	}
-	for i := range w.Statement {
-		// Resources hold what only AWS knows, such as the end of a secret's ARN.
-		if !slices.EqualFunc(w.Statement[i].Resource, g.Statement[i].Resource, stackjson.Same) {
-			return false
-		}
-		w.Statement[i].Resource, g.Statement[i].Resource = nil, nil
-	}
-	return reflect.DeepEqual(w, g)
-}
-
-// requestContext are the condition keys that are known of a call by one of the roles.
+// requestContext returns the condition keys that are known of a call by one of the roles.
 func (c *checklist) requestContext(r *role) map[string][]string {
 	_, account := arnParts(r.arn)
 	return map[string][]string{
@@ -225,7 +177,7 @@ func (c *checklist) requestContext(r *role) map[string][]string {
 	}
 }
 
-// arnParts are the partition and the account in an ARN.
+// arnParts returns the partition and the account in an ARN.
 func arnParts(arn string) (partition, account string) {
 	parts := strings.SplitN(arn, ":", 6)
 	if len(parts) < 6 {
@@ -235,10 +187,10 @@ func arnParts(arn string) (partition, account string) {
 }
 
 // execution checks what ECS does with an execution role before its container starts.
-func (c *checklist) execution(ctx context.Context, s *several, r *role, container types.ContainerDefinition) {
+func (c *checklist) execution(ctx context.Context, f *findings, r *role, container types.ContainerDefinition) {
 	need := func(action, resource, what string) {
 		result := r.allows(iam.Request{Action: action, Resource: resource, Context: c.requestContext(r)})
-		c.decided(s, r, result, fmt.Sprintf("the %s %s may call %s", r.noun, r.name, action),
+		c.decided(f, r, result, fmt.Sprintf("the %s %s may call %s", r.noun, r.name, action),
 			fmt.Sprintf("the %s %s may not call %s on %s, so that %s", r.noun, r.name, action, resource, what))
 	}
 	seen := map[string]bool{}
@@ -254,21 +206,21 @@ func (c *checklist) execution(ctx context.Context, s *several, r *role, containe
 			continue
 		}
 		need("secretsmanager:GetSecretValue", arn, what)
-		c.secretPolicy(ctx, s, r, arn)
-		c.secretKey(ctx, s, r, arn)
+		c.secretPolicy(ctx, f, r, arn)
+		c.secretKey(ctx, f, r, arn)
 	}
 
 	if from := container.RepositoryCredentials; from != nil {
 		arn := aws.ToString(from.CredentialsParameter)
 		need("secretsmanager:GetSecretValue", arn, "the image cannot be pulled")
-		c.secretPolicy(ctx, s, r, arn)
-		c.secretKey(ctx, s, r, arn)
+		c.secretPolicy(ctx, f, r, arn)
+		c.secretKey(ctx, f, r, arn)
 	}
 
 	partition, account := arnParts(r.arn)
 	logs := container.LogConfiguration
 	if logs == nil || logs.LogDriver != "awslogs" || logs.Options["awslogs-group"] == "" {
-		s.failed("the container "+aws.ToString(container.Name)+" writes no log to CloudWatch: its log driver is not awslogs, or has no group", c.deploy())
+		f.failed("the container "+aws.ToString(container.Name)+" writes no log to CloudWatch: its log driver is not awslogs, or has no group", c.deploy())
 	} else {
 		stream := fmt.Sprintf("arn:%s:logs:%s:%s:log-group:%s:log-stream:%s/%s/0", partition, c.opt.AWS.Region, account,
 			logs.Options["awslogs-group"], logs.Options["awslogs-stream-prefix"], aws.ToString(container.Name))
@@ -283,7 +235,7 @@ func (c *checklist) execution(ctx context.Context, s *several, r *role, containe
 	}
 }
 
-// ecrRepository is the ARN of the repository of an image in ECR.
+// ecrRepository returns the ARN of the repository of an image in ECR.
 func ecrRepository(image, partition string) (string, bool) {
 	host, path, _ := strings.Cut(image, "/")
 	parts := strings.Split(host, ".")
@@ -296,37 +248,37 @@ func ecrRepository(image, partition string) (string, bool) {
 }
 
 // secretPolicy checks the secret's own policy, which can deny what the role's allows.
-func (c *checklist) secretPolicy(ctx context.Context, s *several, r *role, arn string) {
+func (c *checklist) secretPolicy(ctx context.Context, f *findings, r *role, arn string) {
 	out, err := c.aws.secrets.GetResourcePolicy(ctx, &secretsmanager.GetResourcePolicyInput{SecretId: &arn})
 	switch {
 	case is(err, "ResourceNotFoundException"):
 		return // the check of the secret says so
 	case err != nil:
-		s.unread("the policy of the secret "+secretName(arn), err)
+		f.unreadable("the policy of the secret "+secretName(arn), err)
 		return
 	case aws.ToString(out.ResourcePolicy) == "":
 		return
 	}
 	document, err := iam.Parse(*out.ResourcePolicy)
 	if err != nil {
-		s.unknown(fmt.Sprintf("the policy of the secret %s: %v", secretName(arn), err), "look at it in Secrets Manager")
+		f.unknown(fmt.Sprintf("the policy of the secret %s: %v", secretName(arn), err), "look at it in Secrets Manager")
 		return
 	}
 	result := iam.Evaluate([]iam.Document{document}, iam.Request{
 		Action: "secretsmanager:GetSecretValue", Resource: arn, Caller: r.arn, Context: c.requestContext(r)})
 	// In one account it need not allow what the role's policies allow.
 	if result.Decision != iam.Denied {
-		c.decided(s, r, result, fmt.Sprintf("the policy of the secret %s lets the %s read it", secretName(arn), r.noun),
+		c.decided(f, r, result, fmt.Sprintf("the policy of the secret %s lets the %s read it", secretName(arn), r.noun),
 			fmt.Sprintf("the policy of the secret %s denies the %s to read it, so that no task can start", secretName(arn), r.noun))
 	}
 }
 
 // secretKey checks that a secret under a customer's key can be decrypted.
-func (c *checklist) secretKey(ctx context.Context, s *several, r *role, arn string) {
+func (c *checklist) secretKey(ctx context.Context, f *findings, r *role, arn string) {
 	secret, err := c.aws.secrets.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &arn})
 	if err != nil {
 		if !is(err, "ResourceNotFoundException") {
-			s.unread("the key of the secret "+secretName(arn), err)
+			f.unreadable("the key of the secret "+secretName(arn), err)
 		}
 		return
 	}
@@ -334,25 +286,19 @@ func (c *checklist) secretKey(ctx context.Context, s *several, r *role, arn stri
 	if strings.HasSuffix(id, "alias/aws/secretsmanager") {
 		id = "" // AWS's own key, which everybody in the account may use through Secrets Manager
 	}
-	for _, name := range c.stack.Names("aws_secretsmanager_secret") {
-		own := c.stack.Resource("aws_secretsmanager_secret", name)
-		if want, _ := own["kms_key_id"].(string); want != id && own["name"] == aws.ToString(secret.Name) {
-			s.failed(fmt.Sprintf("the KMS key of the secret %s is %s, configured is %s", secretName(arn), orNone(id), orNone(want)), c.deploy())
-		}
-	}
 	if id == "" {
 		return
 	}
 	key, err := c.aws.kms.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &id})
 	switch {
 	case is(err, "NotFoundException"):
-		s.failed(fmt.Sprintf("the KMS key of the secret %s does not exist, so that no task can start", secretName(arn)), "give the secret another key (secret.kms_key_arn, worker.kms_key_arns)")
+		f.failed(fmt.Sprintf("the KMS key of the secret %s does not exist, so that no task can start", secretName(arn)), "give the secret another key (secret.kms_key_arn, worker.kms_key_arns)")
 		return
 	case err != nil:
-		s.unread("the KMS key of the secret "+secretName(arn), err)
+		f.unreadable("the KMS key of the secret "+secretName(arn), err)
 		return
 	case !key.KeyMetadata.Enabled:
-		s.failed(fmt.Sprintf("the KMS key of the secret %s is %s, so that no task can start", secretName(arn), key.KeyMetadata.KeyState), "enable it: aws kms enable-key --key-id "+id)
+		f.failed(fmt.Sprintf("the KMS key of the secret %s is %s, so that no task can start", secretName(arn), key.KeyMetadata.KeyState), "enable it: aws kms enable-key --key-id "+id)
 		return
 	}
 	request := iam.Request{Action: "kms:Decrypt", Resource: aws.ToString(key.KeyMetadata.Arn), Caller: r.arn, Context: c.requestContext(r)}
@@ -366,62 +312,54 @@ func (c *checklist) secretKey(ctx context.Context, s *several, r *role, arn stri
 	// The key's policy allows it by itself, or hands the decision to IAM by naming the account.
 	policy, err := c.aws.kms.GetKeyPolicy(ctx, &kms.GetKeyPolicyInput{KeyId: &id, PolicyName: aws.String("default")})
 	if err != nil {
-		s.unread("the policy of the KMS key of the secret "+secretName(arn), err)
+		f.unreadable("the policy of the KMS key of the secret "+secretName(arn), err)
 		return
 	}
 	document, err := iam.Parse(aws.ToString(policy.Policy))
 	if err != nil {
-		s.unknown("the policy of the KMS key: "+err.Error(), "look at it in KMS")
+		f.unknown("the policy of the KMS key: "+err.Error(), "look at it in KMS")
 		return
 	}
 	byKey := iam.Evaluate([]iam.Document{document}, request)
 	if byKey.Decision != iam.Allowed {
-		c.decided(s, r, byKey, whether, denied)
+		c.decided(f, r, byKey, whether, denied)
 		return
 	}
-	c.decided(s, r, r.allows(request), whether, denied)
+	c.decided(f, r, r.allows(request), whether, denied)
 }
 
-// ownStatements checks that what the stack's own policies allow the role is allowed: nothing
-// else denies it, and no boundary cuts it off.
-func (c *checklist) ownStatements(s *several, r *role) {
-	for _, policy := range r.wanted {
-		var document struct {
-			Statement []struct {
-				Sid              string
-				Action, Resource []string
-				Condition        map[string]map[string]string
-			}
-		}
-		if json.Unmarshal([]byte(policy), &document) != nil {
-			continue // the comparison has said so
+// neededStatements checks that the role is allowed what the stack says that it needs: nothing
+// denies it, and no boundary excludes it.
+func (c *checklist) neededStatements(f *findings, r *role) {
+	for _, policy := range r.needed {
+		document, err := iam.Parse(policy)
+		if err != nil {
+			f.unknown(fmt.Sprintf("what the %s needs: %v", r.noun, err), "update workerctl")
+			continue
 		}
 		for _, statement := range document.Statement {
 			context := c.requestContext(r)
 			for _, keys := range statement.Condition {
-				for key, value := range keys {
-					context[strings.ToLower(key)] = []string{value}
+				for key, values := range keys {
+					context[strings.ToLower(key)] = values[:1]
 				}
 			}
 			for _, action := range statement.Action {
 				for _, resource := range statement.Resource {
 					resource = c.known(resource)
 					result := r.allows(iam.Request{Action: action, Resource: resource, Context: context})
-					if r.made && result.Decision == iam.Denied && r.boundary == nil {
-						continue // its policy lacks it, which the comparison has said
-					}
-					c.decided(s, r, result, fmt.Sprintf("the %s %s may call %s", r.noun, r.name, action),
-						fmt.Sprintf("the %s %s may not call %s on %s, which it needs", r.noun, r.name, action, resource))
+					c.decided(f, r, result, fmt.Sprintf("the %s %s may call %s", r.noun, r.name, action),
+						fmt.Sprintf("the %s %s may not call %s on %s, which it needs", r.noun, r.name, action, stackjson.Shown(resource)))
 				}
 			}
 		}
 	}
 }
 
-// known is a resource with what only AWS knows: the end of the ARN of a secret, which the
+// known returns a resource with what only AWS knows: the end of the ARN of a secret, which the
 // container's definition says.
 func (c *checklist) known(resource string) string {
-	for _, secret := range c.service.container.Secrets {
+	for _, secret := range c.Container.Secrets {
 		if arn, _ := secretARN(aws.ToString(secret.ValueFrom)); stackjson.Same(resource, arn) {
 			return arn
 		}
@@ -439,12 +377,12 @@ func secretARN(valueFrom string) (arn, jsonKey string) {
 	return valueFrom, ""
 }
 
-// secretName is the name in a secret's ARN, with the six characters of AWS.
+// secretName returns the name in a secret's ARN, with the six characters of AWS.
 func secretName(arn string) string { return arn[strings.LastIndex(arn, ":")+1:] }
 
-// credentialSource is where the container gets the worker's credential.
+// credentialSource returns where the container gets the worker's credential.
 func (c *checklist) credentialSource() (arn, jsonKey string) {
-	for _, s := range c.service.container.Secrets {
+	for _, s := range c.Container.Secrets {
 		if aws.ToString(s.Name) == c.env.Prefect.Authentication.Variable() {
 			return secretARN(aws.ToString(s.ValueFrom))
 		}

@@ -20,7 +20,7 @@ func (c *checklist) secret(ctx context.Context) finding {
 	}
 	arn, jsonKey := c.credentialSource()
 	if arn == "" {
-		return failed("the container gets no "+variable, c.deployFix()).block()
+		return failed("the container gets no "+variable, c.deployFix()).prerequisite()
 	}
 	name := secretName(arn)
 	noun := authentication.Noun()
@@ -36,45 +36,45 @@ func (c *checklist) secret(ctx context.Context) finding {
 	out, err := c.aws.secrets.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &arn})
 	switch {
 	case is(err, "InvalidRequestException", "ResourceNotFoundException"):
-		// Both stand for several things; the secret itself tells which.
+		// Both stand for more than one thing; the secret itself shows which.
 		described, gone := c.aws.secrets.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &arn})
 		switch {
 		case is(gone, "ResourceNotFoundException"):
-			return failed("the secret "+name+" does not exist: no task can start", c.deployFix()).block()
+			return failed("the secret "+name+" does not exist: no task can start", c.deployFix()).prerequisite()
 		case gone != nil:
-			return unread("the secret "+name, gone).block()
+			return unreadable("the secret "+name, gone).prerequisite()
 		case described.DeletedDate != nil:
-			return failed("the secret "+name+" is scheduled for deletion: no task can start", "take it back: aws secretsmanager restore-secret --secret-id "+arn).block()
+			return failed("the secret "+name+" is scheduled for deletion: no task can start", "restore it: aws secretsmanager restore-secret --secret-id "+arn).prerequisite()
 		}
-		return failed("the secret "+name+" has no value: no task can start", store).block()
+		return failed("the secret "+name+" has no value: no task can start", store).prerequisite()
 	case is(err, "DecryptionFailure"):
-		return failed("the secret "+name+" cannot be decrypted: "+why(err), "look at its KMS key below").block()
+		return failed("the secret "+name+" cannot be decrypted: "+Reason(err), "look at its KMS key below").prerequisite()
 	case err != nil:
-		f := unread("the secret "+name, err)
-		if c.client.credential = c.opt.Credential; c.client.credential == "" {
-			f.fix += fmt.Sprintf("; or give the %s in %s, only for asking the API", noun, variable)
-			return f.block()
+		f := unreadable("the secret "+name, err)
+		if c.credential = c.opt.Credential; c.credential == "" {
+			f.fix += fmt.Sprintf("; or give the %s in %s, for the checks of the API only", noun, variable)
+			return f.prerequisite()
 		}
 		return f
 	case out.SecretString == nil:
-		return failed("the secret "+name+" holds binary data, and ECS hands out text only: no task can start", store).block()
+		return failed("the secret "+name+" holds binary data, and ECS hands out text only: no task can start", store).prerequisite()
 	}
 
 	value, problem := unpack(*out.SecretString, jsonKey)
 	if problem != "" {
-		return failed(fmt.Sprintf("the secret %s %s", name, problem), "correct secret.json_key, or "+store).block()
+		return failed(fmt.Sprintf("the secret %s %s", name, problem), "correct secret.json_key, or "+store).prerequisite()
 	}
 	// What is only packed wrongly may be right: the checks of the API go on with it.
-	c.client.credential = strings.TrimSpace(value)
+	c.credential = strings.TrimSpace(value)
 	switch {
-	case c.client.credential == "":
-		return failed("the secret "+name+" is blank", store).block()
-	case c.client.credential != value:
-		return failed(fmt.Sprintf("the secret %s has a line break or blanks around the %s: Prefect fails with \"Illegal header value\", or the API refuses it", name, noun), store)
+	case c.credential == "":
+		return failed("the secret "+name+" is empty but for spaces", store).prerequisite()
+	case c.credential != value:
+		return failed(fmt.Sprintf("the secret %s has a line break or spaces around the %s: Prefect fails with \"Illegal header value\", or the API rejects it", name, noun), store)
 	case !printable(value, authentication):
-		return failed(fmt.Sprintf("the secret %s holds characters that no %s has", name, noun), store).block()
+		return failed(fmt.Sprintf("the secret %s holds characters that no %s has", name, noun), store).prerequisite()
 	case authentication == config.AuthBasic && !strings.Contains(value, ":"):
-		return failed(fmt.Sprintf("the secret %s is not user:password", name), store).block()
+		return failed(fmt.Sprintf("the secret %s is not user:password", name), store).prerequisite()
 	}
 	return ok("%s holds %s of %d characters", name, map[bool]string{true: "user and password", false: "a key"}[authentication == config.AuthBasic], len(value))
 }
@@ -95,7 +95,7 @@ func unpack(text, jsonKey string) (value, problem string) {
 	case jsonKey == "":
 		return text, ""
 	case !object:
-		return "", "does not hold a JSON object, and the task definition asks for its key " + jsonKey
+		return "", "does not hold a JSON object, and the task definition names its key " + jsonKey
 	}
 	value, ok := fields[jsonKey].(string)
 	if !ok {
@@ -104,8 +104,8 @@ func unpack(text, jsonKey string) (value, problem string) {
 	return value, ""
 }
 
-// printable tells whether a value has only characters that can be in a credential: a key has
-// no blanks, a password may.
+// printable reports whether a value has only characters that can be in a credential: a key has
+// no spaces, a password may.
 func printable(value string, authentication config.Authentication) bool {
 	lowest := '!'
 	if authentication == config.AuthBasic {

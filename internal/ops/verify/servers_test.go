@@ -17,9 +17,9 @@ import (
 
 // serve asks of a local Prefect server what the local run asks. It is here, and not with the
 // package prefectserver, because a server takes 5 s of processor to start.
-func (b *bench) serve(t *testing.T, s *prefectserver.Server) {
+func (h *harness) serve(t *testing.T, s *prefectserver.Server) {
 	t.Helper()
-	client := b.client(t, s)
+	client := h.client(t, s)
 	if err := client.CreateWorkPool(t.Context(), "p", "process"); err != nil {
 		t.Fatal(err)
 	}

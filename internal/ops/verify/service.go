@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,93 +13,101 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
 
-// serviceState is what ECS says of the service.
-type serviceState struct {
-	service    types.Service
-	deployment types.Deployment // the current one
-	definition types.TaskDefinition
-	container  types.ContainerDefinition // the worker's
-	// tasks are the ids of the running tasks of the current deployment, and tasksErr why
-	// they are not known.
-	tasks    []string
-	tasksErr error
-}
-
-// cluster checks that the cluster is there, as configured.
+// cluster checks that the cluster is there, with the capacity that tasks need.
 func (c *checklist) cluster(ctx context.Context) finding {
 	name := c.env.Cluster.Name
-	out, err := c.aws.ecs.DescribeClusters(ctx, &ecs.DescribeClustersInput{Clusters: []string{name}, Include: []types.ClusterField{types.ClusterFieldSettings}})
+	out, err := c.aws.ecs.DescribeClusters(ctx, &ecs.DescribeClustersInput{Clusters: []string{name}})
 	switch {
 	case err != nil:
-		return unread("the cluster "+name, err).block()
+		return unreadable("the cluster "+name, err).prerequisite()
 	case len(out.Clusters) == 0 || aws.ToString(out.Clusters[0].Status) == "INACTIVE":
-		return failed("there is no cluster "+name, c.deployFix()).block()
+		return failed("there is no cluster "+name, c.deployFix()).prerequisite()
 	case aws.ToString(out.Clusters[0].Status) != "ACTIVE":
-		return failed(fmt.Sprintf("cluster %s is %s", name, aws.ToString(out.Clusters[0].Status)), c.deployFix()).block()
-	}
-	differences, err := c.clusterDifferences(out.Clusters[0])
-	if err != nil {
-		return unknown(err.Error(), "update workerctl")
-	}
-	if len(differences) > 0 {
-		return failed("it is not that of the configuration: "+strings.Join(differences, "; "), c.deploy())
+		return failed(fmt.Sprintf("cluster %s is %s", name, aws.ToString(out.Clusters[0].Status)), c.deployFix()).prerequisite()
+	case c.env.Cluster.Existing && c.lacksSpot(out.Clusters[0]):
+		return failed(fmt.Sprintf("the cluster %s has no capacity provider FARGATE_SPOT, and tasks are to run on it", name), "aws ecs put-cluster-capacity-providers")
 	}
 	return ok("%s is active", name)
 }
 
-// ecsService checks that the service is stable and as configured.
-func (c *checklist) ecsService(ctx context.Context) finding {
-	name := c.env.Worker.ServiceName
+// lacksSpot reports whether tasks are to run on Fargate Spot and the cluster has none.
+func (c *checklist) lacksSpot(cluster types.Cluster) bool {
+	return (c.env.Worker.Spot || c.env.WorkPool.Job.Spot) && !slices.Contains(cluster.CapacityProviders, "FARGATE_SPOT")
+}
+
+// describeService reads a service of the cluster. The finding is a prerequisite that failed if there
+// is none.
+func (c *checklist) describeService(ctx context.Context, name string) (types.Service, finding) {
 	out, err := c.aws.ecs.DescribeServices(ctx, &ecs.DescribeServicesInput{Cluster: &c.env.Cluster.Name, Services: []string{name}})
 	if err != nil {
-		return unread("the service "+name, err).block()
+		return types.Service{}, unreadable("the service "+name, err).prerequisite()
 	}
 	if len(out.Services) == 0 || aws.ToString(out.Services[0].Status) == "INACTIVE" {
-		return failed("there is no service "+name+" in the cluster", c.deployFix()).block()
+		return types.Service{}, failed("there is no service "+name+" in the cluster", c.deployFix()).prerequisite()
 	}
-	s := out.Services[0]
-	c.service.service = s
+	return out.Services[0], finding{}
+}
+
+// workerService checks that the worker's service is stable.
+func (c *checklist) workerService(ctx context.Context) finding {
+	s, missing := c.describeService(ctx, c.env.Worker.ServiceName)
+	if missing.prerequisiteFailed {
+		return missing
+	}
+	c.Service, c.Deployment = s, primary(s)
+	c.Tasks, c.TasksErr = c.runningTasks(ctx, aws.ToString(c.Deployment.Id))
+	if s.DesiredCount == 0 {
+		fix := c.deploy()
+		if c.env.Worker.DesiredCount == 0 {
+			fix = "set worker.desired_count to 1 and deploy"
+		}
+		return failed("the service is paused: its desired count is 0", fix)
+	}
+	return c.stable(ctx, s, "the log below")
+}
+
+// primary returns the current deployment of a service.
+func primary(s types.Service) types.Deployment {
 	for _, d := range s.Deployments {
 		if aws.ToString(d.Status) == "PRIMARY" {
-			c.service.deployment = d
+			return d
 		}
 	}
-	d := c.service.deployment
-	c.service.tasks, c.service.tasksErr = c.runningTasks(ctx, aws.ToString(d.Id))
+	return types.Deployment{}
+}
 
-	differences, err := c.serviceDifferences("worker", s)
+// stable checks that a service runs the tasks that it should, and that its deployment has ended well.
+// log says where its log is.
+func (c *checklist) stable(ctx context.Context, s types.Service, log string) finding {
+	const wait = "wait for the deployment to end (workerctl verify --wait 5m)"
+	reasons := "look at the reasons above and at " + log
+	d := primary(s)
 	counts := fmt.Sprintf("%d of %d tasks running", s.RunningCount, s.DesiredCount)
 	switch {
-	case err != nil:
-		return unknown(err.Error(), "update workerctl")
 	case aws.ToString(s.Status) != "ACTIVE":
-		return failed(fmt.Sprintf("service %s is %s", name, aws.ToString(s.Status)), c.deployFix())
-	case s.DesiredCount == 0 && c.env.Worker.DesiredCount == 0:
-		return failed("the service is paused: its desired count is 0", "set worker.desired_count to 1 and deploy")
-	case len(differences) > 0:
-		return failed("it is not that of the configuration: "+strings.Join(differences, "; "), c.deploy())
+		return failed(fmt.Sprintf("service %s is %s", aws.ToString(s.ServiceName), aws.ToString(s.Status)), c.deployFix())
 	case d.RolloutState == types.DeploymentRolloutStateFailed:
-		return failed("the last deployment failed"+c.history(ctx), "look at the reasons above and at the log below")
-	case c.rolledBack():
-		return failed("the last deployment was rolled back"+c.history(ctx), "look at the reasons above and at the log below, mend the cause and deploy again")
+		return failed("the last deployment failed"+c.history(ctx, s), reasons)
+	case rolledBack(s):
+		return failed("the last deployment was rolled back"+c.history(ctx, s), reasons+", fix the cause and deploy again")
 	case s.RunningCount != s.DesiredCount || s.PendingCount > 0:
-		return failed(fmt.Sprintf("%s, %d pending%s", counts, s.PendingCount, c.history(ctx)), "wait for the deployment to end (workerctl verify --wait 5m); if tasks stop again and again, look at the reasons above and at the log below")
+		return failed(fmt.Sprintf("%s, %d pending%s", counts, s.PendingCount, c.history(ctx, s)), wait+"; if tasks stop again and again, "+reasons)
 	case d.RolloutState == types.DeploymentRolloutStateInProgress:
-		return failed(counts+", but the deployment is still in progress", "wait for it to end: workerctl verify --wait 5m")
+		return failed(counts+", but the deployment is still in progress", wait)
 	}
 	return ok("%s, deployment completed", counts)
 }
 
-// rolledBack tells whether the circuit breaker went back to an older deployment. That one is
-// then the current one, and completed; only its reason and the events tell.
-func (c *checklist) rolledBack() bool {
-	d := c.service.deployment
+// rolledBack reports whether the circuit breaker went back to an older deployment. That one is
+// then the current one, and completed; only its reason and the events show it.
+func rolledBack(s types.Service) bool {
+	d := primary(s)
 	if strings.Contains(aws.ToString(d.RolloutStateReason), "rolling back") {
 		return true
 	}
 	// The event stands just before the deployment that it brings back.
 	since := aws.ToTime(d.CreatedAt).Add(-time.Minute)
-	return slices.ContainsFunc(c.service.service.Events, func(e types.ServiceEvent) bool {
+	return slices.ContainsFunc(s.Events, func(e types.ServiceEvent) bool {
 		return aws.ToTime(e.CreatedAt).After(since) && strings.Contains(aws.ToString(e.Message), "rolling back to")
 	})
 }
@@ -118,13 +127,13 @@ func (c *checklist) runningTasks(ctx context.Context, deployment string) ([]stri
 	return ids, nil
 }
 
-// lastPart is the name in an ARN, after the last slash.
+// lastPart returns the name in an ARN, after the last slash.
 func lastPart(arn string) string { return arn[strings.LastIndex(arn, "/")+1:] }
 
-// history is why tasks stopped and what the service itself says, a line each.
-func (c *checklist) history(ctx context.Context) string {
-	lines := c.stoppedTasks(ctx)
-	for _, e := range c.service.service.Events[:min(3, len(c.service.service.Events))] {
+// history returns why tasks of a service stopped and its last events, a line each.
+func (c *checklist) history(ctx context.Context, s types.Service) string {
+	lines := c.stoppedTasks(ctx, s)
+	for _, e := range s.Events[:min(3, len(s.Events))] {
 		lines = append(lines, "event: "+aws.ToString(e.Message))
 	}
 	if len(lines) == 0 {
@@ -133,10 +142,10 @@ func (c *checklist) history(ctx context.Context) string {
 	return "\n" + strings.Join(lines, "\n")
 }
 
-// stoppedTasks are the last tasks that stopped, with their reasons. ECS keeps them for an
+// stoppedTasks returns the last tasks that stopped, with their reasons. ECS keeps them for an
 // hour.
-func (c *checklist) stoppedTasks(ctx context.Context) []string {
-	stopped, err := c.aws.ecs.ListTasks(ctx, &ecs.ListTasksInput{Cluster: &c.env.Cluster.Name, ServiceName: &c.env.Worker.ServiceName, DesiredStatus: types.DesiredStatusStopped})
+func (c *checklist) stoppedTasks(ctx context.Context, s types.Service) []string {
+	stopped, err := c.aws.ecs.ListTasks(ctx, &ecs.ListTasksInput{Cluster: &c.env.Cluster.Name, ServiceName: s.ServiceName, DesiredStatus: types.DesiredStatusStopped})
 	if err != nil || len(stopped.TaskArns) == 0 {
 		return nil
 	}
@@ -160,30 +169,32 @@ func (c *checklist) stoppedTasks(ctx context.Context) []string {
 	return lines
 }
 
-// definition checks that the service runs what the program would generate.
+// definition checks that the service runs the worker's container.
 func (c *checklist) definition(ctx context.Context) finding {
-	out, err := c.aws.ecs.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: c.service.service.TaskDefinition})
+	out, err := c.aws.ecs.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: c.Service.TaskDefinition})
 	if err != nil {
-		return unread("the task definition of the service", err).block()
+		return unreadable("the task definition of the service", err).prerequisite()
 	}
 	d := *out.TaskDefinition
-	c.service.definition = d
-	want, err := c.wantedDefinition("worker")
-	if err != nil {
-		return unknown(err.Error(), "update workerctl").block()
-	}
+	c.Definition = d
 	// By its name: a sidecar may stand before it.
-	name := aws.ToString(want.ContainerDefinitions[0].Name)
+	name := c.containerName()
 	i := slices.IndexFunc(d.ContainerDefinitions, func(c types.ContainerDefinition) bool { return aws.ToString(c.Name) == name })
 	if i < 0 {
-		return failed(fmt.Sprintf("%s:%d has no container %s", aws.ToString(d.Family), d.Revision, name), c.deploy()).block()
+		return failed(fmt.Sprintf("%s:%d has no container %s", aws.ToString(d.Family), d.Revision, name), c.deploy()).prerequisite()
 	}
-	c.service.container = d.ContainerDefinitions[i]
-	differences := definitionDifferences(want, d)
-	if len(differences) > 0 {
-		return failed("the deployed one is not that of the configuration: "+strings.Join(differences, "; "), c.deploy())
+	c.Container = d.ContainerDefinitions[i]
+	return ok("%s:%d", aws.ToString(d.Family), d.Revision)
+}
+
+// containerName returns the name of the worker's container in the stack.
+func (c *checklist) containerName() string {
+	text, _ := c.stack.Resource("aws_ecs_task_definition", "worker")["container_definitions"].(string)
+	var containers []struct{ Name string }
+	if json.Unmarshal([]byte(text), &containers) != nil || len(containers) == 0 {
+		return ""
 	}
-	return ok("%s:%d is that of the configuration", aws.ToString(d.Family), d.Revision)
+	return containers[0].Name
 }
 
 func variable(container types.ContainerDefinition, name string) string {

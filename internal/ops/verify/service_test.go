@@ -93,7 +93,7 @@ func TestAServiceInTrouble(t *testing.T) {
 				"deployments": []any{map[string]any{"id": "ecs-svc/1", "status": "PRIMARY", "createdAt": now, "rolloutState": test.rollout, "rolloutStateReason": test.reason}},
 				"events":      []any{map[string]any{"createdAt": now, "message": test.event}},
 			})
-			expect(t, Run(t.Context(), goldenOptions(t, cfg)), checkService, Failed, test.detail, test.fix)
+			failing(checkService, test.detail).fixedBy(test.fix).judge(t, Run(t.Context(), goldenOptions(t, cfg)))
 		})
 	}
 

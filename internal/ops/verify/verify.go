@@ -1,27 +1,31 @@
 // Package verify answers one question: is this worker running flows, and will the next one?
 //
-// It asks AWS and Prefect, the worker's log only for reasons: with Prefect 2 a worker
-// logs that it has started before it has reached its API. What proves a worker is a
-// heartbeat that is newer than the deployment.
+// Whether what runs is as configured is Terraform's to say: one check is its plan. All others rest
+// on evidence that no plan has: heartbeats, tasks, flow runs, the permissions that are in effect.
+// With Prefect 2 a worker logs that it has started before it has reached its API, so that the log
+// gives reasons and proves nothing.
 //
-// What runs is compared with the synthesized stack, whole, so that no option can be
-// forgotten. What could not be looked at is neither right nor wrong, and is said as such.
-// The worker's credential is never shown.
+// What could not be read is neither right nor wrong, and is reported as such. The worker's
+// credential is never shown.
 package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	tfjson "github.com/hashicorp/terraform-json"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/base/poll"
 	"prefect-worker-ecs/internal/base/redact"
 	"prefect-worker-ecs/internal/prefect/api"
+	"prefect-worker-ecs/internal/prefect/metrics"
 	"prefect-worker-ecs/internal/terraform/stackjson"
 )
 
@@ -34,7 +38,7 @@ const (
 	Failed Status = "failed"
 	// Unknown: it could not be checked.
 	Unknown Status = "unknown"
-	// Skipped checks need one that has nothing to show.
+	// Skipped: a check that it needs failed.
 	Skipped Status = "skipped"
 )
 
@@ -57,11 +61,11 @@ type Report struct {
 	// Outcome is Failed if a check failed, otherwise Unknown if one could not be made,
 	// otherwise OK: the worker runs flows, as configured.
 	Outcome Status `json:"outcome"`
-	// OK says that the outcome is OK.
+	// OK reports whether the outcome is OK.
 	OK bool `json:"ok"`
 	// Error says why nothing could be checked at all. Empty if something was.
 	Error string `json:"error,omitempty"`
-	// Checks are in the order in which they were made.
+	// Checks are in the order in which a failure explains those after it.
 	Checks []Check `json:"checks"`
 	// Log holds the last lines of the worker's log, if no worker is online.
 	Log []string `json:"log,omitempty"`
@@ -72,8 +76,8 @@ func NotChecked(environment string, err error) Report {
 	return Report{Environment: environment, Outcome: Unknown, Error: err.Error(), Checks: []Check{}}
 }
 
-// First is the first check that failed, or else the first that could not be made, and
-// whether there is one: what to mend first.
+// First returns the check to fix first, the first that failed or else the first that could not
+// be made, and whether there is one.
 func (r Report) First() (Check, bool) {
 	for _, status := range []Status{Failed, Unknown} {
 		if i := slices.IndexFunc(r.Checks, func(c Check) bool { return c.Status == status }); i >= 0 {
@@ -95,43 +99,74 @@ type Options struct {
 	// AWS is where it was deployed: credentials, region, endpoint.
 	AWS aws.Config
 	// Credential is used for the Prefect API where the secret may not be read. Empty: then
-	// the API is not asked.
+	// the API is not checked.
 	Credential string
-	// Reach opens a way to the stack's own Prefect server, which only the VPC reaches, and
-	// returns the address of its API and what closes the way. Nil: it is reached directly.
+	// Reach opens a connection to the stack's own Prefect server, which only the VPC reaches, and
+	// returns the address of its API and what closes the connection. Nil: it is reached directly.
 	Reach func(context.Context) (apiURL string, close func(), err error)
-	// Flow says to run a small flow through the pool, for a proof.
+	// Plan returns Terraform's plan over the state of the deployment. Nil: whether the deployment is
+	// as configured is not checked.
+	Plan func(context.Context) (*tfjson.Plan, error)
+	// Flow says to run a small flow through the pool, as a smoke test.
 	Flow bool
-	// FlowTimeout is how long that flow may take. Default 5 minutes, enough for the start
-	// of a task on Fargate.
-	FlowTimeout time.Duration
 
-	// only are the checks to make. Nil: all. For tests.
-	only map[string]bool
+	// only are the checks to make. Nil: all.
+	only []string
 }
 
-// checklist collects the outcomes, and what one check finds for the next.
-type checklist struct {
-	opt    Options
-	env    *config.Environment
-	aws    clients
-	report Report
+// Evidence is what the checks read of a deployment. What could not be read is empty.
+type Evidence struct {
+	// Service is the worker's service, and Deployment its current one.
+	Service    types.Service
+	Deployment types.Deployment
+	// Tasks are the ids of the running tasks of the current deployment, and TasksErr says why they
+	// could not be listed.
+	Tasks    []string
+	TasksErr error
+	// Definition is the task definition of the service, and Container the worker's in it.
+	Definition types.TaskDefinition
+	Container  types.ContainerDefinition
+	// API is a client of the Prefect API with the URL and the credential of the worker.
+	API *api.Client
+	// Pool is the work pool, and Queues are those that the worker serves.
+	Pool   api.WorkPool
+	Queues []api.WorkQueue
+}
 
-	stack   *stackjson.Stack
-	service serviceState
-	client  apiState
-	watch   monitoringState
+// checklist makes the checks. A check writes fields that only checks after it read.
+type checklist struct {
+	Evidence
+	opt   Options
+	env   *config.Environment
+	aws   clients
+	stack *stackjson.Stack
+
+	credential string // the worker's
+	answered   bool   // the Prefect API is there, whatever it says
+	closeAPI   func() // closes the connection to it
+	online     bool   // a worker of this service is
+	log        []string
+	// metrics are the last that the probe published. Without values: none, or none lately.
+	metrics metrics.Last
 	// server is what the stack's own Prefect server runs. Without a container: it is not known.
-	server ecstypes.TaskDefinition
+	server types.TaskDefinition
+
+	outcomes map[string]*outcome
+}
+
+// outcome is the finding of a check, once it is done.
+type outcome struct {
+	done    chan struct{}
+	finding finding
 }
 
 // finding is what a check found.
 type finding struct {
 	status      Status
 	detail, fix string
-	// blocks says that what needs this check cannot be looked at. A service in trouble does
-	// not: it still has a definition and a log.
-	blocks bool
+	// prerequisiteFailed says that checks which need this one cannot be made. A service in trouble
+	// still has a definition and a log.
+	prerequisiteFailed bool
 }
 
 func ok(format string, args ...any) finding {
@@ -142,8 +177,9 @@ func failed(detail, fix string) finding { return finding{status: Failed, detail:
 
 func unknown(detail, fix string) finding { return finding{status: Unknown, detail: detail, fix: fix} }
 
-func (f finding) block() finding {
-	f.blocks = true
+// prerequisite returns the finding as one without which dependent checks are skipped.
+func (f finding) prerequisite() finding {
+	f.prerequisiteFailed = true
 	return f
 }
 
@@ -158,123 +194,160 @@ const (
 	checkDatabase   = "database"
 	checkSecret     = "credential in Secrets Manager"
 	checkRoles      = "roles of the next task"
-	checkEvents     = "events of ECS"
-	checkMonitoring = "monitoring"
 	checkAlarms     = "alarms"
 	checkAPI        = "Prefect API"
 	checkPool       = "work pool"
 	checkWorker     = "worker online"
 	checkRuns       = "flow runs"
-	checkFlow       = "flow of the proof"
 	checkLog        = "log"
+	checkConfigured = "as configured"
+	checkFlow       = "smoke test"
 )
 
-// checks are all checks in their order, each with those whose findings it needs.
+// checkTimeout is how long a check may take. The longest chain of checks that need each other and go
+// on without an answer has two, so that a whole run ends within 15 s.
+const checkTimeout = 7 * time.Second
+
+// checks are all checks, in the order of the report: each after those whose findings it needs.
 var checks = []struct {
 	name  string
 	needs []string
 	run   func(*checklist, context.Context) finding
+	// limit is how long it may take. 0: it limits itself.
+	limit time.Duration
 }{
-	{checkAccount, nil, (*checklist).account},
-	{checkCluster, []string{checkAccount}, (*checklist).cluster},
-	{checkService, []string{checkCluster}, (*checklist).ecsService},
-	{checkDefinition, []string{checkService}, (*checklist).definition},
-	{checkNetwork, []string{checkService}, (*checklist).network},
-	{checkServer, []string{checkCluster}, (*checklist).ownServer},
-	{checkDatabase, []string{checkServer}, (*checklist).database},
-	{checkSecret, []string{checkDefinition}, (*checklist).secret},
-	{checkRoles, []string{checkDefinition}, (*checklist).roles},
-	{checkEvents, []string{checkAccount}, (*checklist).events},
-	{checkMonitoring, []string{checkAccount}, (*checklist).monitoring},
-	{checkAlarms, []string{checkMonitoring}, (*checklist).alarms},
-	{checkAPI, []string{checkDefinition, checkSecret}, (*checklist).apiAnswers},
-	{checkPool, []string{checkAPI}, (*checklist).pool},
-	{checkWorker, []string{checkPool}, (*checklist).worker},
-	{checkRuns, []string{checkPool}, (*checklist).runs},
-	{checkLog, []string{checkDefinition}, (*checklist).log},
-	{checkFlow, []string{checkPool}, (*checklist).flow},
+	{checkAccount, nil, (*checklist).account, checkTimeout},
+	{checkCluster, []string{checkAccount}, (*checklist).cluster, checkTimeout},
+	{checkService, []string{checkCluster}, (*checklist).workerService, checkTimeout},
+	{checkDefinition, []string{checkService}, (*checklist).definition, checkTimeout},
+	{checkNetwork, []string{checkService}, (*checklist).network, checkTimeout},
+	{checkServer, []string{checkCluster}, (*checklist).ownServer, checkTimeout},
+	{checkDatabase, []string{checkAccount}, (*checklist).database, checkTimeout},
+	{checkSecret, []string{checkDefinition}, (*checklist).secret, checkTimeout},
+	{checkRoles, []string{checkDefinition}, (*checklist).roles, checkTimeout},
+	{checkAlarms, []string{checkAccount}, (*checklist).alarms, checkTimeout},
+	{checkAPI, []string{checkDefinition, checkSecret}, (*checklist).apiAnswers, 0},
+	{checkPool, []string{checkAPI}, (*checklist).pool, checkTimeout},
+	{checkWorker, []string{checkPool}, (*checklist).worker, checkTimeout},
+	{checkRuns, []string{checkPool}, (*checklist).runs, checkTimeout},
+	{checkLog, []string{checkDefinition}, (*checklist).readLog, checkTimeout},
+	{checkConfigured, []string{checkAccount}, (*checklist).configured, 5 * time.Minute},
+	{checkFlow, []string{checkPool}, (*checklist).flow, 0},
 }
 
-// Run goes through the checklist once. It takes a few seconds at most for each service
-// that does not answer, and with Options.Flow as long as the flow.
+// Run makes all checks once, those side by side that do not need each other. It takes at most 15 s,
+// and as long as Options.Plan and the flow of Options.Flow.
 func Run(ctx context.Context, opt Options) Report {
-	c := &checklist{opt: opt, env: opt.Environment, aws: newClients(opt.AWS), client: apiState{close: func() {}}}
-	c.report.Environment = opt.Environment.Name
-	defer func() { c.client.close() }()
-	blocked := map[string]bool{}
-	for _, check := range checks {
-		if !c.wanted(check.name) {
-			continue
-		}
-		i := slices.IndexFunc(check.needs, func(need string) bool { return blocked[need] })
-		if i >= 0 {
-			blocked[check.name] = true
-			if found, known := c.byProbe(check.name); known {
-				c.add(check.name, found)
-				continue
-			}
-			c.add(check.name, finding{status: Skipped, detail: "not checked: it needs the " + check.needs[i]})
-			continue
-		}
-		found := check.run(c, ctx)
-		blocked[check.name] = found.blocks
-		c.add(check.name, found)
-	}
-	c.report.Outcome = OK
-	if first, found := c.report.First(); found {
-		c.report.Outcome = first.Status
-	}
-	c.report.OK = c.report.Outcome == OK
-	return c.report
+	c := newChecklist(opt)
+	defer func() { c.closeAPI() }()
+	return c.run(ctx)
 }
 
-// wanted says that there is something to check.
-func (c *checklist) wanted(check string) bool {
-	if c.opt.only != nil && !c.opt.only[check] {
+// Read makes only the checks that find the worker, its Prefect API and its work pool, and returns
+// what they read. done closes the connection to the API.
+func Read(ctx context.Context, opt Options) (evidence Evidence, report Report, done func()) {
+	opt.only = []string{checkAccount, checkCluster, checkService, checkDefinition, checkSecret, checkAPI, checkPool}
+	c := newChecklist(opt)
+	report = c.run(ctx)
+	return c.Evidence, report, c.closeAPI
+}
+
+// Connect returns a client of the Prefect API with the URL and the credential of the deployed
+// worker. done closes the connection.
+func Connect(ctx context.Context, opt Options) (client *api.Client, done func(), err error) {
+	opt.only = []string{checkAccount, checkCluster, checkService, checkDefinition, checkSecret, checkAPI}
+	c := newChecklist(opt)
+	for _, check := range c.run(ctx).Checks {
+		if c.outcomes[check.Name].finding.prerequisiteFailed {
+			c.closeAPI()
+			return nil, nil, fmt.Errorf("%s: %s; %s", check.Name, check.Detail, check.Fix)
+		}
+	}
+	return c.API, c.closeAPI, nil
+}
+
+func newChecklist(opt Options) *checklist {
+	return &checklist{opt: opt, env: opt.Environment, aws: newClients(opt.AWS), closeAPI: func() {}, outcomes: map[string]*outcome{}}
+}
+
+// run makes the checks that there is something for.
+func (c *checklist) run(ctx context.Context) Report {
+	for _, check := range checks {
+		if c.applies(check.name) {
+			c.outcomes[check.name] = &outcome{done: make(chan struct{})}
+		}
+	}
+	for i, check := range checks {
+		if o := c.outcomes[check.name]; o != nil {
+			go func() {
+				defer close(o.done)
+				o.finding = c.check(ctx, i)
+			}()
+		}
+	}
+	report := Report{Environment: c.env.Name, Outcome: OK, Checks: []Check{}}
+	for _, check := range checks {
+		if c.outcomes[check.name] == nil {
+			continue
+		}
+		f := c.await(check.name)
+		// What AWS, Prefect or a log line says may repeat a credential.
+		report.Checks = append(report.Checks, Check{Name: check.name, Status: f.status, Detail: redact.Text(f.detail), Fix: f.fix})
+	}
+	if first, found := report.First(); found {
+		report.Outcome = first.Status
+	}
+	report.OK, report.Log = report.Outcome == OK, c.log
+	return report
+}
+
+// check makes one of the checks, after those that it needs.
+func (c *checklist) check(ctx context.Context, i int) finding {
+	check := checks[i]
+	for _, need := range check.needs {
+		if !c.await(need).prerequisiteFailed {
+			continue
+		}
+		if found, known := c.byProbe(check.name); known {
+			return found.prerequisite()
+		}
+		return finding{status: Skipped, detail: "not checked: it needs the " + need}.prerequisite()
+	}
+	if check.limit > 0 {
+		var cancel func()
+		ctx, cancel = context.WithTimeout(ctx, check.limit)
+		defer cancel()
+	}
+	return check.run(c, ctx)
+}
+
+// await waits for a check that stands earlier in the list, and returns its finding. That of a check
+// that is not made is empty.
+func (c *checklist) await(name string) finding {
+	o := c.outcomes[name]
+	if o == nil {
+		return finding{}
+	}
+	<-o.done
+	return o.finding
+}
+
+// applies reports whether there is something to check.
+func (c *checklist) applies(check string) bool {
+	if c.opt.only != nil && !slices.Contains(c.opt.only, check) {
 		return false
 	}
 	switch check {
+	case checkConfigured:
+		return c.opt.Plan != nil
 	case checkFlow:
 		return c.opt.Flow
 	case checkServer, checkDatabase:
 		return c.env.Server.Enabled
-	case checkEvents:
-		return c.env.Monitoring.Enabled || c.env.EventQueue() != ""
-	case checkMonitoring, checkAlarms:
+	case checkAlarms:
 		return c.env.Monitoring.Enabled
 	}
 	return true
-}
-
-// Connect is a client of the Prefect API with the URL and the credential of the deployed
-// worker, found as Run finds them. done ends the way to it.
-func Connect(ctx context.Context, opt Options) (client *api.Client, done func(), err error) {
-	c := &checklist{opt: opt, env: opt.Environment, aws: newClients(opt.AWS), client: apiState{close: func() {}}}
-	for _, check := range checks {
-		if !slices.Contains([]string{checkAccount, checkCluster, checkService, checkDefinition, checkSecret, checkAPI}, check.name) {
-			continue
-		}
-		if found := check.run(c, ctx); found.blocks {
-			c.client.close()
-			return nil, nil, fmt.Errorf("%s: %s; %s", check.name, found.detail, found.fix)
-		}
-	}
-	return c.client.client, c.client.close, nil
-}
-
-func (c *checklist) add(name string, f finding) {
-	// What AWS, Prefect or a log line says may repeat a credential.
-	c.report.Checks = append(c.report.Checks, Check{Name: name, Status: f.status, Detail: redact.Text(f.detail), Fix: f.fix})
-}
-
-// found is the outcome of a check that was made already.
-func (c *checklist) found(name string) Status {
-	for _, check := range c.report.Checks {
-		if check.Name == name {
-			return check.Status
-		}
-	}
-	return Skipped
 }
 
 func (c *checklist) deploy() string { return "make deploy ENV=" + c.env.Name }
@@ -284,39 +357,73 @@ func (c *checklist) deployFix() string {
 	return fmt.Sprintf("deploy it: %s; if it is deployed, are region (%s) and account right?", c.deploy(), c.opt.AWS.Region)
 }
 
-// several makes one finding of all that was found: problems are failures, and doubts what
-// could not be looked at.
-type several struct{ problems, doubts, problemFixes, doubtFixes []string }
+// findings collects what one check found: failures, and what could not be read.
+type findings struct{ failures, unknowns, failureFixes, unknownFixes []string }
 
-func (s *several) failed(detail, fix string) {
-	s.problems = append(s.problems, detail)
-	if fix != "" && !slices.Contains(s.problemFixes, fix) {
-		s.problemFixes = append(s.problemFixes, fix)
+func (f *findings) failed(detail, fix string) {
+	f.failures = append(f.failures, detail)
+	if fix != "" && !slices.Contains(f.failureFixes, fix) {
+		f.failureFixes = append(f.failureFixes, fix)
 	}
 }
 
-func (s *several) unknown(detail, fix string) {
-	if slices.Contains(s.doubts, detail) {
+func (f *findings) unknown(detail, fix string) {
+	if slices.Contains(f.unknowns, detail) {
 		return
 	}
-	s.doubts = append(s.doubts, detail)
-	if fix != "" && !slices.Contains(s.doubtFixes, fix) {
-		s.doubtFixes = append(s.doubtFixes, fix)
+	f.unknowns = append(f.unknowns, detail)
+	if fix != "" && !slices.Contains(f.unknownFixes, fix) {
+		f.unknownFixes = append(f.unknownFixes, fix)
 	}
 }
 
-// unread records what could not be read.
-func (s *several) unread(what string, err error) {
-	f := unread(what, err)
-	s.unknown(f.detail, f.fix)
+// unreadable records what could not be read.
+func (f *findings) unreadable(what string, err error) { f.add(unreadable(what, err)) }
+
+// add records a finding of a part. One that is OK adds nothing.
+func (f *findings) add(part finding) {
+	switch part.status {
+	case Failed:
+		f.failed(part.detail, part.fix)
+	case Unknown:
+		f.unknown(part.detail, part.fix)
+	}
 }
 
-func (s *several) finding(well string) finding {
+// sideBySide records what functions that do not need each other find, in their order.
+func (f *findings) sideBySide(parts ...func(*findings)) {
+	found := make([]findings, len(parts))
+	done := make(chan struct{})
+	for i, part := range parts {
+		go func() {
+			part(&found[i])
+			done <- struct{}{}
+		}()
+	}
+	for range parts {
+		<-done
+	}
+	for _, part := range found {
+		f.failures = append(f.failures, part.failures...)
+		for _, fix := range part.failureFixes {
+			if !slices.Contains(f.failureFixes, fix) {
+				f.failureFixes = append(f.failureFixes, fix)
+			}
+		}
+		for _, detail := range part.unknowns {
+			f.unknown(detail, strings.Join(part.unknownFixes, "; "))
+		}
+	}
+}
+
+// finding returns what was found as one: a failure if there is one, or else what could not be read,
+// or else that all is well.
+func (f *findings) finding(well string) finding {
 	switch {
-	case len(s.problems) > 0:
-		return failed(strings.Join(append(s.problems, s.doubts...), "\n"), strings.Join(s.problemFixes, "; "))
-	case len(s.doubts) > 0:
-		return unknown(strings.Join(s.doubts, "\n"), strings.Join(s.doubtFixes, "; "))
+	case len(f.failures) > 0:
+		return failed(strings.Join(append(f.failures, f.unknowns...), "\n"), strings.Join(f.failureFixes, "; "))
+	case len(f.unknowns) > 0:
+		return unknown(strings.Join(f.unknowns, "\n"), strings.Join(f.unknownFixes, "; "))
 	}
 	return finding{status: OK, detail: well}
 }
@@ -324,34 +431,29 @@ func (s *several) finding(well string) finding {
 // pause is the time between two rounds of Wait.
 const pause = 3 * time.Second
 
-// Wait repeats Run until all is well or limit is over, and returns the last report. seen,
-// which may be nil, is called after each round. The flow of Options.Flow is run once, when
-// all else is well.
+// Wait repeats Run until all is well or limit is over, and returns the last report. seen, which may
+// be nil, is called after each round. The plan of Options.Plan is made once, at the end, and the flow
+// of Options.Flow is run once, when all else is well.
 func Wait(ctx context.Context, opt Options, limit time.Duration, seen func(Report)) Report {
-	deadline := time.NewTimer(limit)
-	defer deadline.Stop()
+	if limit <= 0 {
+		return Run(ctx, opt)
+	}
 	round := opt
-	round.Flow = opt.Flow && limit == 0
-	for {
-		report := Run(ctx, round)
+	round.Plan, round.Flow = nil, false
+	var report Report
+	waiting, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	// Its error says that the time is over, which the report shows.
+	_ = poll.Until(waiting, pause, func() (bool, error) {
+		report = Run(ctx, round)
 		if seen != nil {
 			seen(report)
 		}
-		if report.OK && round.Flow == opt.Flow {
-			return report
-		}
-		if report.OK {
-			return Run(ctx, opt)
-		}
-		next := time.NewTimer(pause)
-		select {
-		case <-next.C:
-		case <-deadline.C:
-			next.Stop()
-			return report
-		case <-ctx.Done():
-			next.Stop()
-			return report
-		}
+		return report.OK, nil
+	})
+	opt.Flow = opt.Flow && report.OK
+	if opt.Plan == nil && !opt.Flow || errors.Is(ctx.Err(), context.Canceled) {
+		return report
 	}
+	return Run(ctx, opt)
 }

@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"prefect-worker-ecs/internal/base/poll"
@@ -77,15 +78,15 @@ const requestTimeout = 10 * time.Second
 // after 5 s (uvicorn's --timeout-keep-alive), and what is sent at that moment is lost.
 const idleTimeout = 3 * time.Second
 
-// Client calls one API. The zero value is useless, use New.
+// Client calls one API, for one or more goroutines. The zero value is useless, use New.
 type Client struct {
 	base *url.URL
 	// authorization is the header's value, and secrets what may never be shown.
 	authorization string
 	secrets       []string
 	http          *http.Client
-	// skew is how far the server's clock is ahead of this machine's.
-	skew time.Duration
+	// skew is how far the server's clock is ahead of this machine's, a time.Duration.
+	skew atomic.Int64
 }
 
 // New returns a client for the API at apiURL, the value of PREFECT_API_URL:
@@ -233,13 +234,15 @@ func (c *Client) keepTime(date string) {
 	if err != nil {
 		return
 	}
-	if c.skew = time.Until(at); c.skew.Abs() < 2*time.Second {
-		c.skew = 0
+	skew := time.Until(at)
+	if skew.Abs() < 2*time.Second {
+		skew = 0
 	}
+	c.skew.Store(int64(skew))
 }
 
-// Now is the time on the server's clock, by which its heartbeats and runs are dated.
-func (c *Client) Now() time.Time { return time.Now().Add(c.skew) }
+// Now returns the time on the server's clock, by which its heartbeats and runs are dated.
+func (c *Client) Now() time.Time { return time.Now().Add(time.Duration(c.skew.Load())) }
 
 // detail is the short text of an error answer, without the credential in case the
 // other side repeats it.

@@ -101,7 +101,7 @@ func (p Pool) List(ctx context.Context) ([]Run, error) {
 // goneCheck returns what tells whether a run's worker, or its task with an ecs pool, is gone.
 // What is not known counts as there.
 func (p Pool) goneCheck(ctx context.Context) (func(Run) (bool, error), error) {
-	if p.Environment.WorkPool.Type == config.PoolECS {
+	if p.Environment.WorkPool.FlowsAreTasks() {
 		return func(r Run) (bool, error) {
 			if r.Task == "" {
 				return false, nil
@@ -134,7 +134,7 @@ func (p Pool) place(ctx context.Context, r api.FlowRun) (worker, task string, er
 	if worker, err = p.API.WorkerOf(ctx, r); err != nil {
 		return "", "", fmt.Errorf("which worker took the flow run %s: %w", r.ID, err)
 	}
-	if p.Environment.WorkPool.Type == config.PoolECS {
+	if p.Environment.WorkPool.FlowsAreTasks() {
 		// prefect-aws writes CLUSTER::TASK.
 		_, arn, _ := strings.Cut(r.InfrastructureID, "::")
 		task = arn[strings.LastIndex(arn, "/")+1:]

@@ -352,7 +352,7 @@ func Prepare(ctx context.Context, client *api.Client, pool config.WorkPool, want
 			}
 		}
 	}
-	if pool.Type != config.PoolECS {
+	if !pool.FlowsAreTasks() {
 		return plan, nil
 	}
 	template := Template(found.BaseJobTemplate)

@@ -76,7 +76,7 @@ func (p Project) cliConfig(named, mirror string) (string, error) {
 	if userHas || (named == "" && mirror == "") {
 		return "", nil
 	}
-	text := "# Made by internal/terraform/toolchain.\ndisable_checkpoint = true\n"
+	text := "# Made by internal/terraform/project.\ndisable_checkpoint = true\n"
 	if mirror != "" {
 		providers := fmt.Sprintf(`"%s/hashicorp/aws", "%s/hashicorp/aws"`, registries[0], registries[1])
 		text += fmt.Sprintf(`

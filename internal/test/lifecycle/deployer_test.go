@@ -51,7 +51,7 @@ var notCalled = map[string]string{
 	"ec2:ReplaceRoute": "another gateway", "ec2:ReplaceRouteTableAssociation": "another route table", "ecs:UpdateCluster": "other insights",
 	"iam:PutRolePermissionsBoundary": "a boundary comes", "iam:UpdateAssumeRolePolicy": "another release's trust policy", "iam:UpdateRole": "another release's description",
 	"iam:UpdateRoleDescription": "another release's description", "logs:AssociateKmsKey": "a key comes", "logs:DisassociateKmsKey": "a key goes",
-	"logs:DeleteRetentionPolicy": "logs are kept for ever", "rds:ModifyDBSubnetGroup": "other subnets", "rds:ResetDBParameterGroup": "a parameter goes",
+	"logs:DeleteRetentionPolicy": "logs are kept indefinitely", "rds:ModifyDBSubnetGroup": "other subnets", "rds:ResetDBParameterGroup": "a parameter goes",
 	"secretsmanager:UpdateSecret": "another description or key", "secretsmanager:UpdateSecretVersionStage": "a write that was half done", "servicediscovery:UpdatePrivateDnsNamespace": "another description",
 	"servicediscovery:UpdateService": "another description",
 

@@ -73,24 +73,24 @@ var faults = map[string][]fault{
 		{"server", "resource.aws_db_instance.server.vpc_security_group_ids.0", workerGroup}, {"existing", "resource.aws_security_group.prefect_worker_sg.vpc_id", "vpc-1"},
 	},
 	"routes-stay-private": {
-		{"dev", "resource.aws_route.private_1.gateway_id", "${aws_internet_gateway.main.id}"}, {"dev", "resource.aws_route.public.gateway_id", nil}, {"dev", "resource.aws_route.private_1.destination_cidr_block", "::/0"},
+		{"dev", "resource.aws_route.private_1.gateway_id", "${aws_internet_gateway.main.id}"}, {"dev", "resource.aws_route.public.gateway_id", nil}, {"dev", "resource.aws_route.private_1.route_table_id", "rtb-1"}, {"dev", "resource.aws_route.private_1.nat_gateway_id", nil}, {"dev", "resource.aws_route.private_1.destination_cidr_block", "::/0"},
 		{"full", "resource.aws_route_table_association.private_2.route_table_id", "${aws_route_table.private_1.id}"}, {"dev", "resource.aws_route_table_association.private_1.subnet_id", "${aws_subnet.private_2.id}"},
 		{"dev", "resource.aws_nat_gateway.nat_1.subnet_id", "${aws_subnet.private_1.id}"},
 	},
 	"zones-differ": {{"full", "resource.aws_subnet.private_2.availability_zone", "eu-central-1b"}},
 	"names-resolve": {
 		{"dev", "resource.aws_vpc.main.enable_dns_support", false}, {"dev", "resource.aws_vpc.main.enable_dns_hostnames", nil}, {"dev", "resource.aws_service_discovery_private_dns_namespace.main.vpc", "vpc-1"},
-		{"server", "resource.aws_service_discovery_service.server.name", "other"}, {"server", "resource.aws_ecs_service.server.service_registries", nil},
+		{"server", "resource.aws_service_discovery_service.server.name", "other"}, {"server", "resource.aws_service_discovery_service.server.dns_config.namespace_id", "ns-1"}, {"server", "resource.aws_ecs_service.server.service_registries", nil},
 	},
 	"endpoints-of-aws": {
 		{"closed", "resource.aws_vpc_endpoint.logs.service_name", "com.amazonaws.vpce.us-east-1.vpce-svc-1"}, {"closed", "resource.aws_vpc_endpoint.ecr_api.private_dns_enabled", false},
-		{"dev", "resource.aws_vpc_endpoint.s3.route_table_ids.1", nil}, {"closed", "resource.aws_vpc_endpoint.logs.security_group_ids.0", workerGroup},
+		{"dev", "resource.aws_vpc_endpoint.s3.route_table_ids.1", nil}, {"closed", "resource.aws_vpc_endpoint.logs.subnet_ids.0", nil}, {"closed", "resource.aws_vpc_endpoint.logs.security_group_ids.0", workerGroup},
 	},
 	"existing-resources-are-checked": {
 		{"existing", "data.aws_vpc.existing.id", "vpc-1"}, {"existing", "data.aws_vpc.existing.lifecycle", nil}, {"existing", "data.aws_subnet.existing_1.id", "subnet-1"},
 		{"existing", "data.aws_subnet.existing_2.lifecycle.postcondition.0", nil}, {"existing", "data.aws_subnet.existing_2.lifecycle.postcondition.3.condition", "${true}"},
 		{"existing", "data.aws_route_table.existing_1.lifecycle", nil}, {"shared", "data.aws_route_table.existing_1.lifecycle", nil}, {"existing", "data.aws_ecs_clusters", nil},
-		{"existing", "data.aws_cloudwatch_log_groups.existing.lifecycle", nil},
+		{"existing", "data.aws_cloudwatch_log_groups.existing.lifecycle", nil}, {"existing", "data.aws_cloudwatch_log_groups.existing.log_group_name_prefix", "/"},
 		{"dev", "data.aws_availability_zones.available.lifecycle", nil},
 	},
 	"trust-one-service": {
@@ -167,16 +167,16 @@ var faults = map[string][]fault{
 		{"server", "resource.aws_db_instance.server.password_wo", "x"},
 	},
 	"passwords-change-together": {
-		{"server", "ephemeral.aws_secretsmanager_random_password.database.password_length", 4}, {"server", "resource.aws_db_instance.server.password_wo_version", 1},
+		{"server", "ephemeral.aws_secretsmanager_random_password.database.password_length", 4}, {"server", "resource.aws_db_instance.server.password_wo_version", 1}, {"server", "resource.aws_secretsmanager_secret_version.database.secret_string_wo_version", 1},
 		{"server", "ephemeral.aws_secretsmanager_secret_version.database.version_id", nil}, {"full", "resource.aws_secretsmanager_secret_version.prefect_api_key.secret_string_wo_version", 1},
 	},
 	"events-are-not-lost": {
 		{"ecs", "resource.aws_sqs_queue_redrive_policy.task_events.redrive_policy.maxReceiveCount", 1000}, {"ecs", "resource.aws_sqs_queue_redrive_policy.task_events.redrive_policy.deadLetterTargetArn", "x"},
-		{"ecs", "resource.aws_sqs_queue.task_events.visibility_timeout_seconds", 0}, {"ecs", "resource.aws_sqs_queue.task_events_dead_letters.message_retention_seconds", 60},
+		{"ecs", "resource.aws_sqs_queue.task_events.visibility_timeout_seconds", 0}, {"ecs", "resource.aws_sqs_queue.task_events.message_retention_seconds", 60}, {"ecs", "resource.aws_sqs_queue.task_events_dead_letters.message_retention_seconds", 60},
 	},
 	"events-of-this-worker": {
 		{"ecs", "resource.aws_cloudwatch_event_rule.task_events.event_pattern", `{"source":["aws.ecs"]}`}, {"ecs", "resource.aws_cloudwatch_event_target.task_events.arn", "arn:aws:sqs:us-east-1:999999999999:q"},
-		{"full", "resource.aws_cloudwatch_event_rule.ended_task.event_pattern.detail.group", nil}, {"full", "resource.aws_cloudwatch_event_rule.failed_deployment.event_pattern.resources", nil},
+		{"full", "resource.aws_cloudwatch_event_rule.ended_task.event_pattern.detail.group", nil}, {"full", "resource.aws_cloudwatch_event_rule.ended_task.event_pattern.detail.clusterArn", nil}, {"full", "resource.aws_cloudwatch_event_rule.failed_deployment.event_pattern.resources", nil},
 		{"full", "resource.aws_cloudwatch_event_target.ended_task.rule", "${aws_cloudwatch_event_rule.failed_deployment.name}"},
 	},
 	"protected-as-configured": {{"server", "resource.aws_vpc.main.lifecycle", nil}, {"dev", "resource.aws_vpc.main.lifecycle", object{"prevent_destroy": true}}, {"server", "resource.aws_cloudwatch_log_group.worker.lifecycle", nil}},
@@ -186,7 +186,7 @@ var faults = map[string][]fault{
 	},
 	"alarms-can-fire": {
 		{"full", alarm + "silent_worker.evaluation_periods", 1440}, {"full", alarm + "silent_worker.metric_query.0.expression", "online - desired"}, {"full", alarm + "silent_worker.threshold", -1},
-		{"full", alarm + "memory.threshold", 900}, {"full", alarm + "memory.metric_name", "CPUUtilization"}, {"full", alarm + "late_runs.threshold", 86400}, {"full", alarm + "cpu.period", 3600},
+		{"full", alarm + "memory.threshold", 900}, {"full", alarm + "memory.metric_name", "CPUUtilization"}, {"full", alarm + "late_runs.threshold", 86400}, {"full", alarm + "cpu.period", 10},
 		{"full", alarm + "cpu.datapoints_to_alarm", 7}, {"full", alarm + "cpu.comparison_operator", below}, {"full", alarm + "cpu.actions_enabled", false}, {"server", alarm + "database_storage.threshold", 1},
 		{"full", alarm + "missing_tasks.metric_query.0.return_data", false},
 	},
@@ -217,7 +217,7 @@ var faults = map[string][]fault{
 		{"full", "variable.prefect_api_url.default", "https://example.com/api"}, {"dev", "variable.aws_region.nullable", nil},
 	},
 	"credential-goes-to-the-api": {{"dev", "locals.prefect_api_url", "https://example.com/api"}, {"dev", "locals.x", "y"}},
-	"outputs-hold-no-secret":     {{"dev", "output.vpc_id.value", "${var.prefect_api_key}"}, {"dev", "output.x", object{"value": "${local.x}"}}, {"dev", "output.console_logs_url.value", "https://example.com/"}},
+	"outputs-hold-no-secret":     {{"dev", "output.vpc_id.value", "${var.prefect_api_key}"}, {"dev", "output.x", object{"value": "${local.x}"}}, {"dev", "output.vpc_id.value", "pnu_0123456789abcdef0123456789abcdef0123"}, {"dev", "output.console_logs_url.value", "https://example.com/"}},
 	"imports-as-found":           {{"dev", "import", list{object{"to": "aws_vpc.main", "id": "vpc-1"}}}, {"full", "import.1.id", "Administrator"}},
 }
 

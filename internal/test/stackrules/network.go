@@ -202,6 +202,7 @@ func checkExisting(s *stack) {
 		must("data.aws_ecs_clusters.existing", fmt.Sprintf(`anytrue([for arn in self.cluster_arns : endswith(arn, ":cluster/%s")])`, cluster.Name))
 	}
 	if logs.Existing {
+		s.all("data.aws_cloudwatch_log_groups.existing", "log_group_name_prefix", logs.Group)
 		must("data.aws_cloudwatch_log_groups.existing", fmt.Sprintf("contains(self.log_group_names, %q)", logs.Group))
 	}
 	if !n.Exists() {
@@ -216,7 +217,7 @@ func checkExisting(s *stack) {
 	switch {
 	case x.Public:
 		egress = strings.Replace(egress, "!startswith", "startswith", 1)
-	case n.Closed():
+	case n.Isolated():
 		egress = "contains(data.aws_vpc_endpoint.existing_s3.route_table_ids, self.id)"
 		for _, service := range n.Endpoints {
 			must("data.aws_vpc_endpoint.existing_"+strings.ReplaceAll(string(service), ".", "_"), "self.private_dns_enabled")

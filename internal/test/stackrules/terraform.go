@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/base/redact"
 )
 
 var (
@@ -72,6 +73,9 @@ var terraformRules = []rule{
 	{"outputs-hold-no-secret", "outputs are shown on every terminal and are in the state", func(s *stack) {
 		s.each("output", func(e element) {
 			text := encode(e.get("value"))
+			if redact.Text(text) != text {
+				s.report(e.address(), "holds a credential") // which is not shown
+			}
 			for _, reference := range interpolation.FindAllStringSubmatch(text, -1) {
 				if !shown.MatchString(reference[1]) {
 					s.report(e.address(), "refers to %s, which is no name, id or address", reference[1])

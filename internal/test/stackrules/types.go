@@ -6,24 +6,11 @@ import (
 	"strings"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/aws/restype"
 )
 
-// types are the types of resources, data sources and ephemeral resources that a stack may have.
-var types = []string{
-	"aws_cloudwatch_dashboard", "aws_cloudwatch_event_rule", "aws_cloudwatch_event_target", "aws_cloudwatch_log_group",
-	"aws_cloudwatch_log_metric_filter", "aws_cloudwatch_metric_alarm", "aws_db_instance", "aws_db_parameter_group", "aws_db_subnet_group",
-	"aws_default_security_group", "aws_ecs_cluster", "aws_ecs_cluster_capacity_providers", "aws_ecs_service", "aws_ecs_task_definition",
-	"aws_eip", "aws_flow_log", "aws_iam_role", "aws_iam_role_policy", "aws_iam_role_policy_attachment", "aws_internet_gateway",
-	"aws_lambda_function", "aws_nat_gateway", "aws_route", "aws_route_table", "aws_route_table_association", "aws_scheduler_schedule",
-	"aws_secretsmanager_secret", "aws_secretsmanager_secret_version", "aws_security_group", "aws_service_discovery_private_dns_namespace",
-	"aws_service_discovery_service", "aws_sns_topic", "aws_sns_topic_policy", "aws_sns_topic_subscription", "aws_sqs_queue",
-	"aws_sqs_queue_policy", "aws_sqs_queue_redrive_policy", "aws_subnet", "aws_vpc", "aws_vpc_endpoint",
-	"aws_vpc_security_group_egress_rule", "aws_vpc_security_group_ingress_rule",
-	"data.aws_availability_zones", "data.aws_caller_identity", "data.aws_cloudwatch_log_groups", "data.aws_ecs_clusters", "data.aws_partition",
-	"data.aws_route_table", "data.aws_route_tables", "data.aws_subnet", "data.aws_vpc", "data.aws_vpc_endpoint",
-	"ephemeral.aws_secretsmanager_random_password", "ephemeral.aws_secretsmanager_secret_version",
-	"container", "output", "variable",
-}
+// parts are the kinds of elements that are no resources.
+var parts = []string{"container", "output", "variable"}
 
 // arguments are those that may be set of the types where another one opens, shares or weakens
 // something: an inline rule, a policy of the resource's own, a replica, a volume, a load balancer.
@@ -60,7 +47,7 @@ var readable = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 var typeRules = []rule{
 	{"known-types", "nobody has judged what another type opens, runs, reads or costs", func(s *stack) {
 		for _, e := range s.elements {
-			if !slices.Contains(types, e.kind) {
+			if _, known := restype.Of(e.kind); !known && !slices.Contains(parts, e.kind) {
 				s.report(e.address(), "has a type that is not in the allow-list")
 			}
 		}

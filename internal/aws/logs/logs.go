@@ -1,0 +1,69 @@
+// Package logs reads the newest lines of log streams in CloudWatch Logs.
+package logs
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+
+	"prefect-worker-ecs/internal/base/redact"
+)
+
+const (
+	// enough is how many lines end the search for older ones.
+	enough = 1000
+	// firstWindow is the first window of time to be read. Each further one, before it, is longer.
+	firstWindow = 10 * time.Minute
+	// pagesOfWindow is how many pages of a window are read: each has up to 10,000 lines, and more would
+	// take minutes.
+	pagesOfWindow = 10
+)
+
+// Newest returns the newest lines of a group since a point of time, oldest first and with credentials
+// hidden, of the streams whose names begin with prefix. CloudWatch gives the oldest lines of a window of
+// time first, so that windows are read backwards from now.
+func Newest(ctx context.Context, client *cloudwatchlogs.Client, group, prefix string, since time.Time) ([]string, error) {
+	if oldest := time.Now().AddDate(-1, 0, 0); since.Before(oldest) {
+		since = oldest
+	}
+	var all []string
+	end := time.Now().Add(time.Minute) // clocks differ
+	for window := firstWindow; len(all) < enough && end.After(since); window *= 10 {
+		begin := end.Add(-window)
+		if begin.Before(since) {
+			begin = since
+		}
+		lines, err := between(ctx, client, group, prefix, begin, end)
+		if err != nil {
+			return nil, err
+		}
+		all, end = append(lines, all...), begin
+	}
+	return all, nil
+}
+
+// between returns the lines of a window, without its end.
+func between(ctx context.Context, client *cloudwatchlogs.Client, group, prefix string, begin, end time.Time) ([]string, error) {
+	in := &cloudwatchlogs.FilterLogEventsInput{LogGroupName: &group, StartTime: aws.Int64(begin.UnixMilli()), EndTime: aws.Int64(end.UnixMilli() - 1)}
+	if prefix != "" {
+		in.LogStreamNamePrefix = &prefix
+	}
+	var lines []string
+	pages := cloudwatchlogs.NewFilterLogEventsPaginator(client, in)
+	for range pagesOfWindow {
+		if !pages.HasMorePages() {
+			break
+		}
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range page.Events {
+			lines = append(lines, redact.Text(strings.TrimRight(aws.ToString(e.Message), "\n")))
+		}
+	}
+	return lines, nil
+}

@@ -1,0 +1,204 @@
+// Package status shows what runs of an environment, on one screen: to look at, not to judge.
+package status
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"prefect-worker-ecs/internal/base/terminal"
+	"prefect-worker-ecs/internal/ops/verify"
+	"prefect-worker-ecs/internal/prefect/flowruns"
+	"prefect-worker-ecs/internal/prefect/metrics"
+	"prefect-worker-ecs/internal/prefect/symptoms"
+)
+
+// Status is what runs.
+type Status struct {
+	// Lines are what is known, each a subject and what there is to say.
+	Lines []Line `json:"lines"`
+}
+
+// Line is one line of a Status.
+type Line struct {
+	// Name says what it is about.
+	Name string `json:"name"`
+	// Text is what there is.
+	Text string `json:"text"`
+}
+
+// Print writes the status for a person, wrapped where w is a terminal.
+func (s Status) Print(w io.Writer) error {
+	var text strings.Builder
+	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	last := ""
+	for _, line := range s.Lines {
+		name := line.Name
+		if name == last {
+			name = ""
+		}
+		last = line.Name
+		fmt.Fprintf(table, "%s\t%s\n", name, line.Text)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprint(w, terminal.Wrap(text.String(), terminal.Width(w)))
+	return err
+}
+
+// reader collects the lines.
+type reader struct {
+	Status
+	opt verify.Options
+	verify.Evidence
+}
+
+func (r *reader) add(name, format string, args ...any) {
+	r.Lines = append(r.Lines, Line{name, fmt.Sprintf(format, args...)})
+}
+
+// timeout is how long reading may take, beside what verify.Read takes.
+const timeout = 7 * time.Second
+
+// Read collects the status. What could not be read is a line that says why.
+func Read(ctx context.Context, opt verify.Options) Status {
+	evidence, report, done := verify.Read(ctx, opt)
+	defer done()
+	r := &reader{opt: opt, Evidence: evidence}
+	for _, check := range report.Checks {
+		// The lines of the service and of the pool show what is wrong with them.
+		shown := check.Name == "ECS service" && evidence.Service.ServiceName != nil || check.Name == "work pool" && evidence.Pool.Name != ""
+		if !shown && (check.Status == verify.Failed || check.Status == verify.Unknown) {
+			r.add(check.Name, "%s", strings.ReplaceAll(check.Detail, "\n", " "))
+		}
+	}
+	if evidence.Service.ServiceName == nil {
+		return r.Status
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	s, d := evidence.Service, evidence.Deployment
+	r.add("service", "%s in %s: %d of %d tasks running, %d pending", aws.ToString(s.ServiceName), opt.Environment.Cluster.Name, s.RunningCount, s.DesiredCount, s.PendingCount)
+	r.add("deployment", "%s, begun %s", strings.ToLower(strings.ReplaceAll(string(d.RolloutState), "_", " ")), ago(d.CreatedAt))
+	r.tasks(ctx)
+	switch {
+	case evidence.Pool.Name != "":
+		r.prefect(ctx)
+	case opt.Environment.Monitoring.Enabled:
+		r.metrics(ctx)
+	}
+	r.log(ctx)
+	return r.Status
+}
+
+func ago(at *time.Time) string {
+	if at == nil {
+		return "an unknown time ago"
+	}
+	return time.Since(*at).Round(time.Second).String() + " ago"
+}
+
+func (r *reader) tasks(ctx context.Context) {
+	if r.TasksErr != nil {
+		r.add("tasks", "could not be listed: %s", verify.Reason(r.TasksErr))
+	}
+	if len(r.Tasks) == 0 {
+		return
+	}
+	out, err := ecs.NewFromConfig(r.opt.AWS).DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &r.opt.Environment.Cluster.Name, Tasks: r.Tasks})
+	if err != nil {
+		r.add("tasks", "could not be read: %s", verify.Reason(err))
+		return
+	}
+	for _, task := range out.Tasks {
+		health := ""
+		if task.HealthStatus != "" && task.HealthStatus != types.HealthStatusUnknown {
+			health = ", " + strings.ToLower(string(task.HealthStatus))
+		}
+		started := ""
+		if task.StartedAt != nil {
+			started = ", started " + ago(task.StartedAt)
+		}
+		arn := aws.ToString(task.TaskArn)
+		r.add("tasks", "%s %s%s%s", arn[strings.LastIndex(arn, "/")+1:], strings.ToLower(aws.ToString(task.LastStatus)), health, started)
+	}
+}
+
+func (r *reader) prefect(ctx context.Context) {
+	env := r.opt.Environment
+	for _, v := range r.Container.Environment {
+		if aws.ToString(v.Name) == "PREFECT_API_URL" {
+			r.add("Prefect API", "%s", aws.ToString(v.Value))
+		}
+	}
+	text := fmt.Sprintf("%s, %s", r.Pool.Name, r.Pool.Type)
+	if r.Pool.Paused {
+		text += ", paused"
+	}
+	for _, q := range r.Queues {
+		if q.Paused {
+			text += ", its queue " + q.Name + " paused"
+		}
+	}
+	r.add("work pool", "%s", text)
+	now := r.API.Now()
+	workers, err := r.API.OnlineWorkers(ctx, r.Pool.Name, time.Time{})
+	if err != nil {
+		r.add("workers", "could not be read: %s", verify.Reason(err))
+	}
+	for _, w := range workers {
+		r.add("workers", "%s, heartbeat %.0f s ago", w.Name, max(0, now.Sub(w.LastHeartbeat).Seconds()))
+	}
+	if err == nil && len(workers) == 0 {
+		r.add("workers", "none online")
+	}
+	late, lateErr := r.API.Overdue(ctx, r.Pool.Name, env.WorkPool.Queues, now.Add(-flowruns.LateAfter))
+	underway, err := r.API.Underway(ctx, r.Pool.Name, env.WorkPool.Queues)
+	if lateErr != nil || err != nil {
+		r.add("flow runs", "could not be read")
+		return
+	}
+	r.add("flow runs", "%d underway, %d late", underway, len(late))
+}
+
+// metrics shows what the probe published, where the API cannot be reached from here.
+func (r *reader) metrics(ctx context.Context) {
+	last, err := metrics.Read(ctx, cloudwatch.NewFromConfig(r.opt.AWS), r.opt.Environment.Worker.ServiceName)
+	value := last.Values
+	switch {
+	case err != nil:
+		r.add("probe", "its metrics could not be read: %s", verify.Reason(err))
+	case value == nil:
+		r.add("probe", "has published no metrics for %.0f minutes", metrics.Fresh.Minutes())
+	default:
+		r.add("probe", "%s: %.0f workers online; flow runs: %.0f underway, %.0f due, %.0f late, %.0f orphaned, %.0f lost; %.0f queries failed", ago(&last.At),
+			value["WorkersOnline"], value["FlowRunsRunning"]+value["FlowRunsPending"], value["FlowRunsDue"], value["FlowRunsLate"], value["FlowRunsOrphaned"], value["FlowRunsLost"], value["CallsFailed"])
+	}
+}
+
+// log shows the last line that says why something failed.
+func (r *reader) log(ctx context.Context) {
+	_, lines, err := r.Log(ctx, cloudwatchlogs.NewFromConfig(r.opt.AWS), r.opt.Environment)
+	if err != nil {
+		r.add("log", "could not be read: %s", verify.Reason(err))
+		return
+	}
+	for _, line := range slices.Backward(symptoms.WithoutFrames(lines)) {
+		if symptoms.Known(line) || strings.Contains(line, "ERROR") {
+			r.add("last error", "%.200s", strings.TrimSpace(line))
+			return
+		}
+	}
+	r.add("last error", "none in the log since the deployment")
+}

@@ -1,0 +1,117 @@
+package status
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/ops/verify"
+)
+
+type fields = map[string]any
+
+// serve answers as AWS does for a service that runs, and as Prefect does for its pool: a POST or GET by its
+// path, and a call of AWS by its operation.
+func serve(t *testing.T, answers map[string]any) verify.Options {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, name, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+		if strings.HasPrefix(r.URL.Path, "/api/") {
+			name = strings.TrimPrefix(r.URL.Path, "/api")
+		}
+		answer, known := answers[name]
+		switch {
+		case name == "": // STS speaks XML
+			fmt.Fprint(w, `<GetCallerIdentityResponse><GetCallerIdentityResult><Account>123456789012</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`)
+			return
+		case !known:
+			w.WriteHeader(http.StatusBadRequest)
+			answer = fields{"__type": "AccessDeniedException", "message": "not authorized"}
+		}
+		w.Header().Set("Content-Type", "application/json")
+		if err := json.NewEncoder(w).Encode(answer); err != nil {
+			t.Error(err)
+		}
+	}))
+	t.Cleanup(server.Close)
+	stack, err := os.ReadFile("../../../testdata/golden/dev.tf.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	container := fields{"name": "prefect-worker", "environment": []any{fields{"name": "PREFECT_API_URL", "value": server.URL + "/api"}},
+		"secrets": []any{fields{"name": "PREFECT_API_KEY", "valueFrom": "arn:aws:secretsmanager:us-east-1:123456789012:secret:key-AbCdEf"}}}
+	answers["DescribeTaskDefinition"] = fields{"taskDefinition": fields{"family": "dev-worker", "revision": 1, "containerDefinitions": []any{container}}}
+	return verify.Options{Environment: config.Default("dev"), Stack: stack, AWS: aws.Config{Region: "us-east-1", BaseEndpoint: &server.URL,
+		Credentials: credentials.NewStaticCredentialsProvider("x", "x", ""), Retryer: func() aws.Retryer { return aws.NopRetryer{} }}}
+}
+
+// running are the answers for a worker that runs.
+func running() map[string]any {
+	now := time.Now()
+	at := func(ago time.Duration) float64 { return float64(now.Add(-ago).Unix()) }
+	return map[string]any{
+		"DescribeClusters": fields{"clusters": []any{fields{"clusterName": "prefect-cluster", "status": "ACTIVE"}}},
+		"DescribeServices": fields{"services": []any{fields{"serviceName": "dev-worker", "status": "ACTIVE", "taskDefinition": "dev-worker:1", "runningCount": 1, "desiredCount": 1,
+			"deployments": []any{fields{"id": "d", "status": "PRIMARY", "rolloutState": "COMPLETED", "createdAt": at(time.Hour)}}}}},
+		"ListTasks":                                fields{"taskArns": []string{"arn:aws:ecs:us-east-1:123456789012:task/prefect-cluster/0123"}},
+		"DescribeTasks":                            fields{"tasks": []any{fields{"taskArn": "arn:aws:ecs:us-east-1:123456789012:task/prefect-cluster/0123", "lastStatus": "RUNNING", "healthStatus": "HEALTHY", "startedAt": at(time.Minute)}}},
+		"GetSecretValue":                           fields{"SecretString": "pnu_marker"},
+		"FilterLogEvents":                          fields{"events": []any{fields{"message": "Worker 'w' started!"}}},
+		"/work_pools/filter":                       []any{},
+		"/flow_runs/filter":                        []any{},
+		"/flow_runs/count":                         2,
+		"/work_pools/ecs-work-pool":                fields{"name": "ecs-work-pool", "type": "process"},
+		"/work_pools/ecs-work-pool/queues/filter":  []any{fields{"name": "default"}},
+		"/work_pools/ecs-work-pool/workers/filter": []any{fields{"name": "dev-worker-0123", "last_heartbeat_time": now.Add(-5 * time.Second).UTC().Format(time.RFC3339)}},
+	}
+}
+
+func TestStatus(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(answers map[string]any)
+		want   []string
+	}{
+		"a worker that runs": {func(map[string]any) {}, []string{
+			"service: dev-worker in prefect-cluster: 1 of 1 tasks running, 0 pending\n", "deployment: completed, begun 1h0m", "tasks: 0123 running, healthy, started 1m",
+			"work pool: ecs-work-pool, process\n", "workers: dev-worker-0123, heartbeat ", "flow runs: 2 underway, 0 late\n", "last error: none in the log since the deployment\n",
+		}},
+		"no worker, and why": {func(a map[string]any) {
+			a["/work_pools/ecs-work-pool/workers/filter"] = []any{}
+			a["FilterLogEvents"] = fields{"events": []any{fields{"message": "  File x.py"}, fields{"message": "Client error '401 Unauthorized'"}}}
+		}, []string{"workers: none online\n", "last error: Client error '401 Unauthorized'\n"}},
+		"a paused pool": {func(a map[string]any) {
+			a["/work_pools/ecs-work-pool"] = fields{"name": "ecs-work-pool", "type": "process", "is_paused": true}
+		}, []string{"work pool: ecs-work-pool, process, paused\n"}},
+		"no service":     {func(a map[string]any) { a["DescribeServices"] = fields{"services": []any{}} }, []string{"ECS service: there is no service dev-worker in the cluster\n"}},
+		"no permissions": {func(a map[string]any) { delete(a, "FilterLogEvents"); delete(a, "DescribeTasks") }, []string{"tasks: could not be read: AccessDeniedException: not authorized\n", "log: could not be read: AccessDeniedException: not authorized\n"}},
+		"no secret":      {func(a map[string]any) { delete(a, "GetSecretValue") }, []string{"credential in Secrets Manager: the secret key-AbCdEf could not be read: AccessDeniedException"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			answers := running()
+			test.change(answers)
+			var screen strings.Builder
+			if err := Read(t.Context(), serve(t, answers)).Print(&screen); err != nil {
+				t.Fatal(err)
+			}
+			lines := regexp.MustCompile(`  +`).ReplaceAllString(screen.String(), ": ")
+			for _, want := range test.want {
+				if !strings.Contains(lines, want) {
+					t.Errorf("%q is not in the status:\n%s", want, screen.String())
+				}
+			}
+			if strings.Contains(screen.String(), "marker") {
+				t.Errorf("a credential is shown:\n%s", screen.String())
+			}
+		})
+	}
+}

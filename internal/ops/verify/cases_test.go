@@ -1,0 +1,485 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
+	cwtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	tfjson "github.com/hashicorp/terraform-json"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/prefect/api"
+)
+
+// testCase is one change, and what verify has to say of it.
+type testCase struct {
+	name   string
+	change change
+	want   want
+}
+
+const (
+	executionRole = "prefect-task-execution-role"
+	taskRole      = "prefect-task-role"
+)
+
+func (h *harness) roleCases() []testCase {
+	policy := func(role, document string) change {
+		return func(t *testing.T, _ *Options) func() {
+			call(t, h.iam.PutRolePolicy, &iam.PutRolePolicyInput{RoleName: &role, PolicyName: aws.String("further"), PolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[` + document + `]}`)})
+			return func() {
+				call(t, h.iam.DeleteRolePolicy, &iam.DeleteRolePolicyInput{RoleName: &role, PolicyName: aws.String("further")})
+			}
+		}
+	}
+	own := func(before, after string) change {
+		return func(t *testing.T, _ *Options) func() {
+			in := &iam.PutRolePolicyInput{RoleName: aws.String(executionRole), PolicyName: aws.String("read-prefect-api-key")}
+			out := call(t, h.iam.GetRolePolicy, &iam.GetRolePolicyInput{RoleName: in.RoleName, PolicyName: in.PolicyName})
+			document, err := url.PathUnescape(*out.PolicyDocument)
+			if err != nil {
+				t.Fatal(err)
+			}
+			in.PolicyDocument = aws.String(strings.ReplaceAll(document, before, after))
+			call(t, h.iam.PutRolePolicy, in)
+			return func() {
+				in.PolicyDocument = &document
+				call(t, h.iam.PutRolePolicy, in)
+			}
+		}
+	}
+	trust := func(role, principal, condition string) change {
+		return func(t *testing.T, _ *Options) func() {
+			before, err := url.PathUnescape(*call(t, h.iam.GetRole, &iam.GetRoleInput{RoleName: &role}).Role.AssumeRolePolicyDocument)
+			if err != nil {
+				t.Fatal(err)
+			}
+			put := func(document string) {
+				call(t, h.iam.UpdateAssumeRolePolicy, &iam.UpdateAssumeRolePolicyInput{RoleName: &role, PolicyDocument: &document})
+			}
+			put(fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":%q},"Action":"sts:AssumeRole","Condition":%s}]}`, principal, condition))
+			return func() { put(before) }
+		}
+	}
+	boundary := func(document string) change {
+		return func(t *testing.T, _ *Options) func() {
+			p := call(t, h.iam.CreatePolicy, &iam.CreatePolicyInput{PolicyName: aws.String("boundary"), PolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[` + document + `]}`)})
+			call(t, h.iam.PutRolePermissionsBoundary, &iam.PutRolePermissionsBoundaryInput{RoleName: aws.String(executionRole), PermissionsBoundary: p.Policy.Arn})
+			return func() {
+				call(t, h.iam.DeleteRolePermissionsBoundary, &iam.DeleteRolePermissionsBoundaryInput{RoleName: aws.String(executionRole)})
+				call(t, h.iam.DeletePolicy, &iam.DeletePolicyInput{PolicyArn: p.Policy.Arn})
+			}
+		}
+	}
+	detach := func(t *testing.T, _ *Options) func() {
+		arn := aws.String("arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy")
+		call(t, h.iam.DetachRolePolicy, &iam.DetachRolePolicyInput{RoleName: aws.String(executionRole), PolicyArn: arn})
+		return func() {
+			call(t, h.iam.AttachRolePolicy, &iam.AttachRolePolicyInput{RoleName: aws.String(executionRole), PolicyArn: arn})
+		}
+	}
+	mayNotRead := failing(checkRoles, "may not call secretsmanager:GetSecretValue")
+	return []testCase{
+		{"the policy is for another secret", own(secretID, "another"), mayNotRead},
+		{"the policy has an unmet condition", own(`"Effect":"Allow"`, `"Effect":"Allow","Condition":{"StringEquals":{"aws:RequestedRegion":"eu-west-1"}}`), mayNotRead},
+		{"the policy has a condition that is met", own(`"Effect":"Allow"`, `"Effect":"Allow","Condition":{"StringEquals":{"aws:RequestedRegion":"us-east-1"}}`), well},
+		{"NotAction denies", policy(executionRole, `{"Effect":"Deny","NotAction":"logs:*","Resource":"*"}`), mayNotRead},
+		{"NotResource denies", policy(executionRole, `{"Effect":"Deny","Action":"*","NotResource":"arn:aws:logs:*"}`), mayNotRead},
+		{"logs are denied", policy(executionRole, `{"Sid":"Quiet","Effect":"Deny","Action":"logs:Put*","Resource":"*"}`), failing(checkRoles, "may not call logs:PutLogEvents")},
+		{"the managed policy is detached", detach, failing(checkRoles, "may not call logs:CreateLogStream")},
+		{"another service is trusted", trust(executionRole, "ec2.amazonaws.com", `{}`), failing(checkRoles, "may not use the execution role")},
+		{"another account is trusted", trust(taskRole, ecsTasks, `{"StringEquals":{"aws:SourceAccount":"210987654321"}}`), failing(checkRoles, "may not use the task role")},
+		{"this account is trusted", trust(taskRole, ecsTasks, `{"StringEquals":{"aws:SourceAccount":"123456789012"}}`), well},
+		{"a trust that cannot be judged", trust(taskRole, ecsTasks, `{"StringEquals":{"aws:SourceOrgID":"o-1"}}`), unsure(checkRoles, "could not be judged: the condition key aws:SourceOrgID")},
+		{"a boundary without the secret", boundary(`{"Effect":"Allow","Action":"logs:*","Resource":"*"}`), mayNotRead},
+		{"a boundary that allows all", boundary(`{"Effect":"Allow","Action":"*","Resource":"*"}`), well},
+		{"a Deny that requires TLS", policy(executionRole, `{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"Bool":{"aws:SecureTransport":"false"}}}`), well},
+		{"a Deny that cannot be judged", policy(executionRole, `{"Sid":"Vpc","Effect":"Deny","Action":"*","Resource":"*","Condition":{"StringNotEquals":{"aws:SourceVpc":"vpc-1"}}}`), unsure(checkRoles, "the condition key aws:SourceVpc in the statement Vpc")},
+		{"another execution role", edited(func(out *ecs.DescribeTaskDefinitionOutput) {
+			out.TaskDefinition.ExecutionRoleArn = aws.String("arn:aws:iam::123456789012:role/another")
+		}), failing(checkRoles, "the execution role another does not exist")},
+		{"no task role", edited(func(out *ecs.DescribeTaskDefinitionOutput) { out.TaskDefinition.TaskRoleArn = nil }), failing(checkRoles, "the task definition has no task role")},
+	}
+}
+
+func (h *harness) secretCases() []testCase {
+	id := aws.String(secretID)
+	value := func(put secretsmanager.PutSecretValueInput) change {
+		return func(t *testing.T, _ *Options) func() {
+			put.SecretId = id
+			call(t, h.secrets.PutSecretValue, &put)
+			return func() { h.put(t, apiKey) }
+		}
+	}
+	text := func(text string) change { return value(secretsmanager.PutSecretValueInput{SecretString: &text}) }
+	key := func(policy string, enabled bool) change {
+		return func(t *testing.T, _ *Options) func() {
+			k := call(t, h.kms.CreateKey, &kms.CreateKeyInput{Policy: &policy})
+			call(t, h.secrets.UpdateSecret, &secretsmanager.UpdateSecretInput{SecretId: id, KmsKeyId: k.KeyMetadata.Arn})
+			if !enabled {
+				call(t, h.kms.DisableKey, &kms.DisableKeyInput{KeyId: k.KeyMetadata.KeyId})
+			}
+			return func() {
+				call(t, h.secrets.UpdateSecret, &secretsmanager.UpdateSecretInput{SecretId: id, KmsKeyId: aws.String("alias/aws/secretsmanager"), SecretString: aws.String(apiKey)})
+			}
+		}
+	}
+	deleted := func(t *testing.T, _ *Options) func() {
+		call(t, h.secrets.DeleteSecret, &secretsmanager.DeleteSecretInput{SecretId: id, RecoveryWindowInDays: aws.Int64(7)})
+		return func() { call(t, h.secrets.RestoreSecret, &secretsmanager.RestoreSecretInput{SecretId: id}) }
+	}
+	policy := func(effect string) change {
+		return func(t *testing.T, _ *Options) func() {
+			call(t, h.secrets.PutResourcePolicy, &secretsmanager.PutResourcePolicyInput{SecretId: id, ResourcePolicy: aws.String(
+				`{"Version":"2012-10-17","Statement":[{"Effect":"` + effect + `","Principal":"*","Action":"secretsmanager:GetSecretValue","Resource":"*"}]}`)})
+			return func() {
+				call(t, h.secrets.DeleteResourcePolicy, &secretsmanager.DeleteResourcePolicyInput{SecretId: id})
+			}
+		}
+	}
+	const delegates = `{"Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:root"},"Action":"kms:*","Resource":"*"}]}`
+	const forAnother = `{"Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:role/another"},"Action":"kms:Decrypt","Resource":"*"}]}`
+	return []testCase{
+		{"another key", text("pnu_another"), well},
+		{"characters that no key has", text("pnu_ä"), failing(checkSecret, "characters that no API key has")},
+		{"a line break", text(apiKey + "\n"), failing(checkSecret, "has a line break or spaces around the API key")},
+		{"spaces only", text(" \n"), failing(checkSecret, "is empty but for spaces")},
+		{"binary", value(secretsmanager.PutSecretValueInput{SecretBinary: []byte(apiKey)}), failing(checkSecret, "holds binary data")},
+		{"a JSON object", text(`{"key":"` + apiKey + `"}`), failing(checkSecret, "holds a JSON object, and the container gets it whole")},
+		{"scheduled for deletion", deleted, failing(checkSecret, "is scheduled for deletion")},
+		{"its own policy denies", policy("Deny"), failing(checkRoles, "the policy of the secret prefect-api-key-new-2-")},
+		{"its own policy allows", policy("Allow"), well},
+		{"a customer's key without kms:Decrypt", key(delegates, true), failing(checkRoles, "may not call kms:Decrypt")},
+		{"a key whose policy does not delegate", key(forAnother, true), failing(checkRoles, "may not call kms:Decrypt")},
+		{"a disabled key", key(delegates, false), failing(checkRoles, "is Disabled, so that no task can start")},
+	}
+}
+
+// group returns the worker's security group.
+func (h *harness) group(t *testing.T) *string {
+	out := call(t, h.ec2.DescribeSecurityGroups, &ec2.DescribeSecurityGroupsInput{Filters: filter("group-name", "prefect_worker_sg")})
+	return out.SecurityGroups[0].GroupId
+}
+
+func port(port int32) []ec2types.IpPermission {
+	return []ec2types.IpPermission{{IpProtocol: aws.String("tcp"), FromPort: &port, ToPort: &port, IpRanges: []ec2types.IpRange{{CidrIp: aws.String("0.0.0.0/0")}}}}
+}
+
+func (h *harness) networkCases() []testCase {
+	egress := func(t *testing.T, _ *Options) func() {
+		group := h.group(t)
+		call(t, h.ec2.AuthorizeSecurityGroupEgress, &ec2.AuthorizeSecurityGroupEgressInput{GroupId: group, IpPermissions: port(22)})
+		return func() {
+			call(t, h.ec2.RevokeSecurityGroupEgress, &ec2.RevokeSecurityGroupEgressInput{GroupId: group, IpPermissions: port(22)})
+		}
+	}
+	ingress := func(t *testing.T, _ *Options) func() {
+		group := h.group(t)
+		call(t, h.ec2.AuthorizeSecurityGroupIngress, &ec2.AuthorizeSecurityGroupIngressInput{GroupId: group, IpPermissions: port(8080)})
+		return func() {
+			call(t, h.ec2.RevokeSecurityGroupIngress, &ec2.RevokeSecurityGroupIngressInput{GroupId: group, IpPermissions: port(8080)})
+		}
+	}
+	// route replaces the default route of the private subnets, by none if change is nil.
+	route := func(change func(t *testing.T, in *ec2.CreateRouteInput, nat *string)) change {
+		return func(t *testing.T, _ *Options) func() {
+			subnet := call(t, h.ec2.DescribeSubnets, &ec2.DescribeSubnetsInput{Filters: filter("cidr-block", "10.0.4.0/24")}).Subnets[0].SubnetId
+			table := call(t, h.ec2.DescribeRouteTables, &ec2.DescribeRouteTablesInput{Filters: filter("association.subnet-id", *subnet)}).RouteTables[0]
+			before, _ := defaultRoute(table)
+			remove := &ec2.DeleteRouteInput{RouteTableId: table.RouteTableId, DestinationCidrBlock: before.DestinationCidrBlock}
+			create := ec2.CreateRouteInput{RouteTableId: table.RouteTableId, DestinationCidrBlock: before.DestinationCidrBlock}
+			call(t, h.ec2.DeleteRoute, remove)
+			if change != nil {
+				in := create
+				change(t, &in, before.NatGatewayId)
+				call(t, h.ec2.CreateRoute, &in)
+			}
+			return func() {
+				if change != nil {
+					call(t, h.ec2.DeleteRoute, remove)
+				}
+				create.NatGatewayId = before.NatGatewayId
+				call(t, h.ec2.CreateRoute, &create)
+			}
+		}
+	}
+	toInternet := route(func(t *testing.T, in *ec2.CreateRouteInput, _ *string) {
+		in.GatewayId = call(t, h.ec2.DescribeInternetGateways, &ec2.DescribeInternetGatewaysInput{}).InternetGateways[0].InternetGatewayId
+	})
+	public := edited(func(out *ecs.DescribeServicesOutput) {
+		out.Services[0].NetworkConfiguration.AwsvpcConfiguration.AssignPublicIp = types.AssignPublicIpEnabled
+	})
+	deletedNAT := edited(func(out *ec2.DescribeNatGatewaysOutput) { out.NatGateways[0].State = ec2types.NatGatewayStateDeleted })
+	blackhole := edited(func(out *ec2.DescribeRouteTablesOutput) {
+		for i := range out.RouteTables {
+			for j := range out.RouteTables[i].Routes {
+				out.RouteTables[i].Routes[j].State = ec2types.RouteStateBlackhole
+			}
+		}
+	})
+	free := func(n int32) change {
+		return edited(func(out *ec2.DescribeSubnetsOutput) { out.Subnets[0].AvailableIpAddressCount = &n })
+	}
+	withEndpoint := env(func(e *config.Environment) { e.Network.Endpoints = []config.Endpoint{"sqs"} })
+	endpoint := func(t *testing.T, opt *Options) func() {
+		withEndpoint(t, opt)
+		return edited(func(out *ec2.DescribeVpcEndpointsOutput) {
+			out.VpcEndpoints = []ec2types.VpcEndpoint{{ServiceName: aws.String("com.amazonaws.us-east-1.sqs"), State: "available", PrivateDnsEnabled: aws.Bool(true)}}
+		})(t, opt)
+	}
+	return []testCase{
+		{"a rule of egress was added", egress, failing(checkNetwork, "the security group prefect_worker_sg allows what is not configured: egress of tcp 22 to 0.0.0.0/0")},
+		{"a rule of ingress was added", ingress, failing(checkNetwork, "the security group prefect_worker_sg allows what is not configured: ingress of tcp 8080 from 0.0.0.0/0")},
+		{"no default route", route(nil), failing(checkNetwork, "the subnet 10.0.4.0/24 has no default route")},
+		{"the default route leads to the internet gateway", toInternet, failing(checkNetwork, "which a task without a public address cannot use")},
+		{"and tasks have a public address", both(toInternet, public), well},
+		{"the NAT gateway is deleted", deletedNAT, failing(checkNetwork, "is deleted: the worker reaches neither")},
+		{"the target of the default route is gone", blackhole, failing(checkNetwork, "which does not exist any more")},
+		{"no free address", free(0), failing(checkNetwork, "has no free address")},
+		{"one free address", free(1), well},
+		{"an endpoint is missing", withEndpoint, failing(checkNetwork, "has no endpoint of sqs")},
+		{"an endpoint is there", endpoint, well},
+	}
+}
+
+// both makes one change after the other.
+func both(first, second change) change {
+	return func(t *testing.T, opt *Options) func() {
+		undo, undoSecond := first(t, opt), second(t, opt)
+		return func() {
+			for _, undo := range []func(){undoSecond, undo} {
+				if undo != nil {
+					undo()
+				}
+			}
+		}
+	}
+}
+
+func (h *harness) serviceCases() []testCase {
+	container := func(edit func(c *types.ContainerDefinition)) change {
+		return edited(func(out *ecs.DescribeTaskDefinitionOutput) { edit(&out.TaskDefinition.ContainerDefinitions[0]) })
+	}
+	desired := func(n int32) change {
+		return func(t *testing.T, _ *Options) func() {
+			in := ecs.UpdateServiceInput{Cluster: aws.String("prefect-cluster"), Service: aws.String("dev-worker")}
+			before := in
+			in.DesiredCount, before.DesiredCount = &n, aws.Int32(1)
+			call(t, h.ecs.UpdateService, &in)
+			return func() { call(t, h.ecs.UpdateService, &before) }
+		}
+	}
+	sidecar := edited(func(out *ecs.DescribeTaskDefinitionOutput) {
+		d := out.TaskDefinition
+		d.ContainerDefinitions = append([]types.ContainerDefinition{{Name: aws.String("sidecar")}}, d.ContainerDefinitions...)
+	})
+	noLogGroup := func(t *testing.T, _ *Options) func() {
+		group := aws.String("/ecs/prefect-worker")
+		call(t, h.logs.DeleteLogGroup, &cloudwatchlogs.DeleteLogGroupInput{LogGroupName: group})
+		return func() {
+			call(t, h.logs.CreateLogGroup, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: group})
+			call(t, h.logs.PutRetentionPolicy, &cloudwatchlogs.PutRetentionPolicyInput{LogGroupName: group, RetentionInDays: aws.Int32(30)})
+		}
+	}
+	spot := func(existing bool) change {
+		return env(func(e *config.Environment) { e.Cluster.Existing, e.Worker.Spot = existing, true })
+	}
+	hasSpot := edited(func(out *ecs.DescribeClustersOutput) { out.Clusters[0].CapacityProviders = []string{"FARGATE_SPOT"} })
+	return []testCase{
+		{"no log configuration", container(func(c *types.ContainerDefinition) { c.LogConfiguration = nil }), failing(checkRoles, "writes no log to CloudWatch")},
+		{"another container", container(func(c *types.ContainerDefinition) { c.Name = aws.String("another") }), failing(checkDefinition, "has no container prefect-worker")},
+		{"a sidecar before it", sidecar, well},
+		{"paused by hand", desired(0), failing(checkService, "the service is paused: its desired count is 0").fixedBy("make deploy")},
+		{"paused by configuration", both(desired(0), env(func(e *config.Environment) { e.Worker.DesiredCount = 0 })), failing(checkService, "the service is paused").fixedBy("set worker.desired_count to 1")},
+		{"a task is missing", edited(func(out *ecs.DescribeServicesOutput) { out.Services[0].RunningCount = 0 }), failing(checkService, "0 of 1 tasks running")},
+		{"a worker is missing", env(func(e *config.Environment) { e.Worker.DesiredCount = 2 }), failing(checkWorker, "1 of 2 workers of this service are online in good")},
+		{"no log group", noLogGroup, failing(checkLog, "does not exist, so that no task can start")},
+		{"another cluster", env(func(e *config.Environment) { e.Cluster.Name = "another" }), failing(checkCluster, "there is no cluster another")},
+		{"another service", env(func(e *config.Environment) { e.Worker.ServiceName = "another" }), failing(checkService, "there is no service another")},
+		{"another account", env(func(e *config.Environment) { e.AccountID = "999999999999" }), unsure(checkAccount, "the credentials are for account 123456789012, the environment is for 999999999999")},
+		{"this account", env(func(e *config.Environment) { e.AccountID = "123456789012" }), well},
+		{"an existing cluster without Spot", spot(true), failing(checkCluster, "has no capacity provider FARGATE_SPOT")},
+		{"an existing cluster with Spot", both(spot(true), hasSpot), well},
+	}
+}
+
+func (h *harness) prefectCases() []testCase {
+	patch := func(path string, change, back map[string]any) change {
+		return func(t *testing.T, _ *Options) func() {
+			h.prefect(t, h.two, "PATCH", path, change)
+			return func() { h.prefect(t, h.two, "PATCH", path, back) }
+		}
+	}
+	const pool, queue = "/work_pools/good", "/work_pools/good/queues/default"
+	type fields = map[string]any
+	paused, resumed := fields{"is_paused": true}, fields{"is_paused": false}
+	limit := func(n any) fields { return fields{"concurrency_limit": n} }
+	closedQueue := func(t *testing.T, _ *Options) func() {
+		h.prefect(t, h.two, "POST", "/work_pools/good/queues/", fields{"name": "low", "is_paused": true})
+		return func() { h.prefect(t, h.two, "DELETE", "/work_pools/good/queues/low", nil) }
+	}
+	late := func(t *testing.T, _ *Options) func() {
+		client := h.client(t, h.two)
+		// In a queue that this worker could serve, and that is closed.
+		deployment, err := client.Deploy(t.Context(), api.LocalFlow{Name: "late", Pool: "good", Queue: "low", Dir: t.TempDir(), Entrypoint: "f.py:f"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.prefect(t, h.two, "POST", "/deployments/"+deployment+"/create_flow_run", fields{"state": fields{
+			"type": "SCHEDULED", "state_details": fields{"scheduled_time": time.Now().Add(-5*time.Minute - 10*time.Second).UTC().Format(time.RFC3339)}}})
+		return func() {
+			if err := client.DeleteFlow(t.Context(), "late"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	queues := func(names ...string) change {
+		return env(func(e *config.Environment) { e.WorkPool.Queues = names })
+	}
+	return []testCase{
+		{"pool paused", patch(pool, paused, resumed), failing(checkPool, "good is paused")},
+		{"pool with a limit of 0", patch(pool, limit(0), limit(nil)), failing(checkPool, "good has a concurrency limit of 0")},
+		{"pool with a limit of 1", patch(pool, limit(1), limit(nil)), well},
+		{"queue paused", patch(queue, paused, resumed), failing(checkPool, "the queue default of good is paused")},
+		{"queue with a limit of 0", patch(queue, limit(0), limit(nil)), failing(checkPool, "the queue default of good has a concurrency limit of 0")},
+		{"another queue paused", closedQueue, well},
+		{"runs that nobody takes", both(closedQueue, late), failing(checkRuns, "1 late, the oldest for 5m")},
+		{"a queue that is missing", queues("high"), failing(checkPool, "good has no queue high").fixedBy("workerctl pool apply dev")},
+		{"a queue that is there", queues("default"), well},
+	}
+}
+
+func (h *harness) alarmCases() []testCase {
+	state := func(value cwtypes.StateValue) change {
+		return func(t *testing.T, _ *Options) func() {
+			set := func(value cwtypes.StateValue) {
+				call(t, h.cloudwatch.SetAlarmState, &cloudwatch.SetAlarmStateInput{AlarmName: aws.String("dev-worker-silent-worker"), StateValue: value, StateReason: aws.String("test")})
+			}
+			set(value)
+			return func() { set(cwtypes.StateValueOk) }
+		}
+	}
+	// metric changes a metric of the probe.
+	metric := func(name string, value float64) change {
+		return edited(func(out *cloudwatch.GetMetricDataOutput) {
+			for i, result := range out.MetricDataResults {
+				if *result.Label == name {
+					out.MetricDataResults[i].Values = []float64{value}
+				}
+			}
+		})
+	}
+	silent := edited(func(out *cloudwatch.GetMetricDataOutput) { out.MetricDataResults = nil })
+	unconfirmed := edited(func(out *sns.ListSubscriptionsByTopicOutput) {
+		out.Subscriptions[0].SubscriptionArn = aws.String("PendingConfirmation")
+	})
+	// From here the API cannot be reached.
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	away := edited(func(out *ecs.DescribeTaskDefinitionOutput) {
+		variables := out.TaskDefinition.ContainerDefinitions[0].Environment
+		i := slices.IndexFunc(variables, func(v types.KeyValuePair) bool { return *v.Name == "PREFECT_API_URL" })
+		variables[i].Value = aws.String(closed.URL + "/api")
+	})
+	return []testCase{
+		{"an alarm", state(cwtypes.StateValueAlarm), failing(checkAlarms, "dev-worker-silent-worker is in ALARM since").fixedBy("workerctl verify dev")},
+		{"an alarm without data", state(cwtypes.StateValueInsufficientData), well},
+		{"nobody has confirmed", unconfirmed, failing(checkAlarms, "a@example.com is notified of no alarm: the subscription is not confirmed").fixedBy("follow the link")},
+		{"the probe is silent", silent, failing(checkAlarms, "the probe has published no metrics for 4 minutes").fixedBy("/aws/lambda/dev-worker-probe says why")},
+		{"queries of the probe fail", metric("CallsFailed", 6), failing(checkAlarms, "6 queries of the probe failed")},
+		{"the API is not reached from here", away, unsure(checkAPI, "the Prefect API cannot be reached")},
+		{"and the probe sees no worker", both(away, metric("WorkersOnline", 0)), failing(checkWorker, "0 of 1 workers of this service are online, by the probe's metrics of ")},
+		{"and the probe sees a lost run", both(away, metric("FlowRunsLost", 1)), failing(checkRuns, "1 orphaned or lost, by the probe's metrics of ")},
+	}
+}
+
+// permissionCases take one permission after the other away from whoever verifies: what may not be read
+// is no failure.
+func permissionCases() []testCase {
+	var all []testCase
+	for operation, check := range map[string]string{
+		"DescribeClusters": checkCluster, "DescribeServices": checkService, "DescribeTaskDefinition": checkDefinition,
+		"ListTasks": checkWorker, "DescribeSubnets": checkNetwork, "DescribeRouteTables": checkNetwork, "DescribeNatGateways": checkNetwork,
+		"DescribeSecurityGroups": checkNetwork, "DescribeSecurityGroupRules": checkNetwork, "GetSecretValue": checkSecret, "GetResourcePolicy": checkRoles, "DescribeSecret": checkRoles,
+		"GetRole": checkRoles, "ListRolePolicies": checkRoles, "GetRolePolicy": checkRoles, "ListAttachedRolePolicies": checkRoles,
+		"GetPolicy": checkRoles, "GetPolicyVersion": checkRoles, "FilterLogEvents": checkLog,
+		"DescribeAlarms": checkAlarms, "ListSubscriptionsByTopic": checkAlarms, "GetMetricData": checkAlarms,
+	} {
+		all = append(all, testCase{operation, refusing(operation), unsure(check, "could not be read: AccessDeniedException: not authorized").fixedBy(":" + operation)})
+	}
+	credential := func(_ *testing.T, opt *Options) func() { opt.Credential = apiKey; return nil }
+	return append(all, testCase{"GetSecretValue, with a key of one's own", both(refusing("GetSecretValue"), credential), unsure(checkSecret, "could not be read")})
+}
+
+// planCases are for the check by Terraform's plan, with real ones and with what Terraform may say.
+func (h *harness) planCases() []testCase {
+	real := func(t *testing.T, opt *Options) func() { opt.Plan = h.plan(t); return nil }
+	saying := func(plan *tfjson.Plan, err error) change {
+		return func(_ *testing.T, opt *Options) func() {
+			opt.Plan = func(context.Context) (*tfjson.Plan, error) { return plan, err }
+			return nil
+		}
+	}
+	state := &tfjson.State{Values: &tfjson.StateValues{RootModule: &tfjson.StateModule{Resources: []*tfjson.StateResource{{Address: "aws_vpc.main", Mode: tfjson.ManagedResourceMode}}}}}
+	update := func(before, after any) *tfjson.Plan {
+		return &tfjson.Plan{PriorState: state, ResourceChanges: []*tfjson.ResourceChange{{Address: "aws_vpc.main", Change: &tfjson.Change{
+			Actions: tfjson.Actions{tfjson.ActionUpdate}, Before: map[string]any{"x": before, "password": "marker"}, After: map[string]any{"x": after, "password": "marker-2"},
+		}}}}
+	}
+	// drift changes what only a plan sees, of several services of AWS.
+	drift := func(t *testing.T, _ *Options) func() {
+		group := h.group(t)
+		vpc := call(t, h.ec2.DescribeVpcs, &ec2.DescribeVpcsInput{Filters: filter("cidr-block", "10.0.0.0/16")}).Vpcs[0].VpcId
+		dns := func(on bool) {
+			call(t, h.ec2.ModifyVpcAttribute, &ec2.ModifyVpcAttributeInput{VpcId: vpc, EnableDnsHostnames: &ec2types.AttributeBooleanValue{Value: &on}})
+		}
+		insights := func(value string) {
+			call(t, h.ecs.UpdateCluster, &ecs.UpdateClusterInput{Cluster: aws.String("prefect-cluster"), Settings: []types.ClusterSetting{{Name: types.ClusterSettingNameContainerInsights, Value: &value}}})
+		}
+		alarm := call(t, h.cloudwatch.DescribeAlarms, &cloudwatch.DescribeAlarmsInput{AlarmNames: []string{"dev-worker-late-runs"}}).MetricAlarms[0]
+		threshold := func(value float64) {
+			call(t, h.cloudwatch.PutMetricAlarm, &cloudwatch.PutMetricAlarmInput{AlarmName: alarm.AlarmName, AlarmDescription: alarm.AlarmDescription, ComparisonOperator: alarm.ComparisonOperator, Threshold: &value,
+				EvaluationPeriods: alarm.EvaluationPeriods, DatapointsToAlarm: alarm.DatapointsToAlarm, TreatMissingData: alarm.TreatMissingData, AlarmActions: alarm.AlarmActions,
+				OKActions: alarm.OKActions, Namespace: alarm.Namespace, MetricName: alarm.MetricName, Statistic: alarm.Statistic, Period: alarm.Period, Dimensions: alarm.Dimensions})
+		}
+		dns(false)
+		insights("disabled")
+		threshold(7)
+		call(t, h.ec2.RevokeSecurityGroupEgress, &ec2.RevokeSecurityGroupEgressInput{GroupId: group, IpPermissions: port(443)})
+		return func() {
+			// Terraform puts it back, as the fix says.
+			if _, err := h.stack(t).Output(t.Context(), "apply", "-auto-approve", "-input=false"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return []testCase{
+		{"no change", real, well},
+		{"drift", both(drift, real), failing(checkConfigured,
+			"aws_vpc.main\n      enable_dns_hostnames\n        - false\n        + true",
+			"aws_cloudwatch_metric_alarm.late_runs\n      threshold\n        - 7\n        + 600",
+			"aws_ecs_cluster.main", "aws_vpc_security_group_egress_rule.https")},
+		{"another value", saying(update("a", "b"), nil), failing(checkConfigured, "~ aws_vpc.main").fixedBy("make deploy ENV=dev")},
+		{"the same value", saying(&tfjson.Plan{PriorState: state}, nil), well},
+		{"no state here", saying(&tfjson.Plan{}, nil), unsure(checkConfigured, "holds nothing of it").fixedBy("--no-plan")},
+		{"no plan", saying(nil, errors.New("terraform plan: exit status 1")), unsure(checkConfigured, "could not be read: terraform plan: exit status 1").fixedBy("--no-plan")},
+	}
+}
