@@ -17,7 +17,8 @@ func newSetupCommand() *cobra.Command {
 		Short: "Check the tools that the project needs",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if _, err := project.Find("."); err != nil {
+			p, err := project.Find(".")
+			if err != nil {
 				return err
 			}
 			var missing []error
@@ -30,13 +31,12 @@ func newSetupCommand() *cobra.Command {
 				}
 				fmt.Fprintf(table, "%s\t%s\t(needed: %s)\n", tool.Name, version, tool.Need)
 			}
-			python, err := pyenv.FindPython(cmd.Context(), pyenv.Moto.MinPython, pyenv.Moto.MaxPython)
-			if err != nil {
-				missing = append(missing, fmt.Errorf("%w (only for make local and make test)", err))
-			} else {
-				fmt.Fprintf(table, "Python\t%s\t(for make local and make test)\n", python.Version)
-			}
 			table.Flush()
+			for _, spec := range []pyenv.Spec{pyenv.Moto, pyenv.Prefect2, pyenv.Prefect3} {
+				if _, err := pyenv.Ensure(cmd.Context(), spec, pyenv.Options{Root: p.Local()}); err != nil {
+					missing = append(missing, err)
+				}
+			}
 			if len(missing) > 0 {
 				return errors.Join(missing...)
 			}

@@ -6,87 +6,74 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+
+	"prefect-worker-ecs/internal/terraform/project"
 )
 
-// root is that of all tests: they share its pip, which takes 4 s to make.
-var root string
-
-func TestMain(m *testing.M) {
-	var err error
-	if root, err = os.MkdirTemp("", "pyenv"); err != nil {
-		panic(err)
-	}
-	code := m.Run()
-	_ = os.RemoveAll(root)
-	os.Exit(code)
-}
-
-// writeWheel makes a package that pip can install without a network.
-func writeWheel(t *testing.T, dir, name, version string) {
+// writeWheel makes a wheel with these files and returns the pin of its package.
+func writeWheel(t *testing.T, dir, file string, files ...[2]string) (hash string) {
 	t.Helper()
-	file, err := os.Create(filepath.Join(dir, name+"-"+version+"-py3-none-any.whl"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	w := zip.NewWriter(file)
-	info := name + "-" + version + ".dist-info/"
-	// In this order, so that the file has one hash.
-	for _, file := range []struct{ path, content string }{
-		{name + ".py", "version = '" + version + "'\n"},
-		{info + "METADATA", "Metadata-Version: 2.1\nName: " + name + "\nVersion: " + version + "\n"},
-		{info + "WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"},
-		{info + "RECORD", ""},
-	} {
-		part, err := w.Create(file.path)
+	var content strings.Builder
+	w := zip.NewWriter(&content)
+	for _, f := range files { // in this order, so that the wheel has one hash
+		part, err := w.Create(f[0])
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := part.Write([]byte(file.content)); err != nil {
-			t.Fatal(err)
-		}
+		_, _ = part.Write([]byte(f[1]))
 	}
-	if err := w.Close(); err != nil {
+	if err := errors.Join(w.Close(), os.WriteFile(filepath.Join(dir, file), []byte(content.String()), 0o644)); err != nil {
 		t.Fatal(err)
 	}
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(content.String())))
 }
 
-// localPackages sets pip up to know only one package, tiny 1.0.
-func localPackages(t *testing.T) {
+// tiny adds a release of the package tiny to a folder and returns its pin.
+func tiny(t *testing.T, dir, version string) (requirement string) {
 	t.Helper()
-	if _, err := FindPython(t.Context(), Version{3, 10}, Version{3, 13}); errors.Is(err, ErrNoPython) && os.Getenv("CI") == "" {
-		t.Skip(err)
-	}
-	dir := t.TempDir()
-	writeWheel(t, dir, "tiny", "1.0")
-	t.Setenv("PIP_NO_INDEX", "1")
-	t.Setenv("PIP_FIND_LINKS", dir)
+	info := "tiny-" + version + ".dist-info/"
+	hash := writeWheel(t, dir, "tiny-"+version+"-py3-none-any.whl",
+		[2]string{"tiny.py", "version = '" + version + "'\n"},
+		[2]string{info + "METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: " + version + "\n"},
+		[2]string{info + "WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"},
+		[2]string{info + "RECORD", ""})
+	return "tiny==" + version + " --hash=sha256:" + hash + "\n"
 }
 
-// tinyRequirement pins tiny 1.0 with the hash of its wheel, as the real requirements have it.
-func tinyRequirement(t *testing.T) string {
+// tinySpec is tiny 1.0, from an index that pip is configured for and that has the wheels in a folder,
+// beside an empty cache.
+func tinySpec(t *testing.T) (spec Spec, opt Options, packages string, index *httptest.Server) {
 	t.Helper()
-	dir := t.TempDir()
-	writeWheel(t, dir, "tiny", "1.0")
-	wheels, err := filepath.Glob(filepath.Join(dir, "*.whl"))
-	if err != nil || len(wheels) != 1 {
-		t.Fatal(wheels, err)
-	}
-	wheel, err := os.ReadFile(wheels[0])
+	p, err := project.Find(".")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf("tiny==1.0 \\\n    --hash=sha256:%x\n", sha256.Sum256(wheel))
-}
-
-func tinySpec(requirements string) Spec {
-	return Spec{Name: "tiny", Requirements: requirements, MinPython: Version{3, 10}, MaxPython: Version{3, 13}}
+	u, err := findUV(t.Context(), Options{Root: p.Local()}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if filepath.IsAbs(u.path) {
+		t.Setenv("PATH", filepath.Dir(u.path)+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	}
+	packages = t.TempDir()
+	index = httptest.NewServer(http.StripPrefix("/simple/tiny", http.FileServer(http.Dir(packages)))) // lists its files as an index does
+	t.Cleanup(index.Close)
+	t.Setenv("UV_CACHE_DIR", t.TempDir())
+	t.Setenv("PIP_INDEX_URL", index.URL+"/simple")
+	t.Setenv("PIP_FIND_LINKS", "")
+	return Spec{Name: "tiny", Requirements: tiny(t, packages, "1.0")}, Options{Root: t.TempDir()}, packages, index
 }
 
 func versionOfTiny(t *testing.T, env Env) string {
@@ -98,214 +85,246 @@ func versionOfTiny(t *testing.T, env Env) string {
 	return strings.TrimSpace(string(out))
 }
 
-func TestAnotherWheelThanThePinnedOneIsRefused(t *testing.T) {
-	localPackages(t)
-	spec := tinySpec(tinyRequirement(t))
-	spec.Requirements = strings.Replace(spec.Requirements, "sha256:", "sha256:0000", 1)[:len(spec.Requirements)]
-	_, err := Ensure(t.Context(), spec, Options{Root: root})
-	if err == nil || !strings.Contains(err.Error(), "DO NOT MATCH THE HASHES") {
-		t.Errorf("got %v", err)
+// script writes a program.
+func script(t *testing.T, dir, name, content string) {
+	t.Helper()
+	_ = os.Remove(filepath.Join(dir, name))
+	if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+content+"\n"), 0o755); err != nil {
+		t.Fatal(err)
 	}
 }
 
-func TestEnsureMakesOnceAndRepairsWithoutANetwork(t *testing.T) {
-	localPackages(t)
-	opt := Options{Root: root}
-
-	// GIVEN two programs that want the same environment at once
-	var wait sync.WaitGroup
+func TestEnsure(t *testing.T) {
+	spec, opt, _, index := tinySpec(t)
+	// GIVEN two programs that need one environment at once
 	var envs [2]Env
 	var errs [2]error
+	var wg sync.WaitGroup
 	for i := range envs {
-		wait.Go(func() { envs[i], errs[i] = Ensure(context.Background(), tinySpec(tinyRequirement(t)), opt) })
+		wg.Go(func() { envs[i], errs[i] = Ensure(t.Context(), spec, opt) })
 	}
-	wait.Wait()
-	// THEN both get the same, complete one
-	if errs[0] != nil || errs[1] != nil || envs[0] != envs[1] {
-		t.Fatalf("two at once: %v %v, errors %v", envs[0], envs[1], errs)
+	// WHEN both have asked for it
+	wg.Wait()
+	// THEN they share one that holds what is pinned
+	if err := errors.Join(errs[:]...); err != nil {
+		t.Fatal(err)
 	}
-	if got := versionOfTiny(t, envs[0]); got != "1.0" {
-		t.Errorf("the environment holds tiny %s, want 1.0", got)
-	}
-	// AND its pip is its own, for a flow that installs something
-	if out, err := exec.Command(filepath.Join(envs[0].Bin(), "pip"), "--version").CombinedOutput(); err != nil || !strings.Contains(string(out), envs[0].Dir) {
-		t.Errorf("%v, %s", err, out)
+	if envs[0] != envs[1] || versionOfTiny(t, envs[0]) != "1.0" {
+		t.Errorf("environments %v and %v", envs[0], envs[1])
 	}
 
-	// WHEN it was interrupted half-way, and the package index is gone
+	// WHEN it was interrupted, and the package index is gone
+	var steps []string
+	opt.Step = func(what string, do func() error) error { steps = append(steps, what); return do() }
 	if err := os.Remove(filepath.Join(envs[0].Dir, doneFile)); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("PIP_FIND_LINKS", "")
-	again, err := Ensure(context.Background(), tinySpec(tinyRequirement(t)), opt)
-	// THEN it is made again from the packages that were kept
-	if err != nil {
-		t.Fatal(err)
-	}
-	if again != envs[0] || versionOfTiny(t, again) != "1.0" {
-		t.Errorf("%v is not the environment as before", again)
+	index.Close()
+	again, err := Ensure(t.Context(), spec, opt)
+	// THEN it is made again from the cache
+	if err != nil || again != envs[0] || versionOfTiny(t, again) != "1.0" || len(steps) > 0 {
+		t.Errorf("%v, %v, steps %q", again, err, steps)
 	}
 
-	// WHEN nothing changed
-	var told []string
-	opt.Progress = func(s string) { told = append(told, s) }
-	if _, err := Ensure(context.Background(), tinySpec(tinyRequirement(t)), opt); err != nil {
-		t.Fatal(err)
+	// WHEN a virtual environment happens to be active
+	t.Setenv("PATH", again.Bin()+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	t.Setenv("VIRTUAL_ENV", again.Dir)
+	home := func(e Env) string {
+		cfg, _ := os.ReadFile(filepath.Join(e.Dir, "pyvenv.cfg"))
+		line, _, _ := strings.Cut(string(cfg), "\n")
+		return line
 	}
-	// THEN nothing is done
-	if len(told) > 0 {
-		t.Errorf("a complete environment was made again: %q", told)
+	other, err := Ensure(t.Context(), Spec{Name: "other", Requirements: spec.Requirements}, opt)
+	// THEN it makes no difference
+	if err != nil || home(other) == "" || home(other) != home(again) {
+		t.Errorf("%v, made from %s, want %s", err, home(other), home(again))
 	}
 
 	// WHEN its Python is killed, as where memory runs out, or the caller gives up
-	if err := os.Remove(envs[0].Python()); err != nil {
-		t.Fatal(err)
-	}
-	fakePython(t, envs[0].Bin(), "python", "kill -9 $$")
-	_, killed := Ensure(context.Background(), tinySpec(tinyRequirement(t)), opt)
-	ctx, cancel := context.WithCancel(context.Background())
+	script(t, again.Bin(), "python", "kill -9 $$")
+	_, killed := Ensure(t.Context(), spec, opt)
+	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, givenUp := (maker{env: envs[0]}).complete(ctx)
+	_, givenUp := again.complete(ctx)
 	// THEN it is not removed to be made again: it may be in use
-	want := "Python environment tiny: " + envs[0].Python() + " does not start: signal: killed; try again, or remove " + envs[0].Dir + " while nothing of the project runs"
+	want := "Python environment tiny: " + again.Python() + " does not start: signal: killed; try again, or remove " + again.Dir + " while nothing of the project runs"
 	if killed == nil || killed.Error() != want || !errors.Is(givenUp, context.Canceled) {
 		t.Errorf("got  %v and %v\nwant %s", killed, givenUp, want)
 	}
-	if _, err := os.Stat(filepath.Join(envs[0].Dir, doneFile)); err != nil || len(told) > 0 {
-		t.Errorf("%v, %q", err, told)
-	}
 
-	// WHEN an update of the system has taken its Python away THEN it is broken
-	if err := os.Remove(envs[0].Python()); err != nil {
-		t.Fatal(err)
+	// WHEN an update of the system has replaced its Python by one that has other packages, or taken it
+	// away THEN it is made again
+	threshold, _ := filepath.Glob(filepath.Join(other.Dir, "lib", "python*", "site-packages", "gc_threshold.pth"))
+	if len(threshold) != 1 {
+		t.Fatalf("gc_threshold.pth: %q", threshold)
 	}
-	if complete, err := (maker{env: envs[0]}).complete(context.Background()); complete || err != nil {
+	if complete, err := other.complete(t.Context()); !complete || err != nil {
 		t.Errorf("complete %t, %v", complete, err)
 	}
-}
-
-func TestEnsureInstallsExtrasOverThePins(t *testing.T) {
-	localPackages(t)
-	// GIVEN an environment whose extra replaces a pinned package
-	writeWheel(t, os.Getenv("PIP_FIND_LINKS"), "tiny", "2.0")
-	spec := tinySpec(tinyRequirement(t))
-	spec.Extra = []string{"tiny==2.0"}
-
-	// WHEN it is made
-	env, err := Ensure(t.Context(), spec, Options{Root: root})
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	// THEN the extra wins, and it is not the folder of the one without it
-	if got := versionOfTiny(t, env); got != "2.0" {
-		t.Errorf("the environment holds tiny %s, want 2.0", got)
-	}
-	python, err := FindPython(t.Context(), spec.MinPython, spec.MaxPython)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if contentHash(spec, python) == contentHash(tinySpec(tinyRequirement(t)), python) {
-		t.Error("with and without the extra share a folder")
-	}
-}
-
-func TestEnsureNamesTheMissingPackageAndNotTheIndex(t *testing.T) {
-	localPackages(t)
-	// GIVEN an index that cannot be reached, whose address holds a password
-	t.Setenv("PIP_NO_INDEX", "0")
-	t.Setenv("PIP_INDEX_URL", "http://user:hunter2@127.0.0.1:1/simple")
-	t.Setenv("PIP_RETRIES", "0")
-	t.Setenv("PIP_CONFIG_FILE", os.DevNull)
-
-	// WHEN a package is wanted that is not on this machine
-	spec := tinySpec("absent==3.1 --hash=sha256:" + strings.Repeat("0", 64) + "\n")
-	spec.Name = "absent"
-	_, err := Ensure(t.Context(), spec, Options{Root: root})
-
-	// THEN the error says which, and neither it nor the log says where
-	if err == nil || !strings.Contains(err.Error(), "absent==3.1") || !strings.Contains(err.Error(), "cannot be reached") {
-		t.Fatalf("error %v, want one that names absent==3.1 and says that the index cannot be reached", err)
-	}
-	logs, _ := filepath.Glob(filepath.Join(root, "venv", "absent-*.log"))
-	if len(logs) != 1 {
-		t.Fatalf("logs: %v, want one", logs)
-	}
-	log, _ := os.ReadFile(logs[0])
-	for what, text := range map[string]string{"error": err.Error(), "log": string(log)} {
-		if strings.Contains(text, "hunter2") || strings.Contains(text, "127.0.0.1") {
-			t.Errorf("the %s names the index:\n%s", what, text)
+	for _, gone := range append(threshold, other.Python()) {
+		if err := os.Remove(gone); err != nil {
+			t.Fatal(err)
+		}
+		if complete, err := other.complete(t.Context()); complete || err != nil {
+			t.Errorf("without %s: complete %t, %v", gone, complete, err)
 		}
 	}
 }
 
-func TestEnsureStopsWhenItIsToldTo(t *testing.T) {
-	localPackages(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	// GIVEN a caller that gives up as soon as the work begins
-	opt := Options{Root: root, Progress: func(string) { cancel() }}
-	spec := tinySpec(tinyRequirement(t))
-	spec.Name = "stopped"
-	// THEN the call ends with that reason
-	if _, err := Ensure(ctx, spec, opt); !errors.Is(err, context.Canceled) {
-		t.Fatalf("error %v, want context.Canceled", err)
-	}
-}
-
-func fakePython(t *testing.T, dir, name, script string) {
-	t.Helper()
-	if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+func TestEnsureInstallsExtrasOverThePins(t *testing.T) {
+	spec, opt, packages, _ := tinySpec(t)
+	// GIVEN an environment whose extra replaces a pinned package
+	tiny(t, packages, "2.0")
+	extra := spec
+	extra.Extra = []string{"tiny==2.0"}
+	// WHEN both are made
+	without, err := Ensure(t.Context(), spec, opt)
+	with, errWith := Ensure(t.Context(), extra, opt)
+	// THEN the extra wins, and only there
+	if err := errors.Join(err, errWith); err != nil {
 		t.Fatal(err)
 	}
+	if versionOfTiny(t, without) != "1.0" || versionOfTiny(t, with) != "2.0" {
+		t.Errorf("tiny %s without the extra, %s with it", versionOfTiny(t, without), versionOfTiny(t, with))
+	}
 }
 
-func TestFindPythonPassesOverWhatDoesNotWork(t *testing.T) {
-	answers := func(version, missing string) string {
-		return `echo '{"path": "/real/python", "version": [` + version + `], "missing": [` + missing + `]}'`
-	}
-	tests := []struct {
-		name    string
-		scripts map[string]string // program name -> what it does; "b/" is later on PATH
-		want    Version
-		err     string
+// TestEnsureSaysWhatFailed, and neither its error nor the log says where an index is.
+func TestEnsureSaysWhatFailed(t *testing.T) {
+	spec, opt, _, _ := tinySpec(t)
+	none := t.TempDir()
+	for _, test := range []struct {
+		name, requirements, want string
+		variables                map[string]string
 	}{
-		{"the first that is in range", map[string]string{"python3": answers("3, 11", "")}, Version{3, 11}, ""},
-		{"a shim that fails", map[string]string{
-			"python3": "echo 'pyenv: python3: command not found' >&2; exit 127", "python3.12": answers("3, 12", ""),
-		}, Version{3, 12}, ""},
-		{"a shim that hides a good one", map[string]string{"python3": "exit 127", "b/python3": answers("3, 10", "")}, Version{3, 10}, ""},
-		{"one that is too old", map[string]string{"python3": answers("3, 9", ""), "python3.13": answers("3, 13", "")}, Version{3, 13}, ""},
-		{"one that is too new", map[string]string{"python3": answers("3, 14", "")}, Version{}, "is Python 3.14"},
-		{"one without the venv module", map[string]string{"python3": answers("3, 11", `"ensurepip"`)}, Version{}, "python3-venv"},
-		{"Python 2", map[string]string{"python": "echo nothing"}, Version{}, "is not a Python 3"},
-		{"none", nil, Version{}, "is on PATH"},
-	}
-	for _, test := range tests {
+		{"another wheel than the pinned one", strings.Replace(spec.Requirements, "sha256:", "sha256:0000", 1)[:len(spec.Requirements)-1], "Hash mismatch for `tiny==1.0`", nil},
+		{"a package that is not there", "absent==3.1 --hash=sha256:" + strings.Repeat("0", 64), "absent was not found", nil},
+		{"an index that cannot be reached", spec.Requirements, "Connection refused", map[string]string{
+			"PIP_INDEX_URL": "http://user:hunter2@127.0.0.1:1/simple", "UV_HTTP_RETRIES": "0", "UV_CACHE_DIR": t.TempDir(),
+		}},
+		{"no Python", spec.Requirements, "Needed: Python 3.10 to 3.13", map[string]string{
+			"PATH": none, "UV_PYTHON_INSTALL_DIR": none, "UV_PYTHON_DOWNLOADS": "never", "UV_CACHE_DIR": t.TempDir(),
+		}},
+	} {
 		t.Run(test.name, func(t *testing.T) {
-			// GIVEN a machine with these programs
-			a, b := t.TempDir(), t.TempDir()
-			for name, script := range test.scripts {
-				if rest, ok := strings.CutPrefix(name, "b/"); ok {
-					fakePython(t, b, rest, script)
-				} else {
-					fakePython(t, a, name, script)
+			if test.variables["PATH"] != "" {
+				path, err := exec.LookPath("uv")
+				if err := errors.Join(err, os.Symlink(path, filepath.Join(none, "uv"))); err != nil {
+					t.Fatal(err)
 				}
 			}
-			t.Setenv("PATH", a+string(filepath.ListSeparator)+b)
-			t.Setenv(PythonVariable, "")
-
-			// WHEN one is looked for
-			got, err := FindPython(t.Context(), Version{3, 10}, Version{3, 13})
-
-			// THEN it is the right one, or the error says what is wrong
-			if test.err != "" {
-				if !errors.Is(err, ErrNoPython) || !strings.Contains(err.Error(), test.err) {
-					t.Fatalf("error %v, want one with %q", err, test.err)
-				}
-				return
+			for name, value := range test.variables {
+				t.Setenv(name, value)
 			}
-			if err != nil || got.Version != test.want {
-				t.Fatalf("%v, %v; want Python %v", got, err, test.want)
+			opt.Root = t.TempDir()
+			_, err := Ensure(t.Context(), Spec{Name: "failing", Requirements: test.requirements}, opt)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Fatalf("error %v, want one with %q", err, test.want)
+			}
+			logs, _ := filepath.Glob(filepath.Join(opt.Root, "venv", "failing-*.log"))
+			if len(logs) != 1 {
+				t.Fatalf("logs: %v, want one", logs)
+			}
+			log, _ := os.ReadFile(logs[0])
+			for what, text := range map[string]string{"error": err.Error(), "log": string(log)} {
+				if strings.Contains(text, "hunter2") || strings.Contains(text, "127.0.0.1") {
+					t.Errorf("the %s names the index:\n%s", what, text)
+				}
+			}
+		})
+	}
+
+	// AND a caller that gives up gets its own reason
+	t.Setenv("UV_CACHE_DIR", t.TempDir())
+	ctx, cancel := context.WithCancel(t.Context())
+	opt.Step = func(_ string, do func() error) error { cancel(); return do() }
+	if _, err := Ensure(ctx, spec, opt); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want context.Canceled", err)
+	}
+}
+
+func TestUVIsDownloadedWhereNoneIsRecentEnough(t *testing.T) {
+	// GIVEN a machine with an old uv, and an index that needs a password
+	bin, files := t.TempDir(), t.TempDir()
+	script(t, bin, "uv", "echo uv 0.4.30")
+	t.Setenv("PATH", bin+":/usr/bin:/bin")
+	system := runtime.GOOS + "/" + runtime.GOARCH
+	wheel := uvWheels[system]
+	file := "uv-" + uvRelease + "-py3-none-" + wheel.tag + ".whl"
+	hash := writeWheel(t, files, file, [2]string{"uv-" + uvRelease + ".data/scripts/uv", "#!/bin/sh\necho uv " + uvRelease + "\n"})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch user, password, _ := r.BasicAuth(); {
+		case user != "user" || password != "hunter2":
+			w.WriteHeader(http.StatusUnauthorized)
+		case r.URL.Path == "/simple/uv/":
+			fmt.Fprintf(w, `<a href="../../files/%s#sha256=0">uv</a>`, file)
+		default:
+			http.ServeFile(w, r, filepath.Join(files, filepath.Base(r.URL.Path)))
+		}
+	}))
+	defer server.Close()
+	t.Setenv("UV_DEFAULT_INDEX", strings.Replace(server.URL, "//", "//user:hunter2@", 1)+"/simple")
+	opt := Options{Root: t.TempDir()}
+
+	// WHEN its wheel is not the pinned one THEN it is not used, and the error holds no address
+	_, err := findUV(t.Context(), opt, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "has the hash "+hash) || strings.Contains(err.Error(), "127.0.0.1") {
+		t.Errorf("error %v", err)
+	}
+	// WHEN it is THEN it is downloaded once
+	defer maps.Copy(uvWheels, maps.Clone(uvWheels))
+	wheel.sha256 = hash
+	uvWheels[system] = wheel
+	for range 2 {
+		u, err := findUV(t.Context(), opt, io.Discard)
+		if err != nil || u.path != filepath.Join(opt.Root, "uv", uvRelease, "uv") {
+			t.Errorf("%s, %v", u.path, err)
+		}
+		server.Close()
+	}
+	// WHEN that on PATH is recent enough THEN it is used
+	script(t, bin, "uv", "echo 'uv 1.0.0 (some-target)'")
+	if u, err := findUV(t.Context(), opt, io.Discard); err != nil || u.path != "uv" {
+		t.Errorf("%s, %v", u.path, err)
+	}
+}
+
+func TestUVUsesTheIndexOfPip(t *testing.T) {
+	const config = `printf '%s\n' "global.index-url='https://file.example/simple'" "global.find-links='\n/one\n/two'" ":env:.cert='/x'"`
+	for _, test := range []struct {
+		name      string
+		variables map[string]string
+		want      string
+		noIndex   bool
+	}{
+		{"pip's files", nil, "UV_DEFAULT_INDEX=https://file.example/simple UV_FIND_LINKS=/one,/two", false},
+		{"pip's variables before its files", map[string]string{"PIP_INDEX_URL": "https://variable.example", "PIP_CERT": "/ca.pem", "PIP_NO_INDEX": "true"},
+			"SSL_CERT_FILE=/ca.pem UV_DEFAULT_INDEX=https://variable.example UV_FIND_LINKS=/one,/two", true},
+		{"uv's variables before both", map[string]string{"PIP_FIND_LINKS": "/three", "UV_INDEX_URL": "https://uv.example", "UV_FIND_LINKS": "/four"},
+			"UV_DEFAULT_INDEX=https://uv.example UV_FIND_LINKS=/four", false},
+		{"several indexes", map[string]string{"PIP_EXTRA_INDEX_URL": "https://a.example https://b.example", "PIP_FIND_LINKS": "/a"},
+			"UV_DEFAULT_INDEX=https://file.example/simple UV_FIND_LINKS=/a UV_INDEX=https://a.example https://b.example UV_INDEX_STRATEGY=unsafe-best-match", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for _, variable := range os.Environ() {
+				if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "PIP_") || strings.HasPrefix(name, "UV_") || strings.HasPrefix(name, "SSL_") {
+					t.Setenv(name, "")
+				}
+			}
+			for name, value := range test.variables {
+				t.Setenv(name, value)
+			}
+			bin := t.TempDir()
+			script(t, bin, "pip3", "exit 127") // as a shim of pyenv
+			script(t, bin, "pip", config)
+			t.Setenv("PATH", bin)
+			variables, noIndex := packageIndex(t.Context())
+			var got []string
+			for _, name := range slices.Sorted(maps.Keys(variables)) {
+				got = append(got, name+"="+variables[name])
+			}
+			if strings.Join(got, " ") != test.want || noIndex != test.noIndex {
+				t.Errorf("got  %s, %t\nwant %s, %t", strings.Join(got, " "), noIndex, test.want, test.noIndex)
 			}
 		})
 	}

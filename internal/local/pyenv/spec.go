@@ -7,35 +7,24 @@ import (
 	"strings"
 )
 
-// Version is a Python version without its patch level: {3, 11}.
-type Version struct{ Major, Minor int }
-
-// String returns the usual form, such as "3.11".
-func (v Version) String() string { return fmt.Sprintf("%d.%d", v.Major, v.Minor) }
-
-func (v Version) less(w Version) bool {
-	return v.Major < w.Major || v.Major == w.Major && v.Minor < w.Minor
-}
-
 // Spec says what a virtual environment holds.
 type Spec struct {
 	// Name is the start of the environment's folder name, such as "prefect2".
 	Name string
-	// Requirements is a pip requirements file that pins every package of the
-	// closure with ==, and with the hashes of its wheels for every system. Nothing
-	// but it is installed (pip runs with --no-deps and --require-hashes).
+	// Requirements is a requirements file that pins every package of the closure with ==, and with
+	// the hashes of its wheels for every system. Nothing but it is installed.
 	Requirements string
-	// Extra is installed afterwards with its dependencies, as the entry point
-	// of Prefect's image does with EXTRA_PIP_PACKAGES. It may therefore replace
-	// what Requirements pins. Each item is one requirement; none by default.
+	// Extra is installed afterwards with its dependencies, as the entry point of Prefect's image does
+	// with EXTRA_PIP_PACKAGES. It may therefore replace what Requirements pins. Each item is one
+	// requirement; none by default.
 	Extra []string
-	// MinPython and MaxPython are the oldest and newest Python that the
-	// requirements were tried with.
-	MinPython, MaxPython Version
 }
 
 //go:embed requirements/moto.txt
 var motoRequirements string
+
+//go:embed requirements/pip.txt
+var pipRequirements string
 
 //go:embed requirements/prefect2.txt
 var prefect2Requirements string
@@ -43,24 +32,13 @@ var prefect2Requirements string
 //go:embed requirements/prefect3.txt
 var prefect3Requirements string
 
-// The Python versions below are those with which each set was installed and
-// imported when it was pinned.
 var (
 	// Moto is the AWS emulator, moto 5.2.1 with its server.
-	Moto = Spec{
-		Name: "moto", Requirements: motoRequirements,
-		MinPython: Version{3, 10}, MaxPython: Version{3, 13},
-	}
+	Moto = Spec{Name: "moto", Requirements: motoRequirements}
 	// Prefect2 is Prefect 2.20.25, the last release of Prefect 2.
-	Prefect2 = Spec{
-		Name: "prefect2", Requirements: prefect2Requirements,
-		MinPython: Version{3, 10}, MaxPython: Version{3, 13},
-	}
+	Prefect2 = Spec{Name: "prefect2", Requirements: prefect2Requirements + pipRequirements}
 	// Prefect3 is Prefect 3.8.3.
-	Prefect3 = Spec{
-		Name: "prefect3", Requirements: prefect3Requirements,
-		MinPython: Version{3, 10}, MaxPython: Version{3, 13},
-	}
+	Prefect3 = Spec{Name: "prefect3", Requirements: prefect3Requirements + pipRequirements}
 )
 
 // Prefect returns the environment for a major version of Prefect: 2 or 3.

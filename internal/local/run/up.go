@@ -175,8 +175,9 @@ func (u *up) setUp(ctx context.Context) error {
 		if err != nil {
 			return "", err
 		}
-		note := func(s string) { u.p.note("%s", s) }
-		pyOptions := pyenv.Options{Root: u.opt.Project.Local(), Progress: note}
+		pyOptions := pyenv.Options{Root: u.opt.Project.Local(), Step: func(what string, do func() error) error {
+			return u.p.step(what, func() (string, error) { return what, do() })
+		}}
 		g, ctx := errgroup.WithContext(ctx)
 		g.Go(func() (err error) { u.moto, err = pyenv.Ensure(ctx, pyenv.Moto, pyOptions); return err })
 		g.Go(func() (err error) { u.prefect, err = pyenv.Ensure(ctx, prefect, pyOptions); return err })

@@ -72,7 +72,7 @@ func (u *up) installExtra(ctx context.Context, extra []string) error {
 			return "", err
 		}
 		spec.Extra = extra
-		_, err = pyenv.Ensure(ctx, spec, pyenv.Options{Root: u.opt.Project.Local(), Progress: func(s string) { u.p.note("%s", s) }})
+		_, err = pyenv.Ensure(ctx, spec, pyenv.Options{Root: u.opt.Project.Local()})
 		return "installed " + strings.Join(extra, " "), err
 	})
 }

@@ -21,21 +21,10 @@ import (
 	"prefect-worker-ecs/internal/test/testtools"
 )
 
-// interpreter is any Python that the probe is for.
-func interpreter(t *testing.T) string {
-	t.Helper()
-	testtools.Require(t, testtools.Python)
-	found, err := pyenv.FindPython(t.Context(), pyenv.Moto.MinPython, pyenv.Moto.MaxPython)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return found.Path
-}
-
 // python runs a program of Python in this folder, which leaves no byte code behind.
 func python(t *testing.T, args ...string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), interpreter(t), append([]string{"-B"}, args...)...)
+	cmd := exec.CommandContext(t.Context(), testtools.Environment(t, pyenv.Moto).Python(), append([]string{"-B"}, args...)...)
 	cmd.Env = pyenv.Environ()
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -74,7 +63,7 @@ func TestTheArchiveHoldsTheProbe(t *testing.T) {
 // TestTheFunctionIsWarm: what a function keeps between invocations it has as long as on Lambda.
 func TestTheFunctionIsWarm(t *testing.T) {
 	// GIVEN code that says which of its process's invocations it is
-	f := Function{Python: interpreter(t), Archive: t.TempDir()}
+	f := Function{Python: testtools.Environment(t, pyenv.Moto).Python(), Archive: t.TempDir()}
 	t.Cleanup(func() { _ = f.Close() })
 	write := func(code string) {
 		t.Helper()

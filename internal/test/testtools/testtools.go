@@ -22,16 +22,11 @@ import (
 // that says what is missing.
 type Need func(context.Context) error
 
-// Node is for CDKTF constructs, Terraform (or OpenTofu) for deployments, Python for the emulator and
-// Prefect.
+// Node is for CDKTF constructs, Terraform (or OpenTofu) for deployments.
 var (
 	Node      Need = tools("Node.js")
 	Terraform Need = func(ctx context.Context) error {
 		_, err := project.TerraformTool().Check(ctx)
-		return err
-	}
-	Python Need = func(ctx context.Context) error {
-		_, err := pyenv.FindPython(ctx, pyenv.Moto.MinPython, pyenv.Moto.MaxPython)
 		return err
 	}
 )
@@ -72,10 +67,9 @@ func Require(t testing.TB, needs ...Need) {
 // is none: that needs the package index once.
 func Environment(t testing.TB, spec pyenv.Spec) pyenv.Env {
 	t.Helper()
-	Require(t, Python)
 	env, err := pyenv.Ensure(t.Context(), spec, pyenv.Options{
-		Root:     checkout(t).Local(),
-		Progress: func(line string) { t.Log(line) },
+		Root: checkout(t).Local(),
+		Step: func(what string, do func() error) error { t.Log(what); return do() },
 	})
 	if err != nil {
 		t.Fatal(err)
