@@ -151,7 +151,7 @@ var ec2Types = []Type{
 		Grants: []Grant{
 			{Read: "ec2:DescribeSecurityGroups"},
 			// It came with the VPC, without a tag.
-			{Write: "ec2:CreateTags", On: "ec2:security-group/*", When: Tagged},
+			{Write: "ec2:CreateTags", On: "ec2:security-group/*", When: Untagged},
 			{Write: "ec2:RevokeSecurityGroupEgress ec2:RevokeSecurityGroupIngress", On: "ec2:security-group/*", When: Own},
 		},
 	},

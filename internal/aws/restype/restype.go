@@ -64,6 +64,8 @@ type Condition int
 const (
 	// Tagged: the request gives the created resource the tags of the environment.
 	Tagged Condition = iota + 1
+	// Untagged: the request gives the tags of the environment to a resource that belongs to none.
+	Untagged
 	// AtCreation: the request tags a resource while it is created, and no other.
 	AtCreation
 	// Own: the resource has the tags of the environment.
