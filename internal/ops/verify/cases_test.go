@@ -452,6 +452,60 @@ func closedAPI(*testing.T) string {
 	return server.URL + "/api"
 }
 
+// jobCases change the template of the pool, or the job variables of a deployment.
+func (h *harness) jobCases() []testCase {
+	template := func(name string, value any) change {
+		return func(t *testing.T, _ *Options) func() {
+			client := h.client(t, h.two)
+			pool, err := client.WorkPool(t.Context(), "good")
+			if err != nil {
+				t.Fatal(err)
+			}
+			property := pool.BaseJobTemplate["variables"].(map[string]any)["properties"].(map[string]any)[name].(map[string]any)
+			before, had := property["default"]
+			set := func() {
+				if err := client.SetTemplate(t.Context(), "good", pool.BaseJobTemplate); err != nil {
+					t.Fatal(err)
+				}
+			}
+			property["default"] = value
+			set()
+			return func() {
+				if property["default"] = before; !had {
+					delete(property, "default")
+				}
+				set()
+			}
+		}
+	}
+	deployment := func(variables map[string]any) change {
+		return func(t *testing.T, _ *Options) func() {
+			client := h.client(t, h.two)
+			id, err := client.Deploy(t.Context(), api.LocalFlow{Name: "with-variables", Pool: "good", Dir: t.TempDir(), Entrypoint: "f.py:f"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.prefect(t, h.two, "PATCH", "/deployments/"+id, map[string]any{"infra_overrides": variables, "job_variables": variables})
+			return func() {
+				if err := client.DeleteFlow(t.Context(), "with-variables"); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	withFlow := func(_ *testing.T, opt *Options) func() { opt.Flow = true; return nil }
+	type fields = map[string]any
+	return []testCase{
+		{"a command that runs no flow", template("command", "false"), failing(checkPool, "no flow run works with the template of good", `command is "false"`)},
+		{"another API", template("env", fields{"PREFECT_API_URL": "http://127.0.0.1:1/api"}), failing(checkPool, "PREFECT_API_URL is http://127.0.0.1:1/api")},
+		{"a variable", template("env", fields{"A": "1"}), well},
+		{"a folder in which no flow has run", template("working_dir", "/nowhere"), unsure(checkPool, "flows of good run in the folder /nowhere").fixedBy("--flow")},
+		{"a folder, and a flow that shows that it is not there", both(template("working_dir", "/nowhere"), withFlow), failing(checkFlow, "ended as ")},
+		{"a deployment that cannot work", deployment(fields{"command": "false"}), failing(checkPool, "no run of the deployment with-variables/with-variables works: command is").fixedBy("job_variables")},
+		{"a deployment that can", deployment(fields{"env": fields{"A": "1"}}), well},
+	}
+}
+
 func (h *harness) apiCases() []testCase {
 	status := func(status int) change {
 		return apiAt(func(t *testing.T) string { return h.front(t, func(*http.Request) int { return status }) })

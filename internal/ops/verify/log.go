@@ -43,6 +43,8 @@ func (c *checklist) judgeLog(group string, lines []string) finding {
 	switch {
 	case found && contradiction != "" && c.await(contradiction).status == OK:
 		return ok("%s. One says: %s; but the %s is as it should be now. If it was changed since the task started, that needs a new task: aws ecs update-service --force-new-deployment", count, s.Explanation, contradiction)
+	case found && s.OfRun && c.await(checkPool).status == OK && c.await(checkRoles).status == OK:
+		return unknown(s.Explanation+"\nline: "+line+"\nno flow run was started since; the template and the roles are as they should be now", "workerctl verify --flow shows whether flow runs start now")
 	case found && (!c.online || s.OfRun):
 		return failed(s.Explanation+"\nline: "+line, s.Fix)
 	case found:

@@ -15,7 +15,6 @@ import (
 	"prefect-worker-ecs/internal/base/redact"
 	"prefect-worker-ecs/internal/prefect/api"
 	"prefect-worker-ecs/internal/prefect/flowruns"
-	"prefect-worker-ecs/internal/prefect/workpool"
 )
 
 // apiAnswers checks that the API is there, at the right address, and accepts the credential.
@@ -123,10 +122,8 @@ func (c *checklist) pool(ctx context.Context) finding {
 	if err != nil {
 		return unreachable("the queues of "+pool.Name, err)
 	}
-	if want.FlowsAreTasks() {
-		if f := c.template(ctx); f.status != OK {
-			return f
-		}
+	if f := c.jobs(ctx); f.status != OK {
+		return f
 	}
 	for _, q := range queues {
 		if q.LastPolled != nil {
@@ -134,29 +131,6 @@ func (c *checklist) pool(ctx context.Context) finding {
 		}
 	}
 	return c.servedQueues(queues)
-}
-
-// template compares the place of flow tasks in the template of an ecs pool with that of the worker.
-func (c *checklist) template(ctx context.Context) finding {
-	wanted, err := workpool.Read(ctx, c.opt.AWS, c.env)
-	if err != nil {
-		return unreadable("where the tasks of flow runs are to run", err)
-	}
-	_, changes, err := wanted.Fit(c.Pool.BaseJobTemplate)
-	fix := "workerctl pool apply " + c.env.Name
-	switch {
-	case len(c.Pool.BaseJobTemplate) == 0:
-		return failed("the template of "+c.Pool.Name+" is empty: a flow run would be started in the account's default cluster and network", fix)
-	case err != nil:
-		return failed(err.Error(), fix)
-	case len(changes) > 0:
-		lines := []string{"the template of " + c.Pool.Name + " is not that of the deployment"}
-		for _, change := range changes {
-			lines = append(lines, change.Difference())
-		}
-		return failed(strings.Join(lines, "\n"), fix)
-	}
-	return finding{status: OK}
 }
 
 // servedQueues checks the queues that the worker serves: those of the configuration, or all.

@@ -191,28 +191,12 @@ func arnParts(arn string) (partition, account string) {
 
 // execution checks what ECS does with an execution role before its container starts.
 func (c *checklist) execution(ctx context.Context, f *findings, r *role, container types.ContainerDefinition) {
-	need := func(action, resource, what string) {
-		result := r.allows(iam.Request{Action: action, Resource: resource, Context: c.requestContext(r)})
-		c.decided(f, r, result, fmt.Sprintf("the %s %s may call %s", r.noun, r.name, action),
-			fmt.Sprintf("the %s %s may not call %s on %s, so that %s", r.noun, r.name, action, resource, what))
-	}
-	seen := map[string]bool{}
+	var secrets []string
 	for _, secret := range container.Secrets {
-		arn, _ := secretARN(aws.ToString(secret.ValueFrom))
-		if seen[arn] {
-			continue
-		}
-		seen[arn] = true
-		const what = "no task can start (ResourceInitializationError)"
-		if strings.Contains(arn, ":ssm:") {
-			need("ssm:GetParameters", arn, what)
-			continue
-		}
-		need("secretsmanager:GetSecretValue", arn, what)
-		c.secretPolicy(ctx, f, r, arn)
-		c.secretKey(ctx, f, r, arn)
+		secrets = append(secrets, aws.ToString(secret.ValueFrom))
 	}
-
+	c.readsSecrets(ctx, f, r, secrets)
+	need := func(action, resource, what string) { c.need(f, r, action, resource, what) }
 	if from := container.RepositoryCredentials; from != nil {
 		arn := aws.ToString(from.CredentialsParameter)
 		need("secretsmanager:GetSecretValue", arn, "the image cannot be pulled")
@@ -236,6 +220,13 @@ func (c *checklist) execution(ctx context.Context, f *findings, r *role, contain
 			need(action, repository, "the image cannot be pulled")
 		}
 	}
+}
+
+// need checks that a role may make a call; what says what follows if it may not.
+func (c *checklist) need(f *findings, r *role, action, resource, what string) {
+	result := r.allows(iam.Request{Action: action, Resource: resource, Context: c.requestContext(r)})
+	c.decided(f, r, result, fmt.Sprintf("the %s %s may call %s", r.noun, r.name, action),
+		fmt.Sprintf("the %s %s may not call %s on %s, so that %s", r.noun, r.name, action, resource, what))
 }
 
 // ecrRepository returns the ARN of the repository of an image in ECR.

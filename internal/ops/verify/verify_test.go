@@ -43,6 +43,7 @@ func TestVerify(t *testing.T) {
 	group("network", h.networkCases())
 	group("service", h.serviceCases())
 	group("Prefect", h.prefectCases())
+	group("jobs", h.jobCases())
 	group("API", h.apiCases())
 	group("alarms", h.alarmCases())
 	group("reading", readingCases())

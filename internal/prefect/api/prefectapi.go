@@ -317,6 +317,8 @@ type WorkPool struct {
 	// BaseJobTemplate holds the variables of the pool's flow runs and the job that is made
 	// of them. Empty until the first worker fills it in.
 	BaseJobTemplate map[string]any `json:"base_job_template"`
+	// Updated is when the pool was last changed.
+	Updated time.Time `json:"updated"`
 }
 
 // SetTemplate replaces the base job template of a pool.
@@ -363,6 +365,51 @@ func (c *Client) WorkQueues(ctx context.Context, pool string) ([]WorkQueue, erro
 // CreateWorkQueue creates a queue in a pool. It is ErrConflict if there is one of that name.
 func (c *Client) CreateWorkQueue(ctx context.Context, pool, name string) error {
 	return c.do(ctx, http.MethodPost, []string{"work_pools", pool, "queues", ""}, map[string]any{"name": name}, nil)
+}
+
+// Deployment is a deployment of a flow as the API shows it.
+type Deployment struct {
+	ID     string `json:"id"`
+	Name   string `json:"name"`
+	FlowID string `json:"flow_id"`
+	// Variables are its job variables, which Prefect 2 calls Overrides.
+	Variables map[string]any `json:"job_variables"`
+	Overrides map[string]any `json:"infra_overrides"`
+}
+
+// Deployments returns the deployments of a pool that have job variables, of the first 200.
+func (c *Client) Deployments(ctx context.Context, pool string) ([]Deployment, error) {
+	filter := inPool(pool, nil)
+	filter["limit"] = 200
+	var all []Deployment
+	err := c.do(ctx, http.MethodPost, []string{"deployments", "filter"}, filter, &all)
+	for i, d := range all {
+		if len(d.Variables) == 0 {
+			all[i].Variables = d.Overrides
+		}
+	}
+	return slices.DeleteFunc(all, func(d Deployment) bool { return len(d.Variables) == 0 }), err
+}
+
+// Completed reports whether a run of a pool that started after a point of time has completed.
+func (c *Client) Completed(ctx context.Context, pool string, after time.Time) (bool, error) {
+	filter := inPool(pool, nil)
+	filter["flow_runs"] = map[string]any{
+		"state":      map[string]any{"type": map[string]any{"any_": []string{"COMPLETED"}}},
+		"start_time": map[string]any{"after_": after.UTC().Format(time.RFC3339Nano)},
+	}
+	var count int
+	err := c.do(ctx, http.MethodPost, []string{"flow_runs", "count"}, filter, &count)
+	return count > 0, err
+}
+
+// FlowName returns the name of a flow.
+func (c *Client) FlowName(ctx context.Context, id string) (string, error) {
+	var flow struct {
+		Name string `json:"name"`
+	}
+	err := c.do(ctx, http.MethodGet, []string{"flows", id}, nil, &flow)
+	return flow.Name, err
 }
 
 // WorkPool returns the pool of that name.
