@@ -78,8 +78,13 @@ func conflicts(envs []*Environment) Problems {
 	for i, env := range envs {
 		v := &validator{env: env}
 		for _, other := range envs[:i] {
-			if env.Backend.Type == BackendS3 && env.Backend.Bucket == other.Backend.Bucket && env.Backend.Key == other.Backend.Key {
-				v.reject("backend.key", env.Backend.Key, "each environment has a state of its own, and "+other.source.file+" uses this one", "choose another key")
+			if a, b := env.Backend, other.Backend; a.Type == BackendS3 && b.Type == BackendS3 && a.Bucket == b.Bucket {
+				switch lock := ".tflock"; { // which Terraform adds to the key
+				case a.Key == b.Key:
+					v.reject("backend.key", a.Key, "each environment has a state of its own, and "+other.source.file+" uses this one", "choose another key")
+				case a.Key == b.Key+lock || a.Key+lock == b.Key:
+					v.reject("backend.key", a.Key, "it is the lock file of the other, and "+other.source.file+" has the key "+b.Key, "choose another key")
+				}
 			}
 			if a, b := env.account(), other.account(); a != "" && b != "" && a != b {
 				continue

@@ -110,13 +110,13 @@ var formats = map[string]format{
 		source: awsDocs + "AmazonECS/latest/APIReference/API_CreateService.html",
 	},
 	"dns-name": {
-		pattern: regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`), longest: 253, example: "default.prefect.local",
-		rule: "the namespace is a DNS name in lower case, each part of at most 63 characters and all of at most 253", fix: "write for example default.prefect.local",
+		pattern: regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`), longest: 253, example: "default.prefect.local",
+		rule: "a DNS name has parts of letters, digits and hyphens, each part of at most 63 characters and all of at most 253", fix: "write for example default.prefect.local",
 		source: "https://www.rfc-editor.org/rfc/rfc1123#section-2",
 	},
 	"image": {
-		pattern: regexp.MustCompile(`^\S+$`), longest: 500, example: "prefecthq/prefect:3-latest",
-		rule: "an image is [host/]name:tag or [host/]name@sha256:digest", fix: "write for example prefecthq/prefect:2-latest or prefecthq/prefect:3.8.3-python3.12",
+		pattern: regexp.MustCompile(`^\S+$`), longest: 255, example: "prefecthq/prefect:3-latest",
+		rule: "an image is [host/]name:tag or [host/]name@sha256:digest, of at most 255 characters", fix: "write for example prefecthq/prefect:2-latest or prefecthq/prefect:3.8.3-python3.12",
 		source: "https://github.com/distribution/reference",
 	},
 	"version": {
@@ -155,7 +155,7 @@ var formats = map[string]format{
 		source: awsDocs + "service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html",
 	},
 	"iam-resource": {
-		pattern: regexp.MustCompile(`^(\*|arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9*-]*:[0-9*]*:\S+)$`), longest: 2048, example: "arn:aws:s3:::results/*",
+		pattern: regexp.MustCompile(`^(\*|arn:aws(-[a-z]+)*:[a-z0-9-]+:[a-z0-9*-]*:[0-9*]*:\S+)$`), longest: 2048, example: "arn:aws:s3:::results/*",
 		rule: "a resource is an ARN, in which stars may stand", fix: "write for example arn:aws:s3:::results/*",
 		source: awsDocs + "IAM/latest/UserGuide/reference_policies_elements_resource.html",
 	},
@@ -170,13 +170,13 @@ var formats = map[string]format{
 		source: awsDocs + "secretsmanager/latest/apireference/API_CreateSecret.html",
 	},
 	"secret-arn": {
-		pattern: regexp.MustCompile(`^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}$`), example: "arn:aws:secretsmanager:us-east-1:123456789012:secret:prefect-AbCdEf",
+		pattern: regexp.MustCompile(`^arn:aws(-[a-z]+)*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[A-Za-z0-9/_+=.@!-]+-[A-Za-z0-9]{6}$`), example: "arn:aws:secretsmanager:us-east-1:123456789012:secret:prefect-AbCdEf",
 		rule:   "the value is the whole ARN of a secret in Secrets Manager, with the six characters that AWS adds: ECS and the role's policy need it",
 		fix:    "copy the ARN from the console or from aws secretsmanager describe-secret",
 		source: awsDocs + "AmazonECS/latest/developerguide/secrets-envvar-secrets-manager.html",
 	},
 	"secret-reference": {
-		pattern: regexp.MustCompile(`^arn:aws[a-z-]*:(secretsmanager:[a-z0-9-]+:\d{12}:secret:[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}(:[^:]*:[^:]*:|:[^:]*::[^:]*)?|ssm:[a-z0-9-]+:\d{12}:parameter/[A-Za-z0-9_./-]+)$`), example: "arn:aws:secretsmanager:us-east-1:123456789012:secret:db-AbCdEf:password::",
+		pattern: regexp.MustCompile(`^arn:aws(-[a-z]+)*:(secretsmanager:[a-z0-9-]+:\d{12}:secret:[A-Za-z0-9/_+=.@!-]+-[A-Za-z0-9]{6}(:[^:]*:[^:]*:|:[^:]*::[^:]*)?|ssm:[a-z0-9-]+:\d{12}:parameter/[A-Za-z0-9_./-]+)$`), example: "arn:aws:secretsmanager:us-east-1:123456789012:secret:db-AbCdEf:password::",
 		rule:   "the value is the whole ARN of a secret in Secrets Manager, with the six characters that AWS adds and, if wanted, :json-key:version-stage: or :json-key::version-id, or the ARN of a parameter",
 		fix:    "copy the ARN from the console, from aws secretsmanager describe-secret or from aws ssm get-parameter",
 		source: awsDocs + "AmazonECS/latest/APIReference/API_Secret.html",
@@ -202,7 +202,7 @@ var formats = map[string]format{
 		source: awsDocs + "AmazonECS/latest/developerguide/secrets-envvar-secrets-manager.html",
 	},
 	"kms-key-arn": {
-		pattern: regexp.MustCompile(`^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+$`), example: "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+		pattern: regexp.MustCompile(`^arn:aws(-[a-z]+)*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+$`), example: "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
 		rule: "the value is the ARN of a KMS key, not of an alias", fix: fixKeyARN,
 		source: awsDocs + "kms/latest/developerguide/concepts.html",
 	},
@@ -217,22 +217,22 @@ var formats = map[string]format{
 		source: awsDocs + "IAM/latest/APIReference/API_CreateRole.html",
 	},
 	"e-mail": {
-		pattern: regexp.MustCompile(`^[^\s@]+@[^\s@]+\.[^\s@]+$`), longest: 254, example: "on-call@example.com",
-		rule: "the value is an e-mail address", fix: "write for example on-call@example.com",
+		pattern: regexp.MustCompile(`^[A-Za-z0-9!#$%&'*+/=?^_{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_{|}~-]+)*@([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,}$`), longest: 254, example: "on-call@example.com",
+		rule: "the value is an e-mail address of ASCII characters, with a domain", fix: "write for example on-call@example.com",
 		source: "https://www.rfc-editor.org/rfc/rfc5321#section-4.1.2",
 	},
 	"topic-arn": {
-		pattern: regexp.MustCompile(`^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}$`), example: "arn:aws:sns:us-east-1:123456789012:on-call",
+		pattern: regexp.MustCompile(`^arn:aws(-[a-z]+)*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}$`), example: "arn:aws:sns:us-east-1:123456789012:on-call",
 		rule: "the value is the ARN of a standard topic of SNS; one whose name ends in .fifo sends nothing to people", fix: "copy the ARN from the console or from aws sns list-topics",
 		source: awsDocs + "sns/latest/dg/fifo-message-delivery.html",
 	},
 	"policy-arn": {
-		pattern: regexp.MustCompile(`^arn:aws[a-z-]*:iam::(\d{12}|aws):policy/[A-Za-z0-9_+=,.@/-]+$`), example: "arn:aws:iam::123456789012:policy/flows",
+		pattern: regexp.MustCompile(`^arn:aws(-[a-z]+)*:iam::(\d{12}|aws):policy/[A-Za-z0-9_+=,.@/-]+$`), example: "arn:aws:iam::123456789012:policy/flows",
 		rule: "the value is the ARN of a managed policy", fix: "write for example arn:aws:iam::123456789012:policy/flows",
 		source: awsDocs + "IAM/latest/UserGuide/reference_identifiers.html",
 	},
 	"role-arn": {
-		pattern: regexp.MustCompile(`^arn:aws[a-z-]*:iam::\d{12}:role/[A-Za-z0-9_+=,.@/-]+$`), example: "arn:aws:iam::123456789012:role/flow",
+		pattern: regexp.MustCompile(`^arn:aws(-[a-z]+)*:iam::\d{12}:role/[A-Za-z0-9_+=,.@/-]+$`), example: "arn:aws:iam::123456789012:role/flow",
 		rule: "the value is the ARN of a role", fix: "write for example arn:aws:iam::123456789012:role/flow",
 		source: awsDocs + "IAM/latest/UserGuide/reference_identifiers.html",
 	},
@@ -242,8 +242,8 @@ var formats = map[string]format{
 		source: awsDocs + "AmazonS3/latest/userguide/bucketnamingrules.html",
 	},
 	"object-key": {
-		pattern: regexp.MustCompile(`^[A-Za-z0-9!_.*'()-]([A-Za-z0-9!_.*'()/-]*[A-Za-z0-9!_.*'()-])?$`), longest: 1000, example: "prefect-worker/prod.tfstate",
-		rule: "a key is 1 to 1000 letters, digits and !_.*'()/-, with no / at its ends", fix: "write for example prefect-worker/prod.tfstate",
+		pattern: regexp.MustCompile(`^[A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*$`), longest: 1000, example: "prefect-worker/prod.tfstate",
+		rule: "a key is 1 to 1000 letters, digits and !_.*'()/-, with single slashes inside", fix: "write for example prefect-worker/prod.tfstate",
 		source: "https://developer.hashicorp.com/terraform/language/backend/s3",
 	},
 }

@@ -154,6 +154,9 @@ func (v *validator) egress() {
 	if port := APIPort(v.env.Prefect.APIURL); !v.env.Server.Enabled {
 		seen[fmt.Sprintf("tcp %d %[1]d %s", port, anywhere)] = "the program's own for the Prefect API"
 	}
+	if port := v.env.Network.ProxyPort(); port != 0 {
+		seen[fmt.Sprintf("tcp %d %[1]d %s", port, anywhere)] = "the program's own for network.proxy"
+	}
 	for i, r := range v.env.Network.Egress {
 		key := func(name string) string { return fmt.Sprintf("network.egress[%d].%s", i, name) }
 		if r.Description == "" {
@@ -183,12 +186,23 @@ func (v *validator) egress() {
 	if len(v.env.Network.NoProxy) > 0 && v.env.Network.Proxy == "" {
 		v.reject("network.no_proxy", strings.Join(v.env.Network.NoProxy, ", "), "there is no proxy", "set network.proxy, or remove it")
 	}
-	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"} {
-		if value, given := v.env.Worker.Environment[name]; given && v.env.Network.Proxy != "" {
-			v.reject("worker.environment."+name, value, "the program sets this variable itself", "set network.proxy and network.no_proxy")
+	if v.env.Network.Proxy == "" {
+		return
+	}
+	if u, err := url.Parse(v.env.Network.Proxy); err == nil { // or rejected as malformed
+		port, err := strconv.Atoi(u.Port())
+		if err != nil || port == 0 {
+			port = -1
+		}
+		v.host("network.proxy", v.env.Network.Proxy, u.Hostname(), port)
+	}
+	for _, name := range sortedKeys(v.env.Worker.Environment) {
+		switch strings.ToUpper(name) { // the clients read both cases, and prefer lower case
+		case "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY":
+			v.reject("worker.environment."+name, v.env.Worker.Environment[name], "the program sets the variables of the proxy itself, and this one would override them", "set network.proxy and network.no_proxy")
 		}
 	}
-	if value, given := v.env.WorkPool.Job.Variables["env"]; given && v.env.Network.Proxy != "" {
+	if value, given := v.env.WorkPool.Job.Variables["env"]; given {
 		v.reject("work_pool.job.variables.env", value, "the program sets this variable itself, for network.proxy", "set variables of flows in their deployments: Prefect puts both together", "network.proxy")
 	}
 }

@@ -65,6 +65,9 @@ func (v *validator) image() {
 		return // refused above
 	}
 	v.registry(reference.Domain(named))
+	if v.env.WorkPool.FlowsAreTasks() {
+		v.jobImage(runtime)
+	}
 	if tagged, ok := named.(reference.Tagged); ok && w.PrefectVersion != "" {
 		inTag := versionInTag(named.Name(), tagged.Tag())
 		if inTag != "" && !strings.HasPrefix(inTag+".", w.PrefectVersion+".") && !strings.HasPrefix(w.PrefectVersion+".", inTag+".") {
@@ -80,6 +83,27 @@ func (v *validator) image() {
 	}
 	if !runtime.Official && len(w.ExtraPipPackages) > 0 {
 		v.reject("worker.extra_pip_packages", strings.Join(w.ExtraPipPackages, " "), "only the entrypoint of Prefect's own images installs packages at start, and worker.image is another one", "build the packages into the image")
+	}
+}
+
+// jobImage rejects an image of flow tasks that ECS cannot pull, or that holds another major version of
+// Prefect than the worker's.
+func (v *validator) jobImage(runtime Runtime) {
+	image := v.env.WorkPool.Job.Image
+	if image == "" {
+		return // the worker's
+	}
+	named, err := reference.ParseNormalizedNamed(image)
+	if err != nil {
+		v.reject("work_pool.job.image", image, formats["image"].rule+", but "+err.Error(), "write for example prefecthq/prefect:3.8.3-python3.12")
+		return
+	}
+	tagged, ok := named.(reference.Tagged)
+	if !ok {
+		return
+	}
+	if in := parseVersion(versionInTag(named.Name(), tagged.Tag())); in != nil && int(in.Major()) != runtime.Major() {
+		v.reject("work_pool.job.image", image, fmt.Sprintf("a worker of Prefect %d cannot run flows of Prefect %d", runtime.Major(), in.Major()), "use an image with the worker's major version", "worker.image")
 	}
 }
 

@@ -88,6 +88,27 @@ func checkAPIURL(text, namespace string, allowLoopback bool) (rule, fix string) 
 	return "", ""
 }
 
+// host rejects a host, and port if it is not 0, to which no task can connect.
+func (v *validator) host(key, text, host string, port int) {
+	if port < 0 || port > 65535 {
+		v.reject(key, text, "a port is a number from 1 to 65535", "correct the port")
+	}
+	ip, isAddress := parseAddress(host)
+	switch {
+	case !isAddress && !hostName.MatchString(strings.TrimSuffix(host, ".")):
+		v.reject(key, text, "a host is an IP address, or a DNS name whose last part is no number", "correct the name of the host")
+		return
+	case isAddress && ip.IsPrivate() && !v.env.Network.Exists() && !v.env.LocalRun:
+		if vpc, err := netip.ParsePrefix(v.env.Network.VPCCIDR); err == nil && !vpc.Contains(ip) {
+			v.reject(key, text, "the program's own VPC, "+v.env.Network.VPCCIDR+", has no route to this private address", "use network.existing with a VPC that has one, or an address in the VPC", "network.vpc_cidr")
+			return
+		}
+	}
+	if why := unreachable(host, v.env.Cluster.Namespace); why != "" && !v.env.LocalRun {
+		v.reject(key, text, "a task on Fargate cannot reach "+why, "name an address that the VPC can reach")
+	}
+}
+
 const ownAddress = "this machine's own address"
 
 // unreachable says why no task in the VPC can reach a host, or nothing. Names: RFC 6761

@@ -2,7 +2,9 @@ package config
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 )
 
 // ServerPort is the TCP port of a Prefect server.
@@ -55,8 +57,10 @@ func (e *Environment) GeneratedCredential() bool {
 	return e.Server.Enabled && e.Prefect.Authentication == AuthBasic && e.Secret.ExistingARN == ""
 }
 
-// firstBasic is the first release of Prefect whose server can ask for user and password.
-var firstBasic = mustConstraint(">=3.1.0")
+// firstBasic is the first release of Prefect whose server can run with user and password: it has had
+// them since 3.1.8, and a health check that needs none since 3.1.13. Older ones would be without a
+// password, or never healthy.
+var firstBasic = mustConstraint(">=3.1.13")
 
 // server refuses what a Prefect server in the stack cannot be or contradicts.
 func (v *validator) server() {
@@ -79,9 +83,9 @@ func (v *validator) server() {
 	case runtime.Major() < 3 && a != AuthNone:
 		v.reject("prefect.authentication", a, "the server of Prefect 2 has no authentication; the security group is the only guard", "remove it, or use an image with Prefect 3", "worker.image")
 	case runtime.Major() >= 3 && a != AuthBasic:
-		v.reject("prefect.authentication", a, "the stack's own server asks for user and password", "remove prefect.authentication", "server.enabled")
+		v.reject("prefect.authentication", a, "the in-stack server needs user and password", "remove prefect.authentication", "server.enabled")
 	case a == AuthBasic && !firstBasic.Check(runtime.Prefect):
-		v.reject("worker.image", v.env.Worker.Image, "the server of this release of Prefect 3 cannot ask for user and password", "use Prefect 3.1 or later", "server.enabled")
+		v.reject("worker.image", v.env.Worker.Image, "the server of this release of Prefect 3 has no user and password, or no health check beside them", "use Prefect 3.1.13 or later", "server.enabled")
 	}
 	if sizes := fargateMemory(s.CPU); sizes != nil && !slices.Contains(sizes, s.MemoryMiB) {
 		v.reject("server.memory", s.MemoryMiB, fmt.Sprintf("with cpu %d Fargate takes a memory of %s MiB", s.CPU, memorySizes(s.CPU)),
@@ -99,19 +103,44 @@ func (v *validator) server() {
 			}
 			v.reject(key, n, "RDS wants subnets in at least two availability zones", fix, "server.enabled")
 		}
-		if slices.Contains([]string{"admin", "rdsadmin", "postgres", "user"}, d.User) {
-			v.reject("server.database.user", d.User, "RDS or PostgreSQL keeps this name for itself", "choose another name")
+		for key, name := range map[string]string{"server.database.user": d.User, "server.database.name": d.Name} {
+			if reservedWords[name] || strings.HasPrefix(name, "pg_") || strings.HasPrefix(name, "rds") {
+				v.reject(key, name, "RDS or PostgreSQL reserves this name", "choose another name")
+			}
+		}
+		if oldClass.MatchString(d.InstanceClass) {
+			v.reject("server.database.instance_class", d.InstanceClass, "RDS has no new instances of this generation", formats["instance-class"].fix)
 		}
 		return
 	}
 	v.rejectIgnored("the program makes no database where existing_host names one", "remove it, or existing_host", "server.database.instance_class", "server.database.engine_version",
 		"server.database.storage", "server.database.multi_az", "server.database.backup_days", "server.database.deletion_protection", "server.database.final_snapshot")
+	v.host("server.database.existing_host", d.ExistingHost, d.ExistingHost, 0)
 	if d.ExistingSecret == "" {
 		v.reject("server.database.existing_secret", d.ExistingSecret, "the server needs the password of the database, from Secrets Manager", "store it there and write the secret's ARN", "server.database.existing_host")
 	} else if IsParameter(d.ExistingSecret) {
 		v.reject("server.database.existing_secret", d.ExistingSecret, "the password is read from Secrets Manager, not from the Parameter Store", "store it there and write the secret's ARN")
 	}
 }
+
+// oldClass are classes of earlier generations ("DB instance classes" in the Amazon RDS User Guide).
+var oldClass = regexp.MustCompile(`^db\.(m1|m2|m3|t1|t2|r3|cr1|cg1)\.`)
+
+// reservedWords are names that the master user or the database cannot have: the reserved words of SQL
+// in PostgreSQL ("SQL Key Words" in its documentation), the roles of RDS, and databases that exist.
+var reservedWords = func() map[string]bool {
+	words := map[string]bool{}
+	for word := range strings.FieldsSeq("admin rdsadmin user template0 template1 " +
+		"all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate collation column concurrently " +
+		"constraint create cross current_catalog current_date current_role current_schema current_time current_timestamp current_user default " +
+		"deferrable desc distinct do else end except false fetch for foreign freeze from full grant group having ilike in initially inner " +
+		"intersect into is isnull join lateral leading left like limit localtime localtimestamp natural not notnull null offset on only or " +
+		"order outer overlaps placing primary references returning right select session_user similar some symmetric system_user table " +
+		"tablesample then to trailing true union unique using variadic verbose when where window with") {
+		words[word] = true
+	}
+	return words
+}()
 
 // sectionKeys are the keys of all options that begin so.
 func sectionKeys(prefix string) []string {

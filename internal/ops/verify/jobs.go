@@ -15,7 +15,7 @@ import (
 // each deployment.
 func (c *checklist) jobs(ctx context.Context) finding {
 	wanted, template := workpool.Configured(c.env), workpool.Template(c.Pool.BaseJobTemplate)
-	ecsPool := c.env.WorkPool.Type == config.PoolECS
+	ecsPool := c.env.WorkPool.FlowsAreTasks()
 	if ecsPool {
 		var err error
 		if wanted, err = workpool.Read(ctx, c.opt.AWS, c.env); err != nil {

@@ -15,7 +15,7 @@ import (
 // a deployment. apiURL is that of the worker.
 func (w Wanted) Problems(env *config.Environment, job Job, apiURL string) []string {
 	p := problems{}
-	if env.WorkPool.Type == config.PoolProcess {
+	if env.WorkPool.FlowsInWorker() {
 		p.process(job.Configuration, apiURL)
 		return p
 	}
