@@ -7,7 +7,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
-	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/prefect/workpool"
 )
 
