@@ -106,6 +106,7 @@ bench: ## Measure synth with and without the fast start, and workerctl plan agai
 .PHONY: lint
 lint: ## Check format, go vet and staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "not formatted: run make fmt" >&2; exit 1; }
+	@! git grep -nwiE "mend(s|ed)?|for ever|anew|clear text|way out|stand-ins?|takes? on (a|the) role|knows? no resource|beats? no more" -- "*.go" "*.py" "*.md" ":!CHANGELOG.md" ":!CONTRIBUTING.md" || { echo "these words have a standard term: CONTRIBUTING.md, Language" >&2; exit 1; }
 	go vet ./...
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 

@@ -143,28 +143,31 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-func TestReadmeExplainsEachAlarm(t *testing.T) {
-	readme, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	explained := 0
-	for name, file := range synthesize(t, goldenEnvironments(t)...) {
-		s := parse(t, file)
+// TestGeneratedAlarms: the table of alarms in the documentation is that of the stacks.
+func TestGeneratedAlarms(t *testing.T) {
+	rows := map[string]string{}
+	files := synthesize(t, goldenEnvironments(t)...)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		s := parse(t, files[name])
 		for _, address := range s.addresses() {
-			if alarm, ok := strings.CutPrefix(address, "aws_cloudwatch_metric_alarm."); ok {
-				if explained++; !strings.Contains(string(readme), "`"+strings.ReplaceAll(alarm, "_", "-")+"`") {
-					t.Errorf("README does not explain the alarm %s of %s", alarm, name)
-				}
-				if description := s.text("resource." + address + ".alarm_description"); !strings.Contains(description, " First: ") {
-					t.Errorf("the alarm %s does not say what to do first: %s", alarm, description)
-				}
+			alarm, ok := strings.CutPrefix(address, "aws_cloudwatch_metric_alarm.")
+			if !ok || rows[alarm] != "" {
+				continue
 			}
+			meaning, first, ok := strings.Cut(s.text("resource."+address+".alarm_description"), " First: ")
+			if !ok {
+				t.Errorf("the alarm %s does not say what to do first", address)
+			}
+			text := fmt.Sprintf("| `%s` | %s | %s |\n", strings.ReplaceAll(alarm, "_", "-"), meaning, first)
+			rows[alarm] = strings.NewReplacer(name+"-worker", "<service>", "verify "+name, "verify", "runs "+name, "runs").Replace(text)
 		}
 	}
-	if explained < 30 {
-		t.Errorf("only %d alarms were found", explained)
+	var table strings.Builder
+	table.WriteString("| alarm | meaning | first |\n|---|---|---|\n")
+	for _, alarm := range slices.Sorted(maps.Keys(rows)) {
+		table.WriteString(rows[alarm])
 	}
+	golden.Section(t, "docs/monitoring.md", "alarms", table.String())
 }
 
 func TestTheSameBytesInEveryFolder(t *testing.T) {

@@ -142,7 +142,7 @@ type ExistingNetwork struct {
 // Endpoint is a service of AWS, as the name of its interface endpoint ends.
 type Endpoint string
 
-// Egress is a way out: to ports of a range of addresses, of a prefix list or of the members of
+// Egress is a rule that allows connections: to ports of a range of addresses, of a prefix list or of the members of
 // another security group.
 type Egress struct {
 	// Description says, in AWS as well, what is reached through it.
@@ -447,8 +447,8 @@ type Database struct {
 	// deployment has.
 	FinalSnapshot bool `yaml:"final_snapshot" jsonschema:"default=true"`
 
-	// PasswordVersion is raised by one to give the database a new password. It also starts the
-	// server anew, with an existing database too.
+	// PasswordVersion is raised by one to give the database a new password. It also restarts the
+	// server, with an existing database too.
 	PasswordVersion int `yaml:"password_version" jsonschema:"default=1,minimum=1,maximum=1000000"`
 
 	// User is the user that the server connects as.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // existing refuses settings of what exists and is taken as it is.
@@ -44,14 +45,50 @@ func (v *validator) existing() {
 	if x.FlowExecutionRole != "" && x.FlowExecutionRole == x.ExecutionRole {
 		v.reject("iam.existing.flow_execution_role", x.FlowExecutionRole, "whoever starts a flow could read all secrets of the worker with the worker's execution role", "name another role", "iam.existing.execution_role")
 	}
+	v.flowRoles()
 	if w := e.Worker; len(w.KMSKeyARNs) > 0 && len(w.Secrets) == 0 && w.RegistryCredentials == "" {
 		v.reject("worker.kms_key_arns", w.KMSKeyARNs[0], "there is nothing that they encrypt: neither worker.secrets nor worker.registry_credentials", "remove it; the key of the API key's secret is secret.kms_key_arn")
 	}
 }
 
+// flowRoles rejects roles for flows that are another's: whoever may set job variables can run code as
+// any role that the worker may pass.
+func (v *validator) flowRoles() {
+	e := v.env
+	if !e.WorkPool.FlowsAreTasks() {
+		return
+	}
+	others := map[string]string{ // by name, and by ARN for those that exist
+		e.IAM.ExecutionRoleName: "the worker's execution role, which reads its secrets", e.IAM.TaskRoleName: "the worker's task role, which may start tasks",
+		e.IAM.FlowExecutionRoleName:  "the execution role of flow tasks, which reads the API's credential",
+		e.IAM.Existing.ExecutionRole: "the worker's execution role, which reads its secrets", e.IAM.Existing.TaskRole: "the worker's task role, which may start tasks",
+		e.IAM.Existing.FlowExecutionRole: "the execution role of flow tasks, which reads the API's credential",
+	}
+	if e.Server.Enabled {
+		others[e.Server.ExecutionRole()], others[e.Server.TaskRole()] = "the Prefect server's execution role, which reads its passwords", "the Prefect server's task role"
+	}
+	if e.Monitoring.Enabled {
+		others[e.ProbeRole()] = "the probe's role, which reads the API's credential"
+	}
+	delete(others, "")
+	check := func(key, role string) {
+		whose := others[role]
+		if name := role[strings.LastIndex(role, "/")+1:]; whose == "" && strings.Contains(role, ":role/") {
+			whose = others[name]
+		}
+		if role != "" && whose != "" {
+			v.reject(key, role, "it is "+whose+", and flows would have its permissions", "name a role that is for flows only, or let the program make one with iam.flow_task_role")
+		}
+	}
+	for i, role := range e.IAM.FlowRoleARNs {
+		check(fmt.Sprintf("iam.flow_role_arns[%d]", i), role)
+	}
+	check("iam.existing.flow_task_role", e.IAM.Existing.FlowTaskRole)
+}
+
 // Forms of a condition in a policy ("IAM JSON policy elements: Condition operators").
 var (
-	conditionOperator = regexp.MustCompile(`^((ForAllValues|ForAnyValue):)?(String|Numeric|Date|Bool|Binary|IpAddress|NotIpAddress|Arn|Null)[A-Za-z]*$`)
+	conditionOperator = regexp.MustCompile(`^((ForAllValues|ForAnyValue):)?(String(Not)?Equals(IgnoreCase)?|String(Not)?Like|(Numeric|Date)(Not)?Equals|(Numeric|Date)(Less|Greater)Than(Equals)?|Bool|BinaryEquals|(Not)?IpAddress|Arn(Not)?(Equals|Like))(IfExists)?$|^Null$`)
 	conditionKey      = regexp.MustCompile(`^[A-Za-z0-9-]+:\S+$`)
 )
 

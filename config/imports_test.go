@@ -36,7 +36,7 @@ func TestImportsAreReadBesideTheEnvironment(t *testing.T) {
 	if err := os.WriteFile(ImportsFile(dir, "prod"), []byte(`["aws_vpc.main"]`), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err = Load(dir); err == nil || !strings.Contains(err.Error(), "prod.imports.json") || !strings.Contains(err.Error(), "remove it; workerctl adopt prod writes it anew") {
+	if _, err = Load(dir); err == nil || !strings.Contains(err.Error(), "prod.imports.json") || !strings.Contains(err.Error(), "remove it; workerctl adopt prod writes it again") {
 		t.Error(err)
 	}
 }

@@ -96,8 +96,8 @@ func (v *validator) checkList(o Option, list reflect.Value) {
 	}
 }
 
-// checkClearText refuses what must not stand in the clear text of any option.
-func (v *validator) checkClearText() {
+// checkPlaintext refuses what must not be in plaintext in any option.
+func (v *validator) checkPlaintext() {
 	for _, o := range options() {
 		v.checkTexts(o.Key, o.in(v.env))
 	}

@@ -16,7 +16,7 @@ func (e *Environment) Validate() Problems {
 	v.poolType()
 	v.variables()
 	v.checkShape()
-	v.checkClearText()
+	v.checkPlaintext()
 
 	v.name()
 	v.regions()

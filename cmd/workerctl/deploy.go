@@ -92,7 +92,7 @@ func (c change) run(cmd *cobra.Command, d *deployment.Deployment, stack terrafor
 		return err
 	}
 	report := plan.Plan(d.Environment.Name, planned)
-	if len(report.Changes) == 0 {
+	if report.Empty() {
 		return nil // Terraform has said so
 	}
 	for _, warning := range report.Warnings {

@@ -35,8 +35,8 @@ func TestHelpFitsTheTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"  orphaned  Pending for longer than\n            monitoring.pending_minutes (10): its worker\n            died, or its task does not start\n  lost",
-		"Prefect takes none of the last two back by itself.\n\"workerctl runs retry RUN\" does.\n",
+		"  orphaned  Pending, and the worker or task that took it is\n            gone, or for longer than\n            monitoring.pending_minutes (10)\n  lost",
+		"\"workerctl runs retry\nRUN\" reschedules one,",
 		"      --json             print JSON\n",
 	} {
 		if text := help(runs, width); !strings.Contains(text, want) {

@@ -161,9 +161,12 @@ func TestVerifyAlwaysReports(t *testing.T) {
 	t.Setenv("AWS_PROFILE", "")
 	t.Setenv("AWS_ACCESS_KEY_ID", "")
 	for args, want := range map[string]string{
-		"verify --json dev":      "", // no credentials: a checklist, with what could not be checked
-		"verify --json missing":  `there is no environment "missing"`,
-		"verify --json dev prod": "verify takes one environment, and these are 2: dev prod",
+		"verify --json dev":                    "", // no credentials: a checklist, with what could not be checked
+		"verify --json missing":                `there is no environment "missing"`,
+		"verify --json --wait soon":            `invalid argument "soon"`,
+		"verify --json --flows":                "unknown flag: --flows",
+		"verify --json --token=pnu_0123456789": "unknown flag: --token",
+		"verify --json dev prod":               "verify takes one environment, and these are 2: dev prod",
 	} {
 		t.Chdir(".")
 		out, _, err := workerctl(t, strings.Fields(args)...)
@@ -172,7 +175,7 @@ func TestVerifyAlwaysReports(t *testing.T) {
 			t.Errorf("%s: %v, want status 2", args, err)
 		}
 		var report verify.Report
-		if err := json.Unmarshal([]byte(out), &report); err != nil {
+		if err := json.Unmarshal([]byte(out), &report); err != nil || strings.Contains(out, "pnu_") {
 			t.Fatalf("%s: %v in %s", args, err, out)
 		}
 		if report.Outcome != verify.Unknown || !strings.Contains(report.Error, want) || report.Environment == "" {

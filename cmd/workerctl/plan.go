@@ -45,7 +45,7 @@ Exit status: 0 nothing would change, 2 something would, 1 the plan failed.`,
 			if err := form.write(cmd.OutOrStdout(), report, report); err != nil {
 				return err
 			}
-			if len(report.Changes) > 0 {
+			if !report.Empty() {
 				return reported(2)
 			}
 			return nil

@@ -61,14 +61,14 @@ func TestReviewOfARevision(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &reports); err != nil {
 		t.Fatalf("%v in %s", err, out)
 	}
-	if len(reports) != 2 || reports[1].Environment != "prod" || reports[1].Count(plan.Create) < 39 {
+	if len(reports) != 2 || reports[1].Environment != "prod" || len(reports[1].Changes) < 39 {
 		t.Fatalf("%s", out)
 	}
-	want := plan.Resource{Address: "aws_ecs_task_definition.worker", Action: plan.Change, Attributes: []plan.Attribute{{Path: "memory", Before: "512", After: "1024"}}}
+	want := plan.Resource{Address: "aws_ecs_task_definition.worker", Action: plan.Replace, Attributes: []plan.Attribute{{Path: "memory", Before: "512", After: "1024", ForcesReplacement: true}}}
 	if got, _ := json.Marshal(reports[0].Changes); string(got) != string(must(json.Marshal([]plan.Resource{want}))) {
 		t.Errorf("%s", got)
 	}
-	if out, _, err = workerctl(t, "review", "--markdown"); err != nil || !strings.Contains(out, "### `dev`: 1 to change\n") || !strings.Contains(out, "- 512\n+ 1024\n") {
+	if out, _, err = workerctl(t, "review", "--markdown"); err != nil || !strings.Contains(out, "### `dev`: 1 to add, 1 to destroy\n") || !strings.Contains(out, "- 512\n+ 1024\n") {
 		t.Errorf("%s, %v", out, err)
 	}
 	// AND git keeps no worktree of it

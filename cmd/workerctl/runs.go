@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"prefect-worker-ecs/internal/ops/verify"
+	"prefect-worker-ecs/internal/prefect/api"
 	"prefect-worker-ecs/internal/prefect/flowruns"
 )
 
@@ -21,10 +23,11 @@ func newRunsCommand() *cobra.Command {
 		Long: `List the flow runs that need a person:
 
   late      due for more than a minute, and nobody has taken it
-  orphaned  Pending for longer than monitoring.pending_minutes (10): its worker died, or its task does not start
+  orphaned  Pending, and the worker or task that took it is gone, or for longer than monitoring.pending_minutes (10)
   lost      Running, and the worker or task that ran it is gone
 
-Prefect takes none of the last two back by itself. "workerctl runs retry RUN" does.`,
+Prefect takes none of the last two back by itself, and a cancelled one would stay Cancelling.
+"workerctl runs retry RUN" reschedules one, and "workerctl runs end RUN" sets it to Crashed.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withPool(cmd, args, apiURL, func(pool flowruns.Pool) error {
@@ -36,38 +39,51 @@ Prefect takes none of the last two back by itself. "workerctl runs retry RUN" do
 			})
 		},
 	}
-	runs.PersistentFlags().StringVar(&apiURL, "api-url", "", "where workerctl open lets the API of the stack's own Prefect server be reached, such as http://127.0.0.1:4200/api")
+	runs.PersistentFlags().StringVar(&apiURL, "api-url", "", "address at which workerctl open makes the API of the in-stack Prefect server available, such as http://127.0.0.1:4200/api")
 	runs.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 
-	retry := &cobra.Command{
-		Use:   "retry RUN [ENVIRONMENT]",
-		Short: "Put back an orphaned or lost flow run, if the ECS task of its first attempt has stopped",
-		Long: `Put back a flow run that a worker took and did not finish, so that the next worker takes it.
-
-A run whose first attempt still lives would run twice. So ECS is asked for the task that it ran
-in, that of its worker or, with an ecs pool, its own: unless it has stopped the run is left alone.`,
-		Args: cobra.RangeArgs(1, 2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return withPool(cmd, args[1:], apiURL, func(pool flowruns.Pool) error {
-				evidence, err := pool.Stopped(cmd.Context(), args[0])
-				if err != nil {
+	// after adds a command that changes a run of which ECS says that it is over.
+	after := func(name, short, long, done string, change func(ctx context.Context, api *api.Client, run, evidence string) error) {
+		cmd := &cobra.Command{
+			Use: name + " RUN [ENVIRONMENT]", Short: short, Long: long, Args: cobra.RangeArgs(1, 2),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return withPool(cmd, args[1:], apiURL, func(pool flowruns.Pool) error {
+					evidence, err := pool.Stopped(cmd.Context(), args[0])
+					if err != nil {
+						return err
+					}
+					fmt.Fprintln(cmd.OutOrStdout(), evidence)
+					if dryRun {
+						_, err := fmt.Fprintln(cmd.OutOrStdout(), "Nothing was changed (--dry-run).")
+						return err
+					}
+					if err := change(cmd.Context(), pool.API, args[0], evidence); err != nil {
+						return err
+					}
+					_, err = fmt.Fprintf(cmd.OutOrStdout(), done+"\n", args[0])
 					return err
-				}
-				fmt.Fprintln(cmd.OutOrStdout(), evidence)
-				if dryRun {
-					_, err := fmt.Fprintln(cmd.OutOrStdout(), "Nothing was changed (--dry-run).")
-					return err
-				}
-				if err := pool.API.Reschedule(cmd.Context(), args[0]); err != nil {
-					return err
-				}
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "The flow run %s waits for a worker again.\n", args[0])
-				return err
-			})
-		},
+				})
+			},
+		}
+		cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show what became of the first attempt, and change nothing")
+		runs.AddCommand(cmd)
 	}
-	retry.Flags().BoolVar(&dryRun, "dry-run", false, "show what became of the first attempt, and change nothing")
-	runs.AddCommand(retry)
+	after("retry", "Reschedule an orphaned or lost flow run, if the ECS task of its first attempt has stopped",
+		`Reschedule a flow run that a worker took and did not finish, so that the next worker takes it.
+
+A run whose first attempt still lives would run twice. So the ECS task that it ran in is looked at,
+that of its worker or, with an ecs pool, its own: unless it has stopped the run is left alone.`,
+		"The flow run %s waits for a worker again.",
+		func(ctx context.Context, api *api.Client, run, _ string) error { return api.Reschedule(ctx, run) })
+	after("end", "End an orphaned or lost flow run as crashed, if the ECS task of its first attempt has stopped",
+		`Set a flow run that a worker took and did not finish to Crashed, so that it holds no slot any more.
+
+"prefect flow-run cancel" would leave it Cancelling, because nothing is there that cancels it. Unless the
+ECS task that it ran in has stopped, that of its worker or, with an ecs pool, its own, the run is left alone.`,
+		"The flow run %s is Crashed.",
+		func(ctx context.Context, api *api.Client, run, evidence string) error {
+			return api.End(ctx, run, evidence)
+		})
 	return runs
 }
 
@@ -80,12 +96,12 @@ func withPool(cmd *cobra.Command, args []string, apiURL string, f func(flowruns.
 	if opt.Environment.Server.Enabled {
 		opt.Reach = reach(opt, apiURL)
 	}
-	api, done, err := verify.Connect(cmd.Context(), opt)
+	client, done, err := verify.Connect(cmd.Context(), opt)
 	if err != nil {
 		return err
 	}
 	defer done()
-	return f(flowruns.Pool{Environment: opt.Environment, API: api, ECS: ecs.NewFromConfig(opt.AWS)})
+	return f(flowruns.Pool{Environment: opt.Environment, API: client, ECS: ecs.NewFromConfig(opt.AWS)})
 }
 
 func showRuns(cmd *cobra.Command, pool flowruns.Pool, runs []flowruns.Run, asJSON bool) error {
@@ -100,7 +116,7 @@ func showRuns(cmd *cobra.Command, pool flowruns.Pool, runs []flowruns.Run, asJSO
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "TROUBLE\tFOR\tRUN\tNAME\tWORKER\tTASK")
 	for _, r := range runs {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Trouble, pool.API.Now().Sub(r.Since).Round(time.Second), r.ID, r.Name, r.Worker, r.Task)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Issue, pool.API.Now().Sub(r.Since).Round(time.Second), r.ID, r.Name, r.Worker, r.Task)
 	}
 	return table.Flush()
 }

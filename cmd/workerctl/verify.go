@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,6 +54,13 @@ checked.`,
 			return showReport(cmd, report, asJSON)
 		},
 	}
+	// Wrong flags are reported like wrong arguments.
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if !asJSON && !slices.Contains(os.Args, "--json") {
+			return err
+		}
+		return showReport(cmd, verify.NotChecked(environmentName(cmd.Flags().Args()), err), true)
+	})
 	cmd.Flags().DurationVar(&wait, "wait", 0, "keep checking for this long until all is well, such as 5m")
 	cmd.Flags().BoolVar(&flow, "flow", false, "run a small flow through the work pool, as a smoke test")
 	cmd.Flags().BoolVar(&noPlan, "no-plan", false, "leave out the check \"as configured\", which needs Terraform and its state")

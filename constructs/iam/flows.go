@@ -64,7 +64,7 @@ func (b *builder) runFlows(roles *IAM) []iam.Statement {
 		passed = append(passed, roles.FlowTask.ARN)
 	}
 	statements := []iam.Statement{
-		// These three know no resource.
+		// These three do not support resource-level permissions.
 		iam.Allow("Describe", []string{"ec2:DescribeSubnets", "ec2:DescribeVpcs", "ecs:DescribeTaskDefinition"}, "*"),
 		iam.Allow("RegisterFlows", []string{"ecs:RegisterTaskDefinition"}, families...).
 			If("StringEqualsIfExists", "ecs:privileged", "false"),
@@ -81,7 +81,7 @@ func (b *builder) runFlows(roles *IAM) []iam.Statement {
 		iam.Allow("ReadFlowLogs", []string{"logs:GetLogEvents"}, b.flowStreams()),
 	}
 	if flow.Deregister {
-		statements = append(statements, iam.Allow("DeregisterFlows", []string{"ecs:DeregisterTaskDefinition"}, "*")) // it knows no resource
+		statements = append(statements, iam.Allow("DeregisterFlows", []string{"ecs:DeregisterTaskDefinition"}, "*")) // it does not support resource-level permissions
 	}
 	if flow.EventQueueARN != "" {
 		statements = append(statements, iam.Allow("ReceiveTaskEvents", []string{

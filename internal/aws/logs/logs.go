@@ -15,11 +15,11 @@ import (
 const (
 	// enough is how many lines end the search for older ones.
 	enough = 1000
-	// firstWindow is the first window of time to be read. Each further one, before it, is longer.
+	// firstWindow is the first window of time to be read. Each further one, before it, is ten times as long.
 	firstWindow = 10 * time.Minute
-	// pagesOfWindow is how many pages of a window are read: each has up to 10,000 lines, and more would
-	// take minutes.
-	pagesOfWindow = 10
+	// pagesOfWindow is how many pages of a window are read: each has up to 10,000 lines. Of a window with
+	// more, the last tenth is read instead.
+	pagesOfWindow = 3
 )
 
 // Newest returns the newest lines of a group since a point of time, oldest first and with credentials
@@ -30,28 +30,32 @@ func Newest(ctx context.Context, client *cloudwatchlogs.Client, group, prefix st
 		since = oldest
 	}
 	var all []string
-	end := time.Now().Add(time.Minute) // clocks differ
-	for window := firstWindow; len(all) < enough && end.After(since); window *= 10 {
+	window := firstWindow
+	for end := time.Now().Add(time.Minute); len(all) < enough && end.After(since); { // a minute, because clocks differ
 		begin := end.Add(-window)
 		if begin.Before(since) {
 			begin = since
 		}
-		lines, err := between(ctx, client, group, prefix, begin, end)
+		lines, complete, err := between(ctx, client, group, prefix, begin, end)
 		if err != nil {
 			return nil, err
 		}
+		if !complete && window > time.Second {
+			window /= 10
+			continue
+		}
 		all, end = append(lines, all...), begin
+		window *= 10
 	}
 	return all, nil
 }
 
-// between returns the lines of a window, without its end.
-func between(ctx context.Context, client *cloudwatchlogs.Client, group, prefix string, begin, end time.Time) ([]string, error) {
+// between returns the lines of a window, without its end, and whether they are all.
+func between(ctx context.Context, client *cloudwatchlogs.Client, group, prefix string, begin, end time.Time) (lines []string, complete bool, err error) {
 	in := &cloudwatchlogs.FilterLogEventsInput{LogGroupName: &group, StartTime: aws.Int64(begin.UnixMilli()), EndTime: aws.Int64(end.UnixMilli() - 1)}
 	if prefix != "" {
 		in.LogStreamNamePrefix = &prefix
 	}
-	var lines []string
 	pages := cloudwatchlogs.NewFilterLogEventsPaginator(client, in)
 	for range pagesOfWindow {
 		if !pages.HasMorePages() {
@@ -59,11 +63,11 @@ func between(ctx context.Context, client *cloudwatchlogs.Client, group, prefix s
 		}
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		for _, e := range page.Events {
 			lines = append(lines, redact.Text(strings.TrimRight(aws.ToString(e.Message), "\n")))
 		}
 	}
-	return lines, nil
+	return lines, !pages.HasMorePages(), nil
 }

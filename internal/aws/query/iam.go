@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"errors"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/hashicorp/aws-sdk-go-base/v2/endpoints"
@@ -20,6 +21,14 @@ func NewIAM(cfg aws.Config) IAM {
 	}})}
 }
 
+// orEmpty returns the error of a call, or one if the answer lacks what it is about.
+func orEmpty(err error, value string) error {
+	if err == nil && value == "" {
+		return errors.New("the answer is empty")
+	}
+	return err
+}
+
 // Role is a role in IAM.
 type Role struct {
 	TrustPolicy string `xml:"AssumeRolePolicyDocument"`
@@ -33,7 +42,7 @@ func (c IAM) Role(ctx context.Context, name string) (Role, error) {
 		Role Role `xml:"GetRoleResult>Role"`
 	}
 	err := c.Call(ctx, "GetRole", Params{"RoleName": name}, &out)
-	return out.Role, err
+	return out.Role, orEmpty(err, out.Role.TrustPolicy)
 }
 
 // RolePolicies returns the names of a role's own policies.
@@ -60,7 +69,7 @@ func (c IAM) RolePolicy(ctx context.Context, role, name string) (string, error) 
 		Document string `xml:"GetRolePolicyResult>PolicyDocument"`
 	}
 	err := c.Call(ctx, "GetRolePolicy", Params{"RoleName": role, "PolicyName": name}, &out)
-	return out.Document, err
+	return out.Document, orEmpty(err, out.Document)
 }
 
 // AttachedPolicies returns the ARNs of the managed policies of a role.
@@ -86,12 +95,13 @@ func (c IAM) ManagedPolicy(ctx context.Context, arn string) (string, error) {
 	var policy struct {
 		Version string `xml:"GetPolicyResult>Policy>DefaultVersionId"`
 	}
-	if err := c.Call(ctx, "GetPolicy", Params{"PolicyArn": arn}, &policy); err != nil {
+	err := c.Call(ctx, "GetPolicy", Params{"PolicyArn": arn}, &policy)
+	if err := orEmpty(err, policy.Version); err != nil {
 		return "", err
 	}
 	var version struct {
 		Document string `xml:"GetPolicyVersionResult>PolicyVersion>Document"`
 	}
-	err := c.Call(ctx, "GetPolicyVersion", Params{"PolicyArn": arn, "VersionId": policy.Version}, &version)
-	return version.Document, err
+	err = c.Call(ctx, "GetPolicyVersion", Params{"PolicyArn": arn, "VersionId": policy.Version}, &version)
+	return version.Document, orEmpty(err, version.Document)
 }

@@ -176,7 +176,7 @@ func (c client) send(ctx context.Context, operation, method, path, body string, 
 				return result, metadata, err
 			}
 			result.Result = out
-			return result, metadata, read(result.RawResponse.(*smithyhttp.Response), out)
+			return result, metadata, read(operation, result.RawResponse.(*smithyhttp.Response), out)
 		}), middleware.After),
 		awsmiddleware.AddRecordResponseTiming(stack),
 	)
@@ -194,18 +194,23 @@ func (c client) send(ctx context.Context, operation, method, path, body string, 
 }
 
 // read reads an answer, an error among them. EC2 has a list of errors where other services have one.
-func read(response *smithyhttp.Response, out any) error {
+func read(operation string, response *smithyhttp.Response, out any) error {
 	defer response.Body.Close()
 	content, err := io.ReadAll(response.Body)
 	if err != nil {
 		return &smithy.DeserializationError{Err: err}
 	}
 	if response.StatusCode < 300 {
-		if out != nil {
+		var root struct{ XMLName xml.Name }
+		err = xml.Unmarshal(content, &root)
+		if name := root.XMLName.Local; err == nil && name != operation+"Response" {
+			err = fmt.Errorf("the answer is a %s and no %sResponse", name, operation)
+		}
+		if err == nil && out != nil {
 			err = xml.Unmarshal(content, out)
 		}
 		if err != nil {
-			return &smithy.DeserializationError{Err: err, Snapshot: content}
+			return &smithy.DeserializationError{Err: err}
 		}
 		return nil
 	}

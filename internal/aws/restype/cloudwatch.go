@@ -16,7 +16,8 @@ var cloudwatchTypes = []Type{
 			}
 			return r.text("alarm_name"), err
 		},
-		Loss: Nothing,
+		Loss:     Nothing,
+		Replaces: []string{"alarm_name"},
 		Grants: []Grant{
 			{Read: "cloudwatch:DescribeAlarms cloudwatch:ListTagsForResource", On: "cloudwatch:alarm:{alarm_name}"},
 			// status and verify: the probe's metrics.
@@ -30,7 +31,8 @@ var cloudwatchTypes = []Type{
 			_, err := f.aws.cloudwatch.GetDashboard(f.Context, &cloudwatch.GetDashboardInput{DashboardName: aws.String(r.text("dashboard_name"))})
 			return r.text("dashboard_name"), err
 		},
-		Loss: Nothing,
+		Loss:     Nothing,
+		Replaces: []string{"dashboard_name"},
 		Grants: []Grant{
 			{Read: "cloudwatch:GetDashboard", On: "cloudwatch:dashboard/{dashboard_name}"},
 			{Write: "cloudwatch:PutDashboard cloudwatch:DeleteDashboards", On: "cloudwatch:dashboard/{dashboard_name}"},

@@ -13,9 +13,10 @@ import (
 // ec2Types are those of EC2 and VPC.
 var ec2Types = []Type{
 	{
-		Name: "aws_vpc",
-		Find: (*Search).vpc,
-		Loss: "the whole network is built anew",
+		Name:     "aws_vpc",
+		Find:     (*Search).vpc,
+		Loss:     "the whole network is rebuilt",
+		Replaces: []string{"cidr_block"},
 		Grants: []Grant{
 			{Read: "ec2:DescribeVpcs ec2:DescribeNetworkAcls ec2:DescribeRouteTables ec2:DescribeSecurityGroups"},
 			{Read: "ec2:DescribeVpcAttribute", On: "ec2:vpc/*", When: Own},
@@ -24,9 +25,10 @@ var ec2Types = []Type{
 		},
 	},
 	{
-		Name: "aws_subnet",
-		Find: (*Search).subnet,
-		Loss: "the worker's tasks move",
+		Name:     "aws_subnet",
+		Find:     (*Search).subnet,
+		Loss:     "the worker's tasks move",
+		Replaces: []string{"availability_zone", "cidr_block", "vpc_id"},
 		Options: map[string]string{
 			"availability_zone": "network.availability_zones",
 		},
@@ -51,9 +53,10 @@ var ec2Types = []Type{
 		},
 	},
 	{
-		Name: "aws_eip",
-		Find: (*Search).natAddress,
-		Loss: Nothing,
+		Name:     "aws_eip",
+		Find:     (*Search).natAddress,
+		Loss:     Nothing,
+		Replaces: []string{"domain"},
 		Grants: []Grant{
 			{Read: "ec2:DescribeAddresses ec2:DescribeAddressesAttribute"},
 			{Write: "ec2:AllocateAddress", On: "ec2:elastic-ip/*", When: Tagged},
@@ -61,9 +64,10 @@ var ec2Types = []Type{
 		},
 	},
 	{
-		Name: "aws_nat_gateway",
-		Find: (*Search).natGateway,
-		Loss: "the worker is cut off from the Prefect API until there is another",
+		Name:     "aws_nat_gateway",
+		Find:     (*Search).natGateway,
+		Loss:     "the worker is cut off from the Prefect API until there is another",
+		Replaces: []string{"allocation_id", "subnet_id"},
 		Options: map[string]string{
 			"subnet_id": "network.public_subnet_cidrs",
 		},
@@ -75,9 +79,10 @@ var ec2Types = []Type{
 		},
 	},
 	{
-		Name: "aws_route_table",
-		Find: (*Search).routeTable,
-		Loss: "the worker is cut off from the Prefect API until there is another",
+		Name:     "aws_route_table",
+		Find:     (*Search).routeTable,
+		Loss:     "the worker is cut off from the Prefect API until there is another",
+		Replaces: []string{"vpc_id"},
 		Grants: []Grant{
 			{Read: "ec2:DescribeRouteTables"},
 			{Write: "ec2:CreateRouteTable", On: "ec2:route-table/*", When: Tagged},
@@ -86,27 +91,30 @@ var ec2Types = []Type{
 		},
 	},
 	{
-		Name: "aws_route",
-		Find: (*Search).route,
-		Loss: "the worker is cut off from the Prefect API until there is another",
+		Name:     "aws_route",
+		Find:     (*Search).route,
+		Loss:     "the worker is cut off from the Prefect API until there is another",
+		Replaces: []string{"destination_cidr_block", "route_table_id"},
 		Grants: []Grant{
 			{Read: "ec2:DescribeRouteTables"},
 			{Write: "ec2:CreateRoute ec2:ReplaceRoute ec2:DeleteRoute", On: "ec2:route-table/*", When: Own},
 		},
 	},
 	{
-		Name: "aws_route_table_association",
-		Find: (*Search).association,
-		Loss: Nothing,
+		Name:     "aws_route_table_association",
+		Find:     (*Search).association,
+		Loss:     Nothing,
+		Replaces: []string{"subnet_id"},
 		Grants: []Grant{
 			{Read: "ec2:DescribeRouteTables"},
 			{Write: "ec2:AssociateRouteTable ec2:DisassociateRouteTable ec2:ReplaceRouteTableAssociation", On: "ec2:route-table/* ec2:subnet/*", When: Own},
 		},
 	},
 	{
-		Name: "aws_vpc_endpoint",
-		Find: (*Search).endpoint,
-		Loss: Nothing,
+		Name:     "aws_vpc_endpoint",
+		Find:     (*Search).endpoint,
+		Loss:     Nothing,
+		Replaces: []string{"service_name", "vpc_endpoint_type", "vpc_id"},
 		Grants: []Grant{
 			{Read: "ec2:DescribeVpcEndpoints ec2:DescribePrefixLists ec2:DescribeNetworkInterfaces"}, // the provider looks for those of an interface endpoint
 			{Write: "ec2:CreateVpcEndpoint", On: "ec2:vpc-endpoint/*", When: Tagged},
@@ -116,9 +124,10 @@ var ec2Types = []Type{
 		},
 	},
 	{
-		Name: "aws_security_group",
-		Find: (*Search).securityGroup,
-		Loss: "the worker is cut off until it has another",
+		Name:     "aws_security_group",
+		Find:     (*Search).securityGroup,
+		Loss:     "the worker is cut off until it has another",
+		Replaces: []string{"description", "name", "vpc_id"},
 		Grants: []Grant{
 			// every stack has one
 			// All that EC2 makes is tagged, and tagged only by who makes it.
@@ -136,17 +145,19 @@ var ec2Types = []Type{
 		Name:        "aws_default_security_group",
 		NotImported: "it came with the VPC: Terraform takes it over, and removes its rules",
 		Loss:        Nothing,
+		Replaces:    []string{"vpc_id"},
 		Grants: []Grant{
 			{Read: "ec2:DescribeSecurityGroups"},
 			// It came with the VPC, without a tag.
-			{Write: "ec2:CreateTags", On: "ec2:security-group/*", When: Tagged},
+			{Write: "ec2:CreateTags", On: "ec2:security-group/*", When: Untagged},
 			{Write: "ec2:RevokeSecurityGroupEgress ec2:RevokeSecurityGroupIngress", On: "ec2:security-group/*", When: Own},
 		},
 	},
 	{
-		Name: "aws_vpc_security_group_egress_rule",
-		Find: (*Search).securityGroupRule,
-		Loss: "connections that it allows are cut off",
+		Name:     "aws_vpc_security_group_egress_rule",
+		Find:     (*Search).securityGroupRule,
+		Loss:     "connections that it allows are cut off",
+		Replaces: []string{"security_group_id"},
 		Grants: []Grant{
 			{Read: "ec2:DescribeSecurityGroupRules"},
 			{Write: "ec2:AuthorizeSecurityGroupEgress", On: "ec2:security-group-rule/*", When: Tagged},
@@ -154,9 +165,10 @@ var ec2Types = []Type{
 		},
 	},
 	{
-		Name: "aws_vpc_security_group_ingress_rule",
-		Find: (*Search).securityGroupRule,
-		Loss: Nothing,
+		Name:     "aws_vpc_security_group_ingress_rule",
+		Find:     (*Search).securityGroupRule,
+		Loss:     Nothing,
+		Replaces: []string{"security_group_id"},
 		Grants: []Grant{
 			{Read: "ec2:DescribeSecurityGroupRules"},
 			{Write: "ec2:AuthorizeSecurityGroupIngress", On: "ec2:security-group-rule/*", When: Tagged},
@@ -164,9 +176,10 @@ var ec2Types = []Type{
 		},
 	},
 	{
-		Name: "aws_flow_log",
-		Find: (*Search).flowLog,
-		Loss: Nothing,
+		Name:     "aws_flow_log",
+		Find:     (*Search).flowLog,
+		Loss:     Nothing,
+		Replaces: []string{"iam_role_arn", "log_destination", "log_destination_type", "traffic_type", "vpc_id"},
 		Grants: []Grant{
 			{Read: "ec2:DescribeFlowLogs"},
 			{Write: "ec2:CreateFlowLogs", On: "ec2:vpc-flow-log/*", When: Tagged},

@@ -8,10 +8,11 @@ import (
 // ecsTypes are those of ECS.
 var ecsTypes = []Type{
 	{
-		Name: "aws_ecs_cluster",
-		ARN:  "ecs:cluster/{name}",
-		Find: (*Search).cluster,
-		Loss: "the worker stops, and so do flow runs that are ECS tasks",
+		Name:     "aws_ecs_cluster",
+		ARN:      "ecs:cluster/{name}",
+		Find:     (*Search).cluster,
+		Loss:     "the worker stops, and so do flow runs that are ECS tasks",
+		Replaces: []string{"name"},
 		Options: map[string]string{
 			"setting": "cluster.container_insights",
 		},
@@ -25,15 +26,17 @@ var ecsTypes = []Type{
 		Name:        "aws_ecs_cluster_capacity_providers",
 		NotImported: "it is a setting of the cluster",
 		Loss:        Nothing,
+		Replaces:    []string{"cluster_name"},
 		Grants: []Grant{
 			{Read: "ecs:DescribeClusters", On: "ecs:cluster/{cluster_name}"},
 			{Write: "ecs:PutClusterCapacityProviders", On: "ecs:cluster/{cluster_name}"},
 		},
 	},
 	{
-		Name: "aws_ecs_service",
-		Find: (*Search).service,
-		Loss: "the worker stops, and flow runs of a process pool with it",
+		Name:     "aws_ecs_service",
+		Find:     (*Search).service,
+		Loss:     "its tasks stop: a worker with the flow runs of a process pool, or the Prefect server",
+		Replaces: []string{"cluster", "launch_type", "name"},
 		Options: map[string]string{
 			"capacity_provider_strategy": "worker.spot",
 			"desired_count":              "worker.desired_count",
@@ -53,6 +56,7 @@ var ecsTypes = []Type{
 		Name:        "aws_ecs_task_definition",
 		NotImported: "it is a new revision, and those that are there stay",
 		Loss:        Nothing,
+		Replaces:    []string{"container_definitions", "cpu", "ephemeral_storage", "execution_role_arn", "family", "memory", "runtime_platform", "task_role_arn"},
 		Grants: []Grant{
 			{Read: "ecs:DescribeTaskDefinition"},
 			{Write: "ecs:RegisterTaskDefinition ecs:TagResource ecs:UntagResource", On: "ecs:task-definition/{family}:*"},

@@ -14,16 +14,18 @@ var eventsTypes = []Type{
 			_, err := f.aws.events.DescribeRule(f.Context, &eventbridge.DescribeRuleInput{Name: aws.String(r.text("name"))})
 			return r.text("name"), err
 		},
-		Loss: Nothing,
+		Loss:     Nothing,
+		Replaces: []string{"name"},
 		Grants: []Grant{
 			{Read: "events:DescribeRule events:ListTagsForResource", On: "events:rule/{name}"},
 			{Write: "events:PutRule events:DeleteRule events:TagResource events:UntagResource", On: "events:rule/{name}"},
 		},
 	},
 	{
-		Name: "aws_cloudwatch_event_target",
-		Find: (*Search).eventTarget,
-		Loss: Nothing,
+		Name:     "aws_cloudwatch_event_target",
+		Find:     (*Search).eventTarget,
+		Loss:     Nothing,
+		Replaces: []string{"rule"},
 		Grants: []Grant{
 			{Read: "events:ListTargetsByRule", On: "events:rule/{rule}"},
 			{Write: "events:PutTargets events:RemoveTargets", On: "events:rule/{rule}"},

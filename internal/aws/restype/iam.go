@@ -11,7 +11,8 @@ var iamTypes = []Type{
 			_, err := f.aws.iam.Role(f.Context, r.text("name"))
 			return r.text("name"), err
 		},
-		Loss: "running tasks lose their permissions",
+		Loss:     "running tasks lose their permissions",
+		Replaces: []string{"name", "path"},
 		Options: map[string]string{
 			"path":                 "iam.path",
 			"permissions_boundary": "iam.permissions_boundary_arn",
@@ -33,7 +34,8 @@ var iamTypes = []Type{
 			_, err = f.aws.iam.RolePolicy(f.Context, role, r.text("name"))
 			return role + ":" + r.text("name"), err
 		},
-		Loss: Nothing,
+		Loss:     Nothing,
+		Replaces: []string{"name", "role"},
 		Grants: []Grant{
 			{Read: "iam:GetRolePolicy", On: "iam:role/{role}"},
 			{Write: "iam:PutRolePolicy iam:DeleteRolePolicy", On: "iam:role/{role}", When: Bounded},
@@ -43,9 +45,10 @@ var iamTypes = []Type{
 		},
 	},
 	{
-		Name: "aws_iam_role_policy_attachment",
-		Find: (*Search).attachment,
-		Loss: Nothing,
+		Name:     "aws_iam_role_policy_attachment",
+		Find:     (*Search).attachment,
+		Loss:     Nothing,
+		Replaces: []string{"policy_arn", "role"},
 		Grants: []Grant{
 			{Read: "iam:ListAttachedRolePolicies", On: "iam:role/{role}"},
 			// verify: what it allows.

@@ -13,7 +13,8 @@ var lambdaTypes = []Type{
 			_, err := f.aws.lambda.GetFunctionConfiguration(f.Context, &lambda.GetFunctionConfigurationInput{FunctionName: aws.String(r.text("function_name"))})
 			return r.text("function_name"), err
 		},
-		Loss: Nothing,
+		Loss:     Nothing,
+		Replaces: []string{"function_name"},
 		Grants: []Grant{
 			{Read: "lambda:GetFunction lambda:GetFunctionCodeSigningConfig lambda:GetFunctionConfiguration lambda:ListVersionsByFunction", On: "lambda:function:{function_name}"},
 			{Write: "lambda:CreateFunction lambda:UpdateFunctionCode lambda:UpdateFunctionConfiguration lambda:DeleteFunction lambda:TagResource lambda:UntagResource", On: "lambda:function:{function_name}"},

@@ -8,10 +8,11 @@ import (
 // logsTypes are those of CloudWatch Logs.
 var logsTypes = []Type{
 	{
-		Name: "aws_cloudwatch_log_group",
-		ARN:  "logs:log-group:{name}",
-		Find: (*Search).logGroup,
-		Loss: "its log lines go with it",
+		Name:     "aws_cloudwatch_log_group",
+		ARN:      "logs:log-group:{name}",
+		Find:     (*Search).logGroup,
+		Loss:     "its log lines go with it",
+		Replaces: []string{"name"},
 		Options: map[string]string{
 			"kms_key_id":        "logs.kms_key_arn",
 			"retention_in_days": "logs.retention_days",
@@ -25,9 +26,10 @@ var logsTypes = []Type{
 		},
 	},
 	{
-		Name: "aws_cloudwatch_log_metric_filter",
-		Find: (*Search).metricFilter,
-		Loss: Nothing,
+		Name:     "aws_cloudwatch_log_metric_filter",
+		Find:     (*Search).metricFilter,
+		Loss:     Nothing,
+		Replaces: []string{"log_group_name", "name"},
 		Grants: []Grant{
 			{Read: "logs:DescribeMetricFilters", On: "logs:log-group:{log_group_name} logs:log-group:{log_group_name}:*"},
 			{Write: "logs:PutMetricFilter logs:DeleteMetricFilter", On: "logs:log-group:{log_group_name} logs:log-group:{log_group_name}:*"},

@@ -8,7 +8,8 @@ var rdsTypes = []Type{
 			_, err := f.aws.rds.InstanceStatus(f.Context, r.text("identifier"))
 			return r.text("identifier"), err
 		},
-		Loss: "its data goes with it, but for a final snapshot",
+		Loss:     "its data goes with it, but for a final snapshot",
+		Replaces: []string{"db_name", "engine", "kms_key_id", "storage_encrypted", "username"},
 		Grants: []Grant{
 			// Terraform asks for it by the id that RDS gives it.
 			{Read: "rds:DescribeDBInstances", On: "rds:db:*"},
@@ -24,7 +25,8 @@ var rdsTypes = []Type{
 		Find: func(f *Search, r Resource) (string, error) {
 			return r.text("name"), f.aws.rds.SubnetGroup(f.Context, r.text("name"))
 		},
-		Loss: Nothing,
+		Loss:     Nothing,
+		Replaces: []string{"name"},
 		Grants: []Grant{
 			{Read: "rds:DescribeDBSubnetGroups rds:ListTagsForResource", On: "rds:subgrp:{name}"},
 			{Write: "rds:CreateDBSubnetGroup rds:ModifyDBSubnetGroup rds:DeleteDBSubnetGroup rds:AddTagsToResource rds:RemoveTagsFromResource", On: "rds:subgrp:{name}"},
@@ -39,7 +41,8 @@ var rdsTypes = []Type{
 			}
 			return r.text("name"), err
 		},
-		Loss: Nothing,
+		Loss:     Nothing,
+		Replaces: []string{"family", "name"},
 		Grants: []Grant{
 			{Read: "rds:DescribeDBParameterGroups rds:DescribeDBParameters rds:ListTagsForResource", On: "rds:pg:{name}"},
 			{Write: "rds:CreateDBParameterGroup rds:ModifyDBParameterGroup rds:ResetDBParameterGroup rds:DeleteDBParameterGroup rds:AddTagsToResource rds:RemoveTagsFromResource", On: "rds:pg:{name}"},

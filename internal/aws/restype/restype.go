@@ -27,6 +27,9 @@ type Type struct {
 	// Loss is what its destruction takes along or cuts off, Nothing if nothing. It stands in a warning
 	// behind "is destroyed: ".
 	Loss string
+	// Replaces are the arguments whose change destroys the resource and creates another one ("Forces new
+	// resource" on its page in the provider's documentation), of those that the stacks have.
+	Replaces []string
 	// Options are the options of the configuration that set its arguments, by argument.
 	Options map[string]string
 	// Grants are the permissions that Terraform and workerctl need for it.
@@ -61,6 +64,8 @@ type Condition int
 const (
 	// Tagged: the request gives the created resource the tags of the environment.
 	Tagged Condition = iota + 1
+	// Untagged: the request gives the tags of the environment to a resource that belongs to none.
+	Untagged
 	// AtCreation: the request tags a resource while it is created, and no other.
 	AtCreation
 	// Own: the resource has the tags of the environment.

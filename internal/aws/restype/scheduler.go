@@ -13,7 +13,8 @@ var schedulerTypes = []Type{
 			_, err := f.aws.scheduler.GetSchedule(f.Context, &scheduler.GetScheduleInput{Name: aws.String(r.text("name"))})
 			return "default/" + r.text("name"), err
 		},
-		Loss: Nothing,
+		Loss:     Nothing,
+		Replaces: []string{"name"},
 		Grants: []Grant{
 			{Read: "scheduler:GetSchedule", On: "scheduler:schedule/default/{name}"},
 			{Write: "scheduler:CreateSchedule scheduler:UpdateSchedule scheduler:DeleteSchedule", On: "scheduler:schedule/default/{name}"},

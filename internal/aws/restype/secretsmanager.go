@@ -9,10 +9,11 @@ import (
 // secretsmanagerTypes are those of Secrets Manager.
 var secretsmanagerTypes = []Type{
 	{
-		Name: "aws_secretsmanager_secret",
-		ARN:  "secretsmanager:secret:{name}-??????",
-		Find: (*Search).secret,
-		Loss: "the credential goes with it, and with a recovery window its name cannot be used again for days",
+		Name:     "aws_secretsmanager_secret",
+		ARN:      "secretsmanager:secret:{name}-??????",
+		Find:     (*Search).secret,
+		Loss:     "the credential goes with it, and with a recovery window its name cannot be used again for days",
+		Replaces: []string{"name"},
 		Options: map[string]string{
 			"kms_key_id": "secret.kms_key_arn",
 		},
@@ -30,6 +31,7 @@ var secretsmanagerTypes = []Type{
 		Name:        "aws_secretsmanager_secret_version",
 		NotImported: "it is a new version, and the value of before stays as AWSPREVIOUS",
 		Loss:        Nothing,
+		Replaces:    []string{"secret_id", "secret_string_wo_version"},
 		Grants: []Grant{
 			{Read: "secretsmanager:DescribeSecret secretsmanager:GetSecretValue", On: "secretsmanager:secret:{secret_id}-??????"},
 			{Write: "secretsmanager:PutSecretValue secretsmanager:UpdateSecretVersionStage", On: "secretsmanager:secret:{secret_id}-??????"},

@@ -12,9 +12,10 @@ import (
 // servicediscoveryTypes are those of Cloud Map.
 var servicediscoveryTypes = []Type{
 	{
-		Name: "aws_service_discovery_private_dns_namespace",
-		Find: (*Search).namespace,
-		Loss: "names in it are gone until it is there again",
+		Name:     "aws_service_discovery_private_dns_namespace",
+		Find:     (*Search).namespace,
+		Loss:     "names in it are gone until it is there again",
+		Replaces: []string{"name", "vpc"},
 		Grants: []Grant{
 			{Read: "servicediscovery:GetNamespace", On: "servicediscovery:namespace/*", When: Own},
 			{Find: "servicediscovery:ListNamespaces"},
@@ -31,9 +32,10 @@ var servicediscoveryTypes = []Type{
 		},
 	},
 	{
-		Name: "aws_service_discovery_service",
-		Find: (*Search).discoveryService,
-		Loss: Nothing,
+		Name:     "aws_service_discovery_service",
+		Find:     (*Search).discoveryService,
+		Loss:     Nothing,
+		Replaces: []string{"name"},
 		Grants: []Grant{
 			{Read: "servicediscovery:GetService", On: "servicediscovery:service/*", When: Own},
 			{Find: "servicediscovery:ListServices"},

@@ -17,7 +17,8 @@ var snsTypes = []Type{
 			_, err := f.aws.sns.GetTopicAttributes(f.Context, &sns.GetTopicAttributesInput{TopicArn: &topic})
 			return topic, err
 		},
-		Loss: Nothing,
+		Loss:     Nothing,
+		Replaces: []string{"name"},
 		Grants: []Grant{
 			{Read: "sns:GetTopicAttributes sns:ListTagsForResource", On: "sns:{name}"},
 			{Write: "sns:CreateTopic sns:SetTopicAttributes sns:DeleteTopic sns:TagResource sns:UntagResource", On: "sns:{name}"},
@@ -27,15 +28,17 @@ var snsTypes = []Type{
 		Name:        "aws_sns_topic_policy",
 		NotImported: "it is a setting of the topic",
 		Loss:        Nothing,
+		Replaces:    []string{"arn"},
 		Grants: []Grant{
 			{Read: "sns:GetTopicAttributes", On: "sns:{arn}"},
 			{Write: "sns:SetTopicAttributes", On: "sns:{arn}"},
 		},
 	},
 	{
-		Name: "aws_sns_topic_subscription",
-		Find: (*Search).subscription,
-		Loss: Nothing,
+		Name:     "aws_sns_topic_subscription",
+		Find:     (*Search).subscription,
+		Loss:     Nothing,
+		Replaces: []string{"endpoint", "protocol", "topic_arn"},
 		Grants: []Grant{
 			{Read: "sns:GetSubscriptionAttributes", On: "sns:{topic_arn}"},
 			// verify and adopt: who hears of alarms.

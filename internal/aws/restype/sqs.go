@@ -17,7 +17,8 @@ var sqsTypes = []Type{
 			}
 			return aws.ToString(out.QueueUrl), nil
 		},
-		Loss: "events in it are lost",
+		Loss:     "events in it are lost",
+		Replaces: []string{"name"},
 		Grants: []Grant{
 			{Read: "sqs:GetQueueAttributes sqs:ListQueueTags", On: "sqs:{name}"},
 			{Find: "sqs:GetQueueUrl", On: "sqs:{name}"},
@@ -28,6 +29,7 @@ var sqsTypes = []Type{
 		Name:        "aws_sqs_queue_policy",
 		NotImported: "it is a setting of the queue",
 		Loss:        Nothing,
+		Replaces:    []string{"queue_url"},
 		Grants: []Grant{
 			{Read: "sqs:GetQueueAttributes", On: "sqs:{queue_url}"},
 			{Write: "sqs:SetQueueAttributes", On: "sqs:{queue_url}"},
@@ -37,6 +39,7 @@ var sqsTypes = []Type{
 		Name:        "aws_sqs_queue_redrive_policy",
 		NotImported: "it is a setting of the queue",
 		Loss:        Nothing,
+		Replaces:    []string{"queue_url"},
 		Grants: []Grant{
 			{Read: "sqs:GetQueueAttributes", On: "sqs:{queue_url}"},
 			{Write: "sqs:SetQueueAttributes", On: "sqs:{queue_url}"},

@@ -113,7 +113,7 @@ func TestOwnServer(t *testing.T) {
 	run = b.start(60)
 	w.stopTask()
 	if now, err := b.client.FlowRun(t.Context(), run); err != nil || now.State != "RUNNING" {
-		t.Errorf("the flow run is %s, %v; README says that it stays RUNNING", now.State, err)
+		t.Errorf("the flow run is %s, %v; docs/operate.md says that it stays RUNNING", now.State, err)
 	}
 
 	// What was deployed is gone with the emulator, for whose database Terraform waits a minute.
@@ -323,7 +323,7 @@ func (b *faultBench) log(id string) string {
 }
 
 // rotate does to the password what a deployment with another password_version does: the
-// secret, the database, and then the server anew. In between the server has the old one.
+// secret, the database, and then the server restarts. In between the server has the old one.
 func (b *faultBench) rotate() {
 	b.t.Helper()
 	secrets := secretsmanager.NewFromConfig(awsConfig(*b.s))

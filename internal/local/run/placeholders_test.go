@@ -77,7 +77,7 @@ func TestPlaceholders(t *testing.T) {
 				}
 			}
 			if !strings.HasPrefix(way, test.way) || (test.way == "") != (way == "") {
-				t.Errorf("the way out is %q", way)
+				t.Errorf("the internet egress is %q", way)
 			}
 			endpoints, err := client.DescribeVpcEndpoints(t.Context(), &ec2.DescribeVpcEndpointsInput{Filters: in})
 			if err != nil || len(endpoints.VpcEndpoints) != test.ends {

@@ -41,7 +41,7 @@ func PrintFound(out io.Writer, found []Resource) {
 // PrintDifferences writes what deploy does to what was found, and how else to make it agree.
 func PrintDifferences(out io.Writer, report plan.Report) {
 	fmt.Fprintln(out)
-	if n := report.Count(plan.Destroy) + report.Count(plan.Replace); n > 0 {
+	if n := report.Lost(); n > 0 {
 		fmt.Fprintf(out, "warning: deploy would destroy or replace %d of what exists. Do not deploy before the configuration agrees with it.\n", n)
 	}
 	report.Text(out)

@@ -124,6 +124,9 @@ func (w writer) add(g restype.Grant, arguments map[string]any) error {
 	switch g.When {
 	case restype.Tagged:
 		tags("aws:RequestTag")
+	case restype.Untagged:
+		tags("aws:RequestTag")
+		add("Null", "aws:ResourceTag/Environment", "true")
 	case restype.AtCreation:
 		tags("aws:RequestTag")
 		add("Null", "ec2:CreateAction", "false")

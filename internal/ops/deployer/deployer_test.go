@@ -88,27 +88,28 @@ func TestNoWayOut(t *testing.T) {
 	const account = "arn:aws:iam::123456789012:"
 	tags := map[string][]string{"aws:resourcetag/project": {"another"}, "aws:resourcetag/environment": {"dev"}}
 	attempts := map[string]iam.Request{
-		"a policy of another role":            {Action: "iam:PutRolePolicy", Resource: account + "role/admin"},
-		"a policy of a user":                  {Action: "iam:PutUserPolicy", Resource: account + "user/deployer"},
-		"a policy attached to another role":   {Action: "iam:AttachRolePolicy", Resource: account + "role/admin"},
-		"administrator for the worker":        {Action: "iam:AttachRolePolicy", Resource: account + "role/prefect-task-role", Context: map[string][]string{"iam:policyarn": {"arn:aws:iam::aws:policy/AdministratorAccess"}}},
-		"a managed policy's new version":      {Action: "iam:CreatePolicyVersion", Resource: account + "policy/p"},
-		"the trust of another role":           {Action: "iam:UpdateAssumeRolePolicy", Resource: account + "role/admin"},
-		"another role":                        {Action: "iam:CreateRole", Resource: account + "role/admin"},
-		"a role's boundary taken away":        {Action: "iam:DeleteRolePermissionsBoundary", Resource: account + "role/prefect-task-role"},
-		"another role handed to ECS":          {Action: "iam:PassRole", Resource: account + "role/admin", Context: map[string][]string{"iam:passedtoservice": {"ecs-tasks.amazonaws.com"}}},
-		"the worker's role handed to Lambda":  {Action: "iam:PassRole", Resource: account + "role/prefect-task-role", Context: map[string][]string{"iam:passedtoservice": {"lambda.amazonaws.com"}}},
-		"the worker's role assumed":           {Action: "sts:AssumeRole", Resource: account + "role/prefect-task-role"},
-		"another secret":                      {Action: "secretsmanager:GetSecretValue", Resource: "arn:aws:secretsmanager:us-east-1:123456789012:secret:other-AbCdEf"},
-		"a subnet in another's VPC":           {Action: "ec2:CreateSubnet", Resource: "arn:aws:ec2:us-east-1:123456789012:vpc/vpc-1", Context: tags},
-		"another's VPC deleted":               {Action: "ec2:DeleteVpc", Resource: "arn:aws:ec2:us-east-1:123456789012:vpc/vpc-1", Context: tags},
-		"another's VPC tagged as one's own":   {Action: "ec2:CreateTags", Resource: "arn:aws:ec2:us-east-1:123456789012:vpc/vpc-1", Context: map[string][]string{"aws:requesttag/project": {"prefect-worker"}, "aws:requesttag/environment": {"dev"}}},
-		"another cluster deleted":             {Action: "ecs:DeleteCluster", Resource: "arn:aws:ecs:us-east-1:123456789012:cluster/other"},
-		"a task in another cluster":           {Action: "ecs:RunTask", Resource: "arn:aws:ecs:us-east-1:123456789012:task-definition/admin:1"},
-		"another log group":                   {Action: "logs:DeleteLogGroup", Resource: "arn:aws:logs:us-east-1:123456789012:log-group:other"},
-		"a virtual machine":                   {Action: "ec2:RunInstances", Resource: "*"},
-		"a secret of another region":          {Action: "secretsmanager:CreateSecret", Resource: "arn:aws:secretsmanager:eu-west-1:123456789012:secret:prefect-api-key-new-2-AbCdEf"},
-		"networks of another region observed": {Action: "ec2:DescribeVpcs", Resource: "*", Context: map[string][]string{"aws:requestedregion": {"eu-west-1"}}},
+		"a policy of another role":              {Action: "iam:PutRolePolicy", Resource: account + "role/admin"},
+		"a policy of a user":                    {Action: "iam:PutUserPolicy", Resource: account + "user/deployer"},
+		"a policy attached to another role":     {Action: "iam:AttachRolePolicy", Resource: account + "role/admin"},
+		"administrator for the worker":          {Action: "iam:AttachRolePolicy", Resource: account + "role/prefect-task-execution-role", Context: map[string][]string{"iam:policyarn": {"arn:aws:iam::aws:policy/AdministratorAccess"}}},
+		"a managed policy's new version":        {Action: "iam:CreatePolicyVersion", Resource: account + "policy/p"},
+		"the trust of another role":             {Action: "iam:UpdateAssumeRolePolicy", Resource: account + "role/admin"},
+		"another role":                          {Action: "iam:CreateRole", Resource: account + "role/admin"},
+		"a role's boundary taken away":          {Action: "iam:DeleteRolePermissionsBoundary", Resource: account + "role/prefect-task-role"},
+		"another role handed to ECS":            {Action: "iam:PassRole", Resource: account + "role/admin", Context: map[string][]string{"iam:passedtoservice": {"ecs-tasks.amazonaws.com"}}},
+		"the worker's role handed to Lambda":    {Action: "iam:PassRole", Resource: account + "role/prefect-task-role", Context: map[string][]string{"iam:passedtoservice": {"lambda.amazonaws.com"}}},
+		"the worker's role assumed":             {Action: "sts:AssumeRole", Resource: account + "role/prefect-task-role"},
+		"another secret":                        {Action: "secretsmanager:GetSecretValue", Resource: "arn:aws:secretsmanager:us-east-1:123456789012:secret:other-AbCdEf"},
+		"a subnet in another's VPC":             {Action: "ec2:CreateSubnet", Resource: "arn:aws:ec2:us-east-1:123456789012:vpc/vpc-1", Context: tags},
+		"another's VPC deleted":                 {Action: "ec2:DeleteVpc", Resource: "arn:aws:ec2:us-east-1:123456789012:vpc/vpc-1", Context: tags},
+		"prod's security group tagged as dev's": {Action: "ec2:CreateTags", Resource: "arn:aws:ec2:us-east-1:123456789012:security-group/sg-1", Context: map[string][]string{"aws:requesttag/project": {"prefect-worker"}, "aws:requesttag/environment": {"dev"}, "aws:resourcetag/project": {"prefect-worker"}, "aws:resourcetag/environment": {"prod"}}},
+		"another's VPC tagged as one's own":     {Action: "ec2:CreateTags", Resource: "arn:aws:ec2:us-east-1:123456789012:vpc/vpc-1", Context: map[string][]string{"aws:requesttag/project": {"prefect-worker"}, "aws:requesttag/environment": {"dev"}}},
+		"another cluster deleted":               {Action: "ecs:DeleteCluster", Resource: "arn:aws:ecs:us-east-1:123456789012:cluster/other"},
+		"a task in another cluster":             {Action: "ecs:RunTask", Resource: "arn:aws:ecs:us-east-1:123456789012:task-definition/admin:1"},
+		"another log group":                     {Action: "logs:DeleteLogGroup", Resource: "arn:aws:logs:us-east-1:123456789012:log-group:other"},
+		"a virtual machine":                     {Action: "ec2:RunInstances", Resource: "*"},
+		"a secret of another region":            {Action: "secretsmanager:CreateSecret", Resource: "arn:aws:secretsmanager:eu-west-1:123456789012:secret:prefect-api-key-new-2-AbCdEf"},
+		"networks of another region observed":   {Action: "ec2:DescribeVpcs", Resource: "*", Context: map[string][]string{"aws:requestedregion": {"eu-west-1"}}},
 	}
 	for _, name := range environments(t) {
 		documents := []iam.Document{policyOf(t, name, Deploy)}
@@ -118,6 +119,25 @@ func TestNoWayOut(t *testing.T) {
 				t.Errorf("%s: %s is possible: %s by %s", name, what, request.Action, result.Statement)
 			}
 		}
+	}
+	// AND each attempt would succeed if its grant were wider, or its action is granted nowhere
+	granted := map[string]bool{}
+	for _, name := range environments(t) {
+		for _, statement := range policyOf(t, name, Deploy).Statement {
+			for _, action := range statement.Action {
+				granted[action] = true
+			}
+		}
+	}
+	var never []string
+	for _, request := range attempts {
+		if !granted[request.Action] {
+			never = append(never, request.Action)
+		}
+	}
+	slices.Sort(never)
+	if want := []string{"ec2:RunInstances", "ecs:RunTask", "iam:CreatePolicyVersion", "iam:DeleteRolePermissionsBoundary", "iam:PutUserPolicy", "sts:AssumeRole"}; !slices.Equal(never, want) {
+		t.Errorf("no policy grants %q, want %q", never, want)
 	}
 	// And what the policy is for is possible: the attempts fail for what they are.
 	own := iam.Request{Action: "iam:PutRolePolicy", Resource: account + "role/prefect-task-execution-role", Complete: true}

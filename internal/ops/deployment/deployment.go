@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
@@ -148,9 +149,13 @@ func (d *Deployment) AWS(ctx context.Context) (aws.Config, error) {
 	return cfg, nil
 }
 
+// attemptTimeout is how long AWS may take to answer one attempt of a call.
+const attemptTimeout = 7 * time.Second
+
 // callers is the configuration with the credentials of the AWS CLI.
 func (d *Deployment) callers(ctx context.Context) (aws.Config, error) {
-	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(d.Environment.Region), awsconfig.WithRetryMaxAttempts(2), awsconfig.WithLogger(logging.Nop{}))
+	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(d.Environment.Region), awsconfig.WithRetryMaxAttempts(2),
+		awsconfig.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(attemptTimeout)), awsconfig.WithLogger(logging.Nop{}))
 	if err != nil {
 		return aws.Config{}, fmt.Errorf("AWS configuration: %w", err)
 	}

@@ -22,7 +22,7 @@ func Plan(environment string, plan *tfjson.Plan) Report {
 		if c.Mode == tfjson.DataResourceMode {
 			continue
 		}
-		resource := Resource{Address: c.Address}
+		resource := Resource{Address: c.Address, Imported: c.Change.Importing != nil}
 		switch actions := c.Change.Actions; {
 		case actions.Replace():
 			resource.Action = Replace
@@ -57,7 +57,7 @@ func Plan(environment string, plan *tfjson.Plan) Report {
 			resource.Attributes = planned(&tfjson.Change{Before: value(c.Before), After: value(c.After), AfterUnknown: value(c.AfterUnknown),
 				BeforeSensitive: value(c.BeforeSensitive), AfterSensitive: value(c.AfterSensitive)})
 		}
-		r.Changes = append(r.Changes, resource)
+		r.Others = append(r.Others, resource)
 	}
 	r.finish()
 	return r
@@ -88,6 +88,16 @@ func planned(c *tfjson.Change) []Attribute {
 			return a.Path == first || strings.HasPrefix(a.Path, first+".") || strings.HasPrefix(a.Path, first+"[")
 		})
 	}
+	// What forces a replacement comes before all that is only known after it.
+	slices.SortStableFunc(attributes, func(a, b Attribute) int {
+		switch {
+		case a.ForcesReplacement == b.ForcesReplacement:
+			return 0
+		case a.ForcesReplacement:
+			return -1
+		}
+		return 1
+	})
 	return attributes
 }
 

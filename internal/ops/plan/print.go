@@ -3,24 +3,57 @@ package plan
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
 // marks are how the actions are written before an address, as Terraform has it.
 var marks = map[Action]string{Create: "+", Import: "<-", Change: "~", Replace: "-/+", Destroy: "-"}
 
-// Summary is the report in a line.
+// Summary is the report in a line, with Terraform's own counts: a replacement is an addition and a
+// destruction, and an import may come with a change.
 func (r Report) Summary() string {
-	if len(r.Changes) == 0 {
-		return "no changes"
-	}
-	var counts []string
-	for _, action := range []Action{Create, Import, Change, Replace, Destroy} {
-		if n := r.Count(action); n > 0 {
-			counts = append(counts, fmt.Sprintf("%d to %s", n, action))
+	counts := map[string]int{}
+	for _, c := range r.Changes {
+		if c.Imported {
+			counts["import"]++
+		}
+		switch c.Action {
+		case Create:
+			counts["add"]++
+		case Change:
+			counts["change"]++
+		case Replace:
+			counts["add"]++
+			counts["destroy"]++
+		case Destroy:
+			counts["destroy"]++
 		}
 	}
-	return strings.Join(counts, ", ")
+	var all []string
+	for _, action := range []string{"import", "add", "change", "destroy"} {
+		if n := counts[action]; n > 0 {
+			all = append(all, fmt.Sprintf("%d to %s", n, action))
+		}
+	}
+	switch {
+	case r.Empty():
+		return "no changes"
+	case len(all) == 0:
+		return "no changes of resources"
+	}
+	return strings.Join(all, ", ")
+}
+
+// Lost is the number of resources that are destroyed, or destroyed and created again.
+func (r Report) Lost() int {
+	n := 0
+	for _, c := range r.Changes {
+		if c.Action == Destroy || c.Action == Replace {
+			n++
+		}
+	}
+	return n
 }
 
 // Text writes the report for a terminal.
@@ -29,7 +62,7 @@ func (r Report) Text(w io.Writer) {
 	for _, warning := range r.Warnings {
 		fmt.Fprintf(w, "warning: %s\n", warning)
 	}
-	for _, c := range r.Changes {
+	for _, c := range slices.Concat(r.Changes, r.Others) {
 		fmt.Fprintf(w, "\n%3s %s\n", marks[c.Action], c.Address)
 		for _, a := range c.Attributes {
 			fmt.Fprintf(w, "      %s%s\n", a.Path, forced(a))
@@ -46,18 +79,18 @@ func (r Report) Markdown(w io.Writer) {
 	for _, warning := range r.Warnings {
 		fmt.Fprintf(w, "\n> **Warning:** %s\n", warning)
 	}
-	if len(r.Changes) == 0 {
+	if r.Empty() {
 		return
 	}
 	fmt.Fprint(w, "\n| | resource | attributes |\n|---|---|---|\n")
-	for _, c := range r.Changes {
+	for _, c := range slices.Concat(r.Changes, r.Others) {
 		count := ""
 		if len(c.Attributes) > 0 {
 			count = fmt.Sprint(len(c.Attributes))
 		}
 		fmt.Fprintf(w, "| %s | `%s` | %s |\n", c.Action, c.Address, count)
 	}
-	for _, c := range r.Changes {
+	for _, c := range slices.Concat(r.Changes, r.Others) {
 		if len(c.Attributes) == 0 {
 			continue
 		}

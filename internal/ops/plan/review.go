@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"prefect-worker-ecs/internal/aws/restype"
@@ -38,12 +39,14 @@ type Attribute struct {
 	ForcesReplacement bool `json:"forces_replacement,omitempty"`
 }
 
-// Resource is one that changes: a resource, or another part of the stack such as a variable.
+// Resource is a resource that changes, or another part of the stack.
 type Resource struct {
 	// Address is its address in Terraform.
 	Address string `json:"address"`
 	// Action is what happens to it.
 	Action Action `json:"action"`
+	// Imported says that it exists in AWS and is imported, whatever else happens to it.
+	Imported bool `json:"imported,omitempty"`
 	// Attributes are what differs, if it is there before and after.
 	Attributes []Attribute `json:"attributes,omitempty"`
 }
@@ -52,40 +55,71 @@ type Resource struct {
 type Report struct {
 	// Environment is its name.
 	Environment string `json:"environment"`
-	// Changes are in the order of their addresses. None: nothing changes.
+	// Changes are the resources that change, in the order of their addresses. None: nothing changes.
 	Changes []Resource `json:"changes"`
-	// Warnings say what is lost or cut off.
+	// Others are other parts of the stack that change: outputs, variables, settings of Terraform.
+	Others []Resource `json:"others,omitempty"`
+	// Warnings say what is lost or cut off, the worst first.
 	Warnings []string `json:"warnings,omitempty"`
 }
 
+// Empty reports whether nothing changes.
+func (r Report) Empty() bool { return len(r.Changes) == 0 && len(r.Others) == 0 }
+
 // finish sorts the changes and adds the warnings.
 func (r *Report) finish() {
-	slices.SortFunc(r.Changes, func(a, b Resource) int { return strings.Compare(a.Address, b.Address) })
+	for _, changes := range []*[]Resource{&r.Changes, &r.Others} {
+		slices.SortFunc(*changes, func(a, b Resource) int { return strings.Compare(a.Address, b.Address) })
+	}
 	if r.Changes == nil {
 		r.Changes = []Resource{} // never null in JSON
 	}
+	var destroyed, replaced, further []string
 	for _, c := range r.Changes {
 		kind, _, _ := strings.Cut(c.Address, ".")
 		t, known := restype.Of(kind)
 		switch {
-		case !known || t.Loss == restype.Nothing:
-		case c.Action == Destroy:
-			r.Warnings = append(r.Warnings, fmt.Sprintf("%s is destroyed: %s", c.Address, t.Loss))
-		case c.Action == Replace:
-			r.Warnings = append(r.Warnings, fmt.Sprintf("%s is destroyed and created again: %s", c.Address, t.Loss))
+		case c.Action == Destroy && known && t.Loss != restype.Nothing:
+			destroyed = append(destroyed, fmt.Sprintf("%s is destroyed: %s", c.Address, t.Loss))
+		case c.Action == Replace && known && t.Loss != restype.Nothing:
+			replaced = append(replaced, fmt.Sprintf("%s is destroyed and created again: %s", c.Address, t.Loss))
+		case c.Action == Change:
+			further = append(further, risks(c)...)
 		}
 	}
+	r.Warnings = slices.Concat(r.Warnings, destroyed, replaced, further)
 }
 
-// Count is how many resources an action happens to.
-func (r Report) Count(action Action) int {
-	n := 0
-	for _, c := range r.Changes {
-		if c.Action == action {
-			n++
+// risks are changes that destroy nothing and hurt all the same.
+func risks(c Resource) []string {
+	var all []string
+	for _, a := range c.Attributes {
+		switch strings.TrimSuffix(c.Address[:strings.Index(c.Address, ".")]+"."+a.Path, "[0]") {
+		case "aws_ecs_service.desired_count":
+			if a.After == "0" {
+				all = append(all, c.Address+" runs no task any more: desired_count is 0")
+			}
+		case "aws_db_instance.deletion_protection":
+			if a.After != "true" {
+				all = append(all, c.Address+" can be destroyed from now on: deletion_protection is off")
+			}
+		case "aws_db_instance.skip_final_snapshot":
+			if a.After == "true" {
+				all = append(all, c.Address+" leaves no snapshot behind when it is destroyed: skip_final_snapshot is on")
+			}
+		case "aws_db_instance.backup_retention_period":
+			if a.After == "" || a.After == "0" {
+				all = append(all, c.Address+" has no backups any more, and those that exist are deleted: backup_retention_period is 0")
+			}
+		case "aws_db_instance.engine_version":
+			before, errBefore := strconv.ParseFloat(a.Before, 64)
+			after, errAfter := strconv.ParseFloat(a.After, 64)
+			if errBefore == nil && errAfter == nil && after < before {
+				all = append(all, fmt.Sprintf("%s goes back from engine_version %s to %s: RDS rejects that", c.Address, a.Before, a.After))
+			}
 		}
 	}
-	return n
+	return all
 }
 
 // differ lists where two values differ.
@@ -111,6 +145,9 @@ func flatten(path string, v any, into map[string]string) {
 	case nil:
 	case map[string]any:
 		for key, item := range v {
+			if path == "" && key == "depends_on" {
+				continue // an order, which is none of AWS
+			}
 			flatten(join(path, key), item, into)
 		}
 	case []any:

@@ -42,7 +42,7 @@ func Revisions(ctx context.Context, p project.Project, base string) ([]Report, e
 		return nil, err
 	}
 	then := project.Project{Root: revision}
-	// Built in another folder it is linked anew, which takes most of the time.
+	// Built in another folder it is relinked, which takes most of the time.
 	if !sameProgram(ctx, p.Root, base) {
 		app, err = then.Build(ctx)
 	}
@@ -61,7 +61,7 @@ func Revisions(ctx context.Context, p project.Project, base string) ([]Report, e
 		if err != nil {
 			return nil, fmt.Errorf("review: %w", err)
 		}
-		if len(report.Changes) > 0 {
+		if !report.Empty() {
 			reports = append(reports, report)
 		}
 	}

@@ -4,10 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
+
+	"prefect-worker-ecs/internal/aws/restype"
 )
 
-// Stacks compares two syntheses of an environment. Either may be empty: the environment is
-// new, or gone. Whether Terraform changes a resource or replaces it is for a plan to say.
+// Stacks compares two syntheses of an environment. Either may be empty: the environment is new, or
+// gone. Which changes replace a resource is from the table of resource types.
 func Stacks(environment string, before, after []byte) (Report, error) {
 	old, err := parts(before)
 	if err != nil {
@@ -18,21 +21,85 @@ func Stacks(environment string, before, after []byte) (Report, error) {
 		return Report{}, fmt.Errorf("the stack of %s after: %w", environment, err)
 	}
 	r := Report{Environment: environment}
+	if len(after) == 0 {
+		r.Warnings = append(r.Warnings, "the environment's file is gone: that alone destroys nothing in AWS, and nothing can plan it any more. Destroy it first: make destroy ENV="+environment)
+	}
+	if was, is := region(old), region(now); was != "" && is != "" && was != is {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("the region changes from %s to %s: what is deployed stays behind in %[1]s, at full cost, and out of Terraform's sight. Destroy it first: make destroy ENV=%[3]s", was, is, environment))
+	}
+	changes := map[string]Resource{}
 	for address, value := range now {
 		was, known := old[address]
 		if !known {
-			r.Changes = append(r.Changes, Resource{Address: address, Action: Create})
+			changes[address] = Resource{Address: address, Action: Create}
 		} else if attributes := differ(was, value); len(attributes) > 0 {
-			r.Changes = append(r.Changes, Resource{Address: address, Action: Change, Attributes: attributes})
+			changes[address] = Resource{Address: address, Action: Change, Attributes: attributes}
 		}
 	}
 	for address := range old {
 		if _, known := now[address]; !known {
-			r.Changes = append(r.Changes, Resource{Address: address, Action: Destroy})
+			changes[address] = Resource{Address: address, Action: Destroy}
+		}
+	}
+	replace(changes, old, now)
+	for address, c := range changes {
+		if kind, _, _ := strings.Cut(address, "."); strings.HasPrefix(kind, "aws_") {
+			r.Changes = append(r.Changes, c)
+		} else {
+			r.Others = append(r.Others, c)
 		}
 	}
 	r.finish()
 	return r, nil
+}
+
+// replace finds the changes that replace their resource, and the resources that are replaced because
+// they refer to one.
+func replace(changes map[string]Resource, old, now map[string]any) {
+	for again := true; again; {
+		again = false
+		for address, value := range now {
+			c, changed := changes[address]
+			if _, existed := old[address]; !existed || c.Action == Replace {
+				continue
+			}
+			kind, _, _ := strings.Cut(address, ".")
+			t, _ := restype.Of(kind)
+			arguments, _ := value.(map[string]any)
+			c.Address = address
+			for _, argument := range t.Replaces {
+				if i := slices.IndexFunc(c.Attributes, func(a Attribute) bool {
+					return strings.TrimRight(a.Path, "[0]") == argument || strings.HasPrefix(a.Path, argument+"[") || strings.HasPrefix(a.Path, argument+".")
+				}); changed && i >= 0 {
+					c.Action, c.Attributes[i].ForcesReplacement, again = Replace, true, true
+				} else if of := reference(arguments[argument]); of != "" && changes[of].Action == Replace {
+					c.Action, again = Replace, true
+					c.Attributes = append(c.Attributes, Attribute{Path: argument, Before: "of " + of, After: "of its replacement", ForcesReplacement: true})
+				}
+			}
+			if c.Action == Replace {
+				changes[address] = c
+			}
+		}
+	}
+}
+
+// reference is the address of the resource that an argument refers to. Empty: it refers to none.
+func reference(argument any) string {
+	text, _ := argument.(string)
+	inner, ok := strings.CutPrefix(text, "${aws_")
+	parts := strings.SplitN(inner, ".", 3)
+	if !ok || len(parts) < 3 {
+		return ""
+	}
+	return "aws_" + parts[0] + "." + parts[1]
+}
+
+// region is the default of the variable for the region.
+func region(parts map[string]any) string {
+	variable, _ := parts["variable.aws_region"].(map[string]any)
+	text, _ := variable["default"].(string)
+	return text
 }
 
 // parts are the parts of a stack by their addresses: resources, data sources, variables,

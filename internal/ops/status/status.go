@@ -163,13 +163,15 @@ func (r *reader) prefect(ctx context.Context) {
 	if err == nil && len(workers) == 0 {
 		r.add("workers", "none online")
 	}
-	late, lateErr := r.API.Overdue(ctx, r.Pool.Name, env.WorkPool.Queues, now.Add(-flowruns.LateAfter))
-	underway, err := r.API.Underway(ctx, r.Pool.Name, env.WorkPool.Queues)
-	if lateErr != nil || err != nil {
-		r.add("flow runs", "could not be read")
+	survey, err := flowruns.Pool{Environment: env, API: r.API, ECS: ecs.NewFromConfig(r.opt.AWS)}.Survey(ctx)
+	if err != nil {
+		r.add("flow runs", "could not be read: %s", verify.Reason(err))
 		return
 	}
-	r.add("flow runs", "%d underway, %d late", underway, len(late))
+	r.add("flow runs", "%d underway, %d late, %d orphaned, %d lost", survey.Count(env.WorkPool.Queues...), len(survey.Late), len(survey.Orphaned), len(survey.Lost))
+	for _, run := range slices.Concat(survey.Orphaned, survey.Lost) {
+		r.add("flow runs", "%s for %s: %s %s", run.Issue, now.Sub(run.Since).Round(time.Second), run.ID, run.Name)
+	}
 }
 
 // metrics shows what the probe published, where the API cannot be reached from here.
@@ -194,7 +196,7 @@ func (r *reader) log(ctx context.Context) {
 		r.add("log", "could not be read: %s", verify.Reason(err))
 		return
 	}
-	for _, line := range slices.Backward(symptoms.WithoutFrames(lines)) {
+	for _, line := range slices.Backward(symptoms.WithoutFrames(symptoms.OfWorker(lines))) {
 		if symptoms.Known(line) || strings.Contains(line, "ERROR") {
 			r.add("last error", "%.200s", strings.TrimSpace(line))
 			return

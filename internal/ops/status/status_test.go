@@ -69,7 +69,6 @@ func running() map[string]any {
 		"FilterLogEvents":                          fields{"events": []any{fields{"message": "Worker 'w' started!"}}},
 		"/work_pools/filter":                       []any{},
 		"/flow_runs/filter":                        []any{},
-		"/flow_runs/count":                         2,
 		"/work_pools/ecs-work-pool":                fields{"name": "ecs-work-pool", "type": "process"},
 		"/work_pools/ecs-work-pool/queues/filter":  []any{fields{"name": "default"}},
 		"/work_pools/ecs-work-pool/workers/filter": []any{fields{"name": "dev-worker-0123", "last_heartbeat_time": now.Add(-5 * time.Second).UTC().Format(time.RFC3339)}},
@@ -83,7 +82,7 @@ func TestStatus(t *testing.T) {
 	}{
 		"a worker that runs": {func(map[string]any) {}, []string{
 			"service: dev-worker in prefect-cluster: 1 of 1 tasks running, 0 pending\n", "deployment: completed, begun 1h0m", "tasks: 0123 running, healthy, started 1m",
-			"work pool: ecs-work-pool, process\n", "workers: dev-worker-0123, heartbeat ", "flow runs: 2 underway, 0 late\n", "last error: none in the log since the deployment\n",
+			"work pool: ecs-work-pool, process\n", "workers: dev-worker-0123, heartbeat ", "flow runs: 0 underway, 0 late, 0 orphaned, 0 lost\n", "last error: none in the log since the deployment\n",
 		}},
 		"no worker, and why": {func(a map[string]any) {
 			a["/work_pools/ecs-work-pool/workers/filter"] = []any{}
@@ -92,7 +91,9 @@ func TestStatus(t *testing.T) {
 		"a paused pool": {func(a map[string]any) {
 			a["/work_pools/ecs-work-pool"] = fields{"name": "ecs-work-pool", "type": "process", "is_paused": true}
 		}, []string{"work pool: ecs-work-pool, process, paused\n"}},
-		"no service":     {func(a map[string]any) { a["DescribeServices"] = fields{"services": []any{}} }, []string{"ECS service: there is no service dev-worker in the cluster\n"}},
+		"no service": {func(a map[string]any) {
+			a["DescribeServices"] = fields{"services": []any{}, "failures": []any{fields{"reason": "MISSING"}}}
+		}, []string{"ECS service: there is no service dev-worker in the cluster\n"}},
 		"no permissions": {func(a map[string]any) { delete(a, "FilterLogEvents"); delete(a, "DescribeTasks") }, []string{"tasks: could not be read: AccessDeniedException: not authorized\n", "log: could not be read: AccessDeniedException: not authorized\n"}},
 		"no secret":      {func(a map[string]any) { delete(a, "GetSecretValue") }, []string{"credential in Secrets Manager: the secret key-AbCdEf could not be read: AccessDeniedException"}},
 	} {

@@ -16,7 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 )
 
-// TestExec runs a command with a stand-in for the AWS CLI, which shows what it was given.
+// TestExec runs a command with a fake AWS CLI, which shows what it was given.
 func TestExec(t *testing.T) {
 	// GIVEN a service with two tasks
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

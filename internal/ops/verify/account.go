@@ -54,6 +54,9 @@ func (c *checklist) account(ctx context.Context) finding {
 		return unreadable("the caller identity", err).prerequisite()
 	}
 	account := aws.ToString(identity.Account)
+	if account == "" {
+		return unreadable("the caller identity", errEmpty).prerequisite()
+	}
 	if want := c.env.AccountID; want != "" && account != want {
 		return unknown(fmt.Sprintf("the credentials are for account %s, the environment is for %s", account, want),
 			"use credentials of the other account, or correct account_id").prerequisite()

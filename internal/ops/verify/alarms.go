@@ -74,6 +74,9 @@ func (c *checklist) alarmStates(ctx context.Context, f *findings) {
 		names = append(names, name)
 	}
 	out, err := c.aws.cloudwatch.DescribeAlarms(ctx, &cloudwatch.DescribeAlarmsInput{AlarmNames: names})
+	if err == nil && len(out.MetricAlarms) == 0 {
+		err = errEmpty
+	}
 	if err != nil {
 		f.unreadable("the alarms", err)
 		return

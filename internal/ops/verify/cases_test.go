@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -27,6 +31,7 @@ import (
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/aws/query"
+	"prefect-worker-ecs/internal/local/prefectserver"
 	"prefect-worker-ecs/internal/prefect/api"
 )
 
@@ -358,9 +363,191 @@ func (h *harness) prefectCases() []testCase {
 		{"queue paused", patch(queue, paused, resumed), failing(checkPool, "the queue default of good is paused")},
 		{"queue with a limit of 0", patch(queue, limit(0), limit(nil)), failing(checkPool, "the queue default of good has a concurrency limit of 0")},
 		{"another queue paused", closedQueue, well},
-		{"runs that nobody takes", both(closedQueue, late), failing(checkRuns, "1 late, the oldest for 5m")},
+		{"runs that nobody takes", both(closedQueue, late), failing(checkRuns, "1 late in the queue low, which is paused")},
+		{"runs that wait for the one slot", h.backlog("", 2), well},
+		{"a run that waits in a queue with one slot", h.backlog("few", 1), well},
 		{"a queue that is missing", queues("high"), failing(checkPool, "good has no queue high").fixedBy("workerctl pool apply dev")},
 		{"a queue that is there", queues("default"), well},
+	}
+}
+
+// backlog has the worker run one flow, and lets others wait that are due for two minutes, in a queue with one
+// slot or else in the default one.
+func (h *harness) backlog(queue string, waiting int) change {
+	return func(t *testing.T, _ *Options) func() {
+		dir, client := t.TempDir(), h.client(t, h.two)
+		if queue != "" {
+			h.prefect(t, h.two, "POST", "/work_pools/good/queues/", map[string]any{"name": queue, "concurrency_limit": 1})
+		}
+		flow := h.flow(t, h.two, "good", queue, dir)
+		first := flow(time.Now())
+		eventually(t, "a run", func() bool {
+			run, err := client.FlowRun(t.Context(), first)
+			return err == nil && run.State == "RUNNING"
+		})
+		for range waiting {
+			flow(time.Now().Add(-2 * time.Minute))
+		}
+		return func() {
+			if err := errors.Join(os.Remove(filepath.Join(dir, "f.py")), client.DeleteFlow(t.Context(), filepath.Base(dir))); err != nil {
+				t.Fatal(err)
+			}
+			if queue != "" {
+				h.prefect(t, h.two, "DELETE", "/work_pools/good/queues/"+queue, nil)
+			}
+			eventually(t, "no run", func() bool {
+				runs, err := client.Underway(t.Context(), "good", nil)
+				return err == nil && len(runs) == 0
+			})
+		}
+	}
+}
+
+// flow deploys a flow that runs as long as its file in a folder is there, and returns what submits a run of it
+// that is due at a point of time.
+func (h *harness) flow(t *testing.T, server *prefectserver.Server, pool, queue, dir string) (submit func(due time.Time) (run string)) {
+	t.Helper()
+	file := filepath.Join(dir, "f.py")
+	code := fmt.Sprintf("import os, time\nfrom prefect import flow\n\n@flow\ndef f():\n    while os.path.exists(%q):\n        time.sleep(0.1)\n", file)
+	if err := os.WriteFile(file, []byte(code), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	client := h.client(t, server)
+	deployment, err := client.Deploy(t.Context(), api.LocalFlow{Name: filepath.Base(dir), Pool: pool, Queue: queue, Dir: dir, Entrypoint: "f.py:f"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(due time.Time) string {
+		run, err := client.Run(t.Context(), deployment, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if time.Since(due) > time.Second {
+			h.prefect(t, server, "POST", "/flow_runs/"+run.ID+"/set_state", map[string]any{"force": true, "state": map[string]any{
+				"type": "SCHEDULED", "state_details": map[string]any{"scheduled_time": due.UTC().Format(time.RFC3339)}}})
+		}
+		return run.ID
+	}
+}
+
+// apiAt is an API of the worker at another address.
+func apiAt(url func(*testing.T) string) change {
+	return func(t *testing.T, opt *Options) func() {
+		at := url(t)
+		return edited(func(out *ecs.DescribeTaskDefinitionOutput) {
+			variables := out.TaskDefinition.ContainerDefinitions[0].Environment
+			i := slices.IndexFunc(variables, func(v types.KeyValuePair) bool { return *v.Name == "PREFECT_API_URL" })
+			variables[i].Value = &at
+		})(t, opt)
+	}
+}
+
+// closedAPI is the address of an API that nobody serves.
+func closedAPI(*testing.T) string {
+	server := httptest.NewServer(http.NotFoundHandler())
+	server.Close()
+	return server.URL + "/api"
+}
+
+// jobCases change the template of the pool, or the job variables of a deployment.
+func (h *harness) jobCases() []testCase {
+	template := func(name string, value any) change {
+		return func(t *testing.T, _ *Options) func() {
+			client := h.client(t, h.two)
+			pool, err := client.WorkPool(t.Context(), "good")
+			if err != nil {
+				t.Fatal(err)
+			}
+			property := pool.BaseJobTemplate["variables"].(map[string]any)["properties"].(map[string]any)[name].(map[string]any)
+			before, had := property["default"]
+			set := func() {
+				if err := client.SetTemplate(t.Context(), "good", pool.BaseJobTemplate); err != nil {
+					t.Fatal(err)
+				}
+			}
+			property["default"] = value
+			set()
+			return func() {
+				if property["default"] = before; !had {
+					delete(property, "default")
+				}
+				set()
+			}
+		}
+	}
+	deployment := func(variables map[string]any) change {
+		return func(t *testing.T, _ *Options) func() {
+			client := h.client(t, h.two)
+			id, err := client.Deploy(t.Context(), api.LocalFlow{Name: "with-variables", Pool: "good", Dir: t.TempDir(), Entrypoint: "f.py:f"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.prefect(t, h.two, "PATCH", "/deployments/"+id, map[string]any{"infra_overrides": variables, "job_variables": variables})
+			return func() {
+				if err := client.DeleteFlow(t.Context(), "with-variables"); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	withFlow := func(_ *testing.T, opt *Options) func() { opt.Flow = true; return nil }
+	type fields = map[string]any
+	return []testCase{
+		{"a command that runs no flow", template("command", "false"), failing(checkPool, "no flow run works with the template of good", `command is "false"`)},
+		{"another API", template("env", fields{"PREFECT_API_URL": "http://127.0.0.1:1/api"}), failing(checkPool, "PREFECT_API_URL is http://127.0.0.1:1/api")},
+		{"a variable", template("env", fields{"A": "1"}), well},
+		{"a folder in which no flow has run", template("working_dir", "/nowhere"), unsure(checkPool, "flows of good run in the folder /nowhere").fixedBy("--flow")},
+		{"a folder, and a flow that shows that it is not there", both(template("working_dir", "/nowhere"), withFlow), failing(checkFlow, "ended as ")},
+		{"a deployment that cannot work", deployment(fields{"command": "false"}), failing(checkPool, "no run of the deployment with-variables/with-variables works: command is").fixedBy("job_variables")},
+		{"a deployment that can", deployment(fields{"env": fields{"A": "1"}}), well},
+	}
+}
+
+func (h *harness) apiCases() []testCase {
+	status := func(status int) change {
+		return apiAt(func(t *testing.T) string { return h.front(t, func(*http.Request) int { return status }) })
+	}
+	serving := func(handler http.HandlerFunc) change {
+		return apiAt(func(t *testing.T) string {
+			server := httptest.NewServer(handler)
+			t.Cleanup(server.Close)
+			return server.URL + "/api"
+		})
+	}
+	redirecting := serving(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "https://prefect.example.com"+r.URL.Path, http.StatusMovedPermanently)
+	})
+	silent := apiAt(func(t *testing.T) string {
+		over := make(chan struct{})
+		server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-over }))
+		t.Cleanup(func() { close(over); server.Close() })
+		return server.URL + "/api"
+	})
+	// dated is the server behind a proxy whose clock is wrong.
+	dated := func(ahead time.Duration) change {
+		return apiAt(func(t *testing.T) string {
+			target, _ := url.Parse(h.two.URL)
+			proxy := httputil.NewSingleHostReverseProxy(target)
+			proxy.ModifyResponse = func(r *http.Response) error {
+				r.Header.Set("Date", time.Now().Add(ahead).UTC().Format(http.TimeFormat))
+				return nil
+			}
+			server := httptest.NewServer(proxy)
+			t.Cleanup(server.Close)
+			return server.URL + "/api"
+		})
+	}
+	return []testCase{
+		{"500", status(500), unsure(checkAPI, "the API is in trouble")},
+		{"429", status(429), unsure(checkAPI, "the API is in trouble")},
+		{"404", status(404), failing(checkAPI, "is not the API of a workspace")},
+		{"403", status(403), unsure(checkAPI, "may not list the work pools")},
+		{"a redirect", redirecting, failing(checkAPI, "redirects to https://prefect.example.com/api/work_pools/filter").fixedBy("set prefect_api_url")},
+		{"no answer", silent, unsure(checkAPI, "the Prefect API cannot be reached")},
+		{"not there", apiAt(closedAPI), unsure(checkAPI, "the Prefect API cannot be reached")},
+		{"a page of a login", serving(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }), failing(checkAPI, "the answer is not what a Prefect API gives")},
+		{"a proxy whose clock is an hour ahead", dated(time.Hour), well},
+		{"a proxy whose clock is an hour behind", dated(-time.Hour), well},
 	}
 }
 
@@ -384,18 +571,15 @@ func (h *harness) alarmCases() []testCase {
 			}
 		})
 	}
-	silent := edited(func(out *cloudwatch.GetMetricDataOutput) { out.MetricDataResults = nil })
+	silent := edited(func(out *cloudwatch.GetMetricDataOutput) {
+		for i := range out.MetricDataResults {
+			out.MetricDataResults[i].Values = nil
+		}
+	})
 	unconfirmed := edited(func(out *sns.ListSubscriptionsByTopicOutput) {
 		out.Subscriptions[0].SubscriptionArn = aws.String("PendingConfirmation")
 	})
-	// From here the API cannot be reached.
-	closed := httptest.NewServer(nil)
-	closed.Close()
-	away := edited(func(out *ecs.DescribeTaskDefinitionOutput) {
-		variables := out.TaskDefinition.ContainerDefinitions[0].Environment
-		i := slices.IndexFunc(variables, func(v types.KeyValuePair) bool { return *v.Name == "PREFECT_API_URL" })
-		variables[i].Value = aws.String(closed.URL + "/api")
-	})
+	away := apiAt(closedAPI)
 	return []testCase{
 		{"an alarm", state(cwtypes.StateValueAlarm), failing(checkAlarms, "dev-worker-silent-worker is in ALARM since").fixedBy("workerctl verify dev")},
 		{"an alarm without data", state(cwtypes.StateValueInsufficientData), well},
@@ -408,9 +592,9 @@ func (h *harness) alarmCases() []testCase {
 	}
 }
 
-// permissionCases take one permission after the other away from whoever verifies: what may not be read
-// is no failure.
-func permissionCases() []testCase {
+// readingCases take one permission after the other away from whoever verifies, or the content of one answer
+// of AWS: what could not be read is no failure.
+func readingCases() []testCase {
 	var all []testCase
 	for operation, check := range map[string]string{
 		"DescribeClusters": checkCluster, "DescribeServices": checkService, "DescribeTaskDefinition": checkDefinition,
@@ -420,7 +604,16 @@ func permissionCases() []testCase {
 		"GetPolicy": checkRoles, "GetPolicyVersion": checkRoles, "FilterLogEvents": checkLog,
 		"DescribeAlarms": checkAlarms, "ListSubscriptionsByTopic": checkAlarms, "GetMetricData": checkAlarms,
 	} {
-		all = append(all, testCase{operation, refusing(operation), unsure(check, "could not be read: AccessDeniedException: not authorized").fixedBy(":" + operation)})
+		all = append(all, testCase{"without " + operation, refusing(operation), unsure(check, "could not be read: AccessDeniedException: not authorized").fixedBy(":" + operation)})
+	}
+	// What has an answer that may be empty is not among these.
+	for operation, check := range map[string]string{
+		"GetCallerIdentity": checkAccount, "DescribeClusters": checkCluster, "DescribeServices": checkService, "DescribeTaskDefinition": checkDefinition,
+		"DescribeSubnets": checkNetwork, "DescribeRouteTables": checkNetwork, "DescribeNatGateways": checkNetwork, "DescribeSecurityGroups": checkNetwork,
+		"DescribeSecurityGroupRules": checkNetwork, "GetSecretValue": checkSecret, "GetResourcePolicy": checkRoles, "DescribeSecret": checkRoles, "GetRole": checkRoles,
+		"GetRolePolicy": checkRoles, "GetPolicy": checkRoles, "GetPolicyVersion": checkRoles, "DescribeAlarms": checkAlarms, "GetMetricData": checkAlarms,
+	} {
+		all = append(all, testCase{"nothing from " + operation, empty(operation), unsure(check, "could not be read: ")})
 	}
 	credential := func(_ *testing.T, opt *Options) func() { opt.Credential = apiKey; return nil }
 	return append(all, testCase{"GetSecretValue, with a key of one's own", both(refusing("GetSecretValue"), credential), unsure(checkSecret, "could not be read")})

@@ -22,7 +22,7 @@ func (c *checklist) configured(ctx context.Context) finding {
 		return unknown("the service runs, and the Terraform state that this folder leads to holds nothing of it", "verify from where the state is, "+leaveOut)
 	}
 	report := plan.Plan(c.env.Name, planned)
-	if len(report.Changes) == 0 {
+	if report.Empty() {
 		return ok("Terraform would change nothing")
 	}
 	var text strings.Builder

@@ -6,8 +6,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
+	"prefect-worker-ecs/internal/base/poll"
 	"prefect-worker-ecs/internal/prefect/api"
 )
 
@@ -70,7 +73,7 @@ func (c *checklist) flow(ctx context.Context) (result finding) {
 	took := time.Since(began).Round(time.Second)
 	switch {
 	case err == nil && ended.State == "COMPLETED":
-		return ok("%s ran to COMPLETED in %s", name, took)
+		return c.ranHere(ctx, ended, fmt.Sprintf("%s ran to COMPLETED in %s", name, took))
 	case err == nil:
 		return failed(fmt.Sprintf("%s ended as %s after %s: %s", name, ended.State, took, ended.StateDetail.Message), "look at the log below")
 	}
@@ -82,4 +85,30 @@ func (c *checklist) flow(ctx context.Context) (result finding) {
 		return failed(fmt.Sprintf("%s did not end within %s: %v", name, flowTimeout, err), "fix first what failed above; if nothing did, look at the log below")
 	}
 	return unknown(err.Error(), "try again")
+}
+
+// ranHere checks that a worker of this service took a run, and that one is still online.
+func (c *checklist) ranHere(ctx context.Context, run api.FlowRun, detail string) finding {
+	// With Prefect 2 only a line of the log names the worker, which it sends some seconds later.
+	worker := ""
+	named, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	err := poll.Until(named, time.Second, func() (_ bool, err error) {
+		worker, err = c.API.WorkerOf(named, run)
+		return worker != "", err
+	})
+	if err != nil && worker == "" {
+		return unknown(detail+", but which worker took it is not known", "look at the run in the user interface of Prefect")
+	}
+	task, own := strings.CutPrefix(worker, c.env.Worker.ServiceName+"-")
+	if !own || !slices.Contains(c.Tasks, task) {
+		return failed(fmt.Sprintf("%s, but another worker took it: %s", detail, worker), "stop the other worker, or give it a work pool of its own; whether that of this service works is seen without it")
+	}
+	ctx, cancel = context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	if after := c.worker(ctx); after.status != OK {
+		after.detail = detail + ", and after it: " + after.detail
+		return after
+	}
+	return ok("%s, on %s", detail, worker)
 }

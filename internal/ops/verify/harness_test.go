@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -543,6 +544,17 @@ func refusing(operation string) change {
 			return nil, &smithy.GenericAPIError{Code: "AccessDeniedException", Message: "not authorized"}
 		}
 		return call()
+	})
+}
+
+// empty makes the answer to one operation of AWS one of success with nothing in it.
+func empty(operation string) change {
+	return between(func(name string, call func() (any, error)) (any, error) {
+		out, err := call()
+		if name == operation && err == nil {
+			reflect.ValueOf(out).Elem().SetZero()
+		}
+		return out, err
 	})
 }
 

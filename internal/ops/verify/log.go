@@ -26,14 +26,26 @@ func (c *checklist) readLog(ctx context.Context) finding {
 		return unreadable("the log group "+group, err)
 	}
 	c.await(checkWorker)
+	return c.judgeLog(group, lines)
+}
+
+func (c *checklist) judgeLog(group string, lines []string) finding {
 	if !c.online {
 		telling := symptoms.WithoutFrames(lines)
 		c.log = telling[max(0, len(telling)-logLines):]
 	}
 	count := fmt.Sprintf("%d lines in %s since the deployment", len(lines), group)
-	s, line, found := symptoms.Last(lines)
+	s, line, found := symptoms.Last(symptoms.OfWorker(lines))
+	contradiction := ""
+	if found {
+		contradiction = contradictedBy[s.Lines[0]]
+	}
 	switch {
-	case found && !c.online:
+	case found && contradiction != "" && c.await(contradiction).status == OK:
+		return ok("%s. One says: %s; but the %s is as it should be now. If it was changed since the task started, that needs a new task: aws ecs update-service --force-new-deployment", count, s.Explanation, contradiction)
+	case found && s.OfRun && c.await(checkPool).status == OK && c.await(checkRoles).status == OK:
+		return unknown(s.Explanation+"\nline: "+line+"\nno flow run was started since; the template and the roles are as they should be now", "workerctl verify --flow shows whether flow runs start now")
+	case found && (!c.online || s.OfRun):
 		return failed(s.Explanation+"\nline: "+line, s.Fix)
 	case found:
 		return ok("%s; one of them says: %s. The worker is online all the same", count, s.Explanation)
@@ -41,6 +53,13 @@ func (c *checklist) readLog(ctx context.Context) finding {
 		return ok("%s, none of them a known failure. That a worker \"started\" proves nothing", count)
 	}
 	return ok("%s, none of them a known failure", count)
+}
+
+// contradictedBy are the checks which, when all is well with them, exclude that a symptom is the cause, by its
+// first text.
+var contradictedBy = map[string]string{
+	"401 Unauthorized": checkAPI, "404 Not Found": checkAPI, "Illegal header value": checkSecret,
+	"Worker type mismatch": checkPool, "is currently paused": checkPool, "' not found!": checkPool, "Workers are not required for": checkPool,
 }
 
 // Log reads the newest lines of the worker since the current deployment: those of the streams of its

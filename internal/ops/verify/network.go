@@ -27,7 +27,9 @@ func (c *checklist) network(ctx context.Context) finding {
 		f.failed("a subnet of the service does not exist any more: "+Reason(err), c.networkFix())
 	case err != nil:
 		f.unreadable("the subnets", err)
-	case len(subnets) > 0:
+	case len(subnets) < len(place.Subnets):
+		f.unreadable("the subnets", errEmpty)
+	default:
 		vpc := subnets[0].VPCID
 		f.sideBySide(
 			func(f *findings) { c.addresses(f, subnets) },
@@ -38,10 +40,14 @@ func (c *checklist) network(ctx context.Context) finding {
 			func(f *findings) { c.addedRules(ctx, f, vpc) },
 		)
 	}
-	if _, err := c.aws.ec2.SecurityGroups(ctx, query.Params{"GroupId": place.SecurityGroups}); is(err, "InvalidGroup.NotFound") {
+	groups, err := c.aws.ec2.SecurityGroups(ctx, query.Params{"GroupId": place.SecurityGroups})
+	switch {
+	case is(err, "InvalidGroup.NotFound"):
 		f.failed("a security group of the service does not exist any more: "+Reason(err), c.deploy())
-	} else if err != nil {
+	case err != nil:
 		f.unreadable("the security groups", err)
+	case len(groups) < len(place.SecurityGroups):
+		f.unreadable("the security groups", errEmpty)
 	}
 	egress := "a working default route"
 	if c.env.Network.Isolated() {
@@ -95,6 +101,9 @@ func (c *checklist) routes(ctx context.Context, f *findings, vpc string, subnets
 		return
 	}
 	tables, err := c.aws.ec2.RouteTables(ctx, query.Filters("vpc-id", vpc))
+	if err == nil && len(tables) == 0 {
+		err = errEmpty // each VPC has a main one
+	}
 	if err != nil {
 		f.unreadable("the routes", err)
 		return
@@ -145,13 +154,16 @@ func defaultRoute(table query.RouteTable) (query.Route, bool) {
 func (c *checklist) natGateways(ctx context.Context, f *findings, nats map[string][]string) {
 	for id, subnets := range nats {
 		gateways, err := c.aws.ec2.NATGateways(ctx, query.Params{"NatGatewayId": []string{id}})
+		if err == nil && len(gateways) == 0 {
+			err = errEmpty
+		}
 		state := "gone"
 		switch {
-		case err != nil && !is(err, "NatGatewayNotFound"):
+		case err == nil:
+			state = gateways[0].State
+		case !is(err, "NatGatewayNotFound"):
 			f.unreadable("the NAT gateway "+id, err)
 			continue
-		case err == nil && len(gateways) > 0:
-			state = gateways[0].State
 		}
 		if state != "available" {
 			f.failed(fmt.Sprintf("the NAT gateway %s of the subnets %s is %s%s", id, strings.Join(subnets, ", "), state, noEgress), c.networkFix())
@@ -178,6 +190,9 @@ func (c *checklist) addedRules(ctx context.Context, f *findings, vpc string) {
 		named[group.ID] = group.Name
 	}
 	rules, err := c.aws.ec2.SecurityGroupRules(ctx, query.Params{"Filter": []query.Params{{"Name": "group-id", "Value": ids}}})
+	if err == nil && len(rules) == 0 {
+		err = errEmpty
+	}
 	if err != nil {
 		f.unreadable("the rules of the security groups", err)
 		return

@@ -12,9 +12,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/base/redact"
 	"prefect-worker-ecs/internal/prefect/api"
 	"prefect-worker-ecs/internal/prefect/flowruns"
-	"prefect-worker-ecs/internal/prefect/workpool"
 )
 
 // apiAnswers checks that the API is there, at the right address, and accepts the credential.
@@ -53,6 +53,11 @@ func (c *checklist) apiAnswers(ctx context.Context) finding {
 	case errors.Is(err, api.ErrNotFound):
 		return failed(fmt.Sprintf("%s answers, but is not the API of a workspace (404)", url),
 			"set prefect_account_id and prefect_workspace_id, or a prefect_api_url of the form "+config.CloudAPIURL+"<uuid>/workspaces/<uuid>; a self-hosted API ends in /api").prerequisite()
+	case errors.As(err, &status) && status.Temporary():
+		return unknown("the API is in trouble: "+err.Error(), "look at the server, or at https://prefect.status.io; then try again").prerequisite()
+	case errors.As(err, &status) && status.Location != "":
+		return failed(fmt.Sprintf("%s redirects to %s, where the worker does not follow with what it sends", url, redact.Text(status.Location)),
+			"set prefect_api_url to the address behind it, which ends in /api, and deploy").prerequisite()
 	case errors.Is(err, api.ErrUnreachable):
 		return unknown(err.Error()+"\nwhether the worker reaches it is another question: see the log below",
 			"is prefect_api_url right and the server up? If only the VPC reaches it, run verify from there").prerequisite()
@@ -117,35 +122,15 @@ func (c *checklist) pool(ctx context.Context) finding {
 	if err != nil {
 		return unreachable("the queues of "+pool.Name, err)
 	}
-	if want.FlowsAreTasks() {
-		if f := c.template(ctx); f.status != OK {
-			return f
+	if f := c.jobs(ctx); f.status != OK {
+		return f
+	}
+	for _, q := range queues {
+		if q.LastPolled != nil {
+			c.API.Recorded(*q.LastPolled)
 		}
 	}
 	return c.servedQueues(queues)
-}
-
-// template compares the place of flow tasks in the template of an ecs pool with that of the worker.
-func (c *checklist) template(ctx context.Context) finding {
-	wanted, err := workpool.Read(ctx, c.opt.AWS, c.env)
-	if err != nil {
-		return unreadable("where the tasks of flow runs are to run", err)
-	}
-	_, changes, err := wanted.Fit(c.Pool.BaseJobTemplate)
-	fix := "workerctl pool apply " + c.env.Name
-	switch {
-	case len(c.Pool.BaseJobTemplate) == 0:
-		return failed("the template of "+c.Pool.Name+" is empty: a flow run would be started in the account's default cluster and network", fix)
-	case err != nil:
-		return failed(err.Error(), fix)
-	case len(changes) > 0:
-		lines := []string{"the template of " + c.Pool.Name + " is not that of the deployment"}
-		for _, change := range changes {
-			lines = append(lines, change.Difference())
-		}
-		return failed(strings.Join(lines, "\n"), fix)
-	}
-	return finding{status: OK}
 }
 
 // servedQueues checks the queues that the worker serves: those of the configuration, or all.
@@ -165,14 +150,13 @@ func (c *checklist) servedQueues(queues []api.WorkQueue) finding {
 			continue
 		}
 		c.Queues = append(c.Queues, q)
-		reason, fix := "", ""
-		switch {
-		case q.Paused:
-			reason, fix = "is paused", fmt.Sprintf("resume it: prefect work-queue resume %q --pool %q", q.Name, pool.Name)
-		case q.ConcurrencyLimit != nil && *q.ConcurrencyLimit == 0:
-			reason, fix = "has a concurrency limit of 0", fmt.Sprintf("prefect work-queue clear-concurrency-limit %q --pool %q", q.Name, pool.Name)
-		default:
+		reason := closedQueue(q)
+		if reason == "" {
 			continue
+		}
+		fix := fmt.Sprintf("prefect work-queue clear-concurrency-limit %q --pool %q", q.Name, pool.Name)
+		if q.Paused {
+			fix = fmt.Sprintf("resume it: prefect work-queue resume %q --pool %q", q.Name, pool.Name)
 		}
 		closed = append(closed, q.Name)
 		// Somebody may have closed one of many on purpose. Not so one that the configuration
@@ -262,56 +246,16 @@ func (c *checklist) stalled(now time.Time) (time.Duration, bool) {
 	if last.IsZero() {
 		return 0, false
 	}
+	age := now.Sub(last)
+	return age, age > c.pollLimit()
+}
+
+// pollLimit is how long a worker that lives may be silent: two polls, whose interval varies by 30 %, and
+// the time of the server.
+func (c *checklist) pollLimit() time.Duration {
 	interval := 10.0 // Prefect's default for PREFECT_WORKER_QUERY_SECONDS
 	if value, err := strconv.ParseFloat(variable(c.Container, "PREFECT_WORKER_QUERY_SECONDS"), 64); err == nil && value > 0 {
 		interval = value
 	}
-	age := now.Sub(last)
-	return age, age > time.Duration(2*1.3*interval*float64(time.Second))+5*time.Second
-}
-
-// runs checks that flow runs which are due are taken.
-func (c *checklist) runs(ctx context.Context) finding {
-	now := c.API.Now()
-	queues := c.env.WorkPool.Queues
-	overdue, err := c.API.Overdue(ctx, c.Pool.Name, queues, now.Add(-flowruns.LateAfter))
-	if err != nil {
-		return unreachable("which flow runs are late", err)
-	}
-	if len(overdue) == 0 {
-		return ok("none is late")
-	}
-	underway, err := c.API.Underway(ctx, c.Pool.Name, queues)
-	if err != nil {
-		return unreachable("which flow runs are underway", err)
-	}
-	late := fmt.Sprintf("%d late", len(overdue))
-	if due := overdue[0].Due; due != nil {
-		late += fmt.Sprintf(", the oldest for %s", now.Sub(*due).Round(time.Second))
-	}
-	if limit, ok := c.capacity(); ok && underway >= limit {
-		return finding{status: OK, detail: fmt.Sprintf("%s; they wait for one of %d slots, all of which are taken", late, limit)}
-	}
-	fix := "look at the log below"
-	if c.await(checkWorker).status != OK || c.await(checkPool).status != OK {
-		fix = "they start when what failed above is fixed"
-	}
-	return failed(late+", and nobody takes them", fix)
-}
-
-// capacity returns how many runs may be underway at once, and whether that is limited at all.
-func (c *checklist) capacity() (int, bool) {
-	limit, limited := 0, false
-	take := func(n int) {
-		if !limited || n < limit {
-			limit, limited = n, true
-		}
-	}
-	if n := c.env.Worker.ConcurrencyLimit; n > 0 {
-		take(n * max(1, c.env.Worker.DesiredCount))
-	}
-	if n := c.Pool.ConcurrencyLimit; n != nil {
-		take(*n)
-	}
-	return limit, limited
+	return time.Duration(2*1.3*interval*float64(time.Second)) + 5*time.Second
 }

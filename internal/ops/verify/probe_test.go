@@ -185,22 +185,8 @@ func (w *watched) seesAll(t *testing.T) {
 	w.t = t
 	ctx := t.Context()
 	dir := t.TempDir()
-	// A flow that runs as long as its folder is there.
-	code := fmt.Sprintf("import os, time\nfrom prefect import flow\n\n@flow\ndef f():\n    while os.path.exists(%q):\n        time.sleep(0.1)\n", filepath.Join(dir, "f.py"))
-	if err := os.WriteFile(filepath.Join(dir, "f.py"), []byte(code), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	deployment, err := w.client.Deploy(ctx, api.LocalFlow{Name: "watched", Pool: "watched", Dir: dir, Entrypoint: "f.py:f"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	run := func() api.FlowRun {
-		run, err := w.client.Run(ctx, deployment, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return run
-	}
+	submit := w.h.flow(t, w.server, "watched", "", dir)
+	run := func() api.FlowRun { return api.FlowRun{ID: submit(time.Now())} }
 
 	// GIVEN no worker, THEN all is zero
 	quiet := map[string]float64{"CallsFailed": 0, "WorkersOnline": 0, "TasksDesired": 1, "TasksRunning": 1, "FlowRunsDue": 0, "FlowRunsLate": 0, "OldestDueSeconds": 0,
@@ -243,9 +229,9 @@ func (w *watched) seesAll(t *testing.T) {
 	}
 	for _, r := range found {
 		if want := map[string]flowruns.Run{
-			lost.ID:    {Trouble: flowruns.Lost, Worker: w.service + "-" + w.task(), Task: w.task()},
-			waiting.ID: {Trouble: flowruns.Orphaned},
-		}[r.ID]; r.Trouble != want.Trouble || r.Worker != want.Worker || r.Task != want.Task {
+			lost.ID:    {Issue: flowruns.Lost, Worker: w.service + "-" + w.task(), Task: w.task()},
+			waiting.ID: {Issue: flowruns.Orphaned},
+		}[r.ID]; r.Issue != want.Issue || r.Worker != want.Worker || r.Task != want.Task {
 			t.Errorf("got %+v, want %+v", r, want)
 		}
 	}
@@ -256,7 +242,7 @@ func (w *watched) seesAll(t *testing.T) {
 			t.Errorf("got %v, want %q", err, why)
 		}
 	}
-	refused(waiting.ID, "cannot be told (worker: \"\"), so that it may still live, and would run twice; ")
+	refused(waiting.ID, "is not known (worker: \"\"), so that it may still live, and would run twice; ")
 	refused("00000000-0000-4000-8000-000000000000", "there is no flow run 0000")
 	w.report("RUNNING")
 	refused(lost.ID, "is RUNNING: the run would run twice; if it hangs, stop the task first: aws ecs stop-task --cluster prefect-cluster --task "+w.task())

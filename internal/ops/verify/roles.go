@@ -187,28 +187,12 @@ func arnParts(arn string) (partition, account string) {
 
 // execution checks what ECS does with an execution role before its container starts.
 func (c *checklist) execution(ctx context.Context, f *findings, r *role, container types.ContainerDefinition) {
-	need := func(action, resource, what string) {
-		result := r.allows(iam.Request{Action: action, Resource: resource, Context: c.requestContext(r)})
-		c.decided(f, r, result, fmt.Sprintf("the %s %s may call %s", r.noun, r.name, action),
-			fmt.Sprintf("the %s %s may not call %s on %s, so that %s", r.noun, r.name, action, resource, what))
-	}
-	seen := map[string]bool{}
+	var secrets []string
 	for _, secret := range container.Secrets {
-		arn, _ := secretARN(aws.ToString(secret.ValueFrom))
-		if seen[arn] {
-			continue
-		}
-		seen[arn] = true
-		const what = "no task can start (ResourceInitializationError)"
-		if strings.Contains(arn, ":ssm:") {
-			need("ssm:GetParameters", arn, what)
-			continue
-		}
-		need("secretsmanager:GetSecretValue", arn, what)
-		c.secretPolicy(ctx, f, r, arn)
-		c.secretKey(ctx, f, r, arn)
+		secrets = append(secrets, aws.ToString(secret.ValueFrom))
 	}
-
+	c.readsSecrets(ctx, f, r, secrets)
+	need := func(action, resource, what string) { c.need(f, r, action, resource, what) }
 	if from := container.RepositoryCredentials; from != nil {
 		arn := aws.ToString(from.CredentialsParameter)
 		need("secretsmanager:GetSecretValue", arn, "the image cannot be pulled")
@@ -234,6 +218,13 @@ func (c *checklist) execution(ctx context.Context, f *findings, r *role, contain
 	}
 }
 
+// need checks that a role may make a call; what says what follows if it may not.
+func (c *checklist) need(f *findings, r *role, action, resource, what string) {
+	result := r.allows(iam.Request{Action: action, Resource: resource, Context: c.requestContext(r)})
+	c.decided(f, r, result, fmt.Sprintf("the %s %s may call %s", r.noun, r.name, action),
+		fmt.Sprintf("the %s %s may not call %s on %s, so that %s", r.noun, r.name, action, resource, what))
+}
+
 // ecrRepository returns the ARN of the repository of an image in ECR.
 func ecrRepository(image, partition string) (string, bool) {
 	host, path, _ := strings.Cut(image, "/")
@@ -249,6 +240,9 @@ func ecrRepository(image, partition string) (string, bool) {
 // secretPolicy checks the secret's own policy, which can deny what the role's allows.
 func (c *checklist) secretPolicy(ctx context.Context, f *findings, r *role, arn string) {
 	out, err := c.aws.secrets.GetResourcePolicy(ctx, &secretsmanager.GetResourcePolicyInput{SecretId: &arn})
+	if err == nil && out.ARN == nil {
+		err = errEmpty
+	}
 	switch {
 	case is(err, "ResourceNotFoundException"):
 		return // the check of the secret says so
@@ -275,6 +269,9 @@ func (c *checklist) secretPolicy(ctx context.Context, f *findings, r *role, arn 
 // secretKey checks that a secret under a customer's key can be decrypted.
 func (c *checklist) secretKey(ctx context.Context, f *findings, r *role, arn string) {
 	secret, err := c.aws.secrets.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &arn})
+	if err == nil && secret.ARN == nil {
+		err = errEmpty
+	}
 	if err != nil {
 		if !is(err, "ResourceNotFoundException") {
 			f.unreadable("the key of the secret "+secretName(arn), err)
@@ -289,6 +286,9 @@ func (c *checklist) secretKey(ctx context.Context, f *findings, r *role, arn str
 		return
 	}
 	key, err := c.aws.kms.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &id})
+	if err == nil && key.KeyMetadata == nil {
+		err = errEmpty
+	}
 	switch {
 	case is(err, "NotFoundException"):
 		f.failed(fmt.Sprintf("the KMS key of the secret %s does not exist, so that no task can start", secretName(arn)), "give the secret another key (secret.kms_key_arn, worker.kms_key_arns)")

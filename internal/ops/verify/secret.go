@@ -56,6 +56,8 @@ func (c *checklist) secret(ctx context.Context) finding {
 			return f.prerequisite()
 		}
 		return f
+	case out.SecretString == nil && out.SecretBinary == nil:
+		return unreadable("the secret "+name, errEmpty).prerequisite()
 	case out.SecretString == nil:
 		return failed("the secret "+name+" holds binary data, and ECS hands out text only: no task can start", store).prerequisite()
 	}

@@ -18,6 +18,9 @@ func (c *checklist) ownServer(ctx context.Context) finding {
 	}
 	var f findings
 	out, err := c.aws.ecs.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: s.TaskDefinition})
+	if err == nil && out.TaskDefinition == nil {
+		err = errEmpty
+	}
 	if err != nil {
 		f.unreadable("the task definition of the Prefect server", err)
 	} else {
@@ -38,8 +41,11 @@ func (c *checklist) database(ctx context.Context) finding {
 		return ok("%s is not this stack's; whether it answers is seen by the API", server.Database.ExistingHost)
 	}
 	status, err := c.aws.rds.InstanceStatus(ctx, server.Name)
-	if is(err, "DBInstanceNotFound", "DBInstanceNotFoundFault") || err == nil && status == "" {
+	if is(err, "DBInstanceNotFound", "DBInstanceNotFoundFault") {
 		return failed("there is no database "+server.Name, c.deployFix())
+	}
+	if err == nil && status == "" {
+		err = errEmpty
 	}
 	if err != nil {
 		return unreadable("the database "+server.Name, err)

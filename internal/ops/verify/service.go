@@ -20,6 +20,8 @@ func (c *checklist) cluster(ctx context.Context) finding {
 	switch {
 	case err != nil:
 		return unreadable("the cluster "+name, err).prerequisite()
+	case len(out.Clusters)+len(out.Failures) == 0:
+		return unreadable("the cluster "+name, errEmpty).prerequisite()
 	case len(out.Clusters) == 0 || aws.ToString(out.Clusters[0].Status) == "INACTIVE":
 		return failed("there is no cluster "+name, c.deployFix()).prerequisite()
 	case aws.ToString(out.Clusters[0].Status) != "ACTIVE":
@@ -39,6 +41,9 @@ func (c *checklist) lacksSpot(cluster types.Cluster) bool {
 // is none.
 func (c *checklist) describeService(ctx context.Context, name string) (types.Service, finding) {
 	out, err := c.aws.ecs.DescribeServices(ctx, &ecs.DescribeServicesInput{Cluster: &c.env.Cluster.Name, Services: []string{name}})
+	if err == nil && len(out.Services)+len(out.Failures) == 0 {
+		err = errEmpty
+	}
 	if err != nil {
 		return types.Service{}, unreadable("the service "+name, err).prerequisite()
 	}
@@ -172,6 +177,9 @@ func (c *checklist) stoppedTasks(ctx context.Context, s types.Service) []string 
 // definition checks that the service runs the worker's container.
 func (c *checklist) definition(ctx context.Context) finding {
 	out, err := c.aws.ecs.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: c.Service.TaskDefinition})
+	if err == nil && out.TaskDefinition == nil {
+		err = errEmpty
+	}
 	if err != nil {
 		return unreadable("the task definition of the service", err).prerequisite()
 	}

@@ -73,7 +73,7 @@ type Report struct {
 
 // NotChecked is the report when nothing could be checked.
 func NotChecked(environment string, err error) Report {
-	return Report{Environment: environment, Outcome: Unknown, Error: err.Error(), Checks: []Check{}}
+	return Report{Environment: environment, Outcome: Unknown, Error: redact.Text(err.Error()), Checks: []Check{}}
 }
 
 // First returns the check to fix first, the first that failed or else the first that could not

@@ -2,13 +2,15 @@ package verify
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+
 	"prefect-worker-ecs/internal/local/ecstask"
+	"prefect-worker-ecs/internal/prefect/flowruns"
 	"prefect-worker-ecs/internal/prefect/workpool"
 )
 
@@ -41,8 +43,10 @@ func TestVerify(t *testing.T) {
 	group("network", h.networkCases())
 	group("service", h.serviceCases())
 	group("Prefect", h.prefectCases())
+	group("jobs", h.jobCases())
+	group("API", h.apiCases())
 	group("alarms", h.alarmCases())
-	group("permissions", permissionCases())
+	group("reading", readingCases())
 	group("workers", h.workerCases())
 	group("plan", h.planCases())
 
@@ -51,6 +55,7 @@ func TestVerify(t *testing.T) {
 		// Also for somebody who has only the policy for reading
 		green(t, Run(t.Context(), h.reader(t, h.opt)))
 	})
+	t.Run("in time", h.inTime)
 	t.Run("smoke test", h.smokeTest)
 	t.Run("Prefect 3", h.prefect3)
 	t.Run("frozen", h.frozen)
@@ -84,11 +89,6 @@ func (h *harness) workerCases() []testCase {
 	})
 	wrongKey := answering(func(r *http.Request) int { return http.StatusUnauthorized })
 	noAccount := answering(func(r *http.Request) int { return http.StatusNotFound })
-	closed := func(*testing.T) string {
-		server := httptest.NewServer(http.NotFoundHandler())
-		server.Close()
-		return server.URL + "/api"
-	}
 	// Its worker, of type process, would start, warn and even be online.
 	managed := func(t *testing.T, opt *Options) func() {
 		h.createPool(t, h.two, "managed", "prefect:managed")
@@ -111,11 +111,33 @@ func (h *harness) workerCases() []testCase {
 		{"a pool that may not be created", worker("absent", "", mayNotCreate), failing(checkPool, "there is no work pool absent").fixedBy("workerctl pool apply dev")},
 		{"a pool that may not be created, in the log", worker("absent", "", mayNotCreate), failing(checkLog, "the key may not do this").fixedBy("role Worker")},
 		{"wrong key", worker("good", prefect3, wrongKey), failing(checkAPI, "the API rejects the API key").fixedBy("raise secret.version")},
-		{"wrong key, in the log", worker("good", prefect3, wrongKey), failing(checkLog, "the Prefect API refuses the key").fixedBy("new API key")},
-		{"an API that is not there", worker("good", "", closed), failing(checkLog, "the worker cannot reach the Prefect API").fixedBy("egress rule")},
+		{"wrong key, in the log", worker("good", prefect3, wrongKey), failing(checkLog, "the Prefect API rejects the key").fixedBy("new API key")},
+		{"an API that is not there", worker("good", "", closedAPI), failing(checkLog, "the worker cannot reach the Prefect API").fixedBy("egress rule")},
 		{"URL without account and workspace", worker("good", "", noAccount), failing(checkAPI, "is not the API of a workspace (404)").fixedBy("prefect_account_id and prefect_workspace_id")},
 		{"ecs pool without prefect-aws", noPackage, failing(checkLog, "the image lacks the package for this type of pool; for an ecs pool that is prefect-aws").fixedBy("worker.prefect_aws_included")},
 		{"no task yet", noAuthentication, failing(checkWorker, "no worker of this service is online in good").fixedBy("--wait")},
+	}
+}
+
+// inTime verifies from far away: with all that AWS and Prefect take, and a tenth of a second for each call, the
+// checklist takes 3 s at most.
+func (h *harness) inTime(t *testing.T) {
+	const far = 100 * time.Millisecond
+	opt := h.opt
+	between(func(_ string, call func() (any, error)) (any, error) {
+		time.Sleep(far)
+		return call()
+	})(t, &opt)
+	apiAt(func(t *testing.T) string {
+		return h.front(t, func(*http.Request) int { time.Sleep(far); return 0 })
+	})(t, &opt)
+	h.publish(t)
+	began := time.Now()
+	green(t, Run(t.Context(), opt))
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("it took %s", took)
+	} else {
+		t.Logf("it took %s", took)
 	}
 }
 
@@ -129,6 +151,16 @@ func (h *harness) smokeTest(t *testing.T) {
 	if last := report.Checks[len(report.Checks)-1]; last.Name != checkFlow || !strings.Contains(last.Detail, "ran to COMPLETED") {
 		t.Errorf("the flow: %+v", last)
 	}
+	// WHEN another worker takes it, THEN it proves nothing
+	opt.AWS, opt.Plan = h.opt.AWS, nil
+	foreign := edited(func(out *ecs.ListTasksOutput) {
+		out.TaskArns = []string{"arn:aws:ecs:us-east-1:123456789012:task/prefect-cluster/other"}
+	})
+	foreign(t, &opt)
+	if report := Run(t.Context(), opt); !failing(checkFlow, "ran to COMPLETED in ", "but another worker took it: dev-worker-").in(report) {
+		t.Errorf("the flow:\n%s", text(report))
+	}
+	// AND nothing is left
 	if runs, err := h.client(t, h.two).Overdue(t.Context(), "good", nil, time.Now().Add(time.Hour)); err != nil || len(runs) != 0 {
 		t.Errorf("runs left: %v, %v", runs, err)
 	}
@@ -168,11 +200,18 @@ func (h *harness) prefect3(t *testing.T) {
 // frozen freezes and kills a worker: ECS still counts a running task and Prefect calls the worker online
 // for a while, and verify believes neither.
 func (h *harness) frozen(t *testing.T) {
-	// GIVEN a worker that is online
+	// GIVEN a worker that is online, and runs a flow
 	h.createPool(t, h.two, "frozen", "process")
 	opt := h.serviceOf(t, h.yaml("frozen", h.two.APIURL(), ""))
 	w := h.run(t, opt)
 	green(t, Wait(t.Context(), opt, time.Minute, nil))
+	dir := t.TempDir()
+	left := h.flow(t, h.two, "frozen", "", dir)(time.Now())
+	client := h.client(t, h.two)
+	eventually(t, "a run", func() bool {
+		run, err := client.FlowRun(t.Context(), left)
+		return err == nil && run.State == "RUNNING"
+	})
 	// WHEN it is frozen
 	process := w.await(t, ecstask.Started).Process
 	if err := syscall.Kill(process.PID, syscall.SIGSTOP); err != nil {
@@ -192,11 +231,26 @@ func (h *harness) frozen(t *testing.T) {
 	}
 	w.stop()
 	name := opt.Environment.Worker.ServiceName
-	failing(checkWorker, "no worker of this service is online in frozen").judge(t, Run(t.Context(), opt))
+	report := Run(t.Context(), opt)
+	failing(checkWorker, "no worker of this service is online in frozen").judge(t, report)
+	// THEN its run is named
+	failing(checkRuns, left+") is lost for ", "in the task ").fixedBy("workerctl runs end RUN dev").judge(t, report)
+	// WHEN that is ended, THEN it holds no slot any more
+	pool := flowruns.Pool{Environment: opt.Environment, API: client, ECS: h.ecs}
+	evidence, err := pool.Stopped(t.Context(), left)
+	if err != nil || client.End(t.Context(), left, evidence) != nil {
+		t.Errorf("%q, %v", evidence, err)
+	}
+	if run, err := client.FlowRun(t.Context(), left); err != nil || run.State != "CRASHED" || run.StateDetail.Message != evidence {
+		t.Errorf("the run that was ended: %+v, %v", run, err)
+	}
+	if list, err := pool.List(t.Context()); err != nil || len(list) != 0 {
+		t.Errorf("left behind: %v, %v", list, err)
+	}
 	for _, name := range []string{name + "-laptop", name + "-b-0123456789abcdef0123456789abcdef", name + "-0123456789abcdef0123456789abcdef"} {
 		h.prefect(t, h.two, "POST", "/work_pools/frozen/workers/heartbeat", map[string]any{"name": name})
 	}
-	// THEN none of them counts
+	// THEN none of those counts
 	failing(checkWorker, "no worker of this service is online in frozen\nnot of a running task of the current deployment: ").judge(t, Run(t.Context(), opt))
 }
 

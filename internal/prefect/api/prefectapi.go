@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -47,6 +48,14 @@ type StatusError struct {
 	Request string
 	// Detail is what the API says about it; it may be empty.
 	Detail string
+	// Location is the address that a redirect leads to.
+	Location string
+}
+
+// Temporary reports whether the server is in trouble, or has too many requests, which says nothing about the
+// request.
+func (e *StatusError) Temporary() bool {
+	return e.Status >= http.StatusInternalServerError || e.Status == http.StatusTooManyRequests
 }
 
 func (e *StatusError) Error() string {
@@ -85,8 +94,10 @@ type Client struct {
 	authorization string
 	secrets       []string
 	http          *http.Client
-	// skew is how far the server's clock is ahead of this machine's, a time.Duration.
-	skew atomic.Int64
+	// skew is how far the server's clock is ahead of this machine's, a time.Duration. ignoreDate says that
+	// the answers' dates do not show it.
+	skew       atomic.Int64
+	ignoreDate atomic.Bool
 }
 
 // New returns a client for the API at apiURL, the value of PREFECT_API_URL:
@@ -133,7 +144,14 @@ func newClient(apiURL, credential string) (*Client, error) {
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone() // which uses no proxy for this machine itself
 	transport.IdleConnTimeout = idleTimeout
-	c := &Client{base: base, http: &http.Client{Timeout: requestTimeout, Transport: transport}}
+	// A redirect to another server would take the credential there, and may turn a POST into a GET.
+	here := func(request *http.Request, _ []*http.Request) error {
+		if request.URL.Scheme != base.Scheme || request.URL.Host != base.Host {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}
+	c := &Client{base: base, http: &http.Client{Timeout: requestTimeout, Transport: transport, CheckRedirect: here}}
 	if credential != "" {
 		c.secrets = append(c.secrets, credential)
 	}
@@ -166,7 +184,7 @@ func (c *Client) do(ctx context.Context, method string, path []string, body, ans
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return err // what the API says tells more than that the time is over
 		case <-time.After(pause):
 		}
 	}
@@ -200,7 +218,7 @@ func (c *Client) once(ctx context.Context, method string, path []string, body, a
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		if ctx.Err() != nil {
+		if errors.Is(ctx.Err(), context.Canceled) {
 			return ctx.Err()
 		}
 		var inner *url.Error // Its text holds the whole URL; its cause does not.
@@ -216,7 +234,7 @@ func (c *Client) once(ctx context.Context, method string, path []string, body, a
 		return fmt.Errorf("%w: %s at %s: %w", ErrUnreachable, request, target.Host, err)
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return &StatusError{Status: resp.StatusCode, Request: request, Detail: c.detail(raw)}
+		return &StatusError{Status: resp.StatusCode, Request: request, Detail: c.detail(raw), Location: resp.Header.Get("Location")}
 	}
 	if answer == nil {
 		return nil
@@ -231,7 +249,7 @@ func (c *Client) once(ctx context.Context, method string, path []string, body, a
 // and the answer took a moment, so that less than two seconds are no difference.
 func (c *Client) keepTime(date string) {
 	at, err := http.ParseTime(date)
-	if err != nil {
+	if err != nil || c.ignoreDate.Load() {
 		return
 	}
 	skew := time.Until(at)
@@ -243,6 +261,16 @@ func (c *Client) keepTime(date string) {
 
 // Now returns the time on the server's clock, by which its heartbeats and runs are dated.
 func (c *Client) Now() time.Time { return time.Now().Add(time.Duration(c.skew.Load())) }
+
+// Recorded compares the clocks with a time that the server has just recorded. A proxy may date the answers
+// wrongly: if the time fits this machine's clock and not their dates, those are ignored from now on.
+func (c *Client) Recorded(at time.Time) {
+	const close = 2 * time.Minute
+	if c.Now().Sub(at).Abs() > close && time.Since(at).Abs() <= close {
+		c.ignoreDate.Store(true)
+		c.skew.Store(0)
+	}
+}
 
 // detail is the short text of an error answer, without the credential in case the
 // other side repeats it.
@@ -289,6 +317,8 @@ type WorkPool struct {
 	// BaseJobTemplate holds the variables of the pool's flow runs and the job that is made
 	// of them. Empty until the first worker fills it in.
 	BaseJobTemplate map[string]any `json:"base_job_template"`
+	// Updated is when the pool was last changed.
+	Updated time.Time `json:"updated"`
 }
 
 // SetTemplate replaces the base job template of a pool.
@@ -335,6 +365,51 @@ func (c *Client) WorkQueues(ctx context.Context, pool string) ([]WorkQueue, erro
 // CreateWorkQueue creates a queue in a pool. It is ErrConflict if there is one of that name.
 func (c *Client) CreateWorkQueue(ctx context.Context, pool, name string) error {
 	return c.do(ctx, http.MethodPost, []string{"work_pools", pool, "queues", ""}, map[string]any{"name": name}, nil)
+}
+
+// Deployment is a deployment of a flow as the API shows it.
+type Deployment struct {
+	ID     string `json:"id"`
+	Name   string `json:"name"`
+	FlowID string `json:"flow_id"`
+	// Variables are its job variables, which Prefect 2 calls Overrides.
+	Variables map[string]any `json:"job_variables"`
+	Overrides map[string]any `json:"infra_overrides"`
+}
+
+// Deployments returns the deployments of a pool that have job variables, of the first 200.
+func (c *Client) Deployments(ctx context.Context, pool string) ([]Deployment, error) {
+	filter := inPool(pool, nil)
+	filter["limit"] = 200
+	var all []Deployment
+	err := c.do(ctx, http.MethodPost, []string{"deployments", "filter"}, filter, &all)
+	for i, d := range all {
+		if len(d.Variables) == 0 {
+			all[i].Variables = d.Overrides
+		}
+	}
+	return slices.DeleteFunc(all, func(d Deployment) bool { return len(d.Variables) == 0 }), err
+}
+
+// Completed reports whether a run of a pool that started after a point of time has completed.
+func (c *Client) Completed(ctx context.Context, pool string, after time.Time) (bool, error) {
+	filter := inPool(pool, nil)
+	filter["flow_runs"] = map[string]any{
+		"state":      map[string]any{"type": map[string]any{"any_": []string{"COMPLETED"}}},
+		"start_time": map[string]any{"after_": after.UTC().Format(time.RFC3339Nano)},
+	}
+	var count int
+	err := c.do(ctx, http.MethodPost, []string{"flow_runs", "count"}, filter, &count)
+	return count > 0, err
+}
+
+// FlowName returns the name of a flow.
+func (c *Client) FlowName(ctx context.Context, id string) (string, error) {
+	var flow struct {
+		Name string `json:"name"`
+	}
+	err := c.do(ctx, http.MethodGet, []string{"flows", id}, nil, &flow)
+	return flow.Name, err
 }
 
 // WorkPool returns the pool of that name.
@@ -479,48 +554,51 @@ func (c *Client) Cancel(ctx context.Context, run string) error {
 // Nothing in Prefect sees whether the first attempt still runs.
 func (c *Client) Reschedule(ctx context.Context, run string) error {
 	state := map[string]any{"type": "SCHEDULED", "name": "AwaitingRetry", "state_details": map[string]any{"scheduled_time": c.Now().UTC().Format(time.RFC3339Nano)}}
+	return c.setState(ctx, run, state, false)
+}
+
+// End ends a run that a worker has taken, as crashed, with a message. Nothing in Prefect sees whether it
+// still runs.
+func (c *Client) End(ctx context.Context, run, message string) error {
+	state := map[string]any{"type": "CRASHED", "name": "Crashed", "message": message}
+	return c.setState(ctx, run, state, true)
+}
+
+// setState sets the state of a run. forced states are accepted by the API from any other.
+func (c *Client) setState(ctx context.Context, run string, state map[string]any, force bool) error {
 	var answer struct {
 		Status  string `json:"status"`
 		Details struct {
 			Reason string `json:"reason"`
 		} `json:"details"`
 	}
-	if err := c.do(ctx, http.MethodPost, []string{"flow_runs", run, "set_state"}, map[string]any{"state": state, "force": false}, &answer); err != nil {
+	if err := c.do(ctx, http.MethodPost, []string{"flow_runs", run, "set_state"}, map[string]any{"state": state, "force": force}, &answer); err != nil {
 		return err
 	}
 	if answer.Status != "ACCEPT" {
-		return fmt.Errorf("the Prefect server does not put the flow run back: %s %s", answer.Status, answer.Details.Reason)
+		return fmt.Errorf("the Prefect server does not set the flow run to %s: %s %s", state["name"], answer.Status, answer.Details.Reason)
 	}
 	return nil
 }
 
-// Overdue returns runs of a pool that should have started before a point of time and that
-// no worker has taken, the oldest first, at most 200. Runs that wait by their own will (for
-// a retry, for a concurrency slot) are not among them. Empty queues are all queues.
+// Overdue returns runs of a pool that should have started before a point of time and that no worker has
+// taken, the oldest first, at most 200; retries too. Runs that wait for a slot of their deployment are
+// not among them. Empty queues are all queues.
 func (c *Client) Overdue(ctx context.Context, pool string, queues []string, before time.Time) ([]FlowRun, error) {
 	filter := inPool(pool, queues)
 	filter["flow_runs"] = map[string]any{
-		"state":                     map[string]any{"name": map[string]any{"any_": []string{"Scheduled", "Late"}}},
+		"state":                     map[string]any{"type": map[string]any{"any_": []string{"SCHEDULED"}}},
 		"next_scheduled_start_time": map[string]any{"before_": before.UTC().Format(time.RFC3339Nano)},
 	}
 	filter["sort"], filter["limit"] = "NEXT_SCHEDULED_START_TIME_ASC", 200
 	var runs []FlowRun
 	err := c.do(ctx, http.MethodPost, []string{"flow_runs", "filter"}, filter, &runs)
-	return runs, err
+	return slices.DeleteFunc(runs, func(r FlowRun) bool { return r.StateDetail.Name == "AwaitingConcurrencySlot" }), err
 }
 
-// Underway counts the runs of a pool that a worker has taken and that have not ended. Empty
-// queues are all queues.
-func (c *Client) Underway(ctx context.Context, pool string, queues []string) (int, error) {
-	filter := inPool(pool, queues)
-	filter["flow_runs"] = map[string]any{"state": map[string]any{"type": map[string]any{"any_": []string{"PENDING", "RUNNING", "CANCELLING"}}}}
-	var count int
-	err := c.do(ctx, http.MethodPost, []string{"flow_runs", "count"}, filter, &count)
-	return count, err
-}
-
-// UnderwayRuns returns the runs that Underway counts.
-func (c *Client) UnderwayRuns(ctx context.Context, pool string, queues []string) ([]FlowRun, error) {
+// Underway returns the runs of a pool that a worker has taken and that have not ended. Empty queues are
+// all queues.
+func (c *Client) Underway(ctx context.Context, pool string, queues []string) ([]FlowRun, error) {
 	const page = 200 // the most that the API gives at once
 	filter := inPool(pool, queues)
 	filter["flow_runs"] = map[string]any{"state": map[string]any{"type": map[string]any{"any_": []string{"PENDING", "RUNNING", "CANCELLING"}}}}
@@ -536,6 +614,27 @@ func (c *Client) UnderwayRuns(ctx context.Context, pool string, queues []string)
 			return all, nil
 		}
 	}
+}
+
+// LastStartAndEnd returns when a run of a pool last started, and when one that had started last ended.
+// Zero: none has. Empty queues are all queues.
+func (c *Client) LastStartAndEnd(ctx context.Context, pool string, queues []string) (start, end time.Time, err error) {
+	started := map[string]any{"start_time": map[string]any{"is_null_": false}}
+	ended := map[string]any{"start_time": started["start_time"], "state": map[string]any{"type": map[string]any{"any_": []string{"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}}}}
+	newest := func(runs map[string]any, sort string) (FlowRun, error) {
+		filter := inPool(pool, queues)
+		filter["flow_runs"], filter["sort"], filter["limit"] = runs, sort, 1
+		var found []FlowRun
+		err := c.do(ctx, http.MethodPost, []string{"flow_runs", "filter"}, filter, &found)
+		return append(found, FlowRun{})[0], err
+	}
+	last, err := newest(started, "START_TIME_DESC")
+	if err == nil {
+		start = last.Started
+		last, err = newest(ended, "END_TIME_DESC")
+		end = last.EndedAt
+	}
+	return start, end, err
 }
 
 // submitting is the line with which a worker takes a run.
@@ -585,11 +684,16 @@ type FlowRun struct {
 	Due *time.Time `json:"next_scheduled_start_time"`
 	// StateDetail says more about the state.
 	StateDetail struct {
+		Name      string    `json:"name"`
 		Message   string    `json:"message"`
 		Timestamp time.Time `json:"timestamp"`
 	} `json:"state"`
-	// Pool is the name of its work pool. Empty: it has none.
-	Pool string `json:"work_pool_name"`
+	// Pool is the name of its work pool, and Queue that of its queue. Empty: it has none.
+	Pool  string `json:"work_pool_name"`
+	Queue string `json:"work_queue_name"`
+	// Started is when it started, and EndedAt when it ended. Zero: it has not.
+	Started time.Time `json:"start_time"`
+	EndedAt time.Time `json:"end_time"`
 	// Labels are what a worker of Prefect 3 writes on it.
 	Labels map[string]any `json:"labels"`
 	// InfrastructureID is what its process or task is called by the worker.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -107,6 +108,88 @@ func TestTheTimeIsThatOfTheServer(t *testing.T) {
 		if got := time.Until(api.Now()); (got - want).Abs() > 2*time.Second {
 			t.Errorf("%v ahead: %v", ahead, got)
 		}
+	}
+}
+
+// TestADateThatIsWrong: a proxy may date the answers wrongly, and then a time that the server recorded shows it.
+func TestADateThatIsWrong(t *testing.T) {
+	for name, test := range map[string]struct{ ahead, recorded, want time.Duration }{
+		"the proxy's clock is wrong":                  {time.Hour, -5 * time.Second, 0},
+		"this machine's clock is wrong":               {time.Hour, time.Hour - 5*time.Second, time.Hour},
+		"what was recorded is old, and shows nothing": {time.Hour, -3 * time.Hour, time.Hour},
+		"all are right":                               {0, -5 * time.Second, 0},
+	} {
+		// GIVEN answers whose date differs
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Date", time.Now().Add(test.ahead).UTC().Format(http.TimeFormat))
+		}))
+		defer server.Close()
+		api, err := New(server.URL+"/api", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := api.Health(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		// WHEN the server has recorded something
+		api.Recorded(time.Now().Add(test.recorded))
+		if err := api.Health(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		// THEN that decides between the clocks
+		if got := time.Until(api.Now()); (got - test.want).Abs() > 2*time.Second {
+			t.Errorf("%s: %v ahead, want %v", name, got, test.want)
+		}
+	}
+}
+
+// TestARedirect: one to another server is an answer, and is not followed.
+func TestARedirect(t *testing.T) {
+	asked := false
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))
+	defer other.Close()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/api/health": // to the same server, as FastAPI redirects to a path with a slash
+			http.Redirect(w, r, "/api/health/", http.StatusTemporaryRedirect)
+		case "/api/work_pools/filter":
+			http.Redirect(w, r, other.URL+r.URL.Path, http.StatusMovedPermanently)
+		}
+	}))
+	defer server.Close()
+	api, err := New(server.URL+"/api", key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := api.Health(t.Context()); err != nil {
+		t.Errorf("to the same server: %v", err)
+	}
+	_, err = api.WorkPools(t.Context())
+	var status *StatusError
+	if !errors.As(err, &status) || status.Location != other.URL+"/api/work_pools/filter" || status.Temporary() || asked {
+		t.Errorf("to another server: %+v, which was asked: %t", err, asked)
+	}
+}
+
+// TestAnAnswerThatDoesNotCome: the end of the caller's time is no answer, unlike Ctrl-C.
+func TestAnAnswerThatDoesNotCome(t *testing.T) {
+	over := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-over }))
+	defer server.Close()
+	defer close(over)
+	api, err := New(server.URL+"/api", key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := api.Health(ctx); !errors.Is(err, ErrUnreachable) {
+		t.Errorf("after a while: %v, want ErrUnreachable", err)
+	}
+	ctx, cancel = context.WithCancel(t.Context())
+	time.AfterFunc(100*time.Millisecond, cancel)
+	if err := api.Health(ctx); !errors.Is(err, context.Canceled) || errors.Is(err, ErrUnreachable) {
+		t.Errorf("after Ctrl-C: %v, want context.Canceled", err)
 	}
 }
 

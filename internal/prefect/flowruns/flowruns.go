@@ -1,14 +1,16 @@
-// Package flowruns finds the flow runs that need a person, and puts one back.
+// Package flowruns finds the flow runs that need a person, and shows that the first attempt of one is
+// over, so that it may be rescheduled or ended.
 //
-// Prefect never takes back a run whose worker died: it stays Pending or Running for ever. One
-// that is put back while its first attempt lives runs twice, with Prefect 2 and 3 alike; so
-// that is done only if ECS says that the task of the first attempt has stopped.
+// Prefect never takes back a run whose worker died: it stays Pending or Running indefinitely. One that is
+// rescheduled while its first attempt lives runs twice, with Prefect 2 and 3 alike; so that is done only
+// if ECS says that the task of the first attempt has stopped.
 package flowruns
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,37 +19,44 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"golang.org/x/sync/errgroup"
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/prefect/api"
 )
 
-// Trouble is what is wrong with a flow run.
-type Trouble string
+// Issue is what is wrong with a flow run.
+type Issue string
 
-// The troubles, as the probe counts them.
+// The issues, as the probe counts them.
 const (
-	// Late: it is due for more than a minute and nobody has taken it.
-	Late Trouble = "late"
-	// Orphaned: it is Pending for longer than monitoring.pending_minutes.
-	Orphaned Trouble = "orphaned"
+	// Late: it is due for more than a minute and no worker has taken it.
+	Late Issue = "late"
+	// Orphaned: it is Pending, and what took it is gone, or for longer than monitoring.pending_minutes.
+	Orphaned Issue = "orphaned"
 	// Lost: it is Running, and what ran it is gone.
-	Lost Trouble = "lost"
+	Lost Issue = "lost"
 )
 
-// LateAfter is how long a run may be due before nobody seems to take it: a worker asks each
-// 10 s, and a server gives it some seconds more.
-const LateAfter = time.Minute
+const (
+	// LateAfter is how long a run may be due before it counts as not taken: a worker polls each 10 s, and
+	// a server takes some seconds more.
+	LateAfter = time.Minute
+	// submitted is how long a worker may take to note that the task of a Pending run has ended.
+	submitted = time.Minute
+)
 
 // Run is a flow run that needs a person.
 type Run struct {
-	ID      string    `json:"id"`
-	Name    string    `json:"name"`
-	Trouble Trouble   `json:"trouble"`
-	Since   time.Time `json:"since"`
+	ID    string    `json:"id"`
+	Name  string    `json:"name"`
+	Issue Issue     `json:"trouble"`
+	Since time.Time `json:"since"`
 	// Worker took it, and Task is the id of the ECS task that it runs in. Empty: it is not known.
 	Worker string `json:"worker,omitempty"`
 	Task   string `json:"task,omitempty"`
+	// Queue is the name of its queue in the pool.
+	Queue string `json:"queue,omitempty"`
 }
 
 // Pool is the work pool of an environment, and where its tasks run.
@@ -57,79 +66,172 @@ type Pool struct {
 	ECS         *ecs.Client
 }
 
-// List finds the flow runs that need a person, the late ones first.
+// Survey is what the flow runs of a pool are.
+type Survey struct {
+	// Late, Orphaned and Lost are the runs that need a person, of the queues of the environment.
+	Late, Orphaned, Lost []Run
+	// Underway are the runs that are neither orphaned nor lost and have not ended, by queue and of all
+	// queues of the pool.
+	Underway map[string]int
+	// LastMove is when a run of the environment's queues last was taken, started or ended. Zero: none is
+	// known.
+	LastMove time.Time
+}
+
+// Count returns how many runs are underway, of some queues or of all.
+func (s Survey) Count(queues ...string) int {
+	n := 0
+	for queue, count := range s.Underway {
+		if len(queues) == 0 || slices.Contains(queues, queue) {
+			n += count
+		}
+	}
+	return n
+}
+
+// List returns the flow runs that need a person, the late ones first.
 func (p Pool) List(ctx context.Context) ([]Run, error) {
+	s, err := p.Survey(ctx)
+	return slices.Concat(s.Late, s.Orphaned, s.Lost), err
+}
+
+// Survey reads the flow runs of the pool and what became of the workers and tasks that took them.
+func (p Pool) Survey(ctx context.Context) (Survey, error) {
 	pool, queues, now := p.Environment.WorkPool.Name, p.Environment.WorkPool.Queues, p.API.Now()
+	s := Survey{Underway: map[string]int{}}
 	late, err := p.API.Overdue(ctx, pool, queues, now.Add(-LateAfter))
 	if err != nil {
-		return nil, fmt.Errorf("which flow runs are late: %w", err)
+		return s, fmt.Errorf("which flow runs are late: %w", err)
 	}
-	var all []Run
 	for _, r := range late {
-		all = append(all, Run{ID: r.ID, Name: r.Name, Trouble: Late, Since: *r.Due})
+		s.Late = append(s.Late, Run{ID: r.ID, Name: r.Name, Issue: Late, Since: *r.Due, Queue: r.Queue})
 	}
-	underway, err := p.API.UnderwayRuns(ctx, pool, queues)
+	start, end, err := p.API.LastStartAndEnd(ctx, pool, queues)
 	if err != nil {
-		return nil, fmt.Errorf("which flow runs are underway: %w", err)
+		return s, fmt.Errorf("when a flow run last started and ended: %w", err)
 	}
-	gone, err := p.goneCheck(ctx)
+	s.moved(start)
+	s.moved(end)
+	underway, err := p.API.Underway(ctx, pool, nil)
+	if err != nil {
+		return s, fmt.Errorf("which flow runs are underway: %w", err)
+	}
+	runs, err := p.places(ctx, underway)
+	if err != nil {
+		return s, err
+	}
+	gone, err := p.gone(ctx, runs)
+	if err != nil {
+		return s, err
+	}
+	pendingLimit := time.Duration(p.Environment.Monitoring.PendingMinutes) * time.Minute
+	for i, run := range runs {
+		age := now.Sub(run.Since)
+		pending := underway[i].State == "PENDING"
+		served := len(queues) == 0 || slices.Contains(queues, run.Queue)
+		switch {
+		case pending && (age > pendingLimit || gone[i] && (age > submitted || p.Environment.WorkPool.FlowsInWorker())):
+			run.Issue = Orphaned
+			if served {
+				s.Orphaned = append(s.Orphaned, run)
+			}
+		case !pending && gone[i]:
+			run.Issue = Lost
+			if served {
+				s.Lost = append(s.Lost, run)
+			}
+		default:
+			s.Underway[run.Queue]++
+			if served && pending {
+				s.moved(run.Since)
+			}
+		}
+	}
+	return s, nil
+}
+
+func (s *Survey) moved(at time.Time) {
+	if at.After(s.LastMove) {
+		s.LastMove = at
+	}
+}
+
+// places returns runs that are underway with the worker that took each and the task that it runs in.
+func (p Pool) places(ctx context.Context, underway []api.FlowRun) ([]Run, error) {
+	runs := make([]Run, len(underway))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(8) // with Prefect 2 each takes a call of the API
+	for i, r := range underway {
+		group.Go(func() (err error) {
+			runs[i] = Run{ID: r.ID, Name: r.Name, Since: r.StateDetail.Timestamp, Queue: r.Queue}
+			runs[i].Worker, runs[i].Task, err = p.place(ctx, r)
+			return err
+		})
+	}
+	return runs, group.Wait()
+}
+
+// gone returns of each run whether what ran it is gone: its task has stopped, or in a process pool its
+// worker is silent. What is not known counts as there.
+func (p Pool) gone(ctx context.Context, runs []Run) ([]bool, error) {
+	gone := make([]bool, len(runs))
+	if !slices.ContainsFunc(runs, func(r Run) bool { return r.Task != "" }) {
+		return gone, nil
+	}
+	stopped, err := p.stopped(ctx, runs)
 	if err != nil {
 		return nil, err
 	}
-	pendingLimit := time.Duration(p.Environment.Monitoring.PendingMinutes) * time.Minute
-	for _, r := range underway {
-		run := Run{ID: r.ID, Name: r.Name, Since: r.StateDetail.Timestamp}
-		if run.Worker, run.Task, err = p.place(ctx, r); err != nil {
-			return nil, err
+	var workers []api.Worker
+	if p.Environment.WorkPool.FlowsInWorker() {
+		if workers, err = p.API.OnlineWorkers(ctx, p.Environment.WorkPool.Name, time.Time{}); err != nil {
+			return nil, fmt.Errorf("which workers are online: %w", err)
 		}
-		if r.State == "PENDING" {
-			if now.Sub(run.Since) > pendingLimit {
-				run.Trouble = Orphaned
+	}
+	now := p.API.Now()
+	for i, r := range runs {
+		silent := p.Environment.WorkPool.FlowsInWorker() && !slices.ContainsFunc(workers, func(w api.Worker) bool {
+			return w.Name == r.Worker && now.Sub(w.LastHeartbeat) <= w.Freshness()
+		})
+		gone[i] = r.Task != "" && (stopped[r.Task] || silent)
+	}
+	return gone, nil
+}
+
+// stopped returns the tasks of runs that have stopped. ECS forgets those that stopped an hour ago.
+func (p Pool) stopped(ctx context.Context, runs []Run) (map[string]bool, error) {
+	all := map[string]bool{}
+	for _, r := range runs {
+		if r.Task != "" {
+			all[r.Task] = true
+		}
+	}
+	for ids := range slices.Chunk(slices.Sorted(maps.Keys(all)), 100) { // the most that ECS takes
+		out, err := p.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &p.Environment.Cluster.Name, Tasks: ids})
+		if err != nil {
+			return nil, fmt.Errorf("which tasks have stopped: %w", err)
+		}
+		for _, failure := range out.Failures {
+			if aws.ToString(failure.Reason) != "MISSING" {
+				all[lastPart(aws.ToString(failure.Arn))] = false
 			}
-		} else if lost, err := gone(run); err != nil {
-			return nil, err
-		} else if lost {
-			run.Trouble = Lost
 		}
-		if run.Trouble != "" {
-			all = append(all, run)
+		for _, task := range out.Tasks {
+			all[lastPart(aws.ToString(task.TaskArn))] = stopped(&task)
 		}
 	}
 	return all, nil
 }
 
-// goneCheck returns what tells whether a run's worker, or its task with an ecs pool, is gone.
-// What is not known counts as there.
-func (p Pool) goneCheck(ctx context.Context) (func(Run) (bool, error), error) {
-	if p.Environment.WorkPool.FlowsAreTasks() {
-		return func(r Run) (bool, error) {
-			if r.Task == "" {
-				return false, nil
-			}
-			task, err := p.describe(ctx, r.Task)
-			return err == nil && stopped(task), err
-		}, nil
-	}
-	workers, err := p.API.OnlineWorkers(ctx, p.Environment.WorkPool.Name, time.Time{})
-	if err != nil {
-		return nil, fmt.Errorf("which workers are online: %w", err)
-	}
-	now := p.API.Now()
-	return func(r Run) (bool, error) {
-		there := slices.ContainsFunc(workers, func(w api.Worker) bool {
-			return w.Name == r.Worker && now.Sub(w.LastHeartbeat) <= w.Freshness()
-		})
-		return r.Task != "" && !there, nil
-	}, nil
-}
+func lastPart(arn string) string { return arn[strings.LastIndex(arn, "/")+1:] }
 
 var taskID = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
-// IsTask tells whether a text is the id of a task on Fargate: 32 hexadecimal digits.
+// IsTask reports whether a text is the id of a task on Fargate: 32 hexadecimal digits.
 func IsTask(id string) bool { return taskID.MatchString(id) }
 
-// place tells which worker of this service took a run, and in which ECS task it runs: that of
-// the worker, or with an ecs pool its own.
+// place returns which worker took a run, and the ECS task that it runs in: that of the worker, if it is one
+// of this service, or with an ecs pool its own.
 func (p Pool) place(ctx context.Context, r api.FlowRun) (worker, task string, err error) {
 	if worker, err = p.API.WorkerOf(ctx, r); err != nil {
 		return "", "", fmt.Errorf("which worker took the flow run %s: %w", r.ID, err)
@@ -137,7 +239,7 @@ func (p Pool) place(ctx context.Context, r api.FlowRun) (worker, task string, er
 	if p.Environment.WorkPool.FlowsAreTasks() {
 		// prefect-aws writes CLUSTER::TASK.
 		_, arn, _ := strings.Cut(r.InfrastructureID, "::")
-		task = arn[strings.LastIndex(arn, "/")+1:]
+		task = lastPart(arn)
 	} else if id, ours := strings.CutPrefix(worker, p.Environment.Worker.ServiceName+"-"); ours {
 		task = id
 	}
@@ -147,7 +249,7 @@ func (p Pool) place(ctx context.Context, r api.FlowRun) (worker, task string, er
 	return worker, task, nil
 }
 
-// describe asks ECS for a task. Nil: it knows none, because it stopped more than an hour ago.
+// describe reads a task. Nil: ECS has none of that id, because it stopped more than an hour ago.
 func (p Pool) describe(ctx context.Context, id string) (*types.Task, error) {
 	out, err := p.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &p.Environment.Cluster.Name, Tasks: []string{id}})
 	if err != nil {
@@ -166,13 +268,13 @@ func stopped(task *types.Task) bool {
 	return task == nil || aws.ToString(task.LastStatus) == "STOPPED"
 }
 
-// Refusal says why a flow run is not put back.
+// Refusal says why a flow run is neither rescheduled nor ended.
 type Refusal struct{ Reason, Fix string }
 
 func (r Refusal) Error() string { return r.Reason + "; " + r.Fix }
 
-// Stopped shows that the first attempt of a flow run is over. The error is a Refusal if it may
-// live, or if there is nothing to put back.
+// Stopped returns the evidence that the first attempt of a flow run is over. The error is a Refusal if it
+// may live, or if the run needs nothing.
 func (p Pool) Stopped(ctx context.Context, id string) (evidence string, err error) {
 	run, err := p.API.FlowRun(ctx, id)
 	if errors.Is(err, api.ErrNotFound) {
@@ -194,8 +296,8 @@ func (p Pool) Stopped(ctx context.Context, id string) (evidence string, err erro
 		return "", err
 	}
 	if task == "" {
-		return "", Refusal{fmt.Sprintf("which task the flow run %s runs in cannot be told (worker: %q), so that it may still live, and would run twice", id, worker),
-			"look for it yourself, and then: prefect flow-run cancel"}
+		return "", Refusal{fmt.Sprintf("the task of the flow run %s is not known (worker: %q), so that it may still live, and would run twice", id, worker),
+			"look for it yourself; when it is over: prefect flow-run delete " + id}
 	}
 	found, err := p.describe(ctx, task)
 	if err != nil {
@@ -206,7 +308,7 @@ func (p Pool) Stopped(ctx context.Context, id string) (evidence string, err erro
 			fmt.Sprintf("if it hangs, stop the task first: aws ecs stop-task --cluster %s --task %s", p.Environment.Cluster.Name, task)}
 	}
 	if found == nil {
-		return fmt.Sprintf("ECS does not know the task %s any more: it stopped more than an hour ago", task), nil
+		return fmt.Sprintf("ECS has no task %s any more: it stopped more than an hour ago", task), nil
 	}
 	at := ""
 	if found.StoppedAt != nil {

@@ -3,6 +3,7 @@ package metrics
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -37,6 +38,9 @@ func Read(ctx context.Context, client *cloudwatch.Client, service string) (Last,
 	out, err := client.GetMetricData(ctx, in)
 	if err != nil {
 		return Last{}, err
+	}
+	if len(out.MetricDataResults) == 0 { // there is one for each query, if it has values or not
+		return Last{}, errors.New("the answer is empty")
 	}
 	values := map[string]float64{}
 	var last Last

@@ -9,14 +9,17 @@ import (
 // Started matches the line after which a worker runs, or seems to.
 var Started = regexp.MustCompile(`Worker '.*' started!`)
 
-// Last returns why a worker does not work: the most telling line after the last start of one. What an
-// earlier task logged before it was replaced by one that works is history. It prefers the cause to
-// what follows from it, in the order of List.
+// submitted is what a worker logs of a flow run that it has started.
+const submitted = "Completed submission of flow run"
+
+// Last returns why a worker, or one of its flow runs, does not work: the most telling line after the last
+// start of a worker, and of flow runs after the last that was started. What an earlier task logged before it was
+// replaced by one that works is history. It prefers the cause to what follows from it, in the order of List.
 func Last(lines []string) (symptom Symptom, line string, found bool) {
 	for _, s := range List {
 		for i := len(lines) - 1; i >= 0; i-- {
 			if s.In(lines[i]) {
-				if recovered(lines[i+1:]) {
+				if recovered(lines[i+1:]) || s.OfRun && slices.ContainsFunc(lines[i+1:], func(l string) bool { return strings.Contains(l, submitted) }) {
 					break
 				}
 				return s, strings.TrimSpace(lines[i]), true
@@ -24,6 +27,32 @@ func Last(lines []string) (symptom Symptom, line string, found bool) {
 		}
 	}
 	return Symptom{}, "", false
+}
+
+// Lines of a worker's log: those of a logger begin with a time, those of a flow or task run name it. The
+// loggers of Prefect 2 and 3 write them alike.
+var (
+	logged = regexp.MustCompile(`^\d\d:\d\d:\d\d\.\d{3} \| [A-Z]+ +\| `)
+	ofRun  = regexp.MustCompile(`^\d\d:\d\d:\d\d\.\d{3} \| [A-Z]+ +\| (Flow|Task) run '`)
+)
+
+// OfWorker returns the lines without those of flow and task runs, whose failures are no failures of the
+// worker: their lines and what follows them, such as the trace of an exception, up to the worker's next.
+func OfWorker(lines []string) []string {
+	var kept []string
+	run := false
+	for _, line := range lines {
+		switch {
+		case ofRun.MatchString(line):
+			run = true
+		case logged.MatchString(line), Started.MatchString(line), strings.Contains(line, "An exception occurred."):
+			run = false
+		}
+		if !run {
+			kept = append(kept, line)
+		}
+	}
+	return kept
 }
 
 // recovered reports whether a worker started in lines and did not fail after that.

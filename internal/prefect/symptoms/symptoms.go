@@ -1,5 +1,5 @@
-// Package symptoms lists the lines in a worker's log that say why it does not work. The alarm
-// on the log and workerctl verify both look for these and for no others.
+// Package symptoms lists the lines in a worker's log that say why it does not work, for the alarm on the
+// log, workerctl verify and workerctl status.
 package symptoms
 
 import (
@@ -15,67 +15,87 @@ type Symptom struct {
 	Lines []string
 	// Explanation says what a line means, and Fix what to do.
 	Explanation, Fix string
+	// OfRun says that it is the submission of a flow run that fails, and that the worker goes on.
+	OfRun bool
+	// NoAlarm says that the alarm on the log does not look for it, whose pattern has a limit of 1024
+	// characters.
+	NoAlarm bool
 }
 
 // List holds the known failures, each before those that follow from it.
 var List = []Symptom{
-	{[]string{"Workers are not required for"},
-		"the work pool is a managed or push pool: Prefect runs its flows itself, and a worker ends with status 1",
-		"use a process or ecs pool: on Prefect Cloud with a plan that allows hybrid pools, or on a self-hosted server"},
-	{[]string{"Unable to start worker. Please ensure you have the necessary dependencies"},
-		"the image lacks the package for this type of pool; for an ecs pool that is prefect-aws",
-		"let the program install it (remove worker.prefect_aws_included), or use an image that contains it"},
-	{[]string{"Illegal header value"},
-		"the API key has a line break or a blank in it",
-		"store it again without: raise secret.version and deploy"},
-	{[]string{"401 Unauthorized"},
-		"the Prefect API refuses the key",
-		"make a new API key in Prefect, give it in TF_VAR_prefect_api_key, raise secret.version and deploy"},
-	{[]string{"403 Forbidden"},
-		"the key may not do this: it lacks the role Worker in the workspace, or the plan does not allow this pool",
-		"give the key's account the role Worker, and create the pool by hand; Prefect Cloud's free plan allows managed pools only"},
-	{[]string{"404 Not Found"},
-		"the Prefect API does not know the address: the URL lacks account and workspace, or they are not these",
-		"correct prefect_account_id and prefect_workspace_id, or prefect_api_url"},
-	{[]string{"Worker type mismatch"},
-		"the work pool has another type than the worker",
-		"set work_pool.type to the pool's type, or work_pool.name to another pool"},
-	{[]string{"is currently paused"},
-		"the work pool is paused",
-		"resume it: prefect work-pool resume NAME"},
-	{[]string{"' not found!"}, // Work pool 'NAME' not found!
-		"the work pool does not exist",
-		"create it: prefect work-pool create NAME --type TYPE"},
-	{[]string{"ConnectTimeout", "ConnectError", "All connection attempts failed", "Name or service not known", "Unable to reach the Prefect API"},
-		"the worker cannot reach the Prefect API: no route, a closed port, or a wrong host",
-		"check network.nat, the egress rule of the security group and prefect_api_url"},
-	{[]string{"Service exceeded error threshold", "Failed the last "},
-		"the worker lost the Prefect API",
-		"check that the API is up and that the route to it still exists"},
-	{[]string{"`PREFECT_API_URL` must be set"},
-		"the container has no PREFECT_API_URL",
-		"deploy again; the program sets it"},
-	{[]string{"SIGKILL signal. Typically"},
-		"a flow run was killed, most likely because the task ran out of memory",
-		"raise worker.memory, or lower worker.concurrency_limit"},
-	{[]string{"No matching distribution found", "Could not find a version that satisfies"},
-		"a package of worker.extra_pip_packages cannot be installed",
-		"correct its name and version"},
-	{[]string{"An exception occurred."},
-		"the worker ended with an exception",
-		"look at the lines before it in the log"},
+	{Lines: []string{"Workers are not required for"},
+		Explanation: "the work pool is a managed or push pool: Prefect runs its flows itself, and a worker ends with status 1",
+		Fix:         "use a process or ecs pool: on Prefect Cloud with a plan that allows hybrid pools, or on a self-hosted server"},
+	{Lines: []string{"Unable to start worker. Please ensure you have the necessary dependencies"},
+		Explanation: "the image lacks the package for this type of pool; for an ecs pool that is prefect-aws",
+		Fix:         "let the program install it (remove worker.prefect_aws_included), or use an image that contains it"},
+	{Lines: []string{"CERTIFICATE_VERIFY_FAILED"}, NoAlarm: true,
+		Explanation: "the worker does not trust the certificate of the Prefect API",
+		Fix:         "put the CA's certificate into an image of your own (worker.image), and its path into PREFECT_API_SSL_CERT_FILE and SSL_CERT_FILE of worker.environment"},
+	{Lines: []string{"is not authorized to perform: "}, OfRun: true, NoAlarm: true,
+		Explanation: "AWS denies a call to the worker's task role, or to the role of flow tasks",
+		Fix:         "look at the check of the roles above; deploy again, or remove what denies the call"},
+	{Lines: []string{"Illegal header value"},
+		Explanation: "the API key has a line break or a space in it",
+		Fix:         "store it again without: raise secret.version and deploy"},
+	{Lines: []string{"401 Unauthorized"},
+		Explanation: "the Prefect API rejects the key",
+		Fix:         "make a new API key in Prefect, give it in TF_VAR_prefect_api_key, raise secret.version and deploy"},
+	{Lines: []string{"403 Forbidden"},
+		Explanation: "the key may not do this: it lacks the role Worker in the workspace, or the plan does not allow this pool",
+		Fix:         "give the key's account the role Worker, and create the pool by hand; Prefect Cloud's free plan allows managed pools only"},
+	{Lines: []string{"405 Method Not Allowed"}, NoAlarm: true,
+		Explanation: "the Prefect API does not take a request of the worker: its URL redirects, as http to https, or the server is older than the worker",
+		Fix:         "correct prefect_api_url, or bring the server to the worker's release"},
+	{Lines: []string{"404 Not Found"},
+		Explanation: "the Prefect API does not know the address: the URL lacks account and workspace, or they are not these",
+		Fix:         "correct prefect_account_id and prefect_workspace_id, or prefect_api_url"},
+	{Lines: []string{"Worker type mismatch"},
+		Explanation: "the work pool has another type than the worker",
+		Fix:         "set work_pool.type to the pool's type, or work_pool.name to another pool"},
+	{Lines: []string{"is currently paused"},
+		Explanation: "the work pool is paused",
+		Fix:         "resume it: prefect work-pool resume NAME"},
+	{Lines: []string{"' not found!"}, // Work pool 'NAME' not found!
+		Explanation: "the work pool does not exist",
+		Fix:         "create it: prefect work-pool create NAME --type TYPE"},
+	{Lines: []string{"ConnectTimeout", "ConnectError", "All connection attempts failed", "Name or service not known", "Unable to reach the Prefect API"},
+		Explanation: "the worker cannot reach the Prefect API: no route, a closed port, or a wrong host",
+		Fix:         "check network.nat, the egress rule of the security group and prefect_api_url"},
+	{Lines: []string{"Service exceeded error threshold", "Failed the last "},
+		Explanation: "the worker lost the Prefect API",
+		Fix:         "check that the API is up and that the route to it still exists"},
+	{Lines: []string{"`PREFECT_API_URL` must be set"},
+		Explanation: "the container has no PREFECT_API_URL",
+		Fix:         "deploy again; the program sets it"},
+	{Lines: []string{"SIGKILL signal. Typically"},
+		Explanation: "a flow run was ended by SIGKILL: the task ran out of memory, or it was cancelled, or its own code did it",
+		Fix:         "if the memory of the task was near its limit: raise worker.memory, or lower worker.concurrency_limit"},
+	{Lines: []string{"No matching distribution found", "Could not find a version that satisfies"},
+		Explanation: "a package of worker.extra_pip_packages cannot be installed",
+		Fix:         "correct its name and version"},
+	{Lines: []string{"Failed to submit flow run"}, OfRun: true, NoAlarm: true,
+		Explanation: "a flow run could not be started: the work pool's template or the deployment's job variables do not work, or AWS refused",
+		Fix:         "workerctl pool apply; look at the lines after it in the log (workerctl logs)"},
+	{Lines: []string{"An exception occurred."},
+		Explanation: "the worker ended with an exception",
+		Fix:         "look at the lines before it in the log"},
 }
 
-// In says that a line of the log shows the failure.
+// In reports whether a line of the log shows the failure.
 func (s Symptom) In(line string) bool {
 	return slices.ContainsFunc(s.Lines, func(text string) bool { return strings.Contains(line, text) })
 }
 
-// FilterPattern selects in CloudWatch Logs the lines that show a failure of List ("Filter
+// FilterPattern returns what selects in CloudWatch Logs the lines that show a failure of List ("Filter
 // pattern syntax": a question mark before each phrase means any of them).
 func FilterPattern() string {
 	var phrases []string
 	for _, s := range List {
+		if s.NoAlarm {
+			continue
+		}
 		for _, text := range s.Lines {
 			phrases = append(phrases, fmt.Sprintf(`?"%s"`, text))
 		}

@@ -14,6 +14,9 @@ func TestTheFilterPatternIsOneThatCloudWatchTakes(t *testing.T) {
 	phrases := strings.Split(strings.TrimSuffix(strings.TrimPrefix(pattern, `?"`), `"`), `" ?"`)
 	n := 0
 	for _, s := range List {
+		if s.NoAlarm {
+			continue
+		}
 		for _, text := range s.Lines {
 			if strings.ContainsAny(text, `"\`) {
 				t.Errorf("%q would end its phrase", text)
@@ -31,7 +34,7 @@ func TestTheFilterPatternIsOneThatCloudWatchTakes(t *testing.T) {
 
 func TestALineShowsAFailure(t *testing.T) {
 	for line, want := range map[string]string{
-		"Client error '401 Unauthorized' for url": "refuses the key",
+		"Client error '401 Unauthorized' for url": "rejects the key",
 		"Work pool 'etl' not found!":              "does not exist",
 		"Failed the last 3 attempts. ":            "lost the Prefect API",
 		"Worker 'w-1' started!":                   "",

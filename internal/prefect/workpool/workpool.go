@@ -39,6 +39,10 @@ type Wanted struct {
 	// Proxy are the environment variables of a proxy, which are put to others of flow tasks, or
 	// taken away where there is none.
 	Proxy map[string]string
+
+	// env is the configuration, and apiURL the API of the worker, by which Prepare judges what comes out.
+	env    *config.Environment
+	apiURL string
 }
 
 // Read asks AWS where the worker's service runs: flow tasks run in the same place.
@@ -86,6 +90,13 @@ func Read(ctx context.Context, cfg aws.Config, env *config.Environment) (Wanted,
 			"awslogs-group": env.Logs.Group, "awslogs-create-group": "false", "awslogs-region": part[3],
 		},
 	})
+	for _, container := range definition.TaskDefinition.ContainerDefinitions {
+		for _, v := range container.Environment {
+			if aws.ToString(v.Name) == "PREFECT_API_URL" {
+				w.apiURL = aws.ToString(v.Value)
+			}
+		}
+	}
 	if env.HasFlowTaskRole() {
 		w.Defaults["task_role_arn"] = role(env.IAM.Existing.FlowTaskRole, env.IAM.FlowTaskRole.Name)
 	}
@@ -115,7 +126,7 @@ func Configured(env *config.Environment) Wanted {
 	if from := env.Worker.RegistryCredentials; from != "" {
 		container["repositoryCredentials"] = map[string]any{"credentialsParameter": from}
 	}
-	w := Wanted{Task: task, Container: container, Proxy: env.ProxyVariables(env.Region), Defaults: map[string]any{
+	w := Wanted{env: env, Task: task, Container: container, Proxy: env.ProxyVariables(env.Region), Defaults: map[string]any{
 		"launch_type":                     map[bool]string{true: "FARGATE_SPOT", false: "FARGATE"}[job.Spot],
 		"image":                           job.Image,
 		"cpu":                             job.CPU,
@@ -362,9 +373,18 @@ func Prepare(ctx context.Context, client *api.Client, pool config.WorkPool, want
 			return plan, fmt.Errorf("read the template of %s pools: %w", pool.Type, err)
 		}
 	}
-	plan.template, plan.Changes, err = wanted.Fit(template)
-	return plan, err
+	if plan.template, plan.Changes, err = wanted.Fit(template); err != nil || wanted.env == nil {
+		return plan, err
+	}
+	job := plan.template.Job(pool.Name, nil, wanted.env.PrefectMajor())
+	if problems := append(wanted.Problems(wanted.env, job, wanted.apiURL), wanted.Fixed(job)...); len(problems) > 0 {
+		return plan, fmt.Errorf("flow runs could not work with the template of the work pool %s:\n%s\n%s", pool.Name, strings.Join(problems, "\n"), ResetFix)
+	}
+	return plan, nil
 }
+
+// ResetFix says what to do with a template that pool apply does not make work.
+const ResetFix = "correct work_pool.job.variables, or take back what was changed in the template: prefect work-pool get-default-base-job-template --type ecs --file template.json, prefect work-pool update NAME --base-job-template template.json, and workerctl pool apply"
 
 // Apply does what was planned. What is there meanwhile is no error.
 func (p Plan) Apply(ctx context.Context, client *api.Client) error {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -37,4 +38,20 @@ func Equal(t *testing.T, file, got string) {
 	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Errorf("%s differs (- file, + now); if that is right, run: go test . -update\n%s", file, diff)
 	}
+}
+
+// Section fails the test where the generated section of a page differs from got. It stands between
+// the lines "<!-- generated: NAME -->" and "<!-- end -->". With `go test -update` it is written.
+func Section(t *testing.T, page, name, got string) {
+	t.Helper()
+	content, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, begins := strings.Cut(string(content), "<!-- generated: "+name+" -->\n")
+	_, after, ends := strings.Cut(rest, "<!-- end -->\n")
+	if !begins || !ends {
+		t.Fatalf("%s has no generated section %s", page, name)
+	}
+	Equal(t, page, before+"<!-- generated: "+name+" -->\n"+got+"<!-- end -->\n"+after)
 }

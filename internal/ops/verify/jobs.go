@@ -1,0 +1,146 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/prefect/workpool"
+)
+
+// jobs checks what the worker makes of the pool's template: with its defaults, and with the job variables of
+// each deployment.
+func (c *checklist) jobs(ctx context.Context) finding {
+	wanted, template := workpool.Configured(c.env), workpool.Template(c.Pool.BaseJobTemplate)
+	ecsPool := c.env.WorkPool.Type == config.PoolECS
+	if ecsPool {
+		var err error
+		if wanted, err = workpool.Read(ctx, c.opt.AWS, c.env); err != nil {
+			return unreadable("where the tasks of flow runs are to run", err)
+		}
+		if f := c.template(wanted, template); f.status != OK {
+			return f
+		}
+	}
+	if len(template) == 0 {
+		return finding{status: OK} // the first worker fills it in
+	}
+	url := variable(c.Container, "PREFECT_API_URL")
+	major := c.env.PrefectMajor()
+	job := template.Job(c.Pool.Name, nil, major)
+	problems := wanted.Problems(c.env, job, url)
+	if ecsPool {
+		problems = append(problems, wanted.Fixed(job)...)
+	}
+	if len(problems) > 0 {
+		return failed("no flow run works with the template of "+c.Pool.Name+"\n"+strings.Join(problems, "\n"), workpool.ResetFix)
+	}
+	var f findings
+	c.workingDir(ctx, &f, job)
+	c.jobSecrets(ctx, &f, job)
+	c.deployments(ctx, &f, func(variables map[string]any) []string {
+		return wanted.Problems(c.env, template.Job(c.Pool.Name, variables, major), url)
+	})
+	return f.finding("")
+}
+
+// template compares the place of flow tasks in the template of an ecs pool with that of the worker.
+func (c *checklist) template(wanted workpool.Wanted, template workpool.Template) finding {
+	_, changes, err := wanted.Fit(template)
+	fix := "workerctl pool apply " + c.env.Name
+	switch {
+	case len(template) == 0:
+		return failed("the template of "+c.Pool.Name+" is empty: a flow run would be started in the account's default cluster and network", fix)
+	case err != nil:
+		return failed(err.Error(), fix)
+	case len(changes) > 0:
+		lines := []string{"the template of " + c.Pool.Name + " is not that of the deployment"}
+		for _, change := range changes {
+			lines = append(lines, change.Difference())
+		}
+		return failed(strings.Join(lines, "\n"), fix)
+	}
+	return finding{status: OK}
+}
+
+// workingDir says that whether the image has a folder is not known before a run has completed in it.
+func (c *checklist) workingDir(ctx context.Context, f *findings, job workpool.Job) {
+	dir, _ := job.Configuration["working_dir"].(string)
+	if dir == "" || c.opt.Flow {
+		return
+	}
+	since := aws.ToTime(c.Deployment.CreatedAt)
+	if c.Pool.Updated.After(since) {
+		since = c.Pool.Updated
+	}
+	if completed, err := c.API.Completed(ctx, c.Pool.Name, since); err != nil {
+		f.add(unreachable("whether a flow run has completed", err))
+	} else if !completed {
+		f.unknown(fmt.Sprintf("flows of %s run in the folder %s (working_dir); whether the image has it is not known, because no run has completed since", c.Pool.Name, dir), "workerctl verify --flow runs one")
+	}
+}
+
+// jobSecrets checks that the flow execution role may read the secrets of the job's containers.
+func (c *checklist) jobSecrets(ctx context.Context, f *findings, job workpool.Job) {
+	secrets := job.Secrets()
+	if len(secrets) == 0 {
+		return
+	}
+	arn, _ := job.Definition["executionRoleArn"].(string)
+	if role := c.role(ctx, f, "flow_execution", "execution role of flow tasks", arn); role != nil {
+		c.readsSecrets(ctx, f, role, secrets)
+	}
+}
+
+// namedDeployments is how many deployments a finding names.
+const namedDeployments = 5
+
+// deployments checks the job variables of the pool's deployments.
+func (c *checklist) deployments(ctx context.Context, f *findings, judge func(variables map[string]any) []string) {
+	all, err := c.API.Deployments(ctx, c.Pool.Name)
+	if err != nil {
+		f.add(unreachable("the deployments of "+c.Pool.Name, err))
+		return
+	}
+	bad := 0
+	for _, d := range all {
+		problems := judge(d.Variables)
+		if len(problems) == 0 {
+			continue
+		}
+		if bad++; bad > namedDeployments {
+			continue
+		}
+		name := d.Name
+		if flow, err := c.API.FlowName(ctx, d.FlowID); err == nil {
+			name = flow + "/" + name
+		}
+		f.failed(fmt.Sprintf("no run of the deployment %s works: %s", name, strings.Join(problems, "; ")), "correct the job_variables of the deployment and deploy it again")
+	}
+	if bad > namedDeployments {
+		f.failed(fmt.Sprintf("and %d more of %d deployments with job variables", bad-namedDeployments, len(all)), "")
+	}
+}
+
+// readsSecrets checks that a role may read secrets and parameters.
+func (c *checklist) readsSecrets(ctx context.Context, f *findings, r *role, secrets []string) {
+	seen := map[string]bool{}
+	for _, from := range secrets {
+		arn, _ := secretARN(from)
+		if seen[arn] {
+			continue
+		}
+		seen[arn] = true
+		const what = "no task can start (ResourceInitializationError)"
+		if strings.Contains(arn, ":ssm:") {
+			c.need(f, r, "ssm:GetParameters", arn, what)
+			continue
+		}
+		c.need(f, r, "secretsmanager:GetSecretValue", arn, what)
+		c.secretPolicy(ctx, f, r, arn)
+		c.secretKey(ctx, f, r, arn)
+	}
+}

@@ -1,0 +1,42 @@
+package verify
+
+import (
+	"strings"
+	"testing"
+
+	"prefect-worker-ecs/config"
+)
+
+// TestTheCauseInTheLog: a cause is given if the worker does not work, or its flow runs, and if no other check
+// contradicts it.
+func TestTheCauseInTheLog(t *testing.T) {
+	const key, submit, done = "httpx: Client error '401 Unauthorized'", "14:07:31.123 | ERROR   | prefect.flow_runs.worker - Failed to submit flow run 'x'", "14:07:32.123 | INFO    | prefect.flow_runs.worker - Completed submission of flow run 'x'"
+	for name, test := range map[string]struct {
+		online bool
+		checks Status
+		lines  []string
+		status Status
+		want   string
+	}{
+		"nothing":                                  {false, Unknown, nil, OK, "0 lines"},
+		"a key that is rejected":                   {false, Failed, []string{key}, Failed, "the Prefect API rejects the key\nline: " + key},
+		"a key that is accepted now":               {false, OK, []string{key}, OK, "but the Prefect API is as it should be now"},
+		"a worker that is online":                  {true, Unknown, []string{key}, OK, "The worker is online all the same"},
+		"a line of a flow":                         {false, Failed, []string{"14:07:31.123 | INFO    | Flow run 'x' - " + key}, OK, "none of them a known failure"},
+		"a run that could not be started, and why": {true, Failed, []string{submit}, Failed, "a flow run could not be started"},
+		"a run that could not be started":          {true, OK, []string{submit}, Unknown, "no flow run was started since; the template and the roles are as they should be now"},
+		"and another one that could":               {true, OK, []string{submit, done}, OK, "none of them a known failure"},
+		"a worker that says that it started":       {false, OK, []string{"Worker 'w' started!"}, OK, "proves nothing"},
+	} {
+		c := newChecklist(Options{Environment: config.Default("dev")})
+		c.online = test.online
+		for _, check := range []string{checkAPI, checkPool, checkRoles} {
+			c.outcomes[check] = &outcome{done: make(chan struct{}), finding: finding{status: test.checks}}
+			close(c.outcomes[check].done)
+		}
+		f := c.judgeLog("/g", test.lines)
+		if f.status != test.status || !strings.Contains(f.detail, test.want) {
+			t.Errorf("%s: %s %q, want %s %q", name, f.status, f.detail, test.status, test.want)
+		}
+	}
+}

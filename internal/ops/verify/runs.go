@@ -1,0 +1,144 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/smithy-go"
+
+	"prefect-worker-ecs/internal/prefect/api"
+	"prefect-worker-ecs/internal/prefect/flowruns"
+)
+
+// namedRuns is how many runs a finding names.
+const namedRuns = 5
+
+// runs checks that flow runs which are due are taken, and that none was left behind by a worker or a task
+// that is gone. Runs that wait for a slot are a backlog and no failure.
+func (c *checklist) runs(ctx context.Context) finding {
+	survey, err := flowruns.Pool{Environment: c.env, API: c.API, ECS: c.aws.ecs}.Survey(ctx)
+	if aws := smithy.APIError(nil); errors.As(err, &aws) {
+		return unreadable("the flow runs", err)
+	} else if err != nil {
+		return unreachable("the flow runs", err)
+	}
+	return c.judgeRuns(survey, c.API.Now())
+}
+
+func (c *checklist) judgeRuns(s flowruns.Survey, now time.Time) finding {
+	var f findings
+	c.leftBehind(&f, slices.Concat(s.Orphaned, s.Lost), now)
+	var late []flowruns.Run
+	byQueue := map[string]int{}
+	for _, run := range s.Late {
+		if reason := c.closed(run.Queue); reason != "" {
+			byQueue[fmt.Sprintf("the queue %s, which %s", run.Queue, reason)]++
+		} else {
+			late = append(late, run)
+		}
+	}
+	for where, n := range byQueue {
+		f.failed(fmt.Sprintf("%d late in %s", n, where), "open the queue: prefect work-queue resume, or clear-concurrency-limit")
+	}
+	slices.Sort(f.failures)
+	backlog := ""
+	if len(late) > 0 {
+		text := fmt.Sprintf("%d late, the oldest for %s", len(late), now.Sub(late[0].Since).Round(time.Second))
+		reason := c.bound(late, s)
+		if reason == "" && now.Sub(s.LastMove) <= c.pollLimit() {
+			reason = fmt.Sprintf("runs are taken, the last one moved %s ago", max(0, now.Sub(s.LastMove)).Round(time.Second))
+		}
+		if reason == "" {
+			fix := "look at the log below"
+			if c.await(checkWorker).status != OK || c.await(checkPool).status != OK {
+				fix = "they start when what failed above is fixed"
+			}
+			f.failed(text+", and no worker takes them", fix)
+		}
+		backlog = "; " + text + ": a backlog, " + reason
+	}
+	return f.finding(fmt.Sprintf("%d underway, none lost or orphaned", s.Count(c.env.WorkPool.Queues...)) + backlog)
+}
+
+// leftBehind records the runs that what took them has left behind.
+func (c *checklist) leftBehind(f *findings, runs []flowruns.Run, now time.Time) {
+	for i, run := range runs {
+		if i == namedRuns {
+			f.failed(fmt.Sprintf("and %d more", len(runs)-i), "workerctl runs "+c.env.Name+" lists all")
+			break
+		}
+		by := ""
+		if run.Worker != "" {
+			by = ", of the worker " + run.Worker
+		}
+		if run.Task != "" {
+			by += ", in the task " + run.Task
+		}
+		f.failed(fmt.Sprintf("the flow run %s (%s) is %s for %s%s: it holds a slot, and Prefect never takes it back", run.Name, run.ID, run.Issue, now.Sub(run.Since).Round(time.Second), by),
+			fmt.Sprintf("workerctl runs retry RUN %[1]s to run it again, or workerctl runs end RUN %[1]s", c.env.Name))
+	}
+}
+
+// closed returns why a queue hands out no runs. Empty: it does.
+func (c *checklist) closed(name string) string {
+	for _, q := range c.Queues {
+		if q.Name == name {
+			return closedQueue(q)
+		}
+	}
+	return ""
+}
+
+func closedQueue(q api.WorkQueue) string {
+	switch {
+	case q.Paused:
+		return "is paused"
+	case q.ConcurrencyLimit != nil && *q.ConcurrencyLimit == 0:
+		return "has a concurrency limit of 0"
+	}
+	return ""
+}
+
+// bound returns the limit that runs wait for, all of whose slots are taken. Empty: there is none.
+func (c *checklist) bound(late []flowruns.Run, s flowruns.Survey) string {
+	// In the eyes of a pool and of a queue a run that was left behind takes a slot too.
+	taken := map[string]int{}
+	for queue, n := range s.Underway {
+		taken[queue] += n
+	}
+	for _, run := range slices.Concat(s.Orphaned, s.Lost) {
+		taken[run.Queue]++
+	}
+	all := 0
+	for _, n := range taken {
+		all += n
+	}
+	if n := c.env.Worker.ConcurrencyLimit * max(1, c.env.Worker.DesiredCount); n > 0 && s.Count(c.env.WorkPool.Queues...) >= n {
+		return fmt.Sprintf("they wait for one of the worker's %d slots, all of which are taken", n)
+	}
+	if n := c.Pool.ConcurrencyLimit; n != nil && all >= *n {
+		return fmt.Sprintf("they wait for one of the pool's %d slots, all of which are taken", *n)
+	}
+	// Of queues each has to be full that a run waits in.
+	full := map[string]int{}
+	for _, q := range c.Queues {
+		if q.ConcurrencyLimit != nil && taken[q.Name] >= *q.ConcurrencyLimit {
+			full[q.Name] = *q.ConcurrencyLimit
+		}
+	}
+	var waits []string
+	for _, run := range late {
+		n, bounded := full[run.Queue]
+		if !bounded {
+			return ""
+		}
+		if text := fmt.Sprintf("the %d slots of the queue %s", n, run.Queue); !slices.Contains(waits, text) {
+			waits = append(waits, text)
+		}
+	}
+	return "they wait for one of " + strings.Join(waits, " and ") + ", all of which are taken"
+}

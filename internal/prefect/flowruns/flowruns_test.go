@@ -1,0 +1,133 @@
+package flowruns
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/prefect/api"
+)
+
+const (
+	living  = "11111111111111111111111111111111"
+	halted  = "22222222222222222222222222222222"
+	unknown = "33333333333333333333333333333333" // ECS has forgotten it
+)
+
+// fake answers as Prefect does of one run that is underway, and as ECS does of tasks.
+func fake(t *testing.T, poolType config.PoolType, run map[string]any, heartbeat time.Duration) Pool {
+	t.Helper()
+	now := time.Now()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var body struct {
+			Sort     string
+			FlowRuns struct {
+				State struct {
+					Type struct {
+						Any []string `json:"any_"`
+					}
+				}
+			} `json:"flow_runs"`
+			Tasks []string
+		}
+		_ = json.NewDecoder(r.Body).Decode(&body)
+		var answer any = []any{}
+		switch {
+		case r.Header.Get("X-Amz-Target") != "":
+			var tasks, failures []any
+			for _, id := range body.Tasks {
+				arn := "arn:aws:ecs:us-east-1:123456789012:task/prefect-cluster/" + id
+				switch id {
+				case living:
+					tasks = append(tasks, map[string]any{"taskArn": arn, "lastStatus": "RUNNING"})
+				case halted:
+					tasks = append(tasks, map[string]any{"taskArn": arn, "lastStatus": "STOPPED"})
+				default:
+					failures = append(failures, map[string]any{"arn": arn, "reason": "MISSING"})
+				}
+			}
+			answer = map[string]any{"tasks": tasks, "failures": failures}
+		case strings.HasSuffix(r.URL.Path, "/workers/filter"):
+			var all []any
+			for _, id := range []string{living, halted} {
+				all = append(all, map[string]any{"name": "dev-worker-" + id, "last_heartbeat_time": now.Add(-heartbeat).UTC().Format(time.RFC3339)})
+			}
+			answer = all
+		case slices.Contains(body.FlowRuns.State.Type.Any, "PENDING"):
+			answer = []any{run}
+		}
+		if err := json.NewEncoder(w).Encode(answer); err != nil {
+			t.Error(err)
+		}
+	}))
+	t.Cleanup(server.Close)
+	client, err := api.New(server.URL+"/api", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := config.Default("dev")
+	env.WorkPool.Type, env.Monitoring.PendingMinutes = poolType, 10
+	return Pool{Environment: env, API: client, ECS: ecs.NewFromConfig(aws.Config{Region: "us-east-1", BaseEndpoint: &server.URL, Credentials: credentials.NewStaticCredentialsProvider("x", "x", "")})}
+}
+
+// TestWhatIsLeftBehind: a run is orphaned or lost as soon as there is evidence, and not before.
+func TestWhatIsLeftBehind(t *testing.T) {
+	for name, test := range map[string]struct {
+		pool      config.PoolType
+		state     string
+		age       time.Duration
+		task      string
+		heartbeat time.Duration
+		want      Issue
+	}{
+		"Running, and its worker lives":                          {config.PoolProcess, "RUNNING", time.Hour, living, 0, ""},
+		"Running, and its worker's task has stopped":             {config.PoolProcess, "RUNNING", time.Second, halted, 0, Lost},
+		"Running, and its worker is silent":                      {config.PoolProcess, "RUNNING", time.Second, living, 2 * time.Minute, Lost},
+		"Running, and its worker is not known":                   {config.PoolProcess, "RUNNING", time.Hour, "", 0, ""},
+		"Pending for two seconds":                                {config.PoolProcess, "PENDING", 2 * time.Second, living, 0, ""},
+		"Pending for two seconds, its worker's task has stopped": {config.PoolProcess, "PENDING", 2 * time.Second, halted, 0, Orphaned},
+		"Pending for eleven minutes, and its worker lives":       {config.PoolProcess, "PENDING", 11 * time.Minute, living, 0, Orphaned},
+		"Pending, and its own task starts":                       {config.PoolECS, "PENDING", 5 * time.Minute, living, 0, ""},
+		"Pending for two seconds, and its own task has ended":    {config.PoolECS, "PENDING", 2 * time.Second, halted, 0, ""},
+		"Pending for two minutes, and its own task has ended":    {config.PoolECS, "PENDING", 2 * time.Minute, halted, 0, Orphaned},
+		"Running, and its own task has ended":                    {config.PoolECS, "RUNNING", time.Second, halted, 0, Lost},
+		"Running, and its own task is forgotten":                 {config.PoolECS, "RUNNING", 2 * time.Hour, unknown, 0, Lost},
+		"Running in its own task, and the worker is silent":      {config.PoolECS, "RUNNING", time.Second, living, time.Hour, ""},
+		"Cancelling, and nothing is left to cancel it":           {config.PoolECS, "CANCELLING", time.Minute, halted, 0, Lost},
+	} {
+		t.Run(name, func(t *testing.T) {
+			// GIVEN a run
+			run := map[string]any{"id": "1", "name": "one", "state_type": test.state, "work_queue_name": "default",
+				"state": map[string]any{"timestamp": time.Now().Add(-test.age).UTC().Format(time.RFC3339)}}
+			if test.pool == config.PoolECS {
+				run["infrastructure_pid"] = "prefect-cluster::arn:aws:ecs:us-east-1:123456789012:task/prefect-cluster/" + test.task
+				run["labels"] = map[string]any{"prefect.worker.name": "w"}
+			} else if test.task != "" {
+				run["labels"] = map[string]any{"prefect.worker.name": "dev-worker-" + test.task}
+			}
+			// WHEN the pool is read
+			survey, err := fake(t, test.pool, run, test.heartbeat).Survey(t.Context())
+			// THEN it is what it is
+			got := Issue("")
+			for _, r := range slices.Concat(survey.Late, survey.Orphaned, survey.Lost) {
+				got = r.Issue
+			}
+			if err != nil || got != test.want || survey.Count() != map[bool]int{true: 1, false: 0}[test.want == ""] {
+				t.Errorf("%q, want %q; %d underway; %v", got, test.want, survey.Count(), err)
+			}
+			if survey.Count("default") != survey.Count() || survey.Count("another") != 0 {
+				t.Errorf("by queue: %v", fmt.Sprint(survey.Underway))
+			}
+		})
+	}
+}

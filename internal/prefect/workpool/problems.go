@@ -1,0 +1,274 @@
+package workpool
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/base/redact"
+)
+
+// Problems returns why flow runs cannot work that are started with the job: in the eyes of the worker, of the
+// roles' policies and of Fargate. What differs from the configuration and works is none, such as another image in
+// a deployment. apiURL is that of the worker.
+func (w Wanted) Problems(env *config.Environment, job Job, apiURL string) []string {
+	p := problems{}
+	if env.WorkPool.Type == config.PoolProcess {
+		p.process(job.Configuration, apiURL)
+		return p
+	}
+	if credentials := job.Configuration["aws_credentials"]; credentials != nil {
+		p.add("aws_credentials is set: the worker calls AWS with those and not with its task role")
+	}
+	if arn := text(job.Request["taskDefinition"]); arn != "" {
+		p.family("task_definition_arn", arn[strings.LastIndex(arn, "/")+1:], env)
+		if cluster := text(w.Defaults["cluster"]); strings.HasPrefix(arn, "arn:") && account(arn) != account(cluster) {
+			p.add("task_definition_arn %s is in the account %s, and the worker in %s", arn, account(arn), account(cluster))
+		}
+	} else {
+		p.family("family", text(job.Definition["family"]), env)
+		p.definition(w, job, env)
+	}
+	p.request(w, job, env)
+	p.command(job, apiURL)
+	return p
+}
+
+// problems collects what does not work.
+type problems []string
+
+func (p *problems) add(format string, args ...any) {
+	*p = append(*p, redact.Text(fmt.Sprintf(format, args...)))
+}
+
+// family checks that the worker may register and run task definitions of a family.
+func (p *problems) family(variable, family string, env *config.Environment) {
+	family, _, _ = strings.Cut(family, ":")
+	if !slices.ContainsFunc(env.IAM.FlowTaskFamilies, func(allowed string) bool { return strings.HasPrefix(family, allowed) }) {
+		p.add("%s is %s, and the worker may only run families that begin with %s (iam.flow_task_families)", variable, family, strings.Join(env.IAM.FlowTaskFamilies, " or "))
+	}
+}
+
+// definition checks the task definition.
+func (p *problems) definition(w Wanted, job Job, env *config.Environment) {
+	for _, container := range objects(job.Definition["containerDefinitions"]) {
+		if text(container["name"]) == "" {
+			p.add("a container of the task definition has no name: the template is not that of the worker's release of Prefect")
+		}
+	}
+	if mode := text(job.Definition["networkMode"]); mode != "" && mode != "awsvpc" {
+		p.add("the network mode is %s, and Fargate takes awsvpc only", mode)
+	}
+	p.size("the task definition", job.Definition)
+	p.role(w, env, "execution_role_arn", text(job.Definition["executionRoleArn"]), true)
+	logs, _ := job.Container["logConfiguration"].(map[string]any)
+	options, _ := logs["options"].(map[string]any)
+	switch group, prefix := text(options["awslogs-group"]), text(options["awslogs-stream-prefix"]); {
+	case logs == nil:
+	case text(logs["logDriver"]) != "awslogs":
+		p.add("the log driver is %s, and the flow execution role may write to CloudWatch only", text(logs["logDriver"]))
+	case group != env.Logs.Group:
+		p.add("the log group is %s, and the flow execution role may write to %s only", group, env.Logs.Group)
+	case !strings.HasPrefix(prefix, env.FlowStream()):
+		p.add("cloudwatch_logs_prefix is %s, and the flow execution role may only write to streams that begin with %s", prefix, env.FlowStream())
+	}
+}
+
+// request checks the request of RunTask.
+func (p *problems) request(w Wanted, job Job, env *config.Environment) {
+	cluster, wanted := text(job.Request["cluster"]), text(w.Defaults["cluster"])
+	switch {
+	case cluster == "":
+		p.add("the request names no cluster: the task would run in the account's default cluster, which the worker may not use")
+	case cluster != wanted && cluster != wanted[strings.LastIndex(wanted, "/")+1:]:
+		p.add("the cluster is %s, and the worker may run tasks in %s only", cluster, wanted)
+	}
+	strategy := objects(job.Request["capacityProviderStrategy"])
+	for _, item := range strategy {
+		if provider := text(item["capacityProvider"]); provider != "FARGATE" && provider != "FARGATE_SPOT" {
+			p.add("the capacity provider is %s, and flow tasks are for FARGATE and FARGATE_SPOT", provider)
+		}
+	}
+	switch launch := text(job.Request["launchType"]); {
+	case len(strategy) > 0 || launch == "FARGATE":
+	case launch == "":
+		p.add("the request has no launch type and no capacity provider: ECS looks for EC2 instances")
+	default:
+		p.add("the launch type is %s, and flow tasks are for FARGATE", launch)
+	}
+	network, _ := job.Request["networkConfiguration"].(map[string]any)
+	got, _ := network["awsvpcConfiguration"].(map[string]any)
+	place, _ := plain(w.Defaults["network_configuration"]).(map[string]any)
+	switch {
+	case len(got) == 0:
+		p.add("there is no network configuration: the task would get all subnets of the VPC, a public address and no security group of the stack")
+	case place == nil: // it is not known
+	default:
+		for _, field := range []string{"subnets", "securityGroups"} {
+			allowed, _ := place[field].([]any)
+			for _, id := range list(got[field]) {
+				if !slices.Contains(allowed, any(id)) {
+					p.add("%s has %s, which is none of the worker's", field, id)
+				}
+			}
+			if len(list(got[field])) == 0 {
+				p.add("the network configuration has no %s", field)
+			}
+		}
+		if given, want := text(got["assignPublicIp"]), text(place["assignPublicIp"]); given != want && (given == "ENABLED" || want == "ENABLED") {
+			p.add("assignPublicIp is %s, and the subnets of the worker need %s", given, want)
+		}
+	}
+	if vpc, want := text(job.Configuration["vpc_id"]), text(w.Defaults["vpc_id"]); len(got) > 0 && want != "" && vpc != want {
+		p.add("vpc_id is %q, and the subnets are in %s", vpc, want)
+	}
+	overrides, _ := job.Request["overrides"].(map[string]any)
+	p.size("the request", merged(job.Definition, overrides))
+	role := text(overrides["taskRoleArn"])
+	if role == "" {
+		role = text(job.Definition["taskRoleArn"])
+	}
+	p.role(w, env, "task_role_arn", role, false)
+	for _, container := range objects(overrides["containerOverrides"]) {
+		name := container["name"]
+		if text(job.Request["taskDefinition"]) == "" && !slices.ContainsFunc(objects(job.Definition["containerDefinitions"]), func(c map[string]any) bool { return c["name"] == name }) {
+			p.add("the request changes the container %s, which the task definition has not", text(name))
+		}
+	}
+}
+
+// command checks what the container runs.
+func (p *problems) command(job Job, apiURL string) {
+	p.runsFlow("command", job.Override["command"])
+	if entry := text(job.Container["entryPoint"]); entry != "" && !strings.Contains(entry, "prefect") {
+		p.add("entryPoint is %s, in the place of that of the image", entry)
+	}
+	env, _ := job.Configuration["env"].(map[string]any)
+	p.api(env, apiURL)
+	for _, variable := range append(objects(job.Container["environment"]), objects(job.Override["environment"])...) {
+		p.api(map[string]any{text(variable["name"]): variable["value"]}, apiURL)
+	}
+}
+
+// process checks the configuration of a process.
+func (p *problems) process(configuration map[string]any, apiURL string) {
+	p.runsFlow("command", configuration["command"])
+	env, _ := configuration["env"].(map[string]any)
+	p.api(env, apiURL)
+}
+
+// runsFlow checks that a command is one that runs the flow.
+func (p *problems) runsFlow(what string, command any) {
+	if command := text(command); command != "" && !strings.Contains(command, "prefect") {
+		p.add("%s is %q, which runs no flow: prefect flow-run execute does", what, command)
+	}
+}
+
+func (p *problems) api(env map[string]any, apiURL string) {
+	if url := text(env["PREFECT_API_URL"]); url != "" && apiURL != "" && url != apiURL {
+		p.add("PREFECT_API_URL is %s, and the run was taken from %s", url, apiURL)
+	}
+}
+
+// role checks that the worker may pass a role.
+func (p *problems) role(w Wanted, env *config.Environment, variable, arn string, needed bool) {
+	allowed := slices.Clone(env.IAM.FlowRoleARNs)
+	for _, own := range []string{"execution_role_arn", "task_role_arn"} {
+		if role := text(w.Defaults[own]); role != "" {
+			allowed = append(allowed, role)
+		}
+	}
+	switch {
+	case arn == "" && needed:
+		p.add("%s is not set: ECS can neither read the credential nor write the log", variable)
+	case arn != "" && !slices.Contains(allowed, arn):
+		p.add("%s is %s, and the worker may pass only %s (iam.flow_role_arns)", variable, arn, strings.Join(allowed, ", "))
+	}
+}
+
+// size checks CPU and memory.
+func (p *problems) size(what string, of map[string]any) {
+	cpu, memory := text(of["cpu"]), text(of["memory"])
+	if cpu == "" && memory == "" {
+		return
+	}
+	c, errC := strconv.Atoi(cpu)
+	m, errM := strconv.Atoi(memory)
+	if errC != nil || errM != nil {
+		return // ECS takes other forms too, such as "1 vCPU"
+	}
+	if sizes := config.FargateMemory(c); !slices.Contains(sizes, m) {
+		p.add("cpu %d with memory %d in %s is no size of Fargate; with that cpu it has %v", c, m, what, sizes)
+	}
+}
+
+func list(v any) []string {
+	var all []string
+	items, _ := plain(v).([]any)
+	for _, item := range items {
+		all = append(all, text(item))
+	}
+	return all
+}
+
+// account returns the account in an ARN.
+func account(arn string) string {
+	if parts := strings.SplitN(arn, ":", 6); len(parts) == 6 {
+		return parts[4]
+	}
+	return ""
+}
+
+// Secrets returns the secrets and parameters that the containers of the job read.
+func (j Job) Secrets() []string {
+	var all []string
+	for _, container := range objects(j.Definition["containerDefinitions"]) {
+		for _, secret := range objects(container["secrets"]) {
+			all = append(all, text(secret["valueFrom"]))
+		}
+	}
+	return all
+}
+
+// Fixed returns the variables that pool apply sets and that do not reach the job, because the template has
+// something else in their place. What is there is no matter if it is the same.
+func (w Wanted) Fixed(job Job) []string {
+	options, _ := job.Container["logConfiguration"].(map[string]any)
+	log, _ := options["options"].(map[string]any)
+	wantedLog, _ := w.Defaults["cloudwatch_logs_options"].(map[string]any)
+	overrides, _ := job.Request["overrides"].(map[string]any)
+	taskRole := job.Definition["taskRoleArn"]
+	if overrides["taskRoleArn"] != nil {
+		taskRole = overrides["taskRoleArn"]
+	}
+	launch := job.Request["launchType"]
+	if strategy := objects(job.Request["capacityProviderStrategy"]); len(strategy) == 1 && launch == nil {
+		launch = strategy[0]["capacityProvider"]
+	}
+	var all []string
+	for _, field := range []struct {
+		name      string
+		got, want any
+	}{
+		{"image", job.Container["image"], w.Defaults["image"]},
+		{"cpu", merged(job.Definition, overrides)["cpu"], w.Defaults["cpu"]},
+		{"memory", merged(job.Definition, overrides)["memory"], w.Defaults["memory"]},
+		{"launch_type", launch, w.Defaults["launch_type"]},
+		{"task_role_arn", taskRole, w.Defaults["task_role_arn"]},
+		{"the log group", log["awslogs-group"], wantedLog["awslogs-group"]},
+	} {
+		if want := text(field.want); want != "" && text(field.got) != want {
+			all = append(all, redact.Text(fmt.Sprintf("%s is %s whatever the variable says, which is %s", field.name, orNone(text(field.got)), want)))
+		}
+	}
+	return all
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
