@@ -2,11 +2,9 @@ package iam
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"prefect-worker-ecs/internal/aws/query"
 )
 
 // Role is what a role in IAM may do by its policies, without its permissions boundary.
@@ -20,61 +18,43 @@ type Role struct {
 }
 
 // ReadRole reads the policies of a role. The errors of IAM come as they are.
-func ReadRole(ctx context.Context, client *iam.Client, name string) (Role, error) {
+func ReadRole(ctx context.Context, client query.IAM, name string) (Role, error) {
 	role := Role{Inline: map[string]string{}}
-	inline := iam.NewListRolePoliciesPaginator(client, &iam.ListRolePoliciesInput{RoleName: &name})
-	for inline.HasMorePages() {
-		page, err := inline.NextPage(ctx)
-		if err != nil {
-			return Role{}, err
-		}
-		for _, policy := range page.PolicyNames {
-			out, err := client.GetRolePolicy(ctx, &iam.GetRolePolicyInput{RoleName: &name, PolicyName: &policy})
-			if err != nil {
-				return Role{}, err
-			}
-			document, err := Parse(aws.ToString(out.PolicyDocument))
-			if err != nil {
-				return Role{}, fmt.Errorf("policy %s: %w", policy, err)
-			}
-			role.Inline[policy] = aws.ToString(out.PolicyDocument)
-			role.Policies = append(role.Policies, document)
-		}
+	names, err := client.RolePolicies(ctx, name)
+	if err != nil {
+		return Role{}, err
 	}
-	attached := iam.NewListAttachedRolePoliciesPaginator(client, &iam.ListAttachedRolePoliciesInput{RoleName: &name})
-	for attached.HasMorePages() {
-		page, err := attached.NextPage(ctx)
+	for _, policy := range names {
+		text, err := client.RolePolicy(ctx, name, policy)
 		if err != nil {
 			return Role{}, err
 		}
-		for _, policy := range page.AttachedPolicies {
-			document, err := ReadManaged(ctx, client, aws.ToString(policy.PolicyArn))
-			if err != nil {
-				return Role{}, err
-			}
-			role.Attached = append(role.Attached, aws.ToString(policy.PolicyArn))
-			role.Policies = append(role.Policies, document)
+		document, err := Parse(text)
+		if err != nil {
+			return Role{}, fmt.Errorf("policy %s: %w", policy, err)
 		}
+		role.Inline[policy] = text
+		role.Policies = append(role.Policies, document)
+	}
+	if role.Attached, err = client.AttachedPolicies(ctx, name); err != nil {
+		return Role{}, err
+	}
+	for _, arn := range role.Attached {
+		document, err := ReadManaged(ctx, client, arn)
+		if err != nil {
+			return Role{}, err
+		}
+		role.Policies = append(role.Policies, document)
 	}
 	return role, nil
 }
 
 // ReadManaged reads the version of a managed policy that is in force, of AWS or the
 // account; a permissions boundary is one. The errors of IAM come as they are.
-func ReadManaged(ctx context.Context, client *iam.Client, arn string) (Document, error) {
-	policy, err := client.GetPolicy(ctx, &iam.GetPolicyInput{PolicyArn: &arn})
+func ReadManaged(ctx context.Context, client query.IAM, arn string) (Document, error) {
+	text, err := client.ManagedPolicy(ctx, arn)
 	if err != nil {
 		return Document{}, err
 	}
-	if policy.Policy == nil {
-		return Document{}, errors.New("the answer is empty")
-	}
-	version, err := client.GetPolicyVersion(ctx, &iam.GetPolicyVersionInput{PolicyArn: &arn, VersionId: policy.Policy.DefaultVersionId})
-	if err != nil {
-		return Document{}, err
-	}
-	if version.PolicyVersion == nil {
-		return Document{}, errors.New("the answer is empty")
-	}
-	return Parse(aws.ToString(version.PolicyVersion.Document))
+	return Parse(text)
 }

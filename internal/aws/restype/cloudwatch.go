@@ -20,7 +20,7 @@ var cloudwatchTypes = []Type{
 		Replaces: []string{"alarm_name"},
 		Grants: []Grant{
 			{Read: "cloudwatch:DescribeAlarms cloudwatch:ListTagsForResource", On: "cloudwatch:alarm:{alarm_name}"},
-			// status and verify: the probe's figures.
+			// status and verify: the probe's metrics.
 			{Read: "cloudwatch:GetMetricData"},
 			{Write: "cloudwatch:PutMetricAlarm cloudwatch:DeleteAlarms cloudwatch:TagResource cloudwatch:UntagResource", On: "cloudwatch:alarm:{alarm_name}"},
 		},

@@ -7,9 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"prefect-worker-ecs/internal/aws/query"
 )
 
 // ec2Types are those of EC2 and VPC.
@@ -231,25 +229,16 @@ var ec2Types = []Type{
 	},
 }
 
-// ec2Filters are the filters of EC2, as name, value, name, value.
-func ec2Filters(pairs ...string) []ec2types.Filter {
-	var filters []ec2types.Filter
-	for i := 0; i < len(pairs); i += 2 {
-		filters = append(filters, ec2types.Filter{Name: &pairs[i], Values: []string{pairs[i+1]}})
-	}
-	return filters
-}
-
 // vpc is the one with the address range and the Name tag.
 func (f *Search) vpc(r Resource) (string, error) {
 	tags, _ := r.arguments["tags"].(map[string]any)
-	out, err := f.aws.ec2.DescribeVpcs(f.Context, &ec2.DescribeVpcsInput{Filters: ec2Filters("cidr", r.text("cidr_block"), "tag:Name", fmt.Sprint(tags["Name"]))})
+	vpcs, err := f.aws.ec2.VPCs(f.Context, query.Filters("cidr", r.text("cidr_block"), "tag:Name", fmt.Sprint(tags["Name"])))
 	if err != nil {
 		return "", err
 	}
 	var ids []string
-	for _, v := range out.Vpcs {
-		ids = append(ids, aws.ToString(v.VpcId))
+	for _, v := range vpcs {
+		ids = append(ids, v.ID)
 	}
 	return r.one(ids)
 }
@@ -259,11 +248,11 @@ func (f *Search) subnet(r Resource) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	out, err := f.aws.ec2.DescribeSubnets(f.Context, &ec2.DescribeSubnetsInput{Filters: ec2Filters("vpc-id", vpc, "cidr-block", r.text("cidr_block"))})
-	if err != nil || len(out.Subnets) == 0 {
+	subnets, err := f.aws.ec2.Subnets(f.Context, query.Filters("vpc-id", vpc, "cidr-block", r.text("cidr_block")))
+	if err != nil || len(subnets) == 0 {
 		return "", orNone(err)
 	}
-	return aws.ToString(out.Subnets[0].SubnetId), nil // a range is there once in a VPC
+	return subnets[0].ID, nil // a range is there once in a VPC
 }
 
 func (f *Search) internetGateway(r Resource) (string, error) {
@@ -271,11 +260,11 @@ func (f *Search) internetGateway(r Resource) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	out, err := f.aws.ec2.DescribeInternetGateways(f.Context, &ec2.DescribeInternetGatewaysInput{Filters: ec2Filters("attachment.vpc-id", vpc)})
-	if err != nil || len(out.InternetGateways) == 0 {
+	gateways, err := f.aws.ec2.InternetGateways(f.Context, query.Filters("attachment.vpc-id", vpc))
+	if err != nil || len(gateways) == 0 {
 		return "", orNone(err)
 	}
-	return aws.ToString(out.InternetGateways[0].InternetGatewayId), nil // a VPC has one at most
+	return gateways[0].ID, nil // a VPC has one at most
 }
 
 // natGateway is the one of its subnet, or else one of the VPC in a subnet where the stack has none.
@@ -284,13 +273,13 @@ func (f *Search) natGateway(r Resource) (string, error) {
 	if err != nil || vpc == "" {
 		return "", orNone(err)
 	}
-	out, err := f.aws.ec2.DescribeNatGateways(f.Context, &ec2.DescribeNatGatewaysInput{Filter: ec2Filters("vpc-id", vpc, "state", "available")})
+	gateways, err := f.aws.ec2.NATGateways(f.Context, query.Filters("vpc-id", vpc, "state", "available"))
 	if err != nil {
 		return "", err
 	}
 	bySubnet := map[string][]string{}
-	for _, g := range out.NatGateways {
-		bySubnet[aws.ToString(g.SubnetId)] = append(bySubnet[aws.ToString(g.SubnetId)], aws.ToString(g.NatGatewayId))
+	for _, g := range gateways {
+		bySubnet[g.SubnetID] = append(bySubnet[g.SubnetID], g.ID)
 	}
 	for _, name := range f.Stack.Names("aws_nat_gateway") {
 		subnet, err := f.id(f.Stack.Resource("aws_nat_gateway", name)["subnet_id"])
@@ -323,26 +312,24 @@ func (f *Search) natAddress(r Resource) (string, error) {
 		if gateway == "" {
 			continue
 		}
-		out, err := f.aws.ec2.DescribeNatGateways(f.Context, &ec2.DescribeNatGatewaysInput{NatGatewayIds: []string{gateway}})
+		gateways, err := f.aws.ec2.NATGateways(f.Context, query.Params{"NatGatewayId": []string{gateway}})
 		if err != nil {
 			return "", err
 		}
-		for _, g := range out.NatGateways {
-			for _, a := range g.NatGatewayAddresses {
-				if a.AllocationId != nil {
-					return *a.AllocationId, nil
-				}
+		for _, g := range gateways {
+			if len(g.Allocations) > 0 {
+				return g.Allocations[0], nil
 			}
 		}
 	}
 	tags, _ := r.arguments["tags"].(map[string]any)
-	out, err := f.aws.ec2.DescribeAddresses(f.Context, &ec2.DescribeAddressesInput{Filters: ec2Filters("domain", "vpc", "tag:Name", fmt.Sprint(tags["Name"]))})
+	addresses, err := f.aws.ec2.Addresses(f.Context, query.Filters("domain", "vpc", "tag:Name", fmt.Sprint(tags["Name"])))
 	if err != nil {
 		return "", err
 	}
-	for _, a := range out.Addresses { // one is as good as another
-		if id := aws.ToString(a.AllocationId); a.AssociationId == nil && !f.taken["aws_eip "+id] {
-			return id, nil
+	for _, a := range addresses { // one is as good as another
+		if a.AssociationID == "" && !f.taken["aws_eip "+a.AllocationID] {
+			return a.AllocationID, nil
 		}
 	}
 	return "", errNone
@@ -354,11 +341,11 @@ func (f *Search) tableOf(subnet any) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	out, err := f.aws.ec2.DescribeRouteTables(f.Context, &ec2.DescribeRouteTablesInput{Filters: ec2Filters("association.subnet-id", id)})
-	if err != nil || len(out.RouteTables) == 0 {
+	tables, err := f.aws.ec2.RouteTables(f.Context, query.Filters("association.subnet-id", id))
+	if err != nil || len(tables) == 0 {
 		return "", orNone(err)
 	}
-	return aws.ToString(out.RouteTables[0].RouteTableId), nil // a subnet has one
+	return tables[0].ID, nil // a subnet has one
 }
 
 // routeTable is that of the first of its subnets that has one.
@@ -381,12 +368,12 @@ func (f *Search) route(r Resource) (string, error) {
 		return "", err
 	}
 	to := r.text("destination_cidr_block")
-	out, err := f.aws.ec2.DescribeRouteTables(f.Context, &ec2.DescribeRouteTablesInput{RouteTableIds: []string{table}})
+	tables, err := f.aws.ec2.RouteTables(f.Context, query.Params{"RouteTableId": []string{table}})
 	if err != nil {
 		return "", err
 	}
-	for _, t := range out.RouteTables {
-		if slices.ContainsFunc(t.Routes, func(route ec2types.Route) bool { return aws.ToString(route.DestinationCidrBlock) == to }) {
+	for _, t := range tables {
+		if slices.ContainsFunc(t.Routes, func(route query.Route) bool { return route.Destination == to }) {
 			return table + "_" + to, nil
 		}
 	}
@@ -408,11 +395,11 @@ func (f *Search) securityGroup(r Resource) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	out, err := f.aws.ec2.DescribeSecurityGroups(f.Context, &ec2.DescribeSecurityGroupsInput{Filters: ec2Filters("vpc-id", vpc, "group-name", r.text("name"))})
-	if err != nil || len(out.SecurityGroups) == 0 {
+	groups, err := f.aws.ec2.SecurityGroups(f.Context, query.Filters("vpc-id", vpc, "group-name", r.text("name")))
+	if err != nil || len(groups) == 0 {
 		return "", orNone(err)
 	}
-	return aws.ToString(out.SecurityGroups[0].GroupId), nil // a name is there once in a VPC
+	return groups[0].ID, nil // a name is there once in a VPC
 }
 
 func (f *Search) securityGroupRule(r Resource) (string, error) {
@@ -426,21 +413,17 @@ func (f *Search) securityGroupRule(r Resource) (string, error) {
 			return "", err
 		}
 	}
-	out, err := f.aws.ec2.DescribeSecurityGroupRules(f.Context, &ec2.DescribeSecurityGroupRulesInput{Filters: ec2Filters("group-id", group)})
+	rules, err := f.aws.ec2.SecurityGroupRules(f.Context, query.Filters("group-id", group))
 	if err != nil {
 		return "", err
 	}
 	egress := strings.HasPrefix(r.address, "aws_vpc_security_group_egress_rule.")
-	for _, rule := range out.SecurityGroupRules {
-		other := ""
-		if rule.ReferencedGroupInfo != nil {
-			other = aws.ToString(rule.ReferencedGroupInfo.GroupId)
-		}
-		if aws.ToBool(rule.IsEgress) == egress && aws.ToString(rule.IpProtocol) == r.text("ip_protocol") &&
-			aws.ToInt32(rule.FromPort) == r.number("from_port") && aws.ToInt32(rule.ToPort) == r.number("to_port") &&
-			aws.ToString(rule.CidrIpv4) == r.text("cidr_ipv4") && aws.ToString(rule.CidrIpv6) == r.text("cidr_ipv6") &&
-			aws.ToString(rule.PrefixListId) == r.text("prefix_list_id") && other == peer {
-			return aws.ToString(rule.SecurityGroupRuleId), nil // AWS takes a rule once
+	for _, rule := range rules {
+		if rule.IsEgress == egress && rule.Protocol == r.text("ip_protocol") &&
+			rule.FromPort == r.number("from_port") && rule.ToPort == r.number("to_port") &&
+			rule.CIDRIPv4 == r.text("cidr_ipv4") && rule.CIDRIPv6 == r.text("cidr_ipv6") &&
+			rule.PrefixListID == r.text("prefix_list_id") && rule.ReferencedGroup == peer {
+			return rule.ID, nil // AWS takes a rule once
 		}
 	}
 	return "", errNone
@@ -451,14 +434,14 @@ func (f *Search) endpoint(r Resource) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	out, err := f.aws.ec2.DescribeVpcEndpoints(f.Context, &ec2.DescribeVpcEndpointsInput{Filters: ec2Filters("vpc-id", vpc, "service-name", r.text("service_name"))})
+	endpoints, err := f.aws.ec2.VPCEndpoints(f.Context, query.Filters("vpc-id", vpc, "service-name", r.text("service_name")))
 	if err != nil {
 		return "", err
 	}
 	var ids []string
-	for _, e := range out.VpcEndpoints {
-		if strings.EqualFold(string(e.State), "available") && string(e.VpcEndpointType) == r.text("vpc_endpoint_type") {
-			ids = append(ids, aws.ToString(e.VpcEndpointId))
+	for _, e := range endpoints {
+		if strings.EqualFold(e.State, "available") && e.Type == r.text("vpc_endpoint_type") {
+			ids = append(ids, e.ID)
 		}
 	}
 	return r.one(ids)
@@ -471,15 +454,15 @@ func (f *Search) flowLog(r Resource) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	out, err := f.aws.ec2.DescribeFlowLogs(f.Context, &ec2.DescribeFlowLogsInput{Filter: ec2Filters("resource-id", vpc)})
+	logs, err := f.aws.ec2.FlowLogs(f.Context, query.Filters("resource-id", vpc))
 	if err != nil {
 		return "", err
 	}
 	_, group, _ := strings.Cut(r.text("log_destination"), ":log-group:")
 	var ids []string
-	for _, l := range out.FlowLogs {
-		if aws.ToString(l.LogGroupName) == group && string(l.TrafficType) == r.text("traffic_type") {
-			ids = append(ids, aws.ToString(l.FlowLogId))
+	for _, l := range logs {
+		if l.LogGroup == group && l.TrafficType == r.text("traffic_type") {
+			ids = append(ids, l.ID)
 		}
 	}
 	return r.one(ids)

@@ -1,9 +1,6 @@
 package restype
 
-import (
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/iam"
-)
+import "slices"
 
 // iamTypes are those of IAM.
 var iamTypes = []Type{
@@ -11,10 +8,10 @@ var iamTypes = []Type{
 		Name: "aws_iam_role",
 		ARN:  "iam:role/{name}",
 		Find: func(f *Search, r Resource) (string, error) {
-			_, err := f.aws.iam.GetRole(f.Context, &iam.GetRoleInput{RoleName: aws.String(r.text("name"))})
+			_, err := f.aws.iam.Role(f.Context, r.text("name"))
 			return r.text("name"), err
 		},
-		Loss:     "running tasks lose their rights",
+		Loss:     "running tasks lose their permissions",
 		Replaces: []string{"name", "path"},
 		Options: map[string]string{
 			"path":                 "iam.path",
@@ -34,7 +31,7 @@ var iamTypes = []Type{
 			if err != nil {
 				return "", err
 			}
-			_, err = f.aws.iam.GetRolePolicy(f.Context, &iam.GetRolePolicyInput{RoleName: &role, PolicyName: aws.String(r.text("name"))})
+			_, err = f.aws.iam.RolePolicy(f.Context, role, r.text("name"))
 			return role + ":" + r.text("name"), err
 		},
 		Loss:     Nothing,
@@ -66,14 +63,9 @@ func (f *Search) attachment(r Resource) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	out, err := f.aws.iam.ListAttachedRolePolicies(f.Context, &iam.ListAttachedRolePoliciesInput{RoleName: &role})
-	if err != nil {
-		return "", err
+	attached, err := f.aws.iam.AttachedPolicies(f.Context, role)
+	if err != nil || !slices.Contains(attached, r.text("policy_arn")) {
+		return "", orNone(err)
 	}
-	for _, p := range out.AttachedPolicies {
-		if aws.ToString(p.PolicyArn) == r.text("policy_arn") {
-			return role + "/" + r.text("policy_arn"), nil
-		}
-	}
-	return "", errNone
+	return role + "/" + r.text("policy_arn"), nil
 }

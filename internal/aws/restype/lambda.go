@@ -19,7 +19,7 @@ var lambdaTypes = []Type{
 			{Read: "lambda:GetFunction lambda:GetFunctionCodeSigningConfig lambda:GetFunctionConfiguration lambda:ListVersionsByFunction", On: "lambda:function:{function_name}"},
 			{Write: "lambda:CreateFunction lambda:UpdateFunctionCode lambda:UpdateFunctionConfiguration lambda:DeleteFunction lambda:TagResource lambda:UntagResource", On: "lambda:function:{function_name}"},
 			{Write: "iam:PassRole", On: "iam:role/{role}", When: ToLambda},
-			// Lambda looks at the network of a function with the rights of who makes it.
+			// Lambda looks at the network of a function with the permissions of its creator.
 			{Write: "ec2:DescribeSecurityGroups ec2:DescribeSubnets ec2:DescribeVpcs"},
 		},
 	},

@@ -1,16 +1,11 @@
 package restype
 
-import (
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/rds"
-)
-
 // rdsTypes are those of RDS.
 var rdsTypes = []Type{
 	{
 		Name: "aws_db_instance",
 		Find: func(f *Search, r Resource) (string, error) {
-			_, err := f.aws.rds.DescribeDBInstances(f.Context, &rds.DescribeDBInstancesInput{DBInstanceIdentifier: aws.String(r.text("identifier"))})
+			_, err := f.aws.rds.InstanceStatus(f.Context, r.text("identifier"))
 			return r.text("identifier"), err
 		},
 		Loss:     "its data goes with it, but for a final snapshot",
@@ -28,8 +23,7 @@ var rdsTypes = []Type{
 	{
 		Name: "aws_db_subnet_group",
 		Find: func(f *Search, r Resource) (string, error) {
-			_, err := f.aws.rds.DescribeDBSubnetGroups(f.Context, &rds.DescribeDBSubnetGroupsInput{DBSubnetGroupName: aws.String(r.text("name"))})
-			return r.text("name"), err
+			return r.text("name"), f.aws.rds.SubnetGroup(f.Context, r.text("name"))
 		},
 		Loss:     Nothing,
 		Replaces: []string{"name"},
@@ -41,8 +35,8 @@ var rdsTypes = []Type{
 	{
 		Name: "aws_db_parameter_group",
 		Find: func(f *Search, r Resource) (string, error) {
-			out, err := f.aws.rds.DescribeDBParameterGroups(f.Context, &rds.DescribeDBParameterGroupsInput{DBParameterGroupName: aws.String(r.text("name"))})
-			if err == nil && len(out.DBParameterGroups) == 0 {
+			found, err := f.aws.rds.ParameterGroup(f.Context, r.text("name"))
+			if err == nil && !found {
 				err = errNone
 			}
 			return r.text("name"), err

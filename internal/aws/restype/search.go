@@ -10,13 +10,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
-	awsiam "github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
-	"github.com/aws/aws-sdk-go-v2/service/rds"
-	"github.com/aws/aws-sdk-go-v2/service/route53"
 	"github.com/aws/aws-sdk-go-v2/service/scheduler"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
@@ -25,19 +21,20 @@ import (
 	"github.com/aws/smithy-go"
 
 	"prefect-worker-ecs/internal/aws/iam"
+	"prefect-worker-ecs/internal/aws/query"
 )
 
 type clients struct {
 	cloudwatch *cloudwatch.Client
 	discovery  *servicediscovery.Client
-	ec2        *ec2.Client
+	ec2        query.EC2
 	ecs        *ecs.Client
 	events     *eventbridge.Client
-	iam        *awsiam.Client
+	iam        query.IAM
 	lambda     *lambda.Client
 	logs       *cloudwatchlogs.Client
-	rds        *rds.Client
-	route53    *route53.Client
+	rds        query.RDS
+	route53    query.Route53
 	scheduler  *scheduler.Client
 	secrets    *secretsmanager.Client
 	sns        *sns.Client
@@ -45,9 +42,9 @@ type clients struct {
 }
 
 func newClients(cfg aws.Config) clients {
-	return clients{cloudwatch.NewFromConfig(cfg), servicediscovery.NewFromConfig(cfg), ec2.NewFromConfig(cfg), ecs.NewFromConfig(cfg),
-		eventbridge.NewFromConfig(cfg), awsiam.NewFromConfig(cfg), lambda.NewFromConfig(cfg), cloudwatchlogs.NewFromConfig(cfg), rds.NewFromConfig(cfg),
-		route53.NewFromConfig(cfg), scheduler.NewFromConfig(cfg), secretsmanager.NewFromConfig(cfg), sns.NewFromConfig(cfg), sqs.NewFromConfig(cfg)}
+	return clients{cloudwatch.NewFromConfig(cfg), servicediscovery.NewFromConfig(cfg), query.NewEC2(cfg), ecs.NewFromConfig(cfg),
+		eventbridge.NewFromConfig(cfg), query.NewIAM(cfg), lambda.NewFromConfig(cfg), cloudwatchlogs.NewFromConfig(cfg), query.NewRDS(cfg),
+		query.NewRoute53(cfg), scheduler.NewFromConfig(cfg), secretsmanager.NewFromConfig(cfg), sns.NewFromConfig(cfg), sqs.NewFromConfig(cfg)}
 }
 
 // errNone says that there is no such thing in AWS.
@@ -154,9 +151,9 @@ func (r Resource) text(argument string) string {
 }
 
 // number is an argument, -1 if it is not set, as AWS has it for ports.
-func (r Resource) number(argument string) int32 {
+func (r Resource) number(argument string) int {
 	if number, ok := r.arguments[argument].(float64); ok {
-		return int32(number)
+		return int(number)
 	}
 	return -1
 }

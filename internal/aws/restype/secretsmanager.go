@@ -51,8 +51,8 @@ var secretsmanagerTypes = []Type{
 	},
 }
 
-// secret is looked for in the list, whose right knows no secret: before there is one, its ARN is
-// not known. It is none while it is deleted: only who restores it can use its name.
+// secret looks in the list, which does not support resource-level permissions: before there is one,
+// its ARN is not known. It is none while it is deleted: only who restores it can use its name.
 func (f *Search) secret(r Resource) (string, error) {
 	pages := secretsmanager.NewListSecretsPaginator(f.aws.secrets, &secretsmanager.ListSecretsInput{
 		Filters: []secretstypes.Filter{{Key: secretstypes.FilterNameStringTypeName, Values: []string{r.text("name")}}}})

@@ -1,10 +1,10 @@
 package restype
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/route53"
 	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
 	discoverytypes "github.com/aws/aws-sdk-go-v2/service/servicediscovery/types"
 )
@@ -25,7 +25,7 @@ var servicediscoveryTypes = []Type{
 			{Write: "servicediscovery:CreatePrivateDnsNamespace servicediscovery:TagResource", When: Tagged},
 			{Write: "servicediscovery:UpdatePrivateDnsNamespace servicediscovery:DeleteNamespace", On: "servicediscovery:namespace/*", When: Own},
 			{Write: "servicediscovery:UntagResource"},
-			// Cloud Map makes the hosted zone with the rights of who calls.
+			// Cloud Map makes the hosted zone with the permissions of the caller.
 			{Write: "route53:CreateHostedZone route53:ListHostedZonesByName"},
 			{Write: "route53:GetHostedZone route53:DeleteHostedZone", On: "route53:hostedzone/*"},
 			{Write: "ec2:DescribeVpcs ec2:DescribeRegions"},
@@ -63,14 +63,12 @@ func (f *Search) namespace(r Resource) (string, error) {
 			if n.Type != discoverytypes.NamespaceTypeDnsPrivate || aws.ToString(n.Name) != r.text("name") || n.Properties == nil || n.Properties.DnsProperties == nil {
 				continue
 			}
-			zone, err := f.aws.route53.GetHostedZone(f.Context, &route53.GetHostedZoneInput{Id: n.Properties.DnsProperties.HostedZoneId})
+			vpcs, err := f.aws.route53.ZoneVPCs(f.Context, aws.ToString(n.Properties.DnsProperties.HostedZoneId))
 			if err != nil {
 				return "", err
 			}
-			for _, v := range zone.VPCs {
-				if aws.ToString(v.VPCId) == vpc {
-					return aws.ToString(n.Id) + ":" + vpc, nil
-				}
+			if slices.Contains(vpcs, vpc) {
+				return aws.ToString(n.Id) + ":" + vpc, nil
 			}
 		}
 	}

@@ -25,10 +25,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
-	awsiam "github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"prefect-worker-ecs/internal/aws/iam"
+	"prefect-worker-ecs/internal/aws/query"
 )
 
 // Kind is what a role is for in a task.
@@ -83,7 +83,7 @@ type Options struct {
 type Proxy struct {
 	opt      Options
 	ecs      *ecs.Client
-	iam      *awsiam.Client
+	iam      query.IAM
 	sts      *sts.Client
 	listener net.Listener
 	server   *http.Server
@@ -114,7 +114,7 @@ func Start(opt Options) (*Proxy, error) {
 		return nil, fmt.Errorf("start the proxy in front of the emulator: %w", err)
 	}
 	g := &Proxy{
-		opt: opt, ecs: ecs.NewFromConfig(opt.AWS), iam: awsiam.NewFromConfig(opt.AWS), sts: sts.NewFromConfig(opt.AWS),
+		opt: opt, ecs: ecs.NewFromConfig(opt.AWS), iam: query.NewIAM(opt.AWS), sts: sts.NewFromConfig(opt.AWS),
 		listener: listener, tasks: map[string]string{}, keys: map[string]principal{},
 	}
 	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
@@ -193,11 +193,11 @@ func (g *Proxy) assume(ctx context.Context, kind Kind, role, task string) (aws.C
 	if kind == Function {
 		caller, service = "lambda.amazonaws.com", "Lambda"
 	}
-	got, err := g.iam.GetRole(ctx, &awsiam.GetRoleInput{RoleName: &name})
+	got, err := g.iam.Role(ctx, name)
 	if err != nil {
 		return aws.Credentials{}, fmt.Errorf("%s was unable to assume the role %s: %w", service, role, err)
 	}
-	trust, err := iam.Parse(aws.ToString(got.Role.AssumeRolePolicyDocument))
+	trust, err := iam.Parse(got.TrustPolicy)
 	if err != nil {
 		return aws.Credentials{}, fmt.Errorf("the trust policy of %s: %w", name, err)
 	}
@@ -351,11 +351,11 @@ func (g *Proxy) policies(ctx context.Context, role string) (identity, boundary [
 	if err != nil {
 		return nil, nil, err
 	}
-	got, err := g.iam.GetRole(ctx, &awsiam.GetRoleInput{RoleName: &role})
-	if err != nil || got.Role.PermissionsBoundary == nil {
+	got, err := g.iam.Role(ctx, role)
+	if err != nil || got.Boundary == "" {
 		return policies.Policies, nil, err
 	}
-	document, err := iam.ReadManaged(ctx, g.iam, aws.ToString(got.Role.PermissionsBoundary.PermissionsBoundaryArn))
+	document, err := iam.ReadManaged(ctx, g.iam, got.Boundary)
 	return policies.Policies, []iam.Document{document}, err
 }
 

@@ -14,15 +14,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	logtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
-	"github.com/aws/aws-sdk-go-v2/service/iam"
-	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/aws/smithy-go"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/aws/query"
 	"prefect-worker-ecs/internal/terraform/stackjson"
 )
 
@@ -30,7 +28,7 @@ import (
 // or ARN stands for which of the user's. What an earlier up made is found again.
 func (u *up) placeholders(ctx context.Context) (map[string]string, error) {
 	m := &placeholderMaker{ctx: ctx, cfg: awsConfig(u.state), ids: map[string]string{}}
-	m.ec2 = ec2.NewFromConfig(m.cfg)
+	m.ec2 = query.NewEC2(m.cfg)
 	err := errors.Join(m.network(u.env.Network), m.names(u.env), m.roles(u.env.IAM.Existing))
 	if err != nil {
 		return nil, fmt.Errorf("make a placeholder for what exists: %w", err)
@@ -42,7 +40,7 @@ func (u *up) placeholders(ctx context.Context) (map[string]string, error) {
 type placeholderMaker struct {
 	ctx context.Context
 	cfg aws.Config
-	ec2 *ec2.Client
+	ec2 query.EC2
 	ids map[string]string
 }
 
@@ -50,8 +48,21 @@ type placeholderMaker struct {
 const placeholderTag = "prefect-placeholder"
 
 // tags are those of a placeholder.
-func (m *placeholderMaker) tags(kind types.ResourceType, id string) []types.TagSpecification {
-	return []types.TagSpecification{{ResourceType: kind, Tags: []types.Tag{{Key: aws.String(placeholderTag), Value: &id}}}}
+func tags(resourceType, id string) []query.Params {
+	return []query.Params{{"ResourceType": resourceType, "Tag": []query.Params{{"Key": placeholderTag, "Value": id}}}}
+}
+
+// create makes a resource in EC2 and returns its id, empty for what has none.
+func (m *placeholderMaker) create(action string, params query.Params) (string, error) {
+	var out struct {
+		VPC     string `xml:"vpc>vpcId"`
+		Subnet  string `xml:"subnet>subnetId"`
+		Group   string `xml:"groupId"`
+		Gateway string `xml:"internetGateway>internetGatewayId"`
+		NAT     string `xml:"natGateway>natGatewayId"`
+	}
+	err := m.ec2.Call(m.ctx, action, params, &out)
+	return out.VPC + out.Subnet + out.Group + out.Gateway + out.NAT, err
 }
 
 // network makes a VPC with its subnets and further security groups, as far as an earlier up has
@@ -60,12 +71,12 @@ func (m *placeholderMaker) network(n config.Network) error {
 	if !n.Exists() {
 		return nil
 	}
-	found, err := m.ec2.DescribeTags(m.ctx, &ec2.DescribeTagsInput{Filters: []types.Filter{{Name: aws.String("key"), Values: []string{placeholderTag}}}})
+	found, err := m.ec2.Tags(m.ctx, query.Filters("key", placeholderTag))
 	if err != nil {
 		return err
 	}
-	for _, tag := range found.Tags {
-		m.ids[aws.ToString(tag.Value)] = aws.ToString(tag.ResourceId)
+	for _, tag := range found {
+		m.ids[tag.Value] = tag.ResourceID
 	}
 	if m.ids[n.Existing.VPCID] == "" {
 		if err := m.vpc(n); err != nil {
@@ -80,84 +91,76 @@ func (m *placeholderMaker) network(n config.Network) error {
 		if id == "" || m.ids[id] != "" {
 			continue
 		}
-		made, err := m.ec2.CreateSecurityGroup(m.ctx, &ec2.CreateSecurityGroupInput{
-			GroupName: aws.String("placeholder " + id), Description: aws.String("Placeholder"), VpcId: aws.String(m.ids[n.Existing.VPCID]), TagSpecifications: m.tags(types.ResourceTypeSecurityGroup, id),
-		})
-		if err != nil {
+		if m.ids[id], err = m.create("CreateSecurityGroup", query.Params{
+			"GroupName": "placeholder " + id, "GroupDescription": "Placeholder", "VpcId": m.ids[n.Existing.VPCID], "TagSpecification": tags("security-group", id),
+		}); err != nil {
 			return err
 		}
-		m.ids[id] = *made.GroupId
 	}
 	return nil
 }
 
 // vpc makes the VPC and its subnets.
 func (m *placeholderMaker) vpc(n config.Network) error {
-	vpc, err := m.ec2.CreateVpc(m.ctx, &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16"), TagSpecifications: m.tags(types.ResourceTypeVpc, n.Existing.VPCID)})
+	vpc, err := m.create("CreateVpc", query.Params{"CidrBlock": "10.0.0.0/16", "TagSpecification": tags("vpc", n.Existing.VPCID)})
 	if err != nil {
 		return err
 	}
-	id := vpc.Vpc.VpcId
-	m.ids[n.Existing.VPCID] = *id
-	if _, err := m.ec2.ModifyVpcAttribute(m.ctx, &ec2.ModifyVpcAttributeInput{VpcId: id, EnableDnsHostnames: &types.AttributeBooleanValue{Value: aws.Bool(true)}}); err != nil {
+	m.ids[n.Existing.VPCID] = vpc
+	if _, err := m.create("ModifyVpcAttribute", query.Params{"VpcId": vpc, "EnableDnsHostnames": query.Params{"Value": true}}); err != nil {
 		return err
 	}
-	zones, err := m.ec2.DescribeAvailabilityZones(m.ctx, &ec2.DescribeAvailabilityZonesInput{})
-	if err != nil {
+	var zones struct {
+		Names []string `xml:"availabilityZoneInfo>item>zoneName"`
+	}
+	if err := m.ec2.Call(m.ctx, "DescribeAvailabilityZones", nil, &zones); err != nil {
 		return err
 	}
 	for i, subnet := range n.Existing.SubnetIDs {
-		made, err := m.ec2.CreateSubnet(m.ctx, &ec2.CreateSubnetInput{
-			VpcId: id, CidrBlock: aws.String(fmt.Sprintf("10.0.%d.0/24", i)), AvailabilityZone: zones.AvailabilityZones[i%len(zones.AvailabilityZones)].ZoneName,
-			TagSpecifications: m.tags(types.ResourceTypeSubnet, subnet),
-		})
-		if err != nil {
+		if m.ids[subnet], err = m.create("CreateSubnet", query.Params{
+			"VpcId": vpc, "CidrBlock": fmt.Sprintf("10.0.%d.0/24", i), "AvailabilityZone": zones.Names[i%len(zones.Names)], "TagSpecification": tags("subnet", subnet),
+		}); err != nil {
 			return err
 		}
-		m.ids[subnet] = *made.Subnet.SubnetId
 	}
-	return m.wayOut(n, id)
+	return m.egress(n, vpc)
 }
 
-// wayOut leads out of the VPC's main route table, or makes the endpoints that stand in its place.
-func (m *placeholderMaker) wayOut(n config.Network, vpc *string) error {
-	tables, err := m.ec2.DescribeRouteTables(m.ctx, &ec2.DescribeRouteTablesInput{Filters: []types.Filter{{Name: aws.String("vpc-id"), Values: []string{*vpc}}}})
-	if err != nil || len(tables.RouteTables) == 0 {
-		return errors.Join(err, errors.New("the VPC has a main route table"))
+// egress gives the VPC's main route table a default route, or makes the endpoints that the VPC has
+// instead.
+func (m *placeholderMaker) egress(n config.Network, vpc string) error {
+	tables, err := m.ec2.RouteTables(m.ctx, query.Filters("vpc-id", vpc))
+	if err != nil || len(tables) == 0 {
+		return errors.Join(err, errors.New("the VPC has no main route table"))
 	}
-	table := tables.RouteTables[0].RouteTableId
 	if n.Isolated() {
 		for _, service := range append([]config.Endpoint{"s3"}, n.Endpoints...) {
-			in := &ec2.CreateVpcEndpointInput{VpcId: vpc, ServiceName: aws.String("com.amazonaws." + m.cfg.Region + "." + string(service))}
+			endpoint := query.Params{"VpcId": vpc, "ServiceName": "com.amazonaws." + m.cfg.Region + "." + string(service)}
 			if service == "s3" {
-				in.RouteTableIds = []string{*table}
+				endpoint["RouteTableId"] = []string{tables[0].ID}
 			} else {
-				in.VpcEndpointType, in.PrivateDnsEnabled = types.VpcEndpointTypeInterface, aws.Bool(true)
+				endpoint["VpcEndpointType"], endpoint["PrivateDnsEnabled"] = "Interface", true
 			}
-			if _, err := m.ec2.CreateVpcEndpoint(m.ctx, in); err != nil {
+			if _, err := m.create("CreateVpcEndpoint", endpoint); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	route := &ec2.CreateRouteInput{RouteTableId: table, DestinationCidrBlock: aws.String("0.0.0.0/0")}
+	route := query.Params{"RouteTableId": tables[0].ID, "DestinationCidrBlock": "0.0.0.0/0"}
 	if n.Existing.Public {
-		gateway, err := m.ec2.CreateInternetGateway(m.ctx, &ec2.CreateInternetGatewayInput{})
+		gateway, err := m.create("CreateInternetGateway", nil)
 		if err != nil {
 			return err
 		}
-		route.GatewayId = gateway.InternetGateway.InternetGatewayId
-		if _, err := m.ec2.AttachInternetGateway(m.ctx, &ec2.AttachInternetGatewayInput{InternetGatewayId: route.GatewayId, VpcId: vpc}); err != nil {
+		route["GatewayId"] = gateway
+		if _, err := m.create("AttachInternetGateway", query.Params{"InternetGatewayId": gateway, "VpcId": vpc}); err != nil {
 			return err
 		}
-	} else {
-		gateway, err := m.ec2.CreateNatGateway(m.ctx, &ec2.CreateNatGatewayInput{SubnetId: aws.String(m.ids[n.Existing.SubnetIDs[0]]), ConnectivityType: types.ConnectivityTypePrivate})
-		if err != nil {
-			return err
-		}
-		route.NatGatewayId = gateway.NatGateway.NatGatewayId
+	} else if route["NatGatewayId"], err = m.create("CreateNatGateway", query.Params{"SubnetId": m.ids[n.Existing.SubnetIDs[0]], "ConnectivityType": "private"}); err != nil {
+		return err
 	}
-	_, err = m.ec2.CreateRoute(m.ctx, route)
+	_, err = m.create("CreateRoute", route)
 	return err
 }
 
@@ -180,7 +183,7 @@ func (m *placeholderMaker) names(env *config.Environment) error {
 // iamARN is how an ARN of IAM's in an account begins.
 var iamARN = regexp.MustCompile(`^arn:aws[a-z-]*:iam::\d{12}:`)
 
-// roles makes roles, for now without rights.
+// roles makes roles, for now without permissions.
 func (m *placeholderMaker) roles(x config.ExistingRoles) error {
 	const trust = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ecs-tasks.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
 	for _, arn := range []string{x.ExecutionRole, x.TaskRole, x.FlowExecutionRole, x.FlowTaskRole} {
@@ -189,8 +192,8 @@ func (m *placeholderMaker) roles(x config.ExistingRoles) error {
 		}
 		_, path, _ := strings.Cut(arn, ":role")
 		slash := strings.LastIndex(path, "/")
-		_, err := iam.NewFromConfig(m.cfg).CreateRole(m.ctx, &iam.CreateRoleInput{RoleName: aws.String(path[slash+1:]), Path: aws.String(path[:slash+1]), AssumeRolePolicyDocument: aws.String(trust)})
-		if there := (*iamtypes.EntityAlreadyExistsException)(nil); err != nil && !errors.As(err, &there) {
+		err := query.NewIAM(m.cfg).Call(m.ctx, "CreateRole", query.Params{"RoleName": path[slash+1:], "Path": path[:slash+1], "AssumeRolePolicyDocument": trust}, nil)
+		if there := smithy.APIError(nil); err != nil && !(errors.As(err, &there) && there.ErrorCode() == "EntityAlreadyExists") {
 			return err
 		}
 	}
@@ -252,7 +255,7 @@ func (u *up) grant(ctx context.Context) error {
 			continue
 		}
 		// What only AWS knows, the end of a secret's ARN, may be anything here.
-		if _, err := iam.NewFromConfig(awsConfig(u.state)).PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: aws.String(short(arn)), PolicyName: aws.String("needed"), PolicyDocument: aws.String(stackjson.Shown(needed))}); err != nil {
+		if err := query.NewIAM(awsConfig(u.state)).Call(ctx, "PutRolePolicy", query.Params{"RoleName": short(arn), "PolicyName": "needed", "PolicyDocument": stackjson.Shown(needed)}, nil); err != nil {
 			return fmt.Errorf("give %s what it must be allowed: %w", arn, err)
 		}
 	}

@@ -8,27 +8,25 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
-	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
-	"github.com/aws/aws-sdk-go-v2/service/rds"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
 
+	"prefect-worker-ecs/internal/aws/query"
 	"prefect-worker-ecs/internal/terraform/stackjson"
 )
 
 type clients struct {
 	cloudwatch *cloudwatch.Client
-	ec2        *ec2.Client
+	ec2        query.EC2
 	ecs        *ecs.Client
-	iam        *iam.Client
+	iam        query.IAM
 	kms        *kms.Client
 	logs       *cloudwatchlogs.Client
-	rds        *rds.Client
+	rds        query.RDS
 	secrets    *secretsmanager.Client
 	sns        *sns.Client
 	sts        *sts.Client
@@ -36,8 +34,8 @@ type clients struct {
 
 func newClients(cfg aws.Config) clients {
 	cfg.Logger = logging.Nop{} // its warnings about connections are for nobody here
-	return clients{cloudwatch.NewFromConfig(cfg), ec2.NewFromConfig(cfg), ecs.NewFromConfig(cfg), iam.NewFromConfig(cfg), kms.NewFromConfig(cfg),
-		cloudwatchlogs.NewFromConfig(cfg), rds.NewFromConfig(cfg), secretsmanager.NewFromConfig(cfg), sns.NewFromConfig(cfg), sts.NewFromConfig(cfg)}
+	return clients{cloudwatch.NewFromConfig(cfg), query.NewEC2(cfg), ecs.NewFromConfig(cfg), query.NewIAM(cfg), kms.NewFromConfig(cfg),
+		cloudwatchlogs.NewFromConfig(cfg), query.NewRDS(cfg), secretsmanager.NewFromConfig(cfg), sns.NewFromConfig(cfg), sts.NewFromConfig(cfg)}
 }
 
 // account checks which account the credentials are for, and places the stack there.

@@ -30,6 +30,7 @@ import (
 	tfjson "github.com/hashicorp/terraform-json"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/aws/query"
 	"prefect-worker-ecs/internal/local/prefectserver"
 	"prefect-worker-ecs/internal/prefect/api"
 )
@@ -208,7 +209,7 @@ func (h *harness) networkCases() []testCase {
 		return func(t *testing.T, _ *Options) func() {
 			subnet := call(t, h.ec2.DescribeSubnets, &ec2.DescribeSubnetsInput{Filters: filter("cidr-block", "10.0.4.0/24")}).Subnets[0].SubnetId
 			table := call(t, h.ec2.DescribeRouteTables, &ec2.DescribeRouteTablesInput{Filters: filter("association.subnet-id", *subnet)}).RouteTables[0]
-			before, _ := defaultRoute(table)
+			before := table.Routes[slices.IndexFunc(table.Routes, func(r ec2types.Route) bool { return aws.ToString(r.DestinationCidrBlock) == "0.0.0.0/0" })]
 			remove := &ec2.DeleteRouteInput{RouteTableId: table.RouteTableId, DestinationCidrBlock: before.DestinationCidrBlock}
 			create := ec2.CreateRouteInput{RouteTableId: table.RouteTableId, DestinationCidrBlock: before.DestinationCidrBlock}
 			call(t, h.ec2.DeleteRoute, remove)
@@ -232,22 +233,18 @@ func (h *harness) networkCases() []testCase {
 	public := edited(func(out *ecs.DescribeServicesOutput) {
 		out.Services[0].NetworkConfiguration.AwsvpcConfiguration.AssignPublicIp = types.AssignPublicIpEnabled
 	})
-	deletedNAT := edited(func(out *ec2.DescribeNatGatewaysOutput) { out.NatGateways[0].State = ec2types.NatGatewayStateDeleted })
-	blackhole := edited(func(out *ec2.DescribeRouteTablesOutput) {
-		for i := range out.RouteTables {
-			for j := range out.RouteTables[i].Routes {
-				out.RouteTables[i].Routes[j].State = ec2types.RouteStateBlackhole
-			}
+	deletedNAT := each(func(g *query.NATGateway) { g.State = "deleted" })
+	blackhole := each(func(table *query.RouteTable) {
+		for i := range table.Routes {
+			table.Routes[i].State = "blackhole"
 		}
 	})
-	free := func(n int32) change {
-		return edited(func(out *ec2.DescribeSubnetsOutput) { out.Subnets[0].AvailableIpAddressCount = &n })
-	}
+	free := func(n int) change { return each(func(s *query.Subnet) { s.FreeAddresses = n }) }
 	withEndpoint := env(func(e *config.Environment) { e.Network.Endpoints = []config.Endpoint{"sqs"} })
 	endpoint := func(t *testing.T, opt *Options) func() {
 		withEndpoint(t, opt)
-		return edited(func(out *ec2.DescribeVpcEndpointsOutput) {
-			out.VpcEndpoints = []ec2types.VpcEndpoint{{ServiceName: aws.String("com.amazonaws.us-east-1.sqs"), State: "available", PrivateDnsEnabled: aws.Bool(true)}}
+		return edited(func(out *query.Page[query.VPCEndpoint]) {
+			out.Sets[0].Items = []query.VPCEndpoint{{ServiceName: "com.amazonaws.us-east-1.sqs", State: "available", PrivateDNS: true}}
 		})(t, opt)
 	}
 	return []testCase{

@@ -26,6 +26,7 @@ import (
 	cwtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	awsiam "github.com/aws/aws-sdk-go-v2/service/iam"
@@ -38,6 +39,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/aws/query"
 	"prefect-worker-ecs/internal/faststart"
 	"prefect-worker-ecs/internal/local/ecstask"
 	"prefect-worker-ecs/internal/local/emulator"
@@ -550,7 +552,7 @@ func empty(operation string) change {
 	return between(func(name string, call func() (any, error)) (any, error) {
 		out, err := call()
 		if name == operation && err == nil {
-			out = reflect.New(reflect.TypeOf(out).Elem()).Interface()
+			reflect.ValueOf(out).Elem().SetZero()
 		}
 		return out, err
 	})
@@ -564,6 +566,21 @@ func edited[Out any](edit func(*Out)) change {
 			edit(answer)
 		}
 		return out, err
+	})
+}
+
+func filter(name, value string) []ec2types.Filter {
+	return []ec2types.Filter{{Name: &name, Values: []string{value}}}
+}
+
+// each changes the items of EC2's answers of one type.
+func each[Item any](edit func(*Item)) change {
+	return edited(func(out *query.Page[Item]) {
+		for _, set := range out.Sets {
+			for i := range set.Items {
+				edit(&set.Items[i])
+			}
+		}
 	})
 }
 

@@ -7,7 +7,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
-	awsiam "github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
@@ -99,10 +98,7 @@ func (c *checklist) role(ctx context.Context, f *findings, address, noun, arn st
 		f.failed("the task definition has no "+noun, c.deploy())
 		return nil
 	}
-	out, err := c.aws.iam.GetRole(ctx, &awsiam.GetRoleInput{RoleName: &r.name})
-	if err == nil && out.Role == nil {
-		err = errEmpty
-	}
+	found, err := c.aws.iam.Role(ctx, r.name)
 	switch {
 	case is(err, "NoSuchEntity", "NoSuchEntityException"):
 		f.failed(fmt.Sprintf("the %s %s does not exist, so that no task can start", noun, r.name), r.fix)
@@ -111,7 +107,7 @@ func (c *checklist) role(ctx context.Context, f *findings, address, noun, arn st
 		f.unreadable(fmt.Sprintf("the %s %s", noun, r.name), err)
 		return nil
 	}
-	c.trust(f, r, aws.ToString(out.Role.AssumeRolePolicyDocument))
+	c.trust(f, r, found.TrustPolicy)
 
 	policies, err := iam.ReadRole(ctx, c.aws.iam, r.name)
 	if err != nil {
@@ -119,8 +115,8 @@ func (c *checklist) role(ctx context.Context, f *findings, address, noun, arn st
 		return nil
 	}
 	r.identity = policies.Policies
-	if boundary := out.Role.PermissionsBoundary; boundary != nil {
-		document, err := iam.ReadManaged(ctx, c.aws.iam, aws.ToString(boundary.PermissionsBoundaryArn))
+	if found.Boundary != "" {
+		document, err := iam.ReadManaged(ctx, c.aws.iam, found.Boundary)
 		if err != nil {
 			f.unreadable(fmt.Sprintf("the permissions boundary of the %s %s", noun, r.name), err)
 			return nil

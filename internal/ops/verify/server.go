@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
-	"github.com/aws/aws-sdk-go-v2/service/rds"
 )
 
 // ownServer checks that the service of the stack's own Prefect server is stable, and keeps what it
@@ -42,17 +40,16 @@ func (c *checklist) database(ctx context.Context) finding {
 	if !server.OwnDatabase() {
 		return ok("%s is not this stack's; whether it answers is seen by the API", server.Database.ExistingHost)
 	}
-	out, err := c.aws.rds.DescribeDBInstances(ctx, &rds.DescribeDBInstancesInput{DBInstanceIdentifier: &server.Name})
+	status, err := c.aws.rds.InstanceStatus(ctx, server.Name)
 	if is(err, "DBInstanceNotFound", "DBInstanceNotFoundFault") {
 		return failed("there is no database "+server.Name, c.deployFix())
 	}
-	if err == nil && len(out.DBInstances) == 0 {
+	if err == nil && status == "" {
 		err = errEmpty
 	}
 	if err != nil {
 		return unreadable("the database "+server.Name, err)
 	}
-	status := aws.ToString(out.DBInstances[0].DBInstanceStatus)
 	if !slices.Contains(answering, status) {
 		return failed("the database is "+status, fmt.Sprintf("look at its events: aws rds describe-events --source-type db-instance --source-identifier %s", server.Name))
 	}

@@ -17,10 +17,10 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/aws/query"
 	"prefect-worker-ecs/internal/base/redact"
 	"prefect-worker-ecs/internal/prefect/api"
 )
@@ -57,8 +57,8 @@ func Read(ctx context.Context, cfg aws.Config, env *config.Environment) (Wanted,
 	}
 	service := services.Services[0]
 	place := *service.NetworkConfiguration.AwsvpcConfiguration
-	subnets, err := ec2.NewFromConfig(cfg).DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{SubnetIds: place.Subnets})
-	if err != nil || len(subnets.Subnets) == 0 {
+	subnets, err := query.NewEC2(cfg).Subnets(ctx, query.Params{"SubnetId": place.Subnets})
+	if err != nil || len(subnets) == 0 {
 		return Wanted{}, fmt.Errorf("read the subnets of the service %s: %w", env.Worker.ServiceName, err)
 	}
 	definition, err := client.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: service.TaskDefinition})
@@ -79,7 +79,7 @@ func Read(ctx context.Context, cfg aws.Config, env *config.Environment) (Wanted,
 	w := Configured(env)
 	maps.Copy(w.Defaults, map[string]any{
 		"cluster":            *service.ClusterArn,
-		"vpc_id":             aws.ToString(subnets.Subnets[0].VpcId),
+		"vpc_id":             subnets[0].VPCID,
 		"execution_role_arn": role(env.IAM.Existing.FlowExecutionRole, env.IAM.FlowExecutionRoleName),
 		"network_configuration": map[string]any{
 			"subnets": slices.Sorted(slices.Values(place.Subnets)), "securityGroups": place.SecurityGroups,

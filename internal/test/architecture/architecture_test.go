@@ -24,7 +24,8 @@ var floors = map[string][]string{
 	"internal/base":      {},
 	"internal/faststart": {"internal/base"},
 	"internal/aws":       {"config", "internal/base"},
-	"internal/prefect":   {"config", "internal/base"},
+	// A work pool is placed where the worker's service runs.
+	"internal/prefect":   {"config", "internal/base", "internal/aws/query"},
 	"internal/terraform": {"config", "internal/base", "internal/aws"},
 	"internal/ops":       {"config", "internal/base", "internal/aws", "internal/prefect", "internal/terraform"},
 	// The local run checks what it has deployed.
@@ -144,5 +145,29 @@ func TestOnlyTheProgramNeedsJsii(t *testing.T) {
 	}
 	if reached < 10 {
 		t.Errorf("only %d packages reach jsii: the test does not see it", reached)
+	}
+}
+
+// TestTheLargestServicesAreNotCompiled: the SDK's packages of these services take longer to compile than
+// all the rest of both programs. Package query has what they are needed for.
+func TestTheLargestServicesAreNotCompiled(t *testing.T) {
+	const services = "github.com/aws/aws-sdk-go-v2/service/"
+	found := 0
+	for _, p := range packages(t) {
+		if name, _ := below(p.ImportPath); name != "" && name != "cmd/workerctl" {
+			continue
+		}
+		for _, dependency := range p.Deps {
+			service, isService := strings.CutPrefix(dependency, services)
+			if isService {
+				found++
+			}
+			if isService && slices.Contains([]string{"ec2", "iam", "rds", "route53"}, service) {
+				t.Errorf("%s needs %s", p.ImportPath, dependency)
+			}
+		}
+	}
+	if found < 5 {
+		t.Errorf("only %d packages of services are needed: the test does not see them", found)
 	}
 }

@@ -1,0 +1,107 @@
+package query
+
+import (
+	"context"
+	"errors"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/hashicorp/aws-sdk-go-base/v2/endpoints"
+)
+
+// IAM is a client of AWS Identity and Access Management. Policies come percent-encoded, as IAM
+// returns them.
+type IAM struct{ client }
+
+// NewIAM returns a client of IAM.
+func NewIAM(cfg aws.Config) IAM {
+	return IAM{newClient(cfg, service{id: "IAM", name: "iam", version: "2010-05-08", global: map[string][2]string{
+		endpoints.AwsPartitionID:      {"iam.amazonaws.com", "us-east-1"},
+		endpoints.AwsCnPartitionID:    {"iam.cn-north-1.amazonaws.com.cn", "cn-north-1"},
+		endpoints.AwsUsGovPartitionID: {"iam.us-gov.amazonaws.com", "us-gov-west-1"},
+	}})}
+}
+
+// orEmpty returns the error of a call, or one if the answer lacks what it is about.
+func orEmpty(err error, value string) error {
+	if err == nil && value == "" {
+		return errors.New("the answer is empty")
+	}
+	return err
+}
+
+// Role is a role in IAM.
+type Role struct {
+	TrustPolicy string `xml:"AssumeRolePolicyDocument"`
+	// Boundary is the ARN of its permissions boundary, empty if it has none.
+	Boundary string `xml:"PermissionsBoundary>PermissionsBoundaryArn"`
+}
+
+// Role returns a role.
+func (c IAM) Role(ctx context.Context, name string) (Role, error) {
+	var out struct {
+		Role Role `xml:"GetRoleResult>Role"`
+	}
+	err := c.Call(ctx, "GetRole", Params{"RoleName": name}, &out)
+	return out.Role, orEmpty(err, out.Role.TrustPolicy)
+}
+
+// RolePolicies returns the names of a role's own policies.
+func (c IAM) RolePolicies(ctx context.Context, role string) ([]string, error) {
+	var names []string
+	for marker := ""; ; {
+		var out struct {
+			Names  []string `xml:"ListRolePoliciesResult>PolicyNames>member"`
+			Marker string   `xml:"ListRolePoliciesResult>Marker"`
+		}
+		if err := c.Call(ctx, "ListRolePolicies", Params{"RoleName": role, "Marker": marker}, &out); err != nil {
+			return nil, err
+		}
+		names = append(names, out.Names...)
+		if marker = out.Marker; marker == "" {
+			return names, nil
+		}
+	}
+}
+
+// RolePolicy returns one of a role's own policies.
+func (c IAM) RolePolicy(ctx context.Context, role, name string) (string, error) {
+	var out struct {
+		Document string `xml:"GetRolePolicyResult>PolicyDocument"`
+	}
+	err := c.Call(ctx, "GetRolePolicy", Params{"RoleName": role, "PolicyName": name}, &out)
+	return out.Document, orEmpty(err, out.Document)
+}
+
+// AttachedPolicies returns the ARNs of the managed policies of a role.
+func (c IAM) AttachedPolicies(ctx context.Context, role string) ([]string, error) {
+	var arns []string
+	for marker := ""; ; {
+		var out struct {
+			ARNs   []string `xml:"ListAttachedRolePoliciesResult>AttachedPolicies>member>PolicyArn"`
+			Marker string   `xml:"ListAttachedRolePoliciesResult>Marker"`
+		}
+		if err := c.Call(ctx, "ListAttachedRolePolicies", Params{"RoleName": role, "Marker": marker}, &out); err != nil {
+			return nil, err
+		}
+		arns = append(arns, out.ARNs...)
+		if marker = out.Marker; marker == "" {
+			return arns, nil
+		}
+	}
+}
+
+// ManagedPolicy returns the version of a managed policy that is in force.
+func (c IAM) ManagedPolicy(ctx context.Context, arn string) (string, error) {
+	var policy struct {
+		Version string `xml:"GetPolicyResult>Policy>DefaultVersionId"`
+	}
+	err := c.Call(ctx, "GetPolicy", Params{"PolicyArn": arn}, &policy)
+	if err := orEmpty(err, policy.Version); err != nil {
+		return "", err
+	}
+	var version struct {
+		Document string `xml:"GetPolicyVersionResult>PolicyVersion>Document"`
+	}
+	err = c.Call(ctx, "GetPolicyVersion", Params{"PolicyArn": arn, "VersionId": policy.Version}, &version)
+	return version.Document, orEmpty(err, version.Document)
+}

@@ -1,0 +1,227 @@
+// Package query is a client of the few calls that the project makes to EC2, IAM, RDS and Route 53.
+// The SDK's packages of the four take as long to compile as everything else together. What is not
+// particular to an operation is the SDK's: credentials, signing, retries, clock skew, options of
+// aws.Config, and errors.
+//
+// EC2, IAM and RDS have the Query protocol: a POST of a form, answered in XML.
+package query
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+	"github.com/hashicorp/aws-sdk-go-base/v2/endpoints"
+)
+
+// Params are the parameters of a call: strings, numbers, booleans, []string, Params and []Params.
+// Empty strings are left out.
+type Params map[string]any
+
+// form returns the parameters of a Query request: lists are numbered and nested ones joined by
+// points, as in Filter.1.Value.2.
+func (p Params) form(prefix string, form url.Values) url.Values {
+	for name, value := range p {
+		name = prefix + name
+		switch value := value.(type) {
+		case Params:
+			value.form(name+".", form)
+		case []Params:
+			for i, item := range value {
+				item.form(name+"."+strconv.Itoa(i+1)+".", form)
+			}
+		case []string:
+			for i, item := range value {
+				form.Set(name+"."+strconv.Itoa(i+1), item)
+			}
+		default:
+			if text := fmt.Sprint(value); text != "" {
+				form.Set(name, text)
+			}
+		}
+	}
+	return form
+}
+
+// service is an API.
+type service struct {
+	// id is the SDK's name of the service ("Service ID"), and name that in host names and signatures.
+	id, name string
+	version  string
+	// global are the host and the region of the signature by partition, for a service that has one
+	// endpoint for all regions.
+	global map[string][2]string
+}
+
+// client calls an API.
+type client struct {
+	service
+	cfg      aws.Config
+	retryer  aws.Retryer
+	endpoint string
+	region   string // of the signature
+}
+
+func newClient(cfg aws.Config, s service) client {
+	c := client{service: s, cfg: cfg, retryer: retry.NewStandard()}
+	if cfg.Retryer != nil {
+		c.retryer = cfg.Retryer()
+	}
+	if cfg.RetryMaxAttempts != 0 {
+		c.retryer = retry.AddWithMaxAttempts(c.retryer, cfg.RetryMaxAttempts)
+	}
+	if c.cfg.HTTPClient == nil {
+		c.cfg.HTTPClient = awshttp.NewBuildableClient()
+	}
+	c.endpoint, c.region = c.resolve()
+	return c
+}
+
+// resolve returns the endpoint and the region of the signature: what the user has configured
+// (AWS_ENDPOINT_URL and the like, also for one service), or the public endpoint.
+func (c client) resolve() (endpoint, region string) {
+	_, all := os.LookupEnv("AWS_ENDPOINT_URL")
+	_, own := os.LookupEnv("AWS_ENDPOINT_URL_" + strings.ToUpper(strings.ReplaceAll(c.id, " ", "_")))
+	fips := ""
+	for _, source := range c.cfg.ConfigSources {
+		if s, ok := source.(interface {
+			GetServiceBaseEndpoint(context.Context, string) (string, bool, error)
+		}); ok && (own || !all) && endpoint == "" {
+			endpoint, _, _ = s.GetServiceBaseEndpoint(context.Background(), c.id)
+		}
+		if s, ok := source.(interface {
+			GetUseFIPSEndpoint(context.Context) (aws.FIPSEndpointState, bool, error)
+		}); ok {
+			if state, _, _ := s.GetUseFIPSEndpoint(context.Background()); state == aws.FIPSEndpointStateEnabled {
+				fips = "-fips"
+			}
+		}
+	}
+	if endpoint == "" {
+		endpoint = aws.ToString(c.cfg.BaseEndpoint)
+	}
+	if endpoint != "" {
+		return endpoint, c.cfg.Region
+	}
+	partition, _ := endpoints.PartitionForRegion(endpoints.DefaultPartitions(), c.cfg.Region)
+	if partition.ID() == endpoints.AwsUsGovPartitionID {
+		fips = "" // its endpoints are all validated
+	}
+	if global, ok := c.global[partition.ID()]; ok {
+		return "https://" + strings.Replace(global[0], c.name, c.name+fips, 1), global[1]
+	}
+	return fmt.Sprintf("https://%s%s.%s.%s", c.name, fips, c.cfg.Region, partition.DNSSuffix()), c.cfg.Region
+}
+
+// Call makes a call of the Query protocol. out is a pointer to a struct with the fields of the answer
+// that are read (encoding/xml), nil if there are none. The errors are those of the SDK.
+func (c client) Call(ctx context.Context, action string, params Params, out any) error {
+	form := params.form("", url.Values{"Action": {action}, "Version": {c.version}})
+	return c.send(ctx, action, http.MethodPost, "/", form.Encode(), out)
+}
+
+// send runs an operation through the steps of the SDK, which APIOptions of aws.Config may extend.
+func (c client) send(ctx context.Context, operation, method, path, body string, out any) error {
+	var skew time.Duration // between the clocks of this machine and of AWS, as the last attempt showed
+	stack := middleware.NewStack(operation, smithyhttp.NewStackRequest)
+	err := errors.Join(
+		stack.Initialize.Add(&awsmiddleware.RegisterServiceMetadata{ServiceID: c.id, SigningName: c.name, Region: c.cfg.Region, OperationName: operation}, middleware.Before),
+		stack.Serialize.Add(middleware.SerializeMiddlewareFunc("OperationSerializer", func(ctx context.Context, in middleware.SerializeInput, next middleware.SerializeHandler) (result middleware.SerializeOutput, metadata middleware.Metadata, err error) {
+			r := in.Request.(*smithyhttp.Request)
+			r.Method = method
+			if r.URL, err = url.Parse(strings.TrimRight(c.endpoint, "/") + path); err != nil {
+				return result, metadata, &smithy.SerializationError{Err: err}
+			}
+			if method == http.MethodPost {
+				r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+				if r, err = r.SetStream(strings.NewReader(body)); err != nil {
+					return result, metadata, &smithy.SerializationError{Err: err}
+				}
+			}
+			in.Request = r
+			return next.HandleSerialize(ctx, in)
+		}), middleware.After),
+		stack.Finalize.Add(retry.NewAttemptMiddleware(c.retryer, smithyhttp.RequestCloner), middleware.After),
+		stack.Finalize.Add(&v4.ComputePayloadSHA256{}, middleware.After),
+		stack.Finalize.Add(middleware.FinalizeMiddlewareFunc("Signing", func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (result middleware.FinalizeOutput, metadata middleware.Metadata, err error) {
+			credentials, err := c.cfg.Credentials.Retrieve(ctx)
+			if err == nil {
+				err = v4.NewSigner().SignHTTP(ctx, credentials, in.Request.(*smithyhttp.Request).Request, v4.GetPayloadHash(ctx), c.name, c.region, time.Now().Add(skew))
+			}
+			if err != nil {
+				return result, metadata, &v4.SigningError{Err: err}
+			}
+			result, metadata, err = next.HandleFinalize(ctx, in)
+			skew, _ = awsmiddleware.GetAttemptSkew(metadata)
+			return result, metadata, err
+		}), middleware.After),
+		stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("OperationDeserializer", func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (result middleware.DeserializeOutput, metadata middleware.Metadata, err error) {
+			if result, metadata, err = next.HandleDeserialize(ctx, in); err != nil {
+				return result, metadata, err
+			}
+			result.Result = out
+			return result, metadata, read(operation, result.RawResponse.(*smithyhttp.Response), out)
+		}), middleware.After),
+		awsmiddleware.AddRecordResponseTiming(stack),
+	)
+	for _, option := range c.cfg.APIOptions {
+		err = errors.Join(err, option(stack))
+	}
+	if err == nil {
+		handler := middleware.DecorateHandler(smithyhttp.NewClientHandlerWithOptions(c.cfg.HTTPClient), stack)
+		_, _, err = handler.Handle(middleware.SetLogger(ctx, c.cfg.Logger), nil)
+	}
+	if err != nil {
+		return &smithy.OperationError{ServiceID: c.id, OperationName: operation, Err: err}
+	}
+	return nil
+}
+
+// read reads an answer, an error among them. EC2 has a list of errors where other services have one.
+func read(operation string, response *smithyhttp.Response, out any) error {
+	defer response.Body.Close()
+	content, err := io.ReadAll(response.Body)
+	if err != nil {
+		return &smithy.DeserializationError{Err: err}
+	}
+	if response.StatusCode < 300 {
+		var root struct{ XMLName xml.Name }
+		err = xml.Unmarshal(content, &root)
+		if name := root.XMLName.Local; err == nil && name != operation+"Response" {
+			err = fmt.Errorf("the answer is a %s and no %sResponse", name, operation)
+		}
+		if err == nil && out != nil {
+			err = xml.Unmarshal(content, out)
+		}
+		if err != nil {
+			return &smithy.DeserializationError{Err: err}
+		}
+		return nil
+	}
+	type problem struct{ Code, Message string }
+	var answer struct {
+		One  problem `xml:"Error"`
+		List problem `xml:"Errors>Error"`
+	}
+	err = errors.New("the answer is not one of AWS")
+	if xml.Unmarshal(content, &answer) == nil && answer.One.Code+answer.List.Code != "" {
+		err = &smithy.GenericAPIError{Code: answer.One.Code + answer.List.Code, Message: answer.One.Message + answer.List.Message}
+	}
+	return &smithyhttp.ResponseError{Response: response, Err: err}
+}

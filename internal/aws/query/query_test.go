@@ -1,0 +1,184 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+// answering returns the configuration for a server that gives these answers in turn, a status and a
+// body each, and what it is asked.
+func answering(t *testing.T, answers ...string) (aws.Config, *[]*http.Request) {
+	t.Helper()
+	var requests []*http.Request
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		r.Form, _ = url.ParseQuery(string(body))
+		requests = append(requests, r)
+		status, answer, _ := strings.Cut(answers[min(len(requests), len(answers))-1], " ")
+		code, _ := strconv.Atoi(status)
+		w.WriteHeader(code)
+		_, _ = io.WriteString(w, answer)
+	}))
+	t.Cleanup(server.Close)
+	return aws.Config{Region: "eu-west-1", BaseEndpoint: &server.URL, Credentials: credentials.NewStaticCredentialsProvider("id", "secret", "token"), RetryMaxAttempts: 2}, &requests
+}
+
+func TestCallsAndAnswers(t *testing.T) {
+	// GIVEN two pages of subnets
+	cfg, requests := answering(t,
+		`200 <DescribeSubnetsResponse xmlns="http://ec2"><requestId>r</requestId><subnetSet><item><subnetId>a</subnetId><availableIpAddressCount>7</availableIpAddressCount></item></subnetSet><nextToken>n&amp;1</nextToken></DescribeSubnetsResponse>`,
+		`200 <DescribeSubnetsResponse xmlns="http://ec2"><requestId>r</requestId><subnetSet><item><subnetId>b</subnetId><vpcId>v</vpcId></item></subnetSet></DescribeSubnetsResponse>`)
+	// WHEN they are read
+	params := Filters("vpc-id", "v", "tag:Name", "x y")
+	subnets, err := NewEC2(cfg).Subnets(t.Context(), params)
+	// THEN all are there
+	if err != nil || len(subnets) != 2 || subnets[0] != (Subnet{ID: "a", FreeAddresses: 7}) || subnets[1] != (Subnet{ID: "b", VPCID: "v"}) {
+		t.Errorf("%v, %v", subnets, err)
+	}
+	// AND the requests have the form of the Query protocol, and a signature
+	first, second := (*requests)[0], (*requests)[1]
+	const form = "Action=DescribeSubnets&Filter.1.Name=vpc-id&Filter.1.Value.1=v&Filter.2.Name=tag%3AName&Filter.2.Value.1=x+y&Version=2016-11-15"
+	if first.Form.Encode() != form || second.Form.Get("NextToken") != "n&1" || params["NextToken"] != nil {
+		t.Errorf("forms %s and %s", first.Form.Encode(), second.Form.Encode())
+	}
+	if auth := first.Header.Get("Authorization"); !strings.Contains(auth, "Credential=id/") || !strings.Contains(auth, "/eu-west-1/ec2/aws4_request") || first.Header.Get("X-Amz-Security-Token") != "token" {
+		t.Errorf("signed as %s", auth)
+	}
+	// AND what is nested is numbered, and what is empty left out
+	nested := Params{"A": Params{"Value": true}, "B": []Params{{"C": []string{"x", "y"}}}, "Empty": "", "None": []string(nil)}
+	if got := nested.form("", url.Values{}).Encode(); got != "A.Value=true&B.1.C.1=x&B.1.C.2=y" {
+		t.Errorf("form %s", got)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	const denied = `403 <Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>no</Message></Error></Errors></Response>`
+	for _, test := range []struct {
+		name, code string
+		attempts   int
+		answers    []string
+		call       func(context.Context, aws.Config) error
+	}{
+		{"of EC2", "UnauthorizedOperation", 1, []string{denied}, func(ctx context.Context, cfg aws.Config) error {
+			_, err := NewEC2(cfg).VPCs(ctx, nil)
+			return err
+		}},
+		{"of IAM", "NoSuchEntity", 1, []string{`404 <ErrorResponse><Error><Type>Sender</Type><Code>NoSuchEntity</Code><Message>none</Message></Error></ErrorResponse>`}, func(ctx context.Context, cfg aws.Config) error {
+			_, err := NewIAM(cfg).Role(ctx, "x")
+			return err
+		}},
+		{"that passes", "", 2, []string{"503 ", `200 <DescribeDBInstancesResponse><DescribeDBInstancesResult><DBInstances><DBInstance><DBInstanceStatus>available</DBInstanceStatus></DBInstance></DBInstances></DescribeDBInstancesResult></DescribeDBInstancesResponse>`}, func(ctx context.Context, cfg aws.Config) error {
+			status, err := NewRDS(cfg).InstanceStatus(ctx, "x")
+			if err == nil && status != "available" {
+				err = errors.New(status)
+			}
+			return err
+		}},
+		{"that is none: a page of a proxy", "none", 1, []string{"200 <html></html>"}, func(ctx context.Context, cfg aws.Config) error {
+			_, err := NewEC2(cfg).VPCs(ctx, nil)
+			return err
+		}},
+		{"that is none: nothing", "none", 1, []string{"200 <GetRoleResponse></GetRoleResponse>"}, func(ctx context.Context, cfg aws.Config) error {
+			_, err := NewIAM(cfg).Role(ctx, "x")
+			return err
+		}},
+		{"of a proxy", "none", 2, []string{"502 <html>"}, func(ctx context.Context, cfg aws.Config) error {
+			_, err := NewRoute53(cfg).ZoneVPCs(ctx, "/hostedzone/Z")
+			return err
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cfg, requests := answering(t, test.answers...)
+			err := test.call(t.Context(), cfg)
+			var api smithy.APIError
+			code := ""
+			if errors.As(err, &api) {
+				code = api.ErrorCode()
+			} else if err != nil {
+				code = "none"
+			}
+			if code != test.code || len(*requests) != test.attempts {
+				t.Errorf("%d attempts, error %v", len(*requests), err)
+			}
+			if operation := (*smithy.OperationError)(nil); err != nil && !errors.As(err, &operation) && err.Error() != "the answer is empty" {
+				t.Errorf("%v does not name the operation", err)
+			}
+		})
+	}
+	// AND who cannot be reached is known
+	cfg, _ := answering(t, "200 ")
+	cfg.BaseEndpoint, cfg.RetryMaxAttempts = aws.String("http://127.0.0.1:1"), 1
+	if _, err := NewEC2(cfg).VPCs(t.Context(), nil); !errors.As(err, new(*smithyhttp.RequestSendError)) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestAClockThatIsWrongIsCorrected(t *testing.T) {
+	// GIVEN AWS's clock an hour ahead
+	cfg, requests := answering(t)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		*requests = append(*requests, r)
+		now := time.Now().Add(time.Hour).UTC()
+		w.Header().Set("Date", now.Format(http.TimeFormat))
+		if at, _ := time.Parse("20060102T150405Z", r.Header.Get("X-Amz-Date")); now.Sub(at).Abs() > 5*time.Minute {
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = io.WriteString(w, `<ErrorResponse><Error><Code>SignatureDoesNotMatch</Code><Message>Signature expired</Message></Error></ErrorResponse>`)
+			return
+		}
+		_, _ = io.WriteString(w, "<GetUserResponse/>")
+	}))
+	defer server.Close()
+	cfg.BaseEndpoint = &server.URL
+	// WHEN a call is made THEN its second attempt is signed with AWS's time
+	if err := NewIAM(cfg).Call(t.Context(), "GetUser", nil, nil); err != nil || len(*requests) != 2 {
+		t.Errorf("%d attempts, %v", len(*requests), err)
+	}
+}
+
+func TestEndpoints(t *testing.T) {
+	for _, test := range []struct {
+		region    string
+		variables map[string]string
+		ec2, iam  string
+		signed    string
+	}{
+		{"eu-west-1", nil, "https://ec2.eu-west-1.amazonaws.com", "https://iam.amazonaws.com", "us-east-1"},
+		{"cn-northwest-1", nil, "https://ec2.cn-northwest-1.amazonaws.com.cn", "https://iam.cn-north-1.amazonaws.com.cn", "cn-north-1"},
+		{"us-gov-east-1", map[string]string{"AWS_USE_FIPS_ENDPOINT": "true"}, "https://ec2.us-gov-east-1.amazonaws.com", "https://iam.us-gov.amazonaws.com", "us-gov-west-1"},
+		{"us-east-1", map[string]string{"AWS_USE_FIPS_ENDPOINT": "true"}, "https://ec2-fips.us-east-1.amazonaws.com", "https://iam-fips.amazonaws.com", "us-east-1"},
+		{"eu-west-1", map[string]string{"AWS_ENDPOINT_URL": "http://one"}, "http://one", "http://one", "eu-west-1"},
+		{"eu-west-1", map[string]string{"AWS_ENDPOINT_URL_IAM": "http://two"}, "https://ec2.eu-west-1.amazonaws.com", "http://two", "eu-west-1"},
+		{"eu-west-1", map[string]string{"AWS_ENDPOINT_URL": "http://one", "AWS_ENDPOINT_URL_IAM": "http://two"}, "http://one", "http://two", "eu-west-1"},
+	} {
+		t.Run(test.region, func(t *testing.T) {
+			for _, name := range []string{"AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"} {
+				t.Setenv(name, "/dev/null")
+			}
+			for name, value := range test.variables {
+				t.Setenv(name, value)
+			}
+			cfg, err := config.LoadDefaultConfig(t.Context(), config.WithRegion(test.region))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ec2, iam := NewEC2(cfg), NewIAM(cfg)
+			if ec2.endpoint != test.ec2 || iam.endpoint != test.iam || ec2.region != test.region || iam.region != test.signed {
+				t.Errorf("EC2 %s in %s, IAM %s in %s", ec2.endpoint, ec2.region, iam.endpoint, iam.region)
+			}
+		})
+	}
+}
