@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"prefect-worker-ecs/internal/base/atomicfile"
 	"prefect-worker-ecs/internal/base/redact"
 )
 
@@ -50,12 +51,13 @@ func Create(dir, name string) (file string, err error) {
 		return "", err
 	}
 	file = filepath.Join(dir, name+".yaml")
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
+	if _, err := os.Lstat(file); err == nil {
+		return "", fmt.Errorf("%s exists already; choose another name", file)
+	}
+	if err := atomicfile.Write(file, []byte(text), 0o644); err != nil { // whole or not at all
 		return "", fmt.Errorf("write the environment: %w", err)
 	}
-	_, err = f.WriteString(text)
-	return file, errors.Join(err, f.Close())
+	return file, nil
 }
 
 // beside is the text of a new environment: the first suffix and range that make it valid

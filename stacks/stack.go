@@ -255,7 +255,7 @@ func newImports(stack cdktf.TerraformStack, env *config.Environment) {
 	for _, address := range slices.Sorted(maps.Keys(env.Imports)) {
 		kind, name, _ := strings.Cut(address, ".")
 		if named, _ := resources[kind].(map[string]any); named[name] != nil {
-			blocks = append(blocks, map[string]string{"to": address, "id": env.Imports[address]})
+			blocks = append(blocks, map[string]string{"to": address, "id": tf.Literal(env.Imports[address])})
 			if kind == "aws_security_group" { // AWS never changes its description, and for a text it is not replaced
 				stack.AddOverride(jsii.String("resource."+address+".lifecycle.ignore_changes"), []string{"description"})
 			}

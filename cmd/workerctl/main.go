@@ -10,6 +10,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -51,12 +53,33 @@ func newRootCommand() *cobra.Command {
 		root.AddGroup(&cobra.Group{ID: group.title, Title: group.title})
 		for _, command := range group.commands {
 			command.GroupID = group.title
+			completeEnvironments(command)
 			root.AddCommand(command)
 		}
 	}
 	root.AddCommand(newVersionCommand())
 	root.SetHelpFunc(showHelp)
 	return root
+}
+
+// completeEnvironments lets the shell complete the environments of a command and its subcommands.
+func completeEnvironments(command *cobra.Command) {
+	if strings.Contains(command.Use, "ENVIRONMENT") {
+		command.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			p, err := project.Find(".")
+			if err != nil {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			files, _ := filepath.Glob(filepath.Join(p.Root, config.Dir, "*.yaml")) // the pattern is valid
+			for i, file := range files {
+				files[i] = environmentName([]string{filepath.Join(config.Dir, filepath.Base(file))})
+			}
+			return files, cobra.ShellCompDirectiveNoFileComp
+		}
+	}
+	for _, sub := range command.Commands() {
+		completeEnvironments(sub)
+	}
 }
 
 // writeJSON writes a document for programs, which a person can read too.

@@ -13,7 +13,10 @@ func newStatusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status [ENVIRONMENT]",
 		Short: "Show what runs, on one screen: tasks, workers, flow runs, last error (default: dev)",
-		Args:  cobra.MaximumNArgs(1),
+		Long: `Show what runs, on one screen: tasks, workers, flow runs, last error.
+
+Exit status: 0 everything could be read, 2 something could not, 1 a wrong configuration.`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opt, err := verifyOptions(cmd, args)
 			if err != nil {
@@ -31,10 +34,14 @@ func showStatus(cmd *cobra.Command, s status.Status, asJSON bool) error {
 		return err
 	}
 	if asJSON {
-		return writeJSON(cmd.OutOrStdout(), s)
-	}
-	if err := s.Print(cmd.OutOrStdout()); err != nil {
+		if err := writeJSON(cmd.OutOrStdout(), s); err != nil {
+			return err
+		}
+	} else if err := s.Print(cmd.OutOrStdout()); err != nil {
 		return fmt.Errorf("status: %w", err)
+	}
+	if s.Incomplete {
+		return reported(2) // as of verify: it could not be found out
 	}
 	return nil
 }

@@ -9,9 +9,10 @@ import (
 	"path/filepath"
 )
 
-// Write gives the file the content, whatever was there.
+// Write gives the file the content, whatever was there. What a killed program leaves beside it is a
+// hidden file.
 func Write(file string, content []byte, perm os.FileMode) error {
-	beside, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
+	beside, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
 	if err != nil {
 		return err
 	}

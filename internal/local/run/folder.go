@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -17,8 +18,7 @@ import (
 func (r *run) made() []string {
 	return []string{
 		r.emulatorDir(), r.prefectDir(), r.taskDir(), r.flowTaskDir(), r.serverDir(), r.flowDir(), r.workspaceDir(),
-		r.deployLog(), r.supervisorLog(), r.serverLog(), r.statePath() + ".new",
-		filepath.Join(r.dir, "cdktf.log"), // of runs before plain Terraform deployed
+		r.deployLog(), r.supervisorLog(), r.serverLog(), 		filepath.Join(r.dir, "cdktf.log"), // of runs before plain Terraform deployed
 	}
 }
 
@@ -116,7 +116,7 @@ func (r *run) clear() (left []string, err error) {
 	errs := []error{err}
 	for _, entry := range entries {
 		switch name := entry.Name(); {
-		case slices.Contains(r.made(), filepath.Join(r.dir, name)):
+		case slices.Contains(r.made(), filepath.Join(r.dir, name)), strings.HasPrefix(name, "."+filepath.Base(r.statePath())+"."):
 			errs = append(errs, root.RemoveAll(name))
 		case name != filepath.Base(r.statePath()):
 			left = append(left, name)

@@ -27,6 +27,8 @@ import (
 type Status struct {
 	// Lines are what is known, each a subject and what there is to say.
 	Lines []Line `json:"lines"`
+	// Incomplete says that something could not be read.
+	Incomplete bool `json:"incomplete,omitempty"`
 }
 
 // Line is one line of a Status.
@@ -68,6 +70,12 @@ func (r *reader) add(name, format string, args ...any) {
 	r.Lines = append(r.Lines, Line{name, fmt.Sprintf(format, args...)})
 }
 
+// unread adds a line for what could not be read.
+func (r *reader) unread(name, what string, err error) {
+	r.Incomplete = true
+	r.add(name, "%s: %s", what, verify.Reason(err))
+}
+
 // timeout is how long reading may take, beside what verify.Read takes.
 const timeout = 7 * time.Second
 
@@ -80,6 +88,7 @@ func Read(ctx context.Context, opt verify.Options) Status {
 		// The lines of the service and of the pool show what is wrong with them.
 		shown := check.Name == "ECS service" && evidence.Service.ServiceName != nil || check.Name == "work pool" && evidence.Pool.Name != ""
 		if !shown && (check.Status == verify.Failed || check.Status == verify.Unknown) {
+			r.Incomplete = r.Incomplete || check.Status == verify.Unknown
 			r.add(check.Name, "%s", strings.ReplaceAll(check.Detail, "\n", " "))
 		}
 	}
@@ -111,14 +120,14 @@ func ago(at *time.Time) string {
 
 func (r *reader) tasks(ctx context.Context) {
 	if r.TasksErr != nil {
-		r.add("tasks", "could not be listed: %s", verify.Reason(r.TasksErr))
+		r.unread("tasks", "could not be listed", r.TasksErr)
 	}
 	if len(r.Tasks) == 0 {
 		return
 	}
 	out, err := ecs.NewFromConfig(r.opt.AWS).DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &r.opt.Environment.Cluster.Name, Tasks: r.Tasks})
 	if err != nil {
-		r.add("tasks", "could not be read: %s", verify.Reason(err))
+		r.unread("tasks", "could not be read", err)
 		return
 	}
 	for _, task := range out.Tasks {
@@ -155,7 +164,7 @@ func (r *reader) prefect(ctx context.Context) {
 	now := r.API.Now()
 	workers, err := r.API.OnlineWorkers(ctx, r.Pool.Name, time.Time{})
 	if err != nil {
-		r.add("workers", "could not be read: %s", verify.Reason(err))
+		r.unread("workers", "could not be read", err)
 	}
 	for _, w := range workers {
 		r.add("workers", "%s, heartbeat %.0f s ago", w.Name, max(0, now.Sub(w.LastHeartbeat).Seconds()))
@@ -165,7 +174,7 @@ func (r *reader) prefect(ctx context.Context) {
 	}
 	survey, err := flowruns.Pool{Environment: env, API: r.API, ECS: ecs.NewFromConfig(r.opt.AWS)}.Survey(ctx)
 	if err != nil {
-		r.add("flow runs", "could not be read: %s", verify.Reason(err))
+		r.unread("flow runs", "could not be read", err)
 		return
 	}
 	r.add("flow runs", "%d underway, %d late, %d orphaned, %d lost", survey.Count(env.WorkPool.Queues...), len(survey.Late), len(survey.Orphaned), len(survey.Lost))
@@ -180,7 +189,7 @@ func (r *reader) metrics(ctx context.Context) {
 	value := last.Values
 	switch {
 	case err != nil:
-		r.add("probe", "its metrics could not be read: %s", verify.Reason(err))
+		r.unread("probe", "its metrics could not be read", err)
 	case value == nil:
 		r.add("probe", "has published no metrics for %.0f minutes", metrics.Fresh.Minutes())
 	default:
@@ -193,7 +202,7 @@ func (r *reader) metrics(ctx context.Context) {
 func (r *reader) log(ctx context.Context) {
 	_, lines, err := r.Log(ctx, cloudwatchlogs.NewFromConfig(r.opt.AWS), r.opt.Environment)
 	if err != nil {
-		r.add("log", "could not be read: %s", verify.Reason(err))
+		r.unread("log", "could not be read", err)
 		return
 	}
 	for _, line := range slices.Backward(symptoms.WithoutFrames(symptoms.OfWorker(lines))) {
