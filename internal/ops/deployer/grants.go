@@ -288,7 +288,8 @@ var grants = map[string][]grant{
 		{write: "rds:CreateDBParameterGroup rds:ModifyDBParameterGroup rds:ResetDBParameterGroup rds:DeleteDBParameterGroup rds:AddTagsToResource rds:RemoveTagsFromResource", on: "rds:pg:{name}"},
 	},
 	"data.aws_vpc": {
-		{read: "ec2:DescribeVpcs ec2:DescribeRouteTables"},
+		// verify: whether the network ACLs let the tasks through.
+		{read: "ec2:DescribeVpcs ec2:DescribeRouteTables ec2:DescribeNetworkAcls"},
 		{read: "ec2:DescribeVpcAttribute", on: "ec2:vpc/{id}"},
 		// It has not the environment's tags.
 		{write: "ec2:CreateSecurityGroup", on: "ec2:vpc/{id}"},

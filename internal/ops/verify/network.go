@@ -1,14 +1,19 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
+
+	"prefect-worker-ecs/internal/aws/iam"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
 
@@ -37,7 +42,8 @@ func (c *checklist) network(ctx context.Context) finding {
 			func(f *findings) {
 				c.routes(ctx, f, vpc, subnets.Subnets, place.AssignPublicIp == ecstypes.AssignPublicIpEnabled)
 			},
-			func(f *findings) { c.endpoints(ctx, f, vpc) },
+			func(f *findings) { c.networkACLs(ctx, f, vpc, subnets.Subnets) },
+			func(f *findings) { c.endpoints(ctx, f, vpc, subnets.Subnets, place.SecurityGroups) },
 			func(f *findings) { c.addedRules(ctx, f, vpc) },
 		)
 	}
@@ -54,7 +60,35 @@ func (c *checklist) network(ctx context.Context) finding {
 	if c.env.Network.Closed() {
 		egress = "endpoints instead of internet egress"
 	}
-	return f.finding(fmt.Sprintf("%d subnets with free addresses and %s; no rule was added to the security groups", len(place.Subnets), egress))
+	return f.finding(fmt.Sprintf("%d subnets with free addresses and %s; no rule was added to the security groups%s", len(place.Subnets), egress, c.started(ctx, subnets)))
+}
+
+// started returns in which subnets a running task of the current deployment has started: that is evidence, and of
+// the others only tables were read. Empty: ECS does not say.
+func (c *checklist) started(ctx context.Context, subnets *ec2.DescribeSubnetsOutput) string {
+	if len(c.Tasks) == 0 || subnets == nil {
+		return ""
+	}
+	out, err := c.aws.ecs.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &c.env.Cluster.Name, Tasks: c.Tasks[:min(100, len(c.Tasks))]})
+	if err != nil {
+		return ""
+	}
+	var places []string
+	for _, task := range out.Tasks {
+		for _, attachment := range task.Attachments {
+			for _, detail := range attachment.Details {
+				i := slices.IndexFunc(subnets.Subnets, func(s types.Subnet) bool { return aws.ToString(s.SubnetId) == aws.ToString(detail.Value) })
+				if aws.ToString(detail.Name) == "subnetId" && task.StartedAt != nil && i >= 0 {
+					places = append(places, fmt.Sprintf("%s (%s)", aws.ToString(subnets.Subnets[i].CidrBlock), aws.ToString(subnets.Subnets[i].AvailabilityZone)))
+				}
+			}
+		}
+	}
+	if len(places) == 0 {
+		return ""
+	}
+	slices.Sort(places)
+	return "; tasks of this deployment have started in " + strings.Join(slices.Compact(places), ", ")
 }
 
 // networkFix is for what is wrong with the network.
@@ -73,8 +107,9 @@ func (c *checklist) addresses(f *findings, subnets []types.Subnet) {
 	}
 }
 
-// endpoints checks that the interface endpoints are there, and that host names lead to them.
-func (c *checklist) endpoints(ctx context.Context, f *findings, vpc *string) {
+// endpoints checks that the interface endpoints are there, that host names lead to them, and that they let the
+// tasks in.
+func (c *checklist) endpoints(ctx context.Context, f *findings, vpc *string, subnets []types.Subnet, groups []string) {
 	if len(c.env.Network.Endpoints) == 0 {
 		return
 	}
@@ -84,13 +119,152 @@ func (c *checklist) endpoints(ctx context.Context, f *findings, vpc *string) {
 		return
 	}
 	for _, service := range c.env.Network.Endpoints {
-		there := slices.ContainsFunc(out.VpcEndpoints, func(e types.VpcEndpoint) bool {
+		i := slices.IndexFunc(out.VpcEndpoints, func(e types.VpcEndpoint) bool {
 			return strings.HasSuffix(aws.ToString(e.ServiceName), "."+c.opt.AWS.Region+"."+string(service)) && strings.EqualFold(string(e.State), string(types.StateAvailable)) && aws.ToBool(e.PrivateDnsEnabled)
 		})
-		if !there {
+		if i < 0 {
 			f.failed(fmt.Sprintf("the VPC %s has no endpoint of %s that is available and has private DNS", *vpc, service), c.networkFix())
+			continue
+		}
+		c.endpointAdmits(ctx, f, string(service), out.VpcEndpoints[i], subnets, groups)
+	}
+}
+
+// endpointAdmits checks that the security groups and the policy of an endpoint let the tasks in.
+func (c *checklist) endpointAdmits(ctx context.Context, f *findings, service string, e types.VpcEndpoint, subnets []types.Subnet, groups []string) {
+	var own []string
+	for _, group := range e.Groups {
+		own = append(own, aws.ToString(group.GroupId))
+	}
+	if len(own) > 0 {
+		rules, err := c.aws.ec2.DescribeSecurityGroupRules(ctx, &ec2.DescribeSecurityGroupRulesInput{Filters: filter("group-id", own...)})
+		if err != nil {
+			f.unreadable("the rules of the endpoint of "+service, err)
+		} else if !slices.ContainsFunc(rules.SecurityGroupRules, func(r types.SecurityGroupRule) bool { return admits(r, subnets, groups) }) {
+			f.failed(fmt.Sprintf("the security groups of the endpoint of %s (%s) let no task in on port 443", service, strings.Join(own, ", ")), c.networkFix())
 		}
 	}
+	request, judged := c.endpointRequest(service)
+	document, err := iam.Parse(aws.ToString(e.PolicyDocument))
+	if !judged || err != nil {
+		return // no policy allows all
+	}
+	switch result := iam.Evaluate([]iam.Document{document}, request); result.Decision {
+	case iam.Denied, iam.ExplicitlyDenied:
+		f.failed(fmt.Sprintf("the policy of the endpoint of %s does not allow %s on %s", service, request.Action, request.Resource), c.networkFix())
+	case iam.Unknown:
+		f.unknown(fmt.Sprintf("whether the policy of the endpoint of %s allows %s could not be judged: %s in the statement %s", service, request.Action, result.Reason, result.Statement), "look at that statement in the VPC console")
+	}
+}
+
+// endpointRequest returns a call that a task makes through an endpoint before its container starts.
+func (c *checklist) endpointRequest(service string) (iam.Request, bool) {
+	c.await(checkDefinition)
+	arn := aws.ToString(c.Definition.ExecutionRoleArn)
+	request := iam.Request{Caller: arn, Context: c.requestContext(&role{arn: arn})}
+	switch service {
+	case "secretsmanager":
+		request.Action = "secretsmanager:GetSecretValue"
+		request.Resource, _ = c.credentialSource()
+	case "ecr.api":
+		request.Action, request.Resource = "ecr:GetAuthorizationToken", "*"
+	case "logs":
+		partition, account := arnParts(arn)
+		request.Action, request.Resource = "logs:PutLogEvents", fmt.Sprintf("arn:%s:logs:%s:%s:log-group:%s:log-stream:*", partition, c.opt.AWS.Region, account, c.env.Logs.Group)
+	}
+	return request, arn != "" && request.Resource != ""
+}
+
+// admits reports whether a rule lets tasks in the subnets, with the groups, connect to port 443.
+func admits(r types.SecurityGroupRule, subnets []types.Subnet, groups []string) bool {
+	protocol := aws.ToString(r.IpProtocol)
+	if aws.ToBool(r.IsEgress) || protocol != "-1" && (protocol != "tcp" || aws.ToInt32(r.FromPort) > 443 || aws.ToInt32(r.ToPort) < 443) {
+		return false
+	}
+	if r.ReferencedGroupInfo != nil && slices.Contains(groups, aws.ToString(r.ReferencedGroupInfo.GroupId)) {
+		return true
+	}
+	return slices.ContainsFunc(subnets, func(s types.Subnet) bool { return covers(aws.ToString(r.CidrIpv4), aws.ToString(s.CidrBlock)) }) || r.PrefixListId != nil
+}
+
+// covers reports whether a range of addresses holds all of another.
+func covers(outer, inner string) bool {
+	o, errO := netip.ParsePrefix(outer)
+	i, errI := netip.ParsePrefix(inner)
+	return errO == nil && errI == nil && o.Bits() <= i.Bits() && o.Contains(i.Addr())
+}
+
+// The ports of a connection: that which tasks connect to, and those at which they get the answers (the ephemeral
+// ports of Linux).
+const (
+	httpsPort      = 443
+	ephemeralFirst = 32768
+	ephemeralLast  = 60999
+)
+
+// networkACLs checks that the network ACLs of the subnets let tasks connect to port 443 and let the answers in. They
+// are nothing of the stack.
+func (c *checklist) networkACLs(ctx context.Context, f *findings, vpc *string, subnets []types.Subnet) {
+	out, err := c.aws.ec2.DescribeNetworkAcls(ctx, &ec2.DescribeNetworkAclsInput{Filters: filter("vpc-id", *vpc)})
+	if err == nil && len(out.NetworkAcls) == 0 {
+		err = errEmpty // each VPC has a default one
+	}
+	if err != nil {
+		f.unreadable("the network ACLs", err)
+		return
+	}
+	for _, subnet := range subnets {
+		cidr := aws.ToString(subnet.CidrBlock)
+		var acl types.NetworkAcl
+		for _, a := range out.NetworkAcls {
+			own := slices.ContainsFunc(a.Associations, func(of types.NetworkAclAssociation) bool {
+				return aws.ToString(of.SubnetId) == aws.ToString(subnet.SubnetId)
+			})
+			if own || aws.ToBool(a.IsDefault) && acl.NetworkAclId == nil {
+				acl = a
+			}
+		}
+		peer := "0.0.0.0/0"
+		if c.env.Network.Closed() {
+			peer = cidr // the endpoints
+		}
+		for _, way := range []struct {
+			egress      bool
+			first, last int32
+			text        string
+		}{{true, httpsPort, httpsPort, "egress of tcp 443 to "}, {false, ephemeralFirst, ephemeralLast, "ingress of the answers (tcp 32768 to 60999) from "}} {
+			if !aclAllows(acl.Entries, way.egress, way.first, way.last, peer) {
+				f.failed(fmt.Sprintf("the network ACL %s of the subnet %s does not allow %s%s", aws.ToString(acl.NetworkAclId), cidr, way.text, peer), "add the rule to the network ACL")
+			}
+		}
+	}
+}
+
+// aclAllows reports whether the entries of a network ACL allow tcp on all of the ports with all of the peer's
+// addresses. The entry with the lowest number that is about any of them decides.
+func aclAllows(entries []types.NetworkAclEntry, egress bool, first, last int32, peer string) bool {
+	entries = slices.Clone(entries)
+	slices.SortFunc(entries, func(a, b types.NetworkAclEntry) int {
+		return cmp.Compare(aws.ToInt32(a.RuleNumber), aws.ToInt32(b.RuleNumber))
+	})
+	for _, e := range entries {
+		protocol := aws.ToString(e.Protocol)
+		if aws.ToBool(e.Egress) != egress || protocol != "-1" && protocol != "6" || e.CidrBlock == nil {
+			continue
+		}
+		from, to := int32(0), int32(65535)
+		if e.PortRange != nil && protocol == "6" {
+			from, to = aws.ToInt32(e.PortRange.From), aws.ToInt32(e.PortRange.To)
+		}
+		whole := covers(*e.CidrBlock, peer) && from <= first && last <= to
+		switch {
+		case e.RuleAction == types.RuleActionAllow && whole:
+			return true
+		case e.RuleAction == types.RuleActionDeny && covers(*e.CidrBlock, peer) && from <= last && first <= to:
+			return false
+		}
+	}
+	return false
 }
 
 func filter(name string, values ...string) []types.Filter {
@@ -116,7 +290,9 @@ func (c *checklist) routes(ctx context.Context, f *findings, vpc *string, subnet
 	nats := map[string][]string{} // subnets by the NAT gateway of their default route
 	for _, subnet := range subnets {
 		cidr := aws.ToString(subnet.CidrBlock)
-		route, found := defaultRoute(routeTable(out.RouteTables, subnet))
+		table := routeTable(out.RouteTables, aws.ToString(subnet.SubnetId))
+		c.addedRoutes(f, table, cidr)
+		route, found := defaultRoute(table)
 		target := aws.ToString(route.GatewayId)
 		switch {
 		case !found:
@@ -129,15 +305,15 @@ func (c *checklist) routes(ctx context.Context, f *findings, vpc *string, subnet
 			nats[*route.NatGatewayId] = append(nats[*route.NatGatewayId], cidr)
 		}
 	}
-	c.natGateways(ctx, f, nats)
+	c.natGateways(ctx, f, nats, out.RouteTables)
 }
 
 // routeTable returns the route table of a subnet: its own, or else the main one of the VPC.
-func routeTable(tables []types.RouteTable, subnet types.Subnet) types.RouteTable {
+func routeTable(tables []types.RouteTable, subnet string) types.RouteTable {
 	var main types.RouteTable
 	for _, table := range tables {
 		for _, association := range table.Associations {
-			if aws.ToString(association.SubnetId) == aws.ToString(subnet.SubnetId) {
+			if aws.ToString(association.SubnetId) == subnet {
 				return table
 			}
 			if aws.ToBool(association.Main) {
@@ -156,8 +332,23 @@ func defaultRoute(table types.RouteTable) (types.Route, bool) {
 	return table.Routes[i], true
 }
 
-// natGateways checks that NAT gateways are available.
-func (c *checklist) natGateways(ctx context.Context, f *findings, nats map[string][]string) {
+// addedRoutes checks that no more specific route takes internet traffic away from the default route. Terraform,
+// for which each route is a resource, does not see others. Those to private addresses, such as of a peering, are
+// nothing to the worker.
+func (c *checklist) addedRoutes(f *findings, table types.RouteTable, cidr string) {
+	for _, r := range table.Routes {
+		to, err := netip.ParsePrefix(aws.ToString(r.DestinationCidrBlock))
+		if err != nil || to.Bits() == 0 || to.Addr().IsPrivate() || aws.ToString(r.GatewayId) == "local" {
+			continue
+		}
+		if !c.env.Network.Exists() || r.State == types.RouteStateBlackhole {
+			f.failed(fmt.Sprintf("the route table %s of the subnet %s has a route to %s that is more specific than the default one (%s)", aws.ToString(table.RouteTableId), cidr, to, r.State), "remove the route")
+		}
+	}
+}
+
+// natGateways checks that NAT gateways are available, have a public address and a route to the internet.
+func (c *checklist) natGateways(ctx context.Context, f *findings, nats map[string][]string, tables []types.RouteTable) {
 	for id, subnets := range nats {
 		out, err := c.aws.ec2.DescribeNatGateways(ctx, &ec2.DescribeNatGatewaysInput{NatGatewayIds: []string{id}})
 		if err == nil && len(out.NatGateways) == 0 {
@@ -171,8 +362,20 @@ func (c *checklist) natGateways(ctx context.Context, f *findings, nats map[strin
 			f.unreadable("the NAT gateway "+id, err)
 			continue
 		}
+		of := fmt.Sprintf("the NAT gateway %s of the subnets %s", id, strings.Join(subnets, ", "))
 		if state != string(types.NatGatewayStateAvailable) {
-			f.failed(fmt.Sprintf("the NAT gateway %s of the subnets %s is %s%s", id, strings.Join(subnets, ", "), state, noEgress), c.networkFix())
+			f.failed(of+" is "+state+noEgress, c.networkFix())
+			continue
+		}
+		nat := out.NatGateways[0]
+		if nat.ConnectivityType == types.ConnectivityTypePrivate {
+			continue // it leads to another network
+		}
+		if !slices.ContainsFunc(nat.NatGatewayAddresses, func(a types.NatGatewayAddress) bool { return a.PublicIp != nil }) {
+			f.failed(of+" has no public address"+noEgress, c.networkFix())
+		}
+		if route, found := defaultRoute(routeTable(tables, aws.ToString(nat.SubnetId))); !found || !strings.HasPrefix(aws.ToString(route.GatewayId), "igw-") || route.State == types.RouteStateBlackhole {
+			f.failed(of+" stands in a subnet without a route to an internet gateway"+noEgress, c.networkFix())
 		}
 	}
 }

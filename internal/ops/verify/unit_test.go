@@ -11,6 +11,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"prefect-worker-ecs/internal/test/golden"
 )
@@ -97,4 +98,56 @@ func TestPrint(t *testing.T) {
 	report.Print(&text)
 	NotChecked("dev", errors.New("there is no environment dev")).Print(&text)
 	golden.Equal(t, "testdata/print.golden", text.String())
+}
+
+// TestWhoIsAdmitted: a rule lets tasks in by their subnets or by one of their groups.
+func TestWhoIsAdmitted(t *testing.T) {
+	subnets := []types.Subnet{{CidrBlock: aws.String("10.0.4.0/24")}}
+	tcp := func(from, to int32, cidr string) types.SecurityGroupRule {
+		return types.SecurityGroupRule{IpProtocol: aws.String("tcp"), FromPort: &from, ToPort: &to, CidrIpv4: &cidr}
+	}
+	group := func(id string) types.SecurityGroupRule {
+		return types.SecurityGroupRule{IpProtocol: aws.String("-1"), ReferencedGroupInfo: &types.ReferencedSecurityGroup{GroupId: &id}}
+	}
+	out := tcp(443, 443, "0.0.0.0/0")
+	out.IsEgress = aws.Bool(true)
+	for name, test := range map[string]struct {
+		rule types.SecurityGroupRule
+		want bool
+	}{
+		"the VPC": {tcp(443, 443, "10.0.0.0/16"), true}, "half of the subnet": {tcp(443, 443, "10.0.4.0/25"), false}, "another port": {tcp(80, 80, "0.0.0.0/0"), false},
+		"its group": {group("sg-1"), true}, "another group": {group("sg-2"), false}, "egress": {out, false},
+	} {
+		if got := admits(test.rule, subnets, []string{"sg-1"}); got != test.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
+// TestANetworkACL: the entry with the lowest number decides.
+func TestANetworkACL(t *testing.T) {
+	entry := func(number int32, action types.RuleAction, protocol, cidr string, from, to int32) types.NetworkAclEntry {
+		return types.NetworkAclEntry{RuleNumber: &number, RuleAction: action, Protocol: &protocol, CidrBlock: &cidr, Egress: aws.Bool(true), PortRange: &types.PortRange{From: &from, To: &to}}
+	}
+	const allow, deny = types.RuleActionAllow, types.RuleActionDeny
+	for name, test := range map[string]struct {
+		entries []types.NetworkAclEntry
+		want    bool
+	}{
+		"none":                      {nil, false},
+		"all":                       {[]types.NetworkAclEntry{entry(100, allow, "-1", "0.0.0.0/0", 0, 0)}, true},
+		"all, after a deny":         {[]types.NetworkAclEntry{entry(100, allow, "-1", "0.0.0.0/0", 0, 0), entry(90, deny, "6", "0.0.0.0/0", 0, 65535)}, false},
+		"all, before a deny":        {[]types.NetworkAclEntry{entry(100, deny, "-1", "0.0.0.0/0", 0, 0), entry(90, allow, "6", "0.0.0.0/0", 443, 443)}, true},
+		"UDP":                       {[]types.NetworkAclEntry{entry(100, allow, "17", "0.0.0.0/0", 0, 65535)}, false},
+		"another port":              {[]types.NetworkAclEntry{entry(100, allow, "6", "0.0.0.0/0", 80, 80)}, false},
+		"some addresses":            {[]types.NetworkAclEntry{entry(100, allow, "6", "10.0.0.0/8", 443, 443)}, false},
+		"some addresses are denied": {[]types.NetworkAclEntry{entry(90, deny, "6", "192.0.2.0/24", 443, 443), entry(100, allow, "6", "0.0.0.0/0", 443, 443)}, true},
+	} {
+		if got := aclAllows(test.entries, true, 443, 443, "0.0.0.0/0"); got != test.want {
+			t.Errorf("%s: %t", name, got)
+		}
+		if aclAllows(test.entries, false, 443, 443, "0.0.0.0/0") {
+			t.Errorf("%s: an entry of egress allows ingress", name)
+		}
+	}
 }
