@@ -64,7 +64,7 @@ func enterProject() (toolchain.Project, error) {
 func report(out io.Writer, err error) int {
 	var cli *toolchain.CLIError
 	var problems config.Problems
-	var silent reported
+	var silent exitCode
 	var synth *toolchain.SynthError
 	say := func(text string) { fmt.Fprintln(out, terminal.Wrap(text, terminal.Width(out))) }
 	switch {

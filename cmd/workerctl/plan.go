@@ -40,7 +40,7 @@ Exit status: 0 nothing would change, 2 something would, 1 it could not be found 
 				return err
 			}
 			if len(report.Changes) > 0 {
-				return reported(2)
+				return exitCode(2)
 			}
 			return nil
 		},
