@@ -47,7 +47,7 @@ container can read the API key.`,
 				Line: strings.Join(command, " "), Stdin: cmd.InOrStdin(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr(),
 			})
 			if ended := (*exec.ExitError)(nil); errors.As(err, &ended) {
-				return reported(ended.ExitCode()) // the AWS CLI has said why
+				return exitCode(ended.ExitCode()) // the AWS CLI has said why
 			}
 			return err
 		},

@@ -89,7 +89,7 @@ func lifeWithTerraformAlone(t *testing.T) {
 	plan := func(args ...string) (plan.Report, int) {
 		t.Helper()
 		out, _, err := workerctl(t, append([]string{"plan", "--json"}, args...)...)
-		var status reported
+		var status exitCode
 		if err != nil && !errors.As(err, &status) {
 			t.Fatal(err)
 		}

@@ -95,7 +95,7 @@ func writeJSON(out io.Writer, document any) error {
 func report(out io.Writer, err error) int {
 	var failed *terraform.Error
 	var problems config.Problems
-	var silent reported
+	var silent exitCode
 	var synth *project.SynthError
 	say := func(text string) { fmt.Fprintln(out, terminal.Wrap(text, terminal.Width(out))) }
 	switch {

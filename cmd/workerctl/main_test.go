@@ -170,7 +170,7 @@ func TestVerifyAlwaysReports(t *testing.T) {
 	} {
 		t.Chdir(".")
 		out, _, err := workerctl(t, strings.Fields(args)...)
-		var status reported
+		var status exitCode
 		if !errors.As(err, &status) || int(status) != 2 {
 			t.Errorf("%s: %v, want status 2", args, err)
 		}
@@ -193,7 +193,7 @@ func TestHowItEnds(t *testing.T) {
 		{errors.New("anything"), 1, "workerctl: anything\n"},
 		{config.Problems{{File: "dev.yaml", Rule: "r", Fix: "f"}}, 1, "1 problem in the configuration, nothing was written\n\ndev.yaml\n    rule: r\n    fix:  f\n"},
 		{errors.New(`unknown command "pnu_hunter2" for "workerctl"`), 1, "workerctl: unknown command \"(not shown)\" for \"workerctl\"\n"},
-		{reported(2), 2, ""},
+		{exitCode(2), 2, ""},
 		{fmt.Errorf("deploy: %w", context.Canceled), 130, "interrupted\n"},
 		{fmt.Errorf("deploy: %w", &terraform.Error{Command: "apply"}), 1, ""}, // Terraform has printed why
 		{&terraform.Error{Command: "plan", Output: "why"}, 1, "workerctl: terraform plan: <nil>\n    why\n"},

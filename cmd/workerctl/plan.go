@@ -46,7 +46,7 @@ Exit status: 0 nothing would change, 2 something would, 1 the plan failed.`,
 				return err
 			}
 			if !report.Empty() {
-				return reported(2)
+				return exitCode(2)
 			}
 			return nil
 		},

@@ -41,7 +41,7 @@ func showStatus(cmd *cobra.Command, s status.Status, asJSON bool) error {
 		return fmt.Errorf("status: %w", err)
 	}
 	if s.Incomplete {
-		return reported(2) // as of verify: it could not be found out
+		return exitCode(2) // as of verify: it could not be found out
 	}
 	return nil
 }

@@ -86,9 +86,9 @@ func showReport(cmd *cobra.Command, report verify.Report, asJSON bool) error {
 	case report.Outcome == verify.OK:
 		return nil
 	case report.Outcome == verify.Failed:
-		return reported(1)
+		return exitCode(1)
 	}
-	return reported(2)
+	return exitCode(2)
 }
 
 // planUnlocked returns what makes a plan of an environment without a lock, so that it is in the way of
@@ -152,10 +152,10 @@ func verifyOptions(cmd *cobra.Command, args []string) (verify.Options, error) {
 		Credential: os.Getenv(d.Environment.Prefect.Authentication.Variable())}, nil
 }
 
-// reported ends the program with this status and without a further message.
-type reported int
+// exitCode ends the program with this status and without a further message.
+type exitCode int
 
-func (r reported) Error() string { return fmt.Sprintf("ended with status %d", int(r)) }
+func (e exitCode) Error() string { return fmt.Sprintf("ended with status %d", int(e)) }
 
 // environmentName is the first argument, or dev. The path of an environment's file, as a shell
 // completes it, stands for its name; one in another folder is no environment.

@@ -67,6 +67,7 @@ type Subnet struct {
 	ID            string `xml:"subnetId"`
 	VPCID         string `xml:"vpcId"`
 	CIDRBlock     string `xml:"cidrBlock"`
+	Zone          string `xml:"availabilityZone"`
 	FreeAddresses int    `xml:"availableIpAddressCount"`
 }
 
@@ -87,10 +88,12 @@ func (c EC2) InternetGateways(ctx context.Context, params Params) ([]InternetGat
 
 // NATGateway is a NAT gateway.
 type NATGateway struct {
-	ID          string   `xml:"natGatewayId"`
-	SubnetID    string   `xml:"subnetId"`
-	State       string   `xml:"state"`
-	Allocations []string `xml:"natGatewayAddressSet>item>allocationId"`
+	ID               string   `xml:"natGatewayId"`
+	SubnetID         string   `xml:"subnetId"`
+	State            string   `xml:"state"`
+	ConnectivityType string   `xml:"connectivityType"`
+	Allocations      []string `xml:"natGatewayAddressSet>item>allocationId"`
+	PublicAddresses  []string `xml:"natGatewayAddressSet>item>publicIp"`
 }
 
 // NATGateways returns the gateways that the parameters of DescribeNatGateways select.
@@ -170,13 +173,39 @@ func (c EC2) SecurityGroupRules(ctx context.Context, params Params) ([]SecurityG
 	return describe[SecurityGroupRule](ctx, c, "DescribeSecurityGroupRules", params)
 }
 
+// NetworkACL is a network ACL. The default one of a VPC is that of each subnet without another.
+type NetworkACL struct {
+	ID      string            `xml:"networkAclId"`
+	Default bool              `xml:"default"`
+	Entries []NetworkACLEntry `xml:"entrySet>item"`
+	Subnets []string          `xml:"associationSet>item>subnetId"`
+}
+
+// NetworkACLEntry is a rule of a network ACL. The protocol is a number, or -1 for all.
+type NetworkACLEntry struct {
+	Number    int    `xml:"ruleNumber"`
+	Egress    bool   `xml:"egress"`
+	Protocol  string `xml:"protocol"`
+	Action    string `xml:"ruleAction"`
+	CIDRBlock string `xml:"cidrBlock"`
+	FirstPort int    `xml:"portRange>from"`
+	LastPort  int    `xml:"portRange>to"`
+}
+
+// NetworkACLs returns the ACLs that the parameters of DescribeNetworkAcls select.
+func (c EC2) NetworkACLs(ctx context.Context, params Params) ([]NetworkACL, error) {
+	return describe[NetworkACL](ctx, c, "DescribeNetworkAcls", params)
+}
+
 // VPCEndpoint is a VPC endpoint.
 type VPCEndpoint struct {
-	ID          string `xml:"vpcEndpointId"`
-	ServiceName string `xml:"serviceName"`
-	Type        string `xml:"vpcEndpointType"`
-	State       string `xml:"state"`
-	PrivateDNS  bool   `xml:"privateDnsEnabled"`
+	ID          string   `xml:"vpcEndpointId"`
+	ServiceName string   `xml:"serviceName"`
+	Type        string   `xml:"vpcEndpointType"`
+	State       string   `xml:"state"`
+	PrivateDNS  bool     `xml:"privateDnsEnabled"`
+	Policy      string   `xml:"policyDocument"`
+	Groups      []string `xml:"groupSet>item>groupId"`
 }
 
 // VPCEndpoints returns the endpoints that the parameters of DescribeVpcEndpoints select.

@@ -191,7 +191,8 @@ var ec2Types = []Type{
 	{
 		Name: "data.aws_vpc",
 		Grants: []Grant{
-			{Read: "ec2:DescribeVpcs ec2:DescribeRouteTables"},
+			// verify: whether the network ACLs let the tasks through.
+			{Read: "ec2:DescribeVpcs ec2:DescribeRouteTables ec2:DescribeNetworkAcls"},
 			{Read: "ec2:DescribeVpcAttribute", On: "ec2:vpc/{id}"},
 			// It has not the environment's tags.
 			{Write: "ec2:CreateSecurityGroup", On: "ec2:vpc/{id}"},

@@ -47,15 +47,17 @@ const (
 	taskRole      = "prefect-task-role"
 )
 
-func (h *harness) roleCases() []testCase {
-	policy := func(role, document string) change {
-		return func(t *testing.T, _ *Options) func() {
-			call(t, h.iam.PutRolePolicy, &iam.PutRolePolicyInput{RoleName: &role, PolicyName: aws.String("further"), PolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[` + document + `]}`)})
-			return func() {
-				call(t, h.iam.DeleteRolePolicy, &iam.DeleteRolePolicyInput{RoleName: &role, PolicyName: aws.String("further")})
-			}
+// inline gives a role a further inline policy.
+func (h *harness) inline(role, statement string) change {
+	return func(t *testing.T, _ *Options) func() {
+		call(t, h.iam.PutRolePolicy, &iam.PutRolePolicyInput{RoleName: &role, PolicyName: aws.String("further"), PolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[` + statement + `]}`)})
+		return func() {
+			call(t, h.iam.DeleteRolePolicy, &iam.DeleteRolePolicyInput{RoleName: &role, PolicyName: aws.String("further")})
 		}
 	}
+}
+
+func (h *harness) roleCases() []testCase {
 	own := func(before, after string) change {
 		return func(t *testing.T, _ *Options) func() {
 			in := &iam.PutRolePolicyInput{RoleName: aws.String(executionRole), PolicyName: aws.String("read-prefect-api-key")}
@@ -107,18 +109,18 @@ func (h *harness) roleCases() []testCase {
 		{"the policy is for another secret", own(secretID, "another"), mayNotRead},
 		{"the policy has an unmet condition", own(`"Effect":"Allow"`, `"Effect":"Allow","Condition":{"StringEquals":{"aws:RequestedRegion":"eu-west-1"}}`), mayNotRead},
 		{"the policy has a condition that is met", own(`"Effect":"Allow"`, `"Effect":"Allow","Condition":{"StringEquals":{"aws:RequestedRegion":"us-east-1"}}`), well},
-		{"NotAction denies", policy(executionRole, `{"Effect":"Deny","NotAction":"logs:*","Resource":"*"}`), mayNotRead},
-		{"NotResource denies", policy(executionRole, `{"Effect":"Deny","Action":"*","NotResource":"arn:aws:logs:*"}`), mayNotRead},
-		{"logs are denied", policy(executionRole, `{"Sid":"Quiet","Effect":"Deny","Action":"logs:Put*","Resource":"*"}`), failing(checkRoles, "may not call logs:PutLogEvents")},
+		{"NotAction denies", h.inline(executionRole, `{"Effect":"Deny","NotAction":"logs:*","Resource":"*"}`), mayNotRead},
+		{"NotResource denies", h.inline(executionRole, `{"Effect":"Deny","Action":"*","NotResource":"arn:aws:logs:*"}`), mayNotRead},
+		{"logs are denied", h.inline(executionRole, `{"Sid":"Quiet","Effect":"Deny","Action":"logs:Put*","Resource":"*"}`), failing(checkRoles, "may not call logs:PutLogEvents")},
 		{"the managed policy is detached", detach, failing(checkRoles, "may not call logs:CreateLogStream")},
-		{"another service is trusted", trust(executionRole, "ec2.amazonaws.com", `{}`), failing(checkRoles, "may not use the execution role")},
-		{"another account is trusted", trust(taskRole, ecsTasks, `{"StringEquals":{"aws:SourceAccount":"210987654321"}}`), failing(checkRoles, "may not use the task role")},
+		{"another service is trusted", trust(executionRole, "ec2.amazonaws.com", `{}`), failing(checkRoles, "may not assume the execution role")},
+		{"another account is trusted", trust(taskRole, ecsTasks, `{"StringEquals":{"aws:SourceAccount":"210987654321"}}`), failing(checkRoles, "may not assume the task role")},
 		{"this account is trusted", trust(taskRole, ecsTasks, `{"StringEquals":{"aws:SourceAccount":"123456789012"}}`), well},
 		{"a trust that cannot be judged", trust(taskRole, ecsTasks, `{"StringEquals":{"aws:SourceOrgID":"o-1"}}`), unsure(checkRoles, "could not be judged: the condition key aws:SourceOrgID")},
 		{"a boundary without the secret", boundary(`{"Effect":"Allow","Action":"logs:*","Resource":"*"}`), mayNotRead},
 		{"a boundary that allows all", boundary(`{"Effect":"Allow","Action":"*","Resource":"*"}`), well},
-		{"a Deny that requires TLS", policy(executionRole, `{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"Bool":{"aws:SecureTransport":"false"}}}`), well},
-		{"a Deny that cannot be judged", policy(executionRole, `{"Sid":"Vpc","Effect":"Deny","Action":"*","Resource":"*","Condition":{"StringNotEquals":{"aws:SourceVpc":"vpc-1"}}}`), unsure(checkRoles, "the condition key aws:SourceVpc in the statement Vpc")},
+		{"a Deny that requires TLS", h.inline(executionRole, `{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"Bool":{"aws:SecureTransport":"false"}}}`), well},
+		{"a Deny that cannot be judged", h.inline(executionRole, `{"Sid":"Vpc","Effect":"Deny","Action":"*","Resource":"*","Condition":{"StringNotEquals":{"aws:SourceVpc":"vpc-1"}}}`), unsure(checkRoles, "the condition key aws:SourceVpc in the statement Vpc")},
 		{"another execution role", edited(func(out *ecs.DescribeTaskDefinitionOutput) {
 			out.TaskDefinition.ExecutionRoleArn = aws.String("arn:aws:iam::123456789012:role/another")
 		}), failing(checkRoles, "the execution role another does not exist")},
@@ -161,6 +163,34 @@ func (h *harness) secretCases() []testCase {
 			}
 		}
 	}
+	// further gives the container another secret, which the role may read.
+	further := func(create secretsmanager.CreateSecretInput, then func(t *testing.T, arn *string)) change {
+		return func(t *testing.T, opt *Options) func() {
+			create.Name = aws.String("further")
+			arn := call(t, h.secrets.CreateSecret, &create).ARN
+			undo := h.inline(executionRole, fmt.Sprintf(`{"Effect":"Allow","Action":"secretsmanager:GetSecretValue","Resource":%q}`, *arn))(t, opt)
+			if then != nil {
+				then(t, arn)
+			}
+			edited(func(out *ecs.DescribeTaskDefinitionOutput) {
+				c := &out.TaskDefinition.ContainerDefinitions[0]
+				c.Secrets = append(c.Secrets, types.Secret{Name: aws.String("FURTHER"), ValueFrom: aws.String(*arn + ":key::")})
+			})(t, opt)
+			return func() {
+				undo()
+				_, _ = h.secrets.DeleteSecret(t.Context(), &secretsmanager.DeleteSecretInput{SecretId: arn, ForceDeleteWithoutRecovery: aws.Bool(true)})
+			}
+		}
+	}
+	remove := func(forced bool) func(t *testing.T, arn *string) {
+		return func(t *testing.T, arn *string) {
+			in := &secretsmanager.DeleteSecretInput{SecretId: arn, ForceDeleteWithoutRecovery: &forced}
+			if !forced {
+				in.RecoveryWindowInDays = aws.Int64(7)
+			}
+			call(t, h.secrets.DeleteSecret, in)
+		}
+	}
 	const delegates = `{"Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:root"},"Action":"kms:*","Resource":"*"}]}`
 	const forAnother = `{"Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:role/another"},"Action":"kms:Decrypt","Resource":"*"}]}`
 	return []testCase{
@@ -175,6 +205,10 @@ func (h *harness) secretCases() []testCase {
 		{"its own policy allows", policy("Allow"), well},
 		{"a customer's key without kms:Decrypt", key(delegates, true), failing(checkRoles, "may not call kms:Decrypt")},
 		{"a key whose policy does not delegate", key(forAnother, true), failing(checkRoles, "may not call kms:Decrypt")},
+		{"a further secret", further(secretsmanager.CreateSecretInput{SecretString: aws.String("{}")}, nil), want{check: checkRoles, status: OK, details: []string{"not read: the values of FURTHER"}}},
+		{"a further secret without a value", further(secretsmanager.CreateSecretInput{}, nil), failing(checkRoles, "the secret further-", "has no value, so that no task can start")},
+		{"a further secret that is to be deleted", further(secretsmanager.CreateSecretInput{SecretString: aws.String("x")}, remove(false)), failing(checkRoles, "is scheduled for deletion, so that no task can start")},
+		{"a further secret that does not exist", further(secretsmanager.CreateSecretInput{SecretString: aws.String("x")}, remove(true)), failing(checkRoles, "does not exist, so that no task can start")},
 		{"a disabled key", key(delegates, false), failing(checkRoles, "is Disabled, so that no task can start")},
 	}
 }
@@ -240,13 +274,61 @@ func (h *harness) networkCases() []testCase {
 		}
 	})
 	free := func(n int) change { return each(func(s *query.Subnet) { s.FreeAddresses = n }) }
-	withEndpoint := env(func(e *config.Environment) { e.Network.Endpoints = []config.Endpoint{"sqs"} })
-	endpoint := func(t *testing.T, opt *Options) func() {
-		withEndpoint(t, opt)
-		return edited(func(out *query.Page[query.VPCEndpoint]) {
-			out.Sets[0].Items = []query.VPCEndpoint{{ServiceName: "com.amazonaws.us-east-1.sqs", State: "available", PrivateDNS: true}}
+	// endpoint is one of Secrets Manager, with a policy, and with the security group of the worker if it is closed.
+	withEndpoint := env(func(e *config.Environment) { e.Network.Endpoints = []config.Endpoint{"secretsmanager"} })
+	endpoint := func(policy string, closed bool) change {
+		return func(t *testing.T, opt *Options) func() {
+			withEndpoint(t, opt)
+			e := query.VPCEndpoint{ServiceName: "com.amazonaws.us-east-1.secretsmanager", State: "available", PrivateDNS: true, Policy: policy}
+			if closed {
+				e.Groups = []string{*h.group(t)}
+			}
+			return edited(func(out *query.Page[query.VPCEndpoint]) { out.Sets[0].Items = []query.VPCEndpoint{e} })(t, opt)
+		}
+	}
+	// acl adds an entry to the network ACL of the subnets.
+	acl := func(egress bool, action ec2types.RuleAction, first, last int32) change {
+		return func(t *testing.T, _ *Options) func() {
+			subnet := call(t, h.ec2.DescribeSubnets, &ec2.DescribeSubnetsInput{Filters: filter("cidr-block", "10.0.4.0/24")}).Subnets[0].SubnetId
+			id := call(t, h.ec2.DescribeNetworkAcls, &ec2.DescribeNetworkAclsInput{Filters: filter("association.subnet-id", *subnet)}).NetworkAcls[0].NetworkAclId
+			call(t, h.ec2.CreateNetworkAclEntry, &ec2.CreateNetworkAclEntryInput{NetworkAclId: id, Egress: &egress, RuleNumber: aws.Int32(50), RuleAction: action, Protocol: aws.String("6"),
+				CidrBlock: aws.String("0.0.0.0/0"), PortRange: &ec2types.PortRange{From: &first, To: &last}})
+			return func() {
+				call(t, h.ec2.DeleteNetworkAclEntry, &ec2.DeleteNetworkAclEntryInput{NetworkAclId: id, Egress: &egress, RuleNumber: aws.Int32(50)})
+			}
+		}
+	}
+	// further adds a route to the NAT gateway.
+	further := func(to string) change {
+		return func(t *testing.T, _ *Options) func() {
+			subnet := call(t, h.ec2.DescribeSubnets, &ec2.DescribeSubnetsInput{Filters: filter("cidr-block", "10.0.4.0/24")}).Subnets[0].SubnetId
+			table := call(t, h.ec2.DescribeRouteTables, &ec2.DescribeRouteTablesInput{Filters: filter("association.subnet-id", *subnet)}).RouteTables[0]
+			i := slices.IndexFunc(table.Routes, func(r ec2types.Route) bool { return r.NatGatewayId != nil })
+			call(t, h.ec2.CreateRoute, &ec2.CreateRouteInput{RouteTableId: table.RouteTableId, DestinationCidrBlock: &to, NatGatewayId: table.Routes[i].NatGatewayId})
+			return func() {
+				call(t, h.ec2.DeleteRoute, &ec2.DeleteRouteInput{RouteTableId: table.RouteTableId, DestinationCidrBlock: &to})
+			}
+		}
+	}
+	noAddress := each(func(g *query.NATGateway) { g.PublicAddresses = nil })
+	noInternet := each(func(table *query.RouteTable) {
+		table.Routes = slices.DeleteFunc(table.Routes, func(r query.Route) bool { return strings.HasPrefix(r.GatewayID, "igw-") })
+	})
+	// started says in which subnet the task runs, as ECS does.
+	started := func(t *testing.T, opt *Options) func() {
+		subnet := call(t, h.ec2.DescribeSubnets, &ec2.DescribeSubnetsInput{Filters: filter("cidr-block", "10.0.4.0/24")}).Subnets[0].SubnetId
+		return edited(func(out *ecs.DescribeTasksOutput) {
+			for i := range out.Tasks {
+				out.Tasks[i].StartedAt = aws.Time(time.Now())
+				out.Tasks[i].Attachments = []types.Attachment{{Details: []types.KeyValuePair{{Name: aws.String("subnetId"), Value: subnet}}}}
+			}
 		})(t, opt)
 	}
+	const (
+		all  = `{"Statement":[{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"}]}`
+		s3   = `{"Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":"*"}]}`
+		deny = ec2types.RuleActionDeny
+	)
 	return []testCase{
 		{"a rule of egress was added", egress, failing(checkNetwork, "the security group prefect_worker_sg allows what is not configured: egress of tcp 22 to 0.0.0.0/0")},
 		{"a rule of ingress was added", ingress, failing(checkNetwork, "the security group prefect_worker_sg allows what is not configured: ingress of tcp 8080 from 0.0.0.0/0")},
@@ -257,8 +339,18 @@ func (h *harness) networkCases() []testCase {
 		{"the target of the default route is gone", blackhole, failing(checkNetwork, "which does not exist any more")},
 		{"no free address", free(0), failing(checkNetwork, "has no free address")},
 		{"one free address", free(1), well},
-		{"an endpoint is missing", withEndpoint, failing(checkNetwork, "has no endpoint of sqs")},
-		{"an endpoint is there", endpoint, well},
+		{"an endpoint is missing", withEndpoint, failing(checkNetwork, "has no endpoint of secretsmanager")},
+		{"an endpoint is there", endpoint(all, false), well},
+		{"an endpoint whose group is closed", endpoint(all, true), failing(checkNetwork, "let no task in on port 443")},
+		{"an endpoint whose policy allows another service", endpoint(s3, false), failing(checkNetwork, "the policy of the endpoint of secretsmanager does not allow secretsmanager:GetSecretValue")},
+		{"a network ACL denies HTTPS", acl(true, deny, 400, 500), failing(checkNetwork, "of the subnet 10.0.4.0/24 does not allow egress of tcp 443 to 0.0.0.0/0")},
+		{"a network ACL denies the answers", acl(false, deny, 1024, 65535), failing(checkNetwork, "does not allow ingress of the answers")},
+		{"a network ACL denies SSH", acl(true, deny, 22, 22), well},
+		{"a more specific route", further("0.0.0.0/1"), failing(checkNetwork, "has a route to 0.0.0.0/1 that is more specific")},
+		{"a route to a private network", further("10.9.0.0/16"), well},
+		{"the NAT gateway has no address", noAddress, failing(checkNetwork, "has no public address")},
+		{"the subnet of the NAT gateway has no route", noInternet, failing(checkNetwork, "stands in a subnet without a route to an internet gateway")},
+		{"where a task has started", started, want{check: checkNetwork, status: OK, details: []string{"tasks of this deployment have started in 10.0.4.0/24 (us-east-1"}}},
 	}
 }
 
@@ -584,6 +676,8 @@ func (h *harness) alarmCases() []testCase {
 		{"an alarm", state(cwtypes.StateValueAlarm), failing(checkAlarms, "dev-worker-silent-worker is in ALARM since").fixedBy("workerctl verify dev")},
 		{"an alarm without data", state(cwtypes.StateValueInsufficientData), well},
 		{"nobody has confirmed", unconfirmed, failing(checkAlarms, "a@example.com is notified of no alarm: the subscription is not confirmed").fixedBy("follow the link")},
+		{"the probe may not publish", h.inline("dev-worker-probe", `{"Effect":"Deny","Action":"cloudwatch:PutMetricData","Resource":"*"}`), failing(checkRoles, "the role of the probe dev-worker-probe may not call cloudwatch:PutMetricData")},
+		{"the probe may not delete", h.inline("dev-worker-probe", `{"Effect":"Deny","Action":"s3:DeleteObject","Resource":"*"}`), well},
 		{"the probe is silent", silent, failing(checkAlarms, "the probe has published no metrics for 4 minutes").fixedBy("/aws/lambda/dev-worker-probe says why")},
 		{"queries of the probe fail", metric("CallsFailed", 6), failing(checkAlarms, "6 queries of the probe failed")},
 		{"the API is not reached from here", away, unsure(checkAPI, "the Prefect API cannot be reached")},
@@ -599,7 +693,8 @@ func readingCases() []testCase {
 	for operation, check := range map[string]string{
 		"DescribeClusters": checkCluster, "DescribeServices": checkService, "DescribeTaskDefinition": checkDefinition,
 		"ListTasks": checkWorker, "DescribeSubnets": checkNetwork, "DescribeRouteTables": checkNetwork, "DescribeNatGateways": checkNetwork,
-		"DescribeSecurityGroups": checkNetwork, "DescribeSecurityGroupRules": checkNetwork, "GetSecretValue": checkSecret, "GetResourcePolicy": checkRoles, "DescribeSecret": checkRoles,
+		"DescribeSecurityGroups": checkNetwork, "DescribeSecurityGroupRules": checkNetwork, "DescribeNetworkAcls": checkNetwork,
+		"GetSecretValue": checkSecret, "GetResourcePolicy": checkRoles, "DescribeSecret": checkRoles,
 		"GetRole": checkRoles, "ListRolePolicies": checkRoles, "GetRolePolicy": checkRoles, "ListAttachedRolePolicies": checkRoles,
 		"GetPolicy": checkRoles, "GetPolicyVersion": checkRoles, "FilterLogEvents": checkLog,
 		"DescribeAlarms": checkAlarms, "ListSubscriptionsByTopic": checkAlarms, "GetMetricData": checkAlarms,
@@ -610,7 +705,8 @@ func readingCases() []testCase {
 	for operation, check := range map[string]string{
 		"GetCallerIdentity": checkAccount, "DescribeClusters": checkCluster, "DescribeServices": checkService, "DescribeTaskDefinition": checkDefinition,
 		"DescribeSubnets": checkNetwork, "DescribeRouteTables": checkNetwork, "DescribeNatGateways": checkNetwork, "DescribeSecurityGroups": checkNetwork,
-		"DescribeSecurityGroupRules": checkNetwork, "GetSecretValue": checkSecret, "GetResourcePolicy": checkRoles, "DescribeSecret": checkRoles, "GetRole": checkRoles,
+		"DescribeSecurityGroupRules": checkNetwork, "DescribeNetworkAcls": checkNetwork,
+		"GetSecretValue": checkSecret, "GetResourcePolicy": checkRoles, "DescribeSecret": checkRoles, "GetRole": checkRoles,
 		"GetRolePolicy": checkRoles, "GetPolicy": checkRoles, "GetPolicyVersion": checkRoles, "DescribeAlarms": checkAlarms, "GetMetricData": checkAlarms,
 	} {
 		all = append(all, testCase{"nothing from " + operation, empty(operation), unsure(check, "could not be read: ")})

@@ -89,7 +89,7 @@ func (c *checklist) jobSecrets(ctx context.Context, f *findings, job workpool.Jo
 		return
 	}
 	arn, _ := job.Definition["executionRoleArn"].(string)
-	if role := c.role(ctx, f, "flow_execution", "execution role of flow tasks", arn); role != nil {
+	if role := c.role(ctx, f, flowExecution, arn); role != nil {
 		c.readsSecrets(ctx, f, role, secrets)
 	}
 }

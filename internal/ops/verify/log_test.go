@@ -7,6 +7,17 @@ import (
 	"prefect-worker-ecs/config"
 )
 
+// TestTheCredentialIsHidden: also one without a known form, which a worker or its API has written out.
+func TestTheCredentialIsHidden(t *testing.T) {
+	for credential, line := range map[string]string{"correct horse battery": "login with correct horse battery", "admin:s3same": "password s3same is wrong"} {
+		c := newChecklist(Options{Environment: config.Default("dev"), only: []string{}})
+		c.credential, c.log = credential, []string{line, "another line"}
+		if report := c.run(t.Context()); len(report.Log) != 2 || strings.Contains(report.Log[0], credential) || strings.Contains(report.Log[0], "s3same") || report.Log[1] != "another line" {
+			t.Errorf("%q", report.Log)
+		}
+	}
+}
+
 // TestTheCauseInTheLog: a cause is given if the worker does not work, or its flow runs, and if no other check
 // contradicts it.
 func TestTheCauseInTheLog(t *testing.T) {

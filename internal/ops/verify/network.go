@@ -1,13 +1,18 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
+	"prefect-worker-ecs/internal/aws/iam"
 	"prefect-worker-ecs/internal/aws/query"
 )
 
@@ -36,7 +41,8 @@ func (c *checklist) network(ctx context.Context) finding {
 			func(f *findings) {
 				c.routes(ctx, f, vpc, subnets, place.AssignPublicIp == ecstypes.AssignPublicIpEnabled)
 			},
-			func(f *findings) { c.endpoints(ctx, f, vpc) },
+			func(f *findings) { c.networkACLs(ctx, f, vpc, subnets) },
+			func(f *findings) { c.endpoints(ctx, f, vpc, subnets, place.SecurityGroups) },
 			func(f *findings) { c.addedRules(ctx, f, vpc) },
 		)
 	}
@@ -53,7 +59,35 @@ func (c *checklist) network(ctx context.Context) finding {
 	if c.env.Network.Isolated() {
 		egress = "endpoints instead of internet egress"
 	}
-	return f.finding(fmt.Sprintf("%d subnets with free addresses and %s; no rule was added to the security groups", len(place.Subnets), egress))
+	return f.finding(fmt.Sprintf("%d subnets with free addresses and %s; no rule was added to the security groups%s", len(place.Subnets), egress, c.started(ctx, subnets)))
+}
+
+// started returns in which subnets a running task of the current deployment has started: that is evidence, and of
+// the others only tables were read. Empty: ECS does not say.
+func (c *checklist) started(ctx context.Context, subnets []query.Subnet) string {
+	if len(c.Tasks) == 0 || len(subnets) == 0 {
+		return ""
+	}
+	out, err := c.aws.ecs.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &c.env.Cluster.Name, Tasks: c.Tasks[:min(100, len(c.Tasks))]})
+	if err != nil {
+		return ""
+	}
+	var places []string
+	for _, task := range out.Tasks {
+		for _, attachment := range task.Attachments {
+			for _, detail := range attachment.Details {
+				i := slices.IndexFunc(subnets, func(s query.Subnet) bool { return s.ID == aws.ToString(detail.Value) })
+				if aws.ToString(detail.Name) == "subnetId" && task.StartedAt != nil && i >= 0 {
+					places = append(places, fmt.Sprintf("%s (%s)", subnets[i].CIDRBlock, subnets[i].Zone))
+				}
+			}
+		}
+	}
+	if len(places) == 0 {
+		return ""
+	}
+	slices.Sort(places)
+	return "; tasks of this deployment have started in " + strings.Join(slices.Compact(places), ", ")
 }
 
 // networkFix is for what is wrong with the network.
@@ -72,8 +106,9 @@ func (c *checklist) addresses(f *findings, subnets []query.Subnet) {
 	}
 }
 
-// endpoints checks that the interface endpoints are there, and that host names lead to them.
-func (c *checklist) endpoints(ctx context.Context, f *findings, vpc string) {
+// endpoints checks that the interface endpoints are there, that host names lead to them, and that they let the
+// tasks in.
+func (c *checklist) endpoints(ctx context.Context, f *findings, vpc string, subnets []query.Subnet, groups []string) {
 	if len(c.env.Network.Endpoints) == 0 {
 		return
 	}
@@ -83,13 +118,141 @@ func (c *checklist) endpoints(ctx context.Context, f *findings, vpc string) {
 		return
 	}
 	for _, service := range c.env.Network.Endpoints {
-		there := slices.ContainsFunc(endpoints, func(e query.VPCEndpoint) bool {
+		i := slices.IndexFunc(endpoints, func(e query.VPCEndpoint) bool {
 			return strings.HasSuffix(e.ServiceName, "."+c.opt.AWS.Region+"."+string(service)) && strings.EqualFold(e.State, "available") && e.PrivateDNS
 		})
-		if !there {
+		if i < 0 {
 			f.failed(fmt.Sprintf("the VPC %s has no endpoint of %s that is available and has private DNS", vpc, service), c.networkFix())
+			continue
+		}
+		c.endpointAdmits(ctx, f, string(service), endpoints[i], subnets, groups)
+	}
+}
+
+// endpointAdmits checks that the security groups and the policy of an endpoint let the tasks in.
+func (c *checklist) endpointAdmits(ctx context.Context, f *findings, service string, e query.VPCEndpoint, subnets []query.Subnet, groups []string) {
+	if len(e.Groups) > 0 {
+		rules, err := c.aws.ec2.SecurityGroupRules(ctx, query.Params{"Filter": []query.Params{{"Name": "group-id", "Value": e.Groups}}})
+		if err != nil {
+			f.unreadable("the rules of the endpoint of "+service, err)
+		} else if !slices.ContainsFunc(rules, func(r query.SecurityGroupRule) bool { return admits(r, subnets, groups) }) {
+			f.failed(fmt.Sprintf("the security groups of the endpoint of %s (%s) let no task in on port 443", service, strings.Join(e.Groups, ", ")), c.networkFix())
 		}
 	}
+	request, judged := c.endpointRequest(service)
+	document, err := iam.Parse(e.Policy)
+	if !judged || err != nil {
+		return // no policy allows all
+	}
+	switch result := iam.Evaluate([]iam.Document{document}, request); result.Decision {
+	case iam.Denied, iam.ExplicitlyDenied:
+		f.failed(fmt.Sprintf("the policy of the endpoint of %s does not allow %s on %s", service, request.Action, request.Resource), c.networkFix())
+	case iam.Unknown:
+		f.unknown(fmt.Sprintf("whether the policy of the endpoint of %s allows %s could not be judged: %s in the statement %s", service, request.Action, result.Reason, result.Statement), "look at that statement in the VPC console")
+	}
+}
+
+// endpointRequest returns a call that a task makes through an endpoint before its container starts.
+func (c *checklist) endpointRequest(service string) (iam.Request, bool) {
+	c.await(checkDefinition)
+	arn := aws.ToString(c.Definition.ExecutionRoleArn)
+	request := iam.Request{Caller: arn, Context: c.requestContext(&role{arn: arn})}
+	switch service {
+	case "secretsmanager":
+		request.Action = "secretsmanager:GetSecretValue"
+		request.Resource, _ = c.credentialSource()
+	case "ecr.api":
+		request.Action, request.Resource = "ecr:GetAuthorizationToken", "*"
+	case "logs":
+		partition, account := arnParts(arn)
+		request.Action, request.Resource = "logs:PutLogEvents", fmt.Sprintf("arn:%s:logs:%s:%s:log-group:%s:log-stream:*", partition, c.opt.AWS.Region, account, c.env.Logs.Group)
+	}
+	return request, arn != "" && request.Resource != ""
+}
+
+// admits reports whether a rule lets tasks in the subnets, with the groups, connect to port 443.
+func admits(r query.SecurityGroupRule, subnets []query.Subnet, groups []string) bool {
+	if r.IsEgress || r.Protocol != "-1" && (r.Protocol != "tcp" || r.FromPort > httpsPort || r.ToPort < httpsPort) {
+		return false
+	}
+	if r.PrefixListID != "" || slices.Contains(groups, r.ReferencedGroup) {
+		return true
+	}
+	return slices.ContainsFunc(subnets, func(s query.Subnet) bool { return covers(r.CIDRIPv4, s.CIDRBlock) })
+}
+
+// covers reports whether a range of addresses holds all of another.
+func covers(outer, inner string) bool {
+	o, errO := netip.ParsePrefix(outer)
+	i, errI := netip.ParsePrefix(inner)
+	return errO == nil && errI == nil && o.Bits() <= i.Bits() && o.Contains(i.Addr())
+}
+
+// The ports of a connection: that which tasks connect to, and those at which they get the answers (the ephemeral
+// ports of Linux).
+const (
+	httpsPort      = 443
+	ephemeralFirst = 32768
+	ephemeralLast  = 60999
+)
+
+// networkACLs checks that the network ACLs of the subnets let tasks connect to port 443 and let the answers in. They
+// are nothing of the stack.
+func (c *checklist) networkACLs(ctx context.Context, f *findings, vpc string, subnets []query.Subnet) {
+	acls, err := c.aws.ec2.NetworkACLs(ctx, query.Filters("vpc-id", vpc))
+	if err == nil && len(acls) == 0 {
+		err = errEmpty // each VPC has a default one
+	}
+	if err != nil {
+		f.unreadable("the network ACLs", err)
+		return
+	}
+	for _, subnet := range subnets {
+		cidr := subnet.CIDRBlock
+		var acl query.NetworkACL
+		for _, a := range acls {
+			if slices.Contains(a.Subnets, subnet.ID) || a.Default && acl.ID == "" {
+				acl = a
+			}
+		}
+		peer := "0.0.0.0/0"
+		if c.env.Network.Isolated() {
+			peer = cidr // the endpoints
+		}
+		for _, way := range []struct {
+			egress      bool
+			first, last int
+			text        string
+		}{{true, httpsPort, httpsPort, "egress of tcp 443 to "}, {false, ephemeralFirst, ephemeralLast, "ingress of the answers (tcp 32768 to 60999) from "}} {
+			if !aclAllows(acl.Entries, way.egress, way.first, way.last, peer) {
+				f.failed(fmt.Sprintf("the network ACL %s of the subnet %s does not allow %s%s", acl.ID, cidr, way.text, peer), "add the rule to the network ACL")
+			}
+		}
+	}
+}
+
+// aclAllows reports whether the entries of a network ACL allow tcp on all of the ports with all of the peer's
+// addresses. The entry with the lowest number that is about any of them decides.
+func aclAllows(entries []query.NetworkACLEntry, egress bool, first, last int, peer string) bool {
+	entries = slices.Clone(entries)
+	slices.SortFunc(entries, func(a, b query.NetworkACLEntry) int { return cmp.Compare(a.Number, b.Number) })
+	for _, e := range entries {
+		if e.Egress != egress || e.Protocol != "-1" && e.Protocol != "6" || e.CIDRBlock == "" {
+			continue
+		}
+		from, to := 0, 65535
+		if e.Protocol == "6" && e.LastPort > 0 {
+			from, to = e.FirstPort, e.LastPort
+		}
+		whole := covers(e.CIDRBlock, peer) && from <= first && last <= to
+		switch {
+		case e.Action == "allow" && whole:
+			return true
+		case e.Action == "deny" && covers(e.CIDRBlock, peer) && from <= last && first <= to:
+			return false
+		}
+	}
+	return false
 }
 
 // noEgress is what follows from a route that does not work.
@@ -111,7 +274,9 @@ func (c *checklist) routes(ctx context.Context, f *findings, vpc string, subnets
 	nats := map[string][]string{} // subnets by the NAT gateway of their default route
 	for _, subnet := range subnets {
 		cidr := subnet.CIDRBlock
-		route, found := defaultRoute(routeTable(tables, subnet))
+		table := routeTable(tables, subnet.ID)
+		c.addedRoutes(f, table, cidr)
+		route, found := defaultRoute(table)
 		switch {
 		case !found:
 			f.failed("the subnet "+cidr+" has no default route"+noEgress, c.networkFix())
@@ -123,15 +288,15 @@ func (c *checklist) routes(ctx context.Context, f *findings, vpc string, subnets
 			nats[route.NATGatewayID] = append(nats[route.NATGatewayID], cidr)
 		}
 	}
-	c.natGateways(ctx, f, nats)
+	c.natGateways(ctx, f, nats, tables)
 }
 
 // routeTable returns the route table of a subnet: its own, or else the main one of the VPC.
-func routeTable(tables []query.RouteTable, subnet query.Subnet) query.RouteTable {
+func routeTable(tables []query.RouteTable, subnet string) query.RouteTable {
 	var main query.RouteTable
 	for _, table := range tables {
 		for _, association := range table.Associations {
-			if association.SubnetID == subnet.ID {
+			if association.SubnetID == subnet {
 				return table
 			}
 			if association.Main {
@@ -150,8 +315,23 @@ func defaultRoute(table query.RouteTable) (query.Route, bool) {
 	return table.Routes[i], true
 }
 
-// natGateways checks that NAT gateways are available.
-func (c *checklist) natGateways(ctx context.Context, f *findings, nats map[string][]string) {
+// addedRoutes checks that no more specific route takes internet traffic away from the default route. Terraform,
+// for which each route is a resource, does not see others. Those to private addresses, such as of a peering, are
+// nothing to the worker.
+func (c *checklist) addedRoutes(f *findings, table query.RouteTable, cidr string) {
+	for _, r := range table.Routes {
+		to, err := netip.ParsePrefix(r.Destination)
+		if err != nil || to.Bits() == 0 || to.Addr().IsPrivate() || r.GatewayID == "local" {
+			continue
+		}
+		if !c.env.Network.Exists() || r.State == "blackhole" {
+			f.failed(fmt.Sprintf("the route table %s of the subnet %s has a route to %s that is more specific than the default one (%s)", table.ID, cidr, to, r.State), "remove the route")
+		}
+	}
+}
+
+// natGateways checks that NAT gateways are available, have a public address and a route to the internet.
+func (c *checklist) natGateways(ctx context.Context, f *findings, nats map[string][]string, tables []query.RouteTable) {
 	for id, subnets := range nats {
 		gateways, err := c.aws.ec2.NATGateways(ctx, query.Params{"NatGatewayId": []string{id}})
 		if err == nil && len(gateways) == 0 {
@@ -165,8 +345,20 @@ func (c *checklist) natGateways(ctx context.Context, f *findings, nats map[strin
 			f.unreadable("the NAT gateway "+id, err)
 			continue
 		}
+		of := fmt.Sprintf("the NAT gateway %s of the subnets %s", id, strings.Join(subnets, ", "))
 		if state != "available" {
-			f.failed(fmt.Sprintf("the NAT gateway %s of the subnets %s is %s%s", id, strings.Join(subnets, ", "), state, noEgress), c.networkFix())
+			f.failed(of+" is "+state+noEgress, c.networkFix())
+			continue
+		}
+		nat := gateways[0]
+		if nat.ConnectivityType == "private" {
+			continue // it leads to another network
+		}
+		if len(nat.PublicAddresses) == 0 {
+			f.failed(of+" has no public address"+noEgress, c.networkFix())
+		}
+		if route, found := defaultRoute(routeTable(tables, nat.SubnetID)); !found || !strings.HasPrefix(route.GatewayID, "igw-") || route.State == "blackhole" {
+			f.failed(of+" stands in a subnet without a route to an internet gateway"+noEgress, c.networkFix())
 		}
 	}
 }

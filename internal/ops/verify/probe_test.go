@@ -211,7 +211,7 @@ func (w *watched) seesAll(t *testing.T) {
 	if late := w.until("late", map[string]float64{"FlowRunsDue": 1, "FlowRunsLate": 1}); late["OldestDueSeconds"] < 10 {
 		t.Errorf("the oldest run is due for %.0f s", late["OldestDueSeconds"])
 	}
-	// WHEN the worker is killed, THEN its run stays Running for ever
+	// WHEN the worker is killed, THEN its run stays Running indefinitely
 	end()
 	w.until("killed", map[string]float64{"WorkersOnline": 0, "FlowRunsRunning": 1, "FlowRunsLost": 1})
 	// WHEN a run was taken and its worker is gone before it started, THEN it is orphaned
@@ -235,7 +235,7 @@ func (w *watched) seesAll(t *testing.T) {
 			t.Errorf("got %+v, want %+v", r, want)
 		}
 	}
-	// WHEN the first attempt may live, THEN no run is put back
+	// WHEN the first attempt may live, THEN no run is rescheduled
 	refused := func(id, why string) {
 		t.Helper()
 		if _, err := pool.Stopped(ctx, id); err == nil || !strings.Contains(err.Error(), why) {
@@ -246,7 +246,7 @@ func (w *watched) seesAll(t *testing.T) {
 	refused("00000000-0000-4000-8000-000000000000", "there is no flow run 0000")
 	w.report("RUNNING")
 	refused(lost.ID, "is RUNNING: the run would run twice; if it hangs, stop the task first: aws ecs stop-task --cluster prefect-cluster --task "+w.task())
-	// WHEN its task has stopped, THEN it is put back, and another worker runs it to its end
+	// WHEN its task has stopped, THEN it is rescheduled, and another worker runs it to its end
 	w.report("STOPPED")
 	evidence, err := pool.Stopped(ctx, lost.ID)
 	if err != nil || !strings.HasPrefix(evidence, "the task "+w.task()+" stopped at ") {
@@ -264,17 +264,17 @@ func (w *watched) seesAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	if ended, err := w.client.AwaitEnd(ctx, lost.ID, nil); err != nil || ended.State != "COMPLETED" {
-		t.Errorf("the run that was put back: %+v, %v", ended, err)
+		t.Errorf("the rescheduled run: %+v, %v", ended, err)
 	}
 	refused(lost.ID, "has ended as COMPLETED")
 	end()
 
-	// WHEN the key is refused, or nothing answers, THEN each question says so, and ECS is asked
+	// WHEN the key is rejected, or nothing answers, THEN each query fails, and that of ECS does not
 	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))
 	blind := w.until("refused", map[string]float64{"CallsFailed": 6, "TasksDesired": 1}, "PREFECT_API_URL="+refusing.URL+"/api")
 	refusing.Close()
 	if _, known := blind["WorkersOnline"]; known {
-		t.Errorf("what could not be asked has no metric: %v", blind)
+		t.Errorf("what could not be read has no metric: %v", blind)
 	}
 	w.until("away", map[string]float64{"CallsFailed": 6, "TasksDesired": 1}, "PREFECT_API_URL="+refusing.URL+"/api")
 }

@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -18,25 +19,69 @@ import (
 const ecsTasks = "ecs-tasks.amazonaws.com"
 
 // roles checks that the next task can start and do its work: a task that runs has passed
-// all this once, but what is taken away now is only seen when it is replaced.
+// all this once, but what is taken away now is only seen when it is replaced. The same holds for the probe,
+// whose metrics are there for some minutes more.
 func (c *checklist) roles(ctx context.Context) finding {
 	c.await(checkServer)
 	parts := c.taskRoles(ctx, "", "", c.Definition, c.Container)
 	if containers := c.server.ContainerDefinitions; len(containers) > 0 {
 		parts = append(parts, c.taskRoles(ctx, "server_", " of the Prefect server", c.server, containers[0])...)
 	}
-	for _, flow := range []struct{ address, noun string }{{"flow_execution", "execution role of flow tasks"}, {"flow_task", "task role of flow tasks"}} {
-		if arn, exists := c.stack.Output(flow.address + "_role_arn").(string); exists {
+	for _, use := range []roleUse{flowExecution, {"flow_task", "task role of flow tasks", ecsTasks, "no task can start"}} {
+		if arn, exists := c.stack.Output(use.address + "_role_arn").(string); exists {
 			parts = append(parts, func(f *findings) {
-				if role := c.role(ctx, f, flow.address, flow.noun, arn); role != nil {
-					c.neededStatements(f, role)
+				role := c.role(ctx, f, use, arn)
+				if role == nil {
+					return
+				}
+				c.neededStatements(f, role)
+				if credential, _ := c.credentialSource(); use == flowExecution && c.env.FlowsReadCredential() && credential != "" {
+					c.readsSecrets(ctx, f, role, []string{credential})
 				}
 			})
 		}
 	}
+	if arn, _ := c.stack.Resource("aws_lambda_function", "probe")["role"].(string); arn != "" {
+		parts = append(parts, func(f *findings) {
+			if role := c.role(ctx, f, roleUse{"probe", "role of the probe", "lambda.amazonaws.com", "the probe cannot run"}, arn); role != nil {
+				c.neededStatements(f, role)
+			}
+		})
+	}
 	var f findings
 	f.sideBySide(parts...)
-	return f.finding("ECS may use them, the image can be pulled, the secrets read and the log written")
+	return f.finding("ECS may use them, the image can be pulled, the secrets read and the log written" + c.valuesNotRead())
+}
+
+// roleUse is what a role is for.
+type roleUse struct {
+	// address is its name in the stack, and noun what a person calls it.
+	address, noun string
+	// service assumes it. Without it, effect is what follows.
+	service, effect string
+}
+
+// flowExecution is with what ECS starts the tasks of flow runs.
+var flowExecution = roleUse{"flow_execution", "execution role of flow tasks", ecsTasks, "no task can start"}
+
+// valuesNotRead names what containers read that is not looked into, because verify reads no value but the
+// credential: the values of parameters, and whether a secret has a key of JSON.
+func (c *checklist) valuesNotRead() string {
+	credential, _ := c.credentialSource()
+	var names []string
+	for _, container := range append(slices.Clone(c.server.ContainerDefinitions), c.Container) {
+		for _, s := range container.Secrets {
+			from := aws.ToString(s.ValueFrom)
+			if arn, jsonKey := secretARN(from); arn != credential && (jsonKey != "" || strings.Contains(arn, ":ssm:")) {
+				names = append(names, aws.ToString(s.Name))
+			}
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	slices.Sort(names)
+	return "; not read: the values of " + strings.Join(slices.Compact(names), ", ")
 }
 
 // taskRoles returns the checks of both roles of a task definition. Their addresses in the stack begin
@@ -44,23 +89,24 @@ func (c *checklist) roles(ctx context.Context) finding {
 func (c *checklist) taskRoles(ctx context.Context, prefix, of string, definition types.TaskDefinition, container types.ContainerDefinition) []func(*findings) {
 	return []func(*findings){
 		func(f *findings) {
-			if execution := c.role(ctx, f, prefix+"execution", "execution role"+of, aws.ToString(definition.ExecutionRoleArn)); execution != nil {
+			if execution := c.role(ctx, f, roleUse{prefix + "execution", "execution role" + of, ecsTasks, "no task can start"}, aws.ToString(definition.ExecutionRoleArn)); execution != nil {
 				c.execution(ctx, f, execution, container)
 			}
 		},
 		func(f *findings) {
-			if task := c.role(ctx, f, prefix+"task", "task role"+of, aws.ToString(definition.TaskRoleArn)); task != nil {
+			if task := c.role(ctx, f, roleUse{prefix + "task", "task role" + of, ecsTasks, "no task can start"}, aws.ToString(definition.TaskRoleArn)); task != nil {
 				c.neededStatements(f, task)
 			}
 		},
 	}
 }
 
-// role is one of a task's roles as IAM has it.
+// role is a role as IAM has it.
 type role struct {
-	noun, name, arn string
-	identity        []iam.Document
-	boundary        []iam.Document
+	roleUse
+	name, arn string
+	identity  []iam.Document
+	boundary  []iam.Document
 	// needed are the inline policies that the stack gives the role, or what it says that a role which
 	// exists must be allowed.
 	needed []string
@@ -78,10 +124,11 @@ func (r *role) allows(request iam.Request) iam.Result {
 }
 
 // role reads a role. It returns nil if it cannot.
-func (c *checklist) role(ctx context.Context, f *findings, address, noun, arn string) *role {
-	r := &role{noun: noun, name: lastPart(arn), arn: arn, fix: c.deploy()}
+func (c *checklist) role(ctx context.Context, f *findings, use roleUse, arn string) *role {
+	address, noun := use.address, use.noun
+	r := &role{roleUse: use, name: lastPart(arn), arn: arn, fix: c.deploy()}
 	if c.stack.Resource("aws_iam_role", address) == nil {
-		r.fix = "the role is not the program's: give it a trust policy for " + ecsTasks
+		r.fix = "the role is not the program's: give it a trust policy for " + use.service
 		if needed, ok := c.stack.Output(address + "_role_policy").(string); ok {
 			r.needed = append(r.needed, needed)
 			r.fix += fmt.Sprintf(", and give it what the output %s_role_policy says (make output ENV=%s)", address, c.env.Name)
@@ -101,7 +148,7 @@ func (c *checklist) role(ctx context.Context, f *findings, address, noun, arn st
 	found, err := c.aws.iam.Role(ctx, r.name)
 	switch {
 	case is(err, "NoSuchEntity", "NoSuchEntityException"):
-		f.failed(fmt.Sprintf("the %s %s does not exist, so that no task can start", noun, r.name), r.fix)
+		f.failed(fmt.Sprintf("the %s %s does not exist, so that %s", noun, r.name, r.effect), r.fix)
 		return nil
 	case err != nil:
 		f.unreadable(fmt.Sprintf("the %s %s", noun, r.name), err)
@@ -126,7 +173,7 @@ func (c *checklist) role(ctx context.Context, f *findings, address, noun, arn st
 	return r
 }
 
-// trust checks that ECS may assume the role. The source is the account's ECS: it cannot be
+// trust checks that its service may assume the role. The source of ECS is the account's: it cannot be
 // narrowed to a cluster ("Amazon ECS task IAM role" in the developer guide).
 func (c *checklist) trust(f *findings, r *role, policy string) {
 	document, err := iam.Parse(policy)
@@ -136,7 +183,7 @@ func (c *checklist) trust(f *findings, r *role, policy string) {
 	}
 	partition, account := arnParts(r.arn)
 	result := iam.Evaluate([]iam.Document{document}, iam.Request{
-		Action: "sts:AssumeRole", Caller: ecsTasks,
+		Action: "sts:AssumeRole", Caller: r.service,
 		Context: map[string][]string{
 			"aws:sourceaccount":   {account},
 			"aws:sourcearn":       {fmt.Sprintf("arn:%s:ecs:%s:%s:*", partition, c.opt.AWS.Region, account)},
@@ -144,8 +191,8 @@ func (c *checklist) trust(f *findings, r *role, policy string) {
 		},
 	})
 	if result.Decision != iam.Allowed {
-		c.decided(f, r, result, fmt.Sprintf("its trust policy lets ECS (%s) use the %s %s", ecsTasks, r.noun, r.name),
-			fmt.Sprintf("ECS (%s) may not use the %s %s: its trust policy does not allow it, so that no task can start", ecsTasks, r.noun, r.name))
+		c.decided(f, r, result, fmt.Sprintf("its trust policy lets %s assume the %s %s", r.service, r.noun, r.name),
+			fmt.Sprintf("%s may not assume the %s %s: its trust policy does not allow it, so that %s", r.service, r.noun, r.name, r.effect))
 	}
 }
 
@@ -266,16 +313,38 @@ func (c *checklist) secretPolicy(ctx context.Context, f *findings, r *role, arn 
 	}
 }
 
-// secretKey checks that a secret under a customer's key can be decrypted.
+// hasCurrent reports whether one of a secret's versions is the current one.
+func hasCurrent(versions map[string][]string) bool {
+	for _, stages := range versions {
+		if slices.Contains(stages, "AWSCURRENT") {
+			return true
+		}
+	}
+	return false
+}
+
+// secretKey checks that a secret is there and has a value, and under a customer's key that it can be
+// decrypted.
 func (c *checklist) secretKey(ctx context.Context, f *findings, r *role, arn string) {
 	secret, err := c.aws.secrets.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &arn})
 	if err == nil && secret.ARN == nil {
 		err = errEmpty
 	}
-	if err != nil {
-		if !is(err, "ResourceNotFoundException") {
-			f.unreadable("the key of the secret "+secretName(arn), err)
-		}
+	credential, _ := c.credentialSource()
+	switch {
+	case is(err, "ResourceNotFoundException") && arn == credential, err == nil && arn == credential && secret.DeletedDate != nil:
+		return // the check of the secret reports it
+	case is(err, "ResourceNotFoundException"):
+		f.failed(fmt.Sprintf("the secret %s does not exist, so that no task can start", secretName(arn)), "create it, or take it out of the configuration")
+		return
+	case err != nil:
+		f.unreadable("the secret "+secretName(arn), err)
+		return
+	case secret.DeletedDate != nil:
+		f.failed(fmt.Sprintf("the secret %s is scheduled for deletion, so that no task can start", secretName(arn)), "restore it: aws secretsmanager restore-secret --secret-id "+arn)
+		return
+	case arn != credential && !hasCurrent(secret.VersionIdsToStages):
+		f.failed(fmt.Sprintf("the secret %s has no value, so that no task can start", secretName(arn)), "store a value: aws secretsmanager put-secret-value --secret-id "+arn)
 		return
 	}
 	id := aws.ToString(secret.KmsKeyId)

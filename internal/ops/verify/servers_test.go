@@ -15,7 +15,7 @@ import (
 	"prefect-worker-ecs/internal/prefect/workpool"
 )
 
-// serve asks of a local Prefect server what the local run asks. It is here, and not with the
+// serve makes the calls of a local Prefect server that the local run makes. It is here, and not with the
 // package prefectserver, because a server takes 5 s of processor to start.
 func (h *harness) serve(t *testing.T, s *prefectserver.Server) {
 	t.Helper()
@@ -65,7 +65,7 @@ func end(t *testing.T, s *prefectserver.Server) {
 	}
 }
 
-// lifeOfAPool goes through the life of an ecs pool before a worker has ever asked the server.
+// lifeOfAPool goes through the life of an ecs pool before a worker has ever polled the server.
 func lifeOfAPool(t *testing.T, client *api.Client) {
 	const (
 		disk       = "ephemeralStorage"

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
+	"prefect-worker-ecs/internal/aws/query"
 	"prefect-worker-ecs/internal/test/golden"
 )
 
@@ -97,4 +98,56 @@ func TestPrint(t *testing.T) {
 	report.Print(&text)
 	NotChecked("dev", errors.New("there is no environment dev")).Print(&text)
 	golden.Equal(t, "testdata/print.golden", text.String())
+}
+
+// TestWhoIsAdmitted: a rule lets tasks in by their subnets or by one of their groups.
+func TestWhoIsAdmitted(t *testing.T) {
+	subnets := []query.Subnet{{CIDRBlock: "10.0.4.0/24"}}
+	tcp := func(from, to int, cidr string) query.SecurityGroupRule {
+		return query.SecurityGroupRule{Protocol: "tcp", FromPort: from, ToPort: to, CIDRIPv4: cidr}
+	}
+	group := func(id string) query.SecurityGroupRule {
+		return query.SecurityGroupRule{Protocol: "-1", ReferencedGroup: id}
+	}
+	out := tcp(443, 443, "0.0.0.0/0")
+	out.IsEgress = true
+	for name, test := range map[string]struct {
+		rule query.SecurityGroupRule
+		want bool
+	}{
+		"the VPC": {tcp(443, 443, "10.0.0.0/16"), true}, "half of the subnet": {tcp(443, 443, "10.0.4.0/25"), false}, "another port": {tcp(80, 80, "0.0.0.0/0"), false},
+		"its group": {group("sg-1"), true}, "another group": {group("sg-2"), false}, "egress": {out, false},
+	} {
+		if got := admits(test.rule, subnets, []string{"sg-1"}); got != test.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
+// TestANetworkACL: the entry with the lowest number decides.
+func TestANetworkACL(t *testing.T) {
+	entry := func(number int, action, protocol, cidr string, from, to int) query.NetworkACLEntry {
+		return query.NetworkACLEntry{Number: number, Action: action, Protocol: protocol, CIDRBlock: cidr, Egress: true, FirstPort: from, LastPort: to}
+	}
+	const allow, deny = "allow", "deny"
+	for name, test := range map[string]struct {
+		entries []query.NetworkACLEntry
+		want    bool
+	}{
+		"none":                      {nil, false},
+		"all":                       {[]query.NetworkACLEntry{entry(100, allow, "-1", "0.0.0.0/0", 0, 0)}, true},
+		"all, after a deny":         {[]query.NetworkACLEntry{entry(100, allow, "-1", "0.0.0.0/0", 0, 0), entry(90, deny, "6", "0.0.0.0/0", 0, 65535)}, false},
+		"all, before a deny":        {[]query.NetworkACLEntry{entry(100, deny, "-1", "0.0.0.0/0", 0, 0), entry(90, allow, "6", "0.0.0.0/0", 443, 443)}, true},
+		"UDP":                       {[]query.NetworkACLEntry{entry(100, allow, "17", "0.0.0.0/0", 0, 65535)}, false},
+		"another port":              {[]query.NetworkACLEntry{entry(100, allow, "6", "0.0.0.0/0", 80, 80)}, false},
+		"some addresses":            {[]query.NetworkACLEntry{entry(100, allow, "6", "10.0.0.0/8", 443, 443)}, false},
+		"some addresses are denied": {[]query.NetworkACLEntry{entry(90, deny, "6", "192.0.2.0/24", 443, 443), entry(100, allow, "6", "0.0.0.0/0", 443, 443)}, true},
+	} {
+		if got := aclAllows(test.entries, true, 443, 443, "0.0.0.0/0"); got != test.want {
+			t.Errorf("%s: %t", name, got)
+		}
+		if aclAllows(test.entries, false, 443, 443, "0.0.0.0/0") {
+			t.Errorf("%s: an entry of egress allows ingress", name)
+		}
+	}
 }

@@ -291,14 +291,31 @@ func (c *checklist) run(ctx context.Context) Report {
 			continue
 		}
 		f := c.await(check.name)
-		// What AWS, Prefect or a log line says may repeat a credential.
-		report.Checks = append(report.Checks, Check{Name: check.name, Status: f.status, Detail: redact.Text(f.detail), Fix: f.fix})
+		report.Checks = append(report.Checks, Check{Name: check.name, Status: f.status, Detail: c.hide(f.detail), Fix: f.fix})
+	}
+	for _, line := range c.log {
+		report.Log = append(report.Log, c.hide(line))
 	}
 	if first, found := report.First(); found {
 		report.Outcome = first.Status
 	}
-	report.OK, report.Log = report.Outcome == OK, c.log
+	report.OK = report.Outcome == OK
 	return report
+}
+
+// hide returns a text without what looks like a credential, and without the worker's, whatever it looks like: what
+// AWS, Prefect, Terraform or a log line says may repeat it.
+func (c *checklist) hide(text string) string {
+	secrets := []string{c.credential}
+	if _, password, basic := strings.Cut(c.credential, ":"); basic {
+		secrets = append(secrets, password)
+	}
+	for _, secret := range secrets {
+		if len(secret) >= 4 { // less would hide half of the text
+			text = strings.ReplaceAll(text, secret, redact.Hidden)
+		}
+	}
+	return redact.Text(text)
 }
 
 // check makes one of the checks, after those that it needs.

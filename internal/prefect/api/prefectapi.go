@@ -23,7 +23,7 @@ import (
 	"prefect-worker-ecs/internal/base/poll"
 )
 
-// Errors that a caller can tell apart with errors.Is. What they wrap names the
+// Errors that a caller can distinguish with errors.Is. What they wrap names the
 // request and the answer, never the key.
 var (
 	// ErrUnauthorized: the credential is not accepted (401), or may not do this (403).
@@ -184,7 +184,7 @@ func (c *Client) do(ctx context.Context, method string, path []string, body, ans
 		}
 		select {
 		case <-ctx.Done():
-			return err // what the API says tells more than that the time is over
+			return err // the answer of the API is of more use than that the time is over
 		case <-time.After(pause):
 		}
 	}
@@ -351,7 +351,7 @@ type WorkQueue struct {
 	Paused bool `json:"is_paused"`
 	// ConcurrencyLimit is how many of its runs may be underway; nil is no limit.
 	ConcurrencyLimit *int `json:"concurrency_limit"`
-	// LastPolled is when a worker last asked for its runs. Nil: never.
+	// LastPolled is when a worker last polled it. Nil: never.
 	LastPolled *time.Time `json:"last_polled"`
 }
 
@@ -441,8 +441,8 @@ type Worker struct {
 	// three heartbeat intervals (90 s), so look at LastHeartbeat too.
 	Status        string    `json:"status"`
 	LastHeartbeat time.Time `json:"last_heartbeat_time"`
-	// HeartbeatSeconds is the interval at which the worker says it beats. 0 if it
-	// did not say.
+	// HeartbeatSeconds is the interval of its heartbeats as the worker states it. 0 if it
+	// does not.
 	HeartbeatSeconds int `json:"heartbeat_interval_seconds"`
 }
 
@@ -461,7 +461,7 @@ func (c *Client) OnlineWorkers(ctx context.Context, pool string, after time.Time
 }
 
 // Freshness is how old the heartbeat of a worker that lives may be. Prefect calls a worker
-// online for three intervals, so for 90 s after its end; a worker that lives has beaten within
+// online for three intervals, so for 90 s after its end; a worker that lives has sent one within
 // two (its interval varies by 30 %).
 func (w Worker) Freshness() time.Duration {
 	interval := time.Duration(w.HeartbeatSeconds) * time.Second
@@ -641,7 +641,7 @@ func (c *Client) LastStartAndEnd(ctx context.Context, pool string, queues []stri
 var submitting = regexp.MustCompile(`^Worker '(.+)' submitting flow run '`)
 
 // WorkerOf is the name of the worker that took a run: a label with Prefect 3, with 2 a line in
-// the run's log. Empty: it cannot be told.
+// the run's log. Empty: it is not known.
 func (c *Client) WorkerOf(ctx context.Context, run FlowRun) (string, error) {
 	if name, ok := run.Labels["prefect.worker.name"].(string); ok {
 		return name, nil
@@ -649,7 +649,7 @@ func (c *Client) WorkerOf(ctx context.Context, run FlowRun) (string, error) {
 	var lines []struct {
 		Message string `json:"message"`
 	}
-	// The last one before the state: a run that was put back has one for each worker.
+	// The last one before the state: a rescheduled run has one for each worker.
 	err := c.do(ctx, http.MethodPost, []string{"logs", "filter"}, map[string]any{
 		"logs": map[string]any{
 			"flow_run_id": map[string]any{"any_": []string{run.ID}},
@@ -710,7 +710,7 @@ func (r FlowRun) Ended() bool {
 }
 
 // Run submits a run of a deployment, to start as soon as a worker takes it. A server that gives no
-// answer, such as one with SQLite whose disk is busy, is asked twice more: Prefect makes one run of
+// answer, such as one with SQLite whose disk is busy, gets the request twice more: Prefect makes one run of
 // requests with the same key.
 func (c *Client) Run(ctx context.Context, deployment string, parameters map[string]any) (FlowRun, error) {
 	if parameters == nil {
@@ -735,7 +735,7 @@ func (c *Client) FlowRun(ctx context.Context, id string) (FlowRun, error) {
 
 // AwaitEnd waits until a run is over, and returns it as it then is. seen, if
 // not nil, is called with each new state. An API that cannot be reached for a
-// moment is asked again; every other error ends the wait, as does ctx.
+// moment is polled again; every other error ends the wait, as does ctx.
 func (c *Client) AwaitEnd(ctx context.Context, id string, seen func(FlowRun)) (FlowRun, error) {
 	var run FlowRun
 	last := ""

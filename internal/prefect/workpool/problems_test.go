@@ -120,6 +120,24 @@ func TestProblemsOfATemplate(t *testing.T) {
 	}
 }
 
+// TestATemplateOfPrefect3 has defaults of null, which a worker of Prefect 2 puts in: then the container has no name.
+func TestATemplateOfPrefect3(t *testing.T) {
+	env, w := ofECS(t)
+	for major, want := range map[int]string{2: "a container of the task definition has no name: the template is not that of the worker's release of Prefect", 3: ""} {
+		var parsed Template
+		if err := json.Unmarshal([]byte(strings.Replace(template, `"container_name": {}`, `"container_name": {"default": null}`, 1)), &parsed); err != nil {
+			t.Fatal(err)
+		}
+		fitted, _, err := w.Fit(parsed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(w.Problems(env, fitted.Job("p", nil, major), workerAPI), "\n"); (got == "") != (want == "") || !strings.Contains(got, want) {
+			t.Errorf("Prefect %d: %q, want %q", major, got, want)
+		}
+	}
+}
+
 func TestProblemsOfAProcess(t *testing.T) {
 	env := config.Default("dev")
 	for name, test := range map[string]struct {

@@ -45,7 +45,7 @@ type Wanted struct {
 	apiURL string
 }
 
-// Read asks AWS where the worker's service runs: flow tasks run in the same place.
+// Read reads from AWS where the worker's service runs: flow tasks run in the same place.
 func Read(ctx context.Context, cfg aws.Config, env *config.Environment) (Wanted, error) {
 	client := ecs.NewFromConfig(cfg)
 	services, err := client.DescribeServices(ctx, &ecs.DescribeServicesInput{Cluster: &env.Cluster.Name, Services: []string{env.Worker.ServiceName}})
