@@ -285,6 +285,9 @@ func (c *checklist) run(ctx context.Context) Report {
 			}()
 		}
 	}
+	for name := range c.outcomes {
+		c.await(name)
+	}
 	report := Report{Environment: c.env.Name, Outcome: OK, Checks: []Check{}}
 	for _, check := range checks {
 		if c.outcomes[check.name] == nil {
