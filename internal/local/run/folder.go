@@ -18,7 +18,7 @@ import (
 func (r *run) made() []string {
 	return []string{
 		r.emulatorDir(), r.prefectDir(), r.taskDir(), r.flowTaskDir(), r.serverDir(), r.flowDir(), r.workspaceDir(),
-		r.deployLog(), r.supervisorLog(), r.serverLog(), 		filepath.Join(r.dir, "cdktf.log"), // of runs before plain Terraform deployed
+		r.deployLog(), r.supervisorLog(), r.serverLog(), filepath.Join(r.dir, "cdktf.log"), // of runs before plain Terraform deployed
 	}
 }
 

@@ -172,7 +172,7 @@ class Probe:
         return {"WorkersOnline": len(online)}
 
     def lost(self):
-        """Runs that Prefect calls Running for ever, because what ran them is gone."""
+        """Runs in a Running state whose process or task has ended."""
         if self.active is None or self.online is None:
             raise RuntimeError("the runs or the workers are not known")
         running = [run for run in self.active if run["state_type"] != "PENDING"]

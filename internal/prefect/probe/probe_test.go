@@ -146,8 +146,8 @@ test.tearDown()`)
 	return names
 }
 
-// TestAlarmsLookAtWhatThereIs: an alarm on a metric that nobody sends is silent for ever, and so
-// is one that takes silence for health.
+// TestAlarmsLookAtWhatThereIs: an alarm on a metric without data never fires, and so does
+// one that treats missing data as healthy.
 func TestAlarmsLookAtWhatThereIs(t *testing.T) {
 	figures := sent(t)
 	files, err := filepath.Glob("../../../testdata/golden/*.tf.json")
