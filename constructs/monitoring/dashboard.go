@@ -18,7 +18,7 @@ type widget struct {
 	Properties map[string]any `json:"properties"`
 }
 
-// newDashboard shows the alarms, the probe's figures, the service and the last failures in the
+// newDashboard shows the alarms, the probe's metrics, the service and the last failures in the
 // log on one page.
 func (cfg Config) newDashboard(scope constructs.Construct, alarms []string) {
 	env, region := cfg.Environment, cfg.Account.Region
@@ -28,7 +28,7 @@ func (cfg Config) newDashboard(scope constructs.Construct, alarms []string) {
 			"title": title, "region": region, "stat": stat, "period": 60, "view": "timeSeries", "metrics": metrics,
 		}}
 	}
-	figures := func(title string, names ...string) widget {
+	probeMetrics := func(title string, names ...string) widget {
 		var metrics [][]string
 		for _, name := range names {
 			metrics = append(metrics, []string{probe.Namespace, name, probe.Dimension, service})
@@ -42,12 +42,12 @@ func (cfg Config) newDashboard(scope constructs.Construct, alarms []string) {
 		DashboardName: &service,
 		DashboardBody: tf.JSON(map[string]any{"widgets": []widget{
 			{"alarm", 24, 3, map[string]any{"title": "Alarms", "alarms": alarms}},
-			figures("Workers", "WorkersOnline", "TasksRunning", "TasksDesired"),
-			figures("Flow runs underway", "FlowRunsRunning", "FlowRunsPending", "FlowRunsOrphaned", "FlowRunsLost"),
-			figures("Flow runs waiting", "FlowRunsDue", "FlowRunsLate", "PoolPaused"),
-			figures("Oldest flow run that is due, in seconds", "OldestDueSeconds"),
+			probeMetrics("Workers", "WorkersOnline", "TasksRunning", "TasksDesired"),
+			probeMetrics("Flow runs underway", "FlowRunsRunning", "FlowRunsPending", "FlowRunsOrphaned", "FlowRunsLost"),
+			probeMetrics("Flow runs waiting", "FlowRunsDue", "FlowRunsLate", "PoolPaused"),
+			probeMetrics("Oldest flow run that is due, in seconds", "OldestDueSeconds"),
 			graph("CPU and memory, in percent", "Maximum", ofService("CPUUtilization"), ofService("MemoryUtilization")),
-			figures("Questions that the probe could not ask", "CallsFailed"),
+			probeMetrics("Failed calls of the probe", "CallsFailed"),
 			{"log", 24, 6, map[string]any{
 				"title": "Last errors in the log", "region": region, "view": "table",
 				"query": "SOURCE '" + cfg.LogGroup + "' | fields @timestamp, @logStream, @message | filter @message like /ERROR|CRITICAL|Traceback|An exception occurred/ | sort @timestamp desc | limit 50",

@@ -1,6 +1,6 @@
-// Package monitoring builds what tells people that the worker is silent or that its flow runs
-// are not taken: the probe, a function that asks the Prefect API each minute what AWS cannot
-// see; alarms on its figures and on AWS's own; and a dashboard.
+// Package monitoring builds the monitoring of the worker: the probe, a Lambda function that publishes
+// the state of the work pool each minute as metrics; alarms on these metrics and on those of AWS; and
+// a dashboard.
 package monitoring
 
 import (

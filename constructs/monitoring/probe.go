@@ -96,7 +96,7 @@ func (cfg Config) probePermissions(logGroupARN string) []iam.Statement {
 	cluster := account.Of("ecs", "cluster/"+env.Cluster.Name)
 	statements := []iam.Statement{
 		// The action does not support resource-level permissions, but a condition on the namespace.
-		iam.Allow("PublishFigures", []string{"cloudwatch:PutMetricData"}, "*").If("StringEquals", "cloudwatch:namespace", probe.Namespace),
+		iam.Allow("PublishMetrics", []string{"cloudwatch:PutMetricData"}, "*").If("StringEquals", "cloudwatch:namespace", probe.Namespace),
 		iam.Allow("DescribeWorker", []string{"ecs:DescribeServices"}, account.Of("ecs", "service/"+env.Cluster.Name+"/"+env.Worker.ServiceName)),
 		iam.Allow("WriteLog", []string{"logs:CreateLogStream", "logs:PutLogEvents"}, logGroupARN+":*"),
 	}

@@ -1,5 +1,5 @@
-// Package alarm evaluates deployed alarms of CloudWatch over the probe's figures, as CloudWatch
-// does and the emulator does not: each run of the probe stands for one period.
+// Package alarm evaluates deployed CloudWatch alarms on the probe's metrics, which the
+// emulator does not: each run of the probe counts as one period.
 package alarm
 
 import (
@@ -20,15 +20,15 @@ import (
 	"prefect-worker-ecs/internal/prefect/probe"
 )
 
-// Figures are those of one run of the probe, by name. One that could not be had is absent.
-type Figures map[string]float64
+// Sample is the metric values of one run of the probe, by name. A missing value is absent.
+type Sample map[string]float64
 
-// span is how far back Read reads, and mostly more than an alarm looks at.
+// span is how far back Read reads: longer than the evaluation range of most alarms.
 const span = 2 * time.Minute
 
-// Read reads the alarms of a service on its probe's figures, and the figures of the last runs,
+// Read returns the alarms of a service on its probe's metrics, and the samples of the last runs,
 // the oldest first.
-func Read(ctx context.Context, cfg aws.Config, service string) ([]types.MetricAlarm, []Figures, error) {
+func Read(ctx context.Context, cfg aws.Config, service string) ([]types.MetricAlarm, []Sample, error) {
 	client := cloudwatch.NewFromConfig(cfg)
 	out, err := client.DescribeAlarms(ctx, &cloudwatch.DescribeAlarmsInput{AlarmNamePrefix: aws.String(service + "-")})
 	if err != nil {
@@ -37,10 +37,10 @@ func Read(ctx context.Context, cfg aws.Config, service string) ([]types.MetricAl
 	alarms := slices.DeleteFunc(out.MetricAlarms, func(a types.MetricAlarm) bool { return !ofProbe(a) })
 	listed, err := client.ListMetrics(ctx, &cloudwatch.ListMetricsInput{Namespace: aws.String(probe.Namespace)})
 	if err != nil {
-		return nil, nil, fmt.Errorf("list the figures: %w", err)
+		return nil, nil, fmt.Errorf("list the metrics: %w", err)
 	}
 	now := time.Now()
-	runs := map[time.Time]Figures{}
+	runs := map[time.Time]Sample{}
 	for _, m := range listed.Metrics {
 		if len(m.Dimensions) != 1 || aws.ToString(m.Dimensions[0].Value) != service {
 			continue
@@ -50,23 +50,23 @@ func Read(ctx context.Context, cfg aws.Config, service string) ([]types.MetricAl
 			StartTime: aws.Time(now.Add(-span).Truncate(time.Second)), EndTime: aws.Time(now.Add(time.Second)), Period: aws.Int32(1), Statistics: []types.Statistic{types.StatisticMaximum},
 		})
 		if err != nil {
-			return nil, nil, fmt.Errorf("read the figure %s: %w", aws.ToString(m.MetricName), err)
+			return nil, nil, fmt.Errorf("read the metric %s: %w", aws.ToString(m.MetricName), err)
 		}
 		for _, p := range points.Datapoints {
 			if runs[*p.Timestamp] == nil {
-				runs[*p.Timestamp] = Figures{}
+				runs[*p.Timestamp] = Sample{}
 			}
 			runs[*p.Timestamp][aws.ToString(m.MetricName)] = aws.ToFloat64(p.Maximum)
 		}
 	}
-	var figures []Figures
+	var samples []Sample
 	for _, at := range slices.SortedFunc(maps.Keys(runs), time.Time.Compare) {
-		figures = append(figures, runs[at])
+		samples = append(samples, runs[at])
 	}
-	return alarms, figures, nil
+	return alarms, samples, nil
 }
 
-// ofProbe says that an alarm looks at figures of the probe and nothing else.
+// ofProbe reports whether all metrics of an alarm are the probe's.
 func ofProbe(a types.MetricAlarm) bool {
 	for name, m := range metrics(a) {
 		if name == "" || aws.ToString(m.Namespace) != probe.Namespace || len(m.Dimensions) != 1 {
@@ -76,8 +76,8 @@ func ofProbe(a types.MetricAlarm) bool {
 	return true
 }
 
-// metrics are those of an alarm by their names in its expression. One that has none is called
-// value.
+// metrics returns the metrics of an alarm by their IDs in its expression. Without an expression the
+// ID is value.
 func metrics(a types.MetricAlarm) map[string]types.Metric {
 	if len(a.Metrics) == 0 {
 		return map[string]types.Metric{"value": {Namespace: a.Namespace, MetricName: a.MetricName, Dimensions: a.Dimensions}}
@@ -91,22 +91,22 @@ func metrics(a types.MetricAlarm) map[string]types.Metric {
 	return all
 }
 
-// Red says that an alarm is in ALARM after these figures, the oldest first ("Evaluating an
-// alarm" in the CloudWatch user guide).
-func Red(a types.MetricAlarm, figures []Figures) bool {
-	within := int(aws.ToInt32(a.EvaluationPeriods))
-	wanted := int(aws.ToInt32(a.DatapointsToAlarm))
+// InAlarm reports whether an alarm is in the state ALARM after the samples, the oldest first: M out of
+// N data points are breaching ("Evaluating an alarm" in the CloudWatch user guide).
+func InAlarm(a types.MetricAlarm, samples []Sample) bool {
+	periods := int(aws.ToInt32(a.EvaluationPeriods))
+	datapoints := int(aws.ToInt32(a.DatapointsToAlarm))
 	breaching := 0
-	for i := range within {
+	for i := range periods {
 		value, known := 0.0, false
-		if at := len(figures) - within + i; at >= 0 {
-			value, known = evaluate(a, figures[at])
+		if at := len(samples) - periods + i; at >= 0 {
+			value, known = evaluate(a, samples[at])
 		}
 		if known && breaches(a, value) || !known && aws.ToString(a.TreatMissingData) == "breaching" {
 			breaching++
 		}
 	}
-	return breaching >= wanted
+	return breaching >= datapoints
 }
 
 func breaches(a types.MetricAlarm, value float64) bool {
@@ -116,8 +116,8 @@ func breaches(a types.MetricAlarm, value float64) bool {
 	return value >= aws.ToFloat64(a.Threshold)
 }
 
-// evaluate is the value that an alarm compares, and whether there is one.
-func evaluate(a types.MetricAlarm, figures Figures) (float64, bool) {
+// evaluate returns the value that an alarm compares with its threshold, and whether there is one.
+func evaluate(a types.MetricAlarm, sample Sample) (float64, bool) {
 	expression := "value"
 	for _, query := range a.Metrics {
 		if query.Expression != nil {
@@ -127,7 +127,7 @@ func evaluate(a types.MetricAlarm, figures Figures) (float64, bool) {
 	variables := map[string]cty.Value{}
 	for name, m := range metrics(a) {
 		variables[name] = cty.NullVal(cty.Number)
-		if value, known := figures[aws.ToString(m.MetricName)]; known {
+		if value, known := sample[aws.ToString(m.MetricName)]; known {
 			variables[name] = cty.NumberFloatVal(value)
 		}
 	}

@@ -58,9 +58,9 @@ func deployed(t *testing.T, name string) types.MetricAlarm {
 }
 
 func TestTheDeployedAlarms(t *testing.T) {
-	well := Figures{"CallsFailed": 0, "WorkersOnline": 3, "TasksDesired": 3, "TasksRunning": 3, "OldestDueSeconds": 0, "FlowRunsOrphaned": 0, "FlowRunsLost": 0}
-	with := func(name string, value float64) Figures {
-		f := Figures{}
+	well := Sample{"CallsFailed": 0, "WorkersOnline": 3, "TasksDesired": 3, "TasksRunning": 3, "OldestDueSeconds": 0, "FlowRunsOrphaned": 0, "FlowRunsLost": 0}
+	with := func(name string, value float64) Sample {
+		f := Sample{}
 		for k, v := range well {
 			f[k] = v
 		}
@@ -69,11 +69,11 @@ func TestTheDeployedAlarms(t *testing.T) {
 		}
 		return f
 	}
-	times := func(n int, f Figures) []Figures { return slices.Repeat([]Figures{f}, n) }
-	paused := Figures{"CallsFailed": 0, "WorkersOnline": 0, "TasksDesired": 0, "TasksRunning": 0}
+	times := func(n int, f Sample) []Sample { return slices.Repeat([]Sample{f}, n) }
+	paused := Sample{"CallsFailed": 0, "WorkersOnline": 0, "TasksDesired": 0, "TasksRunning": 0}
 	for _, test := range []struct {
 		name, alarm string
-		figures     []Figures
+		samples     []Sample
 		red         bool
 	}{
 		{"all is well", "silent_worker", times(5, well), false},
@@ -81,7 +81,7 @@ func TestTheDeployedAlarms(t *testing.T) {
 		{"it was, and beats again", "silent_worker", append(times(5, with("WorkersOnline", 0)), well), false},
 		{"silent for four minutes only", "silent_worker", append(times(1, well), times(4, with("WorkersOnline", 0))...), false},
 		{"a paused service", "silent_worker", times(5, paused), false},
-		{"a paused service, and Prefect is away", "silent_worker", times(5, Figures{"CallsFailed": 6, "TasksDesired": 0}), false},
+		{"a paused service, and Prefect is away", "silent_worker", times(5, Sample{"CallsFailed": 6, "TasksDesired": 0}), false},
 		{"Prefect is away", "silent_worker", times(5, with("WorkersOnline", -1)), true},
 		{"no probe", "silent_worker", nil, true},
 		{"no probe", "probe", nil, true},
@@ -96,7 +96,7 @@ func TestTheDeployedAlarms(t *testing.T) {
 		{"a task is missing", "missing_tasks", times(10, with("TasksRunning", 2)), true},
 		{"a deployment has more", "missing_tasks", times(10, with("TasksRunning", 6)), false},
 	} {
-		if got := Red(deployed(t, test.alarm), test.figures); got != test.red {
+		if got := InAlarm(deployed(t, test.alarm), test.samples); got != test.red {
 			t.Errorf("%s: %s is red: %t, want %t", test.name, test.alarm, got, test.red)
 		}
 	}
@@ -106,7 +106,7 @@ func TestTheDeployedAlarms(t *testing.T) {
 			broken.Metrics[i].Expression = aws.String("FILL(online, 0 - desired")
 		}
 	}
-	if !Red(broken, times(5, well)) {
+	if !InAlarm(broken, times(5, well)) {
 		t.Error("an expression that is none counts as missing data")
 	}
 }

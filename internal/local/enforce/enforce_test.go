@@ -63,7 +63,7 @@ func TestCallsOfARoleAreDecided(t *testing.T) {
 	must(roles.CreateRole(t.Context(), &awsiam.CreateRoleInput{RoleName: aws.String("other"), AssumeRolePolicyDocument: aws.String(strings.Replace(trust, "ecs-tasks", "ec2", 1))}))
 	must(roles.CreateRole(t.Context(), &awsiam.CreateRoleInput{RoleName: aws.String("probe"), AssumeRolePolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}`)}))
 	must(roles.PutRolePolicy(t.Context(), &awsiam.PutRolePolicyInput{RoleName: aws.String("probe"), PolicyName: aws.String("p"), PolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[
-{"Sid":"PublishFigures","Effect":"Allow","Action":"cloudwatch:PutMetricData","Resource":"*","Condition":{"StringEquals":{"cloudwatch:namespace":"N"}}},
+{"Sid":"PublishMetrics","Effect":"Allow","Action":"cloudwatch:PutMetricData","Resource":"*","Condition":{"StringEquals":{"cloudwatch:namespace":"N"}}},
 {"Sid":"DescribeWorker","Effect":"Allow","Action":"ecs:DescribeServices","Resource":"arn:aws:ecs:us-east-1:123456789012:service/c/w"}]}`)}))
 	admin := ecs.NewFromConfig(all)
 	must(admin.CreateCluster(t.Context(), &ecs.CreateClusterInput{ClusterName: aws.String("c")}))
@@ -135,7 +135,7 @@ func TestCallsOfARoleAreDecided(t *testing.T) {
 		c.RetryMaxAttempts = 1
 		return c
 	}
-	figures := func(namespace string) *cloudwatch.PutMetricDataInput {
+	metrics := func(namespace string) *cloudwatch.PutMetricDataInput {
 		return &cloudwatch.PutMetricDataInput{Namespace: &namespace, MetricData: []cwtypes.MetricDatum{{MetricName: aws.String("m"), Value: aws.Float64(1)}}}
 	}
 	services := func(name string) *ecs.DescribeServicesInput {
@@ -173,8 +173,8 @@ func TestCallsOfARoleAreDecided(t *testing.T) {
 		"a missing statement": {call(sqs.NewFromConfig(cfg).GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: aws.String("q")})), "may not call sqs:GetQueueUrl on arn:aws:sqs:us-east-1:123456789012:q: nothing allows it; the nearest is the statement ReceiveTaskEvents of the stack, which the role does not have"},
 		"not judged":          {call(client.ListServices(ctx, &ecs.ListServicesInput{})), "may not call ecs:ListServices on what it names: the emulator has no list of the permissions that the call needs, and refuses it"},
 		"not read":            {call(awsiam.NewFromConfig(cfg).ListRoles(ctx, &awsiam.ListRolesInput{})), "may not call iam:ListRoles on what it names"},
-		"figures":             {call(cloudwatch.NewFromConfig(function("probe")).PutMetricData(ctx, figures("N"))), ""},
-		"figures of others":   {call(cloudwatch.NewFromConfig(function("probe")).PutMetricData(ctx, figures("AWS/ECS"))), "the role of the function probe may not call cloudwatch:PutMetricData on *: nothing allows it; the nearest is the statement PublishFigures, but for its condition cloudwatch:namespace"},
+		"metrics":             {call(cloudwatch.NewFromConfig(function("probe")).PutMetricData(ctx, metrics("N"))), ""},
+		"metrics of others":   {call(cloudwatch.NewFromConfig(function("probe")).PutMetricData(ctx, metrics("AWS/ECS"))), "the role of the function probe may not call cloudwatch:PutMetricData on *: nothing allows it; the nearest is the statement PublishMetrics, but for its condition cloudwatch:namespace"},
 		"the worker":          {call(ecs.NewFromConfig(function("probe")).DescribeServices(ctx, services("w"))), ""},
 		"another service":     {call(ecs.NewFromConfig(function("probe")).DescribeServices(ctx, services("v"))), nothing + "service/c/v: nothing allows it; the nearest is the statement DescribeWorker, but for its resource"},
 		"a task's role":       {call(ecs.NewFromConfig(function("worker")).DescribeServices(ctx, services("w"))), "Lambda was unable to assume the role arn:aws:iam::123456789012:role/worker"},

@@ -68,7 +68,7 @@ func TestOwnServer(t *testing.T) {
 		"Prefect server http://127.0.0.1:", "from task definition prefect-server:1", "PostgreSQL on this machine stands for RDS",
 		"all 15 checks of workerctl verify are green", "is COMPLETED", "The worker works.",
 		"CloudWatch: 1 worker online, 1 of 1 tasks, ", " 0 lost; no alarm is red", " kinds by the probe, all allowed by: ",
-		"DescribeWorker; ", "PublishFigures; ", "ReadCredential; ",
+		"DescribeWorker; ", "PublishMetrics; ", "ReadCredential; ",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the output lacks %q:\n%s", want, out)
@@ -194,13 +194,13 @@ func (b *faultBench) watched() {
 		b.t.Helper()
 		var now []string
 		for deadline := time.Now().Add(90 * time.Second); ; time.Sleep(2 * time.Second) {
-			alarms, figures, err := alarm.Read(b.t.Context(), cfg, "dev-worker")
+			alarms, samples, err := alarm.Read(b.t.Context(), cfg, "dev-worker")
 			if err != nil {
 				b.t.Fatal(err)
 			}
 			now = nil
 			for _, a := range alarms {
-				if alarm.Red(a, figures) {
+				if alarm.InAlarm(a, samples) {
 					now = append(now, *a.AlarmName)
 				}
 			}
@@ -208,7 +208,7 @@ func (b *faultBench) watched() {
 				return
 			}
 			if time.Now().After(deadline) {
-				b.t.Fatalf("red are %v, want %v; the last figures are %v", now, want, figures[max(0, len(figures)-3):])
+				b.t.Fatalf("red are %v, want %v; the last metrics are %v", now, want, samples[max(0, len(samples)-3):])
 			}
 		}
 	}

@@ -23,7 +23,7 @@ import (
 
 // verifyTimeout is how long the checklist may take to become green once the
 // worker is online: the first lines of its log are sent after a second, the first
-// figures of a probe after some more on a loaded machine.
+// metrics of a probe after some more on a loaded machine.
 const verifyTimeout = time.Minute
 
 // Checklist is what verify is to look at: the configuration that the run was deployed from,

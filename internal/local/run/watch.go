@@ -123,7 +123,7 @@ func (r *run) probeProxy(policies map[string][]iam.Document, log io.Writer) (*en
 	})
 }
 
-// watchedTimeout is how long CloudWatch may take to show that all is well: as many figures as
+// watchedTimeout is how long CloudWatch may take to show that all is well: as many data points as
 // the alarm with the longest view looks at.
 const watchedTimeout = time.Minute
 
@@ -133,22 +133,22 @@ func (u *up) watched(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, watchedTimeout)
 		defer cancel()
 		var red []string
-		var last alarm.Figures
+		var last alarm.Sample
 		err := poll.Until(ctx, time.Second, func() (bool, error) {
-			alarms, figures, err := alarm.Read(ctx, awsConfig(u.state), u.env.Worker.ServiceName)
-			if err != nil || len(figures) == 0 {
+			alarms, samples, err := alarm.Read(ctx, awsConfig(u.state), u.env.Worker.ServiceName)
+			if err != nil || len(samples) == 0 {
 				return false, err
 			}
-			red, last = nil, figures[len(figures)-1]
+			red, last = nil, samples[len(samples)-1]
 			for _, a := range alarms {
-				if alarm.Red(a, figures) {
+				if alarm.InAlarm(a, samples) {
 					red = append(red, aws.ToString(a.AlarmName))
 				}
 			}
 			return len(red) == 0, nil
 		})
 		if errors.Is(err, context.DeadlineExceeded) {
-			return "", fmt.Errorf("red in CloudWatch: %s; the last figures are %v", strings.Join(red, ", "), last)
+			return "", fmt.Errorf("red in CloudWatch: %s; the last metrics are %v", strings.Join(red, ", "), last)
 		}
 		return fmt.Sprintf("CloudWatch: %.0f worker online, %.0f of %.0f tasks, %.0f flow runs due, %.0f lost; no alarm is red",
 			last["WorkersOnline"], last["TasksRunning"], last["TasksDesired"], last["FlowRunsDue"], last["FlowRunsLost"]), err

@@ -62,7 +62,7 @@ func (r reference) kinds(arn string) []string {
 }
 
 // wide are actions that know a resource which nobody can name beforehand: the operation that
-// makes a namespace, the machine of a task, which Fargate has none of, and a data set of figures,
+// makes a namespace, the machine of a task, which Fargate has none of, and a data set of metrics,
 // which those of the probe are not.
 var wide = map[string]bool{"servicediscovery:GetOperation": true, "ecs:ListTasks": true, "cloudwatch:GetMetricData": true}
 

@@ -1,5 +1,5 @@
-// Package probe is the code of a function that asks Prefect and ECS about a worker each minute
-// and publishes the answers as figures in CloudWatch (probe.py).
+// Package probe is the code of the Lambda function that publishes the state of a worker in Prefect and
+// ECS as CloudWatch metrics (probe.py).
 package probe
 
 import (
@@ -24,7 +24,7 @@ import (
 //go:embed probe.py
 var code []byte
 
-// Namespace is that of the figures in CloudWatch, and Dimension the one by which those of a
+// Namespace is that of the metrics in CloudWatch, and Dimension the one by which those of a
 // worker are found: the name of its ECS service.
 const (
 	Namespace = "PrefectWorker"

@@ -1,8 +1,8 @@
-"""Asks Prefect and ECS about one worker service and publishes the answers as metrics.
+"""Publishes the state of one worker service in Prefect and ECS as metrics.
 
 Runs as a Lambda function each minute, with the standard library and boto3, which
-the runtime holds. Each question is asked by itself: one that fails is a figure too,
-and keeps no other from being answered. The credential is in no error and no log.
+the runtime provides. A query that fails is counted in the metric CallsFailed, and the
+others run. The credential is in no error and no log.
 """
 
 import base64
@@ -70,7 +70,7 @@ def stamp(when):
 
 
 class Probe:
-    """The questions, each a method that returns figures by name."""
+    """The queries: each is a method that returns metric values by name."""
 
     def __init__(self, now, authorized):
         self.now = now
@@ -113,7 +113,7 @@ class Probe:
     def pool_path(self):
         return "/work_pools/" + urllib.parse.quote(self.pool, safe="")
 
-    # The figures.
+    # The queries.
 
     def tasks(self):
         answer = boto3.client("ecs", config=BRIEFLY).describe_services(cluster=self.cluster, services=[self.service])
@@ -158,15 +158,15 @@ class Probe:
         }
 
     def workers(self):
-        # After the runs: a worker that has taken one has beaten by now.
+        # After the runs: a worker that has taken one has sent a heartbeat before.
         online = set()
         body = {"workers": {"status": {"any_": ["ONLINE"]}}}
         for worker in self.pages(self.pool_path() + "/workers/filter", body):
-            beat = worker["last_heartbeat_time"]
-            # Prefect calls a worker online for three intervals after its end; one that lives
-            # has beaten within two (its interval varies by 30 %).
+            heartbeat = worker["last_heartbeat_time"]
+            # Prefect counts a worker as online for three intervals after its end; a live one
+            # has sent one within two (its interval varies by 30 %).
             fresh = 2 * (worker.get("heartbeat_interval_seconds") or 30) + 5
-            if self.own(worker["name"]) and beat and (self.now - moment(beat)).total_seconds() <= fresh:
+            if self.own(worker["name"]) and heartbeat and (self.now - moment(heartbeat)).total_seconds() <= fresh:
                 online.add(worker["name"])
         self.online = online
         return {"WorkersOnline": len(online)}
@@ -217,23 +217,23 @@ class Probe:
 
 
 # In this order: lost needs what underway and workers found.
-CALLS = ("tasks", "paused", "late", "due", "underway", "workers", "lost")
+QUERIES = ("tasks", "paused", "late", "due", "underway", "workers", "lost")
 
 
 def handler(event, context):
     now = datetime.now(timezone.utc)
-    figures, failed, authorized = {}, {}, None
+    metrics, failed, authorized = {}, {}, None
     try:
         authorized = authorization()  # Each time: a new key works at once.
     except Exception as error:
         failed["credential"] = f"{type(error).__name__}: {error}"
     probe = Probe(now, authorized)
-    for name in CALLS:
+    for name in QUERIES:
         try:
-            figures.update(getattr(probe, name)())
+            metrics.update(getattr(probe, name)())
         except Exception as error:
             failed[name] = f"{type(error).__name__}: {error}"
-    figures["CallsFailed"] = len(failed)
+    metrics["CallsFailed"] = len(failed)
 
     def datum(name, value, **dimensions):
         return {
@@ -244,7 +244,7 @@ def handler(event, context):
             "Dimensions": [{"Name": key, "Value": text} for key, text in dimensions.items()],
         }
 
-    data = [datum(name, value, Service=probe.service) for name, value in figures.items()]
+    data = [datum(name, value, Service=probe.service) for name, value in metrics.items()]
     data += [datum("CallFailed", 1, Service=probe.service, Call=name) for name in failed]
     boto3.client("cloudwatch", config=BRIEFLY).put_metric_data(Namespace=NAMESPACE, MetricData=data)
-    print(json.dumps({"figures": figures, "failed": failed}))
+    print(json.dumps({"metrics": metrics, "failed": failed}))

@@ -125,7 +125,7 @@ def handler(event, context):
 	}
 }
 
-// sent are the figures that the probe publishes, as CloudWatch knows them.
+// sent are the metrics that the probe publishes, as in CloudWatch.
 func sent(t *testing.T) []string {
 	t.Helper()
 	out := python(t, "-c", `
@@ -149,7 +149,7 @@ test.tearDown()`)
 // TestAlarmsLookAtWhatThereIs: an alarm on a metric without data never fires, and so does
 // one that treats missing data as healthy.
 func TestAlarmsLookAtWhatThereIs(t *testing.T) {
-	figures := sent(t)
+	published := sent(t)
 	files, err := filepath.Glob("../../../testdata/golden/*.tf.json")
 	if err != nil {
 		t.Fatal(err)
@@ -169,7 +169,7 @@ func TestAlarmsLookAtWhatThereIs(t *testing.T) {
 			for _, m := range metrics {
 				dimensions, _ := m["dimensions"].(map[string]any)
 				name := strings.Join(append([]string{fmt.Sprint(m["metric_name"])}, slices.Sorted(maps.Keys(dimensions))...), " ")
-				if why := unseen(m["namespace"].(string), name, figures, filterMetric(t, file)); why != "" {
+				if why := unseen(m["namespace"].(string), name, published, filterMetric(t, file)); why != "" {
 					t.Errorf("%s %s: %s", filepath.Base(file), address, why)
 				}
 				looked++
@@ -190,7 +190,7 @@ func TestAlarmsLookAtWhatThereIs(t *testing.T) {
 	}
 	// AND a wrong one is found
 	for _, wrong := range [][2]string{{"PrefectWorker", "WorkersOnline"}, {"PrefectWorker", "WorkersOnline Service WorkPool"}, {"PrefectWorker", "Workers Service"}, {"Prefect", "WorkersOnline Service"}, {"AWS/ECS", "MemoryUtilization ServiceName"}} {
-		if unseen(wrong[0], wrong[1], figures, "") == "" {
+		if unseen(wrong[0], wrong[1], published, "") == "" {
 			t.Errorf("%s %s passes", wrong[0], wrong[1])
 		}
 	}
@@ -198,9 +198,9 @@ func TestAlarmsLookAtWhatThereIs(t *testing.T) {
 
 // unseen says why a metric has no data, or nothing. Those of AWS are from the pages on metrics
 // and dimensions of ECS, SQS and RDS.
-func unseen(namespace, name string, figures []string, ofLog string) string {
+func unseen(namespace, name string, published []string, ofLog string) string {
 	known := map[string][]string{
-		Namespace: append(slices.Clone(figures), ofLog),
+		Namespace: append(slices.Clone(published), ofLog),
 		"AWS/ECS": {"CPUUtilization ClusterName ServiceName", "MemoryUtilization ClusterName ServiceName"},
 		"AWS/SQS": {"ApproximateNumberOfMessagesVisible QueueName"},
 		"AWS/RDS": {"FreeStorageSpace DBInstanceIdentifier", "DatabaseConnections DBInstanceIdentifier"},

@@ -112,31 +112,31 @@ class ProbeTest(unittest.TestCase):
         self.server.server_close()
 
     def measure(self, **environment):
-        """Runs the handler once. Returns the figures, the calls that failed, and what it printed."""
+        """Runs the handler once. Returns the metrics, the calls that failed, and what it printed."""
         os.environ.pop("CREDENTIAL", None)
         os.environ.update({k: v for k, v in {**self.environment, **environment}.items() if v is not None})
         AWS.update({name: self.aws for name in ("secretsmanager", "ecs", "cloudwatch")})
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
             probe.handler({}, None)
-        figures, failed = {}, set()
+        metrics, failed = {}, set()
         for datum in self.aws.data:
             dimensions = {d["Name"]: d["Value"] for d in datum["Dimensions"]}
             self.assertEqual(dimensions.pop("Service"), "w")
             if datum["MetricName"] == "CallFailed":
                 failed.add(dimensions.pop("Call"))
             else:
-                figures[datum["MetricName"]] = datum["Value"]
+                metrics[datum["MetricName"]] = datum["Value"]
             self.assertEqual(dimensions, {})
-        self.assertEqual(figures["CallsFailed"], len(failed))
+        self.assertEqual(metrics["CallsFailed"], len(failed))
         self.assertNotIn("marker", out.getvalue())
-        return figures, failed, out.getvalue()
+        return metrics, failed, out.getvalue()
 
     def test_all_figures(self):
-        figures, failed, _ = self.measure()
+        metrics, failed, _ = self.measure()
         self.assertEqual(failed, set())
-        self.assertAlmostEqual(figures.pop("OldestDueSeconds"), 600, delta=5)
-        self.assertEqual(figures, {
+        self.assertAlmostEqual(metrics.pop("OldestDueSeconds"), 600, delta=5)
+        self.assertEqual(metrics, {
             "TasksDesired": 2, "TasksRunning": 1, "PoolPaused": 0, "FlowRunsLate": 1, "FlowRunsDue": 3, "FlowRunsRunning": 1,
             "FlowRunsPending": 2, "FlowRunsOrphaned": 1, "WorkersOnline": 1, "FlowRunsLost": 0, "CallsFailed": 0,
         })
@@ -169,9 +169,9 @@ class ProbeTest(unittest.TestCase):
     def test_a_credential_that_is_none_is_not_shown(self):
         for secret in ("pnu_mar\nker", "marker\u00e4", " "):
             self.aws = AWSFake(secret)
-            figures, failed, _ = self.measure()
+            metrics, failed, _ = self.measure()
             self.assertEqual(failed, {"credential", "paused", "late", "due", "underway", "workers", "lost"})
-            self.assertEqual(figures["TasksDesired"], 2)
+            self.assertEqual(metrics["TasksDesired"], 2)
             self.assertEqual(self.server.calls, [])
 
     def test_each_call_fails_alone(self):
@@ -194,21 +194,21 @@ class ProbeTest(unittest.TestCase):
         self.assertNotIn("/elsewhere", [call[0] for call in self.server.calls])
 
     def test_nothing_answers(self):
-        figures, failed, _ = self.measure(PREFECT_API_URL="http://127.0.0.1:1/api")
+        metrics, failed, _ = self.measure(PREFECT_API_URL="http://127.0.0.1:1/api")
         self.assertEqual(failed, {"paused", "late", "due", "underway", "workers", "lost"})
-        self.assertEqual(figures["TasksRunning"], 1)
+        self.assertEqual(metrics["TasksRunning"], 1)
 
     def test_too_many_requests_are_asked_again(self):
         answers = [429, {"is_paused": True}]
         self.server.answers["/work_pools/a%20b"] = lambda _: answers.pop(0)
-        figures, failed, _ = self.measure()
-        self.assertEqual((figures["PoolPaused"], failed), (1, set()))
+        metrics, failed, _ = self.measure()
+        self.assertEqual((metrics["PoolPaused"], failed), (1, set()))
 
     def lost(self, *runs, **environment):
         self.server.answers["/flow_runs/filter"] = lambda body: [] if body["limit"] == 1 else list(runs)
-        figures, failed, _ = self.measure(**environment)
+        metrics, failed, _ = self.measure(**environment)
         self.assertEqual(failed, set())
-        return figures["FlowRunsLost"]
+        return metrics["FlowRunsLost"]
 
     def test_a_run_whose_worker_is_gone(self):
         def by(worker):
