@@ -134,6 +134,7 @@ func (c *checklist) byProbe(name string) (finding, bool) {
 		if online < max(1, desired) {
 			return failed(detail, "the log below says why"), true
 		}
+		c.online = true
 		return ok("%s", detail), true
 	}
 	stuck := value["FlowRunsOrphaned"] + value["FlowRunsLost"]

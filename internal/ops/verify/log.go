@@ -64,7 +64,7 @@ var contradictedBy = map[string]string{
 
 // Log reads the newest lines of the worker since the current deployment: those of the streams of its
 // container, and not of flow tasks or of the Prefect server, which are in the same group.
-func (e Evidence) Log(ctx context.Context, client *cloudwatchlogs.Client, env *config.Environment) (group string, lines []string, err error) {
+func (e *Evidence) Log(ctx context.Context, client *cloudwatchlogs.Client, env *config.Environment) (group string, lines []string, err error) {
 	group, prefix := env.Logs.Group, ""
 	if configured := e.Container.LogConfiguration; configured != nil && configured.Options["awslogs-group"] != "" {
 		group = configured.Options["awslogs-group"]

@@ -15,6 +15,8 @@ type Symptom struct {
 	Lines []string
 	// Explanation says what a line means, and Fix what to do.
 	Explanation, Fix string
+	// Except is a text with which a line is none: verify and status pass over it.
+	Except string
 	// OfRun says that it is the submission of a flow run that fails, and that the worker goes on.
 	OfRun bool
 	// NoAlarm says that the alarm on the log does not look for it, whose pattern has a limit of 1024
@@ -48,7 +50,7 @@ var List = []Symptom{
 	{Lines: []string{"405 Method Not Allowed"}, NoAlarm: true,
 		Explanation: "the Prefect API does not take a request of the worker: its URL redirects, as http to https, or the server is older than the worker",
 		Fix:         "correct prefect_api_url, or bring the server to the worker's release"},
-	{Lines: []string{"404 Not Found"},
+	{Lines: []string{"404 Not Found"}, Except: "/flow_runs/", // a flow run that was deleted
 		Explanation: "the Prefect API does not know the address: the URL lacks account and workspace, or they are not these",
 		Fix:         "correct prefect_account_id and prefect_workspace_id, or prefect_api_url"},
 	{Lines: []string{"Worker type mismatch"},
@@ -85,7 +87,7 @@ var List = []Symptom{
 
 // In reports whether a line of the log shows the failure.
 func (s Symptom) In(line string) bool {
-	return slices.ContainsFunc(s.Lines, func(text string) bool { return strings.Contains(line, text) })
+	return (s.Except == "" || !strings.Contains(line, s.Except)) && slices.ContainsFunc(s.Lines, func(text string) bool { return strings.Contains(line, text) })
 }
 
 // FilterPattern returns what selects in CloudWatch Logs the lines that show a failure of List ("Filter

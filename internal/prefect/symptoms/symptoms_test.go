@@ -34,11 +34,13 @@ func TestTheFilterPatternIsOneThatCloudWatchTakes(t *testing.T) {
 
 func TestALineShowsAFailure(t *testing.T) {
 	for line, want := range map[string]string{
-		"Client error '401 Unauthorized' for url": "rejects the key",
-		"Work pool 'etl' not found!":              "does not exist",
-		"Failed the last 3 attempts. ":            "lost the Prefect API",
-		"Worker 'w-1' started!":                   "",
-		"Unable to kill process: not found.":      "",
+		"Client error '401 Unauthorized' for url":                                    "rejects the key",
+		"Client error '404 Not Found' for url 'http://x/api/work_pools/p'":           "does not know the address",
+		"Client error '404 Not Found' for url 'http://x/api/flow_runs/c9/set_state'": "",
+		"Work pool 'etl' not found!":                                                 "does not exist",
+		"Failed the last 3 attempts. ":                                               "lost the Prefect API",
+		"Worker 'w-1' started!":                                                      "",
+		"Unable to kill process: not found.":                                         "",
 	} {
 		got := ""
 		for _, s := range List {
