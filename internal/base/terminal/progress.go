@@ -120,6 +120,11 @@ func (p *Progress) Step(before string, do func() (string, error)) error {
 	return err
 }
 
+// Do runs one step that needs no other words when it is done.
+func (p *Progress) Do(what string, do func() error) error {
+	return p.Step(what, func() (string, error) { return what, do() })
+}
+
 // Note adds a line to the step in progress.
 func (p *Progress) Note(format string, args ...any) {
 	p.Line("    %s", color.HiBlackString(format, args...))

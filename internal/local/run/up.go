@@ -165,18 +165,14 @@ func (u *up) all(ctx context.Context) error {
 // when it is not.
 func (u *up) setUp(ctx context.Context) error {
 	return u.p.Step("setting up", func() (string, error) {
-		for _, tool := range project.Tools() {
-			if _, err := tool.Check(ctx); err != nil {
-				return "", err
-			}
+		if _, err := project.CheckTools(ctx); err != nil {
+			return "", err
 		}
 		prefect, err := pyenv.Prefect(u.major)
 		if err != nil {
 			return "", err
 		}
-		pyOptions := pyenv.Options{Root: u.opt.Project.Local(), Step: func(what string, do func() error) error {
-			return u.p.Step(what, func() (string, error) { return what, do() })
-		}}
+		pyOptions := pyenv.Options{Root: u.opt.Project.Local(), Step: u.p.Do}
 		g, ctx := errgroup.WithContext(ctx)
 		g.Go(func() (err error) { u.moto, err = pyenv.Ensure(ctx, pyenv.Moto, pyOptions); return err })
 		g.Go(func() (err error) { u.prefect, err = pyenv.Ensure(ctx, prefect, pyOptions); return err })
