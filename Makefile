@@ -22,14 +22,18 @@ help: ## Show this list
 SOURCES := $(shell find main.go go.mod go.sum cmd config constructs internal stacks \
 	-not -name '*_test.go' -not -path '*/testdata*' -not -path 'config/environments/*')
 $(WORKERCTL): $(SOURCES)
-	@command -v go >/dev/null || { echo "Go is not installed; it builds the program. Needed: 1.26 or newer. Get it: https://go.dev/dl" >&2; exit 1; }
-	@go build -o .local/bin/ . ./cmd/workerctl
+	@command -v go >/dev/null || { sh internal/terraform/project/tools.sh; exit 1; }
+	@sh cmd/compile.sh
 	@touch $(PROGRAM) $(WORKERCTL)
 $(PROGRAM): $(WORKERCTL)
 	@test -e $@ || go build -o $@ .
 
+.PHONY: tools
+tools:
+	@sh internal/terraform/project/tools.sh
+
 .PHONY: setup
-setup: $(WORKERCTL) ## Check that Go, Node, Terraform and Python are there
+setup: tools $(WORKERCTL) ## Check the tools, and install what make local and make test need
 	@$(WORKERCTL) setup
 
 .PHONY: synth
@@ -81,7 +85,7 @@ open: $(WORKERCTL) ## Open Prefect and the AWS consoles; the in-stack Prefect se
 	@$(WORKERCTL) open $(ENV)
 
 .PHONY: local
-local: $(WORKERCTL) ## Run the whole system on this machine, and a flow on it
+local: tools $(WORKERCTL) ## Run the whole system on this machine, and a flow on it
 	@$(WORKERCTL) local up $(ENV)
 
 .PHONY: local-down
@@ -96,12 +100,16 @@ generate: ## Regenerate what is made from the options: docs/configuration.md and
 # deploy mostly wait for Terraform, and Terraform for a database. The longest go first. With five
 # all takes longer: servers of Prefect that wait are asked all the while. (lint calls vet.)
 .PHONY: test
-test: ## Run all tests
+test: tools ## Run all tests
 	go test -vet=off -count=1 -p 4 -parallel 4 -timeout 40m ./internal/local/run ./internal/test/lifecycle ./cmd/workerctl ./internal/ops/verify ./...
 
 .PHONY: bench
 bench: ## Measure synth with and without the fast start, and workerctl plan against terraform plan
 	go test -run '^$$' -bench . -benchtime 5x -timeout 30m ./internal/faststart ./internal/test/lifecycle
+
+.PHONY: bench-local
+bench-local: tools ## Measure make local by its parts: from empty caches, warm, and again (REV=HEAD)
+	@.ci/bench-local $(REV)
 
 .PHONY: lint
 lint: ## Check format, go vet and staticcheck

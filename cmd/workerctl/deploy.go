@@ -14,6 +14,7 @@ import (
 	"prefect-worker-ecs/internal/base/terminal"
 	"prefect-worker-ecs/internal/ops/deployment"
 	"prefect-worker-ecs/internal/ops/plan"
+	"prefect-worker-ecs/internal/terraform/project"
 	"prefect-worker-ecs/internal/terraform/terraform"
 )
 
@@ -149,7 +150,7 @@ func protected(env *config.Environment) error {
 // readyForTerraform checks, before anything starts, what Terraform needs, and synthesizes the stack.
 func readyForTerraform(cmd *cobra.Command, d *deployment.Deployment) (terraform.Stack, error) {
 	warnOfFiles(cmd.ErrOrStderr(), d.Variables)
-	if err := deployment.CheckTools(); err != nil {
+	if err := project.ToolsInstalled(); err != nil {
 		return terraform.Stack{}, err
 	}
 	if err := d.CheckCredentials(cmd.Context()); err != nil {

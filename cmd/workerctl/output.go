@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"prefect-worker-ecs/internal/ops/deployment"
+	"prefect-worker-ecs/internal/terraform/project"
 )
 
 func newOutputCommand() *cobra.Command {
@@ -23,7 +23,7 @@ func newOutputCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := deployment.CheckTools(); err != nil {
+			if err := project.ToolsInstalled(); err != nil {
 				return err
 			}
 			if err := d.Synthesize(cmd.Context()); err != nil {

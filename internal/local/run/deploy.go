@@ -87,7 +87,7 @@ func (u *up) deployStack(ctx context.Context, apiURL string) (leftOut []string, 
 	if err := u.queues(ctx, local); err != nil {
 		return nil, err
 	}
-	err = u.p.step("deploying the stack with Terraform", func() (string, error) {
+	err = u.p.Step("deploying the stack with Terraform", func() (string, error) {
 		if err := u.terraform(ctx, u.opt.Project, apiURL, "apply"); err != nil {
 			return "", err
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/fatih/color"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/base/terminal"
 	"prefect-worker-ecs/internal/local/ecstask"
 )
 
@@ -20,7 +21,7 @@ func Down(ctx context.Context, opt Options) error {
 	if err != nil {
 		return err
 	}
-	p := newProgress(opt.Out)
+	p := terminal.NewProgress(opt.Out)
 	release, err := r.find(opt.Environment)
 	if errors.Is(err, errNoRun) {
 		return opt.noRun(p)
@@ -31,26 +32,26 @@ func Down(ctx context.Context, opt Options) error {
 	defer release()
 
 	if r.state.idle() {
-		p.line("The last local run of %s has ended; its files are removed.", opt.Environment)
+		p.Line("The last local run of %s has ended; its files are removed.", opt.Environment)
 	} else if err := r.end(ctx, opt, p); err != nil {
 		return err
 	}
 	left, err := r.remove()
 	for _, name := range left {
-		p.line("  left: %s, which no local run made", filepath.Join(r.dir, name))
+		p.Line("  left: %s, which no local run made", filepath.Join(r.dir, name))
 	}
 	return err
 }
 
 // end destroys and stops what the run consists of.
-func (r *run) end(ctx context.Context, opt Options, p *progress) error {
+func (r *run) end(ctx context.Context, opt Options, p *terminal.Progress) error {
 	// As ECS does when a service is deleted: its tasks are stopped first. And a Terraform
 	// that an up left behind would go on deploying.
-	stopErr := p.step("stopping the worker", func() (string, error) {
+	stopErr := p.Step("stopping the worker", func() (string, error) {
 		return "worker stopped", errors.Join(r.stopStarting(ctx), r.stopWorker(ctx, drain))
 	})
 	destroyErr := r.destroy(ctx, opt, p)
-	stopErr = errors.Join(stopErr, p.step("stopping the servers", func() (string, error) {
+	stopErr = errors.Join(stopErr, p.Step("stopping the servers", func() (string, error) {
 		return "everything is stopped", r.stopAll(context.WithoutCancel(ctx))
 	}))
 	if stopErr != nil {
@@ -60,11 +61,11 @@ func (r *run) end(ctx context.Context, opt Options, p *progress) error {
 }
 
 // noRun says that there is no run, unless there cannot be one.
-func (o Options) noRun(p *progress) error {
+func (o Options) noRun(p *terminal.Progress) error {
 	if err := o.known(); err != nil {
 		return err
 	}
-	p.line("There is no local run of %s.", o.Environment)
+	p.Line("There is no local run of %s.", o.Environment)
 	return nil
 }
 
@@ -78,16 +79,16 @@ func (o Options) known() error {
 	return err
 }
 
-func (r *run) destroy(ctx context.Context, opt Options, p *progress) error {
+func (r *run) destroy(ctx context.Context, opt Options, p *terminal.Progress) error {
 	// Alive too: what answers at the address of a dead emulator is another run's.
 	if r.state.Emulator == nil || !r.state.Emulator.Process.Alive() || !r.state.Emulator.Ready(ctx) {
-		p.note("the AWS emulator does not run any more, and what was in it is gone: nothing to destroy")
+		p.Note("the AWS emulator does not run any more, and what was in it is gone: nothing to destroy")
 		return nil
 	}
 	if r.state.Prefect == nil {
 		return nil // Nothing was deployed yet.
 	}
-	return p.step("destroying the stack with Terraform", func() (string, error) {
+	return p.Step("destroying the stack with Terraform", func() (string, error) {
 		return "terraform destroy " + r.state.Environment, r.terraform(ctx, opt.Project, r.state.Prefect.APIURL(), "destroy")
 	})
 }
@@ -98,7 +99,7 @@ func Status(ctx context.Context, opt Options) error {
 	if err != nil {
 		return err
 	}
-	p := newProgress(opt.Out)
+	p := terminal.NewProgress(opt.Out)
 	switch err := r.load(opt.Environment); {
 	case errors.Is(err, errNoRun):
 		return opt.noRun(p)
@@ -107,7 +108,7 @@ func Status(ctx context.Context, opt Options) error {
 	}
 	s := r.state
 	if s.idle() {
-		p.line("The last local run of %s has ended; its logs are in %s until %s.", opt.Environment, r.dir, opt.command("down"))
+		p.Line("The last local run of %s has ended; its logs are in %s until %s.", opt.Environment, r.dir, opt.command("down"))
 		return nil
 	}
 	show := func(name string, running bool, pid int, detail string) {
@@ -115,7 +116,7 @@ func Status(ctx context.Context, opt Options) error {
 		if !running {
 			mark, word = color.RedString("✗"), "not running"
 		}
-		p.line("  %s %-15s %-12s pid %-8d %s", mark, name, word, pid, detail)
+		p.Line("  %s %-15s %-12s pid %-8d %s", mark, name, word, pid, detail)
 	}
 	if s.Emulator != nil {
 		show("AWS emulator", s.Emulator.Process.Alive() && s.Emulator.Ready(ctx), s.Emulator.PID(), s.Emulator.Endpoint)
@@ -146,8 +147,8 @@ func Status(ctx context.Context, opt Options) error {
 		}
 	}
 	if last != nil && last.Reason != "" {
-		p.line("    last: %s", last.Reason)
+		p.Line("    last: %s", last.Reason)
 	}
-	p.line("  files: %s", r.dir)
+	p.Line("  files: %s", r.dir)
 	return nil
 }

@@ -25,6 +25,7 @@ import (
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/base/proc"
+	"prefect-worker-ecs/internal/base/terminal"
 	"prefect-worker-ecs/internal/local/ecstask"
 	"prefect-worker-ecs/internal/local/enforce"
 	"prefect-worker-ecs/internal/local/pyenv"
@@ -471,7 +472,7 @@ func (x *tasks) unread() {
 	if _, err := sqs.NewFromConfig(awsConfig(x.run.state)).CreateQueue(x.t.Context(), &sqs.CreateQueueInput{QueueName: &queue}); err != nil {
 		x.t.Fatal(err)
 	}
-	err := (&up{run: x.run, p: newProgress(io.Discard)}).observe(x.t.Context(), queue, time.Second)
+	err := (&up{run: x.run, p: terminal.NewProgress(io.Discard)}).observe(x.t.Context(), queue, time.Second)
 	if want := "the worker does not read the events of its tasks from the queue nobody-reads within 1s, so that a flow run whose task crashes would stay running"; err == nil || !strings.HasPrefix(err.Error(), want) {
 		x.t.Errorf("got  %v\nwant %s", err, want)
 	}

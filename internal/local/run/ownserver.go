@@ -119,7 +119,7 @@ func (u *up) startOwnServer(ctx context.Context, port int) error {
 			return err
 		}
 		before := fmt.Sprintf("running the task definition %s as ECS would, until its API answers", short(arn))
-		if err := u.p.step(before, func() (string, error) {
+		if err := u.p.Step(before, func() (string, error) {
 			return fmt.Sprintf("Prefect server %s, from task definition %s", u.state.Prefect.URL, short(arn)), u.launchOwnServer(ctx)
 		}); err != nil {
 			return err
@@ -148,7 +148,7 @@ func (u *up) provideDatabase(ctx context.Context, cfg aws.Config, definition typ
 	if u.state.OwnServer.Database == nil && postgres.Find() == "" {
 		return nil
 	}
-	return u.p.step("starting PostgreSQL in place of RDS", func() (string, error) {
+	return u.p.Step("starting PostgreSQL in place of RDS", func() (string, error) {
 		if u.state.OwnServer.Database == nil {
 			var id proc.Identity
 			database, err := postgres.Start(ctx, true, func(p proc.Identity) { id = p; u.starting(p) })

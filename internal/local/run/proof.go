@@ -90,7 +90,7 @@ func (u *up) verify(ctx context.Context) error {
 		return err
 	}
 	var report verify.Report
-	err = u.p.step("verifying as workerctl verify does", func() (string, error) {
+	err = u.p.Step("verifying as workerctl verify does", func() (string, error) {
 		report = verify.Wait(ctx, checklist, verifyTimeout, nil)
 		if ctx.Err() != nil {
 			return "", ctx.Err()
@@ -116,7 +116,7 @@ const flowTimeout = 3 * time.Minute
 // submitFlow submits a flow run to the pool, and returns its id. A worker asks for work when it
 // starts and then each 10 s.
 func (u *up) submitFlow(ctx context.Context) (id string, err error) {
-	err = u.p.step("submitting a flow run to the work pool", func() (string, error) {
+	err = u.p.Step("submitting a flow run to the work pool", func() (string, error) {
 		dir := u.flowDir()
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return "", err
@@ -152,10 +152,10 @@ func submit(ctx context.Context, client *api.Client, env *config.Environment, fi
 
 // awaitFlow waits until a flow run is COMPLETED.
 func (u *up) awaitFlow(ctx context.Context, id string) error {
-	return u.p.step("waiting for the flow run", func() (string, error) {
+	return u.p.Step("waiting for the flow run", func() (string, error) {
 		ctx, cancel := context.WithTimeout(ctx, flowTimeout)
 		defer cancel()
-		run, err := u.client.AwaitEnd(ctx, id, func(r api.FlowRun) { u.p.note("flow run %s: %s", r.Name, r.State) })
+		run, err := u.client.AwaitEnd(ctx, id, func(r api.FlowRun) { u.p.Note("flow run %s: %s", r.Name, r.State) })
 		if err != nil {
 			return "", fmt.Errorf("%w%s", err, u.outputs())
 		}
@@ -180,7 +180,7 @@ func (u *up) outputs() string {
 
 // checkCalls shows that the roles may do what was done with them, and no call was refused.
 func (u *up) checkCalls() error {
-	return u.p.step("looking at the calls of the roles", func() (string, error) { return u.allowed() })
+	return u.p.Step("looking at the calls of the roles", func() (string, error) { return u.allowed() })
 }
 
 // observerTimeout is how long the worker may take to read a message from its queue. It
@@ -191,7 +191,7 @@ const observerTimeout = time.Minute
 // it, the observer, can end while the worker stays online: then a flow run whose task
 // crashed would be "running" indefinitely.
 func (u *up) observe(ctx context.Context, queue string, limit time.Duration) error {
-	return u.p.step("sending an event to the worker's queue", func() (string, error) {
+	return u.p.Step("sending an event to the worker's queue", func() (string, error) {
 		client := sqs.NewFromConfig(awsConfig(u.state))
 		found, err := client.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &queue})
 		if err != nil {

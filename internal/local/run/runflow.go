@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 
+	"prefect-worker-ecs/internal/base/terminal"
 	"prefect-worker-ecs/internal/prefect/api"
 )
 
@@ -34,13 +35,13 @@ func RunFlow(ctx context.Context, opt Options, flow string) error {
 	if err != nil {
 		return err
 	}
-	p := newProgress(opt.Out)
-	return p.step("running "+strings.TrimSuffix(filepath.Base(file), ".py")+":"+function, func() (string, error) {
+	p := terminal.NewProgress(opt.Out)
+	return p.Step("running "+strings.TrimSuffix(filepath.Base(file), ".py")+":"+function, func() (string, error) {
 		run, err := submit(ctx, client, env, file, function)
 		if err != nil {
 			return "", err
 		}
-		run, err = client.AwaitEnd(ctx, run.ID, func(r api.FlowRun) { p.note("flow run %s: %s", r.Name, r.State) })
+		run, err = client.AwaitEnd(ctx, run.ID, func(r api.FlowRun) { p.Note("flow run %s: %s", r.Name, r.State) })
 		if err != nil {
 			return "", err
 		}

@@ -16,7 +16,7 @@ func (u *up) startEmulator(ctx context.Context) error {
 	if u.state.Emulator != nil {
 		return nil
 	}
-	return u.p.step("starting the AWS emulator", func() (string, error) {
+	return u.p.Step("starting the AWS emulator", func() (string, error) {
 		e, err := emulator.Start(ctx, emulator.Options{
 			Python: u.moto, Dir: u.emulatorDir(), Detached: true, Started: u.starting,
 		})
@@ -31,7 +31,7 @@ func (u *up) startPrefect(ctx context.Context, port int) error {
 	if u.state.Prefect != nil {
 		return nil
 	}
-	err := u.p.step("starting the Prefect server", func() (string, error) {
+	err := u.p.Step("starting the Prefect server", func() (string, error) {
 		s, err := prefectserver.Start(ctx, prefectserver.Options{
 			Env: u.prefect, Dir: u.prefectDir(), Port: port, Detached: true, Started: u.starting,
 		})
@@ -90,7 +90,7 @@ func (u *up) checkPool(ctx context.Context) error {
 
 // applyPool makes the work pool fit the deployment, as workerctl pool apply does.
 func (u *up) applyPool(ctx context.Context) error {
-	return u.p.step("making the work pool fit the deployment", func() (string, error) {
+	return u.p.Step("making the work pool fit the deployment", func() (string, error) {
 		options, err := u.checklist()
 		if err != nil {
 			return "", err
@@ -107,7 +107,7 @@ func (u *up) applyPool(ctx context.Context) error {
 			return "", err
 		}
 		for _, line := range plan.Lines() {
-			u.p.note("%s", line)
+			u.p.Note("%s", line)
 		}
 		return fmt.Sprintf("work pool %s of type %s fits the deployment", env.WorkPool.Name, env.WorkPool.Type), plan.Apply(ctx, u.client)
 	})

@@ -13,7 +13,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/fatih/color"
 	"golang.org/x/sync/errgroup"
@@ -48,8 +47,8 @@ func Up(ctx context.Context, opt Options) (err error) {
 	}
 	defer release()
 
-	p := newProgress(opt.Out)
-	p.line("%s", color.New(color.Bold).Sprintf("Local run of %s: Prefect %d, work pool %s (%s)", env.Name, runtime.Major(), env.WorkPool.Name, env.WorkPool.Type))
+	p := terminal.NewProgress(opt.Out)
+	p.Line("%s", color.New(color.Bold).Sprintf("Local run of %s: Prefect %d, work pool %s (%s)", env.Name, runtime.Major(), env.WorkPool.Name, env.WorkPool.Type))
 	u := &up{run: r, opt: opt, env: env, major: runtime.Major(), p: p}
 	resumed, err := u.resume(ctx)
 	if err != nil {
@@ -59,9 +58,9 @@ func Up(ctx context.Context, opt Options) (err error) {
 		switch {
 		case err == nil:
 		case resumed && ctx.Err() == nil:
-			p.line("  %s", color.HiBlackString("what ran before was left running; %s shows it, %s stops it", opt.command("status"), opt.command("down")))
+			p.Line("  %s", color.HiBlackString("what ran before was left running; %s shows it, %s stops it", opt.command("status"), opt.command("down")))
 		default:
-			p.line("  %s", color.HiBlackString("stopping what was started; the logs stay in %s until %s", r.dir, opt.command("down")))
+			p.Line("  %s", color.HiBlackString("stopping what was started; the logs stay in %s until %s", r.dir, opt.command("down")))
 			stopErr := r.stopAll(context.WithoutCancel(ctx))
 			if stopErr == nil {
 				stopErr = r.ended()
@@ -83,7 +82,7 @@ type up struct {
 	opt   Options
 	env   *config.Environment
 	major int
-	p     *progress
+	p     *terminal.Progress
 
 	moto, prefect pyenv.Env
 	workspace     project.Workspace
@@ -100,14 +99,14 @@ func (u *up) resume(ctx context.Context) (kept bool, err error) {
 		(s.OwnServer != nil) == u.env.Server.Enabled && (s.OwnServer == nil || s.OwnServer.Database == nil || s.OwnServer.Database.Process.Alive()) &&
 		s.Emulator.Process.Alive() && s.Emulator.Ready(ctx) && s.Prefect.Process.Alive() && s.Prefect.Ready(ctx)
 	if usable {
-		u.p.note("using the emulator and the Prefect server that run already")
+		u.p.Note("using the emulator and the Prefect server that run already")
 		if err := u.stopStarting(ctx); err != nil {
 			return true, err
 		}
 		return true, u.update(func(s *State) { s.Starting = nil })
 	}
 	if !s.idle() {
-		u.p.note("clearing away what an earlier run left behind")
+		u.p.Note("clearing away what an earlier run left behind")
 		if err := u.stopAll(ctx); err != nil {
 			return false, err
 		}
@@ -165,19 +164,15 @@ func (u *up) all(ctx context.Context) error {
 // setUp makes what must be there: quick when it is, dominated by downloads
 // when it is not.
 func (u *up) setUp(ctx context.Context) error {
-	return u.p.step("setting up", func() (string, error) {
-		for _, tool := range project.Tools() {
-			if _, err := tool.Check(ctx); err != nil {
-				return "", err
-			}
+	return u.p.Step("setting up", func() (string, error) {
+		if _, err := project.CheckTools(ctx); err != nil {
+			return "", err
 		}
 		prefect, err := pyenv.Prefect(u.major)
 		if err != nil {
 			return "", err
 		}
-		pyOptions := pyenv.Options{Root: u.opt.Project.Local(), Step: func(what string, do func() error) error {
-			return u.p.step(what, func() (string, error) { return what, do() })
-		}}
+		pyOptions := pyenv.Options{Root: u.opt.Project.Local(), Step: u.p.Do}
 		g, ctx := errgroup.WithContext(ctx)
 		g.Go(func() (err error) { u.moto, err = pyenv.Ensure(ctx, pyenv.Moto, pyOptions); return err })
 		g.Go(func() (err error) { u.prefect, err = pyenv.Ensure(ctx, prefect, pyOptions); return err })
@@ -193,25 +188,25 @@ func (u *up) summary(leftOut []string) {
 	bold := color.New(color.Bold).Sprint
 	s := u.state
 	p := u.p
-	p.line("\n%s", color.GreenString("The worker works. It took %.0f s; all of it runs on in the background.", time.Since(p.start).Seconds()))
+	p.Line("\n%s", color.GreenString("The worker works. It took %.0f s; all of it runs on in the background.", p.Elapsed().Seconds()))
 	if own := s.OwnServer; own != nil && own.Database == nil {
-		p.line("SQLite stands for the server's database: PostgreSQL is not installed here, so its migrations, password and TLS were not run.")
+		p.Line("SQLite stands for the server's database: PostgreSQL is not installed here, so its migrations, password and TLS were not run.")
 	} else if own != nil {
-		p.line("PostgreSQL on this machine stands for RDS, over TLS and with the password of the secret.")
+		p.Line("PostgreSQL on this machine stands for RDS, over TLS and with the password of the secret.")
 	}
 	if len(leftOut) > 0 {
-		p.line("\n%s", bold("Left out of your configuration, here only"))
+		p.Line("\n%s", bold("Left out of your configuration, here only"))
 		for _, l := range leftOut {
-			p.line("%s", terminal.Wrap("  "+l, p.width))
+			p.Line("%s", terminal.Wrap("  "+l, terminal.Width(u.opt.Out)))
 		}
 	}
-	p.line("\n%s\n  user interface  %s\n  API             %s", bold("Prefect"), s.Prefect.URL, s.Prefect.APIURL())
-	p.line("\n%s", bold("AWS"))
-	p.line("  export AWS_ENDPOINT_URL=%s AWS_DEFAULT_REGION=%s AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test", s.Emulator.Endpoint, s.Region)
-	p.line("  aws ecs describe-services --cluster %s --services %s", s.Cluster, s.Service)
-	p.line("  aws ecs describe-task-definition --task-definition %s", short(s.TaskDefinition))
-	p.line("  aws logs filter-log-events --log-group-name %s --query 'events[].message'", u.env.Logs.Group)
-	p.line("\n%s\n  %s", bold("Verify again"), u.opt.command("verify"))
-	p.line("\n%s\n  %s", bold("Files"), u.dir)
-	p.line("\n%s\n  %s", bold("Take it down"), u.opt.command("down"))
+	p.Line("\n%s\n  user interface  %s\n  API             %s", bold("Prefect"), s.Prefect.URL, s.Prefect.APIURL())
+	p.Line("\n%s", bold("AWS"))
+	p.Line("  export AWS_ENDPOINT_URL=%s AWS_DEFAULT_REGION=%s AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test", s.Emulator.Endpoint, s.Region)
+	p.Line("  aws ecs describe-services --cluster %s --services %s", s.Cluster, s.Service)
+	p.Line("  aws ecs describe-task-definition --task-definition %s", short(s.TaskDefinition))
+	p.Line("  aws logs filter-log-events --log-group-name %s --query 'events[].message'", u.env.Logs.Group)
+	p.Line("\n%s\n  %s", bold("Verify again"), u.opt.command("verify"))
+	p.Line("\n%s\n  %s", bold("Files"), u.dir)
+	p.Line("\n%s\n  %s", bold("Take it down"), u.opt.command("down"))
 }

@@ -129,7 +129,7 @@ const watchedTimeout = time.Minute
 
 // watched says what CloudWatch shows of the worker, when none of its alarms is red any more.
 func (u *up) watched(ctx context.Context) error {
-	return u.p.step("looking at what CloudWatch shows", func() (string, error) {
+	return u.p.Step("looking at what CloudWatch shows", func() (string, error) {
 		ctx, cancel := context.WithTimeout(ctx, watchedTimeout)
 		defer cancel()
 		var red []string

@@ -56,7 +56,7 @@ func (u *up) startWorker(ctx context.Context) error {
 		}
 	}
 	before := fmt.Sprintf("running the task definition %s as ECS would, until its worker is online", short(arn))
-	return u.p.step(before, func() (string, error) {
+	return u.p.Step(before, func() (string, error) {
 		name, err := u.awaitOnline(ctx)
 		if err != nil {
 			return "", err
@@ -66,7 +66,7 @@ func (u *up) startWorker(ctx context.Context) error {
 }
 
 func (u *up) installExtra(ctx context.Context, extra []string) error {
-	return u.p.step("installing what the image's entry point would: "+strings.Join(extra, " "), func() (string, error) {
+	return u.p.Step("installing what the image's entry point would: "+strings.Join(extra, " "), func() (string, error) {
 		spec, err := pyenv.Prefect(u.major)
 		if err != nil {
 			return "", err

@@ -227,12 +227,3 @@ func cause(err error) string {
 	}
 	return strings.Join(strings.Fields(err.Error()), " ")
 }
-
-// CheckTools says which tools are missing, all together, and how to get them.
-func CheckTools() error {
-	var missing []error
-	for _, tool := range project.Tools() {
-		missing = append(missing, tool.Installed())
-	}
-	return errors.Join(missing...)
-}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -295,5 +296,55 @@ func TestAnotherTerraform(t *testing.T) {
 	t.Setenv("TERRAFORM_BINARY_NAME", filepath.Join(bin, "tofu-1.12"))
 	if err, want := TerraformTool().Installed(), "OpenTofu is not installed; it deploys. Needed: >=1.11.0, <2.0.0. Get it: https://opentofu.org/docs/intro/install"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestWhatIsMissingIsSaidTogether(t *testing.T) {
+	for _, test := range []struct{ manager, terraform, want string }{
+		{"apt-get", "terraform", "Debian, Ubuntu: sudo apt-get update && sudo apt-get install golang-go nodejs terraform"},
+		{"dnf", "terraform", "Fedora: sudo dnf install golang nodejs terraform"},
+		{"dnf", "tofu", "Fedora: sudo dnf install golang nodejs opentofu"},
+		{"brew", "terraform", "Homebrew: brew install go node hashicorp/tap/terraform"},
+		{"none", "terraform", "Get them: https://go.dev/dl, https://nodejs.org"},
+	} {
+		t.Run(test.manager+" "+test.terraform, func(t *testing.T) {
+			// GIVEN a machine with nothing but a package manager
+			bin := t.TempDir()
+			for _, name := range []string{"sh", "sed", "cat", "basename"} {
+				path, err := exec.LookPath(name)
+				if err := errors.Join(err, os.Symlink(path, filepath.Join(bin, name))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			write(t, filepath.Join(bin, test.manager), "#!/bin/sh\n")
+			t.Setenv("PATH", bin)
+			t.Setenv("TERRAFORM_BINARY_NAME", test.terraform)
+			// WHEN workerctl looks for the tools THEN all are in one error, with the command that installs them
+			_, err := CheckTools(t.Context())
+			for _, want := range []string{"Go is not installed", "Node.js is not installed", TerraformTool().Name + " is not installed", test.want} {
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("got %v, want %s", err, want)
+				}
+			}
+			// AND so they are where make cannot build workerctl
+			script := func() (string, error) {
+				out, err := exec.CommandContext(t.Context(), "sh", "-c", installScript).CombinedOutput()
+				return string(out), err
+			}
+			if out, err := script(); err == nil || !strings.Contains(out, "too old: go node "+test.terraform+"\n") || !strings.Contains(out, test.want) {
+				t.Errorf("%v, %s", err, out)
+			}
+			// AND those that are there are not among them, but for a Go that cannot fetch another
+			write(t, filepath.Join(bin, "node"), "#!/bin/sh\n")
+			write(t, filepath.Join(bin, test.terraform), "#!/bin/sh\n")
+			write(t, filepath.Join(bin, "go"), "#!/bin/sh\necho go version go1.19.8 linux/amd64\n")
+			if out, err := script(); err == nil || !strings.Contains(out, "too old: go\n") {
+				t.Errorf("%v, %s", err, out)
+			}
+			write(t, filepath.Join(bin, "go"), "#!/bin/sh\necho go version go1.22.2 linux/amd64\n")
+			if out, err := script(); err != nil || out != "" {
+				t.Errorf("%v, %s", err, out)
+			}
+		})
 	}
 }

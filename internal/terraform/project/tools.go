@@ -2,13 +2,16 @@ package project
 
 import (
 	"context"
+	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/Masterminds/semver/v3"
 )
@@ -24,23 +27,79 @@ type Tool struct {
 	// Get says how to get it.
 	Get string
 
+	// name is the argument of tools.sh for it.
+	name    string
 	command string
 	args    []string
 	version func(output []byte) string
 }
 
-// Tools are the programs that the project needs beside Python.
+// installScript prints the commands of the system's package manager that install tools.
+//
+//go:embed tools.sh
+var installScript string
+
+// CheckTools returns the versions of all tools, by their names. The error names all that are missing or
+// too old, and how to get them.
+func CheckTools(ctx context.Context) (map[string]string, error) {
+	tools := Tools()
+	versions, errs := make([]string, len(tools)), make([]error, len(tools))
+	var checks sync.WaitGroup
+	for i, tool := range tools {
+		checks.Go(func() { versions[i], errs[i] = tool.Check(ctx) })
+	}
+	checks.Wait()
+	byName := map[string]string{}
+	for i, tool := range tools {
+		byName[tool.Name] = versions[i]
+	}
+	return byName, withCommands(errors.Join(errs...))
+}
+
+// ToolsInstalled checks that all tools are on the PATH, without starting them.
+func ToolsInstalled() error {
+	var errs []error
+	for _, tool := range Tools() {
+		errs = append(errs, tool.Installed())
+	}
+	return withCommands(errors.Join(errs...))
+}
+
+// withCommands adds to an error the commands that install the tools which are missing.
+func withCommands(err error) error {
+	arguments := []string{"-c", installScript, "tools.sh"}
+	for _, tool := range Tools() {
+		if tool.Installed() != nil {
+			arguments = append(arguments, tool.name)
+		}
+	}
+	if err == nil || len(arguments) == 3 {
+		return err
+	}
+	commands, scriptErr := exec.Command("/bin/sh", arguments...).Output()
+	if scriptErr != nil {
+		return err
+	}
+	return fmt.Errorf("%w\n%s", err, strings.TrimSpace(string(commands)))
+}
+
+// Tools returns the programs that the project needs. (uv brings Python where it is not installed.)
 func Tools() []Tool {
 	return []Tool{
 		{
 			Name: "Go", Need: ">=1.26.0", Why: "builds the program", Get: "https://go.dev/dl",
-			command: "go", args: []string{"version"}, version: firstVersion,
+			name: "go", command: "go", args: []string{"version"}, version: firstVersion,
 		},
-		{
-			Name: "Node.js", Need: ">=20.9.0", Why: "runs CDKTF", Get: "https://nodejs.org (24 is the one to take)",
-			command: "node", args: []string{"--version"}, version: firstVersion,
-		},
+		NodeTool(),
 		TerraformTool(),
+	}
+}
+
+// NodeTool is Node.js.
+func NodeTool() Tool {
+	return Tool{
+		Name: "Node.js", Need: ">=20.9.0", Why: "runs CDKTF", Get: "https://nodejs.org (24 is the one to take)",
+		name: "node", command: "node", args: []string{"--version"}, version: firstVersion,
 	}
 }
 
@@ -49,7 +108,7 @@ func Tools() []Tool {
 func TerraformTool() Tool {
 	t := Tool{
 		Name: "Terraform", Need: ">=1.11.0, <2.0.0", Why: "deploys", Get: "https://developer.hashicorp.com/terraform/install",
-		command: TerraformBinary(), args: []string{"version", "-json"}, version: terraformVersion,
+		name: "terraform", command: TerraformBinary(), args: []string{"version", "-json"}, version: terraformVersion,
 	}
 	if isOpenTofu() {
 		t.Name, t.Get = "OpenTofu", "https://opentofu.org/docs/intro/install"

@@ -18,32 +18,19 @@ import (
 	"prefect-worker-ecs/internal/terraform/project"
 )
 
-// Need is a tool, or a set of tools, that a test cannot do without. It returns an error
-// that says what is missing.
+// Need is something that a test cannot do without. It returns an error that says what is missing.
 type Need func(context.Context) error
 
 // Node is for CDKTF constructs, Terraform (or OpenTofu) for deployments.
 var (
-	Node      Need = tools("Node.js")
-	Terraform Need = func(ctx context.Context) error {
-		_, err := project.TerraformTool().Check(ctx)
-		return err
-	}
+	Node      = installed(project.NodeTool)
+	Terraform = installed(project.TerraformTool)
 )
 
-func tools(names ...string) Need {
+func installed(tool func() project.Tool) Need {
 	return func(ctx context.Context) error {
-		for _, tool := range project.Tools() {
-			for _, name := range names {
-				if tool.Name != name {
-					continue
-				}
-				if _, err := tool.Check(ctx); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
+		_, err := tool().Check(ctx)
+		return err
 	}
 }
 

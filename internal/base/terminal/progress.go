@@ -1,4 +1,4 @@
-package run
+package terminal
 
 import (
 	"fmt"
@@ -9,16 +9,12 @@ import (
 	"time"
 
 	"github.com/fatih/color"
-
-	"prefect-worker-ecs/internal/base/terminal"
 )
 
-// progress tells a person what is done and how long it took. Steps may run at
-// the same time: each line stands for itself. In a terminal the steps that are
-// going on are in one last line with a clock; in a file each has a line when it
-// begins. Colour only on a terminal and without NO_COLOR (package color sees to
-// both).
-type progress struct {
+// Progress shows what is done and how long it took. Steps may run at the same time: each line stands
+// for itself. In a terminal the steps in progress are in one last line with a clock; in a file each has
+// a line when it begins. Colour only on a terminal and without NO_COLOR (package color sees to both).
+type Progress struct {
 	mu    sync.Mutex
 	out   io.Writer
 	start time.Time
@@ -28,24 +24,29 @@ type progress struct {
 	clock   *time.Ticker
 }
 
-// activity is a step that is going on.
+// activity is a step in progress.
 type activity struct {
 	what  string
 	began time.Time
 }
 
-func newProgress(out io.Writer) *progress {
-	return &progress{out: out, start: time.Now(), width: terminal.Width(out)}
+// NewProgress returns a Progress that begins now.
+func NewProgress(out io.Writer) *Progress {
+	return &Progress{out: out, start: time.Now(), width: Width(out)}
 }
 
-func (p *progress) line(format string, args ...any) {
+// Elapsed returns the time since the beginning.
+func (p *Progress) Elapsed() time.Duration { return time.Since(p.start) }
+
+// Line writes a line.
+func (p *Progress) Line(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.print(format, args...)
 }
 
 // print writes a line above that of the clock.
-func (p *progress) print(format string, args ...any) {
+func (p *Progress) print(format string, args ...any) {
 	if p.width > 0 {
 		fmt.Fprint(p.out, "\r\033[K")
 	}
@@ -54,7 +55,7 @@ func (p *progress) print(format string, args ...any) {
 }
 
 // draw writes the line of the clock, in a terminal.
-func (p *progress) draw() {
+func (p *Progress) draw() {
 	if p.width == 0 || len(p.running) == 0 {
 		return
 	}
@@ -69,8 +70,8 @@ func (p *progress) draw() {
 	fmt.Fprintf(p.out, "\r\033[K%s", color.HiBlackString("%s", string(text)))
 }
 
-// begin shows that a step is going on. The mutex is held.
-func (p *progress) begin(what string) *activity {
+// begin shows a step in progress. The mutex is held.
+func (p *Progress) begin(what string) *activity {
 	a := &activity{what, time.Now()}
 	p.running = append(p.running, a)
 	switch {
@@ -93,7 +94,7 @@ func (p *progress) begin(what string) *activity {
 }
 
 // end takes a step back. The mutex is held.
-func (p *progress) end(a *activity) {
+func (p *Progress) end(a *activity) {
 	p.running = slices.DeleteFunc(p.running, func(b *activity) bool { return a == b })
 	if len(p.running) == 0 && p.clock != nil {
 		p.clock.Stop() // its goroutine waits indefinitely, which ends with the program
@@ -101,8 +102,8 @@ func (p *progress) end(a *activity) {
 	}
 }
 
-// step runs one step. before says what is going on; do returns what came of it.
-func (p *progress) step(before string, do func() (string, error)) error {
+// Step runs one step. before says what it does; do returns what came of it.
+func (p *Progress) Step(before string, do func() (string, error)) error {
 	p.mu.Lock()
 	a := p.begin(before)
 	p.mu.Unlock()
@@ -115,11 +116,16 @@ func (p *progress) step(before string, do func() (string, error)) error {
 	if err != nil {
 		mark, after = color.RedString("✗"), before
 	}
-	p.print("%s", terminal.Wrap(fmt.Sprintf("  %s %s %s", mark, after, color.HiBlackString("%.1f s", took)), p.width))
+	p.print("%s", Wrap(fmt.Sprintf("  %s %s %s", mark, after, color.HiBlackString("%.1f s", took)), p.width))
 	return err
 }
 
-// note adds a line to the step that is going on.
-func (p *progress) note(format string, args ...any) {
-	p.line("    %s", color.HiBlackString(format, args...))
+// Do runs one step that needs no other words when it is done.
+func (p *Progress) Do(what string, do func() error) error {
+	return p.Step(what, func() (string, error) { return what, do() })
+}
+
+// Note adds a line to the step in progress.
+func (p *Progress) Note(format string, args ...any) {
+	p.Line("    %s", color.HiBlackString(format, args...))
 }

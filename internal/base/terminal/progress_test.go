@@ -1,4 +1,4 @@
-package run
+package terminal
 
 import (
 	"errors"
@@ -17,13 +17,13 @@ func TestProgress(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out strings.Builder
-			p := newProgress(&out)
+			p := NewProgress(&out)
 			p.width = test.width
 			// WHEN one step succeeds, with a note, and another fails
-			if err := p.step("one", func() (string, error) { p.note("note"); return "done", nil }); err != nil {
+			if err := p.Step("one", func() (string, error) { p.Note("note"); return "done", nil }); err != nil {
 				t.Error(err)
 			}
-			if err := p.step("two", func() (string, error) { return "", errors.New("no") }); err == nil {
+			if err := p.Step("two", func() (string, error) { return "", errors.New("no") }); err == nil {
 				t.Error("the failure is lost")
 			}
 			// THEN a terminal shows one line for each, and what is going on below
