@@ -10,9 +10,12 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"prefect-worker-ecs/internal/local/pyenv"
@@ -39,6 +42,7 @@ func TestTwoEmulatorsRunSideBySideAndStop(t *testing.T) {
 
 	// THEN each answers for itself
 	t.Run("as AWS where moto does not", func(t *testing.T) { answersAsAWS(t, a) })
+	t.Run("malformed calls are refused", func(t *testing.T) { refusesMalformedCalls(t, a) })
 	t.Run("tasks wait for their agent", func(t *testing.T) { tasksWaitForTheirAgent(t, b) })
 
 	// WHEN one stops
@@ -114,6 +118,51 @@ func answersAsAWS(t *testing.T, e *Emulator) {
 	must(network.AllocateAddress(t.Context(), &ec2.AllocateAddressInput{}))
 	if got, err := network.DescribeAddresses(t.Context(), &ec2.DescribeAddressesInput{}); err != nil || len(got.Addresses) != 1 {
 		t.Errorf("%d addresses, %v; want 1", len(got.Addresses), err)
+	}
+}
+
+// refusesMalformedCalls by the models of the services, with the errors of AWS.
+func refusesMalformedCalls(t *testing.T, e *Emulator) {
+	cfg := testtools.AWS(t, e.Env())
+	tasks, secrets, roles, groups := ecs.NewFromConfig(cfg), secretsmanager.NewFromConfig(cfg), iam.NewFromConfig(cfg), cloudwatchlogs.NewFromConfig(cfg)
+	tests := map[string]struct {
+		call func() error
+		want string
+	}{
+		"a value that is not in an enumeration": {func() error {
+			_, err := tasks.CreateService(t.Context(), &ecs.CreateServiceInput{ServiceName: aws.String("x"), LaunchType: "MOON"})
+			return err
+		}, "ValidationException: 1 validation error detected: Value 'MOON' at 'launchType' failed to satisfy constraint: Member must satisfy enum value set: ['EC2', 'FARGATE', 'EXTERNAL'"},
+		"a value that is too short": {func() error {
+			_, err := secrets.DescribeSecret(t.Context(), &secretsmanager.DescribeSecretInput{SecretId: aws.String("")})
+			return err
+		}, "Value '' at 'SecretId' failed to satisfy constraint: Member must have length greater than or equal to 1"},
+		"a value that does not match a pattern, in a query": {func() error {
+			_, err := roles.CreateRole(t.Context(), &iam.CreateRoleInput{RoleName: aws.String("a role"), AssumeRolePolicyDocument: aws.String("{}")})
+			return err
+		}, "ValidationError: 1 validation error detected: Value 'a role' at 'RoleName' failed to satisfy constraint: Member must satisfy regular expression pattern: [\\w+=,.@-]+"},
+		"a number that is too large": {func() error {
+			_, err := roles.CreateRole(t.Context(), &iam.CreateRoleInput{RoleName: aws.String("r"), AssumeRolePolicyDocument: aws.String("{}"), MaxSessionDuration: aws.Int32(50000)})
+			return err
+		}, "Value 50000 at 'MaxSessionDuration' failed to satisfy constraint: Member must have value less than or equal to 43200"},
+		"a name of a log group": {func() error {
+			_, err := groups.DescribeLogStreams(t.Context(), &cloudwatchlogs.DescribeLogStreamsInput{LogGroupName: aws.String("g:h")})
+			return err
+		}, "at 'logGroupName' failed to satisfy constraint"},
+		"a secret, which is in no error": {func() error {
+			_, err := secrets.CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{Name: aws.String("s"), SecretString: aws.String(strings.Repeat("x", 65537))})
+			return err
+		}, "1 validation error detected: Value at 'SecretString' failed to satisfy constraint: Member must have length less than or equal to 65536"},
+		"a size that Fargate does not have": {func() error {
+			_, err := tasks.RegisterTaskDefinition(t.Context(), &ecs.RegisterTaskDefinitionInput{Family: aws.String("f"), Cpu: aws.String("256"), Memory: aws.String("8192"),
+				RequiresCompatibilities: []types.Compatibility{types.CompatibilityFargate}, ContainerDefinitions: []types.ContainerDefinition{{Name: aws.String("worker"), Image: aws.String("i")}}})
+			return err
+		}, "ClientException: No Fargate configuration exists for given values: 256 CPU, 8192 memory"},
+	}
+	for name, test := range tests {
+		if err := test.call(); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want %q", name, err, test.want)
+		}
 	}
 }
 

@@ -50,6 +50,7 @@ import moto.events.models as events_models
 import moto.rds.models as rds_models
 import moto.servicediscovery.models as discovery_models
 import moto.sqs.models as sqs_models
+from moto.core.exceptions import ServiceException
 from moto.events import events_backends
 from moto.events.utils import EventTemplateParser
 from moto.logs.metric_filters import MetricFilters
@@ -65,6 +66,131 @@ from moto.utilities.utils import get_partition
 LOCK = threading.Lock()
 
 
+class Malformed(ServiceException):
+    """The error of a call that does not match its model."""
+
+
+def refuse_malformed_calls():
+    """moto accepts calls that AWS refuses before it looks at them.
+
+    Each call is validated against the model of its service that botocore ships: required members, types,
+    enumerations, patterns, lengths and ranges.
+    """
+    codes = {"json": "ValidationException", "rest-json": "ValidationException", "ec2": "InvalidParameterValue"}
+
+    def dispatch(self, request, full_url, headers):
+        self.setup_class(request, full_url, headers)
+        service = moto.core.utils.get_service_model(self.boto3_service_name)
+        action = self._get_action()
+        if action in service.operation_names:
+            parameters = parsed_parameters(self, request)
+            problems = violations(service.operation_model(action).input_shape, parameters, "")
+            if problems:
+                count = f"{len(problems)} validation error{'s' if len(problems) > 1 else ''} detected: "
+                error = Malformed(codes.get(service.protocol, "ValidationError"), count + "; ".join(problems))
+                status, headers, body = self.serialized(moto.core.responses.ActionResult(error))
+                return status, {**headers, "status": status}, body
+        return self.call_action()
+
+    moto.core.responses.BaseResponse._dispatch = dispatch
+
+
+def parsed_parameters(response, request):
+    """The parameters of a call in the structure of its model."""
+    kept = response.__dict__.get("params")
+    response.parse_parameters(request)
+    parsed, response.params = response.params, kept
+    return parsed
+
+
+def violations(shape, value, path):
+    """What the constraints of a shape refuse in a value, in AWS's words."""
+    rules = shape.metadata if shape else {}
+    found = []
+
+    def refuse(constraint):
+        shown = "Value at " if rules.get("sensitive") else f"Value {value!r} at "
+        found.append(f"{shown}'{path[:-1]}' failed to satisfy constraint: Member must {constraint}")
+
+    if shape is None:
+        return found
+    if shape.type_name == "structure":
+        value = value or {}
+        for name in shape.required_members:
+            if value.get(name) is None:
+                found.append(f"Value null at '{path}{name}' failed to satisfy constraint: Member must not be null")
+        for name, member in shape.members.items():
+            if value.get(name) is not None:
+                found += violations(member, value[name], path + name + ".")
+    elif shape.type_name == "list":
+        for number, item in enumerate(value, 1):
+            found += violations(shape.member, item, f"{path}{number}.member.")
+    elif shape.type_name == "map":
+        for key, item in value.items():
+            found += violations(shape.key, key, path) + violations(shape.value, item, f"{path}{key}.")
+    elif shape.type_name == "string":
+        if shape.enum and value not in shape.enum:
+            refuse(f"satisfy enum value set: {shape.enum}")
+        elif "pattern" in rules and matches(rules["pattern"], value) is None:
+            refuse("satisfy regular expression pattern: " + rules["pattern"])
+    size = len(value) if hasattr(value, "__len__") else value
+    kind = "value" if size is value else "length"
+    if isinstance(size, (int, float)) and size < rules.get("min", size):
+        refuse(f"have {kind} greater than or equal to {rules['min']}")
+    if isinstance(size, (int, float)) and size > rules.get("max", size):
+        refuse(f"have {kind} less than or equal to {rules['max']}")
+    return found
+
+
+def matches(pattern, value):
+    """The match of a pattern of Java, or True where Python cannot read it."""
+    try:
+        return re.fullmatch(pattern, value, re.DOTALL)
+    except re.error:
+        return True
+
+
+# Memory in MiB by CPU units ("Task CPU and memory" in the developer guide of Fargate).
+FARGATE = {
+    256: (512, 1024, 2048),
+    512: range(1024, 4097, 1024),
+    1024: range(2048, 8193, 1024),
+    2048: range(4096, 16385, 1024),
+    4096: range(8192, 30721, 1024),
+    8192: range(16384, 61441, 4096),
+    16384: range(32768, 122881, 8192),
+}
+
+
+def refuse_sizes_that_fargate_lacks():
+    """RegisterTaskDefinition and the overrides of RunTask take any CPU and memory."""
+    responses = ecs_responses.EC2ContainerServiceResponse
+    register, run = responses.register_task_definition, responses.run_task
+
+    def check(cpu, memory):
+        if int(memory) not in FARGATE.get(int(cpu), ()):
+            raise ecs_exceptions.EcsClientException(
+                f"No Fargate configuration exists for given values: {cpu} CPU, {memory} memory. "
+                "See the Amazon ECS documentation for the valid values."
+            )
+
+    def register_task_definition(self):
+        asked = self._get_params()
+        if "FARGATE" in asked.get("requiresCompatibilities", []):
+            check(asked["cpu"], asked["memory"])
+        return register(self)
+
+    def run_task(self):
+        asked = self._get_params()
+        overrides = asked.get("overrides", {})
+        if "cpu" in overrides or "memory" in overrides:
+            definition = self.ecs_backend.describe_task_definition(asked["taskDefinition"])
+            check(overrides.get("cpu", definition.cpu), overrides.get("memory", definition.memory))
+        return run(self)
+
+    responses.register_task_definition, responses.run_task = register_task_definition, run_task
+
+
 def keep_service_fields():
     """CreateService drops these fields, so DescribeServices cannot return them.
 
@@ -72,6 +198,7 @@ def keep_service_fields():
     enough to set them.
     """
     kept = {
+        "capacityProviderStrategy": "capacity_provider_strategy",
         "availabilityZoneRebalancing": "availability_zone_rebalancing",
         "deploymentConfiguration": "deployment_configuration",
         "enableECSManagedTags": "enable_ecs_managed_tags",
@@ -94,11 +221,17 @@ def keep_service_fields():
 
 
 def update_deployment_with_service():
-    """UpdateService leaves the deployment's first task definition in place."""
+    """UpdateService leaves the deployment's first task definition in place, and drops settings of deployments that
+    the call does not have.
+    """
     backend = ecs_models.EC2ContainerServiceBackend
     original = backend.update_service
 
     def update_service(self, service_properties):
+        service = self._get_service(service_properties.get("cluster", "default"), service_properties["service"].split("/")[-1])
+        if service_properties.get("deployment_configuration"):
+            before = getattr(service, "deployment_configuration", None) or {}
+            service_properties["deployment_configuration"] = before | service_properties["deployment_configuration"]
         service = original(self, service_properties)
         for deployment in service.deployments[:1]:
             deployment["taskDefinition"] = service.task_definition
@@ -495,6 +628,8 @@ def one_at_a_time(app):
 
 
 def main(port_file):
+    refuse_malformed_calls()
+    refuse_sizes_that_fargate_lacks()
     keep_service_fields()
     update_deployment_with_service()
     run_tasks_as_fargate()
