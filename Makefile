@@ -17,16 +17,14 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Make itself sees that nothing is to be built: asking Go takes longer than a synth. Folders are
-# in the list because a removed file changes them. (Not a rule for both at once: the Make of
-# macOS does not know such.)
+# in the list because a removed file changes them. make local compiles the program itself, while it
+# downloads.
 SOURCES := $(shell find main.go go.mod go.sum cmd config constructs internal stacks \
 	-not -name '*_test.go' -not -path '*/testdata*' -not -path 'config/environments/*')
 $(WORKERCTL): $(SOURCES)
-	@command -v go >/dev/null || { sh internal/terraform/project/tools.sh; exit 1; }
-	@sh cmd/compile.sh
-	@touch $(PROGRAM) $(WORKERCTL)
-$(PROGRAM): $(WORKERCTL)
-	@test -e $@ || go build -o $@ .
+	@sh cmd/compile.sh workerctl ./cmd/workerctl
+$(PROGRAM): $(SOURCES)
+	@sh cmd/compile.sh prefect-worker-ecs .
 
 .PHONY: tools
 tools:

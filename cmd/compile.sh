@@ -1,8 +1,10 @@
 #!/bin/sh
-# Compiles both programs for make, and shows what takes so long: in a terminal with a clock, elsewhere
-# in one line. What Go prints, such as the modules that it downloads, is shown if it fails.
-what='compiling workerctl and the program (about a minute the first time)'
-log=.local/compile.log
+# Compiles a program for make: sh cmd/compile.sh NAME PACKAGE. It shows what takes so long: in a
+# terminal with a clock, elsewhere in one line. What Go prints, such as the modules that it downloads,
+# is shown if it fails.
+command -v go >/dev/null || exec sh internal/terraform/project/tools.sh
+what="compiling $1 (about a minute the first time)"
+log=.local/compile-$1.log
 mkdir -p .local
 
 # The clock and not the compiler is in the background: Ctrl-C does not reach what is there.
@@ -25,8 +27,12 @@ stop() {
 	[ ! -t 2 ] || printf '\r\033[K' >&2
 }
 trap 'stop; exit 130' INT TERM
-go build -o .local/bin/ . ./cmd/workerctl 2>$log
+go build -o ".local/bin/$1" "$2" 2>"$log"
 status=$?
 stop
-[ $status = 0 ] || cat $log >&2
+if [ $status = 0 ]; then
+	touch ".local/bin/$1"
+else
+	cat "$log" >&2
+fi
 exit $status

@@ -164,7 +164,7 @@ func (u *up) all(ctx context.Context) error {
 // setUp makes what must be there: quick when it is, dominated by downloads
 // when it is not.
 func (u *up) setUp(ctx context.Context) error {
-	return u.p.Step("setting up", func() (string, error) {
+	return u.p.Step("setting up: the compiled program, Python environments", func() (string, error) {
 		if _, err := project.CheckTools(ctx); err != nil {
 			return "", err
 		}
