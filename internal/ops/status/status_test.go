@@ -91,9 +91,7 @@ func TestStatus(t *testing.T) {
 		"a paused pool": {func(a map[string]any) {
 			a["/work_pools/ecs-work-pool"] = fields{"name": "ecs-work-pool", "type": "process", "is_paused": true}
 		}, []string{"work pool: ecs-work-pool, process, paused\n"}},
-		"no service": {func(a map[string]any) {
-			a["DescribeServices"] = fields{"services": []any{}, "failures": []any{fields{"reason": "MISSING"}}}
-		}, []string{"ECS service: there is no service dev-worker in the cluster\n"}},
+		"no service":     {func(a map[string]any) { a["DescribeServices"] = fields{"failures": []any{fields{"reason": "MISSING"}}} }, []string{"ECS service: there is no service dev-worker in the cluster\n"}},
 		"no permissions": {func(a map[string]any) { delete(a, "FilterLogEvents"); delete(a, "DescribeTasks") }, []string{"tasks: could not be read: AccessDeniedException: not authorized\n", "log: could not be read: AccessDeniedException: not authorized\n"}},
 		"no secret":      {func(a map[string]any) { delete(a, "GetSecretValue") }, []string{"credential in Secrets Manager: the secret key-AbCdEf could not be read: AccessDeniedException"}},
 	} {
