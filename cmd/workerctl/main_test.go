@@ -102,8 +102,9 @@ func TestMissingToolsAreNamed(t *testing.T) {
 		// THEN each tool that is needed has a line
 		var named []string
 		for line := range strings.Lines(err.Error()) {
-			name, _, _ := strings.Cut(line, " is not installed; ")
-			named = append(named, name)
+			if name, _, missing := strings.Cut(line, " is not installed; "); missing {
+				named = append(named, name)
+			}
 		}
 		if got := strings.Join(named, " "); got != want {
 			t.Errorf("named are %q, want %q", got, want)

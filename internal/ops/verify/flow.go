@@ -106,7 +106,15 @@ func (c *checklist) ranHere(ctx context.Context, run api.FlowRun, detail string)
 	}
 	ctx, cancel = context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	if after := c.worker(ctx); after.status != OK {
+	after := c.worker(ctx)
+	// A worker that has just started a flow run may poll late.
+	_ = poll.Until(ctx, time.Second, func() (bool, error) {
+		if again := c.worker(ctx); ctx.Err() == nil {
+			after = again
+		}
+		return after.status == OK, nil
+	})
+	if after.status != OK {
 		after.detail = detail + ", and after it: " + after.detail
 		return after
 	}
