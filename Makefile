@@ -98,7 +98,7 @@ generate: ## Regenerate what is made from the options: docs/configuration.md and
 # deploy mostly wait for Terraform, and Terraform for a database. The longest go first. With five
 # all takes longer: servers of Prefect that wait are asked all the while. (lint calls vet.)
 .PHONY: test
-test: tools ## Run all tests
+test: ## Run all tests
 	go test -vet=off -count=1 -p 4 -parallel 4 -timeout 40m ./internal/local/run ./internal/test/lifecycle ./cmd/workerctl ./internal/ops/verify ./...
 
 .PHONY: bench

@@ -200,8 +200,8 @@ func (e Env) create(ctx context.Context, spec Spec, opt Options) error {
 	)
 }
 
-// Environ returns the caller's environment for a program of an Env: without what would lead Python
-// or pip out of the virtual environment, and without PYTHONDONTWRITEBYTECODE, with which each start
+// Environ returns the caller's environment for a program of an Env: without what would lead Python,
+// pip or uv out of the virtual environment, and without PYTHONDONTWRITEBYTECODE, with which each start
 // would compile all that it imports (Prefect: 10 s instead of 5 s). The index, proxy and
 // certificates that pip is configured for stay.
 func Environ() []string {
@@ -209,7 +209,8 @@ func Environ() []string {
 	for _, kv := range os.Environ() {
 		switch name, _, _ := strings.Cut(kv, "="); name {
 		case "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONDONTWRITEBYTECODE", "__PYVENV_LAUNCHER__", "VIRTUAL_ENV",
-			"PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_PYTHON", "PIP_REQUIRE_HASHES":
+			"PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_PYTHON", "PIP_REQUIRE_HASHES",
+			"UV_SYSTEM_PYTHON", "UV_PYTHON", "UV_REQUIRE_HASHES", "UV_CONSTRAINT", "UV_OVERRIDE", "UV_VENV_SEED":
 		default:
 			env = append(env, kv)
 		}
