@@ -177,6 +177,9 @@ func TestEnsureInstallsExtrasOverThePins(t *testing.T) {
 	tiny(t, packages, "2.0")
 	extra := spec
 	extra.Extra = []string{"tiny==2.0"}
+	// AND a user who has uv set up for something else
+	t.Setenv("UV_REQUIRE_HASHES", "1")
+	t.Setenv("UV_SYSTEM_PYTHON", "1")
 	// WHEN both are made
 	without, err := Ensure(t.Context(), spec, opt)
 	with, errWith := Ensure(t.Context(), extra, opt)
