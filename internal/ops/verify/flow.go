@@ -107,8 +107,11 @@ func (c *checklist) ranHere(ctx context.Context, run api.FlowRun, detail string)
 	ctx, cancel = context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	after := c.worker(ctx)
-	// A worker that has just started a flow run may poll late.
+	// The queues were read before the flow run, and a worker that has just started one may poll late.
 	_ = poll.Until(ctx, time.Second, func() (bool, error) {
+		if queues, err := c.API.WorkQueues(ctx, c.env.WorkPool.Name); err == nil {
+			c.servedQueues(queues)
+		}
 		if again := c.worker(ctx); ctx.Err() == nil {
 			after = again
 		}

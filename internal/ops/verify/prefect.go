@@ -145,6 +145,7 @@ func (c *checklist) servedQueues(queues []api.WorkQueue) finding {
 		}
 	}
 	var closed []string
+	c.Queues = nil
 	for _, q := range queues {
 		if len(configured) > 0 && !slices.Contains(configured, q.Name) {
 			continue
