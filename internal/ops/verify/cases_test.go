@@ -31,6 +31,7 @@ import (
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/aws/query"
+	"prefect-worker-ecs/internal/base/poll"
 	"prefect-worker-ecs/internal/local/prefectserver"
 	"prefect-worker-ecs/internal/prefect/api"
 )
@@ -582,7 +583,23 @@ func (h *harness) jobCases() []testCase {
 			}
 		}
 	}
-	withFlow := func(_ *testing.T, opt *Options) func() { opt.Flow = true; return nil }
+	// withFlow begins when the worker has read the template that a case has set. It reads it before each heartbeat,
+	// so for the first one after the change perhaps too early.
+	withFlow := func(t *testing.T, opt *Options) func() {
+		client := h.client(t, h.two)
+		for range 2 {
+			since := time.Now()
+			err := poll.Until(t.Context(), 100*time.Millisecond, func() (bool, error) {
+				workers, err := client.OnlineWorkers(t.Context(), "good", since)
+				return len(workers) > 0, err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		opt.Flow = true
+		return nil
+	}
 	type fields = map[string]any
 	return []testCase{
 		{"a command that runs no flow", template("command", "false"), failing(checkPool, "no flow run works with the template of good", `command is "false"`)},
