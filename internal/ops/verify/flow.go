@@ -106,14 +106,14 @@ func (c *checklist) ranHere(ctx context.Context, run api.FlowRun, detail string)
 	}
 	ctx, cancel = context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	after := c.worker(ctx)
 	// The queues were read before the flow run, and a worker that has just started one may poll late.
+	var after finding
 	_ = poll.Until(ctx, time.Second, func() (bool, error) {
 		if queues, err := c.API.WorkQueues(ctx, c.env.WorkPool.Name); err == nil {
 			c.servedQueues(queues)
 		}
-		if again := c.worker(ctx); ctx.Err() == nil {
-			after = again
+		if now := c.worker(ctx); ctx.Err() == nil || after.status == "" {
+			after = now
 		}
 		return after.status == OK, nil
 	})

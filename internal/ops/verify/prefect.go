@@ -166,7 +166,7 @@ func (c *checklist) servedQueues(queues []api.WorkQueue) finding {
 			f.failed(fmt.Sprintf("the queue %s of %s %s: none of its flow runs is handed out", q.Name, pool.Name, reason), fix)
 		}
 	}
-	if len(c.Queues) > 0 && len(closed) == len(c.Queues) && len(f.failures) == 0 {
+	if len(c.Queues) > 0 && len(closed) == len(c.Queues) && len(f) == 0 {
 		f.failed(fmt.Sprintf("no queue of %s hands out flow runs: %s", pool.Name, strings.Join(closed, ", ")),
 			fmt.Sprintf("resume one: prefect work-queue resume NAME --pool %q", pool.Name))
 	}

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,7 +45,7 @@ func (c *checklist) judgeRuns(s flowruns.Survey, now time.Time) finding {
 	for where, n := range byQueue {
 		f.failed(fmt.Sprintf("%d late in %s", n, where), "open the queue: prefect work-queue resume, or clear-concurrency-limit")
 	}
-	slices.Sort(f.failures)
+	slices.SortFunc(f, func(a, b finding) int { return cmp.Compare(a.detail, b.detail) })
 	backlog := ""
 	if len(late) > 0 {
 		text := fmt.Sprintf("%d late, the oldest for %s", len(late), now.Sub(late[0].Since).Round(time.Second))

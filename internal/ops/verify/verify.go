@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -377,73 +378,61 @@ func (c *checklist) deployFix() string {
 	return fmt.Sprintf("deploy it: %s; if it is deployed, are region (%s) and account right?", c.deploy(), c.opt.AWS.Region)
 }
 
-// findings collects what one check found: failures, and what could not be read.
-type findings struct{ failures, unknowns, failureFixes, unknownFixes []string }
+// findings are the failures of the parts of a check, and what could not be read for it.
+type findings []finding
 
-func (f *findings) failed(detail, fix string) {
-	f.failures = append(f.failures, detail)
-	if fix != "" && !slices.Contains(f.failureFixes, fix) {
-		f.failureFixes = append(f.failureFixes, fix)
-	}
-}
+func (f *findings) failed(detail, fix string) { f.add(failed(detail, fix)) }
 
-func (f *findings) unknown(detail, fix string) {
-	if slices.Contains(f.unknowns, detail) {
-		return
-	}
-	f.unknowns = append(f.unknowns, detail)
-	if fix != "" && !slices.Contains(f.unknownFixes, fix) {
-		f.unknownFixes = append(f.unknownFixes, fix)
-	}
-}
+func (f *findings) unknown(detail, fix string) { f.add(unknown(detail, fix)) }
 
 // unreadable records what could not be read.
 func (f *findings) unreadable(what string, err error) { f.add(unreadable(what, err)) }
 
-// add records a finding of a part. One that is OK adds nothing.
+// add records the finding of a part. One that is OK adds nothing, and neither does what could not be read
+// for another part either.
 func (f *findings) add(part finding) {
-	switch part.status {
-	case Failed:
-		f.failed(part.detail, part.fix)
-	case Unknown:
-		f.unknown(part.detail, part.fix)
+	if part.status == Failed || part.status == Unknown && !slices.Contains(*f, part) {
+		*f = append(*f, part)
 	}
 }
 
 // sideBySide records what functions that do not need each other find, in their order.
 func (f *findings) sideBySide(parts ...func(*findings)) {
 	found := make([]findings, len(parts))
-	done := make(chan struct{})
+	var running sync.WaitGroup
 	for i, part := range parts {
-		go func() {
-			part(&found[i])
-			done <- struct{}{}
-		}()
+		running.Go(func() { part(&found[i]) })
 	}
-	for range parts {
-		<-done
+	running.Wait()
+	for _, part := range slices.Concat(found...) {
+		f.add(part)
 	}
-	for _, part := range found {
-		f.failures = append(f.failures, part.failures...)
-		for _, fix := range part.failureFixes {
-			if !slices.Contains(f.failureFixes, fix) {
-				f.failureFixes = append(f.failureFixes, fix)
-			}
+}
+
+// of returns the details and the fixes of the findings with a status, each fix once.
+func (f findings) of(status Status) (details, fixes []string) {
+	for _, part := range f {
+		if part.status != status {
+			continue
 		}
-		for _, detail := range part.unknowns {
-			f.unknown(detail, strings.Join(part.unknownFixes, "; "))
+		details = append(details, part.detail)
+		if part.fix != "" && !slices.Contains(fixes, part.fix) {
+			fixes = append(fixes, part.fix)
 		}
 	}
+	return details, fixes
 }
 
 // finding returns what was found as one: a failure if there is one, or else what could not be read,
 // or else that all is well.
-func (f *findings) finding(well string) finding {
+func (f findings) finding(well string) finding {
+	failures, failureFixes := f.of(Failed)
+	unknowns, unknownFixes := f.of(Unknown)
 	switch {
-	case len(f.failures) > 0:
-		return failed(strings.Join(append(f.failures, f.unknowns...), "\n"), strings.Join(f.failureFixes, "; "))
-	case len(f.unknowns) > 0:
-		return unknown(strings.Join(f.unknowns, "\n"), strings.Join(f.unknownFixes, "; "))
+	case len(failures) > 0:
+		return failed(strings.Join(append(failures, unknowns...), "\n"), strings.Join(failureFixes, "; "))
+	case len(unknowns) > 0:
+		return unknown(strings.Join(unknowns, "\n"), strings.Join(unknownFixes, "; "))
 	}
 	return finding{status: OK, detail: well}
 }
