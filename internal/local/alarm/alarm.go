@@ -3,7 +3,6 @@
 package alarm
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -40,17 +39,16 @@ func Read(ctx context.Context, cfg aws.Config, service string) ([]types.MetricAl
 	if err != nil {
 		return nil, nil, fmt.Errorf("list the metrics: %w", err)
 	}
-	// CallsFailed first: each run publishes it, in one call with its other metrics. What the probe publishes while
-	// they are read would be a sample with some of them.
-	slices.SortStableFunc(listed.Metrics, func(a, b types.Metric) int {
-		return cmp.Compare(order(a), order(b))
+	published := slices.DeleteFunc(listed.Metrics, func(m types.Metric) bool {
+		return len(m.Dimensions) != 1 || aws.ToString(m.Dimensions[0].Value) != service
 	})
+	// CallsFailed is read first: what the probe publishes while the other metrics are read is then without it.
+	if i := slices.IndexFunc(published, func(m types.Metric) bool { return aws.ToString(m.MetricName) == probe.CallsFailed }); i > 0 {
+		published[0], published[i] = published[i], published[0]
+	}
 	now := time.Now()
 	runs := map[time.Time]Sample{}
-	for _, m := range listed.Metrics {
-		if len(m.Dimensions) != 1 || aws.ToString(m.Dimensions[0].Value) != service {
-			continue
-		}
+	for _, m := range published {
 		points, err := client.GetMetricStatistics(ctx, &cloudwatch.GetMetricStatisticsInput{
 			Namespace: m.Namespace, MetricName: m.MetricName, Dimensions: m.Dimensions,
 			StartTime: aws.Time(now.Add(-span).Truncate(time.Second)), EndTime: aws.Time(now.Add(time.Second)), Period: aws.Int32(1), Statistics: []types.Statistic{types.StatisticMaximum},
@@ -60,9 +58,6 @@ func Read(ctx context.Context, cfg aws.Config, service string) ([]types.MetricAl
 		}
 		for _, p := range points.Datapoints {
 			if runs[*p.Timestamp] == nil {
-				if order(m) > 0 {
-					continue
-				}
 				runs[*p.Timestamp] = Sample{}
 			}
 			runs[*p.Timestamp][aws.ToString(m.MetricName)] = aws.ToFloat64(p.Maximum)
@@ -70,16 +65,11 @@ func Read(ctx context.Context, cfg aws.Config, service string) ([]types.MetricAl
 	}
 	var samples []Sample
 	for _, at := range slices.SortedFunc(maps.Keys(runs), time.Time.Compare) {
-		samples = append(samples, runs[at])
+		if _, complete := runs[at][probe.CallsFailed]; complete {
+			samples = append(samples, runs[at])
+		}
 	}
 	return alarms, samples, nil
-}
-
-func order(m types.Metric) int {
-	if aws.ToString(m.MetricName) == "CallsFailed" {
-		return 0
-	}
-	return 1
 }
 
 // ofProbe reports whether all metrics of an alarm are the probe's.

@@ -18,8 +18,8 @@ import (
 // up to two minutes to show them.
 const Fresh = 4 * time.Minute
 
-// Names are the metrics that say how the worker is. CallsFailed is always published.
-var Names = []string{"CallsFailed", "WorkersOnline", "TasksDesired", "FlowRunsDue", "FlowRunsLate", "OldestDueSeconds", "FlowRunsRunning", "FlowRunsPending", "FlowRunsOrphaned", "FlowRunsLost", "PoolPaused"}
+// Names are the metrics that say how the worker is.
+var Names = []string{probe.CallsFailed, "WorkersOnline", "TasksDesired", "FlowRunsDue", "FlowRunsLate", "OldestDueSeconds", "FlowRunsRunning", "FlowRunsPending", "FlowRunsOrphaned", "FlowRunsLost", "PoolPaused"}
 
 // Last are the values of metrics by name, and when they were published. Without values: none were
 // published lately.
@@ -49,7 +49,7 @@ func Read(ctx context.Context, client *cloudwatch.Client, service string) (Last,
 			continue
 		}
 		values[aws.ToString(result.Label)] = result.Values[0]
-		if aws.ToString(result.Label) == "CallsFailed" {
+		if aws.ToString(result.Label) == probe.CallsFailed {
 			last = Last{values, result.Timestamps[0]}
 		}
 	}

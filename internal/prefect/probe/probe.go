@@ -31,6 +31,9 @@ const (
 	Dimension = "Service"
 )
 
+// CallsFailed is the metric that each run of the probe publishes, in one call with its others.
+const CallsFailed = "CallsFailed"
+
 // ArchiveName is the file with the function's code, beside the stack's Terraform JSON: that
 // is where Terraform runs.
 const ArchiveName = "probe.zip"
