@@ -45,22 +45,33 @@ func (c IAM) Role(ctx context.Context, name string) (Role, error) {
 	return out.Role, orEmpty(err, out.Role.TrustPolicy)
 }
 
-// RolePolicies returns the names of a role's own policies.
-func (c IAM) RolePolicies(ctx context.Context, role string) ([]string, error) {
-	var names []string
-	for marker := ""; ; {
+// names are the items of a page that lists policies of a role.
+type names struct {
+	Own      []string `xml:"PolicyNames>member"`
+	Attached []string `xml:"AttachedPolicies>member>PolicyArn"`
+	Marker   string
+}
+
+// list returns the items of all pages that an operation lists for a role.
+func (c IAM) list(ctx context.Context, operation, role string) (all names, err error) {
+	for {
 		var out struct {
-			Names  []string `xml:"ListRolePoliciesResult>PolicyNames>member"`
-			Marker string   `xml:"ListRolePoliciesResult>Marker"`
+			Result names `xml:",any"`
 		}
-		if err := c.Call(ctx, "ListRolePolicies", Params{"RoleName": role, "Marker": marker}, &out); err != nil {
-			return nil, err
+		if err := c.Call(ctx, operation, Params{"RoleName": role, "Marker": all.Marker}, &out); err != nil {
+			return names{}, err
 		}
-		names = append(names, out.Names...)
-		if marker = out.Marker; marker == "" {
-			return names, nil
+		all = names{append(all.Own, out.Result.Own...), append(all.Attached, out.Result.Attached...), out.Result.Marker}
+		if all.Marker == "" {
+			return all, nil
 		}
 	}
+}
+
+// RolePolicies returns the names of a role's own policies.
+func (c IAM) RolePolicies(ctx context.Context, role string) ([]string, error) {
+	all, err := c.list(ctx, "ListRolePolicies", role)
+	return all.Own, err
 }
 
 // RolePolicy returns one of a role's own policies.
@@ -74,20 +85,8 @@ func (c IAM) RolePolicy(ctx context.Context, role, name string) (string, error) 
 
 // AttachedPolicies returns the ARNs of the managed policies of a role.
 func (c IAM) AttachedPolicies(ctx context.Context, role string) ([]string, error) {
-	var arns []string
-	for marker := ""; ; {
-		var out struct {
-			ARNs   []string `xml:"ListAttachedRolePoliciesResult>AttachedPolicies>member>PolicyArn"`
-			Marker string   `xml:"ListAttachedRolePoliciesResult>Marker"`
-		}
-		if err := c.Call(ctx, "ListAttachedRolePolicies", Params{"RoleName": role, "Marker": marker}, &out); err != nil {
-			return nil, err
-		}
-		arns = append(arns, out.ARNs...)
-		if marker = out.Marker; marker == "" {
-			return arns, nil
-		}
-	}
+	all, err := c.list(ctx, "ListAttachedRolePolicies", role)
+	return all.Attached, err
 }
 
 // ManagedPolicy returns the version of a managed policy that is in force.
