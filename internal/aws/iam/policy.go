@@ -135,8 +135,8 @@ func Allow(sid string, actions []string, resources ...string) Statement {
 	return Statement{Sid: sid, Effect: "Allow", Action: actions, Resource: resources}
 }
 
-// ECSExec lets the agent of ECS Exec in a container open its session. The four actions know no
-// resource (Service Authorization Reference).
+// ECSExec lets the agent of ECS Exec in a container open its session. The four actions do not
+// support resource-level permissions (Service Authorization Reference).
 func ECSExec() Statement {
 	return Allow("ECSExec", []string{
 		"ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel", "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel",

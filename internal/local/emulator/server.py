@@ -71,10 +71,9 @@ class Malformed(ServiceException):
 
 
 def refuse_malformed_calls():
-    """moto accepts calls that AWS refuses before it looks at them.
+    """moto accepts calls that do not match the model of their service, which botocore has.
 
-    Each call is validated against the model of its service that botocore ships: required members, types,
-    enumerations, patterns, lengths and ranges.
+    AWS validates required members, enumerations, patterns, lengths and ranges first.
     """
     codes = {"json": "ValidationException", "rest-json": "ValidationException", "ec2": "InvalidParameterValue"}
 
@@ -104,16 +103,15 @@ def parsed_parameters(response, request):
 
 
 def violations(shape, value, path):
-    """What the constraints of a shape refuse in a value, in AWS's words."""
-    rules = shape.metadata if shape else {}
-    found = []
+    """The constraints of a shape that a value violates, in AWS's words."""
+    if shape is None:
+        return []
+    rules, found = shape.metadata, []
 
     def refuse(constraint):
         shown = "Value at " if rules.get("sensitive") else f"Value {value!r} at "
         found.append(f"{shown}'{path[:-1]}' failed to satisfy constraint: Member must {constraint}")
 
-    if shape is None:
-        return found
     if shape.type_name == "structure":
         value = value or {}
         for name in shape.required_members:
@@ -175,16 +173,16 @@ def refuse_sizes_that_fargate_lacks():
             )
 
     def register_task_definition(self):
-        asked = self._get_params()
-        if "FARGATE" in asked.get("requiresCompatibilities", []):
-            check(asked["cpu"], asked["memory"])
+        parameters = self._get_params()
+        if "FARGATE" in parameters.get("requiresCompatibilities", []):
+            check(parameters["cpu"], parameters["memory"])
         return register(self)
 
     def run_task(self):
-        asked = self._get_params()
-        overrides = asked.get("overrides", {})
+        parameters = self._get_params()
+        overrides = parameters.get("overrides", {})
         if "cpu" in overrides or "memory" in overrides:
-            definition = self.ecs_backend.describe_task_definition(asked["taskDefinition"])
+            definition = self.ecs_backend.describe_task_definition(parameters["taskDefinition"])
             check(overrides.get("cpu", definition.cpu), overrides.get("memory", definition.memory))
         return run(self)
 
@@ -198,8 +196,8 @@ def keep_service_fields():
     enough to set them.
     """
     kept = {
-        "capacityProviderStrategy": "capacity_provider_strategy",
         "availabilityZoneRebalancing": "availability_zone_rebalancing",
+        "capacityProviderStrategy": "capacity_provider_strategy",
         "deploymentConfiguration": "deployment_configuration",
         "enableECSManagedTags": "enable_ecs_managed_tags",
         "enableExecuteCommand": "enable_execute_command",
