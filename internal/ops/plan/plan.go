@@ -3,7 +3,6 @@ package plan
 import (
 	"reflect"
 	"slices"
-	"strings"
 
 	tfjson "github.com/hashicorp/terraform-json"
 )
@@ -85,7 +84,7 @@ func planned(c *tfjson.Change) []Attribute {
 				return false
 			}
 			first, _ := steps[0].(string)
-			return a.Path == first || strings.HasPrefix(a.Path, first+".") || strings.HasPrefix(a.Path, first+"[")
+			return a.of(first)
 		})
 	}
 	// What forces a replacement comes before all that is only known after it.

@@ -39,6 +39,11 @@ type Attribute struct {
 	ForcesReplacement bool `json:"forces_replacement,omitempty"`
 }
 
+// of reports whether the value is an argument or part of one.
+func (a Attribute) of(argument string) bool {
+	return a.Path == argument || strings.HasPrefix(a.Path, argument+".") || strings.HasPrefix(a.Path, argument+"[")
+}
+
 // Resource is a resource that changes, or another part of the stack.
 type Resource struct {
 	// Address is its address in Terraform.
@@ -145,9 +150,6 @@ func flatten(path string, v any, into map[string]string) {
 	case nil:
 	case map[string]any:
 		for key, item := range v {
-			if path == "" && key == "depends_on" {
-				continue // an order, which is none of AWS
-			}
 			flatten(join(path, key), item, into)
 		}
 	case []any:

@@ -68,9 +68,7 @@ func replace(changes map[string]Resource, old, now map[string]any) {
 			arguments, _ := value.(map[string]any)
 			c.Address = address
 			for _, argument := range t.Replaces {
-				if i := slices.IndexFunc(c.Attributes, func(a Attribute) bool {
-					return strings.TrimRight(a.Path, "[0]") == argument || strings.HasPrefix(a.Path, argument+"[") || strings.HasPrefix(a.Path, argument+".")
-				}); changed && i >= 0 {
+				if i := slices.IndexFunc(c.Attributes, func(a Attribute) bool { return a.of(argument) }); changed && i >= 0 {
 					c.Action, c.Attributes[i].ForcesReplacement, again = Replace, true, true
 				} else if of := reference(arguments[argument]); of != "" && changes[of].Action == Replace {
 					c.Action, again = Replace, true
@@ -140,18 +138,13 @@ func parts(file []byte) (map[string]any, error) {
 	return all, nil
 }
 
-// withoutMetadata leaves out CDKTF's own notes, and an order that means nothing.
+// withoutMetadata leaves out what is not in AWS: CDKTF's own notes, and an order.
 func withoutMetadata(resource any) any {
 	fields, ok := resource.(map[string]any)
 	if !ok {
 		return resource
 	}
 	delete(fields, "//")
-	if dependencies, ok := fields["depends_on"].([]any); ok {
-		slices.SortFunc(dependencies, func(a, b any) int {
-			x, y := fmt.Sprint(a), fmt.Sprint(b)
-			return slices.Compare([]byte(x), []byte(y))
-		})
-	}
+	delete(fields, "depends_on")
 	return fields
 }
