@@ -195,10 +195,6 @@ func waiting(out io.Writer, limit time.Duration) func(verify.Report) {
 }
 
 func firstLine(text string) string {
-	for i, r := range text {
-		if r == '\n' {
-			return text[:i]
-		}
-	}
-	return text
+	line, _, _ := strings.Cut(text, "\n")
+	return line
 }

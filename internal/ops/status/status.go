@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
+	"prefect-worker-ecs/internal/aws/iam"
 	"prefect-worker-ecs/internal/base/terminal"
 	"prefect-worker-ecs/internal/ops/verify"
 	"prefect-worker-ecs/internal/prefect/flowruns"
@@ -99,7 +100,7 @@ func Read(ctx context.Context, opt verify.Options) Status {
 	defer cancel()
 	s, d := evidence.Service, evidence.Deployment
 	r.add("service", "%s in %s: %d of %d tasks running, %d pending", aws.ToString(s.ServiceName), opt.Environment.Cluster.Name, s.RunningCount, s.DesiredCount, s.PendingCount)
-	r.add("deployment", "%s, begun %s", strings.ToLower(strings.ReplaceAll(string(d.RolloutState), "_", " ")), ago(d.CreatedAt))
+	r.add("deployment", "%s, begun %s", strings.ToLower(strings.ReplaceAll(string(d.RolloutState), "_", " ")), verify.Ago(aws.ToTime(d.CreatedAt)))
 	r.tasks(ctx)
 	switch {
 	case evidence.Pool.Name != "":
@@ -109,13 +110,6 @@ func Read(ctx context.Context, opt verify.Options) Status {
 	}
 	r.log(ctx)
 	return r.Status
-}
-
-func ago(at *time.Time) string {
-	if at == nil {
-		return "an unknown time ago"
-	}
-	return time.Since(*at).Round(time.Second).String() + " ago"
 }
 
 func (r *reader) tasks(ctx context.Context) {
@@ -137,10 +131,10 @@ func (r *reader) tasks(ctx context.Context) {
 		}
 		started := ""
 		if task.StartedAt != nil {
-			started = ", started " + ago(task.StartedAt)
+			started = ", started " + verify.Ago(aws.ToTime(task.StartedAt))
 		}
 		arn := aws.ToString(task.TaskArn)
-		r.add("tasks", "%s %s%s%s", arn[strings.LastIndex(arn, "/")+1:], strings.ToLower(aws.ToString(task.LastStatus)), health, started)
+		r.add("tasks", "%s %s%s%s", iam.ResourceName(arn), strings.ToLower(aws.ToString(task.LastStatus)), health, started)
 	}
 }
 
@@ -193,7 +187,7 @@ func (r *reader) metrics(ctx context.Context) {
 	case value == nil:
 		r.add("probe", "has published no metrics for %.0f minutes", metrics.Fresh.Minutes())
 	default:
-		r.add("probe", "%s: %.0f workers online; flow runs: %.0f underway, %.0f due, %.0f late, %.0f orphaned, %.0f lost; %.0f queries failed", ago(&last.At),
+		r.add("probe", "%s: %.0f workers online; flow runs: %.0f underway, %.0f due, %.0f late, %.0f orphaned, %.0f lost; %.0f queries failed", verify.Ago(last.At),
 			value["WorkersOnline"], value["FlowRunsRunning"]+value["FlowRunsPending"], value["FlowRunsDue"], value["FlowRunsLate"], value["FlowRunsOrphaned"], value["FlowRunsLost"], value["CallsFailed"])
 	}
 }

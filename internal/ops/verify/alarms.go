@@ -28,7 +28,7 @@ func (c *checklist) alarms(ctx context.Context) finding {
 		func(f *findings) { c.alarmStates(ctx, f) },
 		func(f *findings) { c.subscriptions(ctx, f) },
 	)
-	return f.finding("none is in ALARM; the probe published its metrics " + ago(c.metrics.At))
+	return f.finding("none is in ALARM; the probe published its metrics " + Ago(c.metrics.At))
 }
 
 // probeMetrics checks that the probe has lately published its metrics, and that it could read them all.
@@ -84,7 +84,7 @@ func (c *checklist) alarmStates(ctx context.Context, f *findings) {
 	for _, alarm := range out.MetricAlarms {
 		if alarm.StateValue == types.StateValueAlarm {
 			meaning, first, _ := strings.Cut(aws.ToString(alarm.AlarmDescription), " First: ")
-			f.failed(fmt.Sprintf("%s is in ALARM since %s: %s", aws.ToString(alarm.AlarmName), ago(aws.ToTime(alarm.StateUpdatedTimestamp)), meaning), strings.TrimSuffix(first, "."))
+			f.failed(fmt.Sprintf("%s is in ALARM since %s: %s", aws.ToString(alarm.AlarmName), Ago(aws.ToTime(alarm.StateUpdatedTimestamp)), meaning), strings.TrimSuffix(first, "."))
 		}
 	}
 }
@@ -127,7 +127,7 @@ func (c *checklist) byProbe(name string) (finding, bool) {
 	if value == nil || value["CallsFailed"] > 0 || c.answered {
 		return finding{}, false
 	}
-	source := ", by the probe's metrics of " + ago(c.metrics.At)
+	source := ", by the probe's metrics of " + Ago(c.metrics.At)
 	if name == checkWorker {
 		online, desired := value["WorkersOnline"], value["TasksDesired"]
 		detail := fmt.Sprintf("%.0f of %.0f workers of this service are online", online, desired) + source
@@ -145,8 +145,8 @@ func (c *checklist) byProbe(name string) (finding, bool) {
 	return ok("%s", detail), true
 }
 
-// ago returns how long ago a point of time is, for a person.
-func ago(at time.Time) string {
+// Ago returns how long ago a point of time is, for a person. The zero time is unknown.
+func Ago(at time.Time) string {
 	if at.IsZero() {
 		return "an unknown time ago"
 	}
