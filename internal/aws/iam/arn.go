@@ -1,9 +1,14 @@
 package iam
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
 
-// Account is where the stack is deployed. The values are Terraform references, known only
-// when it is deployed.
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+)
+
+// Account is where a stack is deployed. While it is synthesized the values are Terraform references,
+// known only when it is deployed.
 type Account struct {
 	// Partition is aws, aws-cn or aws-us-gov.
 	Partition string
@@ -12,6 +17,16 @@ type Account struct {
 	// Region is the region's code.
 	Region string
 }
+
+// AccountOf returns the account in an ARN, with its partition and region. It is empty if text is no ARN.
+func AccountOf(text string) Account {
+	parsed, _ := arn.Parse(text) // empty with an error
+	return Account{Partition: parsed.Partition, ID: parsed.AccountID, Region: parsed.Region}
+}
+
+// ResourceName returns what stands behind the last slash of an ARN: the name of a role or cluster, the ID of
+// a task.
+func ResourceName(arn string) string { return arn[strings.LastIndex(arn, "/")+1:] }
 
 // Of is the ARN of a resource of a regional service in the account.
 func (a Account) Of(service, resource string) string {

@@ -127,7 +127,7 @@ func (p Principals) match(request Request) truth {
 		case name == "*":
 			return yes
 		case service:
-		case name == request.Caller, name == account(request.Caller), strings.HasSuffix(name, ":"+account(request.Caller)+":root"):
+		case name == request.Caller, name == AccountOf(request.Caller).ID, strings.HasSuffix(name, ":"+AccountOf(request.Caller).ID+":root"):
 			return yes
 		}
 	}
@@ -135,15 +135,6 @@ func (p Principals) match(request Request) truth {
 		return matchAny(p["Service"], request.Caller, true)
 	}
 	return no
-}
-
-// account is the account in an ARN.
-func account(arn string) string {
-	parts := strings.SplitN(arn, ":", 6)
-	if len(parts) < 6 {
-		return ""
-	}
-	return parts[4]
 }
 
 func (r Request) matchResource(patterns []string) (truth, string) {

@@ -12,6 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"prefect-worker-ecs/internal/aws/iam"
 )
 
 // Permission is an action on a resource, with the condition keys of the call.
@@ -86,12 +88,9 @@ func (c *APICall) ARN(service, rest string) string {
 	return fmt.Sprintf("arn:%s:%s:%s:%s:%s", c.Partition, service, c.Region, c.Account, rest)
 }
 
-// lastPart is the name or the id in an ARN or a URL.
-func lastPart(s string) string { return s[strings.LastIndex(s, "/")+1:] }
-
 // Cluster is the ARN of the ECS cluster that the call is about.
 func (c *APICall) Cluster() string {
-	name := lastPart(c.Text("cluster"))
+	name := iam.ResourceName(c.Text("cluster"))
 	if name == "" {
 		name = "default"
 	}
@@ -100,7 +99,7 @@ func (c *APICall) Cluster() string {
 
 // task is the ARN of a task; a star stands for the id of a new one.
 func (c *APICall) task(id string) string {
-	return c.ARN("ecs", "task/"+lastPart(c.Cluster())+"/"+lastPart(id))
+	return c.ARN("ecs", "task/"+iam.ResourceName(c.Cluster())+"/"+iam.ResourceName(id))
 }
 
 // On is a permission with the condition keys of every call, and more keys.
@@ -165,7 +164,7 @@ func everything(_ context.Context, c *APICall) ([]Permission, error) {
 func queue(_ context.Context, c *APICall) ([]Permission, error) {
 	name := c.Text("QueueName")
 	if name == "" {
-		name = lastPart(c.Text("QueueUrl"))
+		name = iam.ResourceName(c.Text("QueueUrl"))
 	}
 	return []Permission{c.On(c.Action, c.ARN("sqs", name), nil)}, nil
 }
@@ -232,7 +231,7 @@ func describeServices(_ context.Context, c *APICall) ([]Permission, error) {
 	var all []Permission
 	names, _ := c.Parameters["services"].([]any)
 	for _, name := range names {
-		service := c.ARN("ecs", "service/"+lastPart(c.Cluster())+"/"+lastPart(fmt.Sprint(name)))
+		service := c.ARN("ecs", "service/"+iam.ResourceName(c.Cluster())+"/"+iam.ResourceName(fmt.Sprint(name)))
 		all = append(all, c.On(c.Action, service, map[string][]string{"ecs:cluster": {c.Cluster()}}))
 	}
 	return all, nil

@@ -18,7 +18,6 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"regexp"
-	"strings"
 	"sync"
 	"time"
 
@@ -101,7 +100,7 @@ type principal struct {
 	policies []iam.Document
 }
 
-func (h principal) name() string { return h.arn[strings.LastIndex(h.arn, "/")+1:] }
+func (h principal) name() string { return iam.ResourceName(h.arn) }
 
 // Start starts a proxy on a free port of this machine.
 func Start(opt Options) (*Proxy, error) {

@@ -98,7 +98,7 @@ func stackPolicies(file []byte, region string) (map[string][]iam.Document, error
 	for _, role := range []string{"execution_role", "task_role", "flow_execution_role", "flow_task_role"} {
 		arn, _ := stack.Output(role + "_arn").(string)
 		if text, exists := stack.Output(role + "_policy").(string); exists {
-			if err := add(short(arn), text); err != nil {
+			if err := add(iam.ResourceName(arn), text); err != nil {
 				return nil, err
 			}
 		}
@@ -158,7 +158,7 @@ func (a *agent) watch(ctx context.Context) {
 
 // task runs one task to its end.
 func (a *agent) task(ctx context.Context, task types.Task) {
-	id := short(*task.TaskArn)
+	id := iam.ResourceName(*task.TaskArn)
 	report := func(status, reason string, changes ...types.ContainerStateChange) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()

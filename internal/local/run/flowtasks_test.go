@@ -167,7 +167,7 @@ func (x *tasks) stopped(run string) types.Task {
 func (x *tasks) process(task types.Task) proc.Identity {
 	x.t.Helper()
 	for _, e := range x.run.flowEvents() {
-		if e.Kind == ecstask.Started && e.TaskID == short(*task.TaskArn) {
+		if e.Kind == ecstask.Started && strings.HasSuffix(*task.TaskArn, "/"+e.TaskID) {
 			return e.Process
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/aws/iam"
 	"prefect-worker-ecs/internal/base/poll"
 	"prefect-worker-ecs/internal/base/proc"
 	"prefect-worker-ecs/internal/local/ecstask"
@@ -118,9 +119,9 @@ func (u *up) startOwnServer(ctx context.Context, port int) error {
 		if err := u.provideDatabase(ctx, cfg, definition); err != nil {
 			return err
 		}
-		before := fmt.Sprintf("running the task definition %s as ECS would, until its API answers", short(arn))
+		before := fmt.Sprintf("running the task definition %s as ECS would, until its API answers", iam.ResourceName(arn))
 		if err := u.p.Step(before, func() (string, error) {
-			return fmt.Sprintf("Prefect server %s, from task definition %s", u.state.Prefect.URL, short(arn)), u.launchOwnServer(ctx)
+			return fmt.Sprintf("Prefect server %s, from task definition %s", u.state.Prefect.URL, iam.ResourceName(arn)), u.launchOwnServer(ctx)
 		}); err != nil {
 			return err
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/aws/iam"
 	"prefect-worker-ecs/internal/aws/query"
 	"prefect-worker-ecs/internal/terraform/stackjson"
 )
@@ -255,7 +256,7 @@ func (u *up) grant(ctx context.Context) error {
 			continue
 		}
 		// What only AWS knows, the end of a secret's ARN, may be anything here.
-		if err := query.NewIAM(awsConfig(u.state)).Call(ctx, "PutRolePolicy", query.Params{"RoleName": short(arn), "PolicyName": "needed", "PolicyDocument": stackjson.Shown(needed)}, nil); err != nil {
+		if err := query.NewIAM(awsConfig(u.state)).Call(ctx, "PutRolePolicy", query.Params{"RoleName": iam.ResourceName(arn), "PolicyName": "needed", "PolicyDocument": stackjson.Shown(needed)}, nil); err != nil {
 			return fmt.Errorf("give %s what it must be allowed: %w", arn, err)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/aws/iam"
 	"prefect-worker-ecs/internal/base/terminal"
 	"prefect-worker-ecs/internal/local/pyenv"
 	"prefect-worker-ecs/internal/prefect/api"
@@ -204,7 +205,7 @@ func (u *up) summary(leftOut []string) {
 	p.Line("\n%s", bold("AWS"))
 	p.Line("  export AWS_ENDPOINT_URL=%s AWS_DEFAULT_REGION=%s AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test", s.Emulator.Endpoint, s.Region)
 	p.Line("  aws ecs describe-services --cluster %s --services %s", s.Cluster, s.Service)
-	p.Line("  aws ecs describe-task-definition --task-definition %s", short(s.TaskDefinition))
+	p.Line("  aws ecs describe-task-definition --task-definition %s", iam.ResourceName(s.TaskDefinition))
 	p.Line("  aws logs filter-log-events --log-group-name %s --query 'events[].message'", u.env.Logs.Group)
 	p.Line("\n%s\n  %s", bold("Verify again"), u.opt.command("verify"))
 	p.Line("\n%s\n  %s", bold("Files"), u.dir)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"prefect-worker-ecs/internal/aws/iam"
 	"prefect-worker-ecs/internal/base/poll"
 	"prefect-worker-ecs/internal/base/proc"
 	"prefect-worker-ecs/internal/local/ecstask"
@@ -55,13 +56,13 @@ func (u *up) startWorker(ctx context.Context) error {
 			return err
 		}
 	}
-	before := fmt.Sprintf("running the task definition %s as ECS would, until its worker is online", short(arn))
+	before := fmt.Sprintf("running the task definition %s as ECS would, until its worker is online", iam.ResourceName(arn))
 	return u.p.Step(before, func() (string, error) {
 		name, err := u.awaitOnline(ctx)
 		if err != nil {
 			return "", err
 		}
-		return fmt.Sprintf("worker %s is ONLINE, from task definition %s", name, short(arn)), nil
+		return fmt.Sprintf("worker %s is ONLINE, from task definition %s", name, iam.ResourceName(arn)), nil
 	})
 }
 
@@ -76,8 +77,6 @@ func (u *up) installExtra(ctx context.Context, extra []string) error {
 		return "installed " + strings.Join(extra, " "), err
 	})
 }
-
-func short(arn string) string { return arn[strings.LastIndex(arn, "/")+1:] }
 
 // startSupervisor starts a process of its own that keeps a task of the stack.
 func (u *up) startSupervisor(logFile string, flags ...string) (proc.Identity, error) {

@@ -179,7 +179,7 @@ func (w writer) add(g restype.Grant, arguments map[string]any) error {
 			}
 			if prefix, role, ok := strings.Cut(arn, ":role/"); ok && w.purpose == Adopt {
 				// IAM has no path of a role that does not exist.
-				resources = append(resources, prefix+":role/"+role[strings.LastIndex(role, "/")+1:])
+				resources = append(resources, prefix+":role/"+iam.ResourceName(role))
 			}
 		}
 	}

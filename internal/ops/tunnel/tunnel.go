@@ -21,6 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
+	"prefect-worker-ecs/internal/aws/iam"
 	"prefect-worker-ecs/internal/base/poll"
 	"prefect-worker-ecs/internal/base/proc"
 )
@@ -177,6 +178,5 @@ func running(ctx context.Context, cfg aws.Config, cluster, service string) ([]ty
 }
 
 func taskID(task types.Task) string {
-	arn := aws.ToString(task.TaskArn)
-	return arn[strings.LastIndex(arn, "/")+1:]
+	return iam.ResourceName(aws.ToString(task.TaskArn))
 }

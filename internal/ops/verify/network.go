@@ -164,8 +164,7 @@ func (c *checklist) endpointRequest(service string) (iam.Request, bool) {
 	case "ecr.api":
 		request.Action, request.Resource = "ecr:GetAuthorizationToken", "*"
 	case "logs":
-		partition, account := arnParts(arn)
-		request.Action, request.Resource = "logs:PutLogEvents", fmt.Sprintf("arn:%s:logs:%s:%s:log-group:%s:log-stream:*", partition, c.opt.AWS.Region, account, c.env.Logs.Group)
+		request.Action, request.Resource = "logs:PutLogEvents", c.accountOf(arn).Of("logs", "log-group:"+c.env.Logs.Group+":log-stream:*")
 	}
 	return request, arn != "" && request.Resource != ""
 }

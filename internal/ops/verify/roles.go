@@ -126,7 +126,7 @@ func (r *role) allows(request iam.Request) iam.Result {
 // role reads a role. It returns nil if it cannot.
 func (c *checklist) role(ctx context.Context, f *findings, use roleUse, arn string) *role {
 	address, noun := use.address, use.noun
-	r := &role{roleUse: use, name: lastPart(arn), arn: arn, fix: c.deploy()}
+	r := &role{roleUse: use, name: iam.ResourceName(arn), arn: arn, fix: c.deploy()}
 	if c.stack.Resource("aws_iam_role", address) == nil {
 		r.fix = "the role is not the program's: give it a trust policy for " + use.service
 		if needed, ok := c.stack.Output(address + "_role_policy").(string); ok {
@@ -181,12 +181,12 @@ func (c *checklist) trust(f *findings, r *role, policy string) {
 		f.unknown(fmt.Sprintf("the trust policy of the %s: %v", r.noun, err), "look at it in IAM")
 		return
 	}
-	partition, account := arnParts(r.arn)
+	account := c.accountOf(r.arn)
 	result := iam.Evaluate([]iam.Document{document}, iam.Request{
 		Action: "sts:AssumeRole", Caller: r.service,
 		Context: map[string][]string{
-			"aws:sourceaccount":   {account},
-			"aws:sourcearn":       {fmt.Sprintf("arn:%s:ecs:%s:%s:*", partition, c.opt.AWS.Region, account)},
+			"aws:sourceaccount":   {account.ID},
+			"aws:sourcearn":       {account.Of("ecs", "*")},
 			"aws:securetransport": {"true"},
 		},
 	})
@@ -212,24 +212,21 @@ func (c *checklist) decided(f *findings, r *role, result iam.Result, whether, de
 
 // requestContext returns the condition keys that are known of a call by one of the roles.
 func (c *checklist) requestContext(r *role) map[string][]string {
-	_, account := arnParts(r.arn)
 	return map[string][]string{
 		"aws:securetransport":  {"true"},
 		"aws:requestedregion":  {c.opt.AWS.Region},
 		"aws:principalarn":     {r.arn},
-		"aws:principalaccount": {account},
+		"aws:principalaccount": {c.accountOf(r.arn).ID},
 		"aws:principaltype":    {"AssumedRole"},
 		"aws:viaawsservice":    {"false"},
 	}
 }
 
-// arnParts returns the partition and the account in an ARN.
-func arnParts(arn string) (partition, account string) {
-	parts := strings.SplitN(arn, ":", 6)
-	if len(parts) < 6 {
-		return "", ""
-	}
-	return parts[1], parts[4]
+// accountOf returns the account in the ARN of a role, in the region of the deployment: that ARN has none.
+func (c *checklist) accountOf(role string) iam.Account {
+	account := iam.AccountOf(role)
+	account.Region = c.opt.AWS.Region
+	return account
 }
 
 // execution checks what ECS does with an execution role before its container starts.
@@ -247,17 +244,17 @@ func (c *checklist) execution(ctx context.Context, f *findings, r *role, contain
 		c.secretKey(ctx, f, r, arn)
 	}
 
-	partition, account := arnParts(r.arn)
+	account := c.accountOf(r.arn)
 	logs := container.LogConfiguration
 	if logs == nil || logs.LogDriver != "awslogs" || logs.Options["awslogs-group"] == "" {
 		f.failed("the container "+aws.ToString(container.Name)+" writes no log to CloudWatch: its log driver is not awslogs, or has no group", c.deploy())
 	} else {
-		stream := fmt.Sprintf("arn:%s:logs:%s:%s:log-group:%s:log-stream:%s/%s/0", partition, c.opt.AWS.Region, account,
-			logs.Options["awslogs-group"], logs.Options["awslogs-stream-prefix"], aws.ToString(container.Name))
+		stream := account.Of("logs", fmt.Sprintf("log-group:%s:log-stream:%s/%s/0",
+			logs.Options["awslogs-group"], logs.Options["awslogs-stream-prefix"], aws.ToString(container.Name)))
 		need("logs:CreateLogStream", stream, "no task can start")
 		need("logs:PutLogEvents", stream, "nothing of the container's output is kept")
 	}
-	if repository, ok := ecrRepository(aws.ToString(container.Image), partition); ok {
+	if repository, ok := ecrRepository(aws.ToString(container.Image), account.Partition); ok {
 		need("ecr:GetAuthorizationToken", "*", "the image cannot be pulled")
 		for _, action := range []string{"ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"} {
 			need(action, repository, "the image cannot be pulled")
@@ -370,9 +367,8 @@ func (c *checklist) secretKey(ctx context.Context, f *findings, r *role, arn str
 		return
 	}
 	request := iam.Request{Action: "kms:Decrypt", Resource: aws.ToString(key.KeyMetadata.Arn), Caller: r.arn, Context: c.requestContext(r)}
-	_, account := arnParts(r.arn)
 	request.Context["kms:viaservice"] = []string{"secretsmanager." + c.opt.AWS.Region + ".amazonaws.com"}
-	request.Context["kms:calleraccount"] = []string{account}
+	request.Context["kms:calleraccount"] = []string{c.accountOf(r.arn).ID}
 	request.Context["kms:encryptioncontext:secretarn"] = []string{arn}
 	denied := fmt.Sprintf("the %s %s may not call kms:Decrypt on the key of the secret %s, so that no task can start", r.noun, r.name, secretName(arn))
 	whether := fmt.Sprintf("the %s may decrypt the secret %s", r.noun, secretName(arn))

@@ -11,6 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"prefect-worker-ecs/internal/aws/iam"
 )
 
 // cluster checks that the cluster is there, with the capacity that tasks need.
@@ -126,14 +128,13 @@ func (c *checklist) runningTasks(ctx context.Context, deployment string) ([]stri
 			return nil, err
 		}
 		for _, arn := range page.TaskArns {
-			ids = append(ids, lastPart(arn))
+			ids = append(ids, iam.ResourceName(arn))
 		}
 	}
 	return ids, nil
 }
 
 // lastPart returns the name in an ARN, after the last slash.
-func lastPart(arn string) string { return arn[strings.LastIndex(arn, "/")+1:] }
 
 // history returns why tasks of a service stopped and its last events, a line each.
 func (c *checklist) history(ctx context.Context, s types.Service) string {
