@@ -158,7 +158,7 @@ func (v *validator) tags() {
 		for _, other := range keys[:i] {
 			if strings.EqualFold(key, other) {
 				refused := key // the user's, and not the default
-				if !v.given("tags." + key) {
+				if !v.env.given("tags." + key) {
 					refused = other
 				}
 				v.reject("tags."+refused, tags[refused], fmt.Sprintf("to IAM the keys %s and %s are the same", other, key), "write the key in one way; the defaults are Project, Environment and ManagedBy")
@@ -183,7 +183,7 @@ func (v *validator) ownNames() {
 	for _, c := range e.uniqueNames() {
 		if first, twice := taken[c.id()]; twice {
 			key, other := c.key, first.key
-			if !v.given(key) && v.given(other) {
+			if !v.env.given(key) && v.env.given(other) {
 				key, other = other, key
 			}
 			v.reject(key, c.value, fmt.Sprintf("two resources cannot share the name of a %s, and it is made from %s too", c.kind, other), "choose another name", other)
@@ -261,8 +261,13 @@ func (v *validator) subnets() {
 		}
 	}
 	// A rolling deployment runs the old and the new tasks side by side.
-	if need := 2 * v.env.Worker.DesiredCount; usable > 0 && need > usable {
-		v.reject("worker.desired_count", v.env.Worker.DesiredCount,
+	most := v.env.Worker.MostTasks()
+	if need := 2 * most; usable > 0 && need > usable {
+		key := "worker.desired_count"
+		if v.env.Worker.Scales() {
+			key = "worker.scaling.max"
+		}
+		v.reject(key, most,
 			fmt.Sprintf("a deployment runs old and new tasks side by side, here %d, and the worker's subnets have %d free addresses", need, usable),
 			"lower it or give the worker larger subnets")
 	}

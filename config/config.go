@@ -251,6 +251,11 @@ type Worker struct {
 	// DesiredCount is the number of worker tasks; 0 pauses the worker.
 	DesiredCount int `yaml:"desired_count" jsonschema:"default=1,minimum=0,maximum=100" jsonschema_extras:"x-unit=tasks"`
 
+	// ProtectRuns protects a task that has flow runs from scale-in and deployments, for a process
+	// pool: ECS stops it when its runs have ended. The container gets a second process for it, which
+	// needs about 20 MiB, and the task role two permissions.
+	ProtectRuns bool `yaml:"protect_runs" jsonschema_extras:"x-default=true with worker.scaling and false without,x-source=https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-scale-in-protection.html"`
+
 	// Spot runs the worker on Fargate Spot: about 70 % cheaper, and stopped by AWS with two
 	// minutes' notice when capacity is short.
 	Spot bool `yaml:"spot" jsonschema:"default=false"`
@@ -295,6 +300,19 @@ type Worker struct {
 	// StopTimeoutSeconds is how long a task may finish its runs after SIGTERM before it is
 	// killed.
 	StopTimeoutSeconds int `yaml:"stop_timeout" jsonschema:"default=120,minimum=2,maximum=120" jsonschema_extras:"x-unit=seconds,x-source=https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html"`
+
+	// Scaling lets the number of worker tasks follow the flow runs of a process pool.
+	Scaling Scaling `yaml:"scaling"`
+}
+
+// Scaling is the range of the number of worker tasks. One that has no flow runs is stopped after ten
+// minutes in which fewer were needed.
+type Scaling struct {
+	// Min is the number of tasks without flow runs; 0 is scale to zero.
+	Min int `yaml:"min" jsonschema:"default=0,minimum=0,maximum=100" jsonschema_extras:"x-unit=tasks"`
+
+	// Max is the greatest number of tasks. 0 turns scaling off: worker.desired_count is their number.
+	Max int `yaml:"max" jsonschema:"default=0,minimum=0,maximum=100" jsonschema_extras:"x-unit=tasks"`
 }
 
 // Architecture is the processor that a Fargate task runs on.

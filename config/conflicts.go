@@ -52,7 +52,7 @@ func (e *Environment) uniqueNames() []uniqueName {
 			uniqueNames = append(uniqueNames, regional("database", "server.name", e.Server.Name), regional("secret", "server.name", e.Server.DatabaseSecret()))
 		}
 	}
-	if e.Monitoring.Enabled {
+	if e.HasProbe() {
 		uniqueNames = append(uniqueNames, uniqueName{"role", "worker.service_name", e.ProbeRole()}, uniqueName{"role", "worker.service_name", e.ScheduleRole()},
 			regional("function", "worker.service_name", e.Probe()), regional("log group", "worker.service_name", e.ProbeLogGroup()))
 	}

@@ -47,8 +47,11 @@ func (e *Environment) complete() {
 	if e.Network.PrivateSubnetCIDRs == nil {
 		e.Network.PrivateSubnetCIDRs = defaultSubnets(e.Network.VPCCIDR, 4)
 	}
-	if _, given := e.source.lines["worker.concurrency_limit"]; !given && e.Worker.ConcurrencyLimit == 0 && e.WorkPool.FlowsInWorker() {
+	if !e.given("worker.concurrency_limit") && e.Worker.ConcurrencyLimit == 0 && e.WorkPool.FlowsInWorker() {
 		e.Worker.ConcurrencyLimit = 1
+	}
+	if !e.given("worker.protect_runs") {
+		e.Worker.ProtectRuns = e.Worker.Scales()
 	}
 	if e.WorkPool.FlowsAreTasks() {
 		if e.IAM.FlowTaskFamilies == nil && formats["ecs-name"].accepts(e.FlowFamily()) {

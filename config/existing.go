@@ -13,12 +13,12 @@ func (v *validator) existing() {
 	e := v.env
 	if e.Cluster.Existing {
 		v.rejectIgnored("nothing of a cluster that exists is changed", "remove it, or cluster.existing", "cluster.container_insights")
-		if !v.given("cluster.name") {
+		if !v.env.given("cluster.name") {
 			v.reject("cluster.name", e.Cluster.Name, "which cluster exists, only you know", "write its name", "cluster.existing")
 		}
 	}
 	if e.Logs.Existing {
-		if !v.given("logs.group") {
+		if !v.env.given("logs.group") {
 			v.reject("logs.group", e.Logs.Group, "which log group exists, only you know", "write its name", "logs.existing")
 		}
 		if e.Network.FlowLogs == FlowLogsNone { // otherwise both are those of the flow logs' group
@@ -67,7 +67,7 @@ func (v *validator) flowRoles() {
 	if e.Server.Enabled {
 		others[e.Server.ExecutionRole()], others[e.Server.TaskRole()] = "the Prefect server's execution role, which reads its passwords", "the Prefect server's task role"
 	}
-	if e.Monitoring.Enabled {
+	if e.HasProbe() {
 		others[e.ProbeRole()] = "the probe's role, which reads the API's credential"
 	}
 	delete(others, "")

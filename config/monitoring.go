@@ -6,6 +6,9 @@ import (
 	"strings"
 )
 
+// HasProbe reports whether the stack has the probe, whose metrics alarms and scaling are on.
+func (e *Environment) HasProbe() bool { return e.Monitoring.Enabled || e.Worker.Scales() }
+
 // Probe is the name of the function that asks the Prefect API, and of its schedule.
 func (e *Environment) Probe() string { return e.Worker.ServiceName + "-probe" }
 
@@ -42,25 +45,29 @@ func (e *Environment) ProbeInVPC() bool {
 	return privateName.MatchString(host) || strings.HasSuffix(host, "."+e.Cluster.Namespace)
 }
 
-// monitoring refuses a probe that could not work, and settings of one that there is not.
+// monitoring refuses alarms that nobody gets, and a probe that could not work.
 func (v *validator) monitoring() {
-	e, m := v.env, v.env.Monitoring
-	if !m.Enabled {
-		v.rejectIgnored("nothing watches the worker", "set monitoring.enabled to true, or remove it", sectionKeys("monitoring.")...)
-		return
-	}
-	if m.TopicARN != "" {
+	e, m, feature := v.env, v.env.Monitoring, "monitoring.enabled"
+	kind, name := "an event rule", e.DeploymentRule()
+	switch {
+	case !m.Enabled:
+		v.rejectIgnored("there are no alarms", "set monitoring.enabled to true, or remove it", sectionKeys("monitoring.")...)
+		feature, kind, name = "worker.scaling.max", "a role", e.ScheduleRole()
+	case m.TopicARN != "":
 		v.rejectIgnored("the alarms are sent to the topic that exists", "subscribe the addresses to it, or remove topic_arn", "monitoring.emails")
-	} else if len(m.Emails) == 0 {
+	case len(m.Emails) == 0:
 		v.reject("monitoring.emails", "", "an alarm that nobody gets is none", "write the addresses of who is to know, or set monitoring.topic_arn", "monitoring.enabled")
 	}
+	if !e.HasProbe() {
+		return
+	}
 	const longest = 64 // of the names of rules, roles and functions (PutRule, CreateRole, CreateFunction in the API references)
-	if name := e.DeploymentRule(); len(name) > longest {
-		v.reject("worker.service_name", e.Worker.ServiceName, fmt.Sprintf("an event rule is called %s, and a rule's name has at most %d characters, so the service's at most %d", name, longest, longest-len(name)+len(e.Worker.ServiceName)),
-			"shorten it", "monitoring.enabled")
+	if len(name) > longest {
+		v.reject("worker.service_name", e.Worker.ServiceName, fmt.Sprintf("%s is called %s, and its name has at most %d characters, so the service's at most %d", kind, name, longest, longest-len(name)+len(e.Worker.ServiceName)),
+			"shorten it", feature)
 	}
 	if e.ProbeInVPC() && (e.Network.PublicIP() || e.Network.Isolated()) {
 		v.reject("network.nat", e.Network.NAT, "only the VPC reaches this Prefect API, and a function in a VPC never has a public address: without a NAT gateway the probe reaches neither its secret nor CloudWatch",
-			"set network.nat to single, or remove monitoring.enabled", "monitoring.enabled")
+			"set network.nat to single, or remove "+feature, feature)
 	}
 }

@@ -106,10 +106,10 @@ func (p Endpoint) host(region, suffix string) string {
 func (e *Environment) completeNetwork() {
 	n := &e.Network
 	if n.Exists() {
-		if _, given := e.source.lines["network.flow_logs"]; !given {
+		if !e.given("network.flow_logs") {
 			n.FlowLogs = FlowLogsNone
 		}
-		if _, given := e.source.lines["network.s3_endpoint"]; !given {
+		if !e.given("network.s3_endpoint") {
 			n.S3Endpoint = false
 		}
 	}
@@ -118,7 +118,7 @@ func (e *Environment) completeNetwork() {
 		if r.Protocol == "" {
 			r.Protocol = "tcp"
 		}
-		if _, given := e.source.lines[fmt.Sprintf("network.egress[%d].to_port", i)]; !given && r.ToPort == 0 {
+		if !e.given(fmt.Sprintf("network.egress[%d].to_port", i)) && r.ToPort == 0 {
 			r.ToPort = r.FromPort
 		}
 	}

@@ -31,7 +31,7 @@ func (e *Environment) useOwnServer() {
 	if e.Prefect.APIURL == "" && e.Prefect.AccountID == "" && e.Prefect.WorkspaceID == "" {
 		e.Prefect.APIURL = e.ownAPIURL()
 	}
-	if _, given := e.source.lines["prefect.authentication"]; !given {
+	if !e.given("prefect.authentication") {
 		e.Prefect.Authentication = AuthBasic
 		// Prefect 2 has no authentication at all.
 		if runtime, err := e.Worker.Runtime(); err == nil && runtime.Major() < 3 {

@@ -42,7 +42,7 @@ func (v *validator) checkNumber(o Option, value int) {
 		v.checkText(o.Key, strconv.Itoa(value), o.Schema.Enum, "")
 		return
 	}
-	if _, given := v.env.source.lines[o.Key]; value == 0 && !given && o.Schema.Default == nil {
+	if value == 0 && !v.env.given(o.Key) && o.Schema.Default == nil {
 		return // what it then is, AWS decides
 	}
 	lowest, highest := o.limits()

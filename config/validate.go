@@ -30,6 +30,7 @@ func (e *Environment) Validate() Problems {
 	v.existing()
 	v.statements()
 	v.fargate()
+	v.scaling()
 	v.taskSize()
 	v.policySizes()
 	v.image()
@@ -100,9 +101,9 @@ func parent(key string) string {
 	return key[:max(strings.LastIndexByte(key, '['), strings.LastIndexByte(key, '.'), 0)]
 }
 
-// given says that the file sets the key.
-func (v *validator) given(key string) bool {
-	_, given := v.env.source.lines[key]
+// given reports whether the file sets the key.
+func (e *Environment) given(key string) bool {
+	_, given := e.source.lines[key]
 	return given
 }
 
@@ -110,7 +111,7 @@ func (v *validator) given(key string) bool {
 func (v *validator) rejectIgnored(rule, fix string, keys ...string) {
 	for _, o := range options() {
 		for _, key := range keys {
-			if o.Key == key && v.given(key) {
+			if o.Key == key && v.env.given(key) {
 				v.reject(key, o.Value(v.env), rule, fix)
 			}
 		}

@@ -56,10 +56,12 @@ func memorySizes(cpu int) string {
 }
 
 // Memory that a worker needs, in MiB, measured with Prefect 2.20.25 and rounded up: the
-// idle worker, and each flow run of a process pool before any code of the user's.
+// idle worker, each flow run of a process pool before any code of the user's, and the guard of
+// worker.protect_runs.
 const (
 	workerMiB  = 171
 	flowRunMiB = 136
+	guardMiB   = 18
 )
 
 // fargate refuses sizes that Fargate lacks, and more flow runs than there is memory for.
@@ -73,10 +75,14 @@ func (v *validator) fargate() {
 	if w.ConcurrencyLimit == 0 && v.env.WorkPool.FlowsInWorker() {
 		v.reject("worker.concurrency_limit", w.ConcurrencyLimit, "0 is no limit, and the runs of a process pool share the task's memory", "set it to a number from 1, or remove it for 1")
 	}
-	if need := workerMiB + w.ConcurrencyLimit*flowRunMiB; v.env.WorkPool.FlowsInWorker() && need > w.MemoryMiB {
+	idle, what := workerMiB, "the worker takes"
+	if w.ProtectRuns {
+		idle, what = workerMiB+guardMiB, "the worker and its guard take"
+	}
+	if need := idle + w.ConcurrencyLimit*flowRunMiB; v.env.WorkPool.FlowsInWorker() && need > w.MemoryMiB {
 		v.reject("worker.concurrency_limit", w.ConcurrencyLimit,
-			fmt.Sprintf("the worker takes %d MiB and each flow run of a process pool %d MiB before its own data, here %d of %d MiB", workerMiB, flowRunMiB, need, w.MemoryMiB),
-			fmt.Sprintf("set it to %d or give the task more memory", max(1, (w.MemoryMiB-workerMiB)/flowRunMiB)), "worker.memory")
+			fmt.Sprintf("%s %d MiB and each flow run of a process pool %d MiB before its own data, here %d of %d MiB", what, idle, flowRunMiB, need, w.MemoryMiB),
+			fmt.Sprintf("set it to %d or give the task more memory", max(1, (w.MemoryMiB-idle)/flowRunMiB)), "worker.memory")
 	}
 }
 

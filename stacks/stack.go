@@ -21,6 +21,7 @@ import (
 	"prefect-worker-ecs/constructs/logs"
 	"prefect-worker-ecs/constructs/monitoring"
 	"prefect-worker-ecs/constructs/network"
+	"prefect-worker-ecs/constructs/scaling"
 	"prefect-worker-ecs/constructs/secrets"
 	"prefect-worker-ecs/constructs/tf"
 	awsiam "prefect-worker-ecs/internal/aws/iam"
@@ -64,10 +65,14 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 			PermissionsBoundaryARN: env.IAM.PermissionsBoundaryARN,
 		},
 		Protect: env.Protect,
-		Tasks:   env.Worker.DesiredCount,
+		Tasks:   env.Worker.MostTasks(),
 	})
 	logGroup := logs.New(stack, "logs", logs.Config{Logs: env.Logs, Account: account, Protect: env.Protect})
 	apiKey := secrets.New(stack, "secrets", secrets.Config{Secret: env.Secret, Authentication: env.Prefect.Authentication, Protect: env.Protect, Generated: env.GeneratedCredential()})
+	protectTasksIn := ""
+	if env.Worker.ProtectRuns {
+		protectTasksIn = env.Cluster.Name
+	}
 	roles := iam.New(stack, "iam", iam.Config{
 		IAM:             env.IAM,
 		Account:         account,
@@ -76,6 +81,7 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 		SecretKMSKeyARN: env.Secret.KMSKeyARN,
 		KMSKeyARNs:      env.Worker.KMSKeyARNs,
 		ExecuteCommand:  env.Worker.ExecuteCommand,
+		ProtectTasksIn:  protectTasksIn,
 		FlowTasks:       flowTasks(env, account, apiKey.ARN),
 	})
 
@@ -125,7 +131,7 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 		DependsOn:        slices.Concat(net.Routes, roles.Ready, apiKey.Ready, own.ready()),
 	})
 
-	if env.Monitoring.Enabled {
+	if env.HasProbe() {
 		monitoring.New(stack, "monitoring", monitoring.Config{
 			Environment:    env,
 			Account:        account,
@@ -140,6 +146,10 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 		})
 	}
 
+	if env.Worker.Scales() {
+		scaling.New(stack, "scaling", scaling.Config{Range: env.Worker.Scaling, ClusterName: env.Cluster.Name, ServiceName: env.Worker.ServiceName, Service: worker.Service})
+	}
+
 	newOutputs(stack, env, built{net, logGroup, apiKey, roles, cluster, group, worker, own})
 	newImports(stack, env)
 	return stack
@@ -147,7 +157,7 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 
 // Files are what belongs beside the Terraform JSON of an environment, by name.
 func Files(env *config.Environment) map[string][]byte {
-	if !env.Monitoring.Enabled {
+	if !env.HasProbe() {
 		return nil
 	}
 	return map[string][]byte{probe.ArchiveName: probe.Archive()}

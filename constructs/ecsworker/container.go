@@ -1,6 +1,7 @@
 package ecsworker
 
 import (
+	_ "embed"
 	"maps"
 	"slices"
 	"strconv"
@@ -49,16 +50,28 @@ func newContainer(cfg Config) fargate.Container {
 	return c
 }
 
+// guard protects the task while it has flow runs.
+//
+//go:embed guard.py
+var guard string
+
+// startGuard is a shell command that runs the guard, the first argument, beside the worker. Its end is logged and
+// changes nothing for the worker.
+const startGuard = `guard=$1; shift; while :; do python -c "$guard"; echo "task protection: flow runs of this task may be stopped: the guard ended with status $?"; sleep 10; done & `
+
 // command starts the worker. The arguments are a list that no shell reads, so that any
 // name of a pool arrives as written. The shell only makes the worker's name and then
 // becomes the worker (exec), which therefore gets the stop signal itself.
 func command(cfg Config) []string {
-	args := []string{
-		"/bin/sh", "-c", tf.Literal(workerName(cfg.Worker.ServiceName)), "worker",
-		"prefect", "worker", "start",
+	args := []string{"/bin/sh", "-c", tf.Literal(workerName(cfg.Worker.ServiceName)), "worker"}
+	if cfg.Worker.ProtectRuns {
+		args[2] = startGuard + args[2]
+		args = append(args, tf.Literal(guard))
+	}
+	args = append(args, "prefect", "worker", "start",
 		"--pool", tf.Literal(cfg.WorkPool.Name),
 		"--type", string(cfg.WorkPool.Type),
-	}
+	)
 	for _, queue := range cfg.WorkPool.Queues {
 		args = append(args, "--work-queue", tf.Literal(queue))
 	}

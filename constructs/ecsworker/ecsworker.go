@@ -187,6 +187,13 @@ func newService(scope constructs.Construct, cfg Config, worker *ECSWorker) tf.Ad
 	if cfg.Worker.ExecuteCommand {
 		service.EnableExecuteCommand = jsii.Bool(true)
 	}
+	// A task whose flow runs are protected stays until they have ended, hours perhaps; the deployment is
+	// steady only then.
+	service.WaitForSteadyState = jsii.Bool(!cfg.Worker.ProtectRuns)
+	if cfg.Worker.Scales() {
+		service.DesiredCount = jsii.Number(cfg.Worker.Scaling.Min)
+		service.Lifecycle = &cdktf.TerraformResourceLifecycle{IgnoreChanges: jsii.Strings("desired_count")}
+	}
 	dependsOn := slices.Concat(cfg.Group.Rules, cfg.DependsOn, cfg.Cluster.Ready)
 	service.DependsOn = &dependsOn
 	return tf.WithAddress(ecsservice.NewEcsService(scope, jsii.String("service"), service), "aws_ecs_service.worker")

@@ -42,6 +42,10 @@ type Config struct {
 	// ExecuteCommand lets people into the worker's container.
 	ExecuteCommand bool
 
+	// ProtectTasksIn is the name of the cluster whose tasks the worker may protect from scale-in and
+	// deployments. Empty: none.
+	ProtectTasksIn string
+
 	// FlowTasks are the permissions for the flow runs of an ecs pool. Nil for a process
 	// pool, whose worker calls nothing in AWS.
 	FlowTasks *FlowTasks
@@ -111,6 +115,10 @@ func New(scope constructs.Construct, id string, cfg Config) *IAM {
 	b.inline(task, "task-statements", "task_statements", "statements", statements(cfg.IAM.TaskStatements)...)
 	if cfg.ExecuteCommand {
 		b.inline(task, "task-exec", "task_exec", "ecs-exec", iam.ECSExec())
+	}
+	if cfg.ProtectTasksIn != "" {
+		b.inline(task, "task-protection", "task_protection", "task-protection", iam.Allow("ProtectTask",
+			[]string{"ecs:GetTaskProtection", "ecs:UpdateTaskProtection"}, cfg.Account.Of("ecs", "task/"+cfg.ProtectTasksIn+"/*")))
 	}
 	roles := &IAM{Execution: execution, Task: task}
 	if cfg.FlowTasks != nil {

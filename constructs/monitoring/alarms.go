@@ -81,9 +81,11 @@ func (cfg Config) alarms() []alarm {
 		expression: "FILL(online, 0) - desired",
 		operator:   below, threshold: 0, period: 60, datapointsToAlarm: 5, evaluationPeriods: 5, treatMissingData: breaching,
 	}, {
-		name: "late-runs", description: fmt.Sprintf("A flow run is due for more than %d minutes and nobody has taken it: no worker is online, all slots are taken, or the pool is paused. %s.", env.Monitoring.LateMinutes, runs),
-		metrics:  one(cfg.probeMetric("OldestDueSeconds")),
-		operator: atLeast, threshold: float64(60 * env.Monitoring.LateMinutes), period: 60, datapointsToAlarm: 2, evaluationPeriods: 2, treatMissingData: ignore,
+		name: "late-runs", description: fmt.Sprintf("A flow run is due for more than %d minutes, nothing in Prefect holds it back, and no worker has taken it: none is online, or all their slots are taken. %s.", env.Monitoring.LateMinutes, runs),
+		metrics: map[string]metric{"oldest": cfg.probeMetric("OldestDueSeconds"), "desired": cfg.probeMetric("TasksDesired")},
+		// Of a service that is paused on purpose they are late on purpose.
+		expression: "IF(desired > 0, oldest, 0)",
+		operator:   atLeast, threshold: float64(60 * env.Monitoring.LateMinutes), period: 60, datapointsToAlarm: 2, evaluationPeriods: 2, treatMissingData: ignore,
 	}, {
 		name: "orphaned-runs", description: fmt.Sprintf("A flow run is Pending for more than %d minutes: the worker that took it is gone, or its task does not start. Prefect never takes such a run back. %s; workerctl runs retry puts one back.", env.Monitoring.PendingMinutes, runs),
 		metrics:  one(cfg.probeMetric("FlowRunsOrphaned")),
@@ -107,16 +109,23 @@ func (cfg Config) alarms() []alarm {
 		metrics:  service("MemoryUtilization", "Maximum"),
 		operator: atLeast, threshold: 90, period: 60, datapointsToAlarm: 5, evaluationPeriods: 5, treatMissingData: notBreaching,
 	}, {
-		name: "cpu", description: "The worker tasks use 95 % of their CPU for half an hour: runs take longer, and a heartbeat may come late. First: raise worker.cpu or lower worker.concurrency_limit, and deploy.",
-		metrics:  service("CPUUtilization", "Average"),
-		operator: atLeast, threshold: 95, period: 300, datapointsToAlarm: 6, evaluationPeriods: 6, treatMissingData: notBreaching,
-	}, {
 		name: "log-failures", description: "The worker's log keeps saying why it does not work: a refused key, no route to Prefect, a missing package and the like. " + verify + ", which explains the line.",
 		metrics: one(metric{probe.Namespace, logFailures + "/" + env.Worker.ServiceName, nil, "Sum"}),
 		// A flow may log such a line once; a worker that cannot start does so again and again, and
 		// ECS waits longer before each further task.
 		operator: atLeast, threshold: 1, period: 300, datapointsToAlarm: 2, evaluationPeriods: 6, treatMissingData: notBreaching,
 	}}
+	if w := env.Worker; w.Scales() {
+		all = append(all, alarm{
+			name: "too-few-tasks", description: "Flow runs need more worker tasks than ECS is to run, for 15 minutes, and nothing starts them: scaling is suspended, or its policy or alarm is gone. " + verify + ".",
+			metrics:  one(cfg.probeMetric(probe.TasksMissing)),
+			operator: atLeast, threshold: 1, period: 60, datapointsToAlarm: 15, evaluationPeriods: 15, treatMissingData: ignore,
+		}, alarm{
+			name: "most-tasks", description: fmt.Sprintf("Flow runs need more than %d worker tasks, the most of worker.scaling.max, for 30 minutes: they wait. First: raise it and deploy, or see which runs they are: workerctl runs %s.", w.Scaling.Max, env.Name),
+			metrics:  one(cfg.probeMetric("TasksNeeded")),
+			operator: atLeast, threshold: float64(w.Scaling.Max + 1), period: 60, datapointsToAlarm: 30, evaluationPeriods: 30, treatMissingData: ignore,
+		})
+	}
 	if queue := env.EventQueue(); queue != "" {
 		letters := config.DeadLetterQueue(queue)
 		all = append(all, alarm{

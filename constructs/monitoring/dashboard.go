@@ -38,13 +38,17 @@ func (cfg Config) newDashboard(scope constructs.Construct, alarms []string) {
 	ofService := func(name string) []string {
 		return []string{"AWS/ECS", name, "ClusterName", env.Cluster.Name, "ServiceName", service}
 	}
+	workers, needed := []string{"WorkersOnline", "TasksRunning", "TasksDesired"}, []string{"FlowRunsDue", "FlowRunsLate", "PoolPaused"}
+	if env.Worker.Scales() {
+		workers, needed = append(workers, "TasksNeeded", probe.TasksMissing), append(needed, "FlowRunsDemand")
+	}
 	tf.WithAddress(cloudwatchdashboard.NewCloudwatchDashboard(scope, jsii.String("dashboard"), &cloudwatchdashboard.CloudwatchDashboardConfig{
 		DashboardName: &service,
 		DashboardBody: tf.JSON(map[string]any{"widgets": []widget{
 			{"alarm", 24, 3, map[string]any{"title": "Alarms", "alarms": alarms}},
-			probeMetrics("Workers", "WorkersOnline", "TasksRunning", "TasksDesired"),
+			probeMetrics("Workers", workers...),
 			probeMetrics("Flow runs underway", "FlowRunsRunning", "FlowRunsPending", "FlowRunsOrphaned", "FlowRunsLost"),
-			probeMetrics("Flow runs waiting", "FlowRunsDue", "FlowRunsLate", "PoolPaused"),
+			probeMetrics("Flow runs waiting", needed...),
 			probeMetrics("Oldest flow run that is due, in seconds", "OldestDueSeconds"),
 			graph("CPU and memory, in percent", "Maximum", ofService("CPUUtilization"), ofService("MemoryUtilization")),
 			probeMetrics("Failed calls of the probe", "CallsFailed"),

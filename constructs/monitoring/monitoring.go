@@ -1,6 +1,5 @@
-// Package monitoring builds the monitoring of the worker: the probe, a Lambda function that publishes
-// the state of the work pool each minute as metrics; alarms on these metrics and on those of AWS; and
-// a dashboard.
+// Package monitoring builds the probe, a Lambda function that publishes the state of the work pool each
+// minute as metrics, for alarms and scaling; alarms on these metrics and on those of AWS; and a dashboard.
 package monitoring
 
 import (
@@ -40,10 +39,13 @@ type Config struct {
 	DependsOn []cdktf.ITerraformDependable
 }
 
-// New builds the probe, the alarms and the dashboard.
+// New builds the probe, and where they are enabled the alarms and the dashboard.
 func New(scope constructs.Construct, id string, cfg Config) {
 	scope = constructs.NewConstruct(scope, &id)
 	cfg.newProbe(scope)
+	if !cfg.Environment.Monitoring.Enabled {
+		return
+	}
 	topic := cfg.newTopic(scope)
 	cfg.newEvents(scope, topic)
 	cfg.newLogFilter(scope)

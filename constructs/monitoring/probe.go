@@ -36,6 +36,9 @@ func (cfg Config) newProbe(scope constructs.Construct) {
 		"WORK_POOL":       jsii.String(tf.Literal(env.WorkPool.Name)),
 		"WORK_POOL_TYPE":  jsii.String(string(env.WorkPool.Type)),
 	}
+	if env.Worker.Scales() {
+		variables["SCALING"] = tf.JSON(scaling{env.Worker.Scaling.Min, env.Worker.Scaling.Max, env.Worker.ConcurrencyLimit})
+	}
 	if cfg.CredentialFrom != "" {
 		variables["CREDENTIAL"] = &cfg.CredentialFrom
 	}
@@ -80,6 +83,13 @@ func (cfg Config) newProbe(scope constructs.Construct) {
 			RetryPolicy: &schedulerschedule.SchedulerScheduleTargetRetryPolicy{MaximumEventAgeInSeconds: jsii.Number(60), MaximumRetryAttempts: jsii.Number(0)},
 		},
 	}), "aws_scheduler_schedule.probe")
+}
+
+// scaling is the range of worker tasks, and the flow runs that each takes at a time.
+type scaling struct {
+	Min   int `json:"min"`
+	Max   int `json:"max"`
+	Slots int `json:"slots"`
 }
 
 // newRole builds a role with one inline policy, which must be there before the role is used.

@@ -90,6 +90,14 @@ func URL[E interface {
 	return f.attribute("url")
 }
 
+// ResourceID refers to what a scalable target scales.
+func ResourceID[E interface {
+	cdktf.TerraformElement
+	ResourceId() *string
+}](f Addressed[E]) *string {
+	return f.attribute("resource_id")
+}
+
 // AccountID refers to the number of the account that a data source found.
 func AccountID[E interface {
 	cdktf.TerraformElement

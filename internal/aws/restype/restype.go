@@ -92,7 +92,7 @@ const (
 
 var all = func() map[string]Type {
 	types := map[string]Type{}
-	for _, t := range slices.Concat(cloudwatchTypes, ec2Types, ecsTypes, eventsTypes, iamTypes, lambdaTypes, logsTypes, rdsTypes,
+	for _, t := range slices.Concat(applicationautoscalingTypes, cloudwatchTypes, ec2Types, ecsTypes, eventsTypes, iamTypes, lambdaTypes, logsTypes, rdsTypes,
 		schedulerTypes, secretsmanagerTypes, servicediscoveryTypes, snsTypes, sqsTypes, terraformTypes) {
 		types[t.Name] = t
 	}

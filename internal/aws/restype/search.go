@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/applicationautoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
@@ -25,24 +26,25 @@ import (
 )
 
 type clients struct {
-	cloudwatch *cloudwatch.Client
-	discovery  *servicediscovery.Client
-	ec2        query.EC2
-	ecs        *ecs.Client
-	events     *eventbridge.Client
-	iam        query.IAM
-	lambda     *lambda.Client
-	logs       *cloudwatchlogs.Client
-	rds        query.RDS
-	route53    query.Route53
-	scheduler  *scheduler.Client
-	secrets    *secretsmanager.Client
-	sns        *sns.Client
-	sqs        *sqs.Client
+	autoscaling *applicationautoscaling.Client
+	cloudwatch  *cloudwatch.Client
+	discovery   *servicediscovery.Client
+	ec2         query.EC2
+	ecs         *ecs.Client
+	events      *eventbridge.Client
+	iam         query.IAM
+	lambda      *lambda.Client
+	logs        *cloudwatchlogs.Client
+	rds         query.RDS
+	route53     query.Route53
+	scheduler   *scheduler.Client
+	secrets     *secretsmanager.Client
+	sns         *sns.Client
+	sqs         *sqs.Client
 }
 
 func newClients(cfg aws.Config) clients {
-	return clients{cloudwatch.NewFromConfig(cfg), servicediscovery.NewFromConfig(cfg), query.NewEC2(cfg), ecs.NewFromConfig(cfg),
+	return clients{applicationautoscaling.NewFromConfig(cfg), cloudwatch.NewFromConfig(cfg), servicediscovery.NewFromConfig(cfg), query.NewEC2(cfg), ecs.NewFromConfig(cfg),
 		eventbridge.NewFromConfig(cfg), query.NewIAM(cfg), lambda.NewFromConfig(cfg), cloudwatchlogs.NewFromConfig(cfg), query.NewRDS(cfg),
 		query.NewRoute53(cfg), scheduler.NewFromConfig(cfg), secretsmanager.NewFromConfig(cfg), sns.NewFromConfig(cfg), sqs.NewFromConfig(cfg)}
 }
@@ -163,7 +165,7 @@ func (r Resource) number(argument string) int {
 func missing(err error) bool {
 	var api smithy.APIError
 	return errors.As(err, &api) && slices.Contains([]string{
-		"ClusterNotFoundException", "DashboardNotFoundError", "DBInstanceNotFound", "DBInstanceNotFoundFault", "DBParameterGroupNotFound",
+		"ClusterNotFoundException", "DashboardNotFoundError", "ObjectNotFoundException", "DBInstanceNotFound", "DBInstanceNotFoundFault", "DBParameterGroupNotFound",
 		"DBParameterGroupNotFoundFault", "DBSubnetGroupNotFoundFault", "NoSuchEntity", "NotFound", "NotFoundException",
 		"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "ResourceNotFound", "ResourceNotFoundException",
 	}, api.ErrorCode())

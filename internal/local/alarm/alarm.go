@@ -116,10 +116,14 @@ func InAlarm(a types.MetricAlarm, samples []Sample) bool {
 }
 
 func breaches(a types.MetricAlarm, value float64) bool {
-	if a.ComparisonOperator == types.ComparisonOperatorLessThanThreshold {
-		return value < aws.ToFloat64(a.Threshold)
+	threshold := aws.ToFloat64(a.Threshold)
+	switch a.ComparisonOperator {
+	case types.ComparisonOperatorLessThanThreshold:
+		return value < threshold
+	case types.ComparisonOperatorLessThanOrEqualToThreshold:
+		return value <= threshold
 	}
-	return value >= aws.ToFloat64(a.Threshold)
+	return value >= threshold
 }
 
 // evaluate returns the value that an alarm compares with its threshold, and whether there is one.
@@ -142,13 +146,25 @@ func evaluate(a types.MetricAlarm, sample Sample) (float64, bool) {
 	if diagnostics.HasErrors() {
 		return 0, false
 	}
-	value, diagnostics := parsed.Value(&hcl.EvalContext{Variables: variables, Functions: map[string]function.Function{"FILL": fill}})
+	value, diagnostics := parsed.Value(&hcl.EvalContext{Variables: variables, Functions: map[string]function.Function{"FILL": fill, "IF": choose}})
 	if diagnostics.HasErrors() || value.IsNull() {
 		return 0, false
 	}
 	number, _ := value.AsBigFloat().Float64()
 	return number, true
 }
+
+// choose returns the second or the third argument, by the first.
+var choose = function.New(&function.Spec{
+	Params: []function.Parameter{{Name: "condition", Type: cty.Bool}, {Name: "then", Type: cty.Number}, {Name: "otherwise", Type: cty.Number}},
+	Type:   function.StaticReturnType(cty.Number),
+	Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
+		if args[0].True() {
+			return args[1], nil
+		}
+		return args[2], nil
+	},
+})
 
 // fill puts a value in the place of one that is missing.
 var fill = function.New(&function.Spec{

@@ -70,6 +70,7 @@ func TestTheDeployedAlarms(t *testing.T) {
 		return f
 	}
 	times := func(n int, f Sample) []Sample { return slices.Repeat([]Sample{f}, n) }
+	excess := Sample{"CallsFailed": 0, "TasksMissing": -1}
 	paused := Sample{"CallsFailed": 0, "WorkersOnline": 0, "TasksDesired": 0, "TasksRunning": 0}
 	for _, test := range []struct {
 		name, alarm string
@@ -89,6 +90,15 @@ func TestTheDeployedAlarms(t *testing.T) {
 		{"a question failed once", "probe", append(times(4, well), with("CallsFailed", 1)), false},
 		{"late", "late_runs", times(2, with("OldestDueSeconds", 300)), true},
 		{"not late enough", "late_runs", times(2, with("OldestDueSeconds", 299)), false},
+		{"late on purpose", "late_runs", times(2, Sample{"OldestDueSeconds": 900, "TasksDesired": 0}), false},
+		{"one task more", "scale_out", times(1, with("TasksMissing", 1)), true},
+		{"enough tasks", "scale_out", times(1, with("TasksMissing", 0)), false},
+		{"one task too many", "scale_in", times(10, excess), true},
+		{"for nine minutes", "scale_in", append(times(9, excess), well), false},
+		{"too many, and Prefect is away", "scale_in", append(times(9, excess), Sample{"CallsFailed": 9}), false},
+		{"nobody starts them", "too_few_tasks", times(15, with("TasksMissing", 2)), true},
+		{"as many as there may be", "most_tasks", times(30, with("TasksNeeded", 3)), false},
+		{"more than there may be", "most_tasks", times(30, with("TasksNeeded", 4)), true},
 		{"nobody knows", "late_runs", times(2, with("OldestDueSeconds", -1)), false},
 		{"orphaned", "orphaned_runs", times(3, with("FlowRunsOrphaned", 1)), true},
 		{"lost", "lost_runs", times(5, with("FlowRunsLost", 2)), true},

@@ -118,7 +118,7 @@ func TestFind(t *testing.T) {
 		{Id: aws.String("mine"), Arn: aws.String("arn:aws:sqs:us-east-1:123456789012:ecs-worker-task-events")}}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := cloudwatch.NewFromConfig(cfg).PutMetricAlarm(t.Context(), &cloudwatch.PutMetricAlarmInput{AlarmName: aws.String("ecs-worker-cpu"), MetricName: aws.String("CPUUtilization"), Namespace: aws.String("AWS/ECS"),
+	if _, err := cloudwatch.NewFromConfig(cfg).PutMetricAlarm(t.Context(), &cloudwatch.PutMetricAlarmInput{AlarmName: aws.String("ecs-worker-memory"), MetricName: aws.String("MemoryUtilization"), Namespace: aws.String("AWS/ECS"),
 		Statistic: cloudwatchtypes.StatisticAverage, Period: aws.Int32(60), EvaluationPeriods: aws.Int32(1), Threshold: aws.Float64(1), ComparisonOperator: cloudwatchtypes.ComparisonOperatorGreaterThanThreshold}); err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func TestFind(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]string{"aws_sqs_queue.task_events": strings.Replace(*queue.QueueUrl, emu.Endpoint, proxy.Endpoint(), 1), "aws_cloudwatch_event_rule.task_events": rule,
-		"aws_cloudwatch_event_target.task_events": rule + "/mine", "aws_cloudwatch_metric_alarm.cpu": "ecs-worker-cpu"}
+		"aws_cloudwatch_event_target.task_events": rule + "/mine", "aws_cloudwatch_metric_alarm.memory": "ecs-worker-memory"}
 	for _, r := range found {
 		if r.ID != want[r.Address] {
 			t.Errorf("%s is %q, want %q", r.Address, r.ID, want[r.Address])

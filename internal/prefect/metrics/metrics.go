@@ -19,7 +19,9 @@ import (
 const Fresh = 4 * time.Minute
 
 // Names are the metrics that say how the worker is.
-var Names = []string{probe.CallsFailed, "WorkersOnline", "TasksDesired", "FlowRunsDue", "FlowRunsLate", "OldestDueSeconds", "FlowRunsRunning", "FlowRunsPending", "FlowRunsOrphaned", "FlowRunsLost", "PoolPaused"}
+var Names = []string{probe.CallsFailed, "WorkersOnline", "TasksDesired", "FlowRunsDue", "FlowRunsLate", "OldestDueSeconds", "FlowRunsRunning", "FlowRunsPending", "FlowRunsOrphaned", "FlowRunsLost", "PoolPaused",
+	// With scaling:
+	"FlowRunsDemand", "TasksNeeded", probe.TasksMissing}
 
 // Last are the values of metrics by name, and when they were published. Without values: none were
 // published lately.

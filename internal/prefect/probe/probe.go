@@ -34,6 +34,10 @@ const (
 // CallsFailed is the metric that each run of the probe publishes, in one call with its others.
 const CallsFailed = "CallsFailed"
 
+// TasksMissing is the metric of the worker tasks that are needed and not wanted yet; below 0: those that are
+// wanted and not needed.
+const TasksMissing = "TasksMissing"
+
 // ArchiveName is the file with the function's code, beside the stack's Terraform JSON: that
 // is where Terraform runs.
 const ArchiveName = "probe.zip"

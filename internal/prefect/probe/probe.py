@@ -6,6 +6,8 @@ others run. The credential is in no error and no log.
 """
 
 import base64
+import collections
+import itertools
 import json
 import os
 import re
@@ -13,13 +15,14 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 
 import boto3
 from botocore.config import Config
 
 NAMESPACE = "PrefectWorker"
 PAGE = 200  # The most that Prefect's API gives at once.
+LONGEST = 1000  # Of the runs that are due, so many are looked at.
 
 # A question that AWS does not answer must not take the time of the others.
 BRIEFLY = Config(connect_timeout=3, read_timeout=5, retries={"max_attempts": 1})
@@ -77,11 +80,19 @@ class Probe:
         self.authorized = authorized
         self.cluster, self.service = os.environ["CLUSTER"], os.environ["SERVICE"]
         self.pool = os.environ["WORK_POOL"]
-        self.where = {"work_pools": {"name": {"any_": [self.pool]}}}
-        queues = json.loads(os.environ["QUEUES"])
-        if queues:
-            self.where["work_pool_queues"] = {"name": {"any_": queues}}
-        self.active = self.online = None
+        self.queues = json.loads(os.environ["QUEUES"])
+        self.in_pool = {"work_pools": {"name": {"any_": [self.pool]}}}
+        self.where = dict(self.in_pool)
+        if self.queues:
+            self.where["work_pool_queues"] = {"name": {"any_": self.queues}}
+        # Not get_scheduled_flow_runs, which marks queues and deployments as ready. What waits
+        # for a retry is due as well and never Late.
+        self.is_due = {
+            "state": {"type": {"any_": ["SCHEDULED"]}},
+            "next_scheduled_start_time": {"before_": stamp(now)},
+        }
+        # What a query has found, for those after it.
+        self.found = {}
 
     def ask(self, path, body=None, method="POST"):
         """One call of Prefect's API. "Try again" answers are tried again."""
@@ -118,10 +129,12 @@ class Probe:
     def tasks(self):
         answer = boto3.client("ecs", config=BRIEFLY).describe_services(cluster=self.cluster, services=[self.service])
         service = answer["services"][0]
+        self.found["desired"] = service["desiredCount"]
         return {"TasksDesired": service["desiredCount"], "TasksRunning": service["runningCount"]}
 
     def paused(self):
-        return {"PoolPaused": int(self.ask(self.pool_path(), method="GET")["is_paused"])}
+        pool = self.found["pool"] = self.ask(self.pool_path(), method="GET")
+        return {"PoolPaused": int(pool["is_paused"])}
 
     def late(self):
         # Late is the name of a state; its type is SCHEDULED.
@@ -129,33 +142,17 @@ class Probe:
         return {"FlowRunsLate": self.ask("/flow_runs/count", late)}
 
     def due(self):
-        # Not get_scheduled_flow_runs, which marks queues and deployments as ready. What waits
-        # for a retry is due as well and never Late.
-        due = {
-            **self.where,
-            "flow_runs": {
-                "state": {"type": {"any_": ["SCHEDULED"]}},
-                "next_scheduled_start_time": {"before_": stamp(self.now)},
-            },
-        }
-        count = self.ask("/flow_runs/count", due)
-        first = self.ask("/flow_runs/filter", {**due, "sort": "NEXT_SCHEDULED_START_TIME_ASC", "limit": 1})
-        oldest = 0.0
-        if first:
-            oldest = (self.now - moment(first[0]["next_scheduled_start_time"])).total_seconds()
-        return {"FlowRunsDue": count, "OldestDueSeconds": max(0.0, oldest)}
+        return {"FlowRunsDue": self.ask("/flow_runs/count", {**self.where, "flow_runs": self.is_due})}
 
     def underway(self):
         states = {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}
-        active = list(self.pages("/flow_runs/filter", {**self.where, "flow_runs": states, "sort": "ID_DESC"}))
-        limit = self.now - timedelta(minutes=float(os.environ["PENDING_MINUTES"]))
-        pending = [run for run in active if run["state_type"] == "PENDING"]
-        self.active = active
-        return {
-            "FlowRunsRunning": len(active) - len(pending),
-            "FlowRunsPending": len(pending),
-            "FlowRunsOrphaned": len([run for run in pending if moment(run["state"]["timestamp"]) < limit]),
-        }
+        # Of all queues: they share the limit of the pool.
+        body = {**self.in_pool, "flow_runs": states, "sort": "ID_DESC"}
+        taken = self.found["taken"] = list(self.pages("/flow_runs/filter", body))
+        active = [run for run in taken if not self.queues or run["work_queue_name"] in self.queues]
+        self.found["active"] = active
+        pending = len([run for run in active if run["state_type"] == "PENDING"])
+        return {"FlowRunsRunning": len(active) - pending, "FlowRunsPending": pending}
 
     def workers(self):
         # After the runs: a worker that has taken one has sent a heartbeat before.
@@ -166,23 +163,83 @@ class Probe:
             # Prefect counts a worker as online for three intervals after its end; a live one
             # has sent one within two (its interval varies by 30 %).
             fresh = 2 * (worker.get("heartbeat_interval_seconds") or 30) + 5
-            if self.own(worker["name"]) and heartbeat and (self.now - moment(heartbeat)).total_seconds() <= fresh:
+            if self.own(worker["name"]) and heartbeat and self.age(heartbeat) <= fresh:
                 online.add(worker["name"])
-        self.online = online
+        self.found["online"] = online
         return {"WorkersOnline": len(online)}
 
-    def lost(self):
-        """Runs in a Running state whose process or task has ended."""
-        if self.active is None or self.online is None:
-            raise RuntimeError("the runs or the workers are not known")
-        running = [run for run in self.active if run["state_type"] != "PENDING"]
+    def abandoned(self):
+        """Runs whose process or task has ended, or has not come for long."""
+        active, online = self.found["active"], self.found["online"]
         if os.environ["WORK_POOL_TYPE"] == "ecs":
-            return {"FlowRunsLost": self.without_task(running)}
-        # A run whose worker cannot be told counts as alive.
-        names = [self.worker_of(run) for run in running]
-        for state in set(WORKERS) - {run["state_id"] for run in running}:
-            del WORKERS[state]
-        return {"FlowRunsLost": len([name for name in names if self.own(name) and name not in self.online])}
+            workers, ended = {}, self.without_task(active)
+        else:
+            # A run whose worker cannot be told counts as alive.
+            workers = {run["id"]: self.worker_of(run) for run in active}
+            for state in set(WORKERS) - {run["state_id"] for run in active}:
+                del WORKERS[state]
+            ended = {run for run, worker in workers.items() if self.own(worker) and worker not in online}
+        orphaned, lost, alive = [], [], []
+        for run in active:
+            age = self.age(run["state"]["timestamp"])
+            if run["state_type"] == "PENDING":
+                # The process or task of a run that was taken just now may not be there yet.
+                left = age > 60 * float(os.environ["PENDING_MINUTES"]) or run["id"] in ended and age > 60
+                (orphaned if left else alive).append(run)
+            else:
+                (lost if run["id"] in ended else alive).append(run)
+        # Those of other workers are none of this service's.
+        own = [workers.get(run["id"], "") for run in alive]
+        self.found["busy"] = [worker for worker in own if not worker or self.own(worker)]
+        return {"FlowRunsOrphaned": len(orphaned), "FlowRunsLost": len(lost)}
+
+    def startable(self):
+        """Runs that are due and that neither a pause nor a limit in Prefect holds back."""
+        pool, taken = self.found["pool"], self.found["taken"]
+        body = {**self.where, "flow_runs": self.is_due, "sort": "NEXT_SCHEDULED_START_TIME_ASC"}
+        waiting = list(itertools.islice(self.pages("/flow_runs/filter", body), LONGEST))
+        startable, free = [], self.free(pool, taken, waiting) if waiting else {}
+        for run in waiting:
+            limits = [key for key in ("pool", run["work_queue_id"], run["deployment_id"]) if key in free]
+            if all(free[key] > 0 for key in limits):
+                startable.append(run)
+                for key in limits:
+                    free[key] -= 1
+        self.found["startable"] = startable
+        oldest = self.age(startable[0]["next_scheduled_start_time"]) if startable else 0.0
+        return {"OldestDueSeconds": max(0.0, oldest)}
+
+    def scaling(self):
+        """How many tasks the runs need: each has as many slots as the worker's limit."""
+        if "SCALING" not in os.environ:
+            return {}
+        scaling, busy = json.loads(os.environ["SCALING"]), self.found["busy"]
+        demand = len(self.found["startable"]) + len(busy)
+        # No fewer than have runs: ECS refuses to protect more tasks than are wanted.
+        needed = max(-(-demand // scaling["slots"]), len(set(busy) - {""}))
+        wanted = min(scaling["max"], max(scaling["min"], needed))
+        return {"FlowRunsDemand": demand, "TasksNeeded": needed, "TasksMissing": wanted - self.found["desired"]}
+
+    # What they share.
+
+    def age(self, text):
+        return (self.now - moment(text)).total_seconds()
+
+    def free(self, pool, taken, waiting):
+        """The slots that are left of each limit, by the id of a queue or a deployment."""
+        limits = {"pool": 0 if pool["is_paused"] else pool["concurrency_limit"]}
+        for queue in self.pages(self.pool_path() + "/queues/filter", {}):
+            limits[queue["id"]] = 0 if queue["is_paused"] else queue["concurrency_limit"]
+        deployments = list({run["deployment_id"] for run in waiting} - {None})
+        for start in range(0, len(deployments), PAGE):
+            body = {"deployments": {"id": {"any_": deployments[start : start + PAGE]}}, "limit": PAGE}
+            for deployment in self.ask("/deployments/filter", body):
+                shared = deployment.get("global_concurrency_limit") or {}
+                limits[deployment["id"]] = shared.get("limit", deployment.get("concurrency_limit"))
+        used = collections.Counter()
+        for run in taken:
+            used.update(("pool", run["work_queue_id"], run["deployment_id"]))
+        return {key: limit - used[key] for key, limit in limits.items() if limit is not None}
 
     def own(self, worker):
         return worker.startswith(self.service + "-")
@@ -205,19 +262,19 @@ class Probe:
         return WORKERS[state]
 
     def without_task(self, runs):
-        """How many runs of an ecs pool have a task that has ended: its worker is no matter."""
-        ours = f":task/{self.cluster}/"
-        tasks = [(run["infrastructure_pid"] or "").rpartition("::")[2] for run in runs]
-        tasks = [task for task in tasks if ours in task]
+        """The ids of the runs of an ecs pool whose task has ended: the worker is no matter."""
+        of = {run["id"]: (run["infrastructure_pid"] or "").rpartition("::")[2] for run in runs}
+        of = {run: task for run, task in of.items() if f":task/{self.cluster}/" in task}
+        tasks = list(of.values())
         ecs, living = boto3.client("ecs", config=BRIEFLY), set()
         for start in range(0, len(tasks), 100):
             answer = ecs.describe_tasks(cluster=self.cluster, tasks=tasks[start : start + 100])
             living |= {task["taskArn"] for task in answer["tasks"] if task["lastStatus"] != "STOPPED"}
-        return len([task for task in tasks if task not in living])
+        return {run for run, task in of.items() if task not in living}
 
 
-# In this order: lost needs what underway and workers found.
-QUERIES = ("tasks", "paused", "late", "due", "underway", "workers", "lost")
+# In this order: the later ones need what the others have found.
+QUERIES = ("tasks", "paused", "late", "due", "underway", "workers", "abandoned", "startable", "scaling")
 
 
 def handler(event, context):
@@ -231,6 +288,8 @@ def handler(event, context):
     for name in QUERIES:
         try:
             metrics.update(getattr(probe, name)())
+        except KeyError as error:
+            failed[name] = f"without {error}"  # the query that finds it has failed
         except Exception as error:
             failed[name] = f"{type(error).__name__}: {error}"
     metrics["CallsFailed"] = len(failed)

@@ -132,7 +132,7 @@ func sent(t *testing.T) []string {
 import json, probe_test
 test = probe_test.ProbeTest()
 test.setUp()
-test.measure()
+test.measure(SCALING=probe_test.SCALING)
 print(json.dumps([[d["MetricName"], *sorted(x["Name"] for x in d["Dimensions"])] for d in test.aws.data]))
 test.tearDown()`)
 	var data [][]string

@@ -26,6 +26,14 @@ import (
 // list, and + stands before what the call makes. Empty: the call does not
 // support resource-level permissions.
 var calls = map[string]string{
+	"application-autoscaling:DeleteScalingPolicy":      "scalable-target/*",
+	"application-autoscaling:DeregisterScalableTarget": "scalable-target/*",
+	"application-autoscaling:DescribeScalableTargets":  "",
+	"application-autoscaling:DescribeScalingPolicies":  "",
+	"application-autoscaling:ListTagsForResource":      "{ResourceARN}",
+	"application-autoscaling:PutScalingPolicy":         "scalable-target/*",
+	"application-autoscaling:RegisterScalableTarget":   "+scalable-target/*",
+
 	"cloudwatch:DeleteAlarms":        "alarm:{AlarmNames}",
 	"cloudwatch:DeleteDashboards":    "dashboard/{DashboardNames}",
 	"cloudwatch:DescribeAlarms":      "alarm:{AlarmNames}",
@@ -202,7 +210,8 @@ var further = map[string][]string{
 
 // tagging is the action with which a service tags what it makes.
 var tagging = map[string]string{
-	"cloudwatch": "cloudwatch:TagResource", "lambda": "lambda:TagResource", "sns": "sns:TagResource",
+	"application-autoscaling": "application-autoscaling:TagResource",
+	"cloudwatch":              "cloudwatch:TagResource", "lambda": "lambda:TagResource", "sns": "sns:TagResource",
 	"ec2": "ec2:CreateTags", "ecs": "ecs:TagResource", "events": "events:TagResource", "iam": "iam:TagRole", "logs": "logs:TagResource",
 	"rds": "rds:AddTagsToResource", "secretsmanager": "secretsmanager:TagResource", "servicediscovery": "servicediscovery:TagResource", "sqs": "sqs:TagQueue",
 }

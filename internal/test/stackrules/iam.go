@@ -165,6 +165,9 @@ func (s *stack) grants() []grant {
 	if env.Worker.ExecuteCommand {
 		grants = append(grants, grant{"task", ecsExec, all, nil})
 	}
+	if env.Worker.ProtectRuns {
+		grants = append(grants, grant{"task", "ecs:GetTaskProtection ecs:UpdateTaskProtection", tasks, nil})
+	}
 	if env.ProbeInVPC() {
 		grants = append(grants, grant{"probe", joinVPC, all, nil})
 	}

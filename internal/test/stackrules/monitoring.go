@@ -1,8 +1,10 @@
 package stackrules
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // signal is what an alarm is on: a metric or an expression, the thresholds that it reaches and
@@ -22,15 +24,19 @@ const (
 // signals returns the signals of the alarms by name.
 func (s *stack) signals() map[string]signal {
 	late, disk := float64(60*s.env.Monitoring.LateMinutes), float64(s.env.Server.Database.StorageGiB<<30)
+	most := float64(s.env.Worker.Scaling.Max)
 	return map[string]signal{
 		"silent_worker":        {"FILL(online, 0) - desired", 0, 0, below, "breaching"},
 		"missing_tasks":        {"running - desired", 0, 0, below, "ignore"},
 		"probe":                {"CallsFailed", 1, 1, atLeast, "breaching"},
-		"late_runs":            {"OldestDueSeconds", late, late, atLeast, "ignore"},
+		"late_runs":            {"IF(desired > 0, oldest, 0)", late, late, atLeast, "ignore"},
 		"orphaned_runs":        {"FlowRunsOrphaned", 1, 1, atLeast, "ignore"},
 		"lost_runs":            {"FlowRunsLost", 1, 1, atLeast, "ignore"},
 		"memory":               {"MemoryUtilization", 70, 99, atLeast, "notBreaching"},
-		"cpu":                  {"CPUUtilization", 70, 99, atLeast, "notBreaching"},
+		"too_few_tasks":        {"TasksMissing", 1, 1, atLeast, "ignore"},
+		"most_tasks":           {"TasksNeeded", most + 1, most + 1, atLeast, "ignore"},
+		"scale_out":            {"TasksMissing", 1, 1, atLeast, "missing"},
+		"scale_in":             {"TasksMissing", -1, -1, "LessThanOrEqualToThreshold", "notBreaching"},
 		"log_failures":         {"LogFailures/" + s.env.Worker.ServiceName, 1, 5, atLeast, "notBreaching"},
 		"dead_letters":         {"ApproximateNumberOfMessagesVisible", 1, 1, atLeast, "notBreaching"},
 		"database_storage":     {"FreeStorageSpace", disk / 50, disk / 10, below, "breaching"},
@@ -80,8 +86,15 @@ var monitoringRules = []rule{
 		s.each("aws_cloudwatch_metric_alarm", func(e element) { s.want(e, "treat_missing_data", s.signals()[e.name].missing) })
 	}},
 	{"alarms-reach-everybody", "whoever is on call and not subscribed learns it from the users", func(s *stack) {
-		s.all("aws_cloudwatch_metric_alarm", "alarm_actions", []string{s.topic()})
-		s.all("aws_cloudwatch_metric_alarm", "ok_actions", []string{s.topic()})
+		s.each("aws_cloudwatch_metric_alarm", func(e element) {
+			if strings.HasPrefix(e.name, "scale_") {
+				s.want(e, "alarm_actions", []string{ref("aws_appautoscaling_policy." + e.name + ".arn")})
+				s.want(e, "ok_actions", nil)
+				return
+			}
+			s.want(e, "alarm_actions", []string{s.topic()})
+			s.want(e, "ok_actions", []string{s.topic()})
+		})
 		s.all("aws_sns_topic_subscription", "topic_arn", s.topic())
 		s.all("aws_sns_topic_subscription", "protocol", "email")
 		var have, want []string
@@ -94,6 +107,32 @@ var monitoringRules = []rule{
 		if s.env.Monitoring.Enabled && !slices.Equal(have, want) {
 			s.report("aws_sns_topic_subscription", "subscribes %q, want %q", have, want)
 		}
+	}},
+	{"scales-as-configured", "another service or range runs workers that nobody asked for, or too few; a scale-in by more than one at a time stops them before the runs are counted again", func(s *stack) {
+		service := "service/" + s.env.Cluster.Name + "/" + ref("aws_ecs_service.worker.name")
+		s.all("aws_appautoscaling_target", "resource_id", service)
+		s.all("aws_appautoscaling_target", "min_capacity", s.env.Worker.Scaling.Min)
+		s.all("aws_appautoscaling_target", "max_capacity", s.env.Worker.Scaling.Max)
+		s.all("aws_appautoscaling_policy", "resource_id", ref("aws_appautoscaling_target.worker.resource_id"))
+		const steps = "step_scaling_policy_configuration."
+		s.all("aws_appautoscaling_policy", steps+"adjustment_type", "ChangeInCapacity")
+		s.each("aws_appautoscaling_policy", func(e element) { s.within(e, steps+"cooldown", 60, 300) })
+		s.all("aws_appautoscaling_policy.scale_in", steps+"step_adjustment", []map[string]any{{"metric_interval_upper_bound": "0", "scaling_adjustment": -1}})
+		s.each("aws_appautoscaling_policy", func(e element) {
+			for i, step := range e.list(steps + "step_adjustment") {
+				if change, _ := get(step, "scaling_adjustment").(float64); (change > 0) != (e.name == "scale_out") {
+					s.report(fmt.Sprintf("%s.%sstep_adjustment.%d", e.address(), steps, i), "changes the number of tasks by %v", change)
+				}
+			}
+		})
+		s.all("aws_cloudwatch_metric_alarm.scale_in", "evaluation_periods", 10)
+		s.all("aws_cloudwatch_metric_alarm.scale_in", "datapoints_to_alarm", 10)
+		s.all("aws_cloudwatch_metric_alarm.scale_out", "evaluation_periods", 1)
+		var scaling any
+		if w := s.env.Worker; w.Scaling.Max > 0 {
+			scaling = fmt.Sprintf(`{"min":%d,"max":%d,"slots":%d}`, w.Scaling.Min, w.Scaling.Max, w.ConcurrencyLimit)
+		}
+		s.all("aws_lambda_function", "environment.variables.SCALING", scaling)
 	}},
 	{"probe-as-configured", "the alarms know what the probe reports, and it runs with the credential of the Prefect API", func(s *stack) {
 		s.all("aws_scheduler_schedule", "schedule_expression", "rate(1 minute)")

@@ -89,6 +89,9 @@ var storageRules = []rule{
 			if e.kind == "aws_security_group" && s.env.Imports[e.address()] != "" {
 				ignored = []string{"description"} // AWS never changes it, and another one would replace the group
 			}
+			if e.address() == "aws_ecs_service.worker" && s.env.Worker.Scaling.Max > 0 {
+				ignored = []string{"desired_count"} // it is Application Auto Scaling's
+			}
 			if e.kind == "aws_db_parameter_group" {
 				first = true // the database uses the old one until it has the new one
 			}

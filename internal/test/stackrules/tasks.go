@@ -1,6 +1,7 @@
 package stackrules
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,10 +19,22 @@ var taskRules = []rule{
 		s.all("container", "image", s.env.Worker.Image)
 		s.all("container", "repositoryCredentials.credentialsParameter", optional(s.env.Worker.RegistryCredentials))
 		s.all("container.server", "command", []string{"prefect", "server", "start"})
-		start := fmt.Sprintf(`/bin/sh -c task=$${ECS_CONTAINER_METADATA_URI_V4##*/}; exec "$@" --name "%s-$${task%%%%-*}" worker prefect worker start --pool %s --type %s `,
-			s.env.Worker.ServiceName, literal(s.env.WorkPool.Name), s.env.WorkPool.Type)
+		guard := ""
+		if s.env.Worker.ProtectRuns {
+			guard = startGuard
+		}
+		start := fmt.Sprintf(`/bin/sh -c %stask=$${ECS_CONTAINER_METADATA_URI_V4##*/}; exec "$@" --name "%s-$${task%%%%-*}" worker prefect worker start --pool %s --type %s `,
+			guard, s.env.Worker.ServiceName, literal(s.env.WorkPool.Name), s.env.WorkPool.Type)
 		s.each("container.worker", func(e element) {
-			options, ok := strings.CutPrefix(strings.Trim(fmt.Sprint(e.get("command")), "[]")+" ", start)
+			command := e.list("command")
+			const program = 4
+			if guard != "" && len(command) > program {
+				if sum := fmt.Sprintf("%x", sha256.Sum256([]byte(fmt.Sprint(command[program])))); sum != guardSum {
+					s.report(e.address()+".command", "runs another guard, of the sum %s", sum)
+				}
+				command = slices.Delete(slices.Clone(command), program, program+1)
+			}
+			options, ok := strings.CutPrefix(strings.Trim(fmt.Sprint(command), "[]")+" ", start)
 			for word := range strings.FieldsSeq(options) {
 				ok = ok && (!strings.HasPrefix(word, "--") || slices.Contains(workerOptions, word))
 			}
@@ -68,8 +81,14 @@ var taskRules = []rule{
 	}},
 	{"deployments-roll-back", "a revision that cannot start must not replace one that runs", func(s *stack) {
 		s.all("aws_ecs_service", "deployment_circuit_breaker", map[string]bool{"enable": true, "rollback": true})
-		s.all("aws_ecs_service", "wait_for_steady_state", true)
-		s.all("aws_ecs_service.worker", "desired_count", s.env.Worker.DesiredCount)
+		desired := s.env.Worker.DesiredCount
+		if s.env.Worker.Scaling.Max > 0 {
+			desired = s.env.Worker.Scaling.Min
+		}
+		s.all("aws_ecs_service.server", "wait_for_steady_state", true)
+		// Protected tasks of the revision before may go on for hours.
+		s.all("aws_ecs_service.worker", "wait_for_steady_state", !s.env.Worker.ProtectRuns)
+		s.all("aws_ecs_service.worker", "desired_count", desired)
 		s.all("aws_ecs_service.worker", "deployment_minimum_healthy_percent", 100)
 		s.each("aws_ecs_service", func(e element) { s.want(e, "task_definition", ref("aws_ecs_task_definition."+e.name+".arn")) })
 	}},
@@ -95,6 +114,13 @@ var taskRules = []rule{
 		})
 	}},
 }
+
+// startGuard starts the guard beside the worker, and guardSum is the SHA-256 of its code: it runs with the
+// task's role, and a change of it is reviewed.
+const (
+	startGuard = `guard=$1; shift; while :; do python -c "$guard"; echo "task protection: flow runs of this task may be stopped: the guard ended with status $?"; sleep 10; done & `
+	guardSum   = "5756cafb373c83aba45c3f773785ec7652a6f457b0cf27905dbf72b4c23ad76a"
+)
 
 // workerOptions are the options that may follow the pool and its type.
 var workerOptions = []string{"--work-queue", "--limit", "--with-healthcheck", "--no-create-pool-if-not-found"}

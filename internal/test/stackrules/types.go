@@ -15,7 +15,9 @@ var parts = []string{"container", "output", "variable"}
 // arguments are those that may be set of the types where another one opens, shares or weakens
 // something: an inline rule, a policy of the resource's own, a replica, a volume, a load balancer.
 var arguments = map[string]string{
-	"container": "command dockerLabels entryPoint environment essential healthCheck image logConfiguration name repositoryCredentials secrets stopTimeout",
+	"container":                 "command dockerLabels entryPoint environment essential healthCheck image logConfiguration name repositoryCredentials secrets stopTimeout",
+	"aws_appautoscaling_policy": "name policy_type resource_id scalable_dimension service_namespace step_scaling_policy_configuration",
+	"aws_appautoscaling_target": "max_capacity min_capacity resource_id scalable_dimension service_namespace",
 	"aws_db_instance": "allocated_storage allow_major_version_upgrade apply_immediately auto_minor_version_upgrade backup_retention_period copy_tags_to_snapshot" +
 		" db_name db_subnet_group_name deletion_protection engine engine_version final_snapshot_identifier identifier instance_class max_allocated_storage multi_az" +
 		" parameter_group_name password_wo password_wo_version port publicly_accessible skip_final_snapshot storage_encrypted storage_type username vpc_security_group_ids",
@@ -101,6 +103,7 @@ func counts(env *config.Environment) []expected {
 	ecs, queue, spot := one(env.WorkPool.Type == config.PoolECS), one(env.EventQueue() != ""), one(env.Worker.Spot || env.WorkPool.Job.Spot)
 	server, database := one(env.Server.Enabled), one(env.Server.Enabled && env.Server.OwnDatabase())
 	secret := one(env.Prefect.Authentication != config.AuthNone && env.Secret.ExistingARN == "")
+	scaling, probe := one(env.Worker.Scaling.Max > 0), one(env.Monitoring.Enabled || env.Worker.Scaling.Max > 0)
 	monitoring, topic := one(env.Monitoring.Enabled), one(env.Monitoring.Enabled && env.Monitoring.TopicARN == "")
 	cluster, logs, nats := one(!env.Cluster.Existing), one(!env.Logs.Existing), own*tables(n)*one(n.NAT != config.NATNone)
 	return []expected{
@@ -117,16 +120,19 @@ func counts(env *config.Environment) []expected {
 		{cluster * spot, "aws_ecs_cluster_capacity_providers"},
 		{1 + server, "aws_ecs_service aws_ecs_task_definition container"},
 		{one(x.ExecutionRole == "") + one(x.TaskRole == "") + ecs*one(x.FlowExecutionRole == "") + one(env.HasFlowTaskRole() && x.FlowTaskRole == "") +
-			flowLogs + 2*server + 2*monitoring, "aws_iam_role"},
+			flowLogs + 2*server + 2*probe, "aws_iam_role"},
 		{secret + database, "aws_secretsmanager_secret aws_secretsmanager_secret_version"},
 		{database, "aws_db_instance aws_db_parameter_group"},
 		{server, "aws_service_discovery_service"},
-		{logs + flowLogs + monitoring, "aws_cloudwatch_log_group"},
+		{logs + flowLogs + probe, "aws_cloudwatch_log_group"},
 		{2 * queue, "aws_sqs_queue"},
 		{queue, "aws_sqs_queue_redrive_policy aws_sqs_queue_policy"},
 		{queue + 2*monitoring, "aws_cloudwatch_event_rule aws_cloudwatch_event_target"},
-		{monitoring * (9 + queue + 2*database), "aws_cloudwatch_metric_alarm"},
-		{monitoring, "aws_cloudwatch_log_metric_filter aws_lambda_function aws_scheduler_schedule"},
+		{monitoring*(8+queue+2*database+2*scaling) + 2*scaling, "aws_cloudwatch_metric_alarm"},
+		{monitoring, "aws_cloudwatch_log_metric_filter aws_cloudwatch_dashboard"},
+		{probe, "aws_lambda_function aws_scheduler_schedule"},
+		{scaling, "aws_appautoscaling_target"},
+		{2 * scaling, "aws_appautoscaling_policy"},
 		{topic, "aws_sns_topic aws_sns_topic_policy"},
 		{4 + secret*(1-server), "variable"},
 	}
