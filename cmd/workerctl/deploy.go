@@ -109,7 +109,13 @@ func (c change) run(cmd *cobra.Command, d *deployment.Deployment, stack terrafor
 			return errors.New("not approved; nothing was changed")
 		}
 	}
-	return saved.Apply(ctx, out, cmd.ErrOrStderr(), plain...)
+	if err := saved.Apply(ctx, out, cmd.ErrOrStderr(), plain...); err != nil {
+		return err
+	}
+	if c.use == "deploy" && d.Environment.Worker.ProtectRuns {
+		fmt.Fprintf(out, "\nTasks that have flow runs finish them before ECS replaces them; this does not wait for it. Whether the new ones run: workerctl verify %s --wait 5m\n", d.Environment.Name)
+	}
+	return nil
 }
 
 // plainFlags are the flags of Terraform for an output that is no terminal.

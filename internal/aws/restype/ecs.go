@@ -48,7 +48,7 @@ var ecsTypes = []Type{
 			{Read: "ecs:DescribeServices", On: "ecs:service/{cluster}/{name}"},
 			// verify: what runs.
 			{Read: "ecs:ListTasks", When: InCluster},
-			{Read: "ecs:DescribeTasks", On: "ecs:task/{cluster}/*"},
+			{Read: "ecs:DescribeTasks ecs:GetTaskProtection", On: "ecs:task/{cluster}/*"},
 			{Write: "ecs:CreateService ecs:UpdateService ecs:DeleteService ecs:TagResource ecs:UntagResource", On: "ecs:service/{cluster}/{name}"},
 		},
 	},

@@ -23,8 +23,8 @@ import (
 // Sample is the metric values of one run of the probe, by name. A missing value is absent.
 type Sample map[string]float64
 
-// span is how far back Read reads: longer than the evaluation range of most alarms.
-const span = 2 * time.Minute
+// span is how far back Read reads: longer than the evaluation range of the alarms.
+const span = 3 * time.Minute
 
 // Read returns the alarms of a service on its probe's metrics, and the samples of the last runs,
 // the oldest first.
@@ -106,7 +106,7 @@ func InAlarm(a types.MetricAlarm, samples []Sample) bool {
 	for i := range periods {
 		value, known := 0.0, false
 		if at := len(samples) - periods + i; at >= 0 {
-			value, known = evaluate(a, samples[at])
+			value, known = Value(a, samples[at])
 		}
 		if known && breaches(a, value) || !known && aws.ToString(a.TreatMissingData) == "breaching" {
 			breaching++
@@ -126,8 +126,8 @@ func breaches(a types.MetricAlarm, value float64) bool {
 	return value >= threshold
 }
 
-// evaluate returns the value that an alarm compares with its threshold, and whether there is one.
-func evaluate(a types.MetricAlarm, sample Sample) (float64, bool) {
+// Value returns what an alarm compares with its threshold, and whether there is one.
+func Value(a types.MetricAlarm, sample Sample) (float64, bool) {
 	expression := "value"
 	for _, query := range a.Metrics {
 		if query.Expression != nil {

@@ -20,9 +20,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -47,6 +44,9 @@ type Options struct {
 	// Image returns the environment that stands for the container's image, with
 	// extra packages installed over it (none: nil). Required.
 	Image func(ctx context.Context, extra []string) (pyenv.Env, error)
+	// TaskRole is the configuration of the client with which the agent protects the task when its
+	// container requests it.
+	TaskRole aws.Config
 	// Platform are further variables that Fargate would give the container. The
 	// credentials of the task role are such; here they point to the emulator.
 	Platform []string
@@ -60,7 +60,7 @@ type Options struct {
 	// Dir is the folder for the container's files and logs. Required; it is made
 	// if missing.
 	Dir string
-	// Notify is told what happens, from one goroutine at a time. Nil: nobody.
+	// Notify is called with each event, by several goroutines. Nil: it is not.
 	Notify func(Event)
 	// FirstDelay is the wait before the first replacement of a task, doubled
 	// with each further one up to MostDelay. Default 1 s and 1 min. (ECS
@@ -85,63 +85,22 @@ const (
 
 // Event is something that happened to a task.
 type Event struct {
-	Time     time.Time     `json:"time"`
-	Kind     Kind          `json:"kind"`
-	TaskID   string        `json:"task_id"`
-	Process  proc.Identity `json:"process,omitzero"`
-	Health   Health        `json:"health,omitempty"`
-	Reason   string        `json:"reason,omitempty"`
-	ExitCode int           `json:"exit_code"`
+	Time   time.Time `json:"time"`
+	Kind   Kind      `json:"kind"`
+	TaskID string    `json:"task_id"`
+	// Definition is the ARN of the task's definition.
+	Definition string        `json:"definition"`
+	Process    proc.Identity `json:"process,omitzero"`
+	Health     Health        `json:"health,omitempty"`
+	Reason     string        `json:"reason,omitempty"`
+	ExitCode   int           `json:"exit_code"`
 }
 
 // LogFile is the file in Options.Dir with the output of all tasks.
 const LogFile = "container.log"
 
-// steadyAfter is how long a task must have run for its successor to be started
-// without a growing delay.
-const steadyAfter = time.Minute
-
 // defaultStopTimeout is that of Fargate.
 const defaultStopTimeout = 30 * time.Second
-
-// Run keeps one task of the definition running, as a service with a desired
-// count of 1 does, until ctx ends; then it stops the task and returns nil. It
-// returns an error only if the definition or the options cannot be used at all.
-func Run(ctx context.Context, opt Options) error {
-	c, err := container(opt.Definition)
-	if err != nil {
-		return err
-	}
-	if opt.Dir, err = filepath.Abs(opt.Dir); err != nil {
-		return fmt.Errorf("folder of the task: %w", err)
-	}
-	if err := os.MkdirAll(opt.Dir, 0o755); err != nil {
-		return fmt.Errorf("folder of the task: %w", err)
-	}
-	if opt.Notify == nil {
-		opt.Notify = func(Event) {}
-	}
-	if opt.FirstDelay == 0 {
-		opt.FirstDelay = time.Second
-	}
-	if opt.MostDelay == 0 {
-		opt.MostDelay = time.Minute
-	}
-	delay := opt.FirstDelay
-	for {
-		began := time.Now()
-		runTask(ctx, opt, c)
-		if time.Since(began) > steadyAfter {
-			delay = opt.FirstDelay
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(delay):
-		}
-		delay = min(2*delay, opt.MostDelay)
-	}
-}
 
 // taskARN is what ECS would call the task.
 func (o Options) taskARN(taskID string) string {
@@ -151,28 +110,6 @@ func (o Options) taskARN(taskID string) string {
 		return "task/" + o.Cluster + "/" + taskID
 	}
 	return strings.Join(part[:5], ":") + ":task/" + o.Cluster + "/" + taskID
-}
-
-// runTask runs one task to its end.
-func runTask(ctx context.Context, opt Options, c types.ContainerDefinition) {
-	id := newTaskID()
-	notify := func(e Event) {
-		e.Time, e.TaskID = time.Now(), id
-		opt.Notify(e)
-	}
-	t, err := startTask(ctx, opt, c, id)
-	if err != nil {
-		if ctx.Err() == nil {
-			notify(Event{Kind: Failed, Reason: err.Error()})
-		}
-		return
-	}
-	defer t.cleanUp()
-	notify(Event{Kind: Started, Process: t.process})
-
-	reason := t.watch(ctx, func(h Health) { notify(Event{Kind: HealthChanged, Health: h}) })
-	t.finish()
-	notify(Event{Kind: Stopped, Reason: reason, ExitCode: t.exitCode()})
 }
 
 // newTaskID returns 32 hexadecimal digits, as ECS does.

@@ -3,13 +3,16 @@ package ecstask
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/aws/smithy-go"
 )
 
 // metadata is a small task metadata endpoint, version 4, with the fields that
@@ -17,8 +20,8 @@ import (
 // on Fargate").
 type metadata struct {
 	server *http.Server
-	// uri is the value for ECS_CONTAINER_METADATA_URI_V4.
-	uri string
+	// uri is the value for ECS_CONTAINER_METADATA_URI_V4, and agent that for ECS_AGENT_URI.
+	uri, agent string
 }
 
 // containerRuntimeID stands for the number that Fargate adds to the task's id in
@@ -66,12 +69,51 @@ func serveMetadata(opt Options, c types.ContainerDefinition, taskID string, star
 			_ = json.NewEncoder(w).Encode(answer)
 		})
 	}
-	m := &metadata{
-		server: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second},
-		uri:    "http://" + listener.Addr().String() + base,
-	}
+	agent := "/api/" + taskID + "-" + containerRuntimeID
+	mux.HandleFunc("PUT "+agent+"/task-protection/v1/state", protection(ecs.NewFromConfig(opt.TaskRole), opt.Cluster, taskARN))
+	address := "http://" + listener.Addr().String()
+	m := &metadata{server: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}, uri: address + base, agent: address + agent}
 	go func() { _ = m.server.Serve(listener) }()
 	return m, nil
+}
+
+// protection is the agent's endpoint of task scale-in protection: it calls ECS with the task's role ("Amazon ECS
+// task scale-in protection endpoint").
+func protection(client *ecs.Client, cluster, taskARN string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var request struct {
+			ProtectionEnabled bool
+			ExpiresInMinutes  *int32
+		}
+		answer := func(status int, name string, value any) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(status)
+			_ = json.NewEncoder(w).Encode(map[string]any{name: value})
+		}
+		refuse := func(status int, code, message string) {
+			answer(status, "error", map[string]string{"Arn": taskARN, "Code": code, "Message": message})
+		}
+		if err := json.NewDecoder(r.Body).Decode(&request); err != nil {
+			refuse(http.StatusBadRequest, "InvalidParameterException", err.Error())
+			return
+		}
+		out, err := client.UpdateTaskProtection(r.Context(), &ecs.UpdateTaskProtectionInput{
+			Cluster: &cluster, Tasks: []string{taskARN}, ProtectionEnabled: request.ProtectionEnabled, ExpiresInMinutes: request.ExpiresInMinutes,
+		})
+		switch {
+		case err != nil:
+			code, message := "ServerException", err.Error()
+			if api := smithy.APIError(nil); errors.As(err, &api) {
+				code, message = api.ErrorCode(), api.ErrorMessage()
+			}
+			refuse(http.StatusBadRequest, code, message)
+		case len(out.Failures) > 0:
+			f := out.Failures[0]
+			answer(http.StatusOK, "failure", map[string]string{"Arn": aws.ToString(f.Arn), "Reason": aws.ToString(f.Reason), "Detail": aws.ToString(f.Detail)})
+		default:
+			answer(http.StatusOK, "protection", map[string]any{"TaskArn": taskARN, "ProtectionEnabled": request.ProtectionEnabled})
+		}
+	}
 }
 
 func (m *metadata) close() { _ = m.server.Shutdown(context.Background()) }

@@ -22,24 +22,14 @@ type Reporter struct {
 	prefix     string
 }
 
-// NewReporter reads from the API to which deployment of the service its tasks belong.
-func NewReporter(ctx context.Context, cfg aws.Config, cluster, service string) (*Reporter, error) {
-	client := ecs.NewFromConfig(cfg)
-	out, err := client.DescribeServices(ctx, &ecs.DescribeServicesInput{Cluster: &cluster, Services: []string{service}})
-	if err != nil {
-		return nil, fmt.Errorf("read the service %s: %w", service, err)
-	}
-	if len(out.Services) == 0 {
-		return nil, fmt.Errorf("the cluster %s has no service %s", cluster, service)
-	}
-	s := out.Services[0]
+// NewReporter returns a reporter on tasks of the current deployment of a service.
+func NewReporter(client *ecs.Client, s types.Service) (*Reporter, error) {
 	for _, d := range s.Deployments {
 		if aws.ToString(d.Status) == "PRIMARY" {
-			clusterARN := aws.ToString(s.ClusterArn)
-			return &Reporter{client, cluster, aws.ToString(d.Id), strings.Replace(clusterARN, ":cluster/", ":task/", 1) + "/"}, nil
+			return &Reporter{client, aws.ToString(s.ClusterArn), aws.ToString(d.Id), strings.Replace(aws.ToString(s.ClusterArn), ":cluster/", ":task/", 1) + "/"}, nil
 		}
 	}
-	return nil, errors.New("the service " + service + " has no deployment")
+	return nil, errors.New("the service " + aws.ToString(s.ServiceName) + " has no deployment")
 }
 
 // Report tells ECS of an event. It also reports after ctx has ended, because that is when

@@ -42,7 +42,7 @@ func runInBackground(t *testing.T, opt Options) *taskRun {
 		opt.Image = func(context.Context, []string) (pyenv.Env, error) { return pyenv.Env{Dir: "/nowhere"}, nil }
 	}
 	done := make(chan error, 1)
-	go func() { done <- Run(ctx, opt) }()
+	go func() { done <- Run(ctx, Fixed(opt)) }()
 	stopped := false
 	r.stop = func() {
 		cancel()

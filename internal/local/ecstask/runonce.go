@@ -2,48 +2,18 @@ package ecstask
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"path/filepath"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
 
 // RunOnce runs one task to its end, as RunTask does: the definition with the overrides. When
-// ctx ends the task is stopped. What happens is told to Options.Notify; it returns the last
-// event, which is Stopped or Failed.
+// ctx ends the task is stopped. It returns the last event, which is Stopped or Failed.
 func RunOnce(ctx context.Context, opt Options, id string, overrides *types.TaskOverride) Event {
-	notify := func(e Event) Event {
-		e.Time, e.TaskID = time.Now(), id
-		opt.Notify(e)
-		return e
+	if err := opt.complete(); err != nil {
+		return Event{Kind: Failed, TaskID: id, Reason: err.Error()}
 	}
-	failed := func(err error) Event { return notify(Event{Kind: Failed, Reason: err.Error()}) }
-	c, err := container(opt.Definition)
-	if err != nil {
-		return failed(err)
-	}
-	if opt.Dir, err = filepath.Abs(opt.Dir); err != nil {
-		return failed(fmt.Errorf("folder of the task: %w", err))
-	}
-	if err := os.MkdirAll(opt.Dir, 0o755); err != nil {
-		return failed(fmt.Errorf("folder of the task: %w", err))
-	}
-	t, err := startTask(ctx, opt, overridden(c, overrides), id)
-	if err != nil {
-		return failed(err)
-	}
-	defer t.cleanUp()
-	notify(Event{Kind: Started, Process: t.process})
-	select {
-	case <-t.ended:
-	case <-ctx.Done():
-		t.stop()
-	}
-	t.finish()
-	return notify(Event{Kind: Stopped, Reason: "Essential container in task exited", ExitCode: t.exitCode()})
+	return runTask(ctx, opt, id, overrides)
 }
 
 // overridden is the container with what a call of RunTask says of it.

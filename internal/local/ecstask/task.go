@@ -64,7 +64,7 @@ func startTask(ctx context.Context, opt Options, c types.ContainerDefinition, id
 	}
 	t.undo = append(t.undo, meta.close)
 	platform := append([]string{
-		"AWS_EXECUTION_ENV=AWS_ECS_FARGATE", "ECS_CONTAINER_METADATA_URI_V4=" + meta.uri,
+		"AWS_EXECUTION_ENV=AWS_ECS_FARGATE", "ECS_CONTAINER_METADATA_URI_V4=" + meta.uri, "ECS_AGENT_URI=" + meta.agent,
 	}, opt.Platform...)
 	files, err := t.makeFiles(filepath.Join(opt.Dir, "task-"+id))
 	if err != nil {

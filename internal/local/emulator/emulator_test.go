@@ -43,6 +43,8 @@ func TestTwoEmulatorsRunSideBySideAndStop(t *testing.T) {
 	// THEN each answers for itself
 	t.Run("as AWS where moto does not", func(t *testing.T) { answersAsAWS(t, a) })
 	t.Run("malformed calls are refused", func(t *testing.T) { refusesMalformedCalls(t, a) })
+	t.Run("tasks are protected", func(t *testing.T) { protectsTasks(t, a) })
+	t.Run("services are scaled", func(t *testing.T) { scalesServices(t, a) })
 	t.Run("tasks wait for their agent", func(t *testing.T) { tasksWaitForTheirAgent(t, b) })
 
 	// WHEN one stops

@@ -38,6 +38,8 @@ moto.utilities.utils.load_resource = lambda package, resource: (
     {} if package == "moto.ec2.models.instance_types" else load_resource(package, resource)
 )
 
+import moto.applicationautoscaling.models as autoscaling_models
+import moto.applicationautoscaling.responses as autoscaling_responses
 import moto.backends
 import moto.core.responses
 import moto.core.utils
@@ -219,26 +221,132 @@ def keep_service_fields():
 
 
 def update_deployment_with_service():
-    """UpdateService leaves the deployment's first task definition in place, and drops settings of deployments that
-    the call does not have.
+    """UpdateService leaves the deployment as it was, and drops settings of deployments that the call does not have.
+
+    Another task definition is a new deployment. The one before stays as long as tasks of it
+    are protected; without protection its tasks count as stopped.
     """
     backend = ecs_models.EC2ContainerServiceBackend
-    original = backend.update_service
+    update, describe = backend.update_service, backend.describe_services
 
     def update_service(self, service_properties):
         service = self._get_service(service_properties.get("cluster", "default"), service_properties["service"].split("/")[-1])
         if service_properties.get("deployment_configuration"):
             before = getattr(service, "deployment_configuration", None) or {}
             service_properties["deployment_configuration"] = before | service_properties["deployment_configuration"]
-        service = original(self, service_properties)
-        for deployment in service.deployments[:1]:
-            deployment["taskDefinition"] = service.task_definition
-            deployment["desiredCount"] = service.desired_count
-            deployment["runningCount"] = service.running_count
-            deployment["pendingCount"] = service.pending_count
+        before = service.task_definition
+        service = update(self, service_properties)
+        deployment = service.deployments[0]
+        if service.task_definition != before:
+            now = datetime.datetime.now(datetime.timezone.utc)
+            service.deployments.insert(1, {**deployment, "status": "ACTIVE"})
+            deployment.update(id=f"ecs-svc/{random.randint(0, 32**12)}", createdAt=now, updatedAt=now)
+        deployment["taskDefinition"] = service.task_definition
+        deployment["desiredCount"] = service.desired_count
+        deployment["runningCount"] = service.running_count
+        deployment["pendingCount"] = service.pending_count
         return service
 
-    backend.update_service = update_service
+    def describe_services(self, cluster, names):
+        services, failures = describe(self, cluster, names)
+        shown = []
+        for service in services:
+            tasks = [task for task in self.tasks.get(service.cluster_name, {}).values() if is_protected(task)]
+            service = copy.copy(service)
+            service.deployments = service.deployments[:1] + [
+                {**deployment, "runningCount": count}
+                for deployment in service.deployments[1:]
+                if (count := len([task for task in tasks if task.started_by == deployment["id"]]))
+            ]
+            shown.append(service)
+        return shown, failures
+
+    backend.update_service, backend.describe_services = update_service, describe_services
+
+
+def is_protected(task):
+    return task.last_status != "STOPPED" and getattr(task, "protected_until", 0) > time.time()
+
+
+def protect_tasks():
+    """UpdateTaskProtection and GetTaskProtection are missing."""
+
+    def answer(self, change):
+        params, protected, failures = self._get_params(), [], []
+        cluster = self.ecs_backend._get_cluster(params["cluster"])
+        known = {task.id: task for task in self.ecs_backend.tasks.get(cluster.name, {}).values()}
+        for name in params.get("tasks") or []:
+            task = known.get(name.split("/")[-1])
+            reason = "MISSING" if task is None or task.last_status == "STOPPED" else change(self, params, task, known)
+            if reason:
+                failures.append({"arn": name, "reason": reason})
+                continue
+            shown = {"taskArn": task.task_arn, "protectionEnabled": is_protected(task)}
+            if is_protected(task):
+                shown["expirationDate"] = task.protected_until
+            protected.append(shown)
+        return ecs_responses.ActionResult({"protectedTasks": protected, "failures": failures})
+
+    def change(self, params, task, known):
+        group = getattr(task, "group", None) or ""
+        if not group.startswith("service:"):
+            return "TASK_NOT_VALID"
+        if not params["protectionEnabled"]:
+            task.protected_until = 0
+            return None
+        service = self.ecs_backend._get_service(params["cluster"], group.removeprefix("service:"))
+        others = [t for t in known.values() if t is not task and t.group == group and is_protected(t)]
+        if len(others) > service.desired_count:
+            return "DEPLOYMENT_BLOCKED"
+        task.protected_until = time.time() + 60 * params.get("expiresInMinutes", 120)
+        return None
+
+    responses = ecs_responses.EC2ContainerServiceResponse
+    responses.update_task_protection = lambda self: answer(self, change)
+    responses.get_task_protection = lambda self: answer(self, lambda *_: None)
+
+
+def scale_services():
+    """A target of Application Auto Scaling has no tags, and a changed policy has another ARN."""
+    responses = autoscaling_responses.ApplicationAutoScalingResponse
+    register = responses.register_scalable_target
+    backend = autoscaling_models.ApplicationAutoscalingBackend
+    put = backend.put_scaling_policy
+
+    def tags_of(self, arn):
+        return self.applicationautoscaling_backend.__dict__.setdefault("tags", {}).setdefault(arn, {})
+
+    def register_scalable_target(self):
+        answer = register(self)
+        tags_of(self, json.loads(answer)["ScalableTargetARN"]).update(self._get_param("Tags") or {})
+        return answer
+
+    def list_tags_for_resource(self):
+        return json.dumps({"Tags": tags_of(self, self._get_param("ResourceARN"))})
+
+    def tag_resource(self):
+        tags_of(self, self._get_param("ResourceARN")).update(self._get_param("Tags"))
+        return "{}"
+
+    def untag_resource(self):
+        for key in self._get_param("TagKeys"):
+            tags_of(self, self._get_param("ResourceARN")).pop(key, None)
+        return "{}"
+
+    def put_scaling_policy(self, **named):
+        key = autoscaling_models.FakeApplicationAutoscalingPolicy.formulate_key(
+            named["service_namespace"], named["resource_id"], named["scalable_dimension"], named["policy_name"]
+        )
+        before = self.policies.get(key)
+        policy = put(self, **named)
+        if before:
+            policy.policy_arn = before.policy_arn
+        return policy
+
+    responses.register_scalable_target = register_scalable_target
+    responses.list_tags_for_resource = list_tags_for_resource
+    responses.tag_resource, responses.untag_resource = tag_resource, untag_resource
+    backend.put_scaling_policy = put_scaling_policy
 
 
 def run_tasks_as_fargate():
@@ -300,12 +408,12 @@ def run_tasks_as_fargate():
     def service_task(backend, cluster, arn, deployment):
         """A service's task, of which its agent's first report is the first that is
         known here; ECS itself placed it. The reason names the deployment."""
-        service = next(
-            service
+        service, definition = next(
+            (service, d["taskDefinition"])
             for service in backend.services.values()
-            if any(d["id"] == deployment for d in service.deployments)
+            for d in service.deployments
+            if d["id"] == deployment
         )
-        definition = service.task_definition
         definition = copy.copy(backend.describe_task_definition(definition))
         definition.network_mode = "none"  # the process has no interface here
         task = ecs_models.Task(
@@ -631,6 +739,8 @@ def main(port_file):
     keep_service_fields()
     update_deployment_with_service()
     run_tasks_as_fargate()
+    protect_tasks()
+    scale_services()
     send_events_to_topics()
     list_tasks_of_a_service()
     delete_hosted_zone_with_namespace()

@@ -138,6 +138,8 @@ var needs = map[string]func(context.Context, *APICall) ([]Permission, error){
 	"ecs:RunTask":                  runTask,
 	"ecs:DescribeServices":         describeServices,
 	"ecs:DescribeTasks":            describeTasks,
+	"ecs:GetTaskProtection":        describeTasks,
+	"ecs:UpdateTaskProtection":     describeTasks,
 	"ecs:StopTask":                 stopTask,
 	"cloudwatch:PutMetricData": func(_ context.Context, c *APICall) ([]Permission, error) {
 		return []Permission{c.On(c.Action, "*", map[string][]string{"cloudwatch:namespace": {c.Text("Namespace")}})}, nil

@@ -127,19 +127,22 @@ func Status(ctx context.Context, opt Options) error {
 	if s.Supervisor.PID != 0 {
 		show("task supervisor", s.Supervisor.Alive(), s.Supervisor.PID, s.TaskDefinition)
 	}
-	var started, last *ecstask.Event
-	health := ecstask.HealthUnknown
+	var started []ecstask.Event
+	var last *ecstask.Event
+	health := map[string]ecstask.Health{}
 	for _, e := range r.events() {
 		last = &e
 		switch e.Kind {
 		case ecstask.Started:
-			started, health = &e, ecstask.HealthUnknown
+			started, health[e.TaskID] = append(started, e), ecstask.HealthUnknown
 		case ecstask.HealthChanged:
-			health = e.Health
+			health[e.TaskID] = e.Health
 		}
 	}
-	if started != nil {
-		show("worker", started.Process.Alive(), started.Process.PID, fmt.Sprintf("task %s, health %s", started.TaskID, health))
+	for i, e := range started {
+		if alive := e.Process.Alive(); alive || i == len(started)-1 {
+			show("worker", alive, e.Process.PID, fmt.Sprintf("task %s, health %s", e.TaskID, health[e.TaskID]))
+		}
 	}
 	for _, e := range r.flowEvents() {
 		if e.Kind == ecstask.Started && e.Process.Alive() {

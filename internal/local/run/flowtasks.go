@@ -218,7 +218,7 @@ func platform(s State, proxy *enforce.Proxy) []string {
 // refused is the first call of the run that was refused, and whether there is one.
 func (r *run) refused() (enforce.Call, bool) {
 	calls := readJournal[enforce.Call](r.callPath())
-	i := slices.IndexFunc(calls, func(c enforce.Call) bool { return !c.Allowed })
+	i := slices.IndexFunc(calls, func(c enforce.Call) bool { return !c.Allowed && c.Time.After(r.state.WorkerStarted) })
 	if i < 0 {
 		return enforce.Call{}, false
 	}

@@ -31,13 +31,25 @@ const databaseVariable = "PREFECT_API_DATABASE_CONNECTION_URL"
 // machine.
 const serverTimeout = 3 * time.Minute
 
-// SuperviseServer is Supervise for the in-stack Prefect server.
+// SuperviseServer is Supervise for the in-stack Prefect server: Up starts another one for another definition.
 func SuperviseServer(ctx context.Context, dir, environment, local string, log io.Writer) error {
 	r := &run{dir: dir}
 	if err := r.load(environment); err != nil {
 		return err
 	}
-	return r.supervise(ctx, local, log, ecstask.Options{Service: r.state.OwnServer.Service, Dir: r.serverDir()})
+	s, err := r.newSupervisor(ctx, local, log, r.state.OwnServer.Service, r.serverDir())
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	service, err := s.service(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.forServer(&service.Task, service.Task.Definition); err != nil {
+		return err
+	}
+	return ecstask.Run(ctx, ecstask.Fixed(service.Task))
 }
 
 // forServer says in what the server's process differs from its definition: it listens on

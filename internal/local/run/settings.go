@@ -8,6 +8,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
+// mostWorkers is how many workers of a service of fixed size this machine runs: each takes 170 MiB.
+const mostWorkers = 3
+
 // localSettings turns the YAML of an environment into that of its local run. It
 // returns the new YAML and, for a person, what was left out and why.
 //
@@ -54,7 +57,10 @@ func localSettings(user []byte, apiURL string, ids map[string]string) (local []b
 		drop("network", "security_group_ids", elsewhere)
 	}
 	dropRules(settings, func(rule string) { leftOut = append(leftOut, rule+": "+elsewhere) })
-	drop("worker", "desired_count", "the local run has one worker")
+	worker, _ := settings["worker"].(map[string]any)
+	if count, given := worker["desired_count"].(int); given && (count == 0 || count > mostWorkers) {
+		drop("worker", "desired_count", "the local run has one worker")
+	}
 
 	if server, ok := settings["server"].(map[string]any); ok && server["enabled"] == true {
 		database, _ := server["database"].(map[string]any)

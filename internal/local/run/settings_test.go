@@ -17,7 +17,7 @@ account_id: "210987654321"
 backend: {type: s3, bucket: states}
 secret: {existing_arn: "arn:aws:secretsmanager:us-east-1:210987654321:secret:k-AbCdEf", json_key: k}
 prefect: {account_id: 00000000-0000-0000-0000-000000000000, authentication: none}
-worker: {image: "prefecthq/prefect:3.8.3-python3.12", cpu: 512, memory: 1024, secrets: {A: "arn:aws:secretsmanager:us-east-1:210987654321:secret:a-AbCdEf"}}
+worker: {image: "prefecthq/prefect:3.8.3-python3.12", cpu: 512, memory: 1024, desired_count: 4, secrets: {A: "arn:aws:secretsmanager:us-east-1:210987654321:secret:a-AbCdEf"}}
 work_pool: {name: "my pool"}
 `
 	// WHEN it becomes that of a local run
@@ -48,7 +48,7 @@ work_pool: {name: "my pool"}
 		name, _, _ := strings.Cut(l, ":")
 		names = append(names, name)
 	}
-	if want := []string{"account_id", "backend", "secret.existing_arn", "secret.json_key", "worker.secrets"}; !slices.Equal(names, want) {
+	if want := []string{"account_id", "backend", "secret.existing_arn", "secret.json_key", "worker.secrets", "worker.desired_count"}; !slices.Equal(names, want) {
 		t.Errorf("left out %q, want %q", names, want)
 	}
 }
@@ -89,6 +89,9 @@ func TestWhatExistsHasAPlaceholder(t *testing.T) {
 	for _, l := range leftOut {
 		name, _, _ := strings.Cut(l, ":")
 		names = append(names, name)
+	}
+	if env.Worker.DesiredCount != 2 {
+		t.Errorf("%d workers, want 2", env.Worker.DesiredCount)
 	}
 	if want := []string{"worker.secrets", "worker.registry_credentials", "worker.kms_key_arns", "network.proxy", "network.no_proxy", "network.egress[1]"}; !slices.Equal(names, want) {
 		t.Errorf("left out %q, want %q", names, want)

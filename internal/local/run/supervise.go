@@ -2,11 +2,9 @@ package run
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"path/filepath"
 	"sync"
 
@@ -21,65 +19,62 @@ import (
 	"prefect-worker-ecs/internal/local/pyenv"
 )
 
-// Supervise is the part of ECS that runs tasks: it reads the service and its task definition
-// from the emulator's ECS API and keeps the service's task running until ctx ends, and it
-// runs the tasks that this one starts. All of them have the credentials of their roles. Up starts it as a process of its own. dir is the
-// run's folder, local that of the Python environments; log is told what happens.
+// Supervise is the part of ECS, Lambda and Application Auto Scaling that the emulator lacks: it keeps the tasks of
+// the service running as the service is now, runs the tasks of RunTask and the probe, and scales the service by the
+// deployed alarms and policies, until ctx ends. All of them have the credentials of their roles. Up starts it as a
+// process of its own. dir is the run's folder, local that of the Python environments; log gets what happens.
 func Supervise(ctx context.Context, dir, environment, local string, log io.Writer) error {
 	r := &run{dir: dir}
 	if err := r.load(environment); err != nil {
 		return err
 	}
-	return r.supervise(ctx, local, log, ecstask.Options{Service: r.state.Service, Dir: r.taskDir()})
+	s, err := r.newSupervisor(ctx, local, log, r.state.Service, r.taskDir())
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	flowEvents, err := newJournal(r.flowEventPath())
+	if err != nil {
+		return err
+	}
+	defer flowEvents.Close()
+	var others sync.WaitGroup
+	defer others.Wait()
+	a := &agent{run: r, ecs: s.ecs, proxy: s.proxy, opt: s.options, events: flowEvents, log: log}
+	others.Go(func() { a.watch(ctx) })
+	others.Go(func() { r.watch(ctx, local, log) })
+	return ecstask.Run(ctx, s.service)
 }
 
-// supervise keeps the task of the service that options name.
-func (r *run) supervise(ctx context.Context, local string, log io.Writer, options ecstask.Options) error {
-	cfg := awsConfig(r.state)
-	definition, err := readService(ctx, cfg, r.state.Cluster, options.Service)
-	if err != nil {
-		return err
-	}
+// supervisor keeps the tasks of one service.
+type supervisor struct {
+	run     *run
+	ecs     *ecs.Client
+	proxy   *enforce.Proxy
+	options ecstask.Options // of its tasks, but for what depends on the definition
+	out     *journal
+	log     io.Writer
+	calls   *journal
+
+	definition types.TaskDefinition // the last one
+}
+
+func (r *run) newSupervisor(ctx context.Context, local string, log io.Writer, service, dir string) (*supervisor, error) {
 	spec, err := pyenv.Prefect(r.state.PrefectMajor)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := os.MkdirAll(options.Dir, 0o755); err != nil {
-		return err
+	s := &supervisor{run: r, ecs: ecs.NewFromConfig(awsConfig(r.state)), log: log}
+	if s.out, err = newJournal(filepath.Join(dir, eventFile)); err != nil {
+		return nil, err
 	}
-	events, err := os.OpenFile(filepath.Join(options.Dir, eventFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
-	if err != nil {
-		return err
+	if s.calls, err = newJournal(r.callPath()); err != nil {
+		return nil, err
 	}
-	defer events.Close()
-	out := json.NewEncoder(events)
-	reporter, err := ecstask.NewReporter(ctx, cfg, r.state.Cluster, options.Service)
-	if err != nil {
-		return err
-	}
-	if options.Service != r.state.Service {
-		if err := r.forServer(&options, definition); err != nil {
-			return err
-		}
-	}
-
-	calls, err := newJournal(r.callPath())
-	if err != nil {
-		return err
-	}
-	defer calls.Close()
-	checklist, err := r.checklist()
-	if err != nil {
-		return err
-	}
-	policies, err := stackPolicies(checklist.Stack, r.state.Region)
-	if err != nil {
-		return err
-	}
-	proxy, err := enforce.Start(enforce.Options{
-		AWS: cfg, Stack: func(role string) []iam.Document { return policies[role] },
+	s.proxy, err = enforce.Start(enforce.Options{
+		AWS: awsConfig(r.state), Stack: r.policies,
 		Journal: func(c enforce.Call) {
-			if err := calls.write(c); err != nil {
+			if err := s.calls.write(c); err != nil {
 				fmt.Fprintln(log, "record a call:", err)
 			}
 			if !c.Allowed {
@@ -88,47 +83,80 @@ func (r *run) supervise(ctx context.Context, local string, log io.Writer, option
 		},
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer proxy.Close()
-
-	options.Definition, options.Cluster = definition, r.state.Cluster
-	options.AWS = proxy.Config(enforce.Execution, aws.ToString(definition.ExecutionRoleArn), options.Service)
-	options.Image = func(ctx context.Context, extra []string) (pyenv.Env, error) {
+	s.options = ecstask.Options{Cluster: r.state.Cluster, Service: service, Dir: dir, Image: func(ctx context.Context, extra []string) (pyenv.Env, error) {
 		spec := spec
 		spec.Extra = extra
 		return pyenv.Ensure(ctx, spec, pyenv.Options{Root: local})
+	}}
+	return s, nil
+}
+
+func (s *supervisor) close() {
+	s.proxy.Close()
+	_ = s.calls.Close()
+	_ = s.out.Close()
+}
+
+// service reads what the service is to run now.
+func (s *supervisor) service(ctx context.Context) (ecstask.Service, error) {
+	service, err := describeService(ctx, s.ecs, s.options.Cluster, s.options.Service)
+	if err != nil {
+		return ecstask.Service{}, err
 	}
-	options.Platform = append(platform(r.state, proxy), proxy.Platform(options.Service, aws.ToString(definition.TaskRoleArn))...)
-	options.Notify = func(e ecstask.Event) {
-		if err := out.Encode(e); err != nil {
-			fmt.Fprintln(log, "record an event:", err)
+	if aws.ToString(service.TaskDefinition) != aws.ToString(s.definition.TaskDefinitionArn) {
+		out, err := s.ecs.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: service.TaskDefinition})
+		if err != nil {
+			return ecstask.Service{}, fmt.Errorf("read the task definition of the service %s: %w", s.options.Service, err)
+		}
+		s.definition = *out.TaskDefinition
+	}
+	reporter, err := ecstask.NewReporter(s.ecs, service)
+	if err != nil {
+		return ecstask.Service{}, err
+	}
+	task := s.options
+	task.Definition = s.definition
+	role := aws.ToString(s.definition.TaskRoleArn)
+	task.AWS = s.proxy.Config(enforce.Execution, aws.ToString(s.definition.ExecutionRoleArn), task.Service)
+	task.TaskRole = s.proxy.Config(enforce.Task, role, task.Service)
+	task.Platform = append(platform(s.run.state, s.proxy), s.proxy.Platform(task.Service, role)...)
+	task.Notify = func(e ecstask.Event) {
+		if err := s.out.write(e); err != nil {
+			fmt.Fprintln(s.log, "record an event:", err)
 		}
 		if err := reporter.Report(ctx, e); err != nil {
-			fmt.Fprintln(log, err)
+			fmt.Fprintln(s.log, err)
 		}
-		fmt.Fprintf(log, "%s task %s %s %s%s\n", e.Time.Format("15:04:05"), e.TaskID, e.Kind, e.Health, e.Reason)
+		fmt.Fprintf(s.log, "%s task %s %s %s%s\n", e.Time.Format("15:04:05"), e.TaskID, e.Kind, e.Health, e.Reason)
 	}
-	if options.Service == r.state.Service {
-		// The worker's supervisor is the agent for the tasks of flow runs, too.
-		flowEvents, err := newJournal(r.flowEventPath())
-		if err != nil {
-			return err
-		}
-		defer flowEvents.Close()
-		var tasks sync.WaitGroup
-		defer tasks.Wait()
-		a := &agent{run: r, ecs: ecs.NewFromConfig(cfg), proxy: proxy, opt: options, events: flowEvents, log: log}
-		tasks.Go(func() { a.watch(ctx) })
-		if checklist.Environment.Monitoring.Enabled {
-			tasks.Go(func() {
-				if err := r.watch(ctx, local, policies, log); err != nil {
-					fmt.Fprintln(log, "the probe:", err)
-				}
-			})
+	return ecstask.Service{Task: task, Count: int(service.DesiredCount), Protected: s.protected}, nil
+}
+
+// protected returns which of some tasks are protected.
+func (s *supervisor) protected(ctx context.Context, tasks []string) ([]string, error) {
+	out, err := s.ecs.GetTaskProtection(ctx, &ecs.GetTaskProtectionInput{Cluster: &s.options.Cluster, Tasks: tasks})
+	if err != nil {
+		return nil, err
+	}
+	var protected []string
+	for _, task := range out.ProtectedTasks {
+		if task.ProtectionEnabled {
+			protected = append(protected, iam.ResourceName(aws.ToString(task.TaskArn)))
 		}
 	}
-	return ecstask.Run(ctx, options)
+	return protected, nil
+}
+
+// policies returns the policies that the stack, as it is now, gives to a role.
+func (r *run) policies(role string) []iam.Document {
+	checklist, err := r.checklist()
+	if err != nil {
+		return nil
+	}
+	all, _ := stackPolicies(checklist.Stack, r.state.Region) // without it a refusal names no statement
+	return all[role]
 }
 
 // awsEnv points AWS clients to the emulator, in the environment's region.
@@ -145,19 +173,27 @@ func awsConfig(s State) aws.Config {
 	}
 }
 
+func describeService(ctx context.Context, client *ecs.Client, cluster, name string) (types.Service, error) {
+	out, err := client.DescribeServices(ctx, &ecs.DescribeServicesInput{Cluster: &cluster, Services: []string{name}})
+	if err != nil {
+		return types.Service{}, fmt.Errorf("read the service %s: %w", name, err)
+	}
+	if len(out.Services) == 0 {
+		return types.Service{}, fmt.Errorf("the cluster %s has no service %s", cluster, name)
+	}
+	return out.Services[0], nil
+}
+
 // readService reads the task definition that a service runs.
-func readService(ctx context.Context, cfg aws.Config, cluster, service string) (types.TaskDefinition, error) {
+func readService(ctx context.Context, cfg aws.Config, cluster, name string) (types.TaskDefinition, error) {
 	client := ecs.NewFromConfig(cfg)
-	services, err := client.DescribeServices(ctx, &ecs.DescribeServicesInput{Cluster: &cluster, Services: []string{service}})
+	service, err := describeService(ctx, client, cluster, name)
 	if err != nil {
-		return types.TaskDefinition{}, fmt.Errorf("read the service %s: %w", service, err)
+		return types.TaskDefinition{}, err
 	}
-	if len(services.Services) == 0 {
-		return types.TaskDefinition{}, fmt.Errorf("the cluster %s has no service %s", cluster, service)
-	}
-	out, err := client.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: services.Services[0].TaskDefinition})
+	out, err := client.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: service.TaskDefinition})
 	if err != nil {
-		return types.TaskDefinition{}, fmt.Errorf("read the task definition of the service %s: %w", service, err)
+		return types.TaskDefinition{}, fmt.Errorf("read the task definition of the service %s: %w", name, err)
 	}
 	return *out.TaskDefinition, nil
 }

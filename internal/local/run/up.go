@@ -150,7 +150,7 @@ func (u *up) all(ctx context.Context) error {
 	if err := u.awaitFlow(ctx, flow); err != nil {
 		return err
 	}
-	if u.env.Monitoring.Enabled {
+	if u.env.HasProbe() {
 		if err := u.watched(ctx); err != nil {
 			return err
 		}

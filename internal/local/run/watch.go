@@ -1,6 +1,7 @@
 package run
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,9 +20,9 @@ import (
 	logtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 
-	"prefect-worker-ecs/internal/aws/iam"
 	"prefect-worker-ecs/internal/base/poll"
 	"prefect-worker-ecs/internal/local/alarm"
+	"prefect-worker-ecs/internal/local/autoscaling"
 	"prefect-worker-ecs/internal/local/enforce"
 	"prefect-worker-ecs/internal/local/pyenv"
 	"prefect-worker-ecs/internal/prefect/probe"
@@ -30,14 +32,25 @@ import (
 // probeEvery is how often the probe runs here; on AWS it is each minute.
 const probeEvery = 5 * time.Second
 
-// watch runs the deployed function as Lambda would, again and again until ctx ends: the code of
-// its archive, with its variables and the credentials of its role.
-func (r *run) watch(ctx context.Context, local string, policies map[string][]iam.Document, log io.Writer) error {
+// watch runs the probe, where the stack has one, until ctx ends, and scales the service by what it publishes.
+func (r *run) watch(ctx context.Context, local string, log io.Writer) {
+	_ = poll.Until(ctx, probeEvery, func() (bool, error) {
+		if err := r.runProbe(ctx, local, log); err != nil && ctx.Err() == nil {
+			fmt.Fprintln(log, "the probe:", err)
+		}
+		return false, nil
+	})
+}
+
+// runProbe runs the deployed function as Lambda would, again and again until ctx ends or the stack changes: the
+// code of its archive, with its variables and the credentials of its role.
+func (r *run) runProbe(ctx context.Context, local string, log io.Writer) error {
 	checklist, err := r.checklist()
-	if err != nil {
+	if err != nil || !checklist.Environment.HasProbe() {
 		return err
 	}
 	env, cfg := checklist.Environment, awsConfig(r.state)
+	scaler := autoscaling.Scaler{AWS: cfg, Cluster: env.Cluster.Name, Service: env.Worker.ServiceName, Minute: probeEvery}
 	function, err := lambda.NewFromConfig(cfg).GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: aws.String(env.Probe())})
 	if err != nil {
 		return fmt.Errorf("read the function %s: %w", env.Probe(), err)
@@ -54,7 +67,7 @@ func (r *run) watch(ctx context.Context, local string, policies map[string][]iam
 	if err != nil {
 		return err
 	}
-	proxy, err := r.probeProxy(policies, log)
+	proxy, err := r.probeProxy(log)
 	if err != nil {
 		return err
 	}
@@ -71,16 +84,13 @@ func (r *run) watch(ctx context.Context, local string, policies map[string][]iam
 	}
 	code := probe.Function{Python: python.Python(), Archive: archive}
 	defer code.Close()
-	for {
+	return poll.Until(ctx, probeEvery, func() (bool, error) {
 		credentials, err := role.Credentials.Retrieve(ctx)
 		if err != nil {
-			return err
+			return false, err
 		}
 		printed, err := code.Run(ctx, append(variables,
 			"AWS_ACCESS_KEY_ID="+credentials.AccessKeyID, "AWS_SECRET_ACCESS_KEY="+credentials.SecretAccessKey, "AWS_SESSION_TOKEN="+credentials.SessionToken))
-		if ctx.Err() != nil {
-			return nil
-		}
 		if err != nil {
 			printed += err.Error()
 		}
@@ -88,17 +98,19 @@ func (r *run) watch(ctx context.Context, local string, policies map[string][]iam
 			LogEvents: []logtypes.InputLogEvent{{Timestamp: aws.Int64(time.Now().UnixMilli()), Message: aws.String(strings.TrimSpace(printed))}}}); err != nil && ctx.Err() == nil {
 			fmt.Fprintln(log, "write the log of the function:", err)
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(probeEvery):
+		if scaled, err := scaler.Scale(ctx); err != nil && ctx.Err() == nil {
+			fmt.Fprintln(log, "scaling:", err)
+		} else if scaled != "" {
+			fmt.Fprintf(log, "%s scaled %s\n", time.Now().Format("15:04:05"), scaled)
 		}
-	}
+		now, err := r.checklist()
+		return err == nil && !bytes.Equal(now.Stack, checklist.Stack), err
+	})
 }
 
 // probeProxy enforces the rights of the probe's role. Of calls that are made again and again
 // the first is on record, and each that is refused.
-func (r *run) probeProxy(policies map[string][]iam.Document, log io.Writer) (*enforce.Proxy, error) {
+func (r *run) probeProxy(log io.Writer) (*enforce.Proxy, error) {
 	calls, err := newJournal(r.callPath())
 	if err != nil {
 		return nil, err
@@ -106,7 +118,7 @@ func (r *run) probeProxy(policies map[string][]iam.Document, log io.Writer) (*en
 	var mu sync.Mutex
 	seen := map[string]bool{}
 	return enforce.Start(enforce.Options{
-		AWS: awsConfig(r.state), Stack: func(role string) []iam.Document { return policies[role] },
+		AWS: awsConfig(r.state), Stack: r.policies,
 		Journal: func(c enforce.Call) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -141,7 +153,9 @@ func (u *up) watched(ctx context.Context) error {
 			}
 			red, last = nil, samples[len(samples)-1]
 			for _, a := range alarms {
-				if alarm.InAlarm(a, samples) {
+				// The alarms of scaling change the number of tasks; nobody is called.
+				forPeople := slices.ContainsFunc(a.AlarmActions, func(arn string) bool { return !strings.Contains(arn, ":scalingPolicy:") })
+				if forPeople && alarm.InAlarm(a, samples) {
 					red = append(red, aws.ToString(a.AlarmName))
 				}
 			}

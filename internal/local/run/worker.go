@@ -18,24 +18,27 @@ import (
 	"prefect-worker-ecs/internal/prefect/api"
 )
 
-// startWorker runs the service's task, unless that very revision runs already,
-// and waits until Prefect's API says that the worker is online.
+// startWorker has the service's tasks run, and waits until Prefect's API says that a worker of the deployed
+// definition is online.
 func (u *up) startWorker(ctx context.Context) error {
 	definition, err := readService(ctx, awsConfig(u.state), u.env.Cluster.Name, u.env.Worker.ServiceName)
 	if err != nil {
 		return err
 	}
 	arn := *definition.TaskDefinitionArn
-	if !u.state.Supervisor.Alive() || u.state.TaskDefinition != arn {
+	supervised := u.state.Supervisor.Alive()
+	if !supervised {
+		// A task that a killed supervisor has left behind is stopped; what it wrote is not taken for the next one's.
 		if err := u.stopWorker(ctx, drain); err != nil {
 			return err
 		}
-		// What the worker before this one said must not be taken for this one's words.
 		for _, old := range []string{u.eventPath(), u.containerLog(), u.callPath(), u.flowEventPath(), u.flowTaskLog()} {
 			if err := os.Remove(old); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return err
 			}
 		}
+	}
+	if !supervised || u.state.TaskDefinition != arn {
 		if err := u.update(func(s *State) {
 			s.Cluster, s.Service, s.TaskDefinition = u.env.Cluster.Name, u.env.Worker.ServiceName, arn
 			s.WorkerStarted = time.Now()
@@ -48,6 +51,8 @@ func (u *up) startWorker(ctx context.Context) error {
 				return err
 			}
 		}
+	}
+	if !supervised {
 		id, err := u.startSupervisor(u.supervisorLog())
 		if err != nil {
 			return err
@@ -100,8 +105,8 @@ func (u *up) startSupervisor(logFile string, flags ...string) (proc.Identity, er
 // start, and packages may have to be installed first.
 const onlineTimeout = 5 * time.Minute
 
-// awaitOnline waits for a worker of the pool with a heartbeat newer than its
-// start, and gives up when its task ends.
+// awaitOnline waits for a worker in a task of the deployed definition, with a heartbeat newer than its start, and
+// gives up when such a task ends.
 func (u *up) awaitOnline(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, onlineTimeout)
 	defer cancel()
@@ -110,9 +115,13 @@ func (u *up) awaitOnline(ctx context.Context) (string, error) {
 	err := poll.Until(ctx, 500*time.Millisecond, func() (bool, error) {
 		var workers []api.Worker
 		workers, apiErr = u.client.OnlineWorkers(ctx, u.env.WorkPool.Name, u.state.WorkerStarted)
-		if apiErr == nil && len(workers) > 0 {
-			name = workers[0].Name
-			return true, nil
+		for _, e := range u.events() {
+			for _, w := range workers {
+				if e.Kind == ecstask.Started && e.Definition == u.state.TaskDefinition && strings.HasSuffix(w.Name, e.TaskID) {
+					name = w.Name
+					return true, nil
+				}
+			}
 		}
 		return false, u.workerEnded()
 	})
@@ -125,10 +134,12 @@ func (u *up) awaitOnline(ctx context.Context) (string, error) {
 // workerEnded says why no worker will come.
 func (u *up) workerEnded() error {
 	for _, e := range u.events() {
-		switch e.Kind {
-		case ecstask.Failed:
+		switch {
+		case e.Definition != u.state.TaskDefinition || e.Time.Before(u.state.WorkerStarted):
+			// of an earlier deployment
+		case e.Kind == ecstask.Failed:
 			return fmt.Errorf("the task does not start: %s", e.Reason)
-		case ecstask.Stopped:
+		case e.Kind == ecstask.Stopped:
 			return fmt.Errorf("the task ended with exit code %d (%s); the end of its output:\n%s", e.ExitCode, e.Reason, proc.Tail(u.containerLog(), 30))
 		}
 	}

@@ -79,6 +79,9 @@ func (r *Report) finish() {
 	if r.Changes == nil {
 		r.Changes = []Resource{} // never null in JSON
 	}
+	scales := slices.ContainsFunc(r.Changes, func(c Resource) bool {
+		return strings.HasPrefix(c.Address, "aws_appautoscaling_target.") && c.Action != Destroy
+	})
 	var destroyed, replaced, further []string
 	for _, c := range r.Changes {
 		kind, _, _ := strings.Cut(c.Address, ".")
@@ -88,6 +91,10 @@ func (r *Report) finish() {
 			destroyed = append(destroyed, fmt.Sprintf("%s is destroyed: %s", c.Address, t.Loss))
 		case c.Action == Replace && known && t.Loss != restype.Nothing:
 			replaced = append(replaced, fmt.Sprintf("%s is destroyed and created again: %s", c.Address, t.Loss))
+		case c.Action == Create && kind == "aws_appautoscaling_target":
+			further = append(further, c.Address+" sets the number of worker tasks from now on: no plan shows a change of it")
+		case c.Action == Change && scales && c.Address == "aws_ecs_service.worker":
+			// Its desired_count is that of its creation: it follows the flow runs.
 		case c.Action == Change:
 			further = append(further, risks(c)...)
 		}

@@ -99,6 +99,16 @@ func TestWhatIsReplaced(t *testing.T) {
 	}); !slices.ContainsFunc(got, func(w string) bool { return strings.HasSuffix(w, "runs no task any more: desired_count is 0") }) {
 		t.Errorf("no task: %q", got)
 	}
+	// WHEN the number of tasks is scaled THEN that is said, and the one of the service's creation is no risk
+	got := warnings(func(s string) string {
+		return strings.Replace(strings.Replace(s, `"aws_appautoscaling_target": {
+      "worker": {`, `"aws_appautoscaling_target": {
+      "scaled": {`, 1), `"desired_count": `, `"desired_count": 0, "was": `, 1)
+	})
+	want := []string{"aws_appautoscaling_target.worker is destroyed: the number of worker tasks stays as it is", "aws_appautoscaling_target.scaled sets the number of worker tasks from now on: no plan shows a change of it"}
+	if !slices.Equal(got, want) {
+		t.Errorf("scaled: %q", got)
+	}
 	// AND a larger image has no warning
 	if got := warnings(func(s string) string { return strings.Replace(s, `"retention_in_days": `, `"retention_in_days": 1`, 1) }); len(got) != 0 {
 		t.Errorf("a longer retention: %q", got)

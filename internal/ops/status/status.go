@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
+	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/aws/iam"
 	"prefect-worker-ecs/internal/base/terminal"
 	"prefect-worker-ecs/internal/ops/verify"
@@ -101,11 +102,14 @@ func Read(ctx context.Context, opt verify.Options) Status {
 	s, d := evidence.Service, evidence.Deployment
 	r.add("service", "%s in %s: %d of %d tasks running, %d pending", aws.ToString(s.ServiceName), opt.Environment.Cluster.Name, s.RunningCount, s.DesiredCount, s.PendingCount)
 	r.add("deployment", "%s, begun %s", strings.ToLower(strings.ReplaceAll(string(d.RolloutState), "_", " ")), verify.Ago(aws.ToTime(d.CreatedAt)))
+	if w := opt.Environment.Worker; w.Scales() {
+		r.scaling(ctx, w.Scaling)
+	}
 	r.tasks(ctx)
 	switch {
 	case evidence.Pool.Name != "":
 		r.prefect(ctx)
-	case opt.Environment.Monitoring.Enabled:
+	case opt.Environment.HasProbe():
 		r.metrics(ctx)
 	}
 	r.log(ctx)
@@ -116,10 +120,10 @@ func (r *reader) tasks(ctx context.Context) {
 	if r.TasksErr != nil {
 		r.unread("tasks", "could not be listed", r.TasksErr)
 	}
-	if len(r.Tasks) == 0 {
+	if len(r.Tasks)+len(r.Finishing) == 0 {
 		return
 	}
-	out, err := ecs.NewFromConfig(r.opt.AWS).DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &r.opt.Environment.Cluster.Name, Tasks: r.Tasks})
+	out, err := ecs.NewFromConfig(r.opt.AWS).DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &r.opt.Environment.Cluster.Name, Tasks: slices.Concat(r.Tasks, r.Finishing)})
 	if err != nil {
 		r.unread("tasks", "could not be read", err)
 		return
@@ -133,8 +137,11 @@ func (r *reader) tasks(ctx context.Context) {
 		if task.StartedAt != nil {
 			started = ", started " + verify.Ago(aws.ToTime(task.StartedAt))
 		}
-		arn := aws.ToString(task.TaskArn)
-		r.add("tasks", "%s %s%s%s", iam.ResourceName(arn), strings.ToLower(aws.ToString(task.LastStatus)), health, started)
+		id, finishing := iam.ResourceName(aws.ToString(task.TaskArn)), ""
+		if slices.Contains(r.Finishing, id) {
+			finishing = ", of the deployment before until its flow runs have ended"
+		}
+		r.add("tasks", "%s %s%s%s%s", id, strings.ToLower(aws.ToString(task.LastStatus)), health, started, finishing)
 	}
 }
 
@@ -175,6 +182,20 @@ func (r *reader) prefect(ctx context.Context) {
 	for _, run := range slices.Concat(survey.Orphaned, survey.Lost) {
 		r.add("flow runs", "%s for %s: %s %s", run.Issue, now.Sub(run.Since).Round(time.Second), run.ID, run.Name)
 	}
+}
+
+// scaling shows how many tasks the flow runs need.
+func (r *reader) scaling(ctx context.Context, w config.Scaling) {
+	last, err := metrics.Read(ctx, cloudwatch.NewFromConfig(r.opt.AWS), r.opt.Environment.Worker.ServiceName)
+	if err != nil {
+		r.unread("scaling", "the probe's metrics could not be read", err)
+		return
+	}
+	needed := "how many are needed was not published lately"
+	if value, known := last.Values["TasksNeeded"]; known {
+		needed = fmt.Sprintf("%.0f needed %s", value, verify.Ago(last.At))
+	}
+	r.add("scaling", "%d to %d tasks, %s", w.Min, w.Max, needed)
 }
 
 // metrics shows what the probe published, where the API cannot be reached from here.

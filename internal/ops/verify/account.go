@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/applicationautoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
@@ -20,21 +21,22 @@ import (
 )
 
 type clients struct {
-	cloudwatch *cloudwatch.Client
-	ec2        query.EC2
-	ecs        *ecs.Client
-	iam        query.IAM
-	kms        *kms.Client
-	logs       *cloudwatchlogs.Client
-	rds        query.RDS
-	secrets    *secretsmanager.Client
-	sns        *sns.Client
-	sts        *sts.Client
+	autoscaling *applicationautoscaling.Client
+	cloudwatch  *cloudwatch.Client
+	ec2         query.EC2
+	ecs         *ecs.Client
+	iam         query.IAM
+	kms         *kms.Client
+	logs        *cloudwatchlogs.Client
+	rds         query.RDS
+	secrets     *secretsmanager.Client
+	sns         *sns.Client
+	sts         *sts.Client
 }
 
 func newClients(cfg aws.Config) clients {
 	cfg.Logger = logging.Nop{} // its warnings about connections are for nobody here
-	return clients{cloudwatch.NewFromConfig(cfg), query.NewEC2(cfg), ecs.NewFromConfig(cfg), query.NewIAM(cfg), kms.NewFromConfig(cfg),
+	return clients{applicationautoscaling.NewFromConfig(cfg), cloudwatch.NewFromConfig(cfg), query.NewEC2(cfg), ecs.NewFromConfig(cfg), query.NewIAM(cfg), kms.NewFromConfig(cfg),
 		cloudwatchlogs.NewFromConfig(cfg), query.NewRDS(cfg), secretsmanager.NewFromConfig(cfg), sns.NewFromConfig(cfg), sts.NewFromConfig(cfg)}
 }
 

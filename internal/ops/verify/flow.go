@@ -100,6 +100,9 @@ func (c *checklist) ranHere(ctx context.Context, run api.FlowRun, detail string)
 	if err != nil && worker == "" {
 		return unknown(detail+", but which worker took it is not known", "look at the run in the user interface of Prefect")
 	}
+	if c.env.Worker.Scales() {
+		c.workerService(ctx) // the task was perhaps started for this run
+	}
 	task, own := strings.CutPrefix(worker, c.env.Worker.ServiceName+"-")
 	if !own || !slices.Contains(c.Tasks, task) {
 		return failed(fmt.Sprintf("%s, but another worker took it: %s", detail, worker), "stop the other worker, or give it a work pool of its own; whether that of this service works is seen without it")

@@ -237,7 +237,8 @@ func (h *harness) run(t *testing.T, opt Options) *worker {
 	t.Helper()
 	env := opt.Environment
 	out := call(t, h.ecs.DescribeTaskDefinition, &ecs.DescribeTaskDefinitionInput{TaskDefinition: &env.Worker.ServiceName})
-	reporter, err := ecstask.NewReporter(t.Context(), h.aws, env.Cluster.Name, env.Worker.ServiceName)
+	services := call(t, h.ecs.DescribeServices, &ecs.DescribeServicesInput{Cluster: &env.Cluster.Name, Services: []string{env.Worker.ServiceName}}).Services
+	reporter, err := ecstask.NewReporter(h.ecs, services[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,7 +250,7 @@ func (h *harness) run(t *testing.T, opt Options) *worker {
 	w := &worker{}
 	done := make(chan error, 1)
 	go func() {
-		done <- ecstask.Run(ctx, ecstask.Options{
+		done <- ecstask.Run(ctx, ecstask.Fixed(ecstask.Options{
 			Definition: *out.TaskDefinition, Cluster: env.Cluster.Name, Service: env.Worker.ServiceName, AWS: h.aws,
 			Image: func(context.Context, []string) (pyenv.Env, error) { return h.envs[runtime.Major()], nil },
 			Dir:   t.TempDir(),
@@ -261,7 +262,7 @@ func (h *harness) run(t *testing.T, opt Options) *worker {
 				defer w.mu.Unlock()
 				w.events = append(w.events, e)
 			},
-		})
+		}))
 	}()
 	w.stop = sync.OnceFunc(func() {
 		cancel()

@@ -196,6 +196,8 @@ func (c *checklist) worker(ctx context.Context) finding {
 		switch {
 		case !named || !flowruns.IsTask(id):
 			others = append(others, w.Name)
+		case slices.Contains(c.Finishing, id):
+			// Its flow runs go on; it takes no place of the current deployment's.
 		case !slices.Contains(c.Tasks, id):
 			old = append(old, w.Name)
 		case w.LastHeartbeat.Before(since):
@@ -211,6 +213,12 @@ func (c *checklist) worker(ctx context.Context) finding {
 	}
 	polled, stalled := c.stalled(now)
 	tasks := max(1, c.env.Worker.DesiredCount)
+	if c.env.Worker.Scales() {
+		tasks = int(c.Service.DesiredCount)
+	}
+	if tasks == 0 {
+		return ok("none is needed: no flow run is due that could start")
+	}
 	if len(online) >= tasks && !stalled {
 		c.online = true
 		return ok("%s, last heartbeat %.0f s ago", strings.Join(online, ", "), max(0, youngest.Seconds()))

@@ -27,7 +27,13 @@ func (c *checklist) runs(ctx context.Context) finding {
 	} else if err != nil {
 		return unreachable("the flow runs", err)
 	}
-	return c.judgeRuns(survey, c.API.Now())
+	found := c.judgeRuns(survey, c.API.Now())
+	if c.env.Worker.ProtectRuns && found.status == OK {
+		if unprotected := c.protection(ctx, survey.Running, c.API.Now()); unprotected.status != OK {
+			return unprotected
+		}
+	}
+	return found
 }
 
 func (c *checklist) judgeRuns(s flowruns.Survey, now time.Time) finding {
@@ -52,6 +58,9 @@ func (c *checklist) judgeRuns(s flowruns.Survey, now time.Time) finding {
 		reason := c.bound(late, s)
 		if reason == "" && now.Sub(s.LastMove) <= c.pollLimit() {
 			reason = fmt.Sprintf("runs are taken, the last one moved %s ago", max(0, now.Sub(s.LastMove)).Round(time.Second))
+		}
+		if waited := now.Sub(late[0].Since); reason == "" && c.env.Worker.Scales() && c.Service.DesiredCount == 0 && waited < startsWithin {
+			reason = "a worker task is started for them"
 		}
 		if reason == "" {
 			fix := "look at the log below"
@@ -118,7 +127,11 @@ func (c *checklist) bound(late []flowruns.Run, s flowruns.Survey) string {
 	for _, n := range taken {
 		all += n
 	}
-	if n := c.env.Worker.ConcurrencyLimit * max(1, c.env.Worker.DesiredCount); n > 0 && s.Count(c.env.WorkPool.Queues...) >= n {
+	tasks := c.env.Worker.DesiredCount
+	if c.env.Worker.Scales() {
+		tasks = int(c.Service.DesiredCount)
+	}
+	if n := c.env.Worker.ConcurrencyLimit * max(1, tasks); n > 0 && s.Count(c.env.WorkPool.Queues...) >= n {
 		return fmt.Sprintf("they wait for one of the worker's %d slots, all of which are taken", n)
 	}
 	if n := c.Pool.ConcurrencyLimit; n != nil && all >= *n {

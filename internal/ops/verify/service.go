@@ -62,7 +62,15 @@ func (c *checklist) workerService(ctx context.Context) finding {
 		return missing
 	}
 	c.Service, c.Deployment = s, primary(s)
-	c.Tasks, c.TasksErr = c.runningTasks(ctx, aws.ToString(c.Deployment.Id))
+	c.Tasks, c.TasksErr = c.runningTasks(ctx, ecs.ListTasksInput{StartedBy: c.Deployment.Id})
+	if c.env.Worker.ProtectRuns && c.TasksErr == nil {
+		var all []string
+		all, c.TasksErr = c.runningTasks(ctx, ecs.ListTasksInput{ServiceName: s.ServiceName})
+		c.Finishing = slices.DeleteFunc(all, func(id string) bool { return slices.Contains(c.Tasks, id) })
+	}
+	if s.DesiredCount == 0 && c.env.Worker.Scales() && aws.ToString(s.Status) == "ACTIVE" {
+		return ok("no task is needed: %d running%s", s.RunningCount, c.finishing())
+	}
 	if s.DesiredCount == 0 {
 		fix := c.deploy()
 		if c.env.Worker.DesiredCount == 0 {
@@ -70,7 +78,17 @@ func (c *checklist) workerService(ctx context.Context) finding {
 		}
 		return failed("the service is paused: its desired count is 0", fix)
 	}
-	return c.stable(ctx, s, "the log below")
+	stable := c.stable(ctx, s, "the log below")
+	stable.detail += c.finishing()
+	return stable
+}
+
+// finishing says which tasks of earlier deployments are still there. Empty: none.
+func (c *checklist) finishing() string {
+	if len(c.Finishing) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; of the deployment before, until their flow runs have ended: %s", strings.Join(c.Finishing, ", "))
 }
 
 // primary returns the current deployment of a service.
@@ -89,7 +107,11 @@ func (c *checklist) stable(ctx context.Context, s types.Service, log string) fin
 	const wait = "wait for the deployment to end (workerctl verify --wait 5m)"
 	reasons := "look at the reasons above and at " + log
 	d := primary(s)
-	counts := fmt.Sprintf("%d of %d tasks running", s.RunningCount, s.DesiredCount)
+	running, pending := s.RunningCount, s.PendingCount
+	if len(s.Deployments) > 1 && len(c.Finishing) > 0 {
+		running, pending = d.RunningCount, d.PendingCount
+	}
+	counts := fmt.Sprintf("%d of %d tasks running", running, s.DesiredCount)
 	switch {
 	case aws.ToString(s.Status) != "ACTIVE":
 		return failed(fmt.Sprintf("service %s is %s", aws.ToString(s.ServiceName), aws.ToString(s.Status)), c.deployFix())
@@ -97,12 +119,12 @@ func (c *checklist) stable(ctx context.Context, s types.Service, log string) fin
 		return failed("the last deployment failed"+c.history(ctx, s), reasons)
 	case rolledBack(s):
 		return failed("the last deployment was rolled back"+c.history(ctx, s), reasons+", fix the cause and deploy again")
-	case s.RunningCount != s.DesiredCount || s.PendingCount > 0:
-		return failed(fmt.Sprintf("%s, %d pending%s", counts, s.PendingCount, c.history(ctx, s)), wait+"; if tasks stop again and again, "+reasons)
-	case d.RolloutState == types.DeploymentRolloutStateInProgress:
+	case running != s.DesiredCount || pending > 0:
+		return failed(fmt.Sprintf("%s, %d pending%s", counts, pending, c.history(ctx, s)), wait+"; if tasks stop again and again, "+reasons)
+	case d.RolloutState == types.DeploymentRolloutStateInProgress && len(c.Finishing) == 0:
 		return failed(counts+", but the deployment is still in progress", wait)
 	}
-	return ok("%s, deployment completed", counts)
+	return ok("%s, deployment %s", counts, strings.ToLower(strings.ReplaceAll(string(d.RolloutState), "_", " ")))
 }
 
 // rolledBack reports whether the circuit breaker went back to an older deployment. That one is
@@ -119,9 +141,11 @@ func rolledBack(s types.Service) bool {
 	})
 }
 
-func (c *checklist) runningTasks(ctx context.Context, deployment string) ([]string, error) {
+// runningTasks returns the ids of the tasks that run, of those that which selects.
+func (c *checklist) runningTasks(ctx context.Context, which ecs.ListTasksInput) ([]string, error) {
 	var ids []string
-	pages := ecs.NewListTasksPaginator(c.aws.ecs, &ecs.ListTasksInput{Cluster: &c.env.Cluster.Name, StartedBy: &deployment, DesiredStatus: types.DesiredStatusRunning})
+	which.Cluster, which.DesiredStatus = &c.env.Cluster.Name, types.DesiredStatusRunning
+	pages := ecs.NewListTasksPaginator(c.aws.ecs, &which)
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
@@ -133,8 +157,6 @@ func (c *checklist) runningTasks(ctx context.Context, deployment string) ([]stri
 	}
 	return ids, nil
 }
-
-// lastPart returns the name in an ARN, after the last slash.
 
 // history returns why tasks of a service stopped and its last events, a line each.
 func (c *checklist) history(ctx context.Context, s types.Service) string {

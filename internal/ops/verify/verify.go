@@ -124,6 +124,8 @@ type Evidence struct {
 	// could not be listed.
 	Tasks    []string
 	TasksErr error
+	// Finishing are the ids of the running tasks of earlier deployments, whose flow runs are protected.
+	Finishing []string
 	// Definition is the task definition of the service, and Container the worker's in it.
 	Definition types.TaskDefinition
 	Container  types.ContainerDefinition
@@ -196,6 +198,7 @@ const (
 	checkSecret     = "credential in Secrets Manager"
 	checkRoles      = "roles of the next task"
 	checkAlarms     = "alarms"
+	checkScaling    = "scaling"
 	checkAPI        = "Prefect API"
 	checkPool       = "work pool"
 	checkWorker     = "worker online"
@@ -227,6 +230,7 @@ var checks = []struct {
 	{checkSecret, []string{checkDefinition}, (*checklist).secret, checkTimeout},
 	{checkRoles, []string{checkDefinition}, (*checklist).roles, checkTimeout},
 	{checkAlarms, []string{checkAccount}, (*checklist).alarms, checkTimeout},
+	{checkScaling, []string{checkService}, (*checklist).scaling, checkTimeout},
 	{checkAPI, []string{checkDefinition, checkSecret}, (*checklist).apiAnswers, 0},
 	{checkPool, []string{checkAPI}, (*checklist).pool, checkTimeout},
 	{checkWorker, []string{checkPool}, (*checklist).worker, checkTimeout},
@@ -367,6 +371,8 @@ func (c *checklist) applies(check string) bool {
 		return c.env.Server.Enabled
 	case checkAlarms:
 		return c.env.Monitoring.Enabled
+	case checkScaling:
+		return c.env.Worker.Scales()
 	}
 	return true
 }

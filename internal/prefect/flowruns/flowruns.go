@@ -73,6 +73,8 @@ type Survey struct {
 	// Underway are the runs that are neither orphaned nor lost and have not ended, by queue and of all
 	// queues of the pool.
 	Underway map[string]int
+	// Running are those of the environment's queues whose process or task has started.
+	Running []Run
 	// LastMove is when a run of the environment's queues last was taken, started or ended. Zero: none is
 	// known.
 	LastMove time.Time
@@ -142,6 +144,9 @@ func (p Pool) Survey(ctx context.Context) (Survey, error) {
 			}
 		default:
 			s.Underway[run.Queue]++
+			if served && !pending {
+				s.Running = append(s.Running, run)
+			}
 			if served && pending {
 				s.moved(run.Since)
 			}

@@ -1,0 +1,225 @@
+package run
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+
+	"prefect-worker-ecs/internal/base/proc"
+	"prefect-worker-ecs/internal/local/ecstask"
+	"prefect-worker-ecs/internal/local/pyenv"
+	"prefect-worker-ecs/internal/prefect/api"
+	"prefect-worker-ecs/internal/test/testtools"
+)
+
+// markFlow writes a line at its end, so that one that runs twice is seen.
+const markFlow = `
+import time
+from prefect import flow, runtime
+
+@flow
+def mark(seconds: float, file: str):
+    time.sleep(seconds)
+    with open(file, "a") as marks:
+        marks.write(runtime.flow_run.id + "\n")
+`
+
+// scaled is a local run whose number of workers follows the flow runs.
+type scaled struct {
+	*tasks
+	marks string
+}
+
+func newScaled(t *testing.T) *scaled {
+	w := newWorkerctl(t)
+	testtools.Environment(t, pyenv.Prefect3)
+	write(t, w.config, map[string]string{"dev.yaml": "worker: {image: 'prefecthq/prefect:3-latest', memory: 1024, concurrency_limit: 2, scaling: {min: 0, max: 4}, " + quickPolls + "}\n"})
+	if out := w.must("up", "dev"); !strings.Contains(out, "ProtectTask; ") {
+		t.Errorf("the hello flow was not protected:\n%s", out)
+	}
+	s := w.state()
+	cfg := awsConfig(*s)
+	x := &scaled{tasks: &tasks{workerctl: w, t: t, run: &run{dir: w.dir, state: *s}, ecs: ecs.NewFromConfig(cfg), iam: iam.NewFromConfig(cfg)}, marks: filepath.Join(t.TempDir(), "marks")}
+	var err error
+	if x.client, err = api.New(s.Prefect.APIURL(), ""); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"mark.py": markFlow})
+	if x.deployment, err = x.client.Deploy(t.Context(), api.LocalFlow{Name: "mark", Pool: "ecs-work-pool", Dir: dir, Entrypoint: "mark.py:mark"}); err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+func (x *scaled) submit(seconds float64) string {
+	x.t.Helper()
+	run, err := x.client.Run(x.t.Context(), x.deployment, map[string]any{"seconds": seconds, "file": x.marks})
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	return run.ID
+}
+
+func (x *scaled) service() types.Service {
+	x.t.Helper()
+	s, err := describeService(x.t.Context(), x.ecs, "prefect-cluster", "dev-worker")
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	return s
+}
+
+// deploy deploys another revision of the definition, and returns its ARN.
+func (x *scaled) deploy(label string) string {
+	x.t.Helper()
+	now, err := x.ecs.DescribeTaskDefinition(x.t.Context(), &ecs.DescribeTaskDefinitionInput{TaskDefinition: x.service().TaskDefinition})
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	d := now.TaskDefinition
+	d.ContainerDefinitions[0].DockerLabels = map[string]string{"revision": label}
+	next, err := x.ecs.RegisterTaskDefinition(x.t.Context(), &ecs.RegisterTaskDefinitionInput{
+		Family: d.Family, Cpu: d.Cpu, Memory: d.Memory, NetworkMode: d.NetworkMode, RequiresCompatibilities: d.RequiresCompatibilities, RuntimePlatform: d.RuntimePlatform,
+		ExecutionRoleArn: d.ExecutionRoleArn, TaskRoleArn: d.TaskRoleArn, ContainerDefinitions: d.ContainerDefinitions,
+	})
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	arn := next.TaskDefinition.TaskDefinitionArn
+	if _, err := x.ecs.UpdateService(x.t.Context(), &ecs.UpdateServiceInput{Cluster: aws.String("prefect-cluster"), Service: aws.String("dev-worker"), TaskDefinition: arn}); err != nil {
+		x.t.Fatal(err)
+	}
+	return *arn
+}
+
+// running are the tasks that run, with their definitions.
+func (x *scaled) running() map[string]string {
+	all := map[string]string{}
+	for _, e := range x.run.events() {
+		switch e.Kind {
+		case ecstask.Started:
+			all[e.TaskID] = e.Definition
+		case ecstask.Stopped:
+			delete(all, e.TaskID)
+		}
+	}
+	return all
+}
+
+// until waits for a condition.
+func (x *scaled) until(what string, limit time.Duration, holds func() bool) {
+	x.t.Helper()
+	for end := time.Now().Add(limit); !holds(); time.Sleep(500 * time.Millisecond) {
+		if time.Now().After(end) {
+			x.t.Fatalf("not within %v: %s\n%s\n%s", limit, what, proc.Tail(filepath.Join(x.workerctl.dir, "supervisor.log"), 60), proc.Tail(x.run.containerLog(), 40))
+		}
+	}
+}
+
+func (x *scaled) states(runs []string) map[string]int {
+	x.t.Helper()
+	count := map[string]int{}
+	for _, id := range runs {
+		run, err := x.client.FlowRun(x.t.Context(), id)
+		if err != nil { // a server with many processes beside it may be slow
+			return map[string]int{"unknown": len(runs)}
+		}
+		count[run.State]++
+	}
+	return count
+}
+
+// TestScaling: workers come for flow runs and go without them, and neither that nor a deployment stops a run.
+func TestScaling(t *testing.T) {
+	t.Parallel()
+	// GIVEN a service of none to four tasks, each with two slots
+	x := newScaled(t)
+	// WHEN 30 runs of 5 s are submitted, and a deployment comes when several workers have some
+	var runs []string
+	for range 30 {
+		runs = append(runs, x.submit(5))
+	}
+	most := 0
+	x.until("two busy workers", 2*time.Minute, func() bool {
+		most = max(most, len(x.running()))
+		return most > 1 && x.states(runs)["RUNNING"] > 2
+	})
+	first := slices.Sorted(maps.Keys(x.running()))
+	second := x.deploy("second")
+	both := false
+	x.until("the end of all runs", 6*time.Minute, func() bool {
+		now := x.running()
+		most = max(most, len(now))
+		old := slices.ContainsFunc(first, func(id string) bool { return now[id] != "" })
+		both = both || old && slices.Contains(slices.Collect(maps.Values(now)), second)
+		if n := len(x.service().Deployments); old && n > 2 {
+			t.Errorf("%d deployments", n)
+		}
+		return x.states(runs)["COMPLETED"]+x.states(runs)["CRASHED"]+x.states(runs)["FAILED"] == len(runs)
+	})
+	// THEN all completed, each once, while tasks of both revisions ran
+	if states := x.states(runs); states["COMPLETED"] != 30 {
+		t.Errorf("the runs are %v\n%s", states, proc.Tail(x.run.containerLog(), 60))
+	}
+	marks, _ := os.ReadFile(x.marks)
+	if lines := strings.Fields(string(marks)); len(lines) != 30 || !slices.Equal(slices.Sorted(slices.Values(lines)), slices.Sorted(slices.Values(runs))) {
+		t.Errorf("%d runs wrote their mark, want each of 30 once", len(lines))
+	}
+	if !both || most < 3 {
+		t.Errorf("%d tasks at the most; of both revisions at once: %t", most, both)
+	}
+	// AND the tasks of the first revision go when they are idle
+	x.until("the end of the first deployment", 2*time.Minute, func() bool {
+		for _, definition := range x.running() {
+			if definition != second {
+				return false
+			}
+		}
+		return true
+	})
+
+	// WHEN the guard may not protect the task of a run, and a deployment comes
+	x.until("an idle service", 2*time.Minute, func() bool {
+		out, err := x.ecs.GetTaskProtection(t.Context(), &ecs.GetTaskProtectionInput{Cluster: aws.String("prefect-cluster"), Tasks: slices.Collect(maps.Keys(x.running()))})
+		return err == nil && !slices.ContainsFunc(out.ProtectedTasks, func(p types.ProtectedTask) bool { return p.ProtectionEnabled })
+	})
+	x.without("prefect-task-role", "task-protection", "ProtectTask", func() {
+		lost := x.submit(60)
+		x.until("a run", time.Minute, func() bool { return x.states([]string{lost})["RUNNING"] == 1 })
+		x.until("the guard's complaint", time.Minute, func() bool {
+			return strings.Contains(proc.Tail(x.run.containerLog(), 1000), "task protection: flow runs of this task may be stopped: ")
+		})
+		third := x.deploy("third")
+		x.until("the end of the second deployment", time.Minute, func() bool {
+			return !slices.ContainsFunc(slices.Collect(maps.Values(x.running())), func(definition string) bool { return definition != third })
+		})
+		// THEN the run is lost
+		if run, err := x.client.FlowRun(t.Context(), lost); err != nil || run.State == "COMPLETED" {
+			t.Errorf("without protection: %v, %v", run.State, err)
+		}
+		if now, _ := os.ReadFile(x.marks); !bytes.Equal(now, marks) {
+			t.Error("the run without protection came to its end")
+		}
+	})
+	// AND the workers go
+	x.until("no task", 3*time.Minute, func() bool { return x.service().DesiredCount == 0 && len(x.running()) == 0 })
+	// AND verify says what was left behind, and nothing else
+	report, err := x.command("verify", "dev").CombinedOutput()
+	if text := string(report); err == nil || strings.Count(text, "✗") != 1 || !strings.Contains(text, "no task is needed: 0 running") || !strings.Contains(text, "is lost for") {
+		t.Errorf("at zero: %v\n%s", err, report)
+	}
+	x.must("down", "dev")
+	fmt.Fprintln(t.Output(), "tasks at the most:", most)
+}
