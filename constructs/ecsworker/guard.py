@@ -50,7 +50,7 @@ def protect(on):
 
 protected, since, seen, problem = False, 0, -IDLE, ""
 while True:
-    now = time.monotonic()
+    now, pause = time.monotonic(), 1
     try:
         if busy():
             seen = now
@@ -59,7 +59,8 @@ while True:
             protect(wanted)
             protected, since, problem = wanted, now, ""
     except Exception as error:
+        pause = 5  # ECS limits how often it is called
         if str(error) != problem:
             problem = str(error)
             print("task protection: flow runs of this task may be stopped:", problem, flush=True)
-    time.sleep(1)
+    time.sleep(pause)

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/applicationautoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
@@ -252,7 +253,7 @@ func (c call) is(pattern, request string) bool {
 // Permissions returns the function for enforce.Options. AWS is the emulator's, with keys that may do
 // everything.
 func Permissions(cfg aws.Config) func(context.Context, *enforce.APICall) ([]enforce.Permission, error) {
-	clients := clients{ec2.NewFromConfig(cfg), iam.NewFromConfig(cfg), servicediscovery.NewFromConfig(cfg)}
+	clients := clients{ec2.NewFromConfig(cfg), iam.NewFromConfig(cfg), servicediscovery.NewFromConfig(cfg), applicationautoscaling.NewFromConfig(cfg)}
 	return func(ctx context.Context, request *enforce.APICall) ([]enforce.Permission, error) {
 		c := call{request, clients}
 		for pattern, action := range paths {
@@ -273,6 +274,7 @@ type clients struct {
 	ec2      *ec2.Client
 	iam      *iam.Client
 	cloudMap *servicediscovery.Client
+	scaling  *applicationautoscaling.Client
 }
 
 // call is a call of a deployer.
@@ -460,7 +462,7 @@ func (c call) roleKeys(ctx context.Context, all []enforce.Permission) error {
 	return nil
 }
 
-// resourceTags are the condition keys of the tags that a resource of EC2 or Cloud Map has: no
+// resourceTags are the condition keys of the tags that a resource of EC2, Application Auto Scaling or Cloud Map has: no
 // policy asks for those of others.
 func (c call) resourceTags(ctx context.Context, arn string) (map[string][]string, error) {
 	context := map[string][]string{}
@@ -475,6 +477,20 @@ func (c call) resourceTags(ctx context.Context, arn string) (map[string][]string
 		}
 		for key, value := range tags {
 			context["aws:resourcetag/"+strings.ToLower(key)] = []string{value}
+		}
+	case "application-autoscaling":
+		targets, err := c.aws.scaling.DescribeScalableTargets(ctx, &applicationautoscaling.DescribeScalableTargetsInput{ServiceNamespace: "ecs", ResourceIds: c.values("ResourceId")})
+		if err != nil {
+			return nil, fmt.Errorf("the scalable target of the call cannot be read: %w", err)
+		}
+		for _, target := range targets.ScalableTargets {
+			out, err := c.aws.scaling.ListTagsForResource(ctx, &applicationautoscaling.ListTagsForResourceInput{ResourceARN: target.ScalableTargetARN})
+			if err != nil {
+				return nil, fmt.Errorf("the tags of the scalable target cannot be read: %w", err)
+			}
+			for key, value := range out.Tags {
+				context["aws:resourcetag/"+strings.ToLower(key)] = []string{value}
+			}
 		}
 	case "servicediscovery":
 		out, err := c.aws.cloudMap.ListTagsForResource(ctx, &servicediscovery.ListTagsForResourceInput{ResourceARN: &arn})

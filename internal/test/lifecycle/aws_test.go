@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/applicationautoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -38,6 +39,7 @@ type reader struct {
 	cloudwatch *cloudwatch.Client
 	lambda     *lambda.Client
 	scheduler  *scheduler.Client
+	scaling    *applicationautoscaling.Client
 }
 
 func newReader(t *testing.T, e *emulator.Emulator) *reader {
@@ -45,7 +47,7 @@ func newReader(t *testing.T, e *emulator.Emulator) *reader {
 	cfg := emulated(e)
 	return &reader{t, ec2.NewFromConfig(cfg), ecs.NewFromConfig(cfg), iam.NewFromConfig(cfg),
 		secretsmanager.NewFromConfig(cfg), cloudwatchlogs.NewFromConfig(cfg), servicediscovery.NewFromConfig(cfg),
-		cloudwatch.NewFromConfig(cfg), lambda.NewFromConfig(cfg), scheduler.NewFromConfig(cfg)}
+		cloudwatch.NewFromConfig(cfg), lambda.NewFromConfig(cfg), scheduler.NewFromConfig(cfg), applicationautoscaling.NewFromConfig(cfg)}
 }
 
 // call makes a request that must succeed.
@@ -144,6 +146,12 @@ func (r *reader) inventory() []string {
 	}
 	for _, s := range call(r, r.scheduler.ListSchedules, &scheduler.ListSchedulesInput{}).Schedules {
 		add("schedule", s.Name)
+	}
+	for _, t := range call(r, r.scaling.DescribeScalableTargets, &applicationautoscaling.DescribeScalableTargetsInput{ServiceNamespace: "ecs"}).ScalableTargets {
+		add("scalable target", t.ResourceId)
+	}
+	for _, p := range call(r, r.scaling.DescribeScalingPolicies, &applicationautoscaling.DescribeScalingPoliciesInput{ServiceNamespace: "ecs"}).ScalingPolicies {
+		add("scaling policy", p.PolicyName)
 	}
 	slices.Sort(all)
 	return all

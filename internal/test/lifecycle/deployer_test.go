@@ -55,7 +55,7 @@ var notCalled = map[string]string{
 	"secretsmanager:UpdateSecret": "another description or key", "secretsmanager:UpdateSecretVersionStage": "a write that was half done", "servicediscovery:UpdatePrivateDnsNamespace": "another description",
 	"servicediscovery:UpdateService": "another description",
 
-	"ecs:ListTasks": "verify", "ecs:DescribeTasks": "verify", "iam:GetPolicy": "verify", "iam:GetPolicyVersion": "verify", "logs:FilterLogEvents": "verify",
+	"ecs:ListTasks": "verify", "ecs:GetTaskProtection": "verify", "ecs:DescribeTasks": "verify", "iam:GetPolicy": "verify", "iam:GetPolicyVersion": "verify", "logs:FilterLogEvents": "verify",
 	"cloudwatch:GetMetricData": "verify", "lambda:GetFunctionConfiguration": "verify called it; whether Terraform waits with it in AWS is open", "kms:DescribeKey": "verify", "kms:GetKeyPolicy": "verify",
 	"sns:ListSubscriptionsByTopic": "verify", "kms:Decrypt": "the emulator asks no key", "kms:GenerateDataKey": "the emulator asks no key",
 

@@ -43,7 +43,8 @@ func (d *life) second(r *reader) {
 	two := *d
 	two.stack = "two"
 	environment := func(subnets []string) {
-		two.environment(fmt.Sprintf(`network:
+		two.environment(fmt.Sprintf(`worker: {scaling: {max: 3}}
+network:
   existing: {vpc_id: %s, subnet_ids: [%s]}
   egress: [{description: Warehouse, from_port: 5432, cidr: 10.0.9.0/24}]
   security_group_ids: [%s]
@@ -68,15 +69,17 @@ iam: {existing: {execution_role: %q, task_role: %q}}
 	environment(dev.Subnets)
 	two.may(deployer.Deploy)
 	two.apply("")
-	// THEN only a security group and the service with its definition are new
+	// THEN only a security group, the service with its definition, and what scales it are new
 	var fresh []string
 	for _, name := range r.inventory() {
-		if !slices.Contains(before, name) {
-			fresh = append(fresh, strings.Join(strings.Fields(name)[:2], " "))
+		if !slices.Contains(before, name) && !strings.HasPrefix(name, "security group ") {
+			fresh = append(fresh, name)
 		}
 	}
-	if len(fresh) != 2 || !strings.HasPrefix(fresh[0], "security group") || fresh[1] != "task definition" {
-		d.t.Errorf("new are %v", fresh)
+	want := []string{"alarm two-worker-scale-in", "alarm two-worker-scale-out", "function two-worker-probe", "log group /aws/lambda/two-worker-probe", "role two-worker-probe", "role two-worker-probe-schedule",
+		"scalable target service/prefect-cluster/two-worker", "scaling policy two-worker-scale-in", "scaling policy two-worker-scale-out", "schedule two-worker-probe", "task definition arn:aws:ecs:us-east-1:123456789012:task-definition/two-worker:1"}
+	if diff := cmp.Diff(want, fresh); diff != "" {
+		d.t.Errorf("new are (- want, + got)\n%s", diff)
 	}
 	service := call(r, r.ecs.DescribeServices, &ecs.DescribeServicesInput{Cluster: aws.String("prefect-cluster"), Services: []string{"two-worker"}}).Services[0]
 	place := service.NetworkConfiguration.AwsvpcConfiguration
@@ -88,7 +91,8 @@ iam: {existing: {execution_role: %q, task_role: %q}}
 			d.t.Errorf("the group lets in %v and out %v", group.IpPermissions, group.IpPermissionsEgress)
 		}
 	}
-	// AND it has nothing more to do
+	// AND it has nothing more to do, also when it was scaled out
+	call(r, r.ecs.UpdateService, &ecs.UpdateServiceInput{Cluster: aws.String("prefect-cluster"), Service: aws.String("two-worker"), DesiredCount: aws.Int32(3)})
 	two.noChanges("")
 
 	// WHEN it is destroyed, though its subnets are not as they should be any more THEN all of the
