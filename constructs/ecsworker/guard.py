@@ -13,7 +13,7 @@ import urllib.parse
 # A worker looks for flow runs each 10 s. When it has found none twice, none was waiting: between two runs of a
 # backlog the task stays protected.
 IDLE = 20
-# Of the 48 hours that ECS protects a task for; repeated after half of it.
+# The longest time for which ECS protects a task (48 hours), renewed after half of it.
 MINUTES = 2880
 
 AGENT = os.environ["ECS_AGENT_URI"]

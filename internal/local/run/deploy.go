@@ -80,11 +80,14 @@ func (u *up) deployStack(ctx context.Context, apiURL string) (leftOut []string, 
 	if err != nil {
 		return nil, err
 	}
+	if err := u.compile.Wait(); err != nil {
+		return nil, err
+	}
 	u.workspace.Environ = append(withoutUsers(os.Environ()), awsEnv(u.state)...)
 	if err := u.workspace.Synth(ctx, u.env.Name, local); err != nil {
 		return nil, err
 	}
-	if err := u.queues(ctx, local); err != nil {
+	if err := u.imported(ctx, local); err != nil {
 		return nil, err
 	}
 	err = u.p.Step("deploying the stack with Terraform", func() (string, error) {

@@ -202,7 +202,7 @@ func TestLocalRun(t *testing.T) {
 	cfg := awsConfig(*s)
 
 	// AND all resources were created
-	if !strings.Contains(out, " added, 0 changed, 0 destroyed") {
+	if !strings.Contains(out, "2 imported, ") {
 		t.Errorf("the output lacks Terraform's summary:\n%s", out)
 	}
 

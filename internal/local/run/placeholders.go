@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -15,8 +14,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	logtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
-	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/aws/smithy-go"
 
 	"prefect-worker-ecs/config"
@@ -199,47 +196,6 @@ func (m *placeholderMaker) roles(x config.ExistingRoles) error {
 		}
 	}
 	return nil
-}
-
-// queues makes the stack's queues as the stack describes them, and lets Terraform take them over
-// like those that workerctl adopt finds. Where it makes them itself, the AWS provider watches each
-// for 25 s, and then as long what is set on them. (TestServerLifeCycle lets it.)
-func (u *up) queues(ctx context.Context, yaml []byte) error {
-	if u.env.EventQueue() == "" {
-		return nil
-	}
-	stack, err := u.stack()
-	if err != nil {
-		return err
-	}
-	client, imports := sqs.NewFromConfig(awsConfig(u.state)), map[string]string{}
-	for _, address := range stack.Names("aws_sqs_queue") {
-		queue := stack.Resource("aws_sqs_queue", address)
-		name, _ := queue["name"].(string)
-		attributes := map[string]string{"MaximumMessageSize": "262144"} // which the provider sets by itself
-		for argument, attribute := range map[string]sqstypes.QueueAttributeName{
-			"message_retention_seconds":  sqstypes.QueueAttributeNameMessageRetentionPeriod,
-			"visibility_timeout_seconds": sqstypes.QueueAttributeNameVisibilityTimeout,
-			"sqs_managed_sse_enabled":    sqstypes.QueueAttributeNameSqsManagedSseEnabled,
-		} {
-			if value, set := queue[argument]; set {
-				text, err := json.Marshal(value) // a number without an exponent
-				if err != nil {
-					return err
-				}
-				attributes[string(attribute)] = string(text)
-			}
-		}
-		made, err := client.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: &name, Attributes: attributes})
-		if err != nil {
-			return fmt.Errorf("make the queue %s: %w", name, err)
-		}
-		imports["aws_sqs_queue."+address] = *made.QueueUrl
-	}
-	if err := config.WriteImports(u.environments(), u.env.Name, imports); err != nil {
-		return err
-	}
-	return u.workspace.Synth(ctx, u.env.Name, yaml)
 }
 
 // grant gives roles that stand for existing ones what the deployed stack says that they must be

@@ -86,8 +86,10 @@ type up struct {
 	p     *terminal.Progress
 
 	moto, prefect pyenv.Env
-	workspace     project.Workspace
 	client        *api.Client
+	// compile ends when the program is compiled and workspace is set. The servers start meanwhile.
+	compile   errgroup.Group
+	workspace project.Workspace
 }
 
 // resume looks at what an earlier run left behind. If both servers still run
@@ -122,6 +124,9 @@ func (u *up) resume(ctx context.Context) (kept bool, err error) {
 }
 
 func (u *up) all(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer u.compile.Wait()
+	defer cancel()
 	if err := u.setUp(ctx); err != nil {
 		return err
 	}
@@ -165,10 +170,16 @@ func (u *up) all(ctx context.Context) error {
 // setUp makes what must be there: quick when it is, dominated by downloads
 // when it is not.
 func (u *up) setUp(ctx context.Context) error {
-	return u.p.Step("setting up: the compiled program, Python environments", func() (string, error) {
+	return u.p.Step("setting up the Python environments", func() (string, error) {
 		if _, err := project.CheckTools(ctx); err != nil {
 			return "", err
 		}
+		u.compile.Go(func() error {
+			return u.p.Step("compiling the program", func() (_ string, err error) {
+				u.workspace, err = u.opt.Project.NewWorkspace(ctx, u.workspaceDir())
+				return "the program is compiled", err
+			})
+		})
 		prefect, err := pyenv.Prefect(u.major)
 		if err != nil {
 			return "", err
@@ -177,7 +188,6 @@ func (u *up) setUp(ctx context.Context) error {
 		g, ctx := errgroup.WithContext(ctx)
 		g.Go(func() (err error) { u.moto, err = pyenv.Ensure(ctx, pyenv.Moto, pyOptions); return err })
 		g.Go(func() (err error) { u.prefect, err = pyenv.Ensure(ctx, prefect, pyOptions); return err })
-		g.Go(func() (err error) { u.workspace, err = u.opt.Project.NewWorkspace(ctx, u.workspaceDir()); return err })
 		if err := g.Wait(); err != nil {
 			return "", err
 		}

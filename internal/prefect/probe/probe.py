@@ -23,6 +23,7 @@ from botocore.config import Config
 NAMESPACE = "PrefectWorker"
 PAGE = 200  # The most that Prefect's API gives at once.
 LONGEST = 1000  # Of the runs that are due, so many are looked at.
+READING = 25  # Seconds for the logs of runs that Prefect 2 has underway: the function has 55.
 
 # A question that AWS does not answer must not take the time of the others.
 BRIEFLY = Config(connect_timeout=3, read_timeout=5, retries={"max_attempts": 1})
@@ -91,6 +92,7 @@ class Probe:
             "state": {"type": {"any_": ["SCHEDULED"]}},
             "next_scheduled_start_time": {"before_": stamp(now)},
         }
+        self.until = time.monotonic() + READING
         # What a query has found, for those after it.
         self.found = {}
 
@@ -250,6 +252,8 @@ class Probe:
         if label:
             return label
         state = run["state_id"]
+        if state not in WORKERS and time.monotonic() > self.until:
+            return ""  # the next time
         if state not in WORKERS:
             # The last line before the state: a run that was put back has one for each worker.
             logs = {"flow_run_id": {"any_": [run["id"]]}, "timestamp": {"before_": run["state"]["timestamp"]}}

@@ -241,6 +241,12 @@ class ProbeTest(unittest.TestCase):
         asked = len(self.server.calls)
         self.assertEqual(self.lost(run(1, "RUNNING", ago(hours=1), labels=None)), 1)
         self.assertNotIn("/logs/filter", [call[0] for call in self.server.calls[asked:]])
+        # Nor are the logs of so many runs read that the function's time is over.
+        probe.WORKERS.clear()
+        probe.READING = -1
+        self.addCleanup(setattr, probe, "READING", 25)
+        self.assertEqual(self.lost(run(1, "RUNNING", ago(hours=1), labels=None)), 0)
+        self.assertNotIn("/logs/filter", [call[0] for call in self.server.calls[asked:]])
 
     def test_a_run_of_an_ecs_pool_is_lost_with_its_task(self):
         def on(task):

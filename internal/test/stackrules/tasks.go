@@ -119,7 +119,7 @@ var taskRules = []rule{
 // task's role, and a change of it is reviewed.
 const (
 	startGuard = `guard=$1; shift; while :; do python -c "$guard"; echo "task protection: flow runs of this task may be stopped: the guard ended with status $?"; sleep 10; done & `
-	guardSum   = "cd50262ec33ba32c18ee41873914fee7092e999bd3852e813180a8e4fb47dcf5"
+	guardSum   = "6a28adf1f73edbd9f8ec6f543c75197661fe8ec0aaec34db7ce0b16b35289054"
 )
 
 // workerOptions are the options that may follow the pool and its type.
