@@ -271,7 +271,7 @@ func (w *watched) seesAll(t *testing.T) {
 
 	// WHEN the key is rejected, or nothing answers, THEN each query fails, and that of ECS does not
 	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))
-	blind := w.until("refused", map[string]float64{"CallsFailed": 6, "TasksDesired": 1}, "PREFECT_API_URL="+refusing.URL+"/api")
+	blind := w.until("refused", map[string]float64{"CallsFailed": 7, "TasksDesired": 1}, "PREFECT_API_URL="+refusing.URL+"/api")
 	refusing.Close()
 	if _, known := blind["WorkersOnline"]; known {
 		t.Errorf("what could not be read has no metric: %v", blind)
