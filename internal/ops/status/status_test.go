@@ -30,8 +30,18 @@ func serve(t *testing.T, answers map[string]any) verify.Options {
 			name = strings.TrimPrefix(r.URL.Path, "/api")
 		}
 		answer, known := answers[name]
+		if of, isFunction := answer.(func(fields) any); isFunction {
+			var in fields
+			if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+				t.Error(err)
+			}
+			answer = of(in)
+		}
 		switch {
-		case name == "": // STS speaks XML
+		case r.FormValue("Action") == "GetMetricData": // CloudWatch speaks XML
+			fmt.Fprintf(w, `<GetMetricDataResponse><GetMetricDataResult><MetricDataResults>%s</MetricDataResults></GetMetricDataResult></GetMetricDataResponse>`, answers["GetMetricData"])
+			return
+		case name == "": // so does STS
 			fmt.Fprint(w, `<GetCallerIdentityResponse><GetCallerIdentityResult><Account>123456789012</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`)
 			return
 		case !known:
@@ -72,6 +82,44 @@ func running() map[string]any {
 		"/work_pools/ecs-work-pool":                fields{"name": "ecs-work-pool", "type": "process"},
 		"/work_pools/ecs-work-pool/queues/filter":  []any{fields{"name": "default"}},
 		"/work_pools/ecs-work-pool/workers/filter": []any{fields{"name": "dev-worker-0123", "last_heartbeat_time": now.Add(-5 * time.Second).UTC().Format(time.RFC3339)}},
+	}
+}
+
+func TestStatusOfAScaledService(t *testing.T) {
+	const task = "arn:aws:ecs:us-east-1:123456789012:task/prefect-cluster/"
+	metric := func(name string, value int) string {
+		return fmt.Sprintf("<member><Label>%s</Label><Timestamps><member>%s</member></Timestamps><Values><member>%d</member></Values></member>", name, time.Now().UTC().Format(time.RFC3339), value)
+	}
+	for name, test := range map[string]struct {
+		metrics string
+		want    string
+	}{
+		"three are needed":  {metric("CallsFailed", 0) + metric("TasksNeeded", 3), "scaling: 0 to 4 tasks, 3 needed "},
+		"nothing published": {metric("CallsFailed", 0), "scaling: 0 to 4 tasks, how many are needed was not published lately\n"},
+	} {
+		// GIVEN a service with a task of the deployment before
+		answers := running()
+		answers["GetMetricData"] = test.metrics
+		answers["ListTasks"] = func(in fields) any {
+			if in["serviceName"] != nil {
+				return fields{"taskArns": []string{task + "0123", task + "0456"}}
+			}
+			return fields{"taskArns": []string{task + "0123"}}
+		}
+		answers["DescribeTasks"] = fields{"tasks": []any{fields{"taskArn": task + "0123", "lastStatus": "RUNNING"}, fields{"taskArn": task + "0456", "lastStatus": "RUNNING"}}}
+		opt := serve(t, answers)
+		opt.Environment.Worker.Scaling, opt.Environment.Worker.ProtectRuns = config.Scaling{Max: 4}, true
+		// WHEN its status is read THEN it says what is needed and what finishes
+		var screen strings.Builder
+		if err := Read(t.Context(), opt).Print(&screen); err != nil {
+			t.Fatal(err)
+		}
+		lines := regexp.MustCompile(`  +`).ReplaceAllString(screen.String(), ": ")
+		for _, want := range []string{test.want, "0123 running\n", "0456 running, of the deployment before until its flow runs have ended\n"} {
+			if !strings.Contains(lines, want) {
+				t.Errorf("%s: %q is not in the status:\n%s", name, want, lines)
+			}
+		}
 	}
 }
 
