@@ -11,9 +11,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/base/redact"
 	"prefect-worker-ecs/internal/base/terminal"
 	"prefect-worker-ecs/internal/ops/deployment"
 	"prefect-worker-ecs/internal/ops/plan"
+	"prefect-worker-ecs/internal/ops/verify"
 	"prefect-worker-ecs/internal/terraform/project"
 	"prefect-worker-ecs/internal/terraform/terraform"
 )
@@ -96,6 +98,9 @@ func (c change) run(cmd *cobra.Command, d *deployment.Deployment, stack terrafor
 	if report.Empty() {
 		return nil // Terraform has said so
 	}
+	if report.StopsWorker() {
+		report.Warnings = append(report.Warnings, interruption(cmd, d)...)
+	}
 	for _, warning := range report.Warnings {
 		fmt.Fprintln(out, "warning: "+warning)
 	}
@@ -114,6 +119,25 @@ func (c change) run(cmd *cobra.Command, d *deployment.Deployment, stack terrafor
 	}
 	if c.use == "deploy" && d.Environment.Worker.ProtectRuns {
 		fmt.Fprintf(out, "\nTasks that have flow runs finish them before ECS replaces them; this does not wait for it. Whether the new ones run: workerctl verify %s --wait 5m\n", d.Environment.Name)
+	}
+	return nil
+}
+
+// interruption returns a warning of the flow runs that end with the tasks of the worker, if there are any.
+func interruption(cmd *cobra.Command, d *deployment.Deployment) []string {
+	opt, err := optionsOf(cmd.Context(), d)
+	var warning string
+	if err == nil {
+		if opt.Environment.Server.Enabled {
+			opt.Reach = reach(opt, "")
+		}
+		warning, err = verify.Interruption(cmd.Context(), opt)
+	}
+	switch {
+	case err != nil:
+		return []string{"the tasks of the worker are stopped, and whether flow runs end with them could not be read: " + redact.Text(err.Error())}
+	case warning != "":
+		return []string{warning}
 	}
 	return nil
 }

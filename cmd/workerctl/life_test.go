@@ -299,7 +299,8 @@ func lifeWithTerraformAlone(t *testing.T) {
 	}
 
 	// WHEN it is destroyed THEN nothing is left of it, and adopt removes its file
-	if out, _, err := workerctl(t, "destroy", "--auto-approve"); err != nil || !strings.Contains(out, "Apply complete!") || !strings.Contains(out, "warning: aws_cloudwatch_log_group.worker is destroyed: its log lines go with it") {
+	if out, _, err := workerctl(t, "destroy", "--auto-approve"); err != nil || !strings.Contains(out, "Apply complete!") || !strings.Contains(out, "warning: aws_cloudwatch_log_group.worker is destroyed: its log lines go with it") ||
+		!strings.Contains(out, "warning: the tasks of the worker are stopped, and whether flow runs end with them could not be read: Prefect API: ") {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	state(`"resources":[]`)

@@ -136,15 +136,20 @@ func verifyOptions(cmd *cobra.Command, args []string) (verify.Options, error) {
 	if err != nil {
 		return verify.Options{}, err
 	}
+	return optionsOf(cmd.Context(), d)
+}
+
+// optionsOf are those for a deployment.
+func optionsOf(ctx context.Context, d *deployment.Deployment) (verify.Options, error) {
 	variables := map[string]string{}
 	for _, a := range d.Variables {
 		variables[a.Name] = a.Value
 	}
-	stack, err := d.Stack(cmd.Context())
+	stack, err := d.Stack(ctx)
 	if err != nil {
 		return verify.Options{}, err
 	}
-	cfg, err := d.AWS(cmd.Context())
+	cfg, err := d.AWS(ctx)
 	if err != nil {
 		return verify.Options{}, err
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -84,8 +85,18 @@ func (u *up) deployStack(ctx context.Context, apiURL string) (leftOut []string, 
 		return nil, err
 	}
 	u.workspace.Environ = append(withoutUsers(os.Environ()), awsEnv(u.state)...)
+	file := filepath.Join(u.workspace.StackDir(u.env.Name), "cdk.tf.json")
+	before, _ := os.ReadFile(file) // none at first
+	interruption := u.readInterruption(ctx)
 	if err := u.workspace.Synth(ctx, u.env.Name, local); err != nil {
 		return nil, err
+	}
+	after, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	if interruption != "" && (ofWorker(before) != ofWorker(after) || !u.state.Supervisor.Alive()) {
+		u.p.Note("warning: %s", interruption)
 	}
 	if err := u.imported(ctx, local); err != nil {
 		return nil, err

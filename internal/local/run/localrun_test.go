@@ -1,6 +1,7 @@
 package run
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -284,10 +285,10 @@ func TestLocalRun(t *testing.T) {
 		t.Error("the first worker still runs")
 	}
 
-	// WHEN its task is stopped while a flow of one's own runs on it, as each deployment does
+	// WHEN its task is replaced while a flow of one's own runs on it, by a change of the configuration
 	last := w.processes()
 	own, running := filepath.Join(t.TempDir(), "own.py"), filepath.Join(t.TempDir(), "running")
-	flow := fmt.Sprintf("import pathlib, time\nfrom prefect import flow\n\n@flow\ndef mine():\n    pathlib.Path(%q).touch()\n    time.sleep(5)\n", running)
+	flow := fmt.Sprintf("import pathlib, time\nfrom prefect import flow\n\n@flow\ndef mine():\n    file = pathlib.Path(%q)\n    file.touch()\n    for _ in range(900):\n        if file.exists():\n            time.sleep(0.1)\n", running)
 	if err := os.WriteFile(own, []byte(flow), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -303,12 +304,30 @@ func TestLocalRun(t *testing.T) {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-	w.stopTask()
-	// THEN the worker waits for it: for that the stack sets an entry point of its own for Prefect
-	// 2, and docs/operate.md says so
+	write(t, w.config, map[string]string{"dev.yaml": "worker: {" + quickPolls + ", memory: 1024}\n"})
+	up := w.command("up", "dev")
+	lines, err := up.StdoutPipe()
+	if err != nil || up.Start() != nil {
+		t.Fatal(err)
+	}
+	warning := ""
+	for scanner := bufio.NewScanner(lines); scanner.Scan(); {
+		if _, text, found := strings.Cut(scanner.Text(), "warning: "); found {
+			warning = text
+			if err := os.Remove(running); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	// THEN it says so first, and the worker waits for the flow: for that the stack sets an entry point of its
+	// own for Prefect 2, and docs/operate.md says so
+	if err := up.Wait(); err != nil || !strings.HasPrefix(warning, "the tasks of the worker are stopped, with flow runs underway in them (1): ") {
+		t.Errorf("%v, %q", err, warning)
+	}
 	if out := <-ended; !strings.Contains(out, "is COMPLETED") {
 		t.Errorf("the flow of one's own: %s", out)
 	}
+	last = append(last, w.processes()...)
 
 	// WHEN the Prefect server is killed
 	if err := s.Prefect.Process.Stop(t.Context(), syscall.SIGKILL, time.Second); err != nil {

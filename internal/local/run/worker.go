@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -15,8 +16,38 @@ import (
 	"prefect-worker-ecs/internal/base/proc"
 	"prefect-worker-ecs/internal/local/ecstask"
 	"prefect-worker-ecs/internal/local/pyenv"
+	"prefect-worker-ecs/internal/ops/verify"
 	"prefect-worker-ecs/internal/prefect/api"
 )
+
+// readInterruption reads which flow runs end if the worker that an earlier run left behind is replaced. It is called
+// before the stack is another one.
+func (u *up) readInterruption(ctx context.Context) string {
+	if u.state.TaskDefinition == "" {
+		return ""
+	}
+	checklist, err := u.checklist()
+	var warning string
+	if err == nil {
+		warning, err = verify.Interruption(ctx, checklist)
+	}
+	if err != nil {
+		return "whether flow runs end with the worker could not be read: " + err.Error()
+	}
+	return warning
+}
+
+// ofWorker is what a stack says of the worker's service and its tasks.
+func ofWorker(stack []byte) string {
+	var s struct {
+		Resource struct {
+			Service    map[string]json.RawMessage `json:"aws_ecs_service"`
+			Definition map[string]json.RawMessage `json:"aws_ecs_task_definition"`
+		}
+	}
+	_ = json.Unmarshal(stack, &s) // Terraform says what is wrong with it
+	return string(s.Resource.Service["worker"]) + string(s.Resource.Definition["worker"])
+}
 
 // startWorker has the service's tasks run, and waits until Prefect's API says that a worker of the deployed
 // definition is online.

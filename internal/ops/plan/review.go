@@ -71,6 +71,22 @@ type Report struct {
 // Empty reports whether nothing changes.
 func (r Report) Empty() bool { return len(r.Changes) == 0 && len(r.Others) == 0 }
 
+// StopsWorker reports whether tasks of the worker's service are stopped: all, or some.
+func (r Report) StopsWorker() bool {
+	return slices.ContainsFunc(r.Changes, func(c Resource) bool {
+		return c.Address == "aws_ecs_service.worker" && (c.Action == Replace || c.Action == Destroy || c.Action == Change && slices.ContainsFunc(c.Attributes, Attribute.stopsTasks))
+	})
+}
+
+// stopsTasks reports whether another value of an attribute of a service stops tasks of it.
+func (a Attribute) stopsTasks() bool {
+	if before, err := strconv.Atoi(a.Before); err == nil && a.Path == "desired_count" {
+		after, err := strconv.Atoi(a.After)
+		return err == nil && after < before
+	}
+	return slices.ContainsFunc([]string{"task_definition", "network_configuration", "capacity_provider_strategy", "launch_type"}, a.of)
+}
+
 // finish sorts the changes and adds the warnings.
 func (r *Report) finish() {
 	for _, changes := range []*[]Resource{&r.Changes, &r.Others} {

@@ -184,6 +184,31 @@ func TestAPlan(t *testing.T) {
 	}
 }
 
+func TestWhatStopsTheWorker(t *testing.T) {
+	const service = "aws_ecs_service.worker"
+	change := func(path, before, after string) Resource {
+		return Resource{Address: service, Action: Change, Attributes: []Attribute{{Path: path, Before: before, After: after}}}
+	}
+	for _, test := range []struct {
+		change Resource
+		want   bool
+	}{
+		{change("task_definition", "w:1", unknown), true},
+		{change("network_configuration[0].subnets", `["a"]`, `["b"]`), true},
+		{change("desired_count", "2", "1"), true},
+		{change("desired_count", "1", "2"), false},
+		{change("tags.a", "1", "2"), false},
+		{Resource{Address: service, Action: Replace}, true},
+		{Resource{Address: service, Action: Destroy}, true},
+		{Resource{Address: service, Action: Create}, false},
+		{Resource{Address: "aws_ecs_service.server", Action: Destroy}, false},
+	} {
+		if got := (Report{Changes: []Resource{test.change}}).StopsWorker(); got != test.want {
+			t.Errorf("%+v: %t", test.change, got)
+		}
+	}
+}
+
 func TestAFenceInAValue(t *testing.T) {
 	var b bytes.Buffer
 	Report{Environment: "dev", Changes: []Resource{{Address: "a.b", Action: Change, Attributes: []Attribute{{Path: "p", Before: "```x", After: "y\nz"}}}}}.Markdown(&b)

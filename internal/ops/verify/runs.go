@@ -11,6 +11,7 @@ import (
 
 	"github.com/aws/smithy-go"
 
+	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/prefect/api"
 	"prefect-worker-ecs/internal/prefect/flowruns"
 )
@@ -155,4 +156,38 @@ func (c *checklist) bound(late []flowruns.Run, s flowruns.Survey) string {
 		}
 	}
 	return "they wait for one of " + strings.Join(waits, " and ") + ", all of which are taken"
+}
+
+// Interruption says which flow runs end when the tasks of the deployed worker are stopped. Empty: none do.
+func Interruption(ctx context.Context, opt Options) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*checkTimeout)
+	defer cancel()
+	c, err := connect(ctx, opt)
+	if err != nil {
+		return "", err
+	}
+	defer c.closeAPI()
+	// A deployment may change the pool, of which the worker runs flows until then.
+	env := *c.env
+	env.WorkPool.Name = variable(c.Container, "PREFECT_WORK_POOL_NAME")
+	pool, err := c.API.WorkPool(ctx, env.WorkPool.Name)
+	if errors.Is(err, api.ErrNotFound) {
+		return "", nil
+	} else if err != nil {
+		return "", err
+	}
+	env.WorkPool.Type = config.PoolType(pool.Type)
+	runs, err := flowruns.Pool{Environment: &env, API: c.API, ECS: c.aws.ecs}.InWorker(ctx)
+	if err != nil || len(runs) == 0 {
+		return "", err
+	}
+	names := make([]string, len(runs))
+	for i, run := range runs {
+		names[i] = run.Name
+	}
+	if more := len(names) - namedRuns; more > 0 {
+		names = append(names[:namedRuns], fmt.Sprintf("%d more", more))
+	}
+	return fmt.Sprintf("the tasks of the worker are stopped, with flow runs underway in them (%d): %s. Prefect 3 ends them at once, Prefect 2 after worker.stop_timeout (%d s)",
+		len(runs), strings.Join(names, ", "), env.Worker.StopTimeoutSeconds), nil
 }

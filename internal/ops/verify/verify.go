@@ -260,15 +260,21 @@ func Read(ctx context.Context, opt Options) (evidence Evidence, report Report, d
 // Connect returns a client of the Prefect API with the URL and the credential of the deployed
 // worker. done closes the connection.
 func Connect(ctx context.Context, opt Options) (client *api.Client, done func(), err error) {
+	c, err := connect(ctx, opt)
+	return c.API, c.closeAPI, err
+}
+
+// connect makes the checks that find the worker and its Prefect API.
+func connect(ctx context.Context, opt Options) (*checklist, error) {
 	opt.only = []string{checkAccount, checkCluster, checkService, checkDefinition, checkSecret, checkAPI}
 	c := newChecklist(opt)
 	for _, check := range c.run(ctx).Checks {
 		if c.outcomes[check.Name].finding.prerequisiteFailed {
 			c.closeAPI()
-			return nil, nil, fmt.Errorf("%s: %s; %s", check.Name, check.Detail, check.Fix)
+			return c, fmt.Errorf("%s: %s; %s", check.Name, check.Detail, check.Fix)
 		}
 	}
-	return c.API, c.closeAPI, nil
+	return c, nil
 }
 
 func newChecklist(opt Options) *checklist {

@@ -212,6 +212,15 @@ func (h *harness) frozen(t *testing.T) {
 		run, err := client.FlowRun(t.Context(), left)
 		return err == nil && run.State == "RUNNING"
 	})
+	// THEN a deployment that stops its task says which run ends with it, also one to another pool
+	moved := opt
+	env := *opt.Environment
+	env.WorkPool.Name, moved.Environment = "another", &env
+	for _, opt := range []Options{opt, moved} {
+		if text, err := Interruption(t.Context(), opt); err != nil || !strings.HasPrefix(text, "the tasks of the worker are stopped, with flow runs underway in them (1): ") {
+			t.Errorf("%q, %v", text, err)
+		}
+	}
 	// WHEN it is frozen
 	process := w.await(t, ecstask.Started).Process
 	if err := syscall.Kill(process.PID, syscall.SIGSTOP); err != nil {
@@ -235,6 +244,10 @@ func (h *harness) frozen(t *testing.T) {
 	failing(checkWorker, "no worker of this service is online in frozen").judge(t, report)
 	// THEN its run is named
 	failing(checkRuns, left+") is lost for ", "in the task ").fixedBy("workerctl runs end RUN dev").judge(t, report)
+	// AND no deployment ends it any more
+	if text, err := Interruption(t.Context(), opt); err != nil || text != "" {
+		t.Errorf("%q, %v", text, err)
+	}
 	// WHEN that is ended, THEN it holds no slot any more
 	pool := flowruns.Pool{Environment: opt.Environment, API: client, ECS: h.ecs}
 	evidence, err := pool.Stopped(t.Context(), left)

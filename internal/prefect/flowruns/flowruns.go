@@ -114,15 +114,7 @@ func (p Pool) Survey(ctx context.Context) (Survey, error) {
 	}
 	s.moved(start)
 	s.moved(end)
-	underway, err := p.API.Underway(ctx, pool, nil)
-	if err != nil {
-		return s, fmt.Errorf("which flow runs are underway: %w", err)
-	}
-	runs, err := p.places(ctx, underway)
-	if err != nil {
-		return s, err
-	}
-	gone, err := p.gone(ctx, runs)
+	underway, runs, gone, err := p.underway(ctx)
 	if err != nil {
 		return s, err
 	}
@@ -159,6 +151,35 @@ func (s *Survey) moved(at time.Time) {
 	if at.After(s.LastMove) {
 		s.LastMove = at
 	}
+}
+
+// InWorker returns the flow runs that are underway in a task of the worker, and end with it. With an ecs pool
+// there are none: each run has a task of its own.
+func (p Pool) InWorker(ctx context.Context) ([]Run, error) {
+	if !p.Environment.WorkPool.FlowsInWorker() {
+		return nil, nil
+	}
+	_, runs, gone, err := p.underway(ctx)
+	var in []Run
+	for i, run := range runs {
+		if err == nil && run.Task != "" && !gone[i] {
+			in = append(in, run)
+		}
+	}
+	return in, err
+}
+
+// underway returns the runs that a worker has taken and that have not ended, where each is, and whether what
+// ran it is gone.
+func (p Pool) underway(ctx context.Context) (underway []api.FlowRun, runs []Run, gone []bool, err error) {
+	if underway, err = p.API.Underway(ctx, p.Environment.WorkPool.Name, nil); err != nil {
+		return nil, nil, nil, fmt.Errorf("which flow runs are underway: %w", err)
+	}
+	if runs, err = p.places(ctx, underway); err != nil {
+		return nil, nil, nil, err
+	}
+	gone, err = p.gone(ctx, runs)
+	return underway, runs, gone, err
 }
 
 // places returns runs that are underway with the worker that took each and the task that it runs in.

@@ -116,7 +116,8 @@ func TestWhatIsLeftBehind(t *testing.T) {
 				run["labels"] = map[string]any{"prefect.worker.name": "dev-worker-" + test.task}
 			}
 			// WHEN the pool is read
-			survey, err := fake(t, test.pool, run, test.heartbeat).Survey(t.Context())
+			pool := fake(t, test.pool, run, test.heartbeat)
+			survey, err := pool.Survey(t.Context())
 			// THEN it is what it is
 			got := Issue("")
 			for _, r := range slices.Concat(survey.Late, survey.Orphaned, survey.Lost) {
@@ -127,6 +128,11 @@ func TestWhatIsLeftBehind(t *testing.T) {
 			}
 			if survey.Count("default") != survey.Count() || survey.Count("another") != 0 {
 				t.Errorf("by queue: %v", fmt.Sprint(survey.Underway))
+			}
+			// AND it ends with the worker if it runs in a task of that
+			in, err := pool.InWorker(t.Context())
+			if want := test.pool == config.PoolProcess && test.task == living && test.heartbeat == 0; err != nil || (len(in) == 1) != want {
+				t.Errorf("in the worker: %v, %v, want %t", in, err, want)
 			}
 		})
 	}
