@@ -19,23 +19,24 @@ type Symptom struct {
 	Except string
 	// OfRun says that it is the submission of a flow run that fails, and that the worker goes on.
 	OfRun bool
-	// NoAlarm says that the alarm on the log does not look for it, whose pattern has a limit of 1024
-	// characters.
-	NoAlarm bool
+	// Alarm says that the alarm on the log looks for the lines: no flow writes them. What a flow may write too, such
+	// as a vendor's 401, is left out: a filter of CloudWatch Logs takes each line for itself, and cannot leave out
+	// the trace of a flow's exception. A worker that ends for such a reason writes "An exception occurred." as well.
+	Alarm bool
 }
 
 // List holds the known failures, each before those that follow from it.
 var List = []Symptom{
-	{Lines: []string{"Workers are not required for"},
+	{Lines: []string{"Workers are not required for"}, Alarm: true,
 		Explanation: "the work pool is a managed or push pool: Prefect runs its flows itself, and a worker ends with status 1",
 		Fix:         "use a process or ecs pool: on Prefect Cloud with a plan that allows hybrid pools, or on a self-hosted server"},
-	{Lines: []string{"Unable to start worker. Please ensure you have the necessary dependencies"},
+	{Lines: []string{"Unable to start worker. Please ensure you have the necessary dependencies"}, Alarm: true,
 		Explanation: "the image lacks the package for this type of pool; for an ecs pool that is prefect-aws",
 		Fix:         "let the program install it (remove worker.prefect_aws_included), or use an image that contains it"},
-	{Lines: []string{"CERTIFICATE_VERIFY_FAILED"}, NoAlarm: true,
+	{Lines: []string{"CERTIFICATE_VERIFY_FAILED"},
 		Explanation: "the worker does not trust the certificate of the Prefect API",
 		Fix:         "put the CA's certificate into an image of your own (worker.image), and its path into PREFECT_API_SSL_CERT_FILE and SSL_CERT_FILE of worker.environment"},
-	{Lines: []string{"is not authorized to perform: "}, OfRun: true, NoAlarm: true,
+	{Lines: []string{"is not authorized to perform: "}, OfRun: true,
 		Explanation: "AWS denies a call to the worker's task role, or to the role of flow tasks",
 		Fix:         "look at the check of the roles above; deploy again, or remove what denies the call"},
 	{Lines: []string{"Illegal header value"},
@@ -47,13 +48,13 @@ var List = []Symptom{
 	{Lines: []string{"403 Forbidden"},
 		Explanation: "the key may not do this: it lacks the role Worker in the workspace, or the plan does not allow this pool",
 		Fix:         "give the key's account the role Worker, and create the pool by hand; Prefect Cloud's free plan allows managed pools only"},
-	{Lines: []string{"405 Method Not Allowed"}, NoAlarm: true,
+	{Lines: []string{"405 Method Not Allowed"},
 		Explanation: "the Prefect API does not take a request of the worker: its URL redirects, as http to https, or the server is older than the worker",
 		Fix:         "correct prefect_api_url, or bring the server to the worker's release"},
 	{Lines: []string{"404 Not Found"}, Except: "/flow_runs/", // a flow run that was deleted
 		Explanation: "the Prefect API does not know the address: the URL lacks account and workspace, or they are not these",
 		Fix:         "correct prefect_account_id and prefect_workspace_id, or prefect_api_url"},
-	{Lines: []string{"Worker type mismatch"},
+	{Lines: []string{"Worker type mismatch"}, Alarm: true,
 		Explanation: "the work pool has another type than the worker",
 		Fix:         "set work_pool.type to the pool's type, or work_pool.name to another pool"},
 	{Lines: []string{"is currently paused"},
@@ -62,28 +63,28 @@ var List = []Symptom{
 	{Lines: []string{"' not found!"}, // Work pool 'NAME' not found!
 		Explanation: "the work pool does not exist",
 		Fix:         "create it: prefect work-pool create NAME --type TYPE"},
-	{Lines: []string{"ConnectTimeout", "ConnectError", "All connection attempts failed", "Name or service not known", "Unable to reach the Prefect API"},
+	{Lines: []string{"ConnectTimeout", "ConnectError", "All connection attempts failed", "Name or service not known"},
 		Explanation: "the worker cannot reach the Prefect API: no route, a closed port, or a wrong host",
 		Fix:         "check network.nat, the egress rule of the security group and prefect_api_url"},
-	{Lines: []string{"Service exceeded error threshold", "Failed the last "},
-		Explanation: "the worker lost the Prefect API",
+	{Lines: []string{"Service exceeded error threshold", "Failed the last ", "Unable to reach the Prefect API"}, Alarm: true,
+		Explanation: "the worker does not reach the Prefect API, or no longer",
 		Fix:         "check that the API is up and that the route to it still exists"},
-	{Lines: []string{"`PREFECT_API_URL` must be set"},
+	{Lines: []string{"`PREFECT_API_URL` must be set"}, Alarm: true,
 		Explanation: "the container has no PREFECT_API_URL",
 		Fix:         "deploy again; the program sets it"},
-	{Lines: []string{"SIGKILL signal. Typically"},
+	{Lines: []string{"SIGKILL signal. Typically"}, Alarm: true,
 		Explanation: "a flow run was ended by SIGKILL: the task ran out of memory, or it was cancelled, or its own code did it",
 		Fix:         "if the memory of the task was near its limit: raise worker.memory, or lower worker.concurrency_limit"},
 	{Lines: []string{"No matching distribution found", "Could not find a version that satisfies"},
 		Explanation: "a package of worker.extra_pip_packages cannot be installed",
 		Fix:         "correct its name and version"},
-	{Lines: []string{"task protection: "},
+	{Lines: []string{"task protection: "}, Alarm: true,
 		Explanation: "the worker's task cannot be protected, so that a scale-in or a deployment may stop its flow runs",
 		Fix:         "look at the reason in the line; the task role needs ecs:UpdateTaskProtection, and ECS protects no more tasks than are wanted"},
-	{Lines: []string{"Failed to submit flow run"}, OfRun: true, NoAlarm: true,
+	{Lines: []string{"Failed to submit flow run"}, OfRun: true,
 		Explanation: "a flow run could not be started: the work pool's template or the deployment's job variables do not work, or AWS refused",
 		Fix:         "workerctl pool apply; look at the lines after it in the log (workerctl logs)"},
-	{Lines: []string{"An exception occurred."},
+	{Lines: []string{"An exception occurred."}, Alarm: true,
 		Explanation: "the worker ended with an exception",
 		Fix:         "look at the lines before it in the log"},
 }
@@ -93,12 +94,12 @@ func (s Symptom) In(line string) bool {
 	return (s.Except == "" || !strings.Contains(line, s.Except)) && slices.ContainsFunc(s.Lines, func(text string) bool { return strings.Contains(line, text) })
 }
 
-// FilterPattern returns what selects in CloudWatch Logs the lines that show a failure of List ("Filter
-// pattern syntax": a question mark before each phrase means any of them).
+// FilterPattern returns what selects in CloudWatch Logs the lines for the alarm ("Filter pattern syntax": a
+// question mark before each phrase means any of them, and a phrase to leave out makes it ignore those).
 func FilterPattern() string {
 	var phrases []string
 	for _, s := range List {
-		if s.NoAlarm {
+		if !s.Alarm {
 			continue
 		}
 		for _, text := range s.Lines {

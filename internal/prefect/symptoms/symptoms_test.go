@@ -14,7 +14,7 @@ func TestTheFilterPatternIsOneThatCloudWatchTakes(t *testing.T) {
 	phrases := strings.Split(strings.TrimSuffix(strings.TrimPrefix(pattern, `?"`), `"`), `" ?"`)
 	n := 0
 	for _, s := range List {
-		if s.NoAlarm {
+		if !s.Alarm {
 			continue
 		}
 		for _, text := range s.Lines {
@@ -32,13 +32,43 @@ func TestTheFilterPatternIsOneThatCloudWatchTakes(t *testing.T) {
 	}
 }
 
+// TestALineOfAFlowRaisesNoAlarm: of a worker that ends, the alarm's pattern selects a line, whatever the reason; of a
+// flow whose vendor refuses it, none.
+func TestALineOfAFlowRaisesNoAlarm(t *testing.T) {
+	phrases := strings.Split(strings.TrimSuffix(strings.TrimPrefix(FilterPattern(), `?"`), `"`), `" ?"`)
+	selected := func(lines string) string {
+		for line := range strings.Lines(lines) {
+			for _, phrase := range phrases {
+				if strings.Contains(line, phrase) {
+					return line
+				}
+			}
+		}
+		return ""
+	}
+	const trace = "Traceback (most recent call last):\n  File \"x.py\", line 3, in get\nhttpx.HTTPStatusError: Client error '401 Unauthorized' for url 'https://vendor.example'\n"
+	for lines, want := range map[string]bool{
+		"Worker 'dev-worker-1' started!\n" + trace + "An exception occurred.\n":                                                                         true,
+		"14:07:31.123 | ERROR   | prefect.worker.process.w - Unable to reach the Prefect API while starting up\n":                                       true,
+		"Failed the last 3 attempts. Please check your environment and configuration.\n":                                                                true,
+		"14:07:32.000 | INFO    | Flow run 'loose-lemur' - Client error '403 Forbidden' for url 'https://vendor.example'\n":                             false,
+		"14:07:32.100 | ERROR   | Task run 'load-0' - Task run encountered an exception httpx.ConnectError: All connection attempts failed\n":           false,
+		"14:07:32.200 | ERROR   | Flow run 'loose-lemur' - Encountered an exception during execution:\n" + trace:                                        false,
+		"ERROR: No matching distribution found for nothing\nWork pool 'etl' is currently paused.\nthe file 'a' not found!\nName or service not known\n": false,
+	} {
+		if got := selected(lines); (got != "") != want {
+			t.Errorf("%q: selected is %q", lines, got)
+		}
+	}
+}
+
 func TestALineShowsAFailure(t *testing.T) {
 	for line, want := range map[string]string{
 		"Client error '401 Unauthorized' for url":                                    "rejects the key",
 		"Client error '404 Not Found' for url 'http://x/api/work_pools/p'":           "does not know the address",
 		"Client error '404 Not Found' for url 'http://x/api/flow_runs/c9/set_state'": "",
 		"Work pool 'etl' not found!":                                                 "does not exist",
-		"Failed the last 3 attempts. ":                                               "lost the Prefect API",
+		"Failed the last 3 attempts. ":                                               "does not reach the Prefect API",
 		"Worker 'w-1' started!":                                                      "",
 		"Unable to kill process: not found.":                                         "",
 	} {
