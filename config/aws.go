@@ -106,9 +106,12 @@ func (v *validator) arns() {
 	for i, text := range e.Worker.KMSKeyARNs {
 		refs = append(refs, reference{fmt.Sprintf("worker.kms_key_arns[%d]", i), text, e.Region})
 	}
-	for _, name := range sortedKeys(e.Worker.Secrets) {
-		refs = append(refs, reference{"worker.secrets." + name, e.Worker.Secrets[name], e.Region})
+	for _, of := range e.taskVariables() {
+		for _, name := range sortedKeys(of.secrets) {
+			refs = append(refs, reference{of.block + ".secrets." + name, of.secrets[name], e.Region})
+		}
 	}
+	refs = append(refs, reference{"work_pool.job.variables.task_definition_arn", e.WorkPool.Job.Variables["task_definition_arn"], e.Region})
 	account, from := e.AccountID, "account_id"
 	for _, ref := range refs {
 		parsed, err := arn.Parse(ref.text)

@@ -279,13 +279,14 @@ type Worker struct {
 	// fits the image.
 	ExtraPipPackages []string `yaml:"extra_pip_packages" jsonschema:"format=pip-requirement"`
 
-	// Environment are further environment variables of the container and so of its flow runs,
-	// in plaintext.
+	// Environment are further environment variables of the container and so of the flow runs of a
+	// process pool, in plaintext. Flow tasks of an ecs pool get those that are settings of Prefect
+	// (PREFECT_...), and work_pool.job.environment.
 	Environment map[string]string `yaml:"environment" jsonschema_extras:"x-names=variable-name"`
 
 	// Secrets are environment variables whose values come from Secrets Manager or from the
 	// Parameter Store: the variable's name and the ARN, that of a secret with a JSON key and
-	// a version if wanted, as in ARN:key:: .
+	// a version if wanted, as in ARN:key:: . Flow tasks of an ecs pool get work_pool.job.secrets.
 	Secrets map[string]string `yaml:"secrets" jsonschema_extras:"x-names=variable-name,x-values=secret-reference"`
 
 	// RegistryCredentials is the ARN of the secret with user and password ({"username": ...,
@@ -293,7 +294,7 @@ type Worker struct {
 	// default that of flow tasks, comes.
 	RegistryCredentials string `yaml:"registry_credentials" jsonschema:"format=secret-arn" jsonschema_extras:"x-source=https://docs.aws.amazon.com/AmazonECS/latest/developerguide/private-auth.html"`
 
-	// KMSKeyARNs are the customer keys that encrypt what worker.secrets and
+	// KMSKeyARNs are the customer keys that encrypt what worker.secrets, work_pool.job.secrets and
 	// registry_credentials name.
 	KMSKeyARNs []string `yaml:"kms_key_arns" jsonschema:"uniqueItems=true,maxItems=20,format=kms-key-arn"`
 
@@ -364,8 +365,16 @@ type Job struct {
 	// so. AWS cannot limit that right to the definitions of flows.
 	Deregister bool `yaml:"deregister" jsonschema:"default=false"`
 
-	// Variables are further variables of the pool's template and their defaults, as JSON or as
-	// text.
+	// Environment are environment variables of flow tasks, in plaintext. A deployment can add others in its
+	// job variable env.
+	Environment map[string]string `yaml:"environment" jsonschema_extras:"x-names=variable-name"`
+
+	// Secrets are environment variables of flow tasks whose values come from Secrets Manager or from
+	// the Parameter Store, as worker.secrets. An image that brings prefect-aws for Prefect 3 needs 0.7.11 or later.
+	Secrets map[string]string `yaml:"secrets" jsonschema_extras:"x-names=variable-name,x-values=secret-reference"`
+
+	// Variables are further variables of the template of prefect-aws and their defaults, as JSON or
+	// as text.
 	Variables map[string]string `yaml:"variables" jsonschema_extras:"x-names=variable-name"`
 }
 

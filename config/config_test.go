@@ -170,6 +170,16 @@ var accepted = []struct {
 	}},
 	{"worker: {secrets: {DB: '" + secret + "'}}", func(e *Environment) { e.Worker.Secrets = map[string]string{"DB": secret} }},
 	{"work_pool: {type: ecs}", ecsPool},
+	{"work_pool: {type: ecs, job: {environment: {EXTRA_PIP_PACKAGES: s3fs}, secrets: {DB: '" + secret + "'}, variables: {stream_output: 'true'}}}", func(e *Environment) {
+		ecsPool(e)
+		e.WorkPool.Job.Environment, e.WorkPool.Job.Secrets = map[string]string{"EXTRA_PIP_PACKAGES": "s3fs"}, map[string]string{"DB": secret}
+		e.WorkPool.Job.Variables = map[string]string{"stream_output": "true"}
+	}},
+	{"worker: {image: 'prefecthq/prefect:3-latest'}\nwork_pool: {type: ecs, job: {secrets: {DB: '" + secret + "'}, variables: {command: prefect flow-run execute}}}", func(e *Environment) {
+		e.Worker.Image = "prefecthq/prefect:3-latest"
+		ecsPool(e)
+		e.WorkPool.Job.Secrets, e.WorkPool.Job.Variables = map[string]string{"DB": secret}, map[string]string{"command": "prefect flow-run execute"}
+	}},
 	{"work_pool: {type: ecs}\niam: {flow_task_role: {statements: [{actions: ['s3:Get*', sqs:SendMessage], resources: ['arn:aws:s3:::b/*'], conditions: {'ForAnyValue:StringLike': {'aws:TagKeys': x}, Bool: {'aws:SecureTransport': 'true'}}}, {actions: [ecr:GetAuthorizationToken], resources: ['*'], all_resources: true}]}}", func(e *Environment) {
 		ecsPool(e)
 		e.IAM.FlowTaskRole.Statements = []Statement{
@@ -427,7 +437,7 @@ var rejected = []struct{ name, yaml, keys string }{
 	{"a proxy without a port", "network: {proxy: 'http://proxy.example.com'}", "network.proxy"},
 	{"exceptions of no proxy", "network: {no_proxy: [example.internal]}", "network.no_proxy"},
 	{"an exception that Python does not take", "network: {proxy: 'http://proxy.example.com:3128', no_proxy: [10.0.0.0/8]}", "network.no_proxy[0]"},
-	{"a proxy in two places", "network: {proxy: 'http://proxy.example.com:3128'}\nworker: {environment: {HTTPS_PROXY: x}, image: 'prefecthq/prefect:3-latest'}\nwork_pool: {type: ecs, job: {variables: {env: '{}'}}}", "worker.environment.HTTPS_PROXY work_pool.job.variables.env"},
+	{"a proxy in two places", "network: {proxy: 'http://proxy.example.com:3128'}\nworker: {environment: {HTTPS_PROXY: x}, image: 'prefecthq/prefect:3-latest'}\nwork_pool: {type: ecs, job: {environment: {http_proxy: x}}}", "worker.environment.HTTPS_PROXY work_pool.job.environment.http_proxy"},
 	{"a disk that Fargate has not", "worker: {ephemeral_storage: 20}", "worker.ephemeral_storage"},
 
 	// Cluster and worker.
@@ -559,16 +569,22 @@ var rejected = []struct{ name, yaml, keys string }{
 	{"credentials of a registry that are no ARN", "worker: {registry_credentials: hunter2}", "worker.registry_credentials"},
 	{"keys of nothing", "worker: {kms_key_arns: ['" + key + "']}", "worker.kms_key_arns"},
 	{"keys of another region", "worker: {kms_key_arns: ['" + stateKey + "'], registry_credentials: '" + secret + "'}", "worker.kms_key_arns[0]"},
-	{"jobs of a process pool", "work_pool: {job: {image: 'a:1', cpu: 1024, memory: 2048, ephemeral_storage: 30, spot: true, deregister: true, variables: {a: b}}}",
-		"work_pool.job.image work_pool.job.cpu work_pool.job.memory work_pool.job.ephemeral_storage work_pool.job.spot work_pool.job.deregister work_pool.job.variables"},
+	{"jobs of a process pool", "work_pool: {job: {image: 'a:1', cpu: 1024, memory: 2048, ephemeral_storage: 30, spot: true, deregister: true, environment: {A: b}, secrets: {C: '" + secret + "'}, variables: {command: b}}}",
+		"work_pool.job.image work_pool.job.cpu work_pool.job.memory work_pool.job.ephemeral_storage work_pool.job.spot work_pool.job.deregister work_pool.job.environment work_pool.job.secrets work_pool.job.variables"},
 	{"a job that Fargate lacks", "work_pool: {type: ecs, job: {memory: 512}}", "work_pool.job.memory"},
 	{"a job with a CPU that Fargate lacks", "work_pool: {type: ecs, job: {cpu: 300}}", "work_pool.job.cpu"},
 	{"a job with a small disk", "work_pool: {type: ecs, job: {ephemeral_storage: 20}}", "work_pool.job.ephemeral_storage"},
 	{"a job's image that is a URL", "worker: {image: 'prefecthq/prefect:3-latest'}\nwork_pool: {type: ecs, job: {image: 'https://example.com/a:1'}}", "work_pool.job.image"},
 	{"a job's image of another Prefect", "worker: {image: 'prefecthq/prefect:3-latest'}\nwork_pool: {type: ecs, job: {image: 'prefecthq/prefect:2-latest'}}", "work_pool.job.image"},
 	{"a job's image with a blank", "work_pool: {type: ecs, job: {image: 'a b'}}", "work_pool.job.image"},
-	{"variables of a job", "work_pool: {type: ecs, job: {variables: {cluster: a, api_token: abcdef123456, 'a-b': c}}}",
-		"work_pool.job.variables.a-b work_pool.job.variables.api_token work_pool.job.variables.cluster"},
+	{"variables of a job", "work_pool: {type: ecs, job: {variables: {cluster: a, api_token: abcdef123456, 'a-b': c, env: '{}', aws_credentials: d, comand: e}}}",
+		"work_pool.job.variables.a-b work_pool.job.variables.api_token work_pool.job.variables.aws_credentials work_pool.job.variables.cluster work_pool.job.variables.comand work_pool.job.variables.env"},
+	{"a variable that the template of Prefect 3 has not", "worker: {image: 'prefecthq/prefect:3-latest'}\nwork_pool: {type: ecs, job: {variables: {stream_output: 'true'}}}", "work_pool.job.variables.stream_output"},
+	{"a task definition that the worker may not run", "work_pool: {type: ecs, job: {secrets: {A: '" + secret + "'}, variables: {task_definition_arn: 'arn:aws:ecs:us-east-1:123456789012:task-definition/other:1'}}}", "work_pool.job.variables.task_definition_arn work_pool.job.secrets"},
+	{"a task definition of another account", "account_id: '111111111111'\nwork_pool: {type: ecs, job: {variables: {task_definition_arn: 'arn:aws:ecs:us-east-1:123456789012:task-definition/prefect_ecs-work-pool_x:1'}}}", "work_pool.job.variables.task_definition_arn"},
+	{"variables and secrets of flow tasks", "work_pool: {type: ecs, job: {environment: {PREFECT_API_URL: a, DB_PASSWORD: hunter2, A: a}, secrets: {A: '" + secret + "', B: hunter2, C: '" + strings.Replace(secret, "us-east-1", "eu-west-1", 1) + "'}}}",
+		"work_pool.job.environment.DB_PASSWORD work_pool.job.environment.PREFECT_API_URL work_pool.job.secrets.A work_pool.job.secrets.B work_pool.job.secrets.C"},
+	{"secrets that prefect-aws drops", "worker: {image: 'prefecthq/prefect:3.6.1-python3.12'}\nwork_pool: {type: ecs, job: {secrets: {A: '" + secret + "'}}}", "work_pool.job.secrets"},
 	{"a blank in the name of an ecs pool", "work_pool: {type: ecs, name: my pool}", "work_pool.name"},
 	{"a long name of an ecs pool", "work_pool: {type: ecs, name: " + strings.Repeat("p", 211) + "}", "work_pool.name"},
 	{"families that are the worker's", "work_pool: {type: ecs}\niam: {flow_task_families: [etl, dev]}", "iam.flow_task_families[1]"},

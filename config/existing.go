@@ -46,8 +46,8 @@ func (v *validator) existing() {
 		v.reject("iam.existing.flow_execution_role", x.FlowExecutionRole, "whoever starts a flow could read all secrets of the worker with the worker's execution role", "name another role", "iam.existing.execution_role")
 	}
 	v.flowRoles()
-	if w := e.Worker; len(w.KMSKeyARNs) > 0 && len(w.Secrets) == 0 && w.RegistryCredentials == "" {
-		v.reject("worker.kms_key_arns", w.KMSKeyARNs[0], "there is nothing that they encrypt: neither worker.secrets nor worker.registry_credentials", "remove it; the key of the API key's secret is secret.kms_key_arn")
+	if w := e.Worker; len(w.KMSKeyARNs) > 0 && len(w.Secrets)+len(e.WorkPool.Job.Secrets) == 0 && w.RegistryCredentials == "" {
+		v.reject("worker.kms_key_arns", w.KMSKeyARNs[0], "there is nothing that they encrypt: none of worker.secrets, work_pool.job.secrets and worker.registry_credentials", "remove it; the key of the API key's secret is secret.kms_key_arn")
 	}
 }
 

@@ -196,14 +196,13 @@ func (v *validator) egress() {
 		}
 		v.host("network.proxy", v.env.Network.Proxy, u.Hostname(), port)
 	}
-	for _, name := range sortedKeys(v.env.Worker.Environment) {
-		switch strings.ToUpper(name) { // the clients read both cases, and prefer lower case
-		case "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY":
-			v.reject("worker.environment."+name, v.env.Worker.Environment[name], "the program sets the variables of the proxy itself, and this one would override them", "set network.proxy and network.no_proxy")
+	for _, of := range v.env.taskVariables() {
+		for _, name := range sortedKeys(of.environment) {
+			switch strings.ToUpper(name) { // the clients read both cases, and prefer lower case
+			case "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY":
+				v.reject(of.block+".environment."+name, of.environment[name], "the program sets the variables of the proxy itself, and this one would override them", "set network.proxy and network.no_proxy")
+			}
 		}
-	}
-	if value, given := v.env.WorkPool.Job.Variables["env"]; given {
-		v.reject("work_pool.job.variables.env", value, "the program sets this variable itself, for network.proxy", "set variables of flows in their deployments: Prefect puts both together", "network.proxy")
 	}
 }
 
@@ -227,18 +226,20 @@ type need struct {
 func (e *Environment) neededEndpoints() []need {
 	needs := []need{{"ecr.api", "for the image"}, {"ecr.dkr", "for the image"}, {"logs", "for the log"}}
 	secret, parameter := e.Prefect.Authentication != AuthNone || e.Server.Enabled, false
-	for _, from := range e.Worker.Secrets {
-		if IsParameter(from) {
-			parameter = true
-		} else {
-			secret = true
+	for _, of := range e.taskVariables() {
+		for _, from := range of.secrets {
+			if IsParameter(from) {
+				parameter = true
+			} else {
+				secret = true
+			}
 		}
 	}
 	if secret {
 		needs = append(needs, need{"secretsmanager", "for the secrets"})
 	}
 	if parameter {
-		needs = append(needs, need{"ssm", "for the parameters in worker.secrets"})
+		needs = append(needs, need{"ssm", "for the parameters among the secrets"})
 	}
 	if e.WorkPool.FlowsAreTasks() {
 		needs = append(needs, need{"ecs", "to start flow tasks"}, need{"ec2", "to look up the VPC of flow tasks"})

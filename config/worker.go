@@ -113,32 +113,48 @@ var reservedVariables = map[string]string{
 // variables refuses environment variables that the program sets, that are in two places, or
 // that hold a credential.
 func (v *validator) variables() {
-	w := v.env.Worker
-	for _, name := range sortedKeys(w.Environment) {
-		key, value := "worker.environment."+name, w.Environment[name]
-		if fix, reserved := reservedVariables[name]; reserved {
-			v.reject(key, value, "the program sets this variable itself", fix)
+	for _, of := range v.env.taskVariables() {
+		for _, name := range sortedKeys(of.environment) {
+			key, value := of.block+".environment."+name, of.environment[name]
+			v.reserved(of.block, key, name, value)
+			if secretVariable(name, value) {
+				v.reject(key, value, fmt.Sprintf("the variable holds a credential by its name or value, and %s.environment stands in plaintext in Git, in the state and in the task definition", of.block),
+					fmt.Sprintf("put it in Secrets Manager or the Parameter Store and its ARN in %s.secrets.%s", of.block, name))
+			}
 		}
-		if secretVariable(name, value) {
-			v.reject(key, value, "the variable holds a credential by its name or value, and worker.environment stands in plaintext in Git, in the state and in the task definition",
-				"put it in Secrets Manager or the Parameter Store and its ARN in worker.secrets."+name)
-		}
-	}
-	for _, name := range sortedKeys(w.Secrets) {
-		key, value := "worker.secrets."+name, w.Secrets[name]
-		if fix, reserved := reservedVariables[name]; reserved {
-			v.reject(key, value, "the program sets this variable itself", fix)
-		}
-		if _, twice := w.Environment[name]; twice {
-			v.reject(key, value, "a variable is in worker.environment or in worker.secrets, not in both", "remove one of them")
-		}
-		if !strings.HasPrefix(value, "arn:") {
-			value = redact.Hidden // whatever it is, somebody calls it a secret
-		}
-		if f := formats["secret-reference"]; !f.accepts(w.Secrets[name]) {
-			v.reject(key, value, f.rule, f.fix)
+		for _, name := range sortedKeys(of.secrets) {
+			key, value := of.block+".secrets."+name, of.secrets[name]
+			v.reserved(of.block, key, name, value)
+			if _, twice := of.environment[name]; twice {
+				v.reject(key, value, fmt.Sprintf("a variable is in %[1]s.environment or in %[1]s.secrets, not in both", of.block), "remove one of them")
+			}
+			if !strings.HasPrefix(value, "arn:") {
+				value = redact.Hidden // whatever it is, somebody calls it a secret
+			}
+			if f := formats["secret-reference"]; !f.accepts(of.secrets[name]) {
+				v.reject(key, value, f.rule, f.fix)
+			}
 		}
 	}
+}
+
+// reserved refuses a variable that the program sets. The entrypoint of Prefect's images installs EXTRA_PIP_PACKAGES
+// for a flow task as well.
+func (v *validator) reserved(block, key, name, value string) {
+	if fix, set := reservedVariables[name]; set && (block == "worker" || name != "EXTRA_PIP_PACKAGES") {
+		v.reject(key, value, "the program sets this variable itself", fix)
+	}
+}
+
+// taskVariables are the environment variables and secrets of the tasks of a block: those of the worker, and of
+// flow tasks.
+type taskVariables struct {
+	block                string
+	environment, secrets map[string]string
+}
+
+func (e *Environment) taskVariables() []taskVariables {
+	return []taskVariables{{"worker", e.Worker.Environment, e.Worker.Secrets}, {"work_pool.job", e.WorkPool.Job.Environment, e.WorkPool.Job.Secrets}}
 }
 
 // secretVariable says that a variable holds a credential. A name alone proves nothing where
@@ -176,16 +192,18 @@ const mostPolicy, ownPolicy = 10240, 4000
 // ECS that the program makes of a family has some 160 characters beside the family's name.
 func (v *validator) policySizes() {
 	const most, own, made = mostPolicy, ownPolicy, 160
-	w, i := v.env.Worker, v.env.IAM
+	i := v.env.IAM
+	for _, of := range v.env.taskVariables() {
+		size := own
+		for _, from := range of.secrets {
+			size += len(SecretARN(from)) + len(`"",`)
+		}
+		if size > most {
+			v.reject(of.block+".secrets", fmt.Sprintf("%d secrets", len(of.secrets)), "the inline policies of a role have at most 10240 characters, and the ARNs of so many secrets are longer",
+				"put several values into one secret and take them by JSON key")
+		}
+	}
 	size := own
-	for name := range w.Secrets {
-		size += len(SecretARN(w.Secrets[name])) + len(`"",`)
-	}
-	if size > most {
-		v.reject("worker.secrets", fmt.Sprintf("%d secrets", len(w.Secrets)), "the inline policies of a role have at most 10240 characters, and the ARNs of so many secrets are longer",
-			"put several values into one secret and take them by JSON key")
-	}
-	size = own
 	for _, role := range i.FlowRoleARNs {
 		size += len(role) + len(`"",`)
 	}
@@ -220,7 +238,7 @@ func (v *validator) flows() {
 			"iam.flow_role_arns", "iam.flow_task_families", "worker.prefect_aws_included", "iam.flow_execution_role_name",
 			"iam.flow_task_role.name", "iam.flow_task_role.policy_arns", "iam.flow_task_role.statements", "iam.existing.flow_execution_role", "iam.existing.flow_task_role")
 		v.rejectIgnored("only the worker of an ecs pool starts tasks for flow runs", "remove it; flows of a process pool run in the worker's task, with its image, CPU and memory",
-			"work_pool.job.image", "work_pool.job.cpu", "work_pool.job.memory", "work_pool.job.ephemeral_storage", "work_pool.job.spot", "work_pool.job.deregister", "work_pool.job.variables")
+			"work_pool.job.image", "work_pool.job.cpu", "work_pool.job.memory", "work_pool.job.ephemeral_storage", "work_pool.job.spot", "work_pool.job.deregister", "work_pool.job.environment", "work_pool.job.secrets", "work_pool.job.variables")
 		return
 	}
 	// Nothing in prefect-aws makes a valid family of another name.
@@ -248,18 +266,66 @@ var jobVariables = map[string]string{
 	"execution_role_arn": "iam.flow_execution_role_name or iam.existing.flow_execution_role", "task_role_arn": "iam.flow_task_role",
 	"configure_cloudwatch_logs": "logs.group", "cloudwatch_logs_options": "logs.group", "cloudwatch_logs_prefix": "work_pool.name",
 	"prefect_api_key_secret_arn": "secret", "prefect_api_auth_string_secret_arn": "secret", "family": "iam.flow_task_families",
+	"env": "work_pool.job.environment", "aws_credentials": "iam.task_statements: the worker calls AWS with its task role",
 }
+
+// Variables of the template that a person may set: those of all releases of prefect-aws, and those of the ones
+// before 0.6.0 (read in the releases of prefectAWSPins).
+var (
+	furtherJobVariables = []string{"command", "container_name", "labels", "match_latest_revision_in_family", "name", "task_definition_arn"}
+	olderJobVariables   = []string{"stream_output", "task_start_timeout_seconds", "task_watch_poll_interval"}
+)
 
 // jobs refuses what flow tasks cannot be started with.
 func (v *validator) jobs() {
 	job := v.env.WorkPool.Job
+	runtime, err := v.env.Worker.Runtime()
+	known := furtherJobVariables
+	if err != nil || !secretOfFlows.Check(runtime.Prefect) {
+		known = append(known, olderJobVariables...)
+	}
 	for _, name := range sortedKeys(job.Variables) {
 		key, value := "work_pool.job.variables."+name, job.Variables[name]
 		if option, own := jobVariables[name]; own {
 			v.reject(key, value, "the program sets this variable itself", "set "+option)
 		}
+		if !slices.Contains(known, name) {
+			v.reject(key, value, "the template of the prefect-aws for this Prefect has no such variable", nearest(name, known)+"it has "+strings.Join(known, ", ")+", and those of other options", "worker.image")
+		}
 		if secretVariable(name, value) {
 			v.reject(key, value, "the variable holds a credential by its name or value, and the pool's template is in plaintext", "let the flow read it from Secrets Manager, with iam.flow_task_role")
+		}
+	}
+	if text, given := job.Variables["task_definition_arn"]; given {
+		const key = "work_pool.job.variables.task_definition_arn"
+		family := text[strings.LastIndexByte(text, '/')+1:]
+		if !slices.ContainsFunc(v.env.IAM.FlowTaskFamilies, func(allowed string) bool { return strings.HasPrefix(family, allowed) }) {
+			v.reject(key, text, "the worker may only run families that begin with "+strings.Join(v.env.IAM.FlowTaskFamilies, " or "), "add the family to iam.flow_task_families", "iam.flow_task_families")
+		}
+		if len(job.Secrets) > 0 {
+			v.reject("work_pool.job.secrets", fmt.Sprintf("%d secrets", len(job.Secrets)), "the secrets of a task definition that exists are its own", "put them there, or remove "+key, key)
+		}
+	}
+	v.jobSecrets()
+}
+
+// mergesSecrets is the first release of prefect-aws that keeps the secrets of the template when it adds the
+// credential of the Prefect API.
+const mergesSecrets = "0.7.11"
+
+// jobSecrets refuses secrets of flow tasks that the worker would drop.
+func (v *validator) jobSecrets() {
+	if len(v.env.WorkPool.Job.Secrets) == 0 || !v.env.FlowsReadCredential() {
+		return
+	}
+	for _, requirement := range v.env.PipPackages() {
+		_, release, exact := strings.Cut(requirement, "==")
+		if name, _ := packageName(requirement); name != "prefect-aws" || !exact {
+			continue
+		}
+		if parsed := parseVersion(release); parsed != nil && parsed.LessThan(parseVersion(mergesSecrets)) {
+			v.reject("work_pool.job.secrets", fmt.Sprintf("%d secrets", len(v.env.WorkPool.Job.Secrets)), requirement+" drops them when it adds the credential of the Prefect API; "+mergesSecrets+" is the first that keeps both",
+				"use Prefect 3.7 or later (worker.image), which goes with it", "worker.extra_pip_packages", "worker.image")
 		}
 	}
 }

@@ -77,7 +77,7 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 		IAM:             env.IAM,
 		Account:         account,
 		LogGroupARN:     logGroup.ARN,
-		SecretARNs:      secretARNs(apiKey.ARN, env.Worker),
+		SecretARNs:      secretARNs(apiKey.ARN, env.Worker.Secrets, env.Worker.RegistryCredentials),
 		SecretKMSKeyARN: env.Secret.KMSKeyARN,
 		KMSKeyARNs:      env.Worker.KMSKeyARNs,
 		ExecuteCommand:  env.Worker.ExecuteCommand,
@@ -165,7 +165,7 @@ func Files(env *config.Environment) map[string][]byte {
 
 // secretARNs are the secrets that ECS reads before it starts the container, each once, the API
 // key's first if there is one.
-func secretARNs(apiKey string, worker config.Worker) []string {
+func secretARNs(apiKey string, secrets map[string]string, registry string) []string {
 	var arns []string
 	if apiKey != "" {
 		arns = append(arns, apiKey)
@@ -175,10 +175,10 @@ func secretARNs(apiKey string, worker config.Worker) []string {
 			arns = append(arns, secretARN)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(worker.Secrets)) {
-		add(config.SecretARN(worker.Secrets[name]))
+	for _, name := range slices.Sorted(maps.Keys(secrets)) {
+		add(config.SecretARN(secrets[name]))
 	}
-	add(worker.RegistryCredentials)
+	add(registry)
 	return arns
 }
 
@@ -186,10 +186,16 @@ func flowTasks(env *config.Environment, account awsiam.Account, apiKeyARN string
 	if !env.WorkPool.FlowsAreTasks() {
 		return nil
 	}
-	tasks := &iam.FlowTasks{ClusterName: env.Cluster.Name, LogStream: env.FlowStream(), RegistryARN: env.Worker.RegistryCredentials, Deregister: env.WorkPool.Job.Deregister}
+	tasks := &iam.FlowTasks{ClusterName: env.Cluster.Name, LogStream: env.FlowStream(), Deregister: env.WorkPool.Job.Deregister}
 	if env.FlowsReadCredential() {
-		tasks.APIKeyARN = apiKeyARN
+		tasks.SecretKMSKeyARN = env.Secret.KMSKeyARN
+	} else {
+		apiKeyARN = ""
 	}
+	if len(env.WorkPool.Job.Secrets) > 0 || env.Worker.RegistryCredentials != "" {
+		tasks.KMSKeyARNs = env.Worker.KMSKeyARNs
+	}
+	tasks.SecretARNs = secretARNs(apiKeyARN, env.WorkPool.Job.Secrets, env.Worker.RegistryCredentials)
 	if queue := env.EventQueue(); queue != "" {
 		tasks.EventQueueARN = account.Of("sqs", queue)
 	}

@@ -26,21 +26,7 @@ func (b *builder) flowRoles(roles *IAM) {
 // startFlows is what ECS does before and while a flow task runs.
 func (b *builder) startFlows() []iam.Statement {
 	flow := b.FlowTasks
-	all := b.startTasks("WriteFlowLogs", b.flowStreams())
-	if flow.APIKeyARN != "" {
-		all = append(all, iam.Allow("ReadAPIKey", []string{"secretsmanager:GetSecretValue"}, flow.APIKeyARN))
-	}
-	if flow.RegistryARN != "" {
-		all = append(all, iam.Allow("ReadRegistryCredentials", []string{"secretsmanager:GetSecretValue"}, flow.RegistryARN))
-	}
-	var keys []string
-	if flow.APIKeyARN != "" {
-		keys = append(keys, b.SecretKMSKeyARN)
-	}
-	if flow.RegistryARN != "" {
-		keys = append(keys, b.KMSKeyARNs...)
-	}
-	return append(all, iam.Decrypt(b.Account, "DecryptSecrets", "secretsmanager", keys...)...)
+	return append(b.startTasks("WriteFlowLogs", b.flowStreams()), b.readSecrets(flow.SecretARNs, flow.SecretKMSKeyARN, flow.KMSKeyARNs)...)
 }
 
 // flowStreams are the log streams of flow tasks.

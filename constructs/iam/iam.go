@@ -57,9 +57,12 @@ type FlowTasks struct {
 	ClusterName string
 	// LogStream is how the names of the streams of flow tasks begin.
 	LogStream string
-	// APIKeyARN is the secret with the API key, or user and password, which flow tasks get, and
-	// RegistryARN that with the credentials of their image's registry. Empty: none.
-	APIKeyARN, RegistryARN string
+	// SecretARNs are the secrets and parameters that ECS hands to the container, or pulls the image with.
+	SecretARNs []string
+	// SecretKMSKeyARN is the customer key of the API key's secret, and KMSKeyARNs are those of the others. Empty:
+	// none.
+	SecretKMSKeyARN string
+	KMSKeyARNs      []string
 	// Deregister lets the worker deregister task definitions.
 	Deregister bool
 	// EventQueueARN is the queue with the changes of tasks. Empty: none.
@@ -106,7 +109,7 @@ func New(scope constructs.Construct, id string, cfg Config) *IAM {
 	} else {
 		execution.Needs = b.startTasks("WriteLogs", cfg.LogGroupARN+":*")
 	}
-	b.inline(execution, "execution-policy", "execution", "read-prefect-api-key", b.readSecrets()...)
+	b.inline(execution, "execution-policy", "execution", "read-prefect-api-key", b.readSecrets(cfg.SecretARNs, cfg.SecretKMSKeyARN, cfg.KMSKeyARNs)...)
 
 	task := b.role("task", exist.TaskRole, cfg.IAM.TaskRoleName, "What the Prefect worker, and the flows of a process pool, may do in AWS")
 	for i, policyARN := range cfg.IAM.TaskPolicyARNs {
@@ -195,10 +198,10 @@ func (b *builder) startTasks(sid, streams string) []iam.Statement {
 	}
 }
 
-// readSecrets is what ECS reads before it starts the worker.
-func (b *builder) readSecrets() []iam.Statement {
+// readSecrets is what ECS reads before it starts a task.
+func (b *builder) readSecrets(arns []string, credentialKey string, keys []string) []iam.Statement {
 	var secrets, parameters []string
-	for _, arn := range b.SecretARNs {
+	for _, arn := range arns {
 		if config.IsParameter(arn) {
 			parameters = append(parameters, arn)
 		} else {
@@ -213,10 +216,10 @@ func (b *builder) readSecrets() []iam.Statement {
 		all = append(all, iam.Allow("ReadParameters", []string{"ssm:GetParameters"}, parameters...))
 	}
 	if len(secrets) > 0 {
-		all = append(all, iam.Decrypt(b.Account, "DecryptSecrets", "secretsmanager", append([]string{b.SecretKMSKeyARN}, b.KMSKeyARNs...)...)...)
+		all = append(all, iam.Decrypt(b.Account, "DecryptSecrets", "secretsmanager", append([]string{credentialKey}, keys...)...)...)
 	}
 	if len(parameters) > 0 {
-		all = append(all, iam.Decrypt(b.Account, "DecryptParameters", "ssm", b.KMSKeyARNs...)...)
+		all = append(all, iam.Decrypt(b.Account, "DecryptParameters", "ssm", keys...)...)
 	}
 	return all
 }

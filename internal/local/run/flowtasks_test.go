@@ -416,7 +416,7 @@ func testFlowsOfAnECSPool(t *testing.T, x *tasks, major int) {
 	}
 	x.needed(notStarted, start("WriteFlowLogs", "logs:"))
 	if major == 3 {
-		x.needed(notStarted, start("ReadAPIKey", "secretsmanager:GetSecretValue"))
+		x.needed(notStarted, start("ReadSecrets", "secretsmanager:GetSecretValue"))
 	}
 	lap("some did not start")
 

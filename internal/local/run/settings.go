@@ -27,8 +27,10 @@ func localSettings(user []byte, apiURL string, ids map[string]string) (local []b
 	}
 	drop := func(section, key, why string) {
 		from := settings
-		if section != "" {
-			from, _ = settings[section].(map[string]any)
+		for part := range strings.SplitSeq(section, ".") {
+			if part != "" {
+				from, _ = from[part].(map[string]any)
+			}
 		}
 		if _, ok := from[key]; !ok {
 			return
@@ -49,6 +51,7 @@ func localSettings(user []byte, apiURL string, ids map[string]string) (local []b
 	drop("iam", "permissions_boundary_arn", elsewhere)
 	drop("iam", "task_policy_arns", elsewhere)
 	drop("worker", "secrets", elsewhere)
+	drop("work_pool.job", "secrets", elsewhere)
 	drop("worker", "registry_credentials", elsewhere)
 	drop("worker", "kms_key_arns", elsewhere)
 	drop("network", "proxy", "nothing here reaches the internet")

@@ -18,7 +18,7 @@ backend: {type: s3, bucket: states}
 secret: {existing_arn: "arn:aws:secretsmanager:us-east-1:210987654321:secret:k-AbCdEf", json_key: k}
 prefect: {account_id: 00000000-0000-0000-0000-000000000000, authentication: none}
 worker: {image: "prefecthq/prefect:3.8.3-python3.12", cpu: 512, memory: 1024, desired_count: 4, secrets: {A: "arn:aws:secretsmanager:us-east-1:210987654321:secret:a-AbCdEf"}}
-work_pool: {name: "my pool"}
+work_pool: {name: my-pool, type: ecs, job: {secrets: {B: "arn:aws:secretsmanager:us-east-1:210987654321:secret:b-AbCdEf"}}}
 `
 	// WHEN it becomes that of a local run
 	local, leftOut, err := localSettings([]byte(user), "http://127.0.0.1:4200/api", nil)
@@ -36,7 +36,7 @@ work_pool: {name: "my pool"}
 		t.Fatalf("%v\n%s", err, local)
 	}
 	env := envs[0]
-	if !env.LocalRun || env.Prefect.APIURL != "http://127.0.0.1:4200/api" || env.Prefect.Authentication != config.AuthNone || env.WorkPool.Name != "my pool" || env.Worker.MemoryMiB != 1024 {
+	if !env.LocalRun || env.Prefect.APIURL != "http://127.0.0.1:4200/api" || env.Prefect.Authentication != config.AuthNone || env.WorkPool.Name != "my-pool" || env.Worker.MemoryMiB != 1024 {
 		t.Errorf("%s", local)
 	}
 	// AND nothing of the account is left, and a person is told what is missing
@@ -48,7 +48,7 @@ work_pool: {name: "my pool"}
 		name, _, _ := strings.Cut(l, ":")
 		names = append(names, name)
 	}
-	if want := []string{"account_id", "backend", "secret.existing_arn", "secret.json_key", "worker.secrets", "worker.desired_count"}; !slices.Equal(names, want) {
+	if want := []string{"account_id", "backend", "secret.existing_arn", "secret.json_key", "worker.secrets", "work_pool.job.secrets", "worker.desired_count"}; !slices.Equal(names, want) {
 		t.Errorf("left out %q, want %q", names, want)
 	}
 }

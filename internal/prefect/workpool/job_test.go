@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,14 +27,16 @@ func TestAJobIsWhatTheWorkerMakes(t *testing.T) {
 		Variables map[string]any `json:"variables"`
 	}
 	cases := map[string]testCase{
-		"all variables":          {nil, all},
-		"none":                   {nil, map[string]any{}},
-		"spot":                   {nil, merged(all, map[string]any{"launch_type": "FARGATE_SPOT"})},
-		"a strategy":             {nil, merged(all, map[string]any{"capacity_provider_strategy": []any{map[string]any{"capacityProvider": "X", "weight": 1}}})},
-		"a command":              {nil, merged(all, map[string]any{"command": "python -c 'print(1)'"})},
-		"an environment":         {nil, merged(all, map[string]any{"env": map[string]any{"A": "1"}})},
-		"a prefix of the log":    {nil, merged(all, map[string]any{"cloudwatch_logs_prefix": "mine"})},
-		"a name of a container":  {nil, merged(all, map[string]any{"container_name": "flow"})},
+		"all variables":         {nil, all},
+		"none":                  {nil, map[string]any{}},
+		"spot":                  {nil, merged(all, map[string]any{"launch_type": "FARGATE_SPOT"})},
+		"a strategy":            {nil, merged(all, map[string]any{"capacity_provider_strategy": []any{map[string]any{"capacityProvider": "X", "weight": 1}}})},
+		"a command":             {nil, merged(all, map[string]any{"command": "python -c 'print(1)'"})},
+		"an environment":        {nil, merged(all, map[string]any{"env": map[string]any{"A": "1"}})},
+		"a prefix of the log":   {nil, merged(all, map[string]any{"cloudwatch_logs_prefix": "mine"})},
+		"a name of a container": {nil, merged(all, map[string]any{"container_name": "flow"})},
+		"secrets, and the API key": {change{path("job_configuration", "task_definition", "containerDefinitions", 0, "secrets"), []any{map[string]any{"name": "DB", "valueFrom": "arn"}}},
+			merged(all, map[string]any{"prefect_api_key_secret_arn": "arn:key"})},
 		"a fixed image":          {change{path("job_configuration", "task_definition", "containerDefinitions", 0, "image"), "fixed:1"}, all},
 		"a text with a variable": {change{path("job_configuration", "task_definition", "containerDefinitions", 0, "image"), "registry/{{ image }}-x"}, all},
 		"a fixed cluster":        {change{path("job_configuration", "task_run_request", "cluster"), "fixed"}, all},
@@ -105,7 +108,11 @@ func essential(v any) any {
 	for _, c := range containers {
 		container := c.(map[string]any)
 		delete(container, "environment")
-		delete(container, "secrets")
+		secrets, _ := container["secrets"].([]any)
+		secrets = slices.DeleteFunc(secrets, func(s any) bool { return strings.HasPrefix(text(s.(map[string]any)["name"]), "PREFECT_") })
+		if container["secrets"] = secrets; len(secrets) == 0 {
+			delete(container, "secrets")
+		}
 		if image, _ := container["image"].(string); strings.HasPrefix(image, "prefecthq/") {
 			delete(container, "image")
 		}

@@ -122,7 +122,11 @@ func Configured(env *config.Environment) Wanted {
 	if env.Worker.Architecture == config.ARM64 { // the other is what ECS takes without a word
 		task["runtimePlatform"] = map[string]any{"cpuArchitecture": "ARM64", "operatingSystemFamily": "LINUX"}
 	}
-	container := map[string]any{"repositoryCredentials": nil}
+	container := map[string]any{"repositoryCredentials": nil, "secrets": nil}
+	for _, name := range slices.Sorted(maps.Keys(job.Secrets)) {
+		secrets, _ := container["secrets"].([]any)
+		container["secrets"] = append(secrets, map[string]any{"name": name, "valueFrom": job.Secrets[name]})
+	}
 	if from := env.Worker.RegistryCredentials; from != "" {
 		container["repositoryCredentials"] = map[string]any{"credentialsParameter": from}
 	}
@@ -133,6 +137,16 @@ func Configured(env *config.Environment) Wanted {
 		"memory":                          job.MemoryMiB,
 		"auto_deregister_task_definition": job.Deregister,
 	}}
+	if len(job.Environment) > 0 {
+		variables := map[string]any{}
+		for name, value := range env.ProxyVariables(env.Region) {
+			variables[name] = value
+		}
+		for name, value := range job.Environment {
+			variables[name] = value
+		}
+		w.Defaults["env"] = variables
+	}
 	for name, text := range job.Variables {
 		var value any
 		if json.Unmarshal([]byte(text), &value) != nil {

@@ -211,6 +211,9 @@ func (s *stack) secretGrants() []grant {
 	for _, from := range s.env.Worker.Secrets {
 		reads["execution"] = append(reads["execution"], config.SecretARN(from))
 	}
+	for _, from := range s.env.WorkPool.Job.Secrets {
+		reads["flow_execution"] = append(reads["flow_execution"], config.SecretARN(from))
+	}
 	if s.env.FlowsReadCredential() {
 		reads["flow_execution"] = append(reads["flow_execution"], credential)
 	}
