@@ -27,20 +27,21 @@ func Value(name, value string) string {
 // Text is text, such as the error of a library that quotes its input, in which each
 // credential that can be recognized is replaced by Hidden.
 func Text(text string) string {
+	// Before assignments: of an Authorization header these would hide the scheme and not what follows.
+	text = token.ReplaceAllString(text, Hidden)
 	text = address.ReplaceAllStringFunc(text, func(found string) string {
 		if addressHoldsCredential(found) {
 			return Hidden
 		}
 		return found
 	})
-	text = assignment.ReplaceAllStringFunc(text, func(found string) string {
+	return assignment.ReplaceAllStringFunc(text, func(found string) string {
 		m := assignment.FindStringSubmatch(found)
 		if isCredential(m) {
 			return m[1] + m[2] + Hidden
 		}
 		return m[1] + m[2] + Text(m[3]) // as in --var=password=x
 	})
-	return token.ReplaceAllString(text, Hidden)
 }
 
 // Known is text in which the given credentials are replaced by Hidden, whatever their form. Those of
@@ -113,7 +114,7 @@ var token = regexp.MustCompile(`\bpn[ub]_\w+` +
 	`|\bAIza[\w-]{30,}|\bnpm_\w{30,}|\bpypi-AgE[\w-]{16,}|\bhf_\w{30,}|\bsk-[\w-]{20,}` +
 	`|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*` +
 	`|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*` +
-	`|(?i)\bauthorization\b["']?\s*[:=]\s*["']?\w+ [^\s"']+|\bbearer [\w+/=.~-]{20,}`)
+	`|(?i)\bauthorization\b\\?["']?\s*[:=]\s*b?\\?["']?\w+ [^\s"'\\]+|\bbearer [\w+/=.~-]{20,}`)
 
 // address finds URLs of any scheme in text.
 var address = regexp.MustCompile("(?i)\\b[a-z][a-z0-9+.-]*://[^\\s\"'`<>]+")

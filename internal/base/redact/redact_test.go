@@ -33,6 +33,7 @@ var credentials = []string{
 	"--var=prefect_api_key=hunter2", "prefect_api_key = \"hunter2\"", `{"password": "hunter2"}`, "TOKEN=hunter2==", "a=b=c&x_token='hunter2'",
 	"pnu_hunter2", "AKIAHUNTER2HUNTER2X",
 	"Bearer hunter2hunter2hunter2", "Authorization: Basic aHVudGVyMg==hunter2",
+	`{"Authorization": "Bearer hunter2"}`, "authorization=Basic hunter2", `{\"Authorization\": \"Bearer hunter2\"}`, "{b'authorization': b'Basic hunter2'}",
 }
 
 func TestCredentials(t *testing.T) {
