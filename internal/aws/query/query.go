@@ -1,13 +1,15 @@
-// Package query is a client of the few calls that the project makes to EC2, IAM, RDS and Route 53.
-// The SDK's packages of the four take as long to compile as everything else together. What is not
-// particular to an operation is the SDK's: credentials, signing, retries, clock skew, options of
+// Package query is a client of the few calls that the project makes to EC2, ECR, IAM, RDS, Route 53 and
+// Systems Manager. The SDK's packages of these take as long to compile as everything else together. What
+// is not particular to an operation is the SDK's: credentials, signing, retries, clock skew, options of
 // aws.Config, and errors.
 //
-// EC2, IAM and RDS have the Query protocol: a POST of a form, answered in XML.
+// EC2, IAM and RDS have the Query protocol: a POST of a form, answered in XML. ECR and Systems Manager have
+// that of JSON.
 package query
 
 import (
 	"context"
+	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -64,6 +66,10 @@ type service struct {
 	// id is the SDK's name of the service ("Service ID"), and name that in host names and signatures.
 	id, name string
 	version  string
+	// host begins the host name where that is another than name.
+	host string
+	// target begins the name of an operation in the JSON protocol. Empty: the service has another one.
+	target string
 	// global are the host and the region of the signature by partition, for a service that has one
 	// endpoint for all regions.
 	global map[string][2]string
@@ -126,7 +132,11 @@ func (c client) resolve() (endpoint, region string) {
 	if global, ok := c.global[partition.ID()]; ok {
 		return "https://" + strings.Replace(global[0], c.name, c.name+fips, 1), global[1]
 	}
-	return fmt.Sprintf("https://%s%s.%s.%s", c.name, fips, c.cfg.Region, partition.DNSSuffix()), c.cfg.Region
+	host := c.name + fips
+	if fips == "" && c.host != "" {
+		host = c.host
+	}
+	return fmt.Sprintf("https://%s.%s.%s", host, c.cfg.Region, partition.DNSSuffix()), c.cfg.Region
 }
 
 // Call makes a call of the Query protocol. out is a pointer to a struct with the fields of the answer
@@ -134,6 +144,15 @@ func (c client) resolve() (endpoint, region string) {
 func (c client) Call(ctx context.Context, action string, params Params, out any) error {
 	form := params.form("", url.Values{"Action": {action}, "Version": {c.version}})
 	return c.send(ctx, action, http.MethodPost, "/", form.Encode(), out)
+}
+
+// CallJSON makes a call of the JSON protocol.
+func (c client) CallJSON(ctx context.Context, operation string, in, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	return c.send(ctx, operation, http.MethodPost, "/", string(body), out)
 }
 
 // send runs an operation through the steps of the SDK, which APIOptions of aws.Config may extend.
@@ -150,6 +169,10 @@ func (c client) send(ctx context.Context, operation, method, path, body string, 
 			}
 			if method == http.MethodPost {
 				r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+				if c.target != "" {
+					r.Header.Set("Content-Type", "application/x-amz-json-1.1")
+					r.Header.Set("X-Amz-Target", c.target+"."+operation)
+				}
 				if r, err = r.SetStream(strings.NewReader(body)); err != nil {
 					return result, metadata, &smithy.SerializationError{Err: err}
 				}
@@ -176,7 +199,7 @@ func (c client) send(ctx context.Context, operation, method, path, body string, 
 				return result, metadata, err
 			}
 			result.Result = out
-			return result, metadata, read(operation, result.RawResponse.(*smithyhttp.Response), out)
+			return result, metadata, c.read(operation, result.RawResponse.(*smithyhttp.Response), out)
 		}), middleware.After),
 		awsmiddleware.AddRecordResponseTiming(stack),
 	)
@@ -194,11 +217,14 @@ func (c client) send(ctx context.Context, operation, method, path, body string, 
 }
 
 // read reads an answer, an error among them. EC2 has a list of errors where other services have one.
-func read(operation string, response *smithyhttp.Response, out any) error {
+func (c client) read(operation string, response *smithyhttp.Response, out any) error {
 	defer response.Body.Close()
 	content, err := io.ReadAll(response.Body)
 	if err != nil {
 		return &smithy.DeserializationError{Err: err}
+	}
+	if c.target != "" {
+		return readJSON(content, response, out)
 	}
 	if response.StatusCode < 300 {
 		var root struct{ XMLName xml.Name }
@@ -222,6 +248,25 @@ func read(operation string, response *smithyhttp.Response, out any) error {
 	err = errors.New("the answer is not one of AWS")
 	if xml.Unmarshal(content, &answer) == nil && answer.One.Code+answer.List.Code != "" {
 		err = &smithy.GenericAPIError{Code: answer.One.Code + answer.List.Code, Message: answer.One.Message + answer.List.Message}
+	}
+	return &smithyhttp.ResponseError{Response: response, Err: err}
+}
+
+// readJSON reads an answer of the JSON protocol.
+func readJSON(content []byte, response *smithyhttp.Response, out any) error {
+	if response.StatusCode < 300 {
+		if err := json.Unmarshal(content, out); err != nil {
+			return &smithy.DeserializationError{Err: err}
+		}
+		return nil
+	}
+	var answer struct {
+		Type    string `json:"__type"`
+		Message string
+	}
+	err := errors.New("the answer is not one of AWS")
+	if json.Unmarshal(content, &answer) == nil && answer.Type != "" {
+		err = &smithy.GenericAPIError{Code: answer.Type[strings.LastIndex(answer.Type, "#")+1:], Message: answer.Message}
 	}
 	return &smithyhttp.ResponseError{Response: response, Err: err}
 }

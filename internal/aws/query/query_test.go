@@ -65,6 +65,39 @@ func TestCallsAndAnswers(t *testing.T) {
 	}
 }
 
+// TestJSON: the same with the JSON protocol.
+func TestJSON(t *testing.T) {
+	// GIVEN an image, and one that is not there
+	cfg, requests := answering(t, `200 {"imageDetails":[{"imageDigest":"sha256:1"}]}`, `400 {"__type":"com.amazonaws.ecr#ImageNotFoundException","message":"none"}`)
+	found, err := NewECR(cfg).Image(t.Context(), "123456789012", "team/flows", ImageID{Tag: "7"})
+	_, missing := NewECR(cfg).Image(t.Context(), "123456789012", "team/flows", ImageID{Digest: "sha256:2"})
+	// THEN both are said
+	var answer smithy.APIError
+	if err != nil || found != 1 || !errors.As(missing, &answer) || answer.ErrorCode() != "ImageNotFoundException" || answer.ErrorMessage() != "none" {
+		t.Errorf("%d, %v, %v", found, err, missing)
+	}
+	// AND the request names the operation, and is signed for ECR
+	r := (*requests)[0]
+	body := url.Values{`{"imageIds":[{"imageTag":"7"}],"registryId":"123456789012","repositoryName":"team/flows"}`: {""}}
+	if r.Header.Get("X-Amz-Target") != "AmazonEC2ContainerRegistry_V20150921.DescribeImages" || r.Header.Get("Content-Type") != "application/x-amz-json-1.1" ||
+		!strings.Contains(r.Header.Get("Authorization"), "/eu-west-1/ecr/aws4_request") || r.Form.Encode() != body.Encode() {
+		t.Errorf("%v, %v", r.Header, r.Form)
+	}
+	// WHEN a parameter is on the second page
+	cfg, requests = answering(t, `200 {"Parameters":[],"NextToken":"n"}`, `200 {"Parameters":[{"Name":"/a"}]}`)
+	there, err := NewSSM(cfg).Parameter(t.Context(), "/a")
+	if err != nil || !there || len(*requests) != 2 || !strings.Contains((*requests)[1].Form.Encode(), "NextToken") {
+		t.Errorf("%t, %v, %v", there, err, *requests)
+	}
+	// AND what is no answer of AWS is an error
+	cfg, _ = answering(t, `200 <html>`, `503 <html>`)
+	for range 2 {
+		if there, err := NewSSM(cfg).Parameter(t.Context(), "/a"); err == nil || there {
+			t.Errorf("%t, %v", there, err)
+		}
+	}
+}
+
 func TestErrors(t *testing.T) {
 	const denied = `403 <Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>no</Message></Error></Errors></Response>`
 	for _, test := range []struct {

@@ -20,6 +20,8 @@ var cloudwatchTypes = []Type{
 		Replaces: []string{"alarm_name"},
 		Grants: []Grant{
 			{Read: "cloudwatch:DescribeAlarms cloudwatch:ListTagsForResource", On: "cloudwatch:alarm:{alarm_name}"},
+			// verify: whether it can be published to.
+			{Read: "sns:GetTopicAttributes", On: "{existing_topic}"},
 			// status and verify: the probe's metrics.
 			{Read: "cloudwatch:GetMetricData"},
 			{Write: "cloudwatch:PutMetricAlarm cloudwatch:DeleteAlarms cloudwatch:TagResource cloudwatch:UntagResource", On: "cloudwatch:alarm:{alarm_name}"},

@@ -65,6 +65,9 @@ var ecsTypes = []Type{
 			// verify: whether the task may read them, and the credential that the worker uses.
 			{Read: "secretsmanager:DescribeSecret secretsmanager:GetResourcePolicy", On: "{existing_secrets}"},
 			{Read: "secretsmanager:GetSecretValue", On: "{existing_credential}"},
+			// verify: whether they are there; those of flow tasks are not in the stack.
+			{Read: "ssm:DescribeParameters", On: "{all_parameters}"},
+			{Read: "ecr:DescribeImages", On: "ecr:repository/*"},
 		},
 	},
 	{

@@ -42,6 +42,9 @@ var iamTypes = []Type{
 			// verify: whether the worker may decrypt its secrets, and the credential that it uses.
 			{Read: "kms:DescribeKey kms:GetKeyPolicy", On: "{keys}"},
 			{Read: "kms:Decrypt", On: "{keys}", When: ViaSecretsManager},
+			// verify: the secrets and parameters of flow tasks.
+			{Read: "secretsmanager:DescribeSecret secretsmanager:GetResourcePolicy", On: "{existing_secrets}"},
+			{Read: "ssm:DescribeParameters", On: "{all_parameters}"},
 		},
 	},
 	{

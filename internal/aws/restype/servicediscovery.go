@@ -37,7 +37,8 @@ var servicediscoveryTypes = []Type{
 		Loss:     Nothing,
 		Replaces: []string{"name"},
 		Grants: []Grant{
-			{Read: "servicediscovery:GetService", On: "servicediscovery:service/*", When: Own},
+			// verify: whether the task of the Prefect server is registered.
+			{Read: "servicediscovery:GetService servicediscovery:ListInstances", On: "servicediscovery:service/*", When: Own},
 			{Find: "servicediscovery:ListServices"},
 			{Read: "servicediscovery:ListTagsForResource"},
 			{Write: "servicediscovery:CreateService", On: "servicediscovery:namespace/*", When: Own},

@@ -61,6 +61,7 @@ from moto.moto_server.werkzeug_app import (
     create_backend_app,
 )
 from moto.route53 import route53_backends
+from moto.servicediscovery import servicediscovery_backends
 from moto.sns import sns_backends
 from moto.utilities.utils import get_partition
 
@@ -421,6 +422,7 @@ def run_tasks_as_fargate():
         )
         task.id = arn.split("/")[-1]
         task.group = "service:" + service.name
+        task.registries = [r["registryArn"].split("/")[-1] for r in service.service_registries]
         for number, container in enumerate(task.containers):
             container.runtime_id = f"{task.id}-{number:010}"
         return task
@@ -437,6 +439,12 @@ def run_tasks_as_fargate():
         task = tasks[arn]
         task.last_status, task.version = status, task.version + 1
         now = datetime.datetime.now(datetime.timezone.utc)
+        discovery = servicediscovery_backends[backend.account_id][backend.region_name]
+        for registry in getattr(task, "registries", []):  # ECS registers the tasks of a service in Cloud Map
+            if status == "RUNNING":
+                discovery.register_instance(registry, task.id, "", {"AWS_INSTANCE_IPV4": "127.0.0.1"})
+            if status == "STOPPED" and registry in discovery.services:
+                discovery.deregister_instance(registry, task.id)
         if status == "RUNNING":
             task.started_at = now
         if status == "STOPPED":

@@ -22,6 +22,7 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"prefect-worker-ecs/config"
@@ -437,6 +438,17 @@ func (b *faultBench) drift() {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	discovery := servicediscovery.NewFromConfig(cfg)
+	records, err := discovery.ListServices(b.t.Context(), &servicediscovery.ListServicesInput{})
+	if err != nil || len(records.Services) != 1 {
+		b.t.Fatalf("the server's record: %v, %v", records, err)
+	}
+	record := records.Services[0].Id
+	instances, err := discovery.ListInstances(b.t.Context(), &servicediscovery.ListInstancesInput{ServiceId: record})
+	if err != nil || len(instances.Instances) != 1 {
+		b.t.Fatalf("the registered tasks: %v, %v", instances, err)
+	}
+	task := instances.Instances[0]
 	nothing := func() {}
 	for _, test := range []struct {
 		check, want string
@@ -454,6 +466,11 @@ func (b *faultBench) drift() {
 			must(roles.DeleteRolePolicy(b.t.Context(), &iam.DeleteRolePolicyInput{RoleName: execution.RoleName, PolicyName: execution.PolicyName}))
 		}, func() {
 			must(roles.PutRolePolicy(b.t.Context(), &iam.PutRolePolicyInput{RoleName: execution.RoleName, PolicyName: execution.PolicyName, PolicyDocument: aws.String(document)}))
+		}, nil},
+		{"Prefect server", "the running task of the Prefect server is not registered in Cloud Map", verify.Failed, func() {
+			must(discovery.DeregisterInstance(b.t.Context(), &servicediscovery.DeregisterInstanceInput{ServiceId: record, InstanceId: task.Id}))
+		}, func() {
+			must(discovery.RegisterInstance(b.t.Context(), &servicediscovery.RegisterInstanceInput{ServiceId: record, InstanceId: task.Id, Attributes: task.Attributes}))
 		}, nil},
 		{"Prefect API", "there is no connection from here: no plugin", verify.Unknown, nothing, nothing, func(context.Context) (string, func(), error) {
 			return "", nil, errors.New("no plugin")

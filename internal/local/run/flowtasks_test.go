@@ -518,6 +518,15 @@ func (x *tasks) drift() {
 		x.t.Fatal(err)
 	}
 	find(opt, "network", "10.0.1.0/24 has no default route", network)
+	const image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/flows:7"
+	deployment := x.run.state.Prefect.APIURL() + "/deployments/" + x.deployment
+	patch(x.t, deployment, `{"job_variables": {"image": "`+image+`"}}`)
+	spot := *opt.Environment // as onSpot has left the template
+	spot.WorkPool.Job.Spot = true
+	onSpot := opt
+	onSpot.Environment = &spot
+	find(onSpot, "work pool", "the image "+image+" is not in ECR", "push it")
+	patch(x.t, deployment, `{"job_variables": {}}`)
 	x.without("prefect-task-role", "needed", "StopFlows", func() {
 		find(opt, "roles of the next task", "the task role prefect-task-role may not call ecs:StopTask", "give it what the output task_role_policy says")
 	})

@@ -232,9 +232,10 @@ func texts(argument any) []string {
 	return nil
 }
 
-// inside puts ARNs beside the arguments that stand inside of one: the secrets of a task definition
-// that exist already (existing_secrets, existing_credential), and the customer keys with which a
-// role may decrypt secrets (keys).
+// inside puts ARNs beside the arguments that stand inside of one: the secrets of a task definition, or of a
+// role that may read them, that exist already (existing_secrets, existing_credential), the customer keys
+// with which a role may decrypt secrets (keys), and the topic of an alarm (existing_topic). all_parameters
+// is everything where there are parameters: looking for one does not support resource-level permissions.
 func inside(arguments map[string]any) error {
 	var containers []struct {
 		Secrets               []struct{ Name, ValueFrom string }
@@ -253,11 +254,15 @@ func inside(arguments map[string]any) error {
 			}
 		}
 	}
-	var secrets, credential, keys []string
+	var secrets, credential, keys, parameters, topic []string
+	exists := func(arn string) bool { return stackjson.Shown(arn) == arn } // the stack makes the others
 	for _, container := range containers {
 		for _, secret := range container.Secrets {
 			arn := config.SecretARN(secret.ValueFrom)
-			if config.IsParameter(arn) || stackjson.Shown(arn) != arn { // the stack makes the latter
+			if config.IsParameter(arn) {
+				parameters = []string{"*"}
+			}
+			if config.IsParameter(arn) || !exists(arn) {
 				continue
 			}
 			secrets = append(secrets, arn)
@@ -270,11 +275,22 @@ func inside(arguments map[string]any) error {
 		}
 	}
 	for _, s := range document.Statement {
-		if s.Sid == "DecryptSecrets" {
+		switch s.Sid {
+		case "DecryptSecrets":
 			keys = append(keys, s.Resource...)
+		case "ReadSecrets":
+			secrets = slices.DeleteFunc(s.Resource, func(arn string) bool { return !exists(arn) })
+		case "ReadParameters":
+			parameters = []string{"*"}
+		}
+	}
+	if actions, _ := arguments["alarm_actions"].([]any); len(actions) > 0 {
+		if arn := fmt.Sprint(actions[0]); exists(arn) {
+			topic = []string{arn}
 		}
 	}
 	arguments["existing_secrets"], arguments["existing_credential"], arguments["keys"] = secrets, credential, keys
+	arguments["all_parameters"], arguments["existing_topic"] = parameters, topic
 	return nil
 }
 

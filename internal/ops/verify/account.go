@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
@@ -24,6 +25,8 @@ type clients struct {
 	autoscaling *applicationautoscaling.Client
 	cloudwatch  *cloudwatch.Client
 	ec2         query.EC2
+	discovery   *servicediscovery.Client
+	ecr         func(region string) query.ECR
 	ecs         *ecs.Client
 	iam         query.IAM
 	kms         *kms.Client
@@ -31,13 +34,19 @@ type clients struct {
 	rds         query.RDS
 	secrets     *secretsmanager.Client
 	sns         *sns.Client
+	ssm         query.SSM
 	sts         *sts.Client
 }
 
 func newClients(cfg aws.Config) clients {
-	cfg.Logger = logging.Nop{} // its warnings about connections are for nobody here
-	return clients{applicationautoscaling.NewFromConfig(cfg), cloudwatch.NewFromConfig(cfg), query.NewEC2(cfg), ecs.NewFromConfig(cfg), query.NewIAM(cfg), kms.NewFromConfig(cfg),
-		cloudwatchlogs.NewFromConfig(cfg), query.NewRDS(cfg), secretsmanager.NewFromConfig(cfg), sns.NewFromConfig(cfg), sts.NewFromConfig(cfg)}
+	cfg.Logger = logging.Nop{}                  // its warnings about connections are for nobody here
+	registry := func(region string) query.ECR { // that of an image may be in another region
+		in := cfg.Copy()
+		in.Region = region
+		return query.NewECR(in)
+	}
+	return clients{applicationautoscaling.NewFromConfig(cfg), cloudwatch.NewFromConfig(cfg), query.NewEC2(cfg), servicediscovery.NewFromConfig(cfg), registry, ecs.NewFromConfig(cfg), query.NewIAM(cfg), kms.NewFromConfig(cfg),
+		cloudwatchlogs.NewFromConfig(cfg), query.NewRDS(cfg), secretsmanager.NewFromConfig(cfg), sns.NewFromConfig(cfg), query.NewSSM(cfg), sts.NewFromConfig(cfg)}
 }
 
 // account checks which account the credentials are for, and places the stack there.

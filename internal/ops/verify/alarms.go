@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 
+	"prefect-worker-ecs/internal/aws/iam"
 	"prefect-worker-ecs/internal/aws/logs"
 	"prefect-worker-ecs/internal/prefect/flowruns"
 	"prefect-worker-ecs/internal/prefect/metrics"
@@ -27,6 +28,7 @@ func (c *checklist) alarms(ctx context.Context) finding {
 		func(f *findings) { c.probeMetrics(ctx, f) },
 		func(f *findings) { c.alarmStates(ctx, f) },
 		func(f *findings) { c.subscriptions(ctx, f) },
+		func(f *findings) { c.existingTopic(ctx, f) },
 	)
 	return f.finding("none is in ALARM; the probe published its metrics " + Ago(c.metrics.At))
 }
@@ -112,6 +114,53 @@ func (c *checklist) subscriptions(ctx context.Context, f *findings) {
 			if aws.ToString(s.SubscriptionArn) == "PendingConfirmation" {
 				f.failed(fmt.Sprintf("%s is notified of no alarm: the subscription is not confirmed", aws.ToString(s.Endpoint)), "follow the link in the e-mail that AWS has sent there")
 			}
+		}
+	}
+}
+
+// existingTopic checks that alarms and events can be published to a topic that exists. That of the stack is in
+// Terraform's plan.
+func (c *checklist) existingTopic(ctx context.Context, f *findings) {
+	arn := c.env.Monitoring.TopicARN
+	if arn == "" {
+		return
+	}
+	out, err := c.aws.sns.GetTopicAttributes(ctx, &sns.GetTopicAttributesInput{TopicArn: &arn})
+	if err == nil && out.Attributes["Policy"] == "" {
+		err = errEmpty
+	}
+	switch {
+	case is(err, "NotFound", "NotFoundException"):
+		f.failed("there is no topic "+arn+", so that nobody is notified of an alarm", "create it, or correct monitoring.topic_arn")
+		return
+	case err != nil:
+		f.unreadable("the topic "+arn, err)
+		return
+	case out.Attributes["KmsMasterKeyId"] == "alias/aws/sns":
+		f.failed("the topic "+arn+" is encrypted with AWS's own key, with which CloudWatch cannot publish", "encrypt it with a customer key whose policy allows cloudwatch.amazonaws.com kms:Decrypt and kms:GenerateDataKey")
+	}
+	document, err := iam.Parse(out.Attributes["Policy"])
+	if err != nil {
+		f.unknown(fmt.Sprintf("the policy of the topic %s: %v", arn, err), "look at it in SNS")
+		return
+	}
+	account, service := iam.AccountOf(arn), c.env.Worker.ServiceName
+	for _, publisher := range []struct {
+		name, source string
+		// owner is what a topic's first policy asks for, and EventBridge does not say.
+		owner []string
+	}{
+		{"cloudwatch.amazonaws.com", account.Of("cloudwatch", "alarm:"+service+"-silent-worker"), []string{account.ID}},
+		{"events.amazonaws.com", account.Of("events", "rule/"+c.env.DeploymentRule()), nil},
+	} {
+		result := iam.Evaluate([]iam.Document{document}, iam.Request{Action: "sns:Publish", Resource: arn, Caller: publisher.name, Context: map[string][]string{
+			"aws:sourceaccount": {account.ID}, "aws:sourcearn": {publisher.source}, "aws:sourceowner": publisher.owner, "aws:securetransport": {"true"}}})
+		switch result.Decision {
+		case iam.Allowed:
+		case iam.Unknown:
+			f.unknown(fmt.Sprintf("whether %s may publish to the topic %s could not be judged: %s in the statement %s", publisher.name, arn, result.Reason, result.Statement), "look at that statement in SNS")
+		default:
+			f.failed(fmt.Sprintf("%s may not publish to the topic %s: its policy does not allow it", publisher.name, arn), "allow cloudwatch.amazonaws.com and events.amazonaws.com sns:Publish in the topic's policy")
 		}
 	}
 }

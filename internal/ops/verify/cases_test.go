@@ -192,6 +192,41 @@ func (h *harness) secretCases() []testCase {
 			call(t, h.secrets.DeleteSecret, in)
 		}
 	}
+	// parameter gives the container a parameter, which is there or not and which the role may read.
+	parameter := func(name string, there bool) change {
+		return func(t *testing.T, opt *Options) func() {
+			arn := "arn:aws:ssm:us-east-1:123456789012:parameter/" + strings.TrimPrefix(name, "/")
+			undo := h.inline(executionRole, fmt.Sprintf(`{"Effect":"Allow","Action":"ssm:GetParameters","Resource":%q}`, arn))(t, opt)
+			edited(func(out *ecs.DescribeTaskDefinitionOutput) {
+				c := &out.TaskDefinition.ContainerDefinitions[0]
+				c.Secrets = append(c.Secrets, types.Secret{Name: aws.String("PARAMETER"), ValueFrom: &arn})
+			})(t, opt)
+			if !there {
+				return undo
+			}
+			h.json(t, "ssm", "AmazonSSM.PutParameter", map[string]any{"Name": name, "Value": "x", "Type": "String"})
+			return func() {
+				undo()
+				h.json(t, "ssm", "AmazonSSM.DeleteParameter", map[string]any{"Name": name})
+			}
+		}
+	}
+	// image has the container run an image of a repository with the tag 7.
+	image := func(reference string) change {
+		return func(t *testing.T, opt *Options) func() {
+			const registry = "AmazonEC2ContainerRegistry_V20150921."
+			repository := map[string]any{"repositoryName": "team/flows"}
+			h.json(t, "ecr", registry+"CreateRepository", repository)
+			h.json(t, "ecr", registry+"PutImage", map[string]any{"repositoryName": "team/flows", "imageTag": "7", "imageManifest": `{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json","config":{"digest":"sha256:1","size":1},"layers":[]}`})
+			edited(func(out *ecs.DescribeTaskDefinitionOutput) {
+				out.TaskDefinition.ContainerDefinitions[0].Image = &reference
+			})(t, opt)
+			return func() {
+				h.json(t, "ecr", registry+"DeleteRepository", map[string]any{"repositoryName": "team/flows", "force": true})
+			}
+		}
+	}
+	const ecr = "123456789012.dkr.ecr.us-east-1.amazonaws.com/"
 	const delegates = `{"Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:root"},"Action":"kms:*","Resource":"*"}]}`
 	const forAnother = `{"Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:role/another"},"Action":"kms:Decrypt","Resource":"*"}]}`
 	return []testCase{
@@ -211,6 +246,15 @@ func (h *harness) secretCases() []testCase {
 		{"a further secret that is to be deleted", further(secretsmanager.CreateSecretInput{SecretString: aws.String("x")}, remove(false)), failing(checkRoles, "is scheduled for deletion, so that no task can start")},
 		{"a further secret that does not exist", further(secretsmanager.CreateSecretInput{SecretString: aws.String("x")}, remove(true)), failing(checkRoles, "does not exist, so that no task can start")},
 		{"a disabled key", key(delegates, false), failing(checkRoles, "is Disabled, so that no task can start")},
+		{"a parameter", parameter("/flows/token", true), want{check: checkRoles, status: OK, details: []string{"not read: the values of PARAMETER"}}},
+		{"a parameter without a slash", parameter("token", true), well},
+		{"a parameter that does not exist", parameter("/flows/token", false), failing(checkRoles, "the parameter flows/token does not exist, so that no task can start")},
+		{"a parameter that may not be looked up", both(parameter("/flows/token", true), refusing("DescribeParameters")), unsure(checkRoles, "the parameter flows/token could not be read: AccessDeniedException").fixedBy("ssm:DescribeParameters")},
+		{"an image in ECR", image(ecr + "team/flows:7"), well},
+		{"an image of another account", image("999999999999.dkr.ecr.us-east-1.amazonaws.com/team/flows:8"), well},
+		{"a tag that is not in ECR", image(ecr + "team/flows:8"), failing(checkRoles, "the image "+ecr+"team/flows:8 is not in ECR").fixedBy("worker.image")},
+		{"a repository that is not in ECR", image(ecr + "flows:7"), failing(checkRoles, "flows:7 is not in ECR, so that no task can start with it")},
+		{"an image that may not be looked up", both(image(ecr+"team/flows:7"), refusing("DescribeImages")), unsure(checkRoles, "team/flows:7 could not be read: AccessDeniedException").fixedBy("ecr:DescribeImages")},
 	}
 }
 
@@ -689,7 +733,28 @@ func (h *harness) alarmCases() []testCase {
 		out.Subscriptions[0].SubscriptionArn = aws.String("PendingConfirmation")
 	})
 	away := apiAt(closedAPI)
+	// topic has the alarms go to a topic that exists, with a policy, or that of the stack, and a key.
+	topic := func(policy, key string) change {
+		return both(env(func(e *config.Environment) {
+			e.Monitoring.TopicARN = "arn:aws:sns:us-east-1:123456789012:dev-worker-alarms"
+		}),
+			edited(func(out *sns.GetTopicAttributesOutput) {
+				if policy != "" {
+					out.Attributes["Policy"] = policy
+				}
+				out.Attributes["KmsMasterKeyId"] = key
+			}))
+	}
+	const ofAWS = `{"Statement":[{"Effect":"Allow","Principal":{"AWS":"*"},"Action":["SNS:Publish"],"Resource":"*","Condition":{"StringEquals":{"AWS:SourceOwner":"123456789012"}}}]}`
+	const forOthers = `{"Statement":[{"Effect":"Allow","Principal":{"Service":["cloudwatch.amazonaws.com","events.amazonaws.com"]},"Action":"sns:Publish","Resource":"*","Condition":{"ArnLike":{"aws:SourceArn":"arn:aws:cloudwatch:us-east-1:123456789012:alarm:other-*"}}}]}`
+	noTopic := env(func(e *config.Environment) { e.Monitoring.TopicARN = "arn:aws:sns:us-east-1:123456789012:none" })
 	return []testCase{
+		{"a topic that exists", topic("", ""), well},
+		{"a topic that does not", noTopic, failing(checkAlarms, "there is no topic arn:aws:sns:us-east-1:123456789012:none").fixedBy("monitoring.topic_arn")},
+		{"a topic with the policy that SNS gives it", topic(ofAWS, ""), failing(checkAlarms, "events.amazonaws.com may not publish to the topic arn:aws:sns:us-east-1:123456789012:dev-worker-alarms").fixedBy("sns:Publish")},
+		{"a topic for other alarms", topic(forOthers, ""), failing(checkAlarms, "cloudwatch.amazonaws.com may not publish to the topic")},
+		{"a topic under AWS's own key", topic("", "alias/aws/sns"), failing(checkAlarms, "with which CloudWatch cannot publish").fixedBy("kms:GenerateDataKey")},
+		{"a topic that may not be read", both(topic("", ""), refusing("GetTopicAttributes")), unsure(checkAlarms, "dev-worker-alarms could not be read: AccessDeniedException").fixedBy("sns:GetTopicAttributes")},
 		{"an alarm", state(cwtypes.StateValueAlarm), failing(checkAlarms, "dev-worker-silent-worker is in ALARM since").fixedBy("workerctl verify dev")},
 		{"an alarm without data", state(cwtypes.StateValueInsufficientData), well},
 		{"nobody has confirmed", unconfirmed, failing(checkAlarms, "a@example.com is notified of no alarm: the subscription is not confirmed").fixedBy("follow the link")},

@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -40,9 +41,13 @@ func (c *checklist) jobs(ctx context.Context) finding {
 	var f findings
 	c.workingDir(ctx, &f, job)
 	c.jobSecrets(ctx, &f, job)
+	images := []string{job.Image()}
 	c.deployments(ctx, &f, func(variables map[string]any) []string {
-		return wanted.Problems(c.env, template.Job(c.Pool.Name, variables, major), url)
+		job := template.Job(c.Pool.Name, variables, major)
+		images = append(images, job.Image())
+		return wanted.Problems(c.env, job, url)
 	})
+	c.images(ctx, &f, images)
 	return f.finding("")
 }
 
@@ -63,6 +68,21 @@ func (c *checklist) template(wanted workpool.Wanted, template workpool.Template)
 		return failed(strings.Join(lines, "\n"), fix)
 	}
 	return finding{status: OK}
+}
+
+// readImages is how many images of flow tasks are looked up.
+const readImages = 20
+
+// images checks the images of flow tasks that are in this account's ECR.
+func (c *checklist) images(ctx context.Context, f *findings, images []string) {
+	slices.Sort(images)
+	var parts []func(*findings)
+	for _, image := range slices.Compact(images) {
+		if _, inECR := ecrRepository(image, c.stack.Place().Partition); inECR {
+			parts = append(parts, func(f *findings) { c.image(ctx, f, image) })
+		}
+	}
+	f.sideBySide(parts[:min(readImages, len(parts))]...)
 }
 
 // workingDir says that whether the image has a folder is not known before a run has completed in it.
@@ -124,6 +144,22 @@ func (c *checklist) deployments(ctx context.Context, f *findings, judge func(var
 	}
 }
 
+// parameter checks that a parameter is there.
+func (c *checklist) parameter(ctx context.Context, f *findings, arn string) {
+	_, name, _ := strings.Cut(arn, ":parameter/")
+	names := []string{"/" + name}
+	if !strings.Contains(name, "/") {
+		names = append(names, name) // of one part the ARN does not say whether it begins with a slash
+	}
+	found, err := c.aws.ssm.Parameter(ctx, names...)
+	switch {
+	case err != nil:
+		f.unreadable("the parameter "+name, err)
+	case !found:
+		f.failed(fmt.Sprintf("the parameter %s does not exist, so that no task can start", name), "create it, or take it out of the configuration")
+	}
+}
+
 // readsSecrets checks that a role may read secrets and parameters.
 func (c *checklist) readsSecrets(ctx context.Context, f *findings, r *role, secrets []string) {
 	seen := map[string]bool{}
@@ -136,6 +172,7 @@ func (c *checklist) readsSecrets(ctx context.Context, f *findings, r *role, secr
 		const what = "no task can start (ResourceInitializationError)"
 		if strings.Contains(arn, ":ssm:") {
 			c.need(f, r, "ssm:GetParameters", arn, what)
+			c.parameter(ctx, f, arn)
 			continue
 		}
 		c.need(f, r, "secretsmanager:GetSecretValue", arn, what)

@@ -10,8 +10,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/distribution/reference"
 
 	"prefect-worker-ecs/internal/aws/iam"
+	"prefect-worker-ecs/internal/aws/query"
 	"prefect-worker-ecs/internal/terraform/stackjson"
 )
 
@@ -259,6 +261,34 @@ func (c *checklist) execution(ctx context.Context, f *findings, r *role, contain
 		for _, action := range []string{"ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"} {
 			need(action, repository, "the image cannot be pulled")
 		}
+	}
+	c.image(ctx, f, aws.ToString(container.Image))
+}
+
+// image checks that an image in this account's ECR is there.
+func (c *checklist) image(ctx context.Context, f *findings, image string) {
+	place := c.stack.Place()
+	arn, inECR := ecrRepository(image, place.Partition)
+	in := iam.AccountOf(arn)
+	named, err := reference.ParseNormalizedNamed(image)
+	if !inECR || err != nil || in.ID != place.Account {
+		return
+	}
+	id := query.ImageID{Tag: "latest"}
+	if tagged, ok := named.(reference.Tagged); ok {
+		id.Tag = tagged.Tag()
+	}
+	if digested, ok := named.(reference.Digested); ok {
+		id = query.ImageID{Digest: digested.Digest().String()}
+	}
+	found, err := c.aws.ecr(in.Region).Image(ctx, in.ID, reference.Path(named), id)
+	switch {
+	case is(err, "RepositoryNotFoundException", "ImageNotFoundException"):
+		f.failed(fmt.Sprintf("the image %s is not in ECR, so that no task can start with it", image), "push it, or name another one (worker.image, work_pool.job.image, or that of the deployment)")
+	case err == nil && found == 0:
+		f.unreadable("the image "+image, errEmpty)
+	case err != nil:
+		f.unreadable("the image "+image, err)
 	}
 }
 

@@ -5,7 +5,13 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
+	discoverytypes "github.com/aws/aws-sdk-go-v2/service/servicediscovery/types"
+
+	"prefect-worker-ecs/internal/aws/iam"
 )
 
 // ownServer checks that the service of the stack's own Prefect server is stable, and keeps what it
@@ -28,7 +34,27 @@ func (c *checklist) ownServer(ctx context.Context) finding {
 	}
 	stable := c.stable(ctx, s, "its log: the streams prefect-server/ in "+c.env.Logs.Group)
 	f.add(stable)
+	c.registered(ctx, &f, s)
 	return f.finding(stable.detail)
+}
+
+// registered checks that the running task of the Prefect server is registered in Cloud Map, where the worker
+// looks up its address.
+func (c *checklist) registered(ctx context.Context, f *findings, s types.Service) {
+	tasks, err := c.runningTasks(ctx, ecs.ListTasksInput{StartedBy: primary(s).Id})
+	if err != nil {
+		f.unreadable("the running tasks of the Prefect server", err)
+	}
+	for _, registry := range s.ServiceRegistries {
+		id := iam.ResourceName(aws.ToString(registry.RegistryArn))
+		out, err := c.aws.discovery.ListInstances(ctx, &servicediscovery.ListInstancesInput{ServiceId: &id})
+		switch {
+		case is(err, "ServiceNotFound"), err == nil && len(tasks) > 0 && !slices.ContainsFunc(out.Instances, func(i discoverytypes.InstanceSummary) bool { return slices.Contains(tasks, aws.ToString(i.Id)) }):
+			f.failed("the running task of the Prefect server is not registered in Cloud Map, so that the worker cannot find it", "make the service start another one, which ECS registers: aws ecs update-service --force-new-deployment")
+		case err != nil:
+			f.unreadable("the registration of the Prefect server in Cloud Map", err)
+		}
+	}
 }
 
 // answering are the states of a database in which it answers ("Viewing Amazon RDS DB instance status").

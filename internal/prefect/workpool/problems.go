@@ -221,6 +221,14 @@ func account(arn string) string {
 	return ""
 }
 
+// Image returns the image of the container that runs the flow. Empty: that of a task definition which exists.
+func (j Job) Image() string {
+	if text(j.Request["taskDefinition"]) != "" {
+		return ""
+	}
+	return text(j.Container["image"])
+}
+
 // Secrets returns the secrets and parameters that the containers of the job read.
 func (j Job) Secrets() []string {
 	var all []string

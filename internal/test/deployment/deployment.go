@@ -115,6 +115,10 @@ var calls = map[string]string{
 	"ec2:RevokeSecurityGroupEgress":     "security-group/{GroupId}",
 	"ec2:RevokeSecurityGroupIngress":    "security-group/{GroupId}",
 
+	"ecr:DescribeImages": "repository/{repositoryName}",
+
+	"ssm:DescribeParameters": "",
+
 	"ecs:CreateCluster":               "+cluster/{clusterName}",
 	"ecs:CreateService":               "+service/{cluster}/{serviceName}",
 	"ecs:DeleteCluster":               "cluster/{cluster}",
@@ -191,6 +195,7 @@ var calls = map[string]string{
 	"servicediscovery:GetNamespace":              "namespace/{Id}",
 	"servicediscovery:GetOperation":              "",
 	"servicediscovery:GetService":                "service/{Id}",
+	"servicediscovery:ListInstances":             "service/{ServiceId}",
 	"servicediscovery:ListNamespaces":            "",
 	"servicediscovery:ListServices":              "",
 	"servicediscovery:ListTagsForResource":       "",
