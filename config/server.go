@@ -116,6 +116,10 @@ func (v *validator) server() {
 	v.rejectIgnored("the program makes no database where existing_host names one", "remove it, or existing_host", "server.database.instance_class", "server.database.engine_version",
 		"server.database.storage", "server.database.multi_az", "server.database.backup_days", "server.database.deletion_protection", "server.database.final_snapshot")
 	v.host("server.database.existing_host", d.ExistingHost, d.ExistingHost, 0)
+	_, secret, _ := strings.Cut(SecretARN(d.ExistingSecret), ":secret:")
+	if own := s.DatabaseSecret() + "-"; strings.HasPrefix(secret, own) && len(secret) == len(own)+6 { // AWS adds six characters
+		v.reject("server.database.existing_secret", d.ExistingSecret, "this is the secret of the stack's own database, and is destroyed with that when existing_host names another", "restore a backup as docs/own-server.md says, or store the password in a secret of another name", "server.database.existing_host")
+	}
 	if d.ExistingSecret == "" {
 		v.reject("server.database.existing_secret", d.ExistingSecret, "the server needs the password of the database, from Secrets Manager", "store it there and write the secret's ARN", "server.database.existing_host")
 	} else if IsParameter(d.ExistingSecret) {
