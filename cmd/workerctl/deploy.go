@@ -98,8 +98,8 @@ func (c change) run(cmd *cobra.Command, d *deployment.Deployment, stack terrafor
 	if report.Empty() {
 		return nil // Terraform has said so
 	}
-	if report.StopsWorker() {
-		report.Warnings = append(report.Warnings, interruption(cmd, d)...)
+	if action := report.StopsWorker(); action != "" {
+		report.Warnings = append(report.Warnings, interruption(cmd, d, action == plan.Change)...)
 	}
 	for _, warning := range report.Warnings {
 		fmt.Fprintln(out, "warning: "+warning)
@@ -123,15 +123,16 @@ func (c change) run(cmd *cobra.Command, d *deployment.Deployment, stack terrafor
 	return nil
 }
 
-// interruption returns a warning of the flow runs that end with the tasks of the worker, if there are any.
-func interruption(cmd *cobra.Command, d *deployment.Deployment) []string {
+// interruption returns a warning of the flow runs that end with the tasks of the worker, if there are any. byECS says
+// that ECS replaces the tasks of a service that stays.
+func interruption(cmd *cobra.Command, d *deployment.Deployment, byECS bool) []string {
 	opt, err := optionsOf(cmd.Context(), d)
 	var warning string
 	if err == nil {
 		if opt.Environment.Server.Enabled {
 			opt.Reach = reach(opt, "")
 		}
-		warning, err = verify.Interruption(cmd.Context(), opt)
+		warning, err = verify.Interruption(cmd.Context(), opt, byECS)
 	}
 	switch {
 	case err != nil:

@@ -29,7 +29,7 @@ func (u *up) readInterruption(ctx context.Context) string {
 	checklist, err := u.checklist()
 	var warning string
 	if err == nil {
-		warning, err = verify.Interruption(ctx, checklist)
+		warning, err = verify.Interruption(ctx, checklist, u.state.Supervisor.Alive())
 	}
 	if err != nil {
 		return "whether flow runs end with the worker could not be read: " + err.Error()

@@ -71,11 +71,15 @@ type Report struct {
 // Empty reports whether nothing changes.
 func (r Report) Empty() bool { return len(r.Changes) == 0 && len(r.Others) == 0 }
 
-// StopsWorker reports whether tasks of the worker's service are stopped: all, or some.
-func (r Report) StopsWorker() bool {
-	return slices.ContainsFunc(r.Changes, func(c Resource) bool {
-		return c.Address == "aws_ecs_service.worker" && (c.Action == Replace || c.Action == Destroy || c.Action == Change && slices.ContainsFunc(c.Attributes, Attribute.stopsTasks))
-	})
+// StopsWorker returns what happens to the worker's service, if that stops tasks of it: Change, Replace or Destroy.
+// Empty: it does not.
+func (r Report) StopsWorker() Action {
+	for _, c := range r.Changes {
+		if c.Address == "aws_ecs_service.worker" && (c.Action == Replace || c.Action == Destroy || c.Action == Change && slices.ContainsFunc(c.Attributes, Attribute.stopsTasks)) {
+			return c.Action
+		}
+	}
+	return ""
 }
 
 // stopsTasks reports whether another value of an attribute of a service stops tasks of it.

@@ -203,8 +203,8 @@ func TestWhatStopsTheWorker(t *testing.T) {
 		{Resource{Address: service, Action: Create}, false},
 		{Resource{Address: "aws_ecs_service.server", Action: Destroy}, false},
 	} {
-		if got := (Report{Changes: []Resource{test.change}}).StopsWorker(); got != test.want {
-			t.Errorf("%+v: %t", test.change, got)
+		if got := (Report{Changes: []Resource{test.change}}).StopsWorker(); (got == test.change.Action) != test.want || (got == "") == test.want {
+			t.Errorf("%+v: %q", test.change, got)
 		}
 	}
 }

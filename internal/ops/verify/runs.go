@@ -158,8 +158,9 @@ func (c *checklist) bound(late []flowruns.Run, s flowruns.Survey) string {
 	return "they wait for one of " + strings.Join(waits, " and ") + ", all of which are taken"
 }
 
-// Interruption says which flow runs end when the tasks of the deployed worker are stopped. Empty: none do.
-func Interruption(ctx context.Context, opt Options) (string, error) {
+// Interruption says which flow runs end when the tasks of the deployed worker are stopped. Empty: none do. byECS says
+// that ECS replaces them, which waits for runs that are protected.
+func Interruption(ctx context.Context, opt Options, byECS bool) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*checkTimeout)
 	defer cancel()
 	c, err := connect(ctx, opt)
@@ -167,6 +168,10 @@ func Interruption(ctx context.Context, opt Options) (string, error) {
 		return "", err
 	}
 	defer c.closeAPI()
+	// The guard of worker.protect_runs is in the command.
+	if byECS && strings.Contains(strings.Join(c.Container.Command, " "), "task protection: ") {
+		return "", nil
+	}
 	// A deployment may change the pool, of which the worker runs flows until then.
 	env := *c.env
 	env.WorkPool.Name = variable(c.Container, "PREFECT_WORK_POOL_NAME")

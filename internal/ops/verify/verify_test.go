@@ -217,7 +217,17 @@ func (h *harness) frozen(t *testing.T) {
 	env := *opt.Environment
 	env.WorkPool.Name, moved.Environment = "another", &env
 	for _, opt := range []Options{opt, moved} {
-		if text, err := Interruption(t.Context(), opt); err != nil || !strings.HasPrefix(text, "the tasks of the worker are stopped, with flow runs underway in them (1): ") {
+		if text, err := Interruption(t.Context(), opt, true); err != nil || !strings.HasPrefix(text, "the tasks of the worker are stopped, with flow runs underway in them (1): ") {
+			t.Errorf("%q, %v", text, err)
+		}
+	}
+	// AND one for which the run is protected does not
+	protected := opt
+	edited(func(out *ecs.DescribeTaskDefinitionOutput) {
+		out.TaskDefinition.ContainerDefinitions[0].Command = []string{`echo "task protection: $?"`}
+	})(t, &protected)
+	for byECS, want := range map[bool]string{true: "", false: "the tasks of the worker are stopped"} {
+		if text, err := Interruption(t.Context(), protected, byECS); err != nil || !strings.HasPrefix(text, want) || (text == "") != byECS {
 			t.Errorf("%q, %v", text, err)
 		}
 	}
@@ -245,7 +255,7 @@ func (h *harness) frozen(t *testing.T) {
 	// THEN its run is named
 	failing(checkRuns, left+") is lost for ", "in the task ").fixedBy("workerctl runs end RUN dev").judge(t, report)
 	// AND no deployment ends it any more
-	if text, err := Interruption(t.Context(), opt); err != nil || text != "" {
+	if text, err := Interruption(t.Context(), opt, true); err != nil || text != "" {
 		t.Errorf("%q, %v", text, err)
 	}
 	// WHEN that is ended, THEN it holds no slot any more
