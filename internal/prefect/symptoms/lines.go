@@ -29,11 +29,11 @@ func Last(lines []string) (symptom Symptom, line string, found bool) {
 	return Symptom{}, "", false
 }
 
-// Lines of a worker's log: those of a logger begin with a time, those of a flow or task run name it. The
-// loggers of Prefect 2 and 3 write them alike.
+// Lines of a worker's log: those of a logger begin with a time, those of a flow or task run name it, or the engine
+// that ran it in its process. The loggers of Prefect 2 and 3 write them alike.
 var (
 	logged = regexp.MustCompile(`^\d\d:\d\d:\d\d\.\d{3} \| [A-Z]+ +\| `)
-	ofRun  = regexp.MustCompile(`^\d\d:\d\d:\d\d\.\d{3} \| [A-Z]+ +\| (Flow|Task) run '`)
+	ofRun  = regexp.MustCompile(`^\d\d:\d\d:\d\d\.\d{3} \| [A-Z]+ +\| ((Flow|Task) run '|prefect\.((flow|task)_)?engine )`)
 )
 
 // OfWorker returns the lines without those of flow and task runs, whose failures are no failures of the

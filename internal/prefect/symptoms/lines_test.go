@@ -71,6 +71,9 @@ func TestALineOfAFlowIsNoSymptom(t *testing.T) {
 		"14:07:32.100 | ERROR   | Task run 'load-0' - Task run encountered an exception httpx.ConnectError",
 		"Traceback (most recent call last):",
 		"httpx.HTTPStatusError: Client error '403 Forbidden'",
+		"14:07:32.200 | ERROR   | prefect.engine - Execution of flow run '7a0c567a' exited with unexpected exception",
+		"Traceback (most recent call last):",
+		"httpx.HTTPStatusError: Client error '403 Forbidden'",
 	}
 	lines := slices.Concat(worker[:2], flow, worker[2:])
 	if got := OfWorker(lines); !slices.Equal(got, worker) {
