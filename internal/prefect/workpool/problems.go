@@ -2,6 +2,7 @@ package workpool
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,10 +54,23 @@ func (p *problems) family(variable, family string, env *config.Environment) {
 
 // definition checks the task definition.
 func (p *problems) definition(w Wanted, job Job, env *config.Environment) {
+	essential := false
+	task, _ := strconv.Atoi(text(job.Definition["memory"]))
 	for _, container := range objects(job.Definition["containerDefinitions"]) {
-		if text(container["name"]) == "" {
+		name := text(container["name"])
+		if name == "" {
 			p.add("a container of the task definition has no name: the template is not that of the worker's release of Prefect")
 		}
+		if container["privileged"] == true {
+			p.add("the container %s is privileged, which neither the worker's task role nor Fargate allows", name)
+		}
+		if memory, _ := strconv.Atoi(text(container["memory"])); memory > task && task > 0 {
+			p.add("the container %s has a memory of %d, and its task %d", name, memory, task)
+		}
+		essential = essential || container["essential"] != false
+	}
+	if !essential {
+		p.add("no container of the task definition is essential, and ECS asks for one")
 	}
 	if mode := text(job.Definition["networkMode"]); mode != "" && mode != "awsvpc" {
 		p.add("the network mode is %s, and Fargate takes awsvpc only", mode)
@@ -123,6 +137,17 @@ func (p *problems) request(w Wanted, job Job, env *config.Environment) {
 	}
 	if vpc, want := text(job.Configuration["vpc_id"]), text(w.Defaults["vpc_id"]); len(got) > 0 && want != "" && vpc != want {
 		p.add("vpc_id is %q, and the subnets are in %s", vpc, want)
+	}
+	for _, field := range []string{"placementConstraints", "placementStrategy"} {
+		if len(objects(job.Request[field])) > 0 {
+			p.add("%s is set, which Fargate does not take", field)
+		}
+	}
+	if job.Request["enableExecuteCommand"] == true {
+		p.add("enableExecuteCommand is true, and the worker may start no task with ECS Exec")
+	}
+	if count := text(job.Request["count"]); count != "" && count != "1" {
+		p.add("count is %s: each flow run would be started in so many tasks", count)
 	}
 	overrides, _ := job.Request["overrides"].(map[string]any)
 	p.size("the request", merged(job.Definition, overrides))
@@ -256,6 +281,13 @@ func (w Wanted) Fixed(job Job) []string {
 		launch = strategy[0]["capacityProvider"]
 	}
 	var all []string
+	env, _ := job.Configuration["env"].(map[string]any)
+	wantedEnv, _ := w.Defaults["env"].(map[string]any)
+	for _, name := range slices.Sorted(maps.Keys(wantedEnv)) {
+		if text(env[name]) != text(wantedEnv[name]) {
+			all = append(all, fmt.Sprintf("the environment variable %s does not reach flow tasks whatever the variable env says", name))
+		}
+	}
 	for _, field := range []struct {
 		name      string
 		got, want any

@@ -32,7 +32,7 @@ func ofECS(t *testing.T) (*config.Environment, Wanted) {
 	t.Helper()
 	env := config.Default("dev")
 	env.WorkPool.Type, env.WorkPool.Name = config.PoolECS, "p"
-	env.WorkPool.Job = config.Job{Image: "i:1", CPU: 512, MemoryMiB: 1024}
+	env.WorkPool.Job = config.Job{Image: "i:1", CPU: 512, MemoryMiB: 1024, Environment: map[string]string{"LEVEL": "debug"}}
 	env.IAM.FlowTaskFamilies, env.IAM.FlowRoleARNs = []string{"prefect_p_"}, []string{roleARN + "allowed"}
 	w := Configured(env)
 	w.Defaults["cluster"], w.Defaults["vpc_id"] = ecsCluster, "vpc-1"
@@ -69,6 +69,16 @@ func TestProblemsOfATemplate(t *testing.T) {
 		"no role":                        {`"executionRoleArn": "{{ execution_role_arn }}"`, `"x": ""`, nil, "execution_role_arn is not set"},
 		"a fixed log group":              {`"{{ cloudwatch_logs_options }}"`, `{"awslogs-group": "/other"}`, nil, "the log group is /other, and the flow execution role may write to /ecs/prefect-worker only"},
 		"a fixed command":                {`"command": "{{ command }}", "env"`, `"command": "python -c 'print(1)'", "env"`, nil, `command is "python -c 'print(1)'", which runs no flow`},
+		"a fixed environment":            {`"env": "{{ env }}"`, `"env": {"A": "b"}`, nil, "the environment variable LEVEL does not reach flow tasks"},
+		"one that adds to it":            {`"env": "{{ env }}"`, `"env": {"A": "b", "LEVEL": "debug"}`, nil, ""},
+		"a privileged container":         {`"image": "{{ image }}"`, `"image": "{{ image }}", "privileged": true`, nil, "the container prefect is privileged"},
+		"one that is not":                {`"image": "{{ image }}"`, `"image": "{{ image }}", "privileged": false, "essential": true, "memory": 1024`, nil, ""},
+		"too much memory":                {`"image": "{{ image }}"`, `"image": "{{ image }}", "memory": 2048`, nil, "the container prefect has a memory of 2048, and its task 1024"},
+		"no essential container":         {`"image": "{{ image }}"`, `"image": "{{ image }}", "essential": false`, nil, "no container of the task definition is essential"},
+		"ECS Exec":                       {`"launchType"`, `"enableExecuteCommand": true, "launchType"`, nil, "enableExecuteCommand is true"},
+		"two tasks":                      {`"launchType"`, `"count": 2, "launchType"`, nil, "count is 2: each flow run would be started in so many tasks"},
+		"one task":                       {`"launchType"`, `"count": 1, "enableExecuteCommand": false, "placementConstraints": [], "launchType"`, nil, ""},
+		"a placement":                    {`"launchType"`, `"placementConstraints": [{"type": "distinctInstance"}], "launchType"`, nil, "placementConstraints is set, which Fargate does not take"},
 		// What a deployment says
 		"another image":                        {"", "", vars{"image": "mine:1"}, ""},
 		"a size of Fargate":                    {"", "", vars{"cpu": 1024, "memory": 4096}, ""},

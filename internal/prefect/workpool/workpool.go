@@ -188,7 +188,7 @@ func show(field string, value any) string {
 	if err != nil {
 		return fmt.Sprint(value)
 	}
-	if strings.HasSuffix(field, secretARN) {
+	if strings.HasSuffix(field, secretARN) || field == "secrets" {
 		return redact.Text(string(text)) // an ARN is no credential
 	}
 	return redact.Value(field, redact.Text(string(text)))

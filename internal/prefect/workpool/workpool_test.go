@@ -52,6 +52,10 @@ func TestFit(t *testing.T) {
 	if !reflect.DeepEqual(before, template) {
 		t.Error("the template was changed")
 	}
+	// AND so are those of further secrets
+	if got := (Change{"secrets", nil, []any{map[string]any{"name": "DB", "valueFrom": "arn:aws:ssm:us-east-1:123456789012:parameter/db"}}}).String(); got != `secrets: none -> [{"name":"DB","valueFrom":"arn:aws:ssm:us-east-1:123456789012:parameter/db"}]` {
+		t.Error(got)
+	}
 	// WHEN no disk is wanted THEN the one that is there goes
 	less := wanted()
 	less.Task, less.Defaults = map[string]any{disk: nil}, map[string]any{"api_token": "new"}
