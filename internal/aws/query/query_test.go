@@ -84,15 +84,15 @@ func TestJSON(t *testing.T) {
 		t.Errorf("%v, %v", r.Header, r.Form)
 	}
 	// WHEN a parameter is on the second page
-	cfg, requests = answering(t, `200 {"Parameters":[],"NextToken":"n"}`, `200 {"Parameters":[{"Name":"/a"}]}`)
-	there, err := NewSSM(cfg).Parameter(t.Context(), "/a")
-	if err != nil || !there || len(*requests) != 2 || !strings.Contains((*requests)[1].Form.Encode(), "NextToken") {
+	cfg, requests = answering(t, `200 {"Parameters":[],"NextToken":"n"}`, `200 {"Parameters":[{"Name":"/a","KeyId":"k"}]}`)
+	there, key, err := NewSSM(cfg).Parameter(t.Context(), "/a")
+	if err != nil || !there || key != "k" || len(*requests) != 2 || !strings.Contains((*requests)[1].Form.Encode(), "NextToken") {
 		t.Errorf("%t, %v, %v", there, err, *requests)
 	}
 	// AND what is no answer of AWS is an error
 	cfg, _ = answering(t, `200 <html>`, `503 <html>`)
 	for range 2 {
-		if there, err := NewSSM(cfg).Parameter(t.Context(), "/a"); err == nil || there {
+		if there, _, err := NewSSM(cfg).Parameter(t.Context(), "/a"); err == nil || there {
 			t.Errorf("%t, %v", there, err)
 		}
 	}

@@ -276,7 +276,7 @@ func inside(arguments map[string]any) error {
 	}
 	for _, s := range document.Statement {
 		switch s.Sid {
-		case "DecryptSecrets":
+		case "DecryptSecrets", "DecryptParameters":
 			keys = append(keys, s.Resource...)
 		case "ReadSecrets":
 			secrets = slices.DeleteFunc(s.Resource, func(arn string) bool { return !exists(arn) })

@@ -193,10 +193,10 @@ func (h *harness) secretCases() []testCase {
 		}
 	}
 	// parameter gives the container a parameter, which is there or not and which the role may read.
-	parameter := func(name string, there bool) change {
+	parameter := func(name string, there bool, keyPolicy string, further ...string) change {
 		return func(t *testing.T, opt *Options) func() {
 			arn := "arn:aws:ssm:us-east-1:123456789012:parameter/" + strings.TrimPrefix(name, "/")
-			undo := h.inline(executionRole, fmt.Sprintf(`{"Effect":"Allow","Action":"ssm:GetParameters","Resource":%q}`, arn))(t, opt)
+			undo := h.inline(executionRole, fmt.Sprintf(`{"Effect":"Allow","Action":["%s"],"Resource":"*"}`, strings.Join(append(further, "ssm:GetParameters"), `","`)))(t, opt)
 			edited(func(out *ecs.DescribeTaskDefinitionOutput) {
 				c := &out.TaskDefinition.ContainerDefinitions[0]
 				c.Secrets = append(c.Secrets, types.Secret{Name: aws.String("PARAMETER"), ValueFrom: &arn})
@@ -204,7 +204,11 @@ func (h *harness) secretCases() []testCase {
 			if !there {
 				return undo
 			}
-			h.json(t, "ssm", "AmazonSSM.PutParameter", map[string]any{"Name": name, "Value": "x", "Type": "String"})
+			in := map[string]any{"Name": name, "Value": "x", "Type": "String"}
+			if keyPolicy != "" {
+				in["Type"], in["KeyId"] = "SecureString", *call(t, h.kms.CreateKey, &kms.CreateKeyInput{Policy: &keyPolicy}).KeyMetadata.Arn
+			}
+			h.json(t, "ssm", "AmazonSSM.PutParameter", in)
 			return func() {
 				undo()
 				h.json(t, "ssm", "AmazonSSM.DeleteParameter", map[string]any{"Name": name})
@@ -246,10 +250,12 @@ func (h *harness) secretCases() []testCase {
 		{"a further secret that is to be deleted", further(secretsmanager.CreateSecretInput{SecretString: aws.String("x")}, remove(false)), failing(checkRoles, "is scheduled for deletion, so that no task can start")},
 		{"a further secret that does not exist", further(secretsmanager.CreateSecretInput{SecretString: aws.String("x")}, remove(true)), failing(checkRoles, "does not exist, so that no task can start")},
 		{"a disabled key", key(delegates, false), failing(checkRoles, "is Disabled, so that no task can start")},
-		{"a parameter", parameter("/flows/token", true), want{check: checkRoles, status: OK, details: []string{"not read: the values of PARAMETER"}}},
-		{"a parameter without a slash", parameter("token", true), well},
-		{"a parameter that does not exist", parameter("/flows/token", false), failing(checkRoles, "the parameter flows/token does not exist, so that no task can start")},
-		{"a parameter that may not be looked up", both(parameter("/flows/token", true), refusing("DescribeParameters")), unsure(checkRoles, "the parameter flows/token could not be read: AccessDeniedException").fixedBy("ssm:DescribeParameters")},
+		{"a parameter", parameter("/flows/token", true, ""), want{check: checkRoles, status: OK, details: []string{"not read: the values of PARAMETER"}}},
+		{"a parameter without a slash", parameter("token", true, ""), well},
+		{"a parameter under a customer's key without kms:Decrypt", parameter("/flows/token", true, delegates), failing(checkRoles, "may not call kms:Decrypt on the key of the parameter flows/token")},
+		{"a parameter under a customer's key with kms:Decrypt", parameter("/flows/token", true, delegates, "kms:Decrypt"), well},
+		{"a parameter that does not exist", parameter("/flows/token", false, ""), failing(checkRoles, "the parameter flows/token does not exist, so that no task can start")},
+		{"a parameter that may not be looked up", both(parameter("/flows/token", true, ""), refusing("DescribeParameters")), unsure(checkRoles, "the parameter flows/token could not be read: AccessDeniedException").fixedBy("ssm:DescribeParameters")},
 		{"an image in ECR", image(ecr + "team/flows:7"), well},
 		{"an image of another account", image("999999999999.dkr.ecr.us-east-1.amazonaws.com/team/flows:8"), well},
 		{"a tag that is not in ECR", image(ecr + "team/flows:8"), failing(checkRoles, "the image "+ecr+"team/flows:8 is not in ECR").fixedBy("worker.image")},

@@ -144,19 +144,21 @@ func (c *checklist) deployments(ctx context.Context, f *findings, judge func(var
 	}
 }
 
-// parameter checks that a parameter is there.
-func (c *checklist) parameter(ctx context.Context, f *findings, arn string) {
+// parameter checks that a parameter is there and, under a customer's key, that it can be decrypted.
+func (c *checklist) parameter(ctx context.Context, f *findings, r *role, arn string) {
 	_, name, _ := strings.Cut(arn, ":parameter/")
 	names := []string{"/" + name}
 	if !strings.Contains(name, "/") {
 		names = append(names, name) // of one part the ARN does not say whether it begins with a slash
 	}
-	found, err := c.aws.ssm.Parameter(ctx, names...)
+	found, key, err := c.aws.ssm.Parameter(ctx, names...)
 	switch {
 	case err != nil:
 		f.unreadable("the parameter "+name, err)
 	case !found:
 		f.failed(fmt.Sprintf("the parameter %s does not exist, so that no task can start", name), "create it, or take it out of the configuration")
+	case key != "" && !strings.HasSuffix(key, "alias/aws/ssm"):
+		c.decrypts(ctx, f, r, key, "the parameter "+name, "ssm", map[string][]string{"kms:encryptioncontext:parameter_arn": {arn}})
 	}
 }
 
@@ -172,7 +174,7 @@ func (c *checklist) readsSecrets(ctx context.Context, f *findings, r *role, secr
 		const what = "no task can start (ResourceInitializationError)"
 		if strings.Contains(arn, ":ssm:") {
 			c.need(f, r, "ssm:GetParameters", arn, what)
-			c.parameter(ctx, f, arn)
+			c.parameter(ctx, f, r, arn)
 			continue
 		}
 		c.need(f, r, "secretsmanager:GetSecretValue", arn, what)

@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -378,35 +379,40 @@ func (c *checklist) secretKey(ctx context.Context, f *findings, r *role, arn str
 	if strings.HasSuffix(id, "alias/aws/secretsmanager") {
 		id = "" // AWS's own key, which everybody in the account may use through Secrets Manager
 	}
-	if id == "" {
-		return
+	if id != "" {
+		c.decrypts(ctx, f, r, id, "the secret "+secretName(arn), "secretsmanager", map[string][]string{"kms:encryptioncontext:secretarn": {arn}})
 	}
+}
+
+// decrypts checks that a role may decrypt a secret or a parameter, of, under a customer's key, which a service does
+// for it.
+func (c *checklist) decrypts(ctx context.Context, f *findings, r *role, id, of, service string, further map[string][]string) {
 	key, err := c.aws.kms.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &id})
 	if err == nil && key.KeyMetadata == nil {
 		err = errEmpty
 	}
 	switch {
 	case is(err, "NotFoundException"):
-		f.failed(fmt.Sprintf("the KMS key of the secret %s does not exist, so that no task can start", secretName(arn)), "give the secret another key (secret.kms_key_arn, worker.kms_key_arns)")
+		f.failed(fmt.Sprintf("the KMS key of %s does not exist, so that no task can start", of), "give it another key (secret.kms_key_arn, worker.kms_key_arns)")
 		return
 	case err != nil:
-		f.unreadable("the KMS key of the secret "+secretName(arn), err)
+		f.unreadable("the KMS key of "+of, err)
 		return
 	case !key.KeyMetadata.Enabled:
-		f.failed(fmt.Sprintf("the KMS key of the secret %s is %s, so that no task can start", secretName(arn), key.KeyMetadata.KeyState), "enable it: aws kms enable-key --key-id "+id)
+		f.failed(fmt.Sprintf("the KMS key of %s is %s, so that no task can start", of, key.KeyMetadata.KeyState), "enable it: aws kms enable-key --key-id "+id)
 		return
 	}
 	request := iam.Request{Action: "kms:Decrypt", Resource: aws.ToString(key.KeyMetadata.Arn), Caller: r.arn, Context: c.requestContext(r)}
-	request.Context["kms:viaservice"] = []string{"secretsmanager." + c.opt.AWS.Region + ".amazonaws.com"}
+	request.Context["kms:viaservice"] = []string{service + "." + c.opt.AWS.Region + ".amazonaws.com"}
 	request.Context["kms:calleraccount"] = []string{c.accountOf(r.arn).ID}
-	request.Context["kms:encryptioncontext:secretarn"] = []string{arn}
-	denied := fmt.Sprintf("the %s %s may not call kms:Decrypt on the key of the secret %s, so that no task can start", r.noun, r.name, secretName(arn))
-	whether := fmt.Sprintf("the %s may decrypt the secret %s", r.noun, secretName(arn))
+	maps.Copy(request.Context, further)
+	denied := fmt.Sprintf("the %s %s may not call kms:Decrypt on the key of %s, so that no task can start", r.noun, r.name, of)
+	whether := fmt.Sprintf("the %s may decrypt %s", r.noun, of)
 
 	// The key's policy allows it by itself, or hands the decision to IAM by naming the account.
 	policy, err := c.aws.kms.GetKeyPolicy(ctx, &kms.GetKeyPolicyInput{KeyId: &id, PolicyName: aws.String("default")})
 	if err != nil {
-		f.unreadable("the policy of the KMS key of the secret "+secretName(arn), err)
+		f.unreadable("the policy of the KMS key of "+of, err)
 		return
 	}
 	document, err := iam.Parse(aws.ToString(policy.Policy))
