@@ -3,6 +3,7 @@ package run
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -47,7 +48,15 @@ func localSettings(user []byte, apiURL string, ids map[string]string) (local []b
 	drop("secret", "kms_key_arn", elsewhere)
 	drop("logs", "kms_key_arn", elsewhere)
 	drop("iam", "permissions_boundary_arn", elsewhere)
-	drop("iam", "task_policy_arns", elsewhere)
+	if iam, _ := settings["iam"].(map[string]any); iam["task_policy_arns"] != nil {
+		// The emulator has the policies that AWS manages.
+		arns, _ := iam["task_policy_arns"].([]any)
+		managed := slices.DeleteFunc(slices.Clone(arns), func(arn any) bool { return !strings.HasPrefix(fmt.Sprint(arn), "arn:aws:iam::aws:policy/") })
+		if len(managed) < len(arns) {
+			drop("iam", "task_policy_arns", elsewhere)
+		}
+		iam["task_policy_arns"] = managed
+	}
 	drop("worker", "secrets", elsewhere)
 	drop("worker", "registry_credentials", elsewhere)
 	drop("worker", "kms_key_arns", elsewhere)
