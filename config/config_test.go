@@ -945,3 +945,19 @@ func TestNoCredentialInAMessage(t *testing.T) {
 		}
 	}
 }
+
+// TestASyntaxErrorHasItsLine: the library's scanner counts lines from 1, its parser from 0, and neither names the first.
+func TestASyntaxErrorHasItsLine(t *testing.T) {
+	for content, want := range map[string]int{
+		"worker: {environment: {A: \"x\" : }\n":                  1,
+		"name_suffix: -a\nworker: {environment: {A: \"x\" : }\n": 2,
+		"name_suffix: -a\n\nlogs: ]\n":                           3,
+		"name_suffix: -a\n- b\n":                                 2,
+		"name_suffix: -a\nworker:\n  secrets:\n    A: arn:a::\n": 4,
+	} {
+		_, problems := parse("dev.yaml", []byte(content))
+		if len(problems) != 1 || problems[0].Line != want {
+			t.Errorf("%q: %v, want line %d", content, problems, want)
+		}
+	}
+}

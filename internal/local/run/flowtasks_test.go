@@ -55,11 +55,9 @@ def slow(seconds: float):
 
 const tasksPool = "tasks"
 
-// existing is an environment in an account where everything exists but the service, in isolated subnets.
+// existing is an environment in an account where everything exists but the service.
 const existing = `
-prefect: {api_url: 'https://prefect.example.internal/api'}
 network:
-  endpoints: [ec2, ecr.api, ecr.dkr, ecs, logs, secretsmanager, sqs]
   existing: {vpc_id: vpc-0123456789abcdef0, subnet_ids: [subnet-0123456789abcdef0, subnet-0123456789abcdef1]}
   egress: [{description: Warehouse, from_port: 5432, security_group_id: sg-0123456789abcdef0}]
   security_group_ids: [sg-0123456789abcdef1]
@@ -72,10 +70,10 @@ iam:
     flow_execution_role: arn:aws:iam::210987654321:role/team/prefect-flow-execution-role
 `
 
-func newTasks(t *testing.T, image, worker, further string) *tasks {
+func newTasks(t *testing.T, image, further string) *tasks {
 	w := newWorkerctl(t)
 	testtools.Environment(t, pyenv.Prefect3)
-	write(t, w.config, map[string]string{"dev.yaml": fmt.Sprintf("work_pool: {type: ecs, name: %s}\nworker: {image: %q, %s, %s}\n", tasksPool, image, quickPolls, worker) + further})
+	write(t, w.config, map[string]string{"dev.yaml": fmt.Sprintf("work_pool: {type: ecs, name: %s}\nworker: {image: %q, spot: %t, %s}\n", tasksPool, image, further == "", quickPolls) + further}) // a cluster that exists has Spot
 	out := w.must("up", "dev")
 	wants := []string{"is COMPLETED", "by the execution role, all allowed by: ", "PassRoles; ", "TagFlows; ", "WatchFlows; ", "WriteFlowLogs"}
 	if strings.Contains(image, ":3") {
@@ -291,12 +289,12 @@ func (x *tasks) awaitRefusal(call string) {
 
 func TestFlowsOfAnECSPoolWithPrefect2(t *testing.T) {
 	t.Parallel() // mostly, it waits
-	testFlowsOfAnECSPool(t, newTasks(t, "prefecthq/prefect:2-latest", "", ""), 2)
+	testFlowsOfAnECSPool(t, newTasks(t, "prefecthq/prefect:2-latest", ""), 2)
 }
 
 func TestFlowsOfAnECSPoolWithPrefect3(t *testing.T) {
 	t.Parallel()
-	testFlowsOfAnECSPool(t, newTasks(t, "210987654321.dkr.ecr.us-east-1.amazonaws.com/prefect:3.8.3", "prefect_version: 3.8.3, prefect_aws_included: true", existing), 3)
+	testFlowsOfAnECSPool(t, newTasks(t, "prefecthq/prefect:3-latest", existing), 3)
 }
 
 func testFlowsOfAnECSPool(t *testing.T, x *tasks, major int) {

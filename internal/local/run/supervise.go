@@ -87,7 +87,7 @@ func (r *run) newSupervisor(ctx context.Context, local string, log io.Writer, se
 	}
 	s.options = ecstask.Options{Cluster: r.state.Cluster, Service: service, Dir: dir, Image: func(ctx context.Context, extra []string) (pyenv.Env, error) {
 		spec := spec
-		spec.Extra = extra
+		spec.Extra = append(checklist.Environment.ImagePackages(), extra...)
 		return pyenv.Ensure(ctx, spec, pyenv.Options{Root: local})
 	}}
 	return s, nil
