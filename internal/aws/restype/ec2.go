@@ -459,10 +459,9 @@ func (f *Search) flowLog(r Resource) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, group, _ := strings.Cut(r.text("log_destination"), ":log-group:")
 	var ids []string
 	for _, l := range logs {
-		if l.LogGroup == group && l.TrafficType == r.text("traffic_type") {
+		if (l.Destination == r.text("log_destination") || strings.HasSuffix(r.text("log_destination"), ":log-group:"+l.LogGroup)) && l.TrafficType == r.text("traffic_type") {
 			ids = append(ids, l.ID)
 		}
 	}
