@@ -30,7 +30,8 @@ var ec2Types = []Type{
 		Loss:     "the worker's tasks move",
 		Replaces: []string{"availability_zone", "cidr_block", "vpc_id"},
 		Options: map[string]string{
-			"availability_zone": "network.availability_zones",
+			"availability_zone":       "network.availability_zones",
+			"map_public_ip_on_launch": "network.map_public_ip_on_launch",
 		},
 		Grants: []Grant{
 			{Read: "ec2:DescribeSubnets"},

@@ -48,14 +48,15 @@ func localSettings(user []byte, apiURL string, ids map[string]string) (local []b
 	drop("secret", "kms_key_arn", elsewhere)
 	drop("logs", "kms_key_arn", elsewhere)
 	drop("iam", "permissions_boundary_arn", elsewhere)
-	if iam, _ := settings["iam"].(map[string]any); iam["task_policy_arns"] != nil {
+	for _, key := range []string{"execution_policy_arns", "task_policy_arns"} {
+		iam, _ := settings["iam"].(map[string]any)
+		arns, _ := iam[key].([]any)
 		// The emulator has the policies that AWS manages.
-		arns, _ := iam["task_policy_arns"].([]any)
 		managed := slices.DeleteFunc(slices.Clone(arns), func(arn any) bool { return !strings.HasPrefix(fmt.Sprint(arn), "arn:aws:iam::aws:policy/") })
 		if len(managed) < len(arns) {
-			drop("iam", "task_policy_arns", elsewhere)
+			drop("iam", key, elsewhere)
+			iam[key] = managed
 		}
-		iam["task_policy_arns"] = managed
 	}
 	drop("worker", "secrets", elsewhere)
 	drop("worker", "registry_credentials", elsewhere)
