@@ -24,7 +24,6 @@ func TestOptionsLifeCycle(t *testing.T) {
 	full = strings.NewReplacer("eu-central-1", "us-east-1", "assume_role_arn: arn:aws:iam::123456789012:role/deployer\n", "",
 		"  permissions_boundary_arn: arn:aws:iam::123456789012:policy/boundary\n", "",
 		"arn:aws:iam::123456789012:policy/flows, ", "",
-		"  scaling: {min: 1, max: 3}\n", "", // moto has no such target
 		"  recovery_window_days: 7\n", "", // for which the secret would be left
 		"  s3_endpoint: false\n", "  egress: [{description: Warehouse, from_port: 5432, prefix_list_id: pl-63a5400a}]\n").Replace(full)
 	aws := newReader(t, d.emulator)
