@@ -39,6 +39,11 @@ worker: {image: '210987654321.dkr.ecr.us-east-1.amazonaws.com/prefect:3', prefec
 	if got, err := os.ReadFile(result); err != nil || string(got) != "8 a b=c" {
 		t.Errorf("the flow had %q, %v\n%s", got, err, out)
 	}
+	// AND one beside the run's folder is refused: it would be copied into itself
+	write(t, filepath.Dir(w.dir), map[string]string{"own.py": "from prefect import flow\n\n@flow\ndef mine():\n    pass\n"})
+	if out, err := w.command("run", filepath.Join(filepath.Dir(w.dir), "own.py"), "dev").CombinedOutput(); err == nil || !strings.Contains(string(out), "move the flow into a folder of its own") {
+		t.Errorf("a flow beside the run's folder: %v\n%s", err, out)
+	}
 	// AND no flow run needs a person
 	if out := w.must("runs", "dev"); out != "No flow run of ecs-work-pool is late, orphaned or lost.\n" {
 		t.Errorf("runs: %s", out)

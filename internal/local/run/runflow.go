@@ -25,7 +25,15 @@ func RunFlow(ctx context.Context, opt Options, flow string, parameters []string)
 	if err != nil {
 		return err
 	}
-	checklist, err := opt.Checklist()
+	r, err := opt.running()
+	if err != nil {
+		return err
+	}
+	// Prefect copies the flow's folder into that of the run.
+	if within, err := filepath.Rel(filepath.Dir(file), r.dir); err == nil && filepath.IsLocal(within) {
+		return fmt.Errorf("the folder of the flow, %s, holds the local run, and Prefect copies it for each flow run; move the flow into a folder of its own", filepath.Dir(file))
+	}
+	checklist, err := r.checklist()
 	if err != nil {
 		return err
 	}
