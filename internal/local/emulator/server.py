@@ -5,7 +5,7 @@ usage: server.py PORT_FILE
 Listens on 127.0.0.1, on a port that the system chooses and that is therefore
 free, and writes the port to PORT_FILE once it listens.
 
-Each patch below makes moto 5.2.1 answer as AWS does where the AWS provider
+Each patch below makes moto 5.2.5 answer as AWS does where the AWS provider
 would otherwise plan the same change indefinitely, or a destroyed stack would leave
 something behind. Remove one when moto does it by itself: the life cycle tests
 then still pass.
@@ -34,9 +34,7 @@ botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 
 # Nothing here runs on machines of EC2. Their types in all regions are 92 files, a sixth of the start.
 load_resource = moto.utilities.utils.load_resource
-moto.utilities.utils.load_resource = lambda package, resource: (
-    {} if package == "moto.ec2.models.instance_types" else load_resource(package, resource)
-)
+moto.utilities.utils.load_resource = lambda path: {} if path.startswith("ec2/resources/instance_type") else load_resource(path)
 
 import moto.applicationautoscaling.models as autoscaling_models
 import moto.applicationautoscaling.responses as autoscaling_responses
@@ -385,10 +383,12 @@ def run_tasks_as_fargate():
             container.cpu = str(container.cpu or 0)
             container.memory = str(container.memory) if container.memory else None
 
-    def run_task(self, cluster, definition, count, overrides, started_by, tags, launch_type, *others):
+    def run_task(self, cluster, definition, count, overrides, started_by, tags, launch_type, network, group, platform, strategy):
         # With a capacity provider strategy there is no launch type; all are Fargate's.
+        if not launch_type:
+            launch_type, strategy = "FARGATE", None
         tasks = original_run(
-            self, cluster, definition, count, overrides, started_by, tags, launch_type or "FARGATE", *others
+            self, cluster, definition, count, overrides, started_by, tags, launch_type, network, group, platform, strategy
         )
         for task in tasks:
             send_event(self, task)
