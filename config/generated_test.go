@@ -167,6 +167,9 @@ func nullable(schema *jsonschema.Schema) {
 // and refuses just what the program does, as far as form goes; rules between options are the
 // program's alone.
 func TestTheSchemaIsTheProgram(t *testing.T) {
+	if bytes.Contains(editorSchema(t), []byte(`\\p{`)) {
+		t.Error("a pattern has a class of Unicode, which Python's re does not read")
+	}
 	document, err := validator6.UnmarshalJSON(bytes.NewReader(editorSchema(t)))
 	if err != nil {
 		t.Fatal(err)
