@@ -91,6 +91,9 @@ func (v *validator) arns() {
 		{"monitoring.topic_arn", e.Monitoring.TopicARN, e.Region},
 		{"iam.permissions_boundary_arn", e.IAM.PermissionsBoundaryARN, ""},
 	}
+	for i, text := range e.IAM.ExecutionPolicyARNs {
+		refs = append(refs, reference{fmt.Sprintf("iam.execution_policy_arns[%d]", i), text, ""})
+	}
 	for i, text := range e.IAM.TaskPolicyARNs {
 		refs = append(refs, reference{fmt.Sprintf("iam.task_policy_arns[%d]", i), text, ""})
 	}

@@ -84,6 +84,10 @@ type Network struct {
 	// ones.
 	PrivateSubnetCIDRs []string `yaml:"private_subnet_cidrs" jsonschema:"minItems=1,maxItems=6,format=cidr" jsonschema_extras:"x-default=the fifth to seventh /24 of the VPC"`
 
+	// MapPublicIPOnLaunch gives public addresses to whatever else is launched in the public subnets. The
+	// worker does not need it.
+	MapPublicIPOnLaunch bool `yaml:"map_public_ip_on_launch" jsonschema:"default=false"`
+
 	// AvailabilityZones are the zones of the subnets, in their order.
 	AvailabilityZones []string `yaml:"availability_zones" jsonschema:"uniqueItems=true,format=zone" jsonschema_extras:"x-default=the first zones of the region that have Fargate"`
 
@@ -111,6 +115,9 @@ type Network struct {
 	// Egress are further ways out of the worker's security group, which its flow tasks share,
 	// beside port 443 and that of the Prefect API.
 	Egress []Egress `yaml:"egress" jsonschema:"maxItems=50" jsonschema_extras:"x-source=https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html"`
+
+	// SecurityGroupName is the name of the worker's security group, which its flow tasks share.
+	SecurityGroupName string `yaml:"security_group_name" jsonschema:"format=security-group-name" jsonschema_extras:"x-default=prefect_worker_sg and in a VPC that exists prefect_worker_sg-{environment}"`
 
 	// SecurityGroupIDs are further security groups of the worker's tasks, and of flow tasks.
 	SecurityGroupIDs []string `yaml:"security_group_ids" jsonschema:"uniqueItems=true,maxItems=4,format=security-group-id" jsonschema_extras:"x-source=https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html"`
@@ -223,6 +230,12 @@ type Worker struct {
 	// ServiceName is the name of the ECS service and the first part of the worker's name in
 	// Prefect.
 	ServiceName string `yaml:"service_name" jsonschema:"default={environment}-worker,format=ecs-name"`
+
+	// TaskFamily is the family of the worker's task definition.
+	TaskFamily string `yaml:"task_family" jsonschema:"format=ecs-name" jsonschema_extras:"x-default=worker.service_name"`
+
+	// ContainerName is the name of the container.
+	ContainerName string `yaml:"container_name" jsonschema:"default=prefect-worker,format=ecs-name"`
 
 	// Image is the container image, with a tag that names a version.
 	Image string `yaml:"image" jsonschema:"default=prefecthq/prefect:2-latest,format=image"`
@@ -541,6 +554,9 @@ type IAM struct {
 	// ExecutionRoleName is the role with which ECS starts the task: it reads the secret and
 	// writes the logs.
 	ExecutionRoleName string `yaml:"execution_role_name" jsonschema:"default=prefect-task-execution-role{name_suffix},format=role-name"`
+
+	// ExecutionPolicyARNs are managed policies for the execution role beside those that it needs.
+	ExecutionPolicyARNs []string `yaml:"execution_policy_arns" jsonschema:"uniqueItems=true,maxItems=19,format=policy-arn" jsonschema_extras:"x-source=https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"`
 
 	// TaskRoleName is the role of the code inside the container.
 	TaskRoleName string `yaml:"task_role_name" jsonschema:"default=prefect-task-role{name_suffix},format=role-name"`

@@ -55,7 +55,7 @@ func TestAnEmptyFileIsTheOriginalDeployment(t *testing.T) {
 		},
 		Cluster: Cluster{Name: "prefect-cluster", Namespace: "default.prefect.local", ContainerInsights: true},
 		Worker: Worker{
-			ServiceName: "dev-worker", Image: "prefecthq/prefect:2-latest",
+			ServiceName: "dev-worker", ContainerName: "prefect-worker", Image: "prefecthq/prefect:2-latest",
 			CPU: 256, MemoryMiB: 512, Architecture: X8664,
 			DesiredCount: 1, ConcurrencyLimit: 1, StopTimeoutSeconds: 120,
 		},
@@ -406,8 +406,8 @@ var rejected = []struct{ name, yaml, keys string }{
 	{"a VPC that exists without subnets", "network: {existing: {vpc_id: vpc-01234567}}", "network.existing.subnet_ids"},
 	{"subnets that exist without a VPC", "network: {existing: {subnet_ids: [subnet-01234567]}}", "network.existing.vpc_id"},
 	{"public subnets of no VPC", "network: {existing: {public: true}}", "network.existing.public"},
-	{"settings of a network that is not made", "network: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234567]}, name: n, vpc_cidr: 10.1.0.0/16, public_subnet_cidrs: [10.1.0.0/24], private_subnet_cidrs: [10.1.1.0/24], availability_zones: [us-east-1a], nat: single, flow_logs: all, s3_endpoint: true}",
-		"network.name network.vpc_cidr network.public_subnet_cidrs network.private_subnet_cidrs network.availability_zones network.nat network.flow_logs network.s3_endpoint"},
+	{"settings of a network that is not made", "network: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234567]}, name: n, vpc_cidr: 10.1.0.0/16, public_subnet_cidrs: [10.1.0.0/24], private_subnet_cidrs: [10.1.1.0/24], map_public_ip_on_launch: true, availability_zones: [us-east-1a], nat: single, flow_logs: all, s3_endpoint: true}",
+		"network.name network.vpc_cidr network.public_subnet_cidrs network.private_subnet_cidrs network.map_public_ip_on_launch network.availability_zones network.nat network.flow_logs network.s3_endpoint"},
 	{"endpoints in public subnets that exist", "network: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234567], public: true}, endpoints: [ecr.api, ecr.dkr, logs, secretsmanager]}\nworker: {image: '123456789012.dkr.ecr.us-east-1.amazonaws.com/w:1', prefect_version: '3'}\nprefect: {api_url: 'http://10.0.0.7/api'}", "network.existing.public"},
 	{"a database in public subnets that exist", "network: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234567, subnet-01234568], public: true}}\nserver: {enabled: true}", "network.existing.public"},
 	{"a database in one subnet that exists", "network: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234567]}}\nserver: {enabled: true}", "network.existing.subnet_ids"},
@@ -536,6 +536,11 @@ var rejected = []struct{ name, yaml, keys string }{
 	{"one role for both", "iam: {task_role_name: prefect-task-execution-role}", "iam.task_role_name"},
 	{"boundary", "iam: {permissions_boundary_arn: x}", "iam.permissions_boundary_arn"},
 	{"task policy", "iam: {task_policy_arns: [AdministratorAccess]}", "iam.task_policy_arns[0]"},
+	{"execution policy", "iam: {execution_policy_arns: [AdministratorAccess]}", "iam.execution_policy_arns[0]"},
+	{"text for addresses of public subnets", "network: {map_public_ip_on_launch: 'on'}", "network.map_public_ip_on_launch"},
+	{"name of the security group", "network: {security_group_name: 'ü'}", "network.security_group_name"},
+	{"family of the task definition", "worker: {task_family: a/b}", "worker.task_family"},
+	{"name of the container", "worker: {container_name: a b}", "worker.container_name"},
 	{"flow roles of a process pool", "iam: {flow_execution_role_name: a, flow_task_role: {name: b, policy_arns: ['arn:aws:iam::123456789012:policy/p']}}",
 		"iam.flow_execution_role_name iam.flow_task_role.name iam.flow_task_role.policy_arns"},
 	{"no monitoring, but its settings", "monitoring: {emails: [a@example.com], topic_arn: 'arn:aws:sns:us-east-1:123456789012:on-call', late_minutes: 3, pending_minutes: 30}", "monitoring.emails monitoring.topic_arn monitoring.late_minutes monitoring.pending_minutes"},
@@ -561,8 +566,8 @@ var rejected = []struct{ name, yaml, keys string }{
 	{"statements of flows that a process pool has not", "iam: {flow_task_role: {statements: [{actions: [s3:GetObject], resources: ['arn:aws:s3:::b']}]}}", "iam.flow_task_role.statements"},
 	{"a path without slashes", "iam: {path: flows}", "iam.path"},
 	{"roles that exist, by name", "work_pool: {type: ecs}\niam: {existing: {execution_role: a, task_role: b, flow_execution_role: c, flow_task_role: d}}", "iam.existing.execution_role iam.existing.task_role iam.existing.flow_execution_role iam.existing.flow_task_role"},
-	{"settings of roles that are not made", "work_pool: {type: ecs}\niam: {execution_role_name: a, task_role_name: b, task_policy_arns: ['" + policy + "'], task_statements: [{actions: [s3:GetObject], resources: ['arn:aws:s3:::b']}], flow_execution_role_name: c, flow_task_role: {name: d, policy_arns: ['" + policy + "']}, existing: {execution_role: '" + role + "1', task_role: '" + role + "2', flow_execution_role: '" + role + "3', flow_task_role: '" + role + "4'}}",
-		"iam.execution_role_name iam.task_role_name iam.task_policy_arns iam.task_statements iam.flow_execution_role_name iam.flow_task_role.name iam.flow_task_role.policy_arns"},
+	{"settings of roles that are not made", "work_pool: {type: ecs}\niam: {execution_role_name: a, execution_policy_arns: ['" + policy + "'], task_role_name: b, task_policy_arns: ['" + policy + "'], task_statements: [{actions: [s3:GetObject], resources: ['arn:aws:s3:::b']}], flow_execution_role_name: c, flow_task_role: {name: d, policy_arns: ['" + policy + "']}, existing: {execution_role: '" + role + "1', task_role: '" + role + "2', flow_execution_role: '" + role + "3', flow_task_role: '" + role + "4'}}",
+		"iam.execution_role_name iam.execution_policy_arns iam.task_role_name iam.task_policy_arns iam.task_statements iam.flow_execution_role_name iam.flow_task_role.name iam.flow_task_role.policy_arns"},
 	{"one role that exists for all", "work_pool: {type: ecs}\niam: {existing: {execution_role: '" + role + "', task_role: '" + role + "', flow_execution_role: '" + role + "'}}", "iam.existing.task_role iam.existing.flow_execution_role"},
 	{"roles of flows that a process pool has not", "iam: {existing: {flow_execution_role: '" + role + "1', flow_task_role: '" + role + "2'}}", "iam.existing.flow_execution_role iam.existing.flow_task_role"},
 	{"a role that exists in another account", "account_id: '111111111111'\niam: {existing: {task_role: '" + role + "'}}", "iam.existing.task_role"},
@@ -964,6 +969,22 @@ func TestNoCredentialInAMessage(t *testing.T) {
 			t.Errorf("%s: not rejected", strings.ReplaceAll(yaml, key, "KEY"))
 		} else if strings.Contains(err.Error(), key[4:]) {
 			t.Errorf("%s: the key is in the message", strings.ReplaceAll(yaml, key, "KEY"))
+		}
+	}
+}
+
+// TestASyntaxErrorHasItsLine: the library's scanner counts lines from 1, its parser from 0, and neither names the first.
+func TestASyntaxErrorHasItsLine(t *testing.T) {
+	for content, want := range map[string]int{
+		"worker: {environment: {A: \"x\" : }\n":                  1,
+		"name_suffix: -a\nworker: {environment: {A: \"x\" : }\n": 2,
+		"name_suffix: -a\n\nlogs: ]\n":                           3,
+		"name_suffix: -a\n- b\n":                                 2,
+		"name_suffix: -a\nworker:\n  secrets:\n    A: arn:a::\n": 4,
+	} {
+		_, problems := parse("dev.yaml", []byte(content))
+		if len(problems) != 1 || problems[0].Line != want {
+			t.Errorf("%q: %v, want line %d", content, problems, want)
 		}
 	}
 }

@@ -32,6 +32,7 @@ func (e *Environment) uniqueNames() []uniqueName {
 	add(!e.Logs.Existing, regional("log group", "logs.group", e.Logs.Group))
 	add(e.IAM.Existing.ExecutionRole == "", uniqueName{"role", "iam.execution_role_name", e.IAM.ExecutionRoleName})
 	add(e.IAM.Existing.TaskRole == "", uniqueName{"role", "iam.task_role_name", e.IAM.TaskRoleName})
+	add(e.Network.Exists(), uniqueName{"security group in " + e.Network.Existing.VPCID, "network.security_group_name", e.WorkerSecurityGroup()})
 	add(e.Network.Exists() && e.Cluster.Namespaced(), uniqueName{"namespace in " + e.Network.Existing.VPCID, "cluster.namespace", e.Cluster.Namespace})
 	if e.Network.FlowLogs != FlowLogsNone {
 		uniqueNames = append(uniqueNames,

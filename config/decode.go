@@ -93,20 +93,25 @@ var (
 // syntaxProblem is an error of the YAML library. Some of them name no line.
 func syntaxProblem(file string, data []byte, err error) Problem {
 	text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "yaml: "), "unmarshal errors:\n  ")
-	line := 0
+	line := 1 // which the library does not name
 	if m := yamlErrorLine.FindStringSubmatch(text); m != nil {
 		line, _ = strconv.Atoi(m[1])
 		text = strings.Replace(text, m[0], "", 1)
+		if strings.HasPrefix(text, "did not find expected") { // errors of the library's parser count from 0
+			line++
+		}
 	} else if m := unknownAnchor.FindStringSubmatch(text); m != nil {
 		if before, _, found := bytes.Cut(data, []byte("*"+m[1])); found {
 			line = 1 + bytes.Count(before, []byte("\n"))
 		}
 	} else if strings.Contains(text, "exceeded max depth") {
-		line = 1
 		return newProblem(file, line, "", "", "the file nests blocks deeper than anything here needs", "remove the brackets that are too many")
 	}
-	return newProblem(file, line, "", "", "the file must be valid YAML, but "+text,
-		"fix the syntax there; two spaces indent a level, and no tabs")
+	fix := "fix the syntax there; two spaces indent a level, and no tabs"
+	if strings.HasPrefix(text, "mapping values") {
+		fix = "indent each level by two spaces, and put a value that ends in a colon or has one before a space in quotes: 'arn:...:token::'"
+	}
+	return newProblem(file, line, "", "", "the file must be valid YAML, but "+text, fix)
 }
 
 // checker compares a YAML tree with Go types.

@@ -30,7 +30,7 @@ func (v *validator) existing() {
 		key, arn string
 		settings []string
 	}{
-		{"iam.existing.execution_role", x.ExecutionRole, []string{"iam.execution_role_name"}},
+		{"iam.existing.execution_role", x.ExecutionRole, []string{"iam.execution_role_name", "iam.execution_policy_arns"}},
 		{"iam.existing.task_role", x.TaskRole, []string{"iam.task_role_name", "iam.task_policy_arns", "iam.task_statements"}},
 		{"iam.existing.flow_execution_role", x.FlowExecutionRole, []string{"iam.flow_execution_role_name"}},
 		{"iam.existing.flow_task_role", x.FlowTaskRole, sectionKeys("iam.flow_task_role.")},

@@ -109,6 +109,11 @@ var formats = map[string]format{
 		rule: "a name in ECS is 1 to 255 letters, digits, hyphens and underscores", fix: fixCharacters,
 		source: awsDocs + "AmazonECS/latest/APIReference/API_CreateService.html",
 	},
+	"security-group-name": {
+		pattern: regexp.MustCompile(`^[A-Za-z0-9 ._\-:/()#,@\[\]+=&;{}!$*]+$`), longest: 255, example: "prefect_worker_sg",
+		rule: "the name of a security group has 1 to 255 ASCII letters, digits, spaces and ._-:/()#,@[]+=&;{}!$*", fix: fixCharacters,
+		source: awsDocs + "AWSEC2/latest/APIReference/API_CreateSecurityGroup.html",
+	},
 	"dns-name": {
 		pattern: regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`), longest: 253, example: "default.prefect.local",
 		rule: "a DNS name has parts of letters, digits and hyphens, each part of at most 63 characters and all of at most 253", fix: "write for example default.prefect.local",

@@ -80,7 +80,7 @@ func editorSchema(t *testing.T) []byte {
 	for _, o := range Options() {
 		all[o.Key] = o
 	}
-	schema.Title = "An environment of prefect-worker-ecs"
+	// Without a title: editors would show it in place of each option's text.
 	schema.Description = meaning(schema.Description)
 	nullable(schema)
 	properties(schema, "", func(path string, property *jsonschema.Schema) {
@@ -101,8 +101,8 @@ func editorSchema(t *testing.T) []byte {
 
 // spellOption says in the editors' terms all that stands beside the option's field.
 func spellOption(o Option, property *jsonschema.Schema) {
-	property.Description = meaning(property.Description)
-	if def := o.Default(); def != "" && (o.Schema.Default == nil || o.derived()) {
+	property.Description, property.Extras = meaning(property.Description), nil
+	if def := o.Default(); def != "" {
 		property.Description += " Default: " + def + "."
 	}
 	for _, more := range []string{"Unit", "Source"} {
@@ -128,7 +128,6 @@ func spellOption(o Option, property *jsonschema.Schema) {
 		}
 	}
 	spellOut(property, formats[property.Format], o.Schema.Default == nil || o.derived())
-	property.Extras = nil
 	nullable(property)
 }
 
@@ -139,7 +138,10 @@ func spellOut(schema *jsonschema.Schema, f format, mayBeEmpty bool) {
 	if f.pattern == nil {
 		return
 	}
-	schema.Format, schema.Pattern, schema.Examples = "", f.pattern.String(), []any{f.example}
+	// Python, in which validators of pipelines are written, has no classes of Unicode.
+	pattern := strings.ReplaceAll(f.pattern.String(), `\p{L}\p{N}`, "A-Za-z0-9\u00aa-\ufffd")
+	schema.Format, schema.Pattern, schema.Examples = "", pattern, []any{f.example}
+	schema.Extras = map[string]any{"patternErrorMessage": f.rule}
 	if mayBeEmpty {
 		schema.Pattern = "^$|" + schema.Pattern
 	}
@@ -151,7 +153,10 @@ func spellOut(schema *jsonschema.Schema, f format, mayBeEmpty bool) {
 
 // nullable allows a key without a value, which means its default.
 func nullable(schema *jsonschema.Schema) {
-	schema.Extras = map[string]any{"type": []string{schema.Type, "null"}}
+	if schema.Extras == nil {
+		schema.Extras = map[string]any{}
+	}
+	schema.Extras["type"] = []string{schema.Type, "null"}
 	schema.Type = ""
 	if len(schema.Enum) > 0 {
 		schema.Enum = append(slices.Clone(schema.Enum), nil)
@@ -162,6 +167,9 @@ func nullable(schema *jsonschema.Schema) {
 // and refuses just what the program does, as far as form goes; rules between options are the
 // program's alone.
 func TestTheSchemaIsTheProgram(t *testing.T) {
+	if bytes.Contains(editorSchema(t), []byte(`\\p{`)) {
+		t.Error("a pattern has a class of Unicode, which Python's re does not read")
+	}
 	document, err := validator6.UnmarshalJSON(bytes.NewReader(editorSchema(t)))
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -43,6 +44,11 @@ func (e *Environment) SecurityGroup(name string) string {
 		return name + "-" + e.Name
 	}
 	return name
+}
+
+// WorkerSecurityGroup is the name of the worker's.
+func (e *Environment) WorkerSecurityGroup() string {
+	return cmp.Or(e.Network.SecurityGroupName, e.SecurityGroup("prefect_worker_sg"))
 }
 
 // Address is what the rule's resource is called: by what the rule is, so that the others stay
@@ -139,7 +145,7 @@ func (v *validator) existingNetwork() {
 		v.reject("network.existing.subnet_ids", "[]", "tasks run in subnets, and the program makes none in a VPC that exists", "write the ids of one subnet in each of two or three availability zones", "network.existing.vpc_id")
 	}
 	v.rejectIgnored("nothing of the network is made in a VPC that exists", "remove it, or network.existing", "network.name", "network.vpc_cidr",
-		"network.public_subnet_cidrs", "network.private_subnet_cidrs", "network.availability_zones", "network.nat", "network.flow_logs", "network.s3_endpoint")
+		"network.public_subnet_cidrs", "network.private_subnet_cidrs", "network.map_public_ip_on_launch", "network.availability_zones", "network.nat", "network.flow_logs", "network.s3_endpoint")
 	if x.Public && len(v.env.Network.Endpoints) > 0 {
 		v.reject("network.existing.public", x.Public, "with a VPC that exists network.endpoints stands instead of internet egress, and public subnets have one", "remove one of the two; endpoints that are there are used without being named", "network.endpoints")
 	}

@@ -15,16 +15,29 @@ import (
 // fits the image's Prefect.
 func (e *Environment) PipPackages() []string {
 	packages := append([]string(nil), e.Worker.ExtraPipPackages...)
-	runtime, err := e.Worker.Runtime()
-	if err != nil || !e.WorkPool.FlowsAreTasks() || runtime.PrefectAWS || hasPackage(packages, "prefect-aws") {
-		return packages
-	}
-	for _, pin := range prefectAWSPins {
-		if pin.prefect.Check(runtime.Prefect) {
-			return append(packages, "prefect-aws=="+pin.release)
-		}
+	if runtime, err := e.Worker.Runtime(); err == nil && e.WorkPool.FlowsAreTasks() && !runtime.PrefectAWS && !hasPackage(packages, "prefect-aws") {
+		packages = append(packages, runtime.prefectAWS()...)
 	}
 	return packages
+}
+
+// ImagePackages are those that an ecs pool's worker finds in its image beside Prefect: a local run, which has no
+// images, installs them.
+func (e *Environment) ImagePackages() []string {
+	if runtime, err := e.Worker.Runtime(); err == nil && e.WorkPool.FlowsAreTasks() && runtime.PrefectAWS {
+		return runtime.prefectAWS()
+	}
+	return nil
+}
+
+// prefectAWS is the release of prefect-aws that fits, as a requirement.
+func (r Runtime) prefectAWS() []string {
+	for _, pin := range prefectAWSPins {
+		if pin.prefect.Check(r.Prefect) {
+			return []string{"prefect-aws==" + pin.release}
+		}
+	}
+	return nil
 }
 
 // requirement splits what the format pip-requirement accepts: name, extras, versions.

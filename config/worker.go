@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -12,8 +13,11 @@ import (
 	"prefect-worker-ecs/internal/base/redact"
 )
 
-// WorkerContainer is the name of the worker's container in its task.
-const WorkerContainer = "prefect-worker"
+// WorkerStream is how the log streams of the worker's tasks begin.
+const WorkerStream = "prefect-worker"
+
+// Family is the family of the worker's task definition.
+func (w Worker) Family() string { return cmp.Or(w.TaskFamily, w.ServiceName) }
 
 // fargateSizes are the memory sizes in MiB that Fargate takes for each CPU size: from,
 // to and step. Source: "Task CPU and memory" in the Amazon ECS Developer Guide.

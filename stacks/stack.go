@@ -96,7 +96,7 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 		Spot:    env.Worker.Spot || env.WorkPool.Job.Spot,
 	})
 	group := ecsworker.NewGroup(stack, "worker-group", ecsworker.GroupConfig{
-		Name:      env.SecurityGroup(ecsworker.SecurityGroupName),
+		Name:      env.WorkerSecurityGroup(),
 		VPCID:     net.VPCID,
 		APIPort:   env.RemoteAPIPort(),
 		ProxyPort: env.Network.ProxyPort(),
@@ -258,6 +258,10 @@ func newBackend(stack cdktf.TerraformStack, env *config.Environment) {
 	}
 }
 
+// keptOfImports are arguments, by resource types, that stay as they are in AWS: for a description a group would be
+// replaced, and AWS does not remove the defaults of Service Connect, which services of others use.
+var keptOfImports = map[string]string{"aws_security_group": "description", "aws_ecs_cluster": "service_connect_defaults"}
+
 // newImports takes over what exists already, with Terraform's import blocks: CDKTF's ImportFrom
 // would start Terraform at each synth to ask for its version. Once imported the blocks do nothing.
 // A block for what the configuration no longer has would stop Terraform, so it is left out.
@@ -272,8 +276,8 @@ func newImports(stack cdktf.TerraformStack, env *config.Environment) {
 		kind, name, _ := strings.Cut(address, ".")
 		if named, _ := resources[kind].(map[string]any); named[name] != nil {
 			blocks = append(blocks, map[string]string{"to": address, "id": tf.Literal(env.Imports[address])})
-			if kind == "aws_security_group" { // AWS never changes its description, and for a text it is not replaced
-				stack.AddOverride(jsii.String("resource."+address+".lifecycle.ignore_changes"), []string{"description"})
+			if ignored := keptOfImports[kind]; ignored != "" {
+				stack.AddOverride(jsii.String("resource."+address+".lifecycle.ignore_changes"), []string{ignored})
 			}
 		}
 	}

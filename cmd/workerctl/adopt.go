@@ -33,7 +33,7 @@ which plan and deploy read. Nothing is changed in AWS or in the state.`,
 				return err
 			}
 			name := d.Environment.Name
-			found, imports, err := adopt.Existing(cmd.Context(), d, stack, given)
+			found, beside, imports, err := adopt.Existing(cmd.Context(), d, stack, given)
 			if err != nil {
 				return err
 			}
@@ -41,7 +41,7 @@ which plan and deploy read. Nothing is changed in AWS or in the state.`,
 				return err
 			}
 			out := cmd.OutOrStdout()
-			adopt.PrintFound(out, found)
+			adopt.PrintFound(out, found, beside)
 			if len(imports) == 0 {
 				fmt.Fprintln(out, "Nothing is to be taken over.")
 				return nil

@@ -63,7 +63,7 @@ func newConfigCommand() *cobra.Command {
 			}
 			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			for _, s := range settings {
-				fmt.Fprintf(table, "%s\t%s\t%s\n", s.Option, s.text(), s.Source)
+				fmt.Fprintf(table, "%s\t%s  (%s)\n", s.Option, s.text(), s.Source) // a third column would not fit beside the longest value
 			}
 			return table.Flush()
 		},

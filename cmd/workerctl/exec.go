@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/ops/tunnel"
 )
 
@@ -43,7 +42,7 @@ container can read the API key.`,
 				return err
 			}
 			err = tunnel.Exec(cmd.Context(), tunnel.Command{
-				AWS: cfg, Cluster: env.Cluster.Name, Service: env.Worker.ServiceName, Container: config.WorkerContainer, Task: task,
+				AWS: cfg, Cluster: env.Cluster.Name, Service: env.Worker.ServiceName, Container: env.Worker.ContainerName, Task: task,
 				Line: strings.Join(command, " "), Stdin: cmd.InOrStdin(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr(),
 			})
 			if ended := (*exec.ExitError)(nil); errors.As(err, &ended) {

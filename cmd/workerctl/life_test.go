@@ -273,11 +273,12 @@ func lifeWithTerraformAlone(t *testing.T) {
 		stream := aws.String("prefect-worker/prefect-worker/" + task)
 		must(logs.CreateLogStream(t.Context(), &cloudwatchlogs.CreateLogStreamInput{LogGroupName: group, LogStreamName: stream}))
 		must(logs.PutLogEvents(t.Context(), &cloudwatchlogs.PutLogEventsInput{LogGroupName: group, LogStreamName: stream, LogEvents: []types.InputLogEvent{
-			{Timestamp: aws.Int64(time.Now().UnixMilli()), Message: aws.String("line of " + task[:4] + "\n")}}}))
+			{Timestamp: aws.Int64(time.Now().UnixMilli()), Message: aws.String("20:11:12.123 | INFO    | line of " + task[:4] + "\n")}}}))
 	}
-	for args, want := range map[string][2]string{"logs": {" 01234567 line of 0123\n", " fedcba98 line of fedc\n"}, "logs dev --since 5m --task fed": {" fedcba98 line of fedc\n", ""}} {
+	for args, want := range map[string][2]string{"logs": {" 01234567 INFO    | line of 0123\n", " fedcba98 INFO    | line of fedc\n"},
+		"logs dev --since 5m --task fed": {" fedcba98 INFO    | line of fedc\n", ""}, "logs dev --run fedc": {" fedcba98 INFO    | line of fedc\n", ""}} {
 		out, _, err := workerctl(t, strings.Fields(args)...)
-		if err != nil || !strings.Contains(out, want[0]) || !strings.Contains(out, want[1]) || strings.Count(out, "\n") != len(want)-strings.Count(args, "--task") {
+		if err != nil || !strings.Contains(out, want[0]) || !strings.Contains(out, want[1]) || strings.Count(out, "\n") != len(want)-strings.Count(args, "fed") {
 			t.Errorf("%s: %q, %v", args, out, err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"prefect-worker-ecs/internal/local/run"
 	"prefect-worker-ecs/internal/ops/verify"
+	"prefect-worker-ecs/internal/prefect/flowruns"
 	"prefect-worker-ecs/internal/terraform/project"
 )
 
@@ -49,7 +50,8 @@ func newLocalCommand() *cobra.Command {
 		local.AddCommand(sub)
 		return sub
 	}
-	local.AddCommand(&cobra.Command{
+	var parameters []string
+	runFlow := &cobra.Command{
 		Use:   "run FLOW.py[:FUNCTION] [ENVIRONMENT]",
 		Short: "Run a flow of your own on the worker of the local run (default: dev)",
 		Args:  cobra.RangeArgs(1, 2),
@@ -58,9 +60,11 @@ func newLocalCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return run.RunFlow(cmd.Context(), opt, args[0])
+			return run.RunFlow(cmd.Context(), opt, args[0], parameters)
 		},
-	})
+	}
+	runFlow.Flags().StringArrayVarP(&parameters, "param", "p", nil, "parameter of the flow, NAME=VALUE in JSON or else text; repeat it for each")
+	local.AddCommand(runFlow)
 	add("up", "Deploy to an emulator, start the worker as ECS would, and prove that it runs a flow",
 		func(cmd *cobra.Command, opt run.Options) error { return run.Up(cmd.Context(), opt) })
 	add("down", "Destroy the stack and stop what up started",
@@ -84,6 +88,16 @@ func newLocalCommand() *cobra.Command {
 			}
 			return showReport(cmd, verify.Run(cmd.Context(), checklist), false)
 		})
+	var asJSON bool
+	runs := add("runs", "List the flow runs of the local run that need a person, as runs does in AWS",
+		func(cmd *cobra.Command, opt run.Options) error {
+			checklist, err := opt.Checklist()
+			if err != nil {
+				return err
+			}
+			return connected(cmd.Context(), checklist, func(pool flowruns.Pool) error { return listRuns(cmd, pool, asJSON) })
+		})
+	runs.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 
 	server := false
 	supervise := &cobra.Command{

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"time"
 
@@ -21,7 +22,7 @@ const followPause = 2 * time.Second
 func newLogsCommand() *cobra.Command {
 	var follow bool
 	var since time.Duration
-	var task string
+	var task, run string
 	cmd := &cobra.Command{
 		Use:   "logs [ENVIRONMENT]",
 		Short: "Show the worker's log from CloudWatch (default: dev)",
@@ -31,7 +32,7 @@ func newLogsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			reader := logReader{client: cloudwatchlogs.NewFromConfig(opt.AWS), group: opt.Environment.Logs.Group, task: task, from: time.Now().Add(-since), seen: map[string]bool{}}
+			reader := logReader{client: cloudwatchlogs.NewFromConfig(opt.AWS), group: opt.Environment.Logs.Group, task: task, run: run, flows: opt.Environment.FlowStream(), named: map[string]bool{}, from: time.Now().Add(-since), seen: map[string]bool{}}
 			err = reader.read(cmd.Context(), cmd.OutOrStdout())
 			for follow && err == nil {
 				select {
@@ -50,14 +51,21 @@ func newLogsCommand() *cobra.Command {
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with new lines until Ctrl-C")
 	cmd.Flags().DurationVar(&since, "since", time.Hour, "how far back")
 	cmd.Flags().StringVar(&task, "task", "", "only of the task whose id begins so")
+	cmd.Flags().StringVar(&run, "run", "", "only of the flow run of this name or id: lines of the worker that name it, and its own task from there on")
 	return cmd
 }
+
+// ownTime is the time with which Prefect begins a line.
+var ownTime = regexp.MustCompile(`^\d\d:\d\d:\d\d\.\d{3} \| `)
 
 // logReader shows the events of a group, each once.
 type logReader struct {
 	client *cloudwatchlogs.Client
 	group  string
 	task   string
+	run    string
+	flows  string          // the streams of flow tasks begin so
+	named  map[string]bool // streams of flow tasks that have named the flow run
 	from   time.Time
 	seen   map[string]bool // ids of events at or after from
 }
@@ -79,7 +87,8 @@ func (r *logReader) read(ctx context.Context, out io.Writer) error {
 			// The stream is <prefix>/<container>/<task id>.
 			stream := aws.ToString(e.LogStreamName)
 			ofTask := stream[strings.LastIndex(stream, "/")+1:]
-			if r.seen[id] || !strings.HasPrefix(ofTask, r.task) {
+			message := strings.TrimRight(aws.ToString(e.Message), "\n")
+			if r.seen[id] || !strings.HasPrefix(ofTask, r.task) || !r.ofRun(stream, message) {
 				continue
 			}
 			r.seen[id] = true
@@ -88,8 +97,17 @@ func (r *logReader) read(ctx context.Context, out io.Writer) error {
 			if late := at.Add(-10 * time.Second); late.After(r.from) {
 				r.from = late
 			}
-			fmt.Fprintf(out, "%s %.8s %s\n", at.UTC().Format("15:04:05"), ofTask, strings.TrimRight(aws.ToString(e.Message), "\n"))
+			fmt.Fprintf(out, "%s %.8s %s\n", at.UTC().Format("15:04:05"), ofTask, ownTime.ReplaceAllString(message, ""))
 		}
 	}
 	return nil
+}
+
+// ofRun reports whether a line is of the flow run that is asked for.
+func (r *logReader) ofRun(stream, message string) bool {
+	named := strings.Contains(message, r.run)
+	if named && strings.HasPrefix(stream, r.flows) {
+		r.named[stream] = true
+	}
+	return named || r.named[stream]
 }

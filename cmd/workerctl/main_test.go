@@ -183,6 +183,11 @@ func TestVerifyAlwaysReports(t *testing.T) {
 			t.Errorf("%s: %+v", args, report)
 		}
 	}
+	// AND a wrong flag is no worker that does not run flows, for a person either
+	var status exitCode
+	if _, message, err := workerctl(t, "verify", "--flows"); !errors.As(err, &status) || int(status) != 2 || message != "workerctl: unknown flag: --flows\n" {
+		t.Errorf("%v: %s", err, message)
+	}
 }
 
 func TestHowItEnds(t *testing.T) {
@@ -264,18 +269,21 @@ func TestConfigShowsWhatIsInForce(t *testing.T) {
 	for line := range strings.Lines(stdout) {
 		key, rest, _ := strings.Cut(line, " ")
 		lines[key] = strings.Join(strings.Fields(rest), " ")
+		if len(line) > 81 && strings.HasPrefix(line, "iam.") {
+			t.Errorf("it needs %d columns: %s", len(line)-1, line)
+		}
 	}
 	for key, want := range map[string]string{
-		"region":                      "eu-west-1 TF_VAR_aws_region",
-		"prefect.api_url":             "(not shown) TF_VAR_prefect_api_url",
-		"worker.cpu":                  "256 default",
-		"worker.memory":               "1024 config/environments/dev.yaml:3",
-		"worker.environment":          `{A: "", B: "x y"} config/environments/dev.yaml:4`,
-		"worker.secrets":              `{DB_PASSWORD: "arn:aws:ssm:us-east-1:123456789012:parameter/db"} config/environments/dev.yaml:5`,
-		"worker.extra_pip_packages":   "[s3fs] config/environments/dev.yaml:6",
-		"network.egress":              `[{"cidr":"10.9.0.0/16","description":"Warehouse","from_port":5432,"protocol":"tcp","to_port":5432}] config/environments/dev.yaml:7`,
-		"account_id":                  "- default",
-		"network.public_subnet_cidrs": "[10.0.1.0/24, 10.0.2.0/24, 10.0.3.0/24] default",
+		"region":                      "eu-west-1 (TF_VAR_aws_region)",
+		"prefect.api_url":             "(not shown) (TF_VAR_prefect_api_url)",
+		"worker.cpu":                  "256 (default)",
+		"worker.memory":               "1024 (config/environments/dev.yaml:3)",
+		"worker.environment":          `{A: "", B: "x y"} (config/environments/dev.yaml:4)`,
+		"worker.secrets":              `{DB_PASSWORD: "arn:aws:ssm:us-east-1:123456789012:parameter/db"} (config/environments/dev.yaml:5)`,
+		"worker.extra_pip_packages":   "[s3fs] (config/environments/dev.yaml:6)",
+		"network.egress":              `[{"cidr":"10.9.0.0/16","description":"Warehouse","from_port":5432,"protocol":"tcp","to_port":5432}] (config/environments/dev.yaml:7)`,
+		"account_id":                  "- (default)",
+		"network.public_subnet_cidrs": "[10.0.1.0/24, 10.0.2.0/24, 10.0.3.0/24] (default)",
 	} {
 		if lines[key] != want {
 			t.Errorf("%s: %q, want %q", key, lines[key], want)

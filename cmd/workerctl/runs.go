@@ -30,13 +30,7 @@ Prefect takes none of the last two back by itself, and a cancelled one would sta
 "workerctl runs retry RUN" reschedules one, and "workerctl runs end RUN" sets it to Crashed.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withPool(cmd, args, apiURL, func(pool flowruns.Pool) error {
-				found, err := pool.List(cmd.Context())
-				if err != nil {
-					return err
-				}
-				return showRuns(cmd, pool, found, asJSON)
-			})
+			return withPool(cmd, args, apiURL, func(pool flowruns.Pool) error { return listRuns(cmd, pool, asJSON) })
 		},
 	}
 	runs.PersistentFlags().StringVar(&apiURL, "api-url", "", "address at which workerctl open makes the API of the in-stack Prefect server available, such as http://127.0.0.1:4200/api")
@@ -96,7 +90,12 @@ func withPool(cmd *cobra.Command, args []string, apiURL string, f func(flowruns.
 	if opt.Environment.Server.Enabled {
 		opt.Reach = reach(opt, apiURL)
 	}
-	client, done, err := verify.Connect(cmd.Context(), opt)
+	return connected(cmd.Context(), opt, f)
+}
+
+// connected calls f with the work pool of an environment.
+func connected(ctx context.Context, opt verify.Options, f func(flowruns.Pool) error) error {
+	client, done, err := verify.Connect(ctx, opt)
 	if err != nil {
 		return err
 	}
@@ -104,8 +103,12 @@ func withPool(cmd *cobra.Command, args []string, apiURL string, f func(flowruns.
 	return f(flowruns.Pool{Environment: opt.Environment, API: client, ECS: ecs.NewFromConfig(opt.AWS)})
 }
 
-func showRuns(cmd *cobra.Command, pool flowruns.Pool, runs []flowruns.Run, asJSON bool) error {
+func listRuns(cmd *cobra.Command, pool flowruns.Pool, asJSON bool) error {
 	out := cmd.OutOrStdout()
+	runs, err := pool.List(cmd.Context())
+	if err != nil {
+		return err
+	}
 	if asJSON {
 		return writeJSON(out, append([]flowruns.Run{}, runs...)) // never null
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/base/redact"
 	"prefect-worker-ecs/internal/base/terminal"
 	"prefect-worker-ecs/internal/ops/deployment"
 	"prefect-worker-ecs/internal/ops/verify"
@@ -57,7 +58,8 @@ checked.`,
 	// Wrong flags are reported like wrong arguments.
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		if !asJSON && !slices.Contains(os.Args, "--json") {
-			return err
+			fmt.Fprintln(cmd.ErrOrStderr(), "workerctl: "+redact.Text(err.Error()))
+			return exitCode(2)
 		}
 		return showReport(cmd, verify.NotChecked(environmentName(cmd.Flags().Args()), err), true)
 	})

@@ -22,7 +22,7 @@ const (
 
 func newContainer(cfg Config) fargate.Container {
 	c := fargate.Container{
-		Name:        config.WorkerContainer,
+		Name:        cfg.Worker.ContainerName,
 		Image:       cfg.Worker.Image,
 		Essential:   true,
 		Command:     command(cfg),
@@ -31,7 +31,7 @@ func newContainer(cfg Config) fargate.Container {
 		// The worker's own health server.
 		HealthCheck:      fargate.HTTPHealthCheck("http://127.0.0.1:8080/health", startPeriodSeconds),
 		StopTimeout:      cfg.Worker.StopTimeoutSeconds,
-		LogConfiguration: fargate.AWSLogs(cfg.LogGroup, cfg.Account.Region, config.WorkerContainer),
+		LogConfiguration: fargate.AWSLogs(cfg.LogGroup, cfg.Account.Region, config.WorkerStream),
 	}
 	c.RepositoryCredentials = fargate.FromSecret(cfg.Worker.RegistryCredentials)
 	if cfg.Credential.Variable != "" {

@@ -20,9 +20,6 @@ import (
 	"prefect-worker-ecs/internal/aws/iam"
 )
 
-// SecurityGroupName is the name of the worker's security group in a VPC of the program's own.
-const SecurityGroupName = "prefect_worker_sg"
-
 // GroupConfig says which security group NewGroup builds.
 type GroupConfig struct {
 	// Name of the group.
@@ -57,7 +54,7 @@ type Group struct {
 // goes to the VPC's resolver, which security groups do not filter.
 func NewGroup(scope constructs.Construct, id string, cfg GroupConfig) *Group {
 	scope = constructs.NewConstruct(scope, &id)
-	g := &Group{SecurityGroup: block.NewSecurityGroup(scope, "security-group", SecurityGroupName, cfg.Name, "Prefect worker: nothing in, HTTPS and the Prefect API out", cfg.VPCID)}
+	g := &Group{SecurityGroup: block.NewSecurityGroup(scope, "security-group", "prefect_worker_sg", cfg.Name, "Prefect worker: nothing in, HTTPS and the Prefect API out", cfg.VPCID)}
 	g.Rules = append(g.Rules, g.Egress(scope, "https", "Prefect Cloud, the image registry and the APIs of AWS", 443, nil))
 	if cfg.APIPort != 443 && cfg.APIPort != 0 {
 		g.Rules = append(g.Rules, g.Egress(scope, "prefect_api", "Self-hosted Prefect API", cfg.APIPort, nil))
@@ -154,7 +151,7 @@ func New(scope constructs.Construct, id string, cfg Config) *ECSWorker {
 	scope = constructs.NewConstruct(scope, &id)
 	worker := &ECSWorker{TaskDefinition: fargate.NewTaskDefinition(scope, fargate.Task{
 		Address:             "worker",
-		Family:              cfg.Worker.ServiceName,
+		Family:              cfg.Worker.Family(),
 		CPU:                 cfg.Worker.CPU,
 		MemoryMiB:           cfg.Worker.MemoryMiB,
 		EphemeralStorageGiB: cfg.Worker.EphemeralStorageGiB,

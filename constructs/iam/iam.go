@@ -106,6 +106,9 @@ func New(scope constructs.Construct, id string, cfg Config) *IAM {
 	execution := b.role("execution", exist.ExecutionRole, cfg.IAM.ExecutionRoleName, "Starts the Prefect worker: pulls the image, reads the API key, writes the log")
 	if execution.made != nil {
 		b.attach(execution, "execution-managed-policy", "execution", cfg.Account.AWSPolicy("service-role/AmazonECSTaskExecutionRolePolicy"))
+		for i, policyARN := range cfg.IAM.ExecutionPolicyARNs {
+			b.attach(execution, fmt.Sprintf("execution-managed-policy-%d", i+1), fmt.Sprintf("execution_%d", i+1), policyARN)
+		}
 	} else {
 		execution.Needs = b.startTasks("WriteLogs", cfg.LogGroupARN+":*")
 	}

@@ -166,7 +166,7 @@ func (b *builder) subnets(kind string, cidrs, zones []string) []fixedSubnet {
 			VpcId:               tf.ID(b.vpc),
 			CidrBlock:           jsii.String(cidr),
 			AvailabilityZone:    jsii.String(zones[i]),
-			MapPublicIpOnLaunch: jsii.Bool(false),
+			MapPublicIpOnLaunch: jsii.Bool(kind == "public" && b.Network.MapPublicIPOnLaunch),
 			Tags:                b.name(),
 			Lifecycle:           tf.Protected(b.Protect),
 		}), fmt.Sprintf("aws_subnet.%s_%d", kind, n)))

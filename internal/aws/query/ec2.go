@@ -217,6 +217,7 @@ func (c EC2) VPCEndpoints(ctx context.Context, params Params) ([]VPCEndpoint, er
 type FlowLog struct {
 	ID          string `xml:"flowLogId"`
 	LogGroup    string `xml:"logGroupName"`
+	Destination string `xml:"logDestination"` // the ARN of the log group, in place of its name or beside it
 	TrafficType string `xml:"trafficType"`
 }
 

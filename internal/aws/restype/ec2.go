@@ -30,7 +30,8 @@ var ec2Types = []Type{
 		Loss:     "the worker's tasks move",
 		Replaces: []string{"availability_zone", "cidr_block", "vpc_id"},
 		Options: map[string]string{
-			"availability_zone": "network.availability_zones",
+			"availability_zone":       "network.availability_zones",
+			"map_public_ip_on_launch": "network.map_public_ip_on_launch",
 		},
 		Grants: []Grant{
 			{Read: "ec2:DescribeSubnets"},
@@ -459,10 +460,9 @@ func (f *Search) flowLog(r Resource) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, group, _ := strings.Cut(r.text("log_destination"), ":log-group:")
 	var ids []string
 	for _, l := range logs {
-		if l.LogGroup == group && l.TrafficType == r.text("traffic_type") {
+		if (l.Destination == r.text("log_destination") || strings.HasSuffix(r.text("log_destination"), ":log-group:"+l.LogGroup)) && l.TrafficType == r.text("traffic_type") {
 			ids = append(ids, l.ID)
 		}
 	}

@@ -18,7 +18,7 @@ var servicediscoveryTypes = []Type{
 		Replaces: []string{"name", "vpc"},
 		Grants: []Grant{
 			{Read: "servicediscovery:GetNamespace", On: "servicediscovery:namespace/*", When: Own},
-			{Find: "servicediscovery:ListNamespaces"},
+			{Find: "servicediscovery:ListNamespaces servicediscovery:ListServices"},
 			{Find: "route53:GetHostedZone", On: "route53:hostedzone/*"},
 			// The operation that makes a namespace is about none yet.
 			{Read: "servicediscovery:GetOperation servicediscovery:ListTagsForResource"},

@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"prefect-worker-ecs/internal/local/pyenv"
@@ -45,6 +46,7 @@ func TestTwoEmulatorsRunSideBySideAndStop(t *testing.T) {
 	t.Run("malformed calls are refused", func(t *testing.T) { refusesMalformedCalls(t, a) })
 	t.Run("tasks are protected", func(t *testing.T) { protectsTasks(t, a) })
 	t.Run("services are scaled", func(t *testing.T) { scalesServices(t, a) })
+	t.Run("what is in use is not deleted", func(t *testing.T) { keepsWhatIsInUse(t, b) })
 	t.Run("tasks wait for their agent", func(t *testing.T) { tasksWaitForTheirAgent(t, b) })
 
 	// WHEN one stops
@@ -77,7 +79,7 @@ func answersAsAWS(t *testing.T, e *Emulator) {
 			t.Fatal(err)
 		}
 	}
-	must(client.CreateCluster(t.Context(), &ecs.CreateClusterInput{ClusterName: aws.String("c")}))
+	must(client.CreateCluster(t.Context(), &ecs.CreateClusterInput{ClusterName: aws.String("c"), CapacityProviders: []string{"FARGATE_SPOT"}}))
 	for _, memory := range []string{"512", "1024"} {
 		must(client.RegisterTaskDefinition(t.Context(), &ecs.RegisterTaskDefinitionInput{
 			Family: aws.String("f"), Cpu: aws.String("256"), Memory: aws.String(memory),
@@ -155,6 +157,14 @@ func refusesMalformedCalls(t *testing.T, e *Emulator) {
 			_, err := secrets.CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{Name: aws.String("s"), SecretString: aws.String(strings.Repeat("x", 65537))})
 			return err
 		}, "1 validation error detected: Value at 'SecretString' failed to satisfy constraint: Member must have length less than or equal to 65536"},
+		"a capacity provider that the cluster lacks": {func() error {
+			if _, err := tasks.CreateCluster(t.Context(), &ecs.CreateClusterInput{ClusterName: aws.String("on-demand"), CapacityProviders: []string{"FARGATE"}}); err != nil {
+				return err
+			}
+			_, err := tasks.RunTask(t.Context(), &ecs.RunTaskInput{Cluster: aws.String("on-demand"), TaskDefinition: aws.String("f"),
+				CapacityProviderStrategy: []types.CapacityProviderStrategyItem{{CapacityProvider: aws.String("FARGATE_SPOT")}}})
+			return err
+		}, "InvalidParameterException: The specified capacity provider strategy cannot contain a capacity provider that is not associated with the cluster"},
 		"a size that Fargate does not have": {func() error {
 			_, err := tasks.RegisterTaskDefinition(t.Context(), &ecs.RegisterTaskDefinitionInput{Family: aws.String("f"), Cpu: aws.String("256"), Memory: aws.String("8192"),
 				RequiresCompatibilities: []types.Compatibility{types.CompatibilityFargate}, ContainerDefinitions: []types.ContainerDefinition{{Name: aws.String("worker"), Image: aws.String("i")}}})
@@ -165,6 +175,61 @@ func refusesMalformedCalls(t *testing.T, e *Emulator) {
 		if err := test.call(); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v, want %q", name, err, test.want)
 		}
+	}
+}
+
+// keepsWhatIsInUse: a VPC with a security group, a namespace with a service, and a service with an instance
+// are deleted after them only.
+func keepsWhatIsInUse(t *testing.T, e *Emulator) {
+	cfg := testtools.AWS(t, e.Env())
+	network, names := ec2.NewFromConfig(cfg), servicediscovery.NewFromConfig(cfg)
+	// GIVEN a VPC with a security group, and a namespace with a service that has an instance
+	vpc, err := network.CreateVpc(t.Context(), &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	group, err := network.CreateSecurityGroup(t.Context(), &ec2.CreateSecurityGroupInput{GroupName: aws.String("theirs"), Description: aws.String("d"), VpcId: vpc.Vpc.VpcId})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := names.CreateHttpNamespace(t.Context(), &servicediscovery.CreateHttpNamespaceInput{Name: aws.String("n")}); err != nil {
+		t.Fatal(err)
+	}
+	all, err := names.ListNamespaces(t.Context(), &servicediscovery.ListNamespacesInput{})
+	if err != nil || len(all.Namespaces) != 1 {
+		t.Fatalf("%+v, %v", all, err)
+	}
+	namespace := all.Namespaces[0].Id
+	service, err := names.CreateService(t.Context(), &servicediscovery.CreateServiceInput{Name: aws.String("s"), NamespaceId: namespace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := names.RegisterInstance(t.Context(), &servicediscovery.RegisterInstanceInput{ServiceId: service.Service.Id, InstanceId: aws.String("i"), Attributes: map[string]string{"AWS_INSTANCE_IPV4": "10.0.0.4"}}); err != nil {
+		t.Fatal(err)
+	}
+	deleteVPC := func() error {
+		_, err := network.DeleteVpc(t.Context(), &ec2.DeleteVpcInput{VpcId: vpc.Vpc.VpcId})
+		return err
+	}
+	deleteNamespace := func() error {
+		_, err := names.DeleteNamespace(t.Context(), &servicediscovery.DeleteNamespaceInput{Id: namespace})
+		return err
+	}
+	deleteService := func() error {
+		_, err := names.DeleteService(t.Context(), &servicediscovery.DeleteServiceInput{Id: service.Service.Id})
+		return err
+	}
+	// THEN none of the three is deleted
+	for code, call := range map[string]func() error{"DependencyViolation": deleteVPC, "ResourceInUse: The specified namespace": deleteNamespace, "ResourceInUse: The specified service": deleteService} {
+		if err := call(); err == nil || !strings.Contains(err.Error(), code) {
+			t.Errorf("%v, want %s", err, code)
+		}
+	}
+	// WHEN what they hold goes THEN they go
+	_, err = network.DeleteSecurityGroup(t.Context(), &ec2.DeleteSecurityGroupInput{GroupId: group.GroupId})
+	_, instanceErr := names.DeregisterInstance(t.Context(), &servicediscovery.DeregisterInstanceInput{ServiceId: service.Service.Id, InstanceId: aws.String("i")})
+	if err := errors.Join(err, instanceErr, deleteVPC(), deleteService(), deleteNamespace()); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -192,7 +257,7 @@ func tasksWaitForTheirAgent(t *testing.T, e *Emulator) {
 		}
 	}
 	// GIVEN a rule that sends the events of a cluster's tasks to a queue
-	must(client.CreateCluster(t.Context(), &ecs.CreateClusterInput{ClusterName: aws.String("c")}))
+	must(client.CreateCluster(t.Context(), &ecs.CreateClusterInput{ClusterName: aws.String("c"), CapacityProviders: []string{"FARGATE_SPOT"}}))
 	queue, err := queues.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("q")})
 	must(queue, err)
 	rules := func(operation, body string) {

@@ -5,7 +5,7 @@ usage: server.py PORT_FILE
 Listens on 127.0.0.1, on a port that the system chooses and that is therefore
 free, and writes the port to PORT_FILE once it listens.
 
-Each patch below makes moto 5.2.1 answer as AWS does where the AWS provider
+Each patch below makes moto 5.2.5 answer as AWS does where the AWS provider
 would otherwise plan the same change indefinitely, or a destroyed stack would leave
 something behind. Remove one when moto does it by itself: the life cycle tests
 then still pass.
@@ -34,25 +34,25 @@ botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 
 # Nothing here runs on machines of EC2. Their types in all regions are 92 files, a sixth of the start.
 load_resource = moto.utilities.utils.load_resource
-moto.utilities.utils.load_resource = lambda package, resource: (
-    {} if package == "moto.ec2.models.instance_types" else load_resource(package, resource)
-)
+moto.utilities.utils.load_resource = lambda path: {} if path.startswith("ec2/resources/instance_type") else load_resource(path)
 
 import moto.applicationautoscaling.models as autoscaling_models
 import moto.applicationautoscaling.responses as autoscaling_responses
 import moto.backends
 import moto.core.responses
 import moto.core.utils
+import moto.ec2.exceptions as ec2_exceptions
 import moto.ec2.models.nat_gateways as nat_gateways
-import moto.ecs.exceptions as ecs_exceptions
 import moto.ec2.models.security_groups as security_groups
+import moto.ec2.models.vpcs as vpcs
+import moto.ecs.exceptions as ecs_exceptions
 import moto.ecs.models as ecs_models
 import moto.ecs.responses as ecs_responses
 import moto.events.models as events_models
 import moto.rds.models as rds_models
 import moto.servicediscovery.models as discovery_models
 import moto.sqs.models as sqs_models
-from moto.core.exceptions import ServiceException
+from moto.core.exceptions import JsonRESTError, ServiceException
 from moto.events import events_backends
 from moto.events.utils import EventTemplateParser
 from moto.logs.metric_filters import MetricFilters
@@ -384,10 +384,12 @@ def run_tasks_as_fargate():
             container.cpu = str(container.cpu or 0)
             container.memory = str(container.memory) if container.memory else None
 
-    def run_task(self, cluster, definition, count, overrides, started_by, tags, launch_type, *others):
+    def run_task(self, cluster, definition, count, overrides, started_by, tags, launch_type, network, group, platform, strategy):
         # With a capacity provider strategy there is no launch type; all are Fargate's.
+        if not launch_type:
+            launch_type, strategy = "FARGATE", None
         tasks = original_run(
-            self, cluster, definition, count, overrides, started_by, tags, launch_type or "FARGATE", *others
+            self, cluster, definition, count, overrides, started_by, tags, launch_type, network, group, platform, strategy
         )
         for task in tasks:
             send_event(self, task)
@@ -639,12 +641,92 @@ def replace_metric_filters():
     MetricFilters.add_filter = add_filter
 
 
-def describe_rules_for_groups():
-    """A rule's description is lost where its peer is a security group."""
-    security_groups.SecurityGroupRule.description = property(
-        lambda rule: (rule.ip_range or {}).get("Description")
-        or (rule.source_group or {}).get("Description")
-    )
+def keep_descriptions_of_rules():
+    """A rule's description is lost where its peer is a security group or a prefix list."""
+    rule, backend = security_groups.SecurityGroupRule, security_groups.SecurityGroupBackend
+    original_init, original_modify = rule.__init__, backend.modify_security_group_rules
+
+    def __init__(self, backend, protocol, group_id, first, last, ip_range, source_group=None, prefix_list_id=None, **named):
+        original_init(self, backend, protocol, group_id, first, last, ip_range, source_group, prefix_list_id, **named)
+        self.peer = self.ip_range or self.source_group or prefix_list_id or {}
+
+    def modify_security_group_rules(self, group_id, rules):
+        original_modify(self, group_id, rules)
+        for rule in map(self.get_security_group_by_name_or_id(group_id).get_rule, rules):
+            if rule.peer is not rule.ip_range:
+                rule.peer.update(rule.ip_range)
+                rule.ip_range = {}
+
+    rule.__init__, backend.modify_security_group_rules = __init__, modify_security_group_rules
+    rule.description = property(lambda rule: rule.peer.get("Description"))
+
+
+def route_to_gateway_endpoints():
+    """The type of an endpoint has no default, and ModifyVpcEndpoint changes no route, for want of which
+    DeleteVpcEndpoints fails.
+    """
+    backend, endpoint = vpcs.VPCBackend, vpcs.VPCEndPoint
+    original_create, original_modify = backend.create_vpc_endpoint, endpoint.modify
+
+    def create_vpc_endpoint(self, **named):
+        return original_create(self, **{**named, "endpoint_type": named["endpoint_type"] or "Gateway"})
+
+    def modify(self, policy, add_subnets, remove_subnets, add_tables, remove_tables, *others):
+        original_modify(self, policy, add_subnets, remove_subnets, add_tables, remove_tables, *others)
+        destination = self.destination_prefix_list_id
+        for table in add_tables or []:
+            self.ec2_backend.create_route(table, None, gateway_id=self.id, destination_prefix_list_id=destination)
+        for table in remove_tables or []:
+            self.ec2_backend.delete_route(table, destination)
+
+    backend.create_vpc_endpoint, endpoint.modify = create_vpc_endpoint, modify
+
+
+def refuse_to_delete_what_is_in_use():
+    """DeleteVpc takes security groups of others with it, and Cloud Map deletes what holds services or instances."""
+    network, discovery = vpcs.VPCBackend, discovery_models.ServiceDiscoveryBackend
+    delete_vpc, delete_namespace, delete_service = network.delete_vpc, discovery.delete_namespace, discovery.delete_service
+
+    def of_vpc(self, vpc_id):
+        if any(group.name != "default" for group in self.groups.get(vpc_id, {}).values()):
+            raise ec2_exceptions.DependencyViolationError(f"The vpc '{vpc_id}' has dependencies and cannot be deleted.")
+        return delete_vpc(self, vpc_id)
+
+    def in_use(kind):
+        return JsonRESTError("ResourceInUse", f"The specified {kind} can't be deleted because it contains other resources.")
+
+    def of_namespace(self, namespace_id):
+        if any(service.namespace_id == namespace_id for service in self.services.values()):
+            raise in_use("namespace")
+        return delete_namespace(self, namespace_id)
+
+    def of_service(self, service_id):
+        if service_id in self.services and self.services[service_id].instances:
+            raise in_use("service")
+        return delete_service(self, service_id)
+
+    network.delete_vpc, discovery.delete_namespace, discovery.delete_service = of_vpc, of_namespace, of_service
+
+
+def refuse_capacity_providers_that_the_cluster_lacks():
+    """RunTask, CreateService and UpdateService take any strategy."""
+    responses = ecs_responses.EC2ContainerServiceResponse
+
+    def checked(original):
+        def call(self):
+            parameters = self._get_params()
+            wanted = {item["capacityProvider"] for item in parameters.get("capacityProviderStrategy") or []}
+            if wanted and wanted - set(self.ecs_backend._get_cluster(parameters.get("cluster", "default")).capacity_providers or []):
+                raise ecs_exceptions.InvalidParameterException(
+                    "The specified capacity provider strategy cannot contain a capacity provider that is not associated "
+                    "with the cluster. Associate the capacity provider with the cluster and try again."
+                )
+            return original(self)
+
+        return call
+
+    for name in ("run_task", "create_service", "update_service"):
+        setattr(responses, name, checked(getattr(responses, name)))
 
 
 def keep_the_policies_of_a_queue():
@@ -757,7 +839,10 @@ def main(port_file):
     tell_databases_apart()
     say_who_set_a_parameter()
     replace_metric_filters()
-    describe_rules_for_groups()
+    keep_descriptions_of_rules()
+    route_to_gateway_endpoints()
+    refuse_to_delete_what_is_in_use()
+    refuse_capacity_providers_that_the_cluster_lacks()
     keep_the_policies_of_a_queue()
     wait_for_messages_without_the_lock()
     answer_quickly()

@@ -33,7 +33,7 @@ var prefect2Requirements string
 var prefect3Requirements string
 
 var (
-	// Moto is the AWS emulator, moto 5.2.1 with its server.
+	// Moto is the AWS emulator, moto 5.2.5 with its server.
 	Moto = Spec{Name: "moto", Requirements: motoRequirements}
 	// Prefect2 is Prefect 2.20.25, the last release of Prefect 2.
 	Prefect2 = Spec{Name: "prefect2", Requirements: prefect2Requirements + pipRequirements}

@@ -148,7 +148,7 @@ func (r *run) terraform(ctx context.Context, p project.Project, apiURL, command 
 	}
 	var failed *terraform.Error
 	if errors.As(err, &failed) && failed.Output == "" && ctx.Err() == nil {
-		return fmt.Errorf("%w; the end of %s:\n%s", err, r.deployLog(), proc.Tail(r.deployLog(), 30))
+		failed.Output = fmt.Sprintf("the end of %s:\n%s", r.deployLog(), proc.Tail(r.deployLog(), 30))
 	}
 	return err
 }

@@ -129,9 +129,9 @@ func (a *agent) watch(ctx context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	for {
-		out, err := a.ecs.ListTasks(ctx, &ecs.ListTasksInput{Cluster: &a.run.state.Cluster, DesiredStatus: types.DesiredStatusRunning})
+		running, err := a.list(ctx)
 		if err == nil {
-			if fresh := slices.DeleteFunc(slices.Clone(out.TaskArns), func(arn string) bool { return stop[arn] != nil }); len(fresh) > 0 {
+			for fresh := range slices.Chunk(slices.DeleteFunc(slices.Clone(running), func(arn string) bool { return stop[arn] != nil }), 100) { // as many as a call may name
 				tasks, err := a.ecs.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &a.run.state.Cluster, Tasks: fresh})
 				for i := 0; err == nil && i < len(tasks.Tasks); i++ {
 					task := tasks.Tasks[i]
@@ -143,7 +143,7 @@ func (a *agent) watch(ctx context.Context) {
 				}
 			}
 			for arn, cancel := range stop {
-				if !slices.Contains(out.TaskArns, arn) {
+				if !slices.Contains(running, arn) {
 					cancel()
 				}
 			}
@@ -154,6 +154,19 @@ func (a *agent) watch(ctx context.Context) {
 		case <-time.After(agentInterval):
 		}
 	}
+}
+
+// list returns the tasks of the cluster that are to run.
+func (a *agent) list(ctx context.Context) (arns []string, err error) {
+	pages := ecs.NewListTasksPaginator(a.ecs, &ecs.ListTasksInput{Cluster: &a.run.state.Cluster, DesiredStatus: types.DesiredStatusRunning})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		arns = append(arns, page.TaskArns...)
+	}
+	return arns, nil
 }
 
 // task runs one task to its end.
@@ -215,10 +228,13 @@ func platform(s State, proxy *enforce.Proxy) []string {
 	return append(env, "AWS_ENDPOINT_URL="+proxy.Endpoint())
 }
 
-// refused is the first call of the run that was refused, and whether there is one.
+// refused is the first call that was refused since this up and its worker began, and whether there is one: what an
+// earlier one ended with may be fixed.
 func (r *run) refused() (enforce.Call, bool) {
 	calls := readJournal[enforce.Call](r.callPath())
-	i := slices.IndexFunc(calls, func(c enforce.Call) bool { return !c.Allowed && c.Time.After(r.state.WorkerStarted) })
+	i := slices.IndexFunc(calls, func(c enforce.Call) bool {
+		return !c.Allowed && c.Time.After(r.began) && c.Time.After(r.state.WorkerStarted)
+	})
 	if i < 0 {
 		return enforce.Call{}, false
 	}

@@ -177,6 +177,12 @@ func (w workerctl) assertAllEnded(ids []proc.Identity) {
 func TestLocalRun(t *testing.T) {
 	t.Parallel()
 	w := newWorkerctl(t)
+	// GIVEN a worker on Spot with a policy that AWS manages
+	write(t, w.config, map[string]string{"dev.yaml": `account_id: '210987654321'
+work_pool: {queues: [urgent, all the rest]}
+worker: {spot: true, ` + quickPolls + `}
+iam: {task_policy_arns: ['arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess']}
+`})
 
 	// WHEN the local run is brought up
 	out := w.must("up", "dev")

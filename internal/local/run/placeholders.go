@@ -178,8 +178,8 @@ func (m *placeholderMaker) names(env *config.Environment) error {
 	return nil
 }
 
-// iamARN is how an ARN of IAM's in an account begins.
-var iamARN = regexp.MustCompile(`^arn:aws[a-z-]*:iam::\d{12}:`)
+// inAccount is how the ARN of a role or policy, and an image in ECR, begins, with the account.
+var inAccount = regexp.MustCompile(`^(arn:aws[a-z-]*:iam::)?\d{12}(:|\.dkr\.ecr\.)`)
 
 // roles makes roles, for now without permissions.
 func (m *placeholderMaker) roles(x config.ExistingRoles) error {
@@ -229,7 +229,7 @@ func (u *up) stack() (*stackjson.Stack, error) {
 }
 
 // replaced is a setting with the ids of placeholders, and with the emulator's account in the ARNs of
-// roles and policies.
+// roles and policies and in the images of ECR.
 func replaced(setting any, ids map[string]string) any {
 	switch setting := setting.(type) {
 	case map[string]any:
@@ -244,9 +244,7 @@ func replaced(setting any, ids map[string]string) any {
 		if id, stands := ids[setting]; stands {
 			return id
 		}
-		if start := iamARN.FindString(setting); start != "" {
-			return "arn:aws:iam::" + emulatorAccount + ":" + setting[len(start):]
-		}
+		return inAccount.ReplaceAllString(setting, "${1}"+emulatorAccount+"${2}")
 	}
 	return setting
 }

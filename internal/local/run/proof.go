@@ -124,7 +124,7 @@ func (u *up) submitFlow(ctx context.Context) (id string, err error) {
 		if err := os.WriteFile(filepath.Join(dir, "hello.py"), helloFlow, 0o644); err != nil {
 			return "", err
 		}
-		run, err := submit(ctx, u.client, u.env, filepath.Join(dir, "hello.py"), "hello")
+		run, err := submit(ctx, u.client, u.env, filepath.Join(dir, "hello.py"), "hello", nil)
 		id = run.ID
 		return fmt.Sprintf("flow run %s is submitted to the work pool", run.Name), err
 	})
@@ -132,7 +132,7 @@ func (u *up) submitFlow(ctx context.Context) (id string, err error) {
 }
 
 // submit submits a run of a flow, a function in a file on this machine, to an environment's pool.
-func submit(ctx context.Context, client *api.Client, env *config.Environment, file, function string) (api.FlowRun, error) {
+func submit(ctx context.Context, client *api.Client, env *config.Environment, file, function string, parameters map[string]any) (api.FlowRun, error) {
 	flow := api.LocalFlow{
 		Name: strings.TrimSuffix(filepath.Base(file), ".py"), Pool: env.WorkPool.Name, Dir: filepath.Dir(file), Entrypoint: filepath.Base(file) + ":" + function,
 	}
@@ -143,7 +143,7 @@ func submit(ctx context.Context, client *api.Client, env *config.Environment, fi
 	if err != nil {
 		return api.FlowRun{}, fmt.Errorf("create the deployment of the flow: %w", err)
 	}
-	run, err := client.Run(ctx, deployment, nil)
+	run, err := client.Run(ctx, deployment, parameters)
 	if err != nil {
 		return api.FlowRun{}, fmt.Errorf("submit the flow run: %w", err)
 	}

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -10,34 +11,44 @@ import (
 	"strings"
 
 	"prefect-worker-ecs/internal/base/terminal"
+	"prefect-worker-ecs/internal/ops/verify"
 	"prefect-worker-ecs/internal/prefect/api"
 )
 
 // flowFunction finds the functions of a file that Prefect runs as flows.
 var flowFunction = regexp.MustCompile(`(?m)^@flow\b[^\n]*(?:\n(?:@|[ \t)]).*)*\n(?:async )?def (\w+)`)
 
-// RunFlow runs somebody's own flow on the worker of a local run: file.py, or
-// file.py:function where the file has several flows.
-func RunFlow(ctx context.Context, opt Options, flow string) error {
+// RunFlow runs a flow of the user with parameters on the worker of a local run: file.py, or
+// file.py:function where the file has several flows. A parameter is name=value, in JSON or else text.
+func RunFlow(ctx context.Context, opt Options, flow string, parameters []string) error {
 	file, function, err := findFlow(flow)
 	if err != nil {
 		return err
 	}
-	checklist, err := opt.Checklist()
+	r, err := opt.running()
 	if err != nil {
 		return err
 	}
-	env := checklist.Environment
-	if !env.WorkPool.FlowsInWorker() {
-		return fmt.Errorf("the work pool of %s is of type %s, whose flow runs bring their code in an image; a file of this machine can be run in a process pool", env.Name, env.WorkPool.Type)
+	// Prefect copies the flow's folder into that of the run.
+	if within, err := filepath.Rel(filepath.Dir(file), r.dir); err == nil && filepath.IsLocal(within) {
+		return fmt.Errorf("the folder of the flow, %s, holds the local run, and Prefect copies it for each flow run; move the flow into a folder of its own", filepath.Dir(file))
 	}
-	client, err := api.New(env.Prefect.APIURL, "")
+	checklist, err := r.checklist()
 	if err != nil {
 		return err
 	}
+	values, err := parsed(parameters)
+	if err != nil {
+		return err
+	}
+	client, done, err := verify.Connect(ctx, checklist)
+	if err != nil {
+		return err
+	}
+	defer done()
 	p := terminal.NewProgress(opt.Out)
 	return p.Step("running "+strings.TrimSuffix(filepath.Base(file), ".py")+":"+function, func() (string, error) {
-		run, err := submit(ctx, client, env, file, function)
+		run, err := submit(ctx, client, checklist.Environment, file, function, values)
 		if err != nil {
 			return "", err
 		}
@@ -50,6 +61,23 @@ func RunFlow(ctx context.Context, opt Options, flow string) error {
 		}
 		return fmt.Sprintf("flow run %s is COMPLETED", run.Name), nil
 	})
+}
+
+// parsed are the values of parameters by their names.
+func parsed(parameters []string) (map[string]any, error) {
+	values := map[string]any{}
+	for _, parameter := range parameters {
+		name, text, found := strings.Cut(parameter, "=")
+		if !found || name == "" {
+			return nil, fmt.Errorf("a parameter is NAME=VALUE, and %q is none; write for example --param days=7", parameter)
+		}
+		var value any
+		if json.Unmarshal([]byte(text), &value) != nil {
+			value = text
+		}
+		values[name] = value
+	}
+	return values, nil
 }
 
 // findFlow splits file.py:function, or finds the one flow in the file.

@@ -3,6 +3,7 @@ package run
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -49,7 +50,16 @@ func localSettings(user []byte, apiURL string, ids map[string]string) (local []b
 	drop("secret", "kms_key_arn", elsewhere)
 	drop("logs", "kms_key_arn", elsewhere)
 	drop("iam", "permissions_boundary_arn", elsewhere)
-	drop("iam", "task_policy_arns", elsewhere)
+	for _, key := range []string{"execution_policy_arns", "task_policy_arns"} {
+		iam, _ := settings["iam"].(map[string]any)
+		arns, _ := iam[key].([]any)
+		// The emulator has the policies that AWS manages.
+		managed := slices.DeleteFunc(slices.Clone(arns), func(arn any) bool { return !strings.HasPrefix(fmt.Sprint(arn), "arn:aws:iam::aws:policy/") })
+		if len(managed) < len(arns) {
+			drop("iam", key, elsewhere)
+			iam[key] = managed
+		}
+	}
 	drop("worker", "secrets", elsewhere)
 	drop("work_pool.job", "secrets", elsewhere)
 	drop("worker", "registry_credentials", elsewhere)

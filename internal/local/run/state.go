@@ -68,6 +68,8 @@ type OwnServer struct {
 // run is the folder of a local run and what is in it.
 type run struct {
 	dir string
+	// began is when this up began.
+	began time.Time
 
 	mu    sync.Mutex
 	state State

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/fatih/color"
 	"golang.org/x/sync/errgroup"
@@ -42,6 +43,7 @@ func Up(ctx context.Context, opt Options) (err error) {
 	if err != nil {
 		return err
 	}
+	r.began = time.Now()
 	release, err := r.claim(env.Name)
 	if err != nil {
 		return err
@@ -212,6 +214,9 @@ func (u *up) summary(leftOut []string) {
 		}
 	}
 	p.Line("\n%s\n  user interface  %s\n  API             %s", bold("Prefect"), s.Prefect.URL, s.Prefect.APIURL())
+	if s.OwnServer != nil && u.env.Prefect.Authentication == config.AuthBasic {
+		p.Line("  user:password   aws secretsmanager get-secret-value --secret-id %s --query SecretString --output text", u.env.Secret.Name)
+	}
 	p.Line("\n%s", bold("AWS"))
 	p.Line("  export AWS_ENDPOINT_URL=%s AWS_DEFAULT_REGION=%s AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test", s.Emulator.Endpoint, s.Region)
 	p.Line("  aws ecs describe-services --cluster %s --services %s", s.Cluster, s.Service)

@@ -77,7 +77,7 @@ func (u *up) startWorker(ctx context.Context) error {
 			return err
 		}
 		// The supervisor would do this as well, but nobody would see it.
-		if extra := ecstask.ExtraPackages(definition); len(extra) > 0 {
+		if extra := append(u.env.ImagePackages(), ecstask.ExtraPackages(definition)...); len(extra) > 0 {
 			if err := u.installExtra(ctx, extra); err != nil {
 				return err
 			}
@@ -103,7 +103,7 @@ func (u *up) startWorker(ctx context.Context) error {
 }
 
 func (u *up) installExtra(ctx context.Context, extra []string) error {
-	return u.p.Step("installing what the image's entry point would: "+strings.Join(extra, " "), func() (string, error) {
+	return u.p.Step("installing what is in the image or its entry point installs: "+strings.Join(extra, " "), func() (string, error) {
 		spec, err := pyenv.Prefect(u.major)
 		if err != nil {
 			return "", err

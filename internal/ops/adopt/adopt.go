@@ -27,8 +27,9 @@ type Resource struct {
 
 // Find looks for the resources of a stack. state are the ids of those that the state holds, by
 // their addresses, and given those that a person names, which are not looked for. It fails where
-// more than one thing in AWS can be a resource, and where AWS does not answer.
-func Find(ctx context.Context, cfg aws.Config, stack *stackjson.Stack, state, given map[string]string) ([]Resource, error) {
+// more than one thing in AWS can be a resource, and where AWS does not answer. beside are sentences about
+// what is in or on those that exist, and not in the stack.
+func Find(ctx context.Context, cfg aws.Config, stack *stackjson.Stack, state, given map[string]string) (all []Resource, beside []string, err error) {
 	place := stack.Place()
 	f := restype.NewSearch(ctx, cfg, iam.Account{Partition: place.Partition, ID: place.Account, Region: place.Region}, stack)
 	for address, id := range state {
@@ -39,15 +40,14 @@ func Find(ctx context.Context, cfg aws.Config, stack *stackjson.Stack, state, gi
 		_, held := state[address]
 		switch {
 		case stack.Resource(kind, name) == nil:
-			return nil, fmt.Errorf("the stack has no %s; make synth writes what it has", address)
+			return nil, nil, fmt.Errorf("the stack has no %s; make synth writes what it has", address)
 		case held:
-			return nil, fmt.Errorf("%s is in the state already, as %s", address, state[address])
+			return nil, nil, fmt.Errorf("%s is in the state already, as %s", address, state[address])
 		case typeOf(kind).Find == nil:
-			return nil, fmt.Errorf("%s is not imported: %s", address, typeOf(kind).NotImported)
+			return nil, nil, fmt.Errorf("%s is not imported: %s", address, typeOf(kind).NotImported)
 		}
 		f.Keep(address, id)
 	}
-	var all []Resource
 	for _, kind := range stack.Kinds() {
 		if strings.Contains(kind, ".") { // a data source, an ephemeral one or the backend
 			continue
@@ -58,18 +58,18 @@ func Find(ctx context.Context, cfg aws.Config, stack *stackjson.Stack, state, gi
 				continue
 			}
 			if t, known := restype.Of(kind); !known {
-				return nil, fmt.Errorf("the table of resource types has no %s", kind)
+				return nil, nil, fmt.Errorf("the table of resource types has no %s", kind)
 			} else if t.Find == nil {
 				r.Note = t.NotImported
 			}
-			var err error
 			if r.ID, err = f.Find(r.Address); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			all = append(all, r)
 		}
 	}
-	return all, nil
+	beside, err = f.Beside()
+	return all, beside, err
 }
 
 func typeOf(kind string) restype.Type {

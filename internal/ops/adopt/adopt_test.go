@@ -30,7 +30,7 @@ func TestWhatIsGivenIsChecked(t *testing.T) {
 		"aws_vpc.main":                   "aws_vpc.main is in the state already, as vpc-1",
 		"aws_ecs_task_definition.worker": "aws_ecs_task_definition.worker is not imported: it is a new revision, and those that are there stay",
 	} {
-		_, err := Find(t.Context(), aws.Config{}, dev, map[string]string{"aws_vpc.main": "vpc-1"}, map[string]string{given: "x"})
+		_, _, err := Find(t.Context(), aws.Config{}, dev, map[string]string{"aws_vpc.main": "vpc-1"}, map[string]string{given: "x"})
 		if err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}

@@ -10,26 +10,26 @@ import (
 
 // Existing looks in AWS for the resources of a synthesized deployment that its state does not hold.
 // given are ids that a person names, by address. imports are what was found, and what was imported
-// before and is still in the state.
-func Existing(ctx context.Context, d *deployment.Deployment, in terraform.Stack, given map[string]string) (found []Resource, imports map[string]string, err error) {
+// before and is still in the state; beside is that of Find.
+func Existing(ctx context.Context, d *deployment.Deployment, in terraform.Stack, given map[string]string) (found []Resource, beside []string, imports map[string]string, err error) {
 	state, err := in.State(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	cfg, err := d.AWS(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	account, err := d.Account(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	stack, err := d.StackIn(ctx, account)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	if found, err = Find(ctx, cfg, stack, state, given); err != nil {
-		return nil, nil, err
+	if found, beside, err = Find(ctx, cfg, stack, state, given); err != nil {
+		return nil, nil, nil, err
 	}
 	imports = map[string]string{}
 	maps.Copy(imports, d.Environment.Imports)
@@ -39,5 +39,5 @@ func Existing(ctx context.Context, d *deployment.Deployment, in terraform.Stack,
 			imports[r.Address] = r.ID
 		}
 	}
-	return found, imports, nil
+	return found, beside, imports, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,10 +12,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	cloudwatchtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	eventstypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"prefect-worker-ecs/internal/local/emulator"
@@ -45,10 +49,10 @@ func TestFind(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(proxy.Close)
-	find := func(stack *stackjson.Stack) ([]Resource, error) {
+	find := func(stack *stackjson.Stack) ([]Resource, []string, error) {
 		document, err := deployer.Policy(stack, deployer.Adopt)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		as := cfg.Copy()
 		as.BaseEndpoint = aws.String(proxy.Endpoint())
@@ -60,9 +64,12 @@ func TestFind(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, file := range files {
-		found, err := find(stack(t, file))
+		found, beside, err := find(stack(t, file))
 		if err != nil {
 			t.Errorf("%s: %v", file, err)
+		}
+		if len(beside) > 0 {
+			t.Errorf("%s: %q", file, beside)
 		}
 		for _, r := range found {
 			if r.ID != "" {
@@ -73,7 +80,7 @@ func TestFind(t *testing.T) {
 
 	is := func(stack *stackjson.Stack, want map[string]string) {
 		t.Helper()
-		found, err := find(stack)
+		found, _, err := find(stack)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,6 +110,39 @@ func TestFind(t *testing.T) {
 	// THEN the other one is taken
 	is(dev, map[string]string{"aws_nat_gateway.nat_1": "", "aws_eip.nat_1": left[1]})
 
+	// GIVEN what others have put into the VPC, the namespace and the role, and two flow logs
+	vpc := call(t, cloud.DescribeSubnets, &ec2.DescribeSubnetsInput{SubnetIds: []string{*subnet}}).Subnets[0].VpcId
+	group := call(t, cloud.CreateSecurityGroup, &ec2.CreateSecurityGroupInput{VpcId: vpc, GroupName: aws.String("theirs"), Description: aws.String("d")}).GroupId
+	call(t, cloud.CreateSecurityGroup, &ec2.CreateSecurityGroupInput{VpcId: vpc, GroupName: aws.String("prefect_worker_sg"), Description: aws.String("d")})
+	var logs []string
+	for _, destination := range []string{"/vpc/prefect-ecs", "theirs"} {
+		call(t, cloudwatchlogs.NewFromConfig(cfg).CreateLogGroup, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: &destination})
+		logs = append(logs, call(t, cloud.CreateFlowLogs, &ec2.CreateFlowLogsInput{ResourceType: ec2types.FlowLogsResourceTypeVpc, ResourceIds: []string{*vpc}, TrafficType: ec2types.TrafficTypeAll,
+			LogDestination: aws.String("arn:aws:logs:us-east-1:123456789012:log-group:" + destination), DeliverLogsPermissionArn: aws.String("arn:aws:iam::123456789012:role/r")}).FlowLogIds...)
+	}
+	names, roles := servicediscovery.NewFromConfig(cfg), iam.NewFromConfig(cfg)
+	call(t, names.CreatePrivateDnsNamespace, &servicediscovery.CreatePrivateDnsNamespaceInput{Name: aws.String("default.prefect.local"), Vpc: vpc})
+	namespace := call(t, names.ListNamespaces, &servicediscovery.ListNamespacesInput{}).Namespaces[0].Id
+	service := call(t, names.CreateService, &servicediscovery.CreateServiceInput{Name: aws.String("theirs"), NamespaceId: namespace}).Service.Id
+	role, readOnly := aws.String("prefect-task-execution-role"), aws.String("arn:aws:iam::aws:policy/ReadOnlyAccess")
+	call(t, roles.CreateRole, &iam.CreateRoleInput{RoleName: role, AssumeRolePolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[]}`)})
+	for _, policy := range []string{"read-prefect-api-key", "pass-all"} {
+		call(t, roles.PutRolePolicy, &iam.PutRolePolicyInput{RoleName: role, PolicyName: &policy, PolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iam:PassRole","Resource":"*"}]}`)})
+	}
+	call(t, roles.AttachRolePolicy, &iam.AttachRolePolicyInput{RoleName: role, PolicyArn: readOnly})
+	// WHEN the stack is looked for
+	_, beside, err := find(dev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// THEN theirs are said, and the program's own are not
+	want := []string{"the security group " + *group + " (theirs)", "the flow log " + logs[1], "the Cloud Map service " + *service + " (theirs)",
+		"the policy pass-all of the role " + *role, "the policy " + *readOnly + " of the role " + *role}
+	if !slices.EqualFunc(beside, want, strings.HasPrefix) {
+		t.Errorf("beside are %q, want %q", beside, want)
+	}
+	is(dev, map[string]string{"aws_flow_log.main": logs[0]})
+
 	// GIVEN queues, a rule with its target, and an alarm
 	queues, events := sqs.NewFromConfig(cfg), eventbridge.NewFromConfig(cfg)
 	queue, err := queues.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("ecs-worker-task-events")})
@@ -123,15 +163,15 @@ func TestFind(t *testing.T) {
 		t.Fatal(err)
 	}
 	// WHEN they are looked for THEN they are found, and nothing else
-	found, err := find(ecs)
+	found, _, err := find(ecs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]string{"aws_sqs_queue.task_events": strings.Replace(*queue.QueueUrl, emu.Endpoint, proxy.Endpoint(), 1), "aws_cloudwatch_event_rule.task_events": rule,
+	ids := map[string]string{"aws_sqs_queue.task_events": strings.Replace(*queue.QueueUrl, emu.Endpoint, proxy.Endpoint(), 1), "aws_cloudwatch_event_rule.task_events": rule,
 		"aws_cloudwatch_event_target.task_events": rule + "/mine", "aws_cloudwatch_metric_alarm.memory": "ecs-worker-memory"}
 	for _, r := range found {
-		if r.ID != want[r.Address] {
-			t.Errorf("%s is %q, want %q", r.Address, r.ID, want[r.Address])
+		if r.ID != ids[r.Address] {
+			t.Errorf("%s is %q, want %q", r.Address, r.ID, ids[r.Address])
 		}
 	}
 }

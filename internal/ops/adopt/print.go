@@ -8,11 +8,12 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"prefect-worker-ecs/internal/base/terminal"
 	"prefect-worker-ecs/internal/ops/plan"
 )
 
-// PrintFound writes what was found, and what deploy will create.
-func PrintFound(out io.Writer, found []Resource) {
+// PrintFound writes what was found, what deploy will create, and what stays beside it.
+func PrintFound(out io.Writer, found []Resource, beside []string) {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, part := range []struct {
 		title string
@@ -36,6 +37,12 @@ func PrintFound(out io.Writer, found []Resource) {
 		}
 	}
 	table.Flush()
+	if len(beside) > 0 {
+		fmt.Fprintln(out, "Not in the configuration, and left as it is:")
+	}
+	for _, text := range beside {
+		fmt.Fprintln(out, terminal.Wrap("  "+text, terminal.Width(out)))
+	}
 }
 
 // PrintDifferences writes what deploy does to what was found, and how else to make it agree.

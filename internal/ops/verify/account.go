@@ -55,7 +55,11 @@ func (c *checklist) account(ctx context.Context) finding {
 		return unknown("there are no AWS credentials", loginFix).prerequisite()
 	}
 	if _, err := c.opt.AWS.Credentials.Retrieve(ctx); err != nil {
-		return unknown("there are no AWS credentials: "+Reason(err), loginFix).prerequisite()
+		detail := "there are no AWS credentials"
+		if !strings.Contains(err.Error(), "no EC2 IMDS role found") { // the last place that the SDK looks in
+			detail += ": " + Reason(err)
+		}
+		return unknown(detail, loginFix).prerequisite()
 	}
 	identity, err := c.aws.sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	switch {

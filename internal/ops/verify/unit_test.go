@@ -22,6 +22,12 @@ func TestWithoutAWS(t *testing.T) {
 	closed.Close()
 	keys := credentials.NewStaticCredentialsProvider("x", "x", "")
 	none := aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return aws.Credentials{}, errors.New("no profile") })
+	noneAnywhere := aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+		return aws.Credentials{}, errors.New(`failed to refresh cached credentials, no EC2 IMDS role found, operation error ec2imds: GetMetadata, access disabled to EC2 IMDS via client option, or "AWS_EC2_METADATA_DISABLED" environment variable`)
+	})
+	if detail := Run(t.Context(), goldenOptions(t, aws.Config{Region: "us-east-1", Credentials: noneAnywhere})).Checks[0].Detail; detail != "there are no AWS credentials" {
+		t.Errorf("%q", detail)
+	}
 	for want, cfg := range map[string]aws.Config{
 		"there are no AWS credentials":             {Region: "us-east-1"},
 		"there are no AWS credentials: no profile": {Region: "us-east-1", Credentials: none},

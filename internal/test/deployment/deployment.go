@@ -111,6 +111,8 @@ var calls = map[string]string{
 	"ec2:ModifySecurityGroupRules":      "security-group/{GroupId} security-group-rule/{SecurityGroupRule}",
 	"ec2:ModifySubnetAttribute":         "subnet/{SubnetId}",
 	"ec2:ModifyVpcAttribute":            "vpc/{VpcId}",
+	"ec2:ModifyVpcEndpoint":             "vpc-endpoint/{VpcEndpointId} route-table/{AddRouteTableId} route-table/{RemoveRouteTableId}",
+	"ec2:ReplaceRouteTableAssociation":  "route-table/{RouteTableId} route-table/{AssociationId}",
 	"ec2:ReleaseAddress":                "elastic-ip/{AllocationId}",
 	"ec2:RevokeSecurityGroupEgress":     "security-group/{GroupId}",
 	"ec2:RevokeSecurityGroupIngress":    "security-group/{GroupId}",
@@ -139,7 +141,7 @@ var calls = map[string]string{
 	"events:RemoveTargets":       "rule/{Rule}",
 
 	"iam:AttachRolePolicy":            "role/{RoleName}",
-	"iam:CreateRole":                  "+role/{RoleName}",
+	"iam:CreateRole":                  "+role{Path}{RoleName}",
 	"iam:DeleteRole":                  "role/{RoleName}",
 	"iam:DeleteRolePolicy":            "role/{RoleName}",
 	"iam:DetachRolePolicy":            "role/{RoleName}",
@@ -444,19 +446,23 @@ func (c call) requestTags() map[string][]string {
 	return tags
 }
 
-// roleKeys puts the condition keys of IAM into permissions.
+// roleKeys puts the condition keys of IAM, and the path of the role, into permissions.
 func (c call) roleKeys(ctx context.Context, all []enforce.Permission) error {
-	boundary := c.Text("PermissionsBoundary")
+	boundary, arn := c.Text("PermissionsBoundary"), ""
 	if role := c.Text("RoleName"); role != "" && c.Action != "iam:CreateRole" {
 		got, err := c.aws.iam.GetRole(ctx, &iam.GetRoleInput{RoleName: &role})
 		if err != nil {
 			return nil // AWS says itself that there is none
 		}
+		arn = aws.ToString(got.Role.Arn)
 		if got.Role.PermissionsBoundary != nil {
 			boundary = aws.ToString(got.Role.PermissionsBoundary.PermissionsBoundaryArn)
 		}
 	}
-	for _, r := range all {
+	for i, r := range all {
+		if arn != "" {
+			all[i].Resource = arn
+		}
 		if boundary != "" {
 			r.Context["iam:permissionsboundary"] = []string{boundary}
 		}

@@ -63,7 +63,7 @@ var faults = map[string][]fault{
 	},
 	"public-addresses-as-configured": {
 		{"dev", "resource.aws_ecs_service.worker.network_configuration.assign_public_ip", true}, {"ecs", "resource.aws_ecs_service.worker.network_configuration.assign_public_ip", false},
-		{"dev", "resource.aws_subnet.public_1.map_public_ip_on_launch", nil}, {"server", "resource.aws_db_instance.server.publicly_accessible", true},
+		{"dev", "resource.aws_subnet.public_1.map_public_ip_on_launch", nil}, {"full", "resource.aws_subnet.private_1.map_public_ip_on_launch", true}, {"server", "resource.aws_db_instance.server.publicly_accessible", true},
 	},
 	"placed-as-configured": {
 		{"full", "resource.aws_ecs_service.worker.network_configuration.subnets.0", "${aws_subnet.public_1.id}"}, {"existing", "resource.aws_ecs_service.worker.network_configuration.subnets.0", "subnet-1"},
@@ -182,7 +182,7 @@ var faults = map[string][]fault{
 	"protected-as-configured": {{"server", "resource.aws_vpc.main.lifecycle", nil}, {"dev", "resource.aws_vpc.main.lifecycle", object{"prevent_destroy": true}}, {"server", "resource.aws_cloudwatch_log_group.worker.lifecycle", nil}},
 	"lifecycle-as-known": {
 		{"dev", "resource.aws_ecs_task_definition.worker.lifecycle.ignore_changes", "all"}, {"full", "resource.aws_security_group.prefect_worker_sg.lifecycle.ignore_changes", list{"tags"}},
-		{"server", "resource.aws_db_parameter_group.server.lifecycle", nil}, {"dev", "resource.aws_vpc.main.lifecycle", object{"replace_triggered_by": list{}}},
+		{"full", "resource.aws_ecs_cluster.main.lifecycle", nil}, {"server", "resource.aws_db_parameter_group.server.lifecycle", nil}, {"dev", "resource.aws_vpc.main.lifecycle", object{"replace_triggered_by": list{}}},
 	},
 	"alarms-can-fire": {
 		{"full", alarm + "silent_worker.evaluation_periods", 1440}, {"full", alarm + "silent_worker.metric_query.0.expression", "online - desired"}, {"full", alarm + "silent_worker.threshold", -1},

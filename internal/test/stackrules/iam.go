@@ -19,7 +19,7 @@ var iamRules = []rule{
 	}},
 	{"policies-attached-as-configured", "a managed policy gives a role all that it says", func(s *stack) {
 		execution := []string{account.AWSPolicy("service-role/AmazonECSTaskExecutionRolePolicy")}
-		allowed := map[string][]string{"execution": execution, "server_execution": execution, "task": s.env.IAM.TaskPolicyARNs, "flow_task": s.env.IAM.FlowTaskRole.PolicyARNs}
+		allowed := map[string][]string{"execution": slices.Concat(execution, s.env.IAM.ExecutionPolicyARNs), "server_execution": execution, "task": s.env.IAM.TaskPolicyARNs, "flow_task": s.env.IAM.FlowTaskRole.PolicyARNs}
 		s.each("aws_iam_role_policy_attachment", func(e element) {
 			if !slices.Contains(allowed[roleOf(e)], e.text("policy_arn")) {
 				s.report(e.address(), "attaches %s to %s", e.text("policy_arn"), e.text("role"))

@@ -29,7 +29,9 @@ var networkRules = []rule{
 	}},
 	{"public-addresses-as-configured", "a public address is reachable from the internet, and a task in a public subnet without one reaches nothing", func(s *stack) {
 		s.all("aws_ecs_service", "network_configuration.assign_public_ip", s.env.Network.PublicIP())
-		s.all("aws_subnet", "map_public_ip_on_launch", false)
+		s.each("aws_subnet", func(e element) {
+			s.want(e, "map_public_ip_on_launch", strings.HasPrefix(e.name, "public_") && s.env.Network.MapPublicIPOnLaunch)
+		})
 		s.all("aws_db_instance", "publicly_accessible", false)
 	}},
 	{"placed-as-configured", "another subnet is public, without a route or unchecked, and another security group lets others connect", func(s *stack) {

@@ -89,6 +89,9 @@ var storageRules = []rule{
 			if e.kind == "aws_security_group" && s.env.Imports[e.address()] != "" {
 				ignored = []string{"description"} // AWS never changes it, and another one would replace the group
 			}
+			if e.kind == "aws_ecs_cluster" && s.env.Imports[e.address()] != "" {
+				ignored = []string{"service_connect_defaults"} // AWS keeps them, and services of others use them
+			}
 			if e.address() == "aws_ecs_service.worker" && s.env.Worker.Scaling.Max > 0 {
 				ignored = []string{"desired_count"} // it is Application Auto Scaling's
 			}
