@@ -109,10 +109,10 @@ func (cfg Config) alarms() []alarm {
 		metrics:  service("MemoryUtilization", "Maximum"),
 		operator: atLeast, threshold: 90, period: 60, datapointsToAlarm: 5, evaluationPeriods: 5, treatMissingData: notBreaching,
 	}, {
-		name: "log-failures", description: "The worker's log keeps saying why it does not work: a refused key, no route to Prefect, a missing package and the like. " + verify + ", which explains the line.",
+		name: "log-failures", description: "The worker ends again and again, or its log keeps naming why it cannot work. " + verify + ", which explains the line.",
 		metrics: one(metric{probe.Namespace, logFailures + "/" + env.Worker.ServiceName, nil, "Sum"}),
-		// A flow may log such a line once; a worker that cannot start does so again and again, and
-		// ECS waits longer before each further task.
+		// A worker that ends once is replaced. One that cannot start ends again and again, and ECS waits longer
+		// before each further task.
 		operator: atLeast, threshold: 1, period: 300, datapointsToAlarm: 2, evaluationPeriods: 6, treatMissingData: notBreaching,
 	}}
 	if w := env.Worker; w.Scales() {

@@ -17,7 +17,7 @@ var lambdaTypes = []Type{
 		Replaces: []string{"function_name"},
 		Grants: []Grant{
 			{Read: "lambda:GetFunction lambda:GetFunctionCodeSigningConfig lambda:GetFunctionConfiguration lambda:ListVersionsByFunction", On: "lambda:function:{function_name}"},
-			{Write: "lambda:CreateFunction lambda:UpdateFunctionCode lambda:UpdateFunctionConfiguration lambda:DeleteFunction lambda:TagResource lambda:UntagResource", On: "lambda:function:{function_name}"},
+			{Write: "lambda:CreateFunction lambda:UpdateFunctionCode lambda:UpdateFunctionConfiguration lambda:DeleteFunction lambda:DeleteFunctionConcurrency lambda:TagResource lambda:UntagResource", On: "lambda:function:{function_name}"},
 			{Write: "iam:PassRole", On: "iam:role/{role}", When: ToLambda},
 			// Lambda looks at the network of a function with the permissions of its creator.
 			{Write: "ec2:DescribeSecurityGroups ec2:DescribeSubnets ec2:DescribeVpcs"},

@@ -59,7 +59,7 @@ var notCalled = map[string]string{
 	"cloudwatch:GetMetricData": "verify", "lambda:GetFunctionConfiguration": "verify called it; whether Terraform waits with it in AWS is open", "kms:DescribeKey": "verify", "kms:GetKeyPolicy": "verify",
 	"sns:ListSubscriptionsByTopic": "verify", "kms:Decrypt": "the emulator asks no key", "kms:GenerateDataKey": "the emulator asks no key",
 
-	"cloudwatch:UntagResource": "a tag is removed", "lambda:UntagResource": "a tag is removed", "sns:UntagResource": "a tag is removed",
+	"cloudwatch:UntagResource": "a tag is removed", "lambda:UntagResource": "a tag is removed", "lambda:DeleteFunctionConcurrency": "somebody else has reserved concurrency", "sns:UntagResource": "a tag is removed",
 	"lambda:UpdateFunctionCode": "another release's probe", "scheduler:UpdateSchedule": "another release's schedule",
 
 	"ec2:DescribeRegions": "Cloud Map asks", "route53:GetHostedZone": "Cloud Map asks", "route53:ListHostedZonesByName": "Cloud Map asks",
