@@ -53,9 +53,9 @@ var notCalled = map[string]string{
 	"iam:UpdateRoleDescription": "another release's description", "logs:AssociateKmsKey": "a key comes", "logs:DisassociateKmsKey": "a key goes",
 	"logs:DeleteRetentionPolicy": "logs never expire", "rds:ModifyDBSubnetGroup": "other subnets", "rds:ResetDBParameterGroup": "a parameter goes",
 	"secretsmanager:UpdateSecret": "another description or key", "secretsmanager:UpdateSecretVersionStage": "a write that was half done", "servicediscovery:UpdatePrivateDnsNamespace": "another description",
-	"servicediscovery:UpdateService": "another description",
+	"servicediscovery:UpdateService": "another description", "servicediscovery:ListInstances": "verify",
 
-	"ecs:ListTasks": "verify", "ecs:GetTaskProtection": "verify", "ecs:DescribeTasks": "verify", "iam:GetPolicy": "verify", "iam:GetPolicyVersion": "verify", "logs:FilterLogEvents": "verify",
+	"ecr:DescribeImages": "verify", "ecs:ListTasks": "verify", "ecs:GetTaskProtection": "verify", "ecs:DescribeTasks": "verify", "iam:GetPolicy": "verify", "iam:GetPolicyVersion": "verify", "logs:FilterLogEvents": "verify",
 	"cloudwatch:GetMetricData": "verify", "lambda:GetFunctionConfiguration": "verify called it; whether Terraform waits with it in AWS is open", "kms:DescribeKey": "verify", "kms:GetKeyPolicy": "verify",
 	"sns:ListSubscriptionsByTopic": "verify", "kms:Decrypt": "the emulator asks no key", "kms:GenerateDataKey": "the emulator asks no key",
 
