@@ -459,7 +459,7 @@ type Server struct {
 	Database Database `yaml:"database"`
 }
 
-// Database is where the server keeps all it knows: RDS for PostgreSQL in the private subnets,
+// Database is where the server keeps its data: RDS for PostgreSQL in the private subnets,
 // encrypted and reached over TLS only, or one that exists.
 type Database struct {
 	// InstanceClass is the size of the database.
@@ -643,8 +643,8 @@ type FlowTaskRole struct {
 // Enabled reports whether the role is given permissions, and so made.
 func (r FlowTaskRole) Enabled() bool { return len(r.PolicyARNs) > 0 || len(r.Statements) > 0 }
 
-// Monitoring is what tells people that the worker is silent or its flow runs are not taken:
-// alarms, a dashboard, and a small Lambda function, the probe, that asks the Prefect API each
+// Monitoring notifies people that the worker is silent or its flow runs are not taken:
+// alarms, a dashboard, and a small Lambda function, the probe, that reads the Prefect API each
 // minute what AWS cannot see.
 type Monitoring struct {
 	// Enabled adds the probe, the alarms and the dashboard, for about 6 USD a month.

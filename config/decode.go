@@ -173,7 +173,7 @@ func (c *checker) check(node *yaml.Node, t reflect.Type, path string) bool {
 
 var decimal = regexp.MustCompile(`^[-+]?(0|[1-9][0-9]*)$`)
 
-// checkInt accepts a number as people write it. YAML knows others: 0512 is octal.
+// checkInt accepts a number as people write it. YAML has others: 0512 is octal.
 func (c *checker) checkInt(node *yaml.Node, path string) bool {
 	_, err := strconv.Atoi(node.Value)
 	switch {

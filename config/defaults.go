@@ -117,7 +117,7 @@ func (e *Environment) FlowFamily() string { return "prefect_" + e.WorkPool.Name 
 // FlowStream is how the log streams of the pool's flow tasks begin, as prefect-aws names them.
 func (e *Environment) FlowStream() string { return "prefect-logs_" + e.WorkPool.Name + "_" }
 
-// FlowsReadCredential says that flow tasks get the credential of the Prefect API from Secrets
+// FlowsReadCredential reports whether flow tasks get the credential of the Prefect API from Secrets
 // Manager. With an older prefect-aws the worker writes it into each call of RunTask.
 func (e *Environment) FlowsReadCredential() bool {
 	runtime, err := e.Worker.Runtime()
@@ -138,7 +138,7 @@ func (e *Environment) EventQueue() string {
 // DeadLetterQueue is the name of the queue for messages that nobody could process.
 func DeadLetterQueue(queue string) string { return queue + "-dlq" }
 
-// HasFlowTaskRole says that the flow tasks of an ecs pool have a role, made or existing.
+// HasFlowTaskRole reports whether the flow tasks of an ecs pool have a role, made or existing.
 func (e *Environment) HasFlowTaskRole() bool {
 	return e.WorkPool.FlowsAreTasks() && (e.IAM.FlowTaskRole.Enabled() || e.IAM.Existing.FlowTaskRole != "")
 }

@@ -28,7 +28,7 @@ const (
 	fixKeyARN     = "copy it from the console or from aws kms describe-key"
 )
 
-// accepts says that a text has the form.
+// accepts reports whether a text has the form.
 func (f format) accepts(text string) bool {
 	return f.pattern.MatchString(text) && (f.longest == 0 || utf8.RuneCountInString(text) <= f.longest)
 }

@@ -20,7 +20,7 @@ const (
 // is the newest 2.x there is, so it counts as newer than every known release.
 const newest = 99999
 
-// Runtime is what the container image holds, as far as the configuration tells.
+// Runtime is what the container image holds, by the configuration.
 type Runtime struct {
 	// Prefect is the version of Prefect. Parts that a floating tag such as 2-latest
 	// leaves open are 99999.
@@ -34,7 +34,7 @@ type Runtime struct {
 // Major is the major version of Prefect in the image.
 func (r Runtime) Major() int { return int(r.Prefect.Major()) }
 
-// Runtime tells what the worker's image holds. The error says, for a person, why that
+// Runtime returns what the worker's image holds. The error says, for a person, why that
 // cannot be known; it has the form "rule; fix".
 func (w Worker) Runtime() (Runtime, error) {
 	runtime, problem := w.runtime()
@@ -151,10 +151,10 @@ var prefectAWSPins = []struct {
 // source of the releases above).
 var secretOfFlows = mustConstraint(">=3.4.7")
 
-// createPoolFlag is the first release whose worker knows --no-create-pool-if-not-found
+// createPoolFlag is the first release whose worker has --no-create-pool-if-not-found
 // and by default creates a pool that is missing (read in Prefect's source).
 var createPoolFlag = mustConstraint(">=3.6.23")
 
-// CanRefuseToCreatePool says that the worker of this release can be told not to create
+// CanRefuseToCreatePool reports whether the worker of this release has an option not to create
 // its pool when it is missing, so that a mistyped name does not make a pool.
 func (r Runtime) CanRefuseToCreatePool() bool { return createPoolFlag.Check(r.Prefect) }

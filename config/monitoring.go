@@ -9,7 +9,7 @@ import (
 // HasProbe reports whether the stack has the probe, whose metrics alarms and scaling are on.
 func (e *Environment) HasProbe() bool { return e.Monitoring.Enabled || e.Worker.Scales() }
 
-// Probe is the name of the function that asks the Prefect API, and of its schedule.
+// Probe is the name of the function that reads the Prefect API, and of its schedule.
 func (e *Environment) Probe() string { return e.Worker.ServiceName + "-probe" }
 
 // ProbeRole is the name of the role of the probe's code.
@@ -28,7 +28,7 @@ func (e *Environment) AlarmTopic() string { return e.Worker.ServiceName + "-alar
 // is made of the service's.
 func (e *Environment) DeploymentRule() string { return e.Worker.ServiceName + "-failed-deployment" }
 
-// ProbeInVPC says that the probe must be in the VPC, because nothing else reaches the API: it
+// ProbeInVPC reports whether the probe must be in the VPC, because nothing else reaches the API: it
 // is the stack's own server, or has a private address or a name that no public zone has.
 func (e *Environment) ProbeInVPC() bool {
 	if e.Server.Enabled {

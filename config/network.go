@@ -77,7 +77,7 @@ func (n Network) ProxyPort() int {
 // reference or a code.
 //
 // Python takes each name in NO_PROXY as the end of a host's name. 169.254.170.2 is where ECS
-// hands out the task's credentials and metadata, 127.0.0.1 where the health check asks.
+// hands out the task's credentials and metadata, 127.0.0.1 where the health check goes.
 func (e *Environment) ProxyVariables(region string) map[string]string {
 	n := e.Network
 	if n.Proxy == "" {
@@ -318,7 +318,7 @@ func (e *Environment) inECR(image string) bool {
 	return m != nil && m[1] == e.Region
 }
 
-// insideAPI reports whether the Prefect API is named by what only a VPC knows: a private address,
+// insideAPI reports whether the Prefect API has a name or address of a VPC: a private address,
 // in the program's own VPC one of it, or a name that no public zone has.
 func (e *Environment) insideAPI() bool {
 	u, err := url.Parse(e.Prefect.APIURL)

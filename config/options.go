@@ -116,7 +116,7 @@ func (o Option) extra(name string) string {
 	return text
 }
 
-// derived says that the default is made of other values, named in braces.
+// derived reports whether the default is made of other values, named in braces.
 func (o Option) derived() bool {
 	text, isText := o.Schema.Default.(string)
 	return isText && strings.Contains(text, "{")

@@ -19,7 +19,7 @@ var cloudAPIPath = regexp.MustCompile(`^/api/accounts/[0-9a-f-]{36}/workspaces/[
 // hostName is a DNS name as resolvers take it: with underscores, which host names lack.
 var hostName = regexp.MustCompile(`^([A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?\.)*[A-Za-z]([A-Za-z0-9-]*[A-Za-z0-9])?$`)
 
-// isCloud says that a host is one of Prefect Cloud's.
+// isCloud reports whether a host is one of Prefect Cloud's.
 func isCloud(host string) bool {
 	return host == "prefect.cloud" || strings.HasSuffix(host, ".prefect.cloud")
 }
@@ -145,11 +145,11 @@ func unreachable(host, namespace string) string {
 	case inside("localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"):
 		return ownAddress
 	case inside("docker.internal", "docker.for.mac.localhost", "docker.for.win.localhost"):
-		return "a name that only Docker Desktop knows"
+		return "a name of Docker Desktop"
 	case inside(namespace):
 		return ""
 	case !strings.Contains(host, "."):
-		return "a name without a domain: no search list of the VPC knows it"
+		return "a name without a domain: no search list of the VPC completes it"
 	case inside("local", "localdomain", "lan", "home.arpa", "svc", "invalid"):
 		return "a name of a local network other than the VPC's own, " + namespace
 	}
@@ -198,7 +198,7 @@ func (v *validator) namespace() {
 	}
 }
 
-// hosts are public names that a task asks for.
+// hosts are public names that a task looks up.
 func (e *Environment) hosts() []string {
 	var hosts []string
 	if u, err := url.Parse(e.Prefect.APIURL); e.Server.Enabled {

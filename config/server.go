@@ -10,7 +10,7 @@ import (
 // ServerPort is the TCP port of a Prefect server.
 const ServerPort = 4200
 
-// ServerUser is the user of a Prefect server that asks for user and password.
+// ServerUser is the user of a Prefect server with user and password.
 const ServerUser = "prefect"
 
 // ServerRecord is the name of the server in the cluster's namespace.
@@ -40,7 +40,7 @@ func (e *Environment) useOwnServer() {
 	}
 }
 
-// OwnDatabase says that the stack makes the server's database.
+// OwnDatabase reports whether the stack makes the server's database.
 func (s Server) OwnDatabase() bool { return s.Database.ExistingHost == "" }
 
 // ExecutionRole is the name of the role with which ECS starts the server.
@@ -52,7 +52,7 @@ func (s Server) TaskRole() string { return s.Name + "-task-role" }
 // DatabaseSecret is the name of the secret with the password of the stack's own database.
 func (s Server) DatabaseSecret() string { return s.Name + "-database" }
 
-// GeneratedCredential says that the stack itself makes the credential of the Prefect API.
+// GeneratedCredential reports whether the stack itself makes the credential of the Prefect API.
 func (e *Environment) GeneratedCredential() bool {
 	return e.Server.Enabled && e.Prefect.Authentication == AuthBasic && e.Secret.ExistingARN == ""
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Validate reports everything in the environment that could not work. None of it asks
+// Validate reports everything in the environment that could not work. None of it calls
 // AWS or Prefect: it is what their documentation fixes, and what one part of the
 // configuration demands of another.
 //

@@ -106,8 +106,8 @@ var reservedVariables = map[string]string{
 	APIKeyVariable:                                         "give the key in the Terraform variable prefect_api_key; it must not stand in a file",
 	"PREFECT_API_AUTH_STRING":                              "set prefect.authentication to basic: user and password then come from the secret; they must not stand in a file",
 	"PREFECT_WORK_POOL_NAME":                               "set work_pool.name",
-	"PREFECT_WORKER_WEBSERVER_HOST":                        "remove it: the health check asks 127.0.0.1",
-	"PREFECT_WORKER_WEBSERVER_PORT":                        "remove it: the health check asks port 8080",
+	"PREFECT_WORKER_WEBSERVER_HOST":                        "remove it: the health check requests 127.0.0.1",
+	"PREFECT_WORKER_WEBSERVER_PORT":                        "remove it: the health check requests port 8080",
 	"EXTRA_PIP_PACKAGES":                                   "set worker.extra_pip_packages",
 	"ECS_CONTAINER_METADATA_URI_V4":                        "remove it: ECS sets it",
 	"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI":               "remove it: ECS sets it",
@@ -161,7 +161,7 @@ func (e *Environment) taskVariables() []taskVariables {
 	return []taskVariables{{"worker", e.Worker.Environment, e.Worker.Secrets}, {"work_pool.job", e.WorkPool.Job.Environment, e.WorkPool.Job.Secrets}}
 }
 
-// secretVariable says that a variable holds a credential. A name alone proves nothing where
+// secretVariable reports whether a variable holds a credential. A name alone proves nothing where
 // the value is a switch, or the path of a file that holds the credentials.
 func secretVariable(name, value string) bool {
 	if redact.Credential(value) {
@@ -342,7 +342,7 @@ func SecretARN(reference string) string {
 	return strings.Join(parts[:min(own, len(parts))], ":")
 }
 
-// IsParameter says that a value of worker.secrets is a parameter of the Parameter Store and
+// IsParameter reports whether a value of worker.secrets is a parameter of the Parameter Store and
 // not a secret of Secrets Manager.
 func IsParameter(reference string) bool {
 	parsed, err := arn.Parse(reference)

@@ -20,7 +20,7 @@ pool say where flow tasks run: cluster, network, roles, log group, image, size, 
 Prefect 3 the secret with the API key.
 
 What differs is shown before it is changed, and nothing else is touched. A second call
-changes nothing. It asks AWS and Prefect as verify does, with the same credentials; the
+changes nothing. It reads AWS and Prefect as verify does, with the same credentials; the
 Prefect credential needs a role that may change work pools.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -20,7 +20,7 @@ func newVersionCommand() *cobra.Command {
 	}
 }
 
-// versionText tells from which revision of the project the program was built. It is no
+// versionText returns the revision of the project from which the program was built. It is no
 // release with a number: whoever uses the project has it as a checkout.
 func versionText(info *debug.BuildInfo) string {
 	if info == nil {

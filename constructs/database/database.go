@@ -1,4 +1,4 @@
-// Package database builds the PostgreSQL in which a Prefect server keeps all it knows, or
+// Package database builds the PostgreSQL in which a Prefect server keeps its data, or
 // references an existing one.
 package database
 

@@ -88,7 +88,7 @@ func command(cfg Config) []string {
 func environment(cfg Config) []fargate.Variable {
 	values := map[string]string{
 		"PREFECT_API_URL": cfg.APIURL,
-		// Nothing in Prefect reads this one; the original design asks for it, and it tells a
+		// Nothing in Prefect reads this one; the original design has it, and it shows a
 		// person in the console which pool the task serves.
 		"PREFECT_WORK_POOL_NAME": tf.Literal(cfg.WorkPool.Name),
 		// A message that is wrapped at 80 columns is several log events, and no search finds it.

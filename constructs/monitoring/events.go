@@ -49,7 +49,7 @@ func (cfg Config) newTopic(scope constructs.Construct) *string {
 	return tf.ARN(topic)
 }
 
-// newEvents tells of what ECS itself says, once for each time ("Amazon ECS events" in the
+// newEvents sends notifications of the events of ECS, once for each time ("Amazon ECS events" in the
 // Amazon ECS Developer Guide).
 func (cfg Config) newEvents(scope constructs.Construct, topic *string) {
 	env := cfg.Environment

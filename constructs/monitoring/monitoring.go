@@ -22,7 +22,7 @@ type Config struct {
 	APIURL string
 
 	// CredentialARN is the secret with the credential of the API, and CredentialFrom how a
-	// container names it. Empty: the API asks for none.
+	// container names it. Empty: the API needs none.
 	CredentialARN, CredentialFrom string
 
 	// ClusterARN is the cluster of the worker, and WorkerGroup its security group.

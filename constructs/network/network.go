@@ -122,7 +122,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Network {
 	return n
 }
 
-// name is the Name tag, which the original design asks for on every part.
+// name is the Name tag, which the original design has on every part.
 func (b *builder) name() *map[string]*string { return tf.NameTag(b.Network.Name) }
 
 // zonesWithoutFargate are the ids of the availability zones in which no task on Fargate can

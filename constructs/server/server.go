@@ -49,11 +49,11 @@ type Config struct {
 	// APIPort is the port to which the worker connects.
 	APIPort int
 
-	// Database is where the server keeps what it knows.
+	// Database is where the server keeps its data.
 	Database *database.Database
 
 	// CredentialARN is the secret with user and password, CredentialFrom what the container's
-	// list names, CredentialVersion its number. Empty: Prefect 2, which knows none.
+	// list names, CredentialVersion its number. Empty: Prefect 2, which has none.
 	CredentialARN, CredentialFrom string
 	CredentialVersion             int
 

@@ -81,7 +81,7 @@ const (
 	checkedJsii = "github.com/aws/jsii-runtime-go@v1.119.0/"
 	// stockNodeOptions is what jsii sets where the user has set nothing.
 	stockNodeOptions = "--max-old-space-size=4069"
-	// markerPrefix starts the placeholder of a package that preload.js knows by
+	// markerPrefix starts the placeholder of a package that preload.js has by
 	// this very prefix. It looks like a gzip file, so that a kernel without
 	// preload.js refuses it instead of unpacking nothing.
 	markerPrefix = "\x1f\x8bprefect-worker-ecs/faststart "

@@ -6,7 +6,7 @@ import "strings"
 type Request struct {
 	// Action is the service's prefix and the operation, such as secretsmanager:GetSecretValue.
 	Action string
-	// Resource is the ARN that the call is for; empty for an action that knows none.
+	// Resource is the ARN that the call is for; empty for an action that has none.
 	Resource string
 	// Caller is who calls: a role's ARN, or a service such as ecs-tasks.amazonaws.com. Only
 	// policies with principals ask for it.

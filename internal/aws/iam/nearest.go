@@ -38,7 +38,7 @@ func Nearest(documents []Document, request Request) (name, why string) {
 	return name, why
 }
 
-// sameService says that the statement allows another action of the service.
+// sameService reports whether the statement allows another action of the service.
 func (s Statement) sameService(action string) bool {
 	service, _, _ := strings.Cut(action, ":")
 	for _, other := range s.Action {

@@ -1,6 +1,8 @@
 package restype
 
 import (
+	"slices"
+
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/applicationautoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/applicationautoscaling/types"
@@ -34,7 +36,7 @@ var applicationautoscalingTypes = []Type{
 		Find: func(f *Search, r Resource) (string, error) {
 			out, err := f.aws.autoscaling.DescribeScalingPolicies(f.Context, &applicationautoscaling.DescribeScalingPoliciesInput{
 				ServiceNamespace: types.ServiceNamespaceEcs, ResourceId: aws.String(r.text("resource_id")), PolicyNames: []string{r.text("name")}})
-			if err == nil && len(out.ScalingPolicies) == 0 {
+			if err == nil && !slices.ContainsFunc(out.ScalingPolicies, func(p types.ScalingPolicy) bool { return aws.ToString(p.PolicyName) == r.text("name") }) {
 				err = errNone
 			}
 			return scaled(r) + "/" + r.text("name"), err

@@ -11,7 +11,7 @@ var rdsTypes = []Type{
 		Loss:     "its data goes with it, but for a final snapshot",
 		Replaces: []string{"db_name", "engine", "kms_key_id", "storage_encrypted", "username"},
 		Grants: []Grant{
-			// Terraform asks for it by the id that RDS gives it.
+			// Terraform reads it by the id that RDS gives it.
 			{Read: "rds:DescribeDBInstances", On: "rds:db:*"},
 			{Read: "rds:ListTagsForResource", On: "rds:db:{identifier}"},
 			{Write: "rds:CreateDBInstance", On: "rds:db:{identifier} rds:subgrp:{db_subnet_group_name} rds:pg:{parameter_group_name}"},

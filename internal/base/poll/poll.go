@@ -1,4 +1,4 @@
-// Package poll waits for what says nothing by itself when it is so.
+// Package poll waits for conditions that nothing announces.
 package poll
 
 import (
@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Until asks done at once and then again and again, with a pause in between, until it says
-// yes or fails, or ctx ends; the error is then ctx's.
+// Until calls done at once and then again and again, with a pause in between, until it returns
+// true or an error, or ctx ends; the error is then ctx's.
 func Until(ctx context.Context, pause time.Duration, done func() (bool, error)) error {
 	tick := time.NewTicker(pause)
 	defer tick.Stop()

@@ -26,9 +26,9 @@ type Server struct {
 	Log string
 	// Detached: see Start.
 	Detached bool
-	// Started is told of the process as soon as there is one, so that it can be
+	// Started is called with the process as soon as there is one, so that it can be
 	// stopped by whoever comes next if this program is killed while it waits.
-	// Nil: nobody is told.
+	// Nil: it is not called.
 	Started func(Identity)
 	// Ready reports whether it serves. It is asked again and again.
 	Ready func(context.Context) bool
@@ -50,7 +50,7 @@ func (e *LaunchError) Error() string {
 
 func (e *LaunchError) Unwrap() error { return e.Reason }
 
-// readyEvery is how often Launch asks whether the server is ready.
+// readyEvery is how often Launch checks whether the server is ready.
 const readyEvery = 50 * time.Millisecond
 
 // Launch starts the server and returns when it is ready. Otherwise nothing of

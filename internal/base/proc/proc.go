@@ -26,7 +26,7 @@ type Identity struct {
 	// PID is the process id, which is also the id of the process group if the
 	// process was started by Start.
 	PID int `json:"pid"`
-	// Started tells this process from a later one with the same id. It is
+	// Started distinguishes this process from a later one with the same id. It is
 	// opaque: compare it, do not parse it.
 	Started string `json:"started"`
 }

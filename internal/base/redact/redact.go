@@ -93,7 +93,7 @@ func (w *Writer) Flush() error {
 	return err
 }
 
-// Credential says that value is a credential or holds one: a token of a known form, a URL
+// Credential reports whether value is a credential or holds one: a token of a known form, a URL
 // with a password or token in it, an assignment such as password=x.
 func Credential(value string) bool {
 	if token.MatchString(value) || slices.ContainsFunc(address.FindAllString(value, -1), addressHoldsCredential) {
@@ -170,7 +170,7 @@ func addressHoldsCredential(address string) bool {
 // AWS, Azure and Google sign.
 var signatures = []string{"sig", "signature", "x-amz-signature", "x-amz-credential", "x-goog-signature", "key"}
 
-// Named says that a key, option or variable of this name holds a credential. What counts is
+// Named reports whether a key, option or variable of this name holds a credential. What counts is
 // how the name ends: DB_PASSWORD does, and SECRET_ARN, TOKEN_TTL, MAX_TOKENS or
 // TOKENIZERS_PARALLELISM only speak of one.
 func Named(name string) bool {

@@ -140,7 +140,7 @@ func (g *Proxy) Endpoint() string { return "http://" + g.listener.Addr().String(
 
 const credentialsPath = "/task-credentials/"
 
-// Platform are the variables with which Fargate tells a container where its credentials are.
+// Platform are the variables with which Fargate gives a container the address of its credentials.
 // Without a role it has none.
 func (g *Proxy) Platform(task, role string) []string {
 	if role == "" {

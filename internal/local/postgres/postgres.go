@@ -1,5 +1,5 @@
 // Package postgres runs PostgreSQL on this machine in place of RDS: on 127.0.0.1, with a
-// password and over TLS only, as the stack's parameter group asks for.
+// password and over TLS only, as the stack's parameter group requires.
 package postgres
 
 import (

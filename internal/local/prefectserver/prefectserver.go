@@ -44,7 +44,7 @@ type Options struct {
 	// Detached lets the server run on when this program and its terminal end.
 	// Default: it runs until Stop, but is not ended by Ctrl-C.
 	Detached bool
-	// Started is told of the process before it is ready. Default: nobody.
+	// Started is called with the process before it is ready. Nil: it is not.
 	Started func(proc.Identity)
 	// ExtraEnv is added to the server's environment, such as
 	// PREFECT_SERVER_API_AUTH_STRING=… for one of Prefect 3 that wants a key.

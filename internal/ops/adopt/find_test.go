@@ -10,11 +10,15 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/applicationautoscaling"
+	scalingtypes "github.com/aws/aws-sdk-go-v2/service/applicationautoscaling/types"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	cloudwatchtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
+	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	eventstypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
@@ -174,6 +178,20 @@ func TestFind(t *testing.T) {
 			t.Errorf("%s is %q, want %q", r.Address, r.ID, ids[r.Address])
 		}
 	}
+
+	// GIVEN a service that is scaled
+	tasks, scaler := awsecs.NewFromConfig(cfg), applicationautoscaling.NewFromConfig(cfg)
+	cluster, worker := "prefect-cluster-full", "flow-worker"
+	call(t, tasks.CreateCluster, &awsecs.CreateClusterInput{ClusterName: &cluster})
+	call(t, tasks.RegisterTaskDefinition, &awsecs.RegisterTaskDefinitionInput{Family: &worker, Cpu: aws.String("256"), Memory: aws.String("512"), ContainerDefinitions: []ecstypes.ContainerDefinition{{Name: &worker, Image: &worker}}})
+	call(t, tasks.CreateService, &awsecs.CreateServiceInput{Cluster: &cluster, ServiceName: &worker, TaskDefinition: &worker, DesiredCount: aws.Int32(0)})
+	resource, dimension := "service/"+cluster+"/"+worker, scalingtypes.ScalableDimensionECSServiceDesiredCount
+	call(t, scaler.RegisterScalableTarget, &applicationautoscaling.RegisterScalableTargetInput{ServiceNamespace: "ecs", ResourceId: &resource, ScalableDimension: dimension, MinCapacity: aws.Int32(0), MaxCapacity: aws.Int32(9)})
+	call(t, scaler.PutScalingPolicy, &applicationautoscaling.PutScalingPolicyInput{ServiceNamespace: "ecs", ResourceId: &resource, ScalableDimension: dimension, PolicyName: aws.String("flow-worker-scale-out"),
+		PolicyType: scalingtypes.PolicyTypeStepScaling, StepScalingPolicyConfiguration: &scalingtypes.StepScalingPolicyConfiguration{AdjustmentType: scalingtypes.AdjustmentTypeChangeInCapacity}})
+	// THEN the target and the one policy of the name are found
+	is(full, map[string]string{"aws_appautoscaling_target.worker": "ecs/" + resource + "/ecs:service:DesiredCount",
+		"aws_appautoscaling_policy.scale_out": "ecs/" + resource + "/ecs:service:DesiredCount/flow-worker-scale-out", "aws_appautoscaling_policy.scale_in": ""})
 }
 
 // natByHand makes a stack's VPC and first two public subnets, and a NAT gateway in the second one.

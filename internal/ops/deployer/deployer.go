@@ -55,7 +55,7 @@ func size(document iam.Document) int {
 }
 
 // Policy is the policy that a deployer of the stack needs. It fails for a stack with a resource
-// of a type that it does not know, or a name that only AWS knows.
+// of a type that it does not have, or a name that only AWS has.
 func Policy(stack *stackjson.Stack, purpose Purpose) (iam.Document, error) {
 	w := writer{stack: stack, purpose: purpose, pairs: map[string]pair{}}
 	for _, kind := range stack.Kinds() {

@@ -1,4 +1,4 @@
-// Package plan tells what a change does to the infrastructure, for the person who has to
+// Package plan shows what a change does to the infrastructure, for the person who has to
 // approve it: from a plan of Terraform's, or from two syntheses of a stack, for which no
 // AWS account is needed. Policies, container definitions and other JSON inside an argument
 // are compared by their content. No credential is shown.

@@ -101,7 +101,7 @@ func region(parts map[string]any) string {
 }
 
 // parts are the parts of a stack by their addresses: resources, data sources, variables,
-// outputs, locals, and what Terraform is told of providers and the backend.
+// outputs, locals, and settings of providers and the backend.
 func parts(file []byte) (map[string]any, error) {
 	all := map[string]any{}
 	if len(file) == 0 {

@@ -147,7 +147,7 @@ func (c *checklist) existingTopic(ctx context.Context, f *findings) {
 	account, service := iam.AccountOf(arn), c.env.Worker.ServiceName
 	for _, publisher := range []struct {
 		name, source string
-		// owner is what a topic's first policy asks for, and EventBridge does not say.
+		// owner is a condition of a topic's first policy, and EventBridge does not send its key.
 		owner []string
 	}{
 		{"cloudwatch.amazonaws.com", account.Of("cloudwatch", "alarm:"+service+"-silent-worker"), []string{account.ID}},

@@ -46,7 +46,7 @@ WORKERS = {}
 
 
 def authorization():
-    """The header's value, or "" where the API asks for none."""
+    """The header's value, or "" where the API needs none."""
     source = os.environ.get("CREDENTIAL", "")
     if not source:
         return ""
@@ -176,7 +176,7 @@ class Probe:
         if os.environ["WORK_POOL_TYPE"] == "ecs":
             workers, ended = {}, self.without_task(active)
         else:
-            # A run whose worker cannot be told counts as alive.
+            # A run whose worker is not known counts as alive.
             workers = {run["id"]: self.worker_of(run) for run in active}
             for state in set(WORKERS) - {run["state_id"] for run in active}:
                 del WORKERS[state]

@@ -70,7 +70,7 @@ func (p *problems) definition(w Wanted, job Job, env *config.Environment) {
 		essential = essential || container["essential"] != false
 	}
 	if !essential {
-		p.add("no container of the task definition is essential, and ECS asks for one")
+		p.add("no container of the task definition is essential, and ECS requires one")
 	}
 	if mode := text(job.Definition["networkMode"]); mode != "" && mode != "awsvpc" {
 		p.add("the network mode is %s, and Fargate takes awsvpc only", mode)

@@ -334,7 +334,7 @@ type Plan struct {
 	template Template
 }
 
-// Empty says that nothing is to be done.
+// Empty reports whether there is nothing to do.
 func (p Plan) Empty() bool { return !p.Create && len(p.Queues) == 0 && len(p.Changes) == 0 }
 
 // Lines say, for a person, what is to be done.

@@ -1,4 +1,4 @@
-// Package stackjson reads the Terraform JSON of a stack and tells what its arguments will
+// Package stackjson reads the Terraform JSON of a stack and returns what its arguments will
 // be in AWS: it evaluates references to variables, locals and other resources as far as
 // they can be known without Terraform's state.
 //
