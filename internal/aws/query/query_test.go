@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -146,6 +147,11 @@ func TestErrors(t *testing.T) {
 			}
 			if code != test.code || len(*requests) != test.attempts {
 				t.Errorf("%d attempts, error %v", len(*requests), err)
+			}
+			for i, r := range *requests { // a service knows by both that it is the same request again
+				if r.Header.Get("Amz-Sdk-Invocation-Id") != (*requests)[0].Header.Get("Amz-Sdk-Invocation-Id") || !strings.Contains(r.Header.Get("Amz-Sdk-Request"), fmt.Sprintf("attempt=%d", i+1)) {
+					t.Errorf("attempt %d: %v", i+1, r.Header)
+				}
 			}
 			if operation := (*smithy.OperationError)(nil); err != nil && !errors.As(err, &operation) && err.Error() != "the answer is empty" {
 				t.Errorf("%v does not name the operation", err)

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,7 +28,7 @@ import (
 func (u *up) placeholders(ctx context.Context) (map[string]string, error) {
 	m := &placeholderMaker{ctx: ctx, cfg: awsConfig(u.state), ids: map[string]string{}}
 	m.ec2 = query.NewEC2(m.cfg)
-	err := errors.Join(m.network(u.env.Network), m.names(u.env), m.roles(u.env.IAM.Existing))
+	err := errors.Join(m.network(u.env.Network), m.names(u.env), m.roles(u.env.IAM.Existing), m.image(u.env.Worker.Image), m.image(u.env.WorkPool.Job.Image))
 	if err != nil {
 		return nil, fmt.Errorf("make a placeholder for what exists: %w", err)
 	}
@@ -176,6 +177,34 @@ func (m *placeholderMaker) names(env *config.Environment) error {
 		}
 	}
 	return nil
+}
+
+// ecrImage is an image in ECR: its region, repository, and tag or digest.
+var ecrImage = regexp.MustCompile(`^\d{12}\.dkr\.ecr\.([a-z0-9-]+)\.[^/]+/([^:@]+)(?::([^@]+))?(?:@(.+))?$`)
+
+// image makes an image in ECR, which verify looks up. It is never pulled.
+func (m *placeholderMaker) image(name string) error {
+	part := ecrImage.FindStringSubmatch(name)
+	if part == nil {
+		return nil
+	}
+	cfg := m.cfg.Copy()
+	cfg.Region = part[1]
+	registry := query.NewECR(cfg)
+	there := func(err error) error {
+		if answer := smithy.APIError(nil); errors.As(err, &answer) && strings.HasSuffix(answer.ErrorCode(), "AlreadyExistsException") {
+			return nil
+		}
+		return err
+	}
+	image := map[string]string{"repositoryName": part[2], "imageTag": cmp.Or(part[3], "latest"), "imageManifest": `{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json"}`}
+	if part[4] != "" {
+		image["imageDigest"] = part[4]
+	}
+	return errors.Join(
+		there(registry.CallJSON(m.ctx, "CreateRepository", map[string]string{"repositoryName": part[2]}, &struct{}{})),
+		there(registry.CallJSON(m.ctx, "PutImage", image, &struct{}{})),
+	)
 }
 
 // inAccount is how the ARN of a role or policy, and an image in ECR, begins, with the account.

@@ -152,14 +152,14 @@ func TestScaling(t *testing.T) {
 		runs = append(runs, x.submit(5))
 	}
 	most := 0
-	x.until("two busy workers", 2*time.Minute, func() bool {
+	x.until("two busy workers", 5*time.Minute, func() bool {
 		most = max(most, len(x.running()))
 		return most > 1 && x.states(runs)["RUNNING"] > 2
 	})
 	first := slices.Sorted(maps.Keys(x.running()))
 	second := x.deploy("second")
 	both := false
-	x.until("the end of all runs", 6*time.Minute, func() bool {
+	x.until("the end of all runs", 10*time.Minute, func() bool {
 		now := x.running()
 		most = max(most, len(now))
 		old := slices.ContainsFunc(first, func(id string) bool { return now[id] != "" })
@@ -181,7 +181,7 @@ func TestScaling(t *testing.T) {
 		t.Errorf("%d tasks at the most; of both revisions at once: %t", most, both)
 	}
 	// AND the tasks of the first revision go when they are idle
-	x.until("the end of the first deployment", 2*time.Minute, func() bool {
+	x.until("the end of the first deployment", 4*time.Minute, func() bool {
 		for _, definition := range x.running() {
 			if definition != second {
 				return false
@@ -191,18 +191,18 @@ func TestScaling(t *testing.T) {
 	})
 
 	// WHEN the guard may not protect the task of a run, and a deployment comes
-	x.until("an idle service", 2*time.Minute, func() bool {
+	x.until("an idle service", 4*time.Minute, func() bool {
 		out, err := x.ecs.GetTaskProtection(t.Context(), &ecs.GetTaskProtectionInput{Cluster: aws.String("prefect-cluster"), Tasks: slices.Collect(maps.Keys(x.running()))})
 		return err == nil && !slices.ContainsFunc(out.ProtectedTasks, func(p types.ProtectedTask) bool { return p.ProtectionEnabled })
 	})
 	x.without("prefect-task-role", "task-protection", "ProtectTask", func() {
 		lost := x.submit(60)
-		x.until("a run", time.Minute, func() bool { return x.states([]string{lost})["RUNNING"] == 1 })
+		x.until("a run", 2*time.Minute, func() bool { return x.states([]string{lost})["RUNNING"] == 1 })
 		x.until("the guard's complaint", time.Minute, func() bool {
 			return strings.Contains(proc.Tail(x.run.containerLog(), 1000), "task protection: flow runs of this task may be stopped: ")
 		})
 		third := x.deploy("third")
-		x.until("the end of the second deployment", time.Minute, func() bool {
+		x.until("the end of the second deployment", 2*time.Minute, func() bool {
 			return !slices.ContainsFunc(slices.Collect(maps.Values(x.running())), func(definition string) bool { return definition != third })
 		})
 		// THEN the run is lost
@@ -214,7 +214,7 @@ func TestScaling(t *testing.T) {
 		}
 	})
 	// AND the workers go
-	x.until("no task", 3*time.Minute, func() bool { return x.service().DesiredCount == 0 && len(x.running()) == 0 })
+	x.until("no task", 5*time.Minute, func() bool { return x.service().DesiredCount == 0 && len(x.running()) == 0 })
 	// AND verify says what was left behind, and nothing else
 	report, err := x.command("verify", "dev").CombinedOutput()
 	if text := string(report); err == nil || strings.Count(text, "✗") != 1 || !strings.Contains(text, "no task is needed: 0 running") || !strings.Contains(text, "is lost for") {

@@ -276,5 +276,5 @@ func (w *watched) seesAll(t *testing.T) {
 	if _, known := blind["WorkersOnline"]; known {
 		t.Errorf("what could not be read has no metric: %v", blind)
 	}
-	w.until("away", map[string]float64{"CallsFailed": 6, "TasksDesired": 1}, "PREFECT_API_URL="+refusing.URL+"/api")
+	w.until("away", map[string]float64{"CallsFailed": 7, "TasksDesired": 1}, "PREFECT_API_URL="+refusing.URL+"/api")
 }
