@@ -180,10 +180,9 @@ func (c client) send(ctx context.Context, operation, method, path, body string, 
 			in.Request = r
 			return next.HandleSerialize(ctx, in)
 		}), middleware.After),
-		// By both a service sees that a request is the same one again.
+		// By this a service sees that a request is the same one again.
 		stack.Build.Add(&awsmiddleware.ClientRequestID{}, middleware.After),
 		stack.Finalize.Add(retry.NewAttemptMiddleware(c.retryer, smithyhttp.RequestCloner), middleware.After),
-		stack.Finalize.Add(&retry.MetricsHeader{}, middleware.After),
 		stack.Finalize.Add(&v4.ComputePayloadSHA256{}, middleware.After),
 		stack.Finalize.Add(middleware.FinalizeMiddlewareFunc("Signing", func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (result middleware.FinalizeOutput, metadata middleware.Metadata, err error) {
 			credentials, err := c.cfg.Credentials.Retrieve(ctx)
