@@ -10,9 +10,9 @@ import os
 import time
 import urllib.parse
 
-# A worker looks for flow runs each 10 s. When it has found none twice, none was waiting: between two runs of a
-# backlog the task stays protected.
-IDLE = 20
+# A worker looks for flow runs each 10 s. When it has started none for a minute, none was waiting, even if Prefect
+# answers slowly: between two runs of a backlog the task stays protected.
+IDLE = 60
 # The longest time for which ECS protects a task (48 hours), renewed after half of it.
 MINUTES = 2880
 

@@ -44,7 +44,7 @@ type scaled struct {
 func newScaled(t *testing.T) *scaled {
 	w := newWorkerctl(t)
 	testtools.Environment(t, pyenv.Prefect3)
-	write(t, w.config, map[string]string{"dev.yaml": "worker: {image: 'prefecthq/prefect:3-latest', memory: 1024, concurrency_limit: 2, scaling: {min: 0, max: 4}, environment: {PREFECT_WORKER_QUERY_SECONDS: '2', PREFECT_WORKER_HEARTBEAT_SECONDS: '5'}}\n"})
+	write(t, w.config, map[string]string{"dev.yaml": "worker: {image: 'prefecthq/prefect:3-latest', scaling: {min: 0, max: 4}, environment: {PREFECT_WORKER_QUERY_SECONDS: '2', PREFECT_WORKER_HEARTBEAT_SECONDS: '10'}}\n"})
 	if out := w.must("up", "dev"); !strings.Contains(out, "ProtectTask; ") {
 		t.Errorf("the hello flow was not protected:\n%s", out)
 	}
@@ -144,7 +144,7 @@ func (x *scaled) states(runs []string) map[string]int {
 // TestScaling: workers come for flow runs and go without them, and neither that nor a deployment stops a run.
 func TestScaling(t *testing.T) {
 	t.Parallel()
-	// GIVEN a service of none to four tasks, each with two slots
+	// GIVEN a service of none to four tasks, each with one slot
 	x := newScaled(t)
 	// WHEN 30 runs of 5 s are submitted, and a deployment comes when several workers have some
 	var runs []string
@@ -154,12 +154,13 @@ func TestScaling(t *testing.T) {
 	most := 0
 	x.until("two busy workers", 5*time.Minute, func() bool {
 		most = max(most, len(x.running()))
-		return most > 1 && x.states(runs)["RUNNING"] > 2
+		now := x.states(runs)
+		return most > 1 && now["RUNNING"] > 0 && now["RUNNING"]+now["PENDING"] > 1
 	})
 	first := slices.Sorted(maps.Keys(x.running()))
 	second := x.deploy("second")
 	both := false
-	x.until("the end of all runs", 10*time.Minute, func() bool {
+	x.until("the end of all runs", 15*time.Minute, func() bool {
 		now := x.running()
 		most = max(most, len(now))
 		old := slices.ContainsFunc(first, func(id string) bool { return now[id] != "" })
