@@ -193,6 +193,9 @@ func TestScaling(t *testing.T) {
 
 	// WHEN the guard may not protect the task of a run, and a deployment comes
 	x.until("an idle service", 4*time.Minute, func() bool {
+		if len(x.running()) == 0 {
+			return true
+		}
 		out, err := x.ecs.GetTaskProtection(t.Context(), &ecs.GetTaskProtectionInput{Cluster: aws.String("prefect-cluster"), Tasks: slices.Collect(maps.Keys(x.running()))})
 		return err == nil && !slices.ContainsFunc(out.ProtectedTasks, func(p types.ProtectedTask) bool { return p.ProtectionEnabled })
 	})
