@@ -99,7 +99,8 @@ generate: ## Regenerate what is made from the options: docs/configuration.md and
 # all takes longer: servers of Prefect that wait are asked all the while. (lint calls vet.)
 .PHONY: test
 test: ## Run all tests
-	go test -vet=off -count=1 -p 4 -parallel 4 -timeout 40m ./internal/local/run ./internal/test/lifecycle ./cmd/workerctl ./internal/ops/verify ./...
+	go test -vet=off -count=1 -p 4 -parallel 4 -timeout 40m -skip '^TestScaling$$' ./internal/local/run ./internal/test/lifecycle ./cmd/workerctl ./internal/ops/verify ./...
+	go test -vet=off -count=1 -timeout 40m ./internal/local/run -run '^TestScaling$$' # eight workers, which slow down all others
 
 .PHONY: bench
 bench: ## Measure synth with and without the fast start, and workerctl plan against terraform plan

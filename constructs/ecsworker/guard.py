@@ -48,7 +48,8 @@ def protect(on):
         raise RuntimeError(problem.get("Reason") or problem.get("Message") or problem)
 
 
-protected, since, seen, problem = False, 0, -IDLE, ""
+# A task is mostly started for a flow run that waits.
+protected, since, seen, problem = False, 0, time.monotonic(), ""
 while True:
     now, pause = time.monotonic(), 1
     try:

@@ -119,7 +119,7 @@ var taskRules = []rule{
 // task's role, and a change of it is reviewed.
 const (
 	startGuard = `guard=$1; shift; while :; do python -c "$guard"; echo "task protection: flow runs of this task may be stopped: the guard ended with status $?"; sleep 10; done & `
-	guardSum   = "4e0838b78af0045e1dc419ada0b8a8e2fb53c2b591bf7e09fe7ab686d33dd029"
+	guardSum   = "1859f2fc86182874c4794481f5a4f66c95d2c1a3329ccc6614633c0ed3369fac"
 )
 
 // workerOptions are the options that may follow the pool and its type.
