@@ -103,7 +103,7 @@ func (r *logReader) read(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// ofRun reports whether a line is of the flow run that is asked for.
+// ofRun reports whether a line is of the selected flow run. Without one all are.
 func (r *logReader) ofRun(stream, message string) bool {
 	named := strings.Contains(message, r.run)
 	if named && strings.HasPrefix(stream, r.flows) {

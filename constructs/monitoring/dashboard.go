@@ -38,9 +38,9 @@ func (cfg Config) newDashboard(scope constructs.Construct, alarms []string) {
 	ofService := func(name string) []string {
 		return []string{"AWS/ECS", name, "ClusterName", env.Cluster.Name, "ServiceName", service}
 	}
-	workers, needed := []string{"WorkersOnline", "TasksRunning", "TasksDesired"}, []string{"FlowRunsDue", "FlowRunsLate", "PoolPaused"}
+	workers, waiting := []string{"WorkersOnline", "TasksRunning", "TasksDesired"}, []string{"FlowRunsDue", "FlowRunsLate", "PoolPaused"}
 	if env.Worker.Scales() {
-		workers, needed = append(workers, "TasksNeeded", probe.TasksMissing), append(needed, "FlowRunsDemand")
+		workers, waiting = append(workers, "TasksNeeded", probe.TasksMissing), append(waiting, "FlowRunsDemand")
 	}
 	tf.WithAddress(cloudwatchdashboard.NewCloudwatchDashboard(scope, jsii.String("dashboard"), &cloudwatchdashboard.CloudwatchDashboardConfig{
 		DashboardName: &service,
@@ -48,7 +48,7 @@ func (cfg Config) newDashboard(scope constructs.Construct, alarms []string) {
 			{"alarm", 24, 3, map[string]any{"title": "Alarms", "alarms": alarms}},
 			probeMetrics("Workers", workers...),
 			probeMetrics("Flow runs underway", "FlowRunsRunning", "FlowRunsPending", "FlowRunsOrphaned", "FlowRunsLost"),
-			probeMetrics("Flow runs waiting", needed...),
+			probeMetrics("Flow runs waiting", waiting...),
 			probeMetrics("Oldest flow run that is due, in seconds", "OldestDueSeconds"),
 			graph("CPU and memory, in percent", "Maximum", ofService("CPUUtilization"), ofService("MemoryUtilization")),
 			probeMetrics("Failed calls of the probe", "CallsFailed"),

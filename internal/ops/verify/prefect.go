@@ -212,10 +212,7 @@ func (c *checklist) worker(ctx context.Context) finding {
 		}
 	}
 	polled, stalled := c.stalled(now)
-	tasks := max(1, c.env.Worker.DesiredCount)
-	if c.env.Worker.Scales() {
-		tasks = int(c.Service.DesiredCount)
-	}
+	tasks := c.wantedTasks()
 	if tasks == 0 {
 		return ok("none is needed: no flow run is due that could start")
 	}

@@ -128,11 +128,7 @@ func (c *checklist) bound(late []flowruns.Run, s flowruns.Survey) string {
 	for _, n := range taken {
 		all += n
 	}
-	tasks := c.env.Worker.DesiredCount
-	if c.env.Worker.Scales() {
-		tasks = int(c.Service.DesiredCount)
-	}
-	if n := c.env.Worker.ConcurrencyLimit * max(1, tasks); n > 0 && s.Count(c.env.WorkPool.Queues...) >= n {
+	if n := c.env.Worker.ConcurrencyLimit * max(1, c.wantedTasks()); n > 0 && s.Count(c.env.WorkPool.Queues...) >= n {
 		return fmt.Sprintf("they wait for one of the worker's %d slots, all of which are taken", n)
 	}
 	if n := c.Pool.ConcurrencyLimit; n != nil && all >= *n {

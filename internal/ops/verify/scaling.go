@@ -44,6 +44,15 @@ func (c *checklist) scaling(ctx context.Context) finding {
 	return f.finding(well)
 }
 
+// wantedTasks returns how many tasks the worker's service should run: as configured, one of a paused service, or
+// what scaling has set.
+func (c *checklist) wantedTasks() int {
+	if c.env.Worker.Scales() {
+		return int(c.Service.DesiredCount)
+	}
+	return max(1, c.env.Worker.DesiredCount)
+}
+
 // scalableTarget checks that Application Auto Scaling may change the number of tasks, which no plan shows: who
 // suspends it does so beside Terraform.
 func (c *checklist) scalableTarget(ctx context.Context, f *findings) {
