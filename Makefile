@@ -4,9 +4,12 @@ ENV ?= dev
 WORKERCTL := .local/bin/workerctl
 PROGRAM := .local/bin/prefect-worker-ecs
 APPROVE := $(if $(AUTO_APPROVE),--auto-approve)
-# Without paths of this machine in it, what Go has compiled once serves every checkout. Without
-# symbols for a debugger, which a stack trace does not need, linking takes half the time.
-export GOFLAGS := $(shell go env GOFLAGS 2>/dev/null) -trimpath -ldflags=-s
+# Without paths of this machine in it, what Go has compiled once serves every checkout. Without what a
+# debugger reads (a stack trace needs none of it), without a C compiler and with fewer garbage collections of
+# the compiler the first build takes four fifths of the time.
+export GOFLAGS := $(shell go env GOFLAGS 2>/dev/null) -trimpath -ldflags=-s -gcflags=all=-dwarf=false
+export CGO_ENABLED := 0
+export GOGC := 800
 
 .DEFAULT_GOAL := help
 

@@ -15,11 +15,15 @@ import (
 	"prefect-worker-ecs/internal/base/proc"
 )
 
-// Build compiles the CDKTF program into the project's .local folder and returns its path. The flags
-// are those of the Makefile and of cdktf.json, so that nothing is compiled twice.
+// Build compiles the CDKTF program into the project's .local folder, unless it is up to date, and returns its path.
+// The Makefile has the flags.
 func (p Project) Build(ctx context.Context) (string, error) {
 	app := p.Program()
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s", "-o", app, ".")
+	target, err := filepath.Rel(p.Root, app)
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, "make", "-s", target)
 	cmd.Dir = p.Root
 	if output, err := cmd.CombinedOutput(); err != nil {
 		if ctx.Err() != nil {
