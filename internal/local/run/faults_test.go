@@ -60,7 +60,7 @@ func TestOwnServer(t *testing.T) {
 	}
 	w := newWorkerctl(t)
 	testtools.Environment(t, pyenv.Prefect3)
-	write(t, w.config, map[string]string{"dev.yaml": "worker: {image: 'prefecthq/prefect:3-latest', environment: {PREFECT_WORKER_HEARTBEAT_SECONDS: '2', PREFECT_WORKER_QUERY_SECONDS: '2'}}\nserver: {enabled: true}\n" +
+	write(t, w.config, map[string]string{"dev.yaml": "worker: {image: 'prefecthq/prefect:3-latest', environment: {PREFECT_WORKER_HEARTBEAT_SECONDS: '2'}}\nserver: {enabled: true}\n" +
 		"monitoring: {enabled: true, emails: [a@example.com]}\n" +
 		"network: {existing: {vpc_id: vpc-0123456789abcdef0, subnet_ids: [subnet-0123456789abcdef0, subnet-0123456789abcdef1]}}\n"})
 

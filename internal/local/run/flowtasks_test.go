@@ -73,7 +73,7 @@ iam:
 func newTasks(t *testing.T, image, further string) *tasks {
 	w := newWorkerctl(t)
 	testtools.Environment(t, pyenv.Prefect3)
-	write(t, w.config, map[string]string{"dev.yaml": fmt.Sprintf("work_pool: {type: ecs, name: %s}\nworker: {image: %q, spot: %t, %s}\n", tasksPool, image, further == "", quickPolls) + further}) // a cluster that exists has Spot
+	write(t, w.config, map[string]string{"dev.yaml": fmt.Sprintf("work_pool: {type: ecs, name: %s}\nworker: {image: %q, spot: %t}\n", tasksPool, image, further == "") + further}) // a cluster that exists has Spot
 	out := w.must("up", "dev")
 	wants := []string{"is COMPLETED", "by the execution role, all allowed by: ", "PassRoles; ", "TagFlows; ", "WatchFlows; ", "WriteFlowLogs"}
 	if strings.Contains(image, ":3") {

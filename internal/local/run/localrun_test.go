@@ -65,7 +65,7 @@ func newWorkerctl(t *testing.T) workerctl {
 	}
 	w := workerctl{t: t, program: program, dir: filepath.Join(t.TempDir(), "run"), config: t.TempDir()}
 	// The account is not the emulator's, and the worker serves some queues only.
-	write(t, w.config, map[string]string{"dev.yaml": "account_id: '210987654321'\nwork_pool: {queues: [urgent, all the rest]}\nworker: {" + quickPolls + "}\n"})
+	write(t, w.config, map[string]string{"dev.yaml": "account_id: '210987654321'\nwork_pool: {queues: [urgent, all the rest]}\n"})
 	t.Cleanup(func() {
 		// Whatever went wrong, nothing may be left.
 		for _, id := range w.processes() {
@@ -113,9 +113,6 @@ func (w workerctl) must(args ...string) string {
 	w.t.Logf("workerctl local %s took %.0f s", strings.Join(args, " "), time.Since(began).Seconds())
 	return string(out)
 }
-
-// quickPolls makes the worker ask for flow runs every two seconds: by default it waits for 10 s.
-const quickPolls = "environment: {PREFECT_WORKER_QUERY_SECONDS: '2'}"
 
 // stopTask stops the worker's task as ECS does, and waits for the end of the worker.
 func (w workerctl) stopTask() {
@@ -180,7 +177,7 @@ func TestLocalRun(t *testing.T) {
 	// GIVEN a worker on Spot with a policy that AWS manages
 	write(t, w.config, map[string]string{"dev.yaml": `account_id: '210987654321'
 work_pool: {queues: [urgent, all the rest]}
-worker: {spot: true, ` + quickPolls + `}
+worker: {spot: true}
 iam: {task_policy_arns: ['arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess']}
 `})
 
@@ -310,7 +307,7 @@ iam: {task_policy_arns: ['arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess']}
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-	write(t, w.config, map[string]string{"dev.yaml": "worker: {" + quickPolls + ", memory: 1024}\n"})
+	write(t, w.config, map[string]string{"dev.yaml": "worker: {memory: 1024}\n"})
 	up := w.command("up", "dev")
 	lines, err := up.StdoutPipe()
 	if err != nil || up.Start() != nil {

@@ -109,12 +109,12 @@ func (u *up) verify(ctx context.Context) error {
 //go:embed hello.py
 var helloFlow []byte
 
-// flowTimeout is how long the flow run may take. A worker asks for work each
-// 10 s, and the run starts a Python of its own.
+// flowTimeout is how long the flow run may take: it starts a Python of its own, and a worker of the user's
+// environment may poll seldom.
 const flowTimeout = 3 * time.Minute
 
-// submitFlow submits a flow run to the pool, and returns its id. A worker asks for work when it
-// starts and then each 10 s.
+// submitFlow submits a flow run to the pool, and returns its id. A worker polls when it starts, and then each
+// 2 s (see localSettings).
 func (u *up) submitFlow(ctx context.Context) (id string, err error) {
 	err = u.p.Step("submitting a flow run to the work pool", func() (string, error) {
 		dir := u.flowDir()

@@ -44,7 +44,7 @@ type scaled struct {
 func newScaled(t *testing.T) *scaled {
 	w := newWorkerctl(t)
 	testtools.Environment(t, pyenv.Prefect3)
-	write(t, w.config, map[string]string{"dev.yaml": "worker: {image: 'prefecthq/prefect:3-latest', scaling: {min: 0, max: 4}, environment: {PREFECT_WORKER_QUERY_SECONDS: '2', PREFECT_WORKER_HEARTBEAT_SECONDS: '10'}}\n"})
+	write(t, w.config, map[string]string{"dev.yaml": "worker: {image: 'prefecthq/prefect:3-latest', scaling: {min: 0, max: 4}, environment: {PREFECT_WORKER_HEARTBEAT_SECONDS: '10'}}\n"})
 	if out := w.must("up", "dev"); !strings.Contains(out, "ProtectTask; ") {
 		t.Errorf("the hello flow was not protected:\n%s", out)
 	}

@@ -71,6 +71,18 @@ func localSettings(user []byte, apiURL string, ids map[string]string) (local []b
 	}
 	dropRules(settings, func(rule string) { leftOut = append(leftOut, rule+": "+elsewhere) })
 	worker, _ := settings["worker"].(map[string]any)
+	if worker == nil {
+		worker = map[string]any{}
+		settings["worker"] = worker
+	}
+	environment, _ := worker["environment"].(map[string]any)
+	if environment == nil {
+		environment = map[string]any{}
+		worker["environment"] = environment
+	}
+	if _, given := environment["PREFECT_WORKER_QUERY_SECONDS"]; !given {
+		environment["PREFECT_WORKER_QUERY_SECONDS"] = "2" // somebody waits, and the server is on this machine
+	}
 	if count, given := worker["desired_count"].(int); given && (count == 0 || count > mostWorkers) {
 		drop("worker", "desired_count", "the local run has one worker")
 	}

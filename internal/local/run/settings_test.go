@@ -39,6 +39,10 @@ work_pool: {name: my-pool, type: ecs, job: {secrets: {B: "arn:aws:secretsmanager
 	if !env.LocalRun || env.Prefect.APIURL != "http://127.0.0.1:4200/api" || env.Prefect.Authentication != config.AuthNone || env.WorkPool.Name != "my-pool" || env.Worker.MemoryMiB != 1024 {
 		t.Errorf("%s", local)
 	}
+	// AND its worker polls often
+	if poll := env.Worker.Environment["PREFECT_WORKER_QUERY_SECONDS"]; poll != "2" {
+		t.Errorf("the worker polls each %q s", poll)
+	}
 	// AND nothing of the account is left, and a person is told what is missing
 	if strings.Contains(string(local), "210987654321") || env.Backend.Type != config.BackendLocal {
 		t.Errorf("the user's account is still in it:\n%s", local)
