@@ -2,7 +2,7 @@
 // defaults, the strict reading of config/environments/*.yaml, and the rules that
 // refuse a deployment which could not work.
 //
-// It is plain Go and knows nothing of Terraform or CDKTF, so that every rule is
+// It is plain Go without Terraform or CDKTF, so that every rule is
 // checked before a single construct exists.
 //
 // What can be data about an option stands beside its field: the doc comment is its
@@ -437,7 +437,7 @@ const (
 	AuthNone Authentication = "none"
 )
 
-// Server is a Prefect server of one's own in the same stack, for whoever has no plan of
+// Server is a Prefect server of one's own in the same stack, for accounts without a plan of
 // Prefect Cloud that allows hybrid pools. Its image is the worker's.
 type Server struct {
 	// Enabled adds the server and its database. The worker then talks to it, and to no other
@@ -561,7 +561,7 @@ type IAM struct {
 	// TaskRoleName is the role of the code inside the container.
 	TaskRoleName string `yaml:"task_role_name" jsonschema:"default=prefect-task-role{name_suffix},format=role-name"`
 
-	// Path is the path of all roles, by which policies can speak of them together.
+	// Path is the path of all roles, by which policies can name them together.
 	Path string `yaml:"path" jsonschema:"format=role-path" jsonschema_extras:"x-default=/"`
 
 	// PermissionsBoundaryARN is put on every role.
@@ -659,7 +659,7 @@ type Monitoring struct {
 	// publish. With it the program makes no topic.
 	TopicARN string `yaml:"topic_arn" jsonschema:"format=topic-arn"`
 
-	// LateMinutes is how long a flow run may be due, and nobody takes it, before the alarm.
+	// LateMinutes is how long a flow run may be late before the alarm.
 	LateMinutes int `yaml:"late_minutes" jsonschema:"default=10,minimum=1,maximum=1440" jsonschema_extras:"x-unit=minutes"`
 
 	// PendingMinutes is how long a flow run may be Pending, which is while its process or task

@@ -14,12 +14,12 @@ func (v *validator) existing() {
 	if e.Cluster.Existing {
 		v.rejectIgnored("nothing of a cluster that exists is changed", "remove it, or cluster.existing", "cluster.container_insights")
 		if !v.env.given("cluster.name") {
-			v.reject("cluster.name", e.Cluster.Name, "which cluster exists, only you know", "write its name", "cluster.existing")
+			v.reject("cluster.name", e.Cluster.Name, "the name of an existing cluster has no default", "write its name", "cluster.existing")
 		}
 	}
 	if e.Logs.Existing {
 		if !v.env.given("logs.group") {
-			v.reject("logs.group", e.Logs.Group, "which log group exists, only you know", "write its name", "logs.existing")
+			v.reject("logs.group", e.Logs.Group, "the name of an existing log group has no default", "write its name", "logs.existing")
 		}
 		if e.Network.FlowLogs == FlowLogsNone { // otherwise both are those of the flow logs' group
 			v.rejectIgnored("nothing of a log group that exists is changed", "remove it, or logs.existing", "logs.retention_days", "logs.kms_key_arn")

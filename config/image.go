@@ -16,6 +16,45 @@ const (
 	prefectAWSImage = "docker.io/prefecthq/prefect-aws"
 )
 
+// ECRImage is an image in Amazon ECR.
+type ECRImage struct {
+	// Account is the number of the registry's account.
+	Account string
+	// Region is the code of the registry's region.
+	Region string
+	// Repository is the name of the repository, with slashes.
+	Repository string
+	// Tag is empty if the image has a digest only; without either it is latest.
+	Tag string
+	// Digest is sha256:... or empty.
+	Digest string
+}
+
+var ecrHost = regexp.MustCompile(`^(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?$`)
+
+// ParseECRImage returns the parts of the reference of an image, and false if it is not one in a private repository of
+// ECR.
+func ParseECRImage(image string) (in ECRImage, ok bool) {
+	named, err := reference.ParseNormalizedNamed(image)
+	if err != nil {
+		return in, false
+	}
+	host := ecrHost.FindStringSubmatch(reference.Domain(named))
+	if host == nil {
+		return in, false
+	}
+	in = ECRImage{Account: host[1], Region: host[2], Repository: reference.Path(named)}
+	if digested, ok := named.(reference.Digested); ok {
+		in.Digest = digested.Digest().String()
+	} else {
+		named = reference.TagNameOnly(named)
+	}
+	if tagged, ok := named.(reference.Tagged); ok {
+		in.Tag = tagged.Tag()
+	}
+	return in, true
+}
+
 // newest stands for a part of a version that a floating tag leaves open: 2-latest
 // is the newest 2.x there is, so it counts as newer than every known release.
 const newest = 99999

@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -109,6 +110,47 @@ func TestAPIPort(t *testing.T) {
 	} {
 		if got := APIPort(url); got != want {
 			t.Errorf("APIPort(%q) = %d, want %d", url, got, want)
+		}
+	}
+}
+
+func TestImagesInECR(t *testing.T) {
+	const registry = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+	digest := "sha256:" + strings.Repeat("0123456789abcdef", 4)
+	for image, want := range map[string]ECRImage{
+		"prefecthq/prefect:2-latest":          {},
+		"public.ecr.aws/team/worker:1":        {},
+		registry + "/team/worker:1":           {"123456789012", "eu-west-1", "team/worker", "1", ""},
+		registry + "/worker":                  {"123456789012", "eu-west-1", "worker", "latest", ""},
+		registry + ".cn/worker@" + digest:     {"123456789012", "eu-west-1", "worker", "", digest},
+		registry + "/worker:2@" + digest:      {"123456789012", "eu-west-1", "worker", "2", digest},
+		"example.com/" + registry + "/worker": {},
+	} {
+		if got, ok := ParseECRImage(image); got != want || ok != (want != ECRImage{}) {
+			t.Errorf("%s: %+v, %t, want %+v", image, got, ok, want)
+		}
+	}
+}
+
+func TestSecretReference(t *testing.T) {
+	const arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:key-AbCdEf"
+	tests := []struct {
+		from string
+		want SecretReference
+		bad  bool
+	}{
+		{arn, SecretReference{ARN: arn}, false},
+		{arn + ":user::", SecretReference{ARN: arn, JSONKey: "user"}, false},
+		{arn + "::AWSPREVIOUS:", SecretReference{ARN: arn, Stage: "AWSPREVIOUS"}, false},
+		{arn + ":user:s:v1", SecretReference{ARN: arn, JSONKey: "user", Stage: "s", Version: "v1"}, false},
+		{arn + ":user", SecretReference{ARN: arn + ":user"}, true},
+		{"key", SecretReference{ARN: "key"}, true},
+		{"arn:aws:ssm:us-east-1:123456789012:parameter/a:b", SecretReference{ARN: "arn:aws:ssm:us-east-1:123456789012:parameter/a:b"}, true},
+	}
+	for _, test := range tests {
+		got, err := ParseSecretReference(test.from)
+		if got != test.want || (err != nil) != test.bad {
+			t.Errorf("%s: %+v, %v; want %+v, error %v", test.from, got, err, test.want, test.bad)
 		}
 	}
 }

@@ -74,7 +74,7 @@ func LoadOne(dir, name string) (*Environment, error) {
 var ignored = regexp.MustCompile(`^\.|~$|^#.*#$|___jb_(tmp|old)___$|(?i)\.(md|txt|bak|orig|swp|tmp)$|^(?i)(thumbs\.db|desktop\.ini)$|\.(terraform\.lock\.hcl|imports\.json)$`)
 
 // environmentFiles lists the files to read. What is in the folder and would not be read is a
-// problem: whoever put it there believes that it counts.
+// problem: it was put there to count.
 func environmentFiles(dir string) ([]string, Problems, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {

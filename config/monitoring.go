@@ -45,7 +45,7 @@ func (e *Environment) ProbeInVPC() bool {
 	return privateName.MatchString(host) || strings.HasSuffix(host, "."+e.Cluster.Namespace)
 }
 
-// monitoring refuses alarms that nobody gets, and a probe that could not work.
+// monitoring rejects alarms without a recipient, and a probe that could not work.
 func (v *validator) monitoring() {
 	e, m, feature := v.env, v.env.Monitoring, "monitoring.enabled"
 	kind, name := "an event rule", e.DeploymentRule()
@@ -56,7 +56,7 @@ func (v *validator) monitoring() {
 	case m.TopicARN != "":
 		v.rejectIgnored("the alarms are sent to the topic that exists", "subscribe the addresses to it, or remove topic_arn", "monitoring.emails")
 	case len(m.Emails) == 0:
-		v.reject("monitoring.emails", "", "an alarm that nobody gets is none", "write the addresses of who is to know, or set monitoring.topic_arn", "monitoring.enabled")
+		v.reject("monitoring.emails", "", "an alarm needs a recipient", "write the addresses to notify, or set monitoring.topic_arn", "monitoring.enabled")
 	}
 	if !e.HasProbe() {
 		return

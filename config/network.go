@@ -5,12 +5,9 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/distribution/reference"
 )
 
 // Exists reports whether the VPC exists already, so that nothing of the network is made.
@@ -166,7 +163,7 @@ func (v *validator) egress() {
 	for i, r := range v.env.Network.Egress {
 		key := func(name string) string { return fmt.Sprintf("network.egress[%d].%s", i, name) }
 		if r.Description == "" {
-			v.reject(key("description"), "", "a rule says what it is for: whoever finds it in AWS must know", "write for example description: Warehouse")
+			v.reject(key("description"), "", "a rule needs a description, which AWS shows beside it", "write for example description: Warehouse")
 		}
 		if r.FromPort == 0 {
 			v.reject(key("from_port"), r.FromPort, "a rule opens a port, or those from from_port to to_port", "write for example from_port: 5432")
@@ -227,7 +224,7 @@ type need struct {
 }
 
 // neededEndpoints are those without which no task starts, or the worker cannot work. The image,
-// the log and the secrets are asked for by ECS through the task's own network interface
+// the log and the secrets are requested by ECS through the task's own network interface
 // ("Amazon ECR interface VPC endpoints" in the Amazon ECR User Guide), the others by prefect-aws.
 func (e *Environment) neededEndpoints() []need {
 	needs := []need{{"ecr.api", "for the image"}, {"ecr.dkr", "for the image"}, {"logs", "for the log"}}
@@ -306,16 +303,10 @@ func (v *validator) closed() {
 	}
 }
 
-var ecrHost = regexp.MustCompile(`^\d{12}\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?$`)
-
 // inECR reports whether an image is in ECR of the environment's region, of whatever account.
 func (e *Environment) inECR(image string) bool {
-	named, err := reference.ParseNormalizedNamed(image)
-	if err != nil {
-		return false
-	}
-	m := ecrHost.FindStringSubmatch(reference.Domain(named))
-	return m != nil && m[1] == e.Region
+	in, ok := ParseECRImage(image)
+	return ok && in.Region == e.Region
 }
 
 // insideAPI reports whether the Prefect API has a name or address of a VPC: a private address,

@@ -182,7 +182,7 @@ func parseAddress(host string) (netip.Addr, bool) {
 }
 
 // namespace refuses a private DNS namespace that hides names which the worker needs: in the
-// VPC a private zone answers for all names below it, and knows only its own ("Considerations
+// VPC a private zone answers for all names below it, and holds only its own ("Considerations
 // when working with a private hosted zone" in the Route 53 Developer Guide).
 func (v *validator) namespace() {
 	e := v.env

@@ -101,7 +101,7 @@ func (v *validator) server() {
 			if v.env.Network.Exists() {
 				key, fix = "network.existing.subnet_ids", "name subnets in two zones"
 			}
-			v.reject(key, n, "RDS wants subnets in at least two availability zones", fix, "server.enabled")
+			v.reject(key, n, "RDS requires subnets in at least two availability zones", fix, "server.enabled")
 		}
 		for key, name := range map[string]string{"server.database.user": d.User, "server.database.name": d.Name} {
 			if reservedWords[name] || strings.HasPrefix(name, "pg_") || strings.HasPrefix(name, "rds") {

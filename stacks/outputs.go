@@ -18,7 +18,7 @@ import (
 	awsiam "prefect-worker-ecs/internal/aws/iam"
 )
 
-// built is what the outputs speak of.
+// built is what the outputs describe.
 type built struct {
 	network *network.Network
 	logs    *logs.Logs
@@ -80,7 +80,7 @@ func newOutputs(stack cdktf.TerraformStack, env *config.Environment, b built) {
 		return
 	}
 	output(stack, "server_service_name", "Name of the ECS service of the Prefect server", *tf.Name(b.own.server.Service))
-	output(stack, "server_security_group_id", "Security group of the Prefect server; for a load balancer, or whoever else is to reach it", *b.own.server.SecurityGroup.ID())
+	output(stack, "server_security_group_id", "Security group of the Prefect server; for a load balancer and other clients", *b.own.server.SecurityGroup.ID())
 	output(stack, "database_address", "Address of the Prefect server's database", b.own.database.Host)
 	output(stack, "database_secret_arn", "ARN of the secret with the database's password", b.own.database.SecretARN)
 }

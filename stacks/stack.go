@@ -202,7 +202,7 @@ func flowTasks(env *config.Environment, account awsiam.Account, apiKeyARN string
 	return tasks
 }
 
-// newProvider configures AWS and tells where the stack is deployed.
+// newProvider configures AWS and returns where the stack is deployed.
 func newProvider(stack cdktf.TerraformStack, env *config.Environment) awsiam.Account {
 	stack.AddOverride(jsii.String("terraform"), map[string]any{
 		"required_version":   requiredTerraform,
@@ -263,7 +263,7 @@ func newBackend(stack cdktf.TerraformStack, env *config.Environment) {
 var keptOfImports = map[string]string{"aws_security_group": "description", "aws_ecs_cluster": "service_connect_defaults"}
 
 // newImports takes over what exists already, with Terraform's import blocks: CDKTF's ImportFrom
-// would start Terraform at each synth to ask for its version. Once imported the blocks do nothing.
+// would start Terraform at each synth to read its version. Once imported the blocks do nothing.
 // A block for what the configuration no longer has would stop Terraform, so it is left out.
 func newImports(stack cdktf.TerraformStack, env *config.Environment) {
 	if len(env.Imports) == 0 {

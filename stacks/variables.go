@@ -24,7 +24,7 @@ const uuidPattern = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 //
 // Each has a default, and an empty string means "not given": for a variable without a
 // default the CDKTF CLI would wait indefinitely at a prompt that it does not show. What is
-// indispensable is asked for by preconditions, which destroy does not check.
+// indispensable is required by preconditions, which destroy does not check.
 func newVariables(stack cdktf.TerraformStack, env *config.Environment) {
 	variable(stack, "aws_region", env.Region,
 		"AWS region to deploy to",

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"prefect-worker-ecs/internal/aws/iam"
 	"prefect-worker-ecs/internal/base/terminal"
 	"prefect-worker-ecs/internal/ops/verify"
 	"prefect-worker-ecs/internal/terraform/stackjson"
@@ -20,7 +21,7 @@ type page struct{ name, url string }
 // consoles are the pages of a deployment in the AWS console, which are among the stack's outputs.
 func consoles(opt verify.Options) ([]page, error) {
 	env := opt.Environment
-	stack, err := stackjson.Parse(opt.Stack, stackjson.Place{Partition: env.Partition(), Region: env.Region}, opt.Variables)
+	stack, err := stackjson.Parse(opt.Stack, iam.Account{Partition: env.Partition(), Region: env.Region}, opt.Variables)
 	if err != nil {
 		return nil, err
 	}

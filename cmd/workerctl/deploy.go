@@ -22,25 +22,25 @@ import (
 
 func newDeployCommand() *cobra.Command {
 	return changeCommand(change{
-		use:   "deploy",
-		short: "Create or change the AWS resources: plan, approval, apply",
-		ask:   "Make these changes in AWS?",
+		use:    "deploy",
+		short:  "Create or change the AWS resources: plan, approval, apply",
+		prompt: "Make these changes in AWS?",
 	})
 }
 
 func newDestroyCommand() *cobra.Command {
 	return changeCommand(change{
-		use:   "destroy",
-		short: "Remove the AWS resources: plan, approval, apply",
-		ask:   "Destroy these resources? There is no way back.",
-		flags: []string{"-destroy"},
-		check: protected,
+		use:    "destroy",
+		short:  "Remove the AWS resources: plan, approval, apply",
+		prompt: "Destroy these resources? There is no way back.",
+		flags:  []string{"-destroy"},
+		check:  protected,
 	})
 }
 
 // change is a command that changes AWS.
 type change struct {
-	use, short, ask string
+	use, short, prompt string
 	// flags of `terraform plan`.
 	flags []string
 	// check, if set, fails where an environment may not be changed so.
@@ -105,7 +105,7 @@ func (c change) run(cmd *cobra.Command, d *deployment.Deployment, stack terrafor
 		fmt.Fprintln(out, "warning: "+warning)
 	}
 	if !approved {
-		fmt.Fprintf(out, "\n%s Only 'yes' is accepted: ", c.ask)
+		fmt.Fprintf(out, "\n%s Only 'yes' is accepted: ", c.prompt)
 		answer, err := readLine(ctx, cmd.InOrStdin())
 		if err != nil {
 			return err

@@ -70,7 +70,7 @@ ecs:DescribeTasks.`,
 			fmt.Fprintln(out, "Ctrl-C closes it.")
 			select {
 			case <-cmd.Context().Done():
-				return nil // as asked for
+				return nil // Ctrl-C
 			case <-t.Ended():
 				return errors.New("the session has ended: AWS closes one that is idle for 20 minutes, and the task may have been replaced; open it again")
 			}

@@ -80,7 +80,7 @@ type Config struct {
 	Cluster *cluster.Cluster
 	Group   *Group
 
-	// CreatePool lets the worker create its work pool: on an in-stack server nobody can have done so
+	// CreatePool lets the worker create its work pool: an in-stack server has none
 	// before.
 	CreatePool bool
 

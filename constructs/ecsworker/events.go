@@ -43,7 +43,7 @@ func taskEvents(scope constructs.Construct, cfg Config) {
 		DetailType: []string{"ECS Task State Change"},
 		Detail:     map[string][]string{"clusterArn": {cfg.Cluster.ARN}},
 	})
-	// The rule's ARN is known by its name: the policy waits for no cluster.
+	// The rule's ARN follows from its name: the policy waits for no cluster.
 	tf.WithAddress(sqsqueuepolicy.NewSqsQueuePolicy(scope, jsii.String("task-events-policy"), &sqsqueuepolicy.SqsQueuePolicyConfig{
 		QueueUrl: tf.URL(queue),
 		Policy: tf.JSON(iam.New(iam.Statement{

@@ -35,7 +35,7 @@ func (b *builder) flowStreams() string {
 }
 
 // runFlows is what the ecs worker of prefect-aws calls, each action as narrow as
-// AWS lets it be (the Service Authorization Reference says which ones know a resource, and
+// AWS lets it be (the Service Authorization Reference says which ones support resource-level permissions, and
 // which condition keys). A key that a call may lack stands in a condition that then holds.
 func (b *builder) runFlows(roles *IAM) []iam.Statement {
 	account, flow := b.Account, b.FlowTasks

@@ -45,7 +45,7 @@ type alarm struct {
 const (
 	// breaching: silence is the alarm.
 	breaching = "breaching"
-	// ignore keeps the state: the alarm on the probe itself says that nothing is known.
+	// ignore keeps the state: the alarm on the probe itself says that the metrics are missing.
 	ignore = "ignore"
 	// notBreaching: without data there is nothing to worry about, as of a service without tasks.
 	notBreaching = "notBreaching"
@@ -96,7 +96,7 @@ func (cfg Config) alarms() []alarm {
 		// A worker that finishes its run after SIGTERM may send no heartbeat for up to two minutes.
 		operator: atLeast, threshold: 1, period: 60, datapointsToAlarm: 5, evaluationPeriods: 5, treatMissingData: ignore,
 	}, {
-		name: "probe", description: "The probe does not run, or cannot ask one of its questions, for 5 minutes: the Prefect API does not answer or refuses the key, and other alarms may be blind. First: look at the log group " + env.ProbeLogGroup() + ", each line of which names what failed.",
+		name: "probe", description: "The probe does not run, or one of its queries fails, for 5 minutes: the Prefect API does not answer or refuses the key, and other alarms may be blind. First: look at the log group " + env.ProbeLogGroup() + ", each line of which names what failed.",
 		metrics:  one(cfg.probeMetric("CallsFailed")),
 		operator: atLeast, threshold: 1, period: 60, datapointsToAlarm: 5, evaluationPeriods: 5, treatMissingData: breaching,
 	}, {

@@ -45,7 +45,7 @@ func (cfg Config) newProbe(scope constructs.Construct) {
 	dependsOn := slices.Concat([]cdktf.ITerraformDependable{permissions}, cfg.DependsOn, []cdktf.ITerraformDependable{group.Element})
 	function := &lambdafunction.LambdaFunctionConfig{
 		FunctionName:   jsii.String(env.Probe()),
-		Description:    jsii.String("Asks Prefect about the worker each minute and publishes the answers as metrics"),
+		Description:    jsii.String("Publishes metrics of the worker from the Prefect API each minute"),
 		Role:           role.ARN(),
 		Runtime:        jsii.String("python3.13"),
 		Handler:        jsii.String("probe.handler"),

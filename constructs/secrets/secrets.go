@@ -69,9 +69,9 @@ func New(scope constructs.Construct, id string, cfg Config) *Secrets {
 	}), "aws_secretsmanager_secret.prefect_api_key")
 
 	// A write-only argument never gets into the plan or the state, so Terraform cannot
-	// see that the value changed: the version number tells it. The variable has an empty
+	// see that the value changed: the version number shows it. The variable has an empty
 	// default, because for a variable without one the CDKTF CLI waits indefinitely at a
-	// prompt that nobody sees; the precondition asks for it instead. It is not
+	// prompt that nobody sees; the precondition requires it instead. It is not
 	// checked by destroy, which needs none. Addresses are a contract, so this one says key
 	// whatever the credential is.
 	name := cfg.Authentication.TerraformVariable()

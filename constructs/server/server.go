@@ -92,7 +92,7 @@ type Config struct {
 	DependsOn []cdktf.ITerraformDependable
 }
 
-// Server is what the outputs speak of.
+// Server is what the outputs describe.
 type Server struct {
 	Service       tf.Addressed[ecsservice.EcsService]
 	SecurityGroup block.SecurityGroup

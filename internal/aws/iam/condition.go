@@ -106,7 +106,7 @@ func comparison(operator string) (compare func(value, want string) (bool, error)
 		"StringNotEqualsIgnoreCase": {plain(strings.EqualFold), true},
 		"StringLike":                {like, false},
 		"StringNotLike":             {like, true},
-		// For ARNs IAM does not tell Equals and Like apart.
+		// For ARNs IAM treats Equals and Like alike.
 		"ArnEquals":                {like, false},
 		"ArnLike":                  {like, false},
 		"ArnNotEquals":             {like, true},

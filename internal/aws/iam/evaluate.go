@@ -9,7 +9,7 @@ type Request struct {
 	// Resource is the ARN that the call is for; empty for an action that has none.
 	Resource string
 	// Caller is who calls: a role's ARN, or a service such as ecs-tasks.amazonaws.com. Only
-	// policies with principals ask for it.
+	// policies with principals need it.
 	Caller string
 	// Context are the condition keys of the call, in lower case. A key with no values is
 	// known to be absent.

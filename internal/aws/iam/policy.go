@@ -1,5 +1,5 @@
 // Package iam holds IAM's policy documents, builds the ones of the stack and decides requests by
-// them, as the policy evaluation logic of the IAM User Guide describes: an explicit Deny beats
+// them, as the policy evaluation logic of the IAM User Guide describes: an explicit Deny overrides
 // every Allow, a permissions boundary limits what identity policies allow, and what nothing allows
 // is denied.
 //

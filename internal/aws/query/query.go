@@ -1,13 +1,14 @@
-// Package query is a client of the few calls that the project makes to EC2, ECR, IAM, RDS, Route 53 and
-// Systems Manager. The SDK's packages of these take as long to compile as everything else together. What
-// is not particular to an operation is the SDK's: credentials, signing, retries, clock skew, options of
-// aws.Config, and errors.
+// Package query is a client of the few calls that the project makes to EC2, ECR, EventBridge, IAM, Lambda, RDS,
+// Route 53, SNS and Systems Manager. The SDK's packages of these take longer to compile than everything else
+// together. What is not particular to an operation is the SDK's: credentials, signing, retries, clock skew,
+// options of aws.Config, and errors.
 //
-// EC2, IAM and RDS have the Query protocol: a POST of a form, answered in XML. ECR and Systems Manager have
-// that of JSON.
+// EC2, IAM, RDS and SNS have the Query protocol: a POST of a form, answered in XML. ECR, EventBridge and Systems
+// Manager have that of JSON; Lambda and EventBridge Scheduler a path for each operation, answered in JSON.
 package query
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"encoding/xml"
@@ -70,6 +71,8 @@ type service struct {
 	host string
 	// target begins the name of an operation in the JSON protocol. Empty: the service has another one.
 	target string
+	// rest says that each operation has a path, and the answers are in JSON.
+	rest bool
 	// global are the host and the region of the signature by partition, for a service that has one
 	// endpoint for all regions.
 	global map[string][2]string
@@ -225,7 +228,7 @@ func (c client) read(operation string, response *smithyhttp.Response, out any) e
 	if err != nil {
 		return &smithy.DeserializationError{Err: err}
 	}
-	if c.target != "" {
+	if c.target != "" || c.rest {
 		return readJSON(content, response, out)
 	}
 	if response.StatusCode < 300 {
@@ -267,8 +270,11 @@ func readJSON(content []byte, response *smithyhttp.Response, out any) error {
 		Message string
 	}
 	err := errors.New("the answer is not one of AWS")
-	if json.Unmarshal(content, &answer) == nil && answer.Type != "" {
-		err = &smithy.GenericAPIError{Code: answer.Type[strings.LastIndex(answer.Type, "#")+1:], Message: answer.Message}
+	if json.Unmarshal(content, &answer) == nil {
+		code, _, _ := strings.Cut(cmp.Or(answer.Type, response.Header.Get("X-Amzn-Errortype")), ":")
+		if code != "" {
+			err = &smithy.GenericAPIError{Code: code[strings.LastIndex(code, "#")+1:], Message: answer.Message}
+		}
 	}
 	return &smithyhttp.ResponseError{Response: response, Err: err}
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,7 +22,7 @@ import (
 )
 
 // answering returns the configuration for a server that gives these answers in turn, a status and a
-// body each, and what it is asked.
+// body each, and the requests. A status may be followed by the type of the error: 404+NotFound.
 func answering(t *testing.T, answers ...string) (aws.Config, *[]*http.Request) {
 	t.Helper()
 	var requests []*http.Request
@@ -30,6 +31,8 @@ func answering(t *testing.T, answers ...string) (aws.Config, *[]*http.Request) {
 		r.Form, _ = url.ParseQuery(string(body))
 		requests = append(requests, r)
 		status, answer, _ := strings.Cut(answers[min(len(requests), len(answers))-1], " ")
+		status, kind, _ := strings.Cut(status, "+")
+		w.Header().Set("X-Amzn-ErrorType", kind)
 		code, _ := strconv.Atoi(status)
 		w.WriteHeader(code)
 		_, _ = io.WriteString(w, answer)
@@ -219,5 +222,49 @@ func TestEndpoints(t *testing.T) {
 				t.Errorf("EC2 %s in %s, IAM %s in %s", ec2.endpoint, ec2.region, iam.endpoint, iam.region)
 			}
 		})
+	}
+}
+
+// TestTopicsRulesAndFunctions: what has one call or two, in each of the protocols.
+func TestTopicsRulesAndFunctions(t *testing.T) {
+	// GIVEN a topic with two pages of subscriptions
+	cfg, requests := answering(t,
+		`200 <GetTopicAttributesResponse><GetTopicAttributesResult><Attributes><entry><key>Policy</key><value>{"a": 1}</value></entry></Attributes></GetTopicAttributesResult></GetTopicAttributesResponse>`,
+		`200 <ListSubscriptionsByTopicResponse><ListSubscriptionsByTopicResult><NextToken>n</NextToken><Subscriptions><member><SubscriptionArn>PendingConfirmation</SubscriptionArn><Endpoint>a@b.de</Endpoint><Protocol>email</Protocol></member></Subscriptions></ListSubscriptionsByTopicResult></ListSubscriptionsByTopicResponse>`,
+		`200 <ListSubscriptionsByTopicResponse><ListSubscriptionsByTopicResult><Subscriptions><member><SubscriptionArn>arn:s</SubscriptionArn></member></Subscriptions></ListSubscriptionsByTopicResult></ListSubscriptionsByTopicResponse>`)
+	topic, err := NewSNS(cfg).Topic(t.Context(), "arn:t")
+	subscriptions, failed := NewSNS(cfg).Subscriptions(t.Context(), "arn:t")
+	// THEN all is read
+	if err != nil || topic.Attribute("Policy") != `{"a": 1}` || topic.Attribute("Other") != "" {
+		t.Errorf("%v, %v", topic, err)
+	}
+	if want := []Subscription{{"PendingConfirmation", "a@b.de", "email"}, {ARN: "arn:s"}}; failed != nil || !slices.Equal(subscriptions, want) || (*requests)[2].Form.Get("NextToken") != "n" {
+		t.Errorf("%v, %v", subscriptions, failed)
+	}
+	// WHEN a rule's targets, a function and a schedule are read
+	cfg, requests = answering(t, `200 {"Targets":[{"Id":"1","Arn":"arn:q"}]}`, `200 {"CodeSha256":"c","Role":"arn:r","Environment":{"Variables":{"A":"1"}}}`, `404+ResourceNotFoundException:http://a/ {"Message":"none"}`, `200 {"Name":"s"}`)
+	targets, err := NewEvents(cfg).Targets(t.Context(), "r")
+	if err != nil || targets["arn:q"] != "1" {
+		t.Errorf("%v, %v", targets, err)
+	}
+	function, err := NewLambda(cfg).Function(t.Context(), "f")
+	if err != nil || function.CodeSHA256 != "c" || function.Role != "arn:r" || function.Environment.Variables["A"] != "1" {
+		t.Errorf("%v, %v", function, err)
+	}
+	var answer smithy.APIError
+	if err := NewScheduler(cfg).Schedule(t.Context(), "a b"); !errors.As(err, &answer) || answer.ErrorCode() != "ResourceNotFoundException" || answer.ErrorMessage() != "none" {
+		t.Errorf("a schedule that is not there: %v", err)
+	}
+	if err := NewScheduler(cfg).Schedule(t.Context(), "s"); err != nil {
+		t.Error(err)
+	}
+	// THEN each request is that of its API
+	for i, want := range []string{"POST /", "GET /2015-03-31/functions/f/configuration", "GET /schedules/a%20b", "GET /schedules/s"} {
+		if r := (*requests)[i]; r.Method+" "+r.URL.EscapedPath() != want {
+			t.Errorf("%s %s, want %s", r.Method, r.URL.EscapedPath(), want)
+		}
+	}
+	if target := (*requests)[0].Header.Get("X-Amz-Target"); target != "AWSEvents.ListTargetsByRule" {
+		t.Error(target)
 	}
 }

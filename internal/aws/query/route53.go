@@ -21,7 +21,7 @@ func NewRoute53(cfg aws.Config) Route53 {
 	}})}
 }
 
-// ZoneVPCs returns the ids of the VPCs in which a private hosted zone is known.
+// ZoneVPCs returns the ids of the VPCs that a private hosted zone is associated with.
 func (c Route53) ZoneVPCs(ctx context.Context, zone string) ([]string, error) {
 	var out struct {
 		IDs []string `xml:"VPCs>VPC>VPCId"`

@@ -1,18 +1,12 @@
 package restype
 
-import (
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
-)
-
 // eventsTypes are those of EventBridge.
 var eventsTypes = []Type{
 	{
 		Name: "aws_cloudwatch_event_rule",
 		ARN:  "events:rule/{name}",
 		Find: func(f *Search, r Resource) (string, error) {
-			_, err := f.aws.events.DescribeRule(f.Context, &eventbridge.DescribeRuleInput{Name: aws.String(r.text("name"))})
-			return r.text("name"), err
+			return r.text("name"), f.aws.events.Rule(f.Context, r.text("name"))
 		},
 		Loss:     Nothing,
 		Replaces: []string{"name"},
@@ -38,14 +32,12 @@ func (f *Search) eventTarget(r Resource) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	out, err := f.aws.events.ListTargetsByRule(f.Context, &eventbridge.ListTargetsByRuleInput{Rule: &rule})
+	targets, err := f.aws.events.Targets(f.Context, rule)
 	if err != nil {
 		return "", err
 	}
-	for _, t := range out.Targets {
-		if aws.ToString(t.Arn) == r.text("arn") {
-			return rule + "/" + aws.ToString(t.Id), nil
-		}
+	if id, found := targets[r.text("arn")]; found {
+		return rule + "/" + id, nil
 	}
 	return "", errNone
 }

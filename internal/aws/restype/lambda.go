@@ -1,16 +1,11 @@
 package restype
 
-import (
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/lambda"
-)
-
 // lambdaTypes are those of Lambda.
 var lambdaTypes = []Type{
 	{
 		Name: "aws_lambda_function",
 		Find: func(f *Search, r Resource) (string, error) {
-			_, err := f.aws.lambda.GetFunctionConfiguration(f.Context, &lambda.GetFunctionConfigurationInput{FunctionName: aws.String(r.text("function_name"))})
+			_, err := f.aws.lambda.Function(f.Context, r.text("function_name"))
 			return r.text("function_name"), err
 		},
 		Loss:     Nothing,

@@ -17,7 +17,7 @@ type Type struct {
 	// what is no resource.
 	Name string
 	// ARN is the pattern of its ARN if it can be computed from its name, as in Grant.On. Empty: only
-	// AWS knows it.
+	// AWS has it.
 	ARN string
 	// Find looks for one in AWS and returns the id with which Terraform imports it ("Import" on its
 	// page in the provider's documentation).

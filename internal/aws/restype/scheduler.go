@@ -1,17 +1,11 @@
 package restype
 
-import (
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/scheduler"
-)
-
 // schedulerTypes are those of EventBridge Scheduler.
 var schedulerTypes = []Type{
 	{
 		Name: "aws_scheduler_schedule",
 		Find: func(f *Search, r Resource) (string, error) {
-			_, err := f.aws.scheduler.GetSchedule(f.Context, &scheduler.GetScheduleInput{Name: aws.String(r.text("name"))})
-			return "default/" + r.text("name"), err
+			return "default/" + r.text("name"), f.aws.scheduler.Schedule(f.Context, r.text("name"))
 		},
 		Loss:     Nothing,
 		Replaces: []string{"name"},

@@ -12,12 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
-	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
-	"github.com/aws/aws-sdk-go-v2/service/lambda"
-	"github.com/aws/aws-sdk-go-v2/service/scheduler"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
-	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/smithy-go"
 
@@ -31,22 +27,22 @@ type clients struct {
 	discovery   *servicediscovery.Client
 	ec2         query.EC2
 	ecs         *ecs.Client
-	events      *eventbridge.Client
+	events      query.Events
 	iam         query.IAM
-	lambda      *lambda.Client
+	lambda      query.Lambda
 	logs        *cloudwatchlogs.Client
 	rds         query.RDS
 	route53     query.Route53
-	scheduler   *scheduler.Client
+	scheduler   query.Scheduler
 	secrets     *secretsmanager.Client
-	sns         *sns.Client
+	sns         query.SNS
 	sqs         *sqs.Client
 }
 
 func newClients(cfg aws.Config) clients {
 	return clients{applicationautoscaling.NewFromConfig(cfg), cloudwatch.NewFromConfig(cfg), servicediscovery.NewFromConfig(cfg), query.NewEC2(cfg), ecs.NewFromConfig(cfg),
-		eventbridge.NewFromConfig(cfg), query.NewIAM(cfg), lambda.NewFromConfig(cfg), cloudwatchlogs.NewFromConfig(cfg), query.NewRDS(cfg),
-		query.NewRoute53(cfg), scheduler.NewFromConfig(cfg), secretsmanager.NewFromConfig(cfg), sns.NewFromConfig(cfg), sqs.NewFromConfig(cfg)}
+		query.NewEvents(cfg), query.NewIAM(cfg), query.NewLambda(cfg), cloudwatchlogs.NewFromConfig(cfg), query.NewRDS(cfg),
+		query.NewRoute53(cfg), query.NewScheduler(cfg), secretsmanager.NewFromConfig(cfg), query.NewSNS(cfg), sqs.NewFromConfig(cfg)}
 }
 
 // errNone says that there is no such thing in AWS.

@@ -1,11 +1,6 @@
 package restype
 
-import (
-	"strings"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/sns"
-)
+import "strings"
 
 // snsTypes are those of SNS.
 var snsTypes = []Type{
@@ -14,7 +9,7 @@ var snsTypes = []Type{
 		ARN:  "sns:{name}",
 		Find: func(f *Search, r Resource) (string, error) {
 			topic := ARN(f.Account, "sns:"+r.text("name"))
-			_, err := f.aws.sns.GetTopicAttributes(f.Context, &sns.GetTopicAttributesInput{TopicArn: &topic})
+			_, err := f.aws.sns.Topic(f.Context, topic)
 			return topic, err
 		},
 		Loss:     Nothing,
@@ -41,7 +36,7 @@ var snsTypes = []Type{
 		Replaces: []string{"endpoint", "protocol", "topic_arn"},
 		Grants: []Grant{
 			{Read: "sns:GetSubscriptionAttributes", On: "sns:{topic_arn}"},
-			// verify and adopt: who hears of alarms.
+			// verify and adopt: who is notified of alarms.
 			{Read: "sns:ListSubscriptionsByTopic", On: "sns:{topic_arn}"},
 			{Write: "sns:Subscribe sns:Unsubscribe", On: "sns:{topic_arn}"},
 		},
@@ -50,13 +45,13 @@ var snsTypes = []Type{
 
 // subscription is none while nobody has confirmed it: it has no ARN until then.
 func (f *Search) subscription(r Resource) (string, error) {
-	out, err := f.aws.sns.ListSubscriptionsByTopic(f.Context, &sns.ListSubscriptionsByTopicInput{TopicArn: aws.String(r.text("topic_arn"))})
+	subscriptions, err := f.aws.sns.Subscriptions(f.Context, r.text("topic_arn"))
 	if err != nil {
 		return "", err
 	}
-	for _, s := range out.Subscriptions {
-		if aws.ToString(s.Endpoint) == r.text("endpoint") && aws.ToString(s.Protocol) == r.text("protocol") && strings.HasPrefix(aws.ToString(s.SubscriptionArn), "arn:") {
-			return aws.ToString(s.SubscriptionArn), nil
+	for _, s := range subscriptions {
+		if s.Endpoint == r.text("endpoint") && s.Protocol == r.text("protocol") && strings.HasPrefix(s.ARN, "arn:") {
+			return s.ARN, nil
 		}
 	}
 	return "", errNone

@@ -2,7 +2,7 @@ package restype
 
 // terraformTypes are those of Terraform itself: the backends, and data sources that need no permission.
 var terraformTypes = []Type{
-	// everybody may ask who he is
+	// GetCallerIdentity needs no permission
 	{
 		Name: "data.aws_caller_identity",
 	},

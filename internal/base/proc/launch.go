@@ -30,7 +30,7 @@ type Server struct {
 	// stopped by whoever comes next if this program is killed while it waits.
 	// Nil: it is not called.
 	Started func(Identity)
-	// Ready reports whether it serves. It is asked again and again.
+	// Ready reports whether it serves. It is polled.
 	Ready func(context.Context) bool
 	// Timeout is how long it may take until it is ready.
 	Timeout time.Duration

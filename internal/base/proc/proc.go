@@ -218,7 +218,7 @@ func bootID() string {
 }
 
 // sameBoot reports whether the machine has not been restarted since. Where the
-// start time is a date (macOS) it cannot tell and says yes.
+// start time is a date (macOS) that cannot be seen, and it is taken for the same process.
 func (id Identity) sameBoot() bool {
 	boot, _, ok := strings.Cut(id.Started, "/")
 	return !ok || boot == bootID()
@@ -233,7 +233,7 @@ func ps(args ...string) (string, error) {
 		return "", nil // No such process: ps prints nothing and exits 1.
 	}
 	if err != nil {
-		return "", fmt.Errorf("ask ps for processes: %w", err)
+		return "", fmt.Errorf("list processes: %w", err)
 	}
 	return string(out), nil
 }

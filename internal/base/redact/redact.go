@@ -172,7 +172,7 @@ var signatures = []string{"sig", "signature", "x-amz-signature", "x-amz-credenti
 
 // Named reports whether a key, option or variable of this name holds a credential. What counts is
 // how the name ends: DB_PASSWORD does, and SECRET_ARN, TOKEN_TTL, MAX_TOKENS or
-// TOKENIZERS_PARALLELISM only speak of one.
+// TOKENIZERS_PARALLELISM only mention one.
 func Named(name string) bool {
 	words := strings.FieldsFunc(strings.ToLower(camel.ReplaceAllString(name, "${1}_${2}")), func(r rune) bool {
 		return !('a' <= r && r <= 'z' || '0' <= r && r <= '9')

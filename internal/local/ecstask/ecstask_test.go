@@ -41,29 +41,6 @@ func TestMovePortChangesOnlyTheHealthPort(t *testing.T) {
 	}
 }
 
-func TestSecretReference(t *testing.T) {
-	const arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:key-AbCdEf"
-	tests := []struct {
-		from string
-		want secretRef
-		bad  bool
-	}{
-		{arn, secretRef{arn: arn}, false},
-		{arn + ":user::", secretRef{arn: arn, jsonKey: "user"}, false},
-		{arn + "::AWSPREVIOUS:", secretRef{arn: arn, stage: "AWSPREVIOUS"}, false},
-		{arn + ":user:s:v1", secretRef{arn: arn, jsonKey: "user", stage: "s", versionID: "v1"}, false},
-		{arn + ":user", secretRef{}, true},
-		{"key", secretRef{}, true},
-		{"arn:aws:ssm:us-east-1:123456789012:parameter/key", secretRef{}, true},
-	}
-	for _, test := range tests {
-		got, err := parseSecretRef(test.from)
-		if got != test.want || (err != nil) != test.bad {
-			t.Errorf("%s: %+v, %v; want %+v, error %v", test.from, got, err, test.want, test.bad)
-		}
-	}
-}
-
 func TestEnvironmentIsTheDefinitionsAndNotTheCallers(t *testing.T) {
 	// GIVEN a caller with settings of its own
 	t.Setenv("PREFECT_API_KEY", "of the caller")

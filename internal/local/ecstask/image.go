@@ -90,7 +90,7 @@ const (
 	healthPortVariable = "PREFECT_WORKER_WEBSERVER_PORT"
 )
 
-// movePort makes a health check ask another port of this machine. It changes
+// movePort leads a health check to another port of this machine. It changes
 // 127.0.0.1:<from> and localhost:<from>, and nothing else.
 func movePort(command []string, from, to string) []string {
 	moved := make([]string, len(command))

@@ -16,7 +16,7 @@ import (
 )
 
 // metadata is a small task metadata endpoint, version 4, with the fields that
-// programs ask for most ("Amazon ECS task metadata endpoint version 4 for tasks
+// programs read most ("Amazon ECS task metadata endpoint version 4 for tasks
 // on Fargate").
 type metadata struct {
 	server *http.Server

@@ -12,9 +12,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
 
-// Reporter tells ECS of the tasks of a service, as the agent on a container's host does: so
+// Reporter reports the tasks of a service to ECS, as the agent on a container's host does: so
 // that the API lists those that run, and those that stopped with their reasons. The emulator
-// by itself knows none.
+// by itself has none.
 type Reporter struct {
 	client     *ecs.Client
 	cluster    string
@@ -32,14 +32,14 @@ func NewReporter(client *ecs.Client, s types.Service) (*Reporter, error) {
 	return nil, errors.New("the service " + aws.ToString(s.ServiceName) + " has no deployment")
 }
 
-// Report tells ECS of an event. It also reports after ctx has ended, because that is when
+// Report reports an event to ECS. It also reports after ctx has ended, because that is when
 // the last task stops.
 func (r *Reporter) Report(ctx context.Context, e Event) error {
 	change := &ecs.SubmitTaskStateChangeInput{Cluster: &r.cluster, Task: aws.String(r.prefix + e.TaskID)}
 	switch e.Kind {
 	case Started:
-		// ECS itself knows for which deployment it starts a task. The emulator starts none
-		// and is told here.
+		// ECS itself has the deployment of each task that it starts. The emulator starts none
+		// and gets it here.
 		change.Status, change.Reason = aws.String("RUNNING"), &r.deployment
 	case Stopped:
 		change.Status, change.Reason = aws.String("STOPPED"), &e.Reason

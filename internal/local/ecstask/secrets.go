@@ -5,36 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+
+	"prefect-worker-ecs/config"
 )
-
-// secretRef is a reference to a secret in a task definition, as the ECS
-// developer guide describes it ("Pass Secrets Manager secrets through Amazon
-// ECS environment variables"):
-//
-//	arn:<partition>:secretsmanager:<region>:<account>:secret:<name>[:<json key>:<stage>:<version id>]
-type secretRef struct {
-	arn, jsonKey, stage, versionID string
-}
-
-func parseSecretRef(valueFrom string) (secretRef, error) {
-	part := strings.Split(valueFrom, ":")
-	if part[0] != "arn" || len(part) < 7 || part[2] != "secretsmanager" {
-		return secretRef{}, fmt.Errorf("%q is not the ARN of a secret in Secrets Manager, which is all that can be resolved here", valueFrom)
-	}
-	if len(part) != 7 && len(part) != 10 {
-		return secretRef{}, fmt.Errorf("%q: after the ARN either nothing or :<json key>:<stage>:<version id> must follow, each of which may be empty", valueFrom)
-	}
-	ref := secretRef{arn: strings.Join(part[:7], ":")}
-	if len(part) == 10 {
-		ref.jsonKey, ref.stage, ref.versionID = part[7], part[8], part[9]
-	}
-	return ref, nil
-}
 
 // resolveSecrets fetches the values of a container's secrets, as the ECS agent
 // does before it starts the container. Errors hold no values.
@@ -58,16 +35,16 @@ func Secret(ctx context.Context, cfg aws.Config, valueFrom string) (string, erro
 }
 
 func resolveSecret(ctx context.Context, client *secretsmanager.Client, valueFrom string) (string, error) {
-	ref, err := parseSecretRef(valueFrom)
+	ref, err := config.ParseSecretReference(valueFrom)
 	if err != nil {
 		return "", err
 	}
-	in := &secretsmanager.GetSecretValueInput{SecretId: &ref.arn}
-	if ref.stage != "" {
-		in.VersionStage = &ref.stage
+	in := &secretsmanager.GetSecretValueInput{SecretId: &ref.ARN}
+	if ref.Stage != "" {
+		in.VersionStage = &ref.Stage
 	}
-	if ref.versionID != "" {
-		in.VersionId = &ref.versionID
+	if ref.Version != "" {
+		in.VersionId = &ref.Version
 	}
 	out, err := client.GetSecretValue(ctx, in)
 	if err != nil {
@@ -76,16 +53,16 @@ func resolveSecret(ctx context.Context, client *secretsmanager.Client, valueFrom
 	if out.SecretString == nil {
 		return "", errors.New("the secret is binary; ECS passes text only")
 	}
-	if ref.jsonKey == "" {
+	if ref.JSONKey == "" {
 		return *out.SecretString, nil
 	}
 	var object map[string]any
 	if json.Unmarshal([]byte(*out.SecretString), &object) != nil {
-		return "", fmt.Errorf("the secret is not a JSON object, so it has no key %q", ref.jsonKey)
+		return "", fmt.Errorf("the secret is not a JSON object, so it has no key %q", ref.JSONKey)
 	}
-	value, ok := object[ref.jsonKey]
+	value, ok := object[ref.JSONKey]
 	if !ok {
-		return "", fmt.Errorf("the JSON object in the secret has no key %q", ref.jsonKey)
+		return "", fmt.Errorf("the JSON object in the secret has no key %q", ref.JSONKey)
 	}
 	if text, ok := value.(string); ok {
 		return text, nil

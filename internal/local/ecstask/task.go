@@ -115,7 +115,7 @@ func (t *task) makeFiles(root string) ([]string, error) {
 }
 
 // moveHealthPort gives the health server a port of this machine, a free one if port is 0, in
-// place of that of the declared variables, and asks for the health there.
+// place of that of the declared variables, and checks the health there.
 func (t *task) moveHealthPort(declared []string, variable string, number int) (string, error) {
 	if number == 0 {
 		free, err := proc.FreePort()
@@ -194,7 +194,7 @@ func (t *task) watch(ctx context.Context, changed func(Health)) string {
 			}
 		case <-ctx.Done():
 			t.stop()
-			return "Scaling activity initiated by the service" // that is: the stop was asked for
+			return "Scaling activity initiated by the service" // that is: the service stopped it
 		}
 	}
 }

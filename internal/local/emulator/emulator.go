@@ -51,7 +51,7 @@ type Options struct {
 	// Detached lets the emulator run on when this program and its terminal
 	// end. Default: it runs until Stop, but is not ended by Ctrl-C.
 	Detached bool
-	// Started is told of the process before it is ready. Default: nobody.
+	// Started is called with the process before it is ready. Default: no call.
 	Started func(proc.Identity)
 	// RunningTasks is the running count that every ECS service reports; the
 	// emulator runs no tasks. A service is stable when it reports at least as
@@ -139,7 +139,7 @@ func (e *Emulator) Stop(ctx context.Context) error {
 }
 
 // Env is what points the AWS CLI, the SDKs and the Terraform provider to the
-// emulator, in an environment that knows no other AWS. The keys are not secrets,
+// emulator, in an environment without other settings of AWS. The keys are not secrets,
 // the emulator accepts any. No value is empty: boto3 takes an empty AWS_PROFILE
 // for the name of a profile and fails.
 func (e *Emulator) Env() []string {

@@ -790,8 +790,8 @@ def one_at_a_time(app):
     each connection; Terraform sends ten requests at the same time. Without this,
     one of them can see another's work half done and fail.
 
-    On a machine under load an answer is lost now and then, and the client asks
-    again: a second CreateNatGateway fails, which AWS would know by its token. What was
+    On a machine under load an answer is lost now and then, and the client repeats the request:
+    a second CreateNatGateway fails, which AWS would know by its token. What was
     done is not done again, but answered again.
     """
     done = collections.OrderedDict()
@@ -859,7 +859,7 @@ def main(port_file):
         channel_timeout=24 * 3600,
         asyncore_use_poll=True,
     )
-    # moto tells itself its own address by this variable.
+    # moto reads its own address from this variable.
     os.environ["MOTO_PORT"] = str(server.effective_port)
     # A reader never sees half a file: rename is atomic.
     with open(port_file + ".new", "w", encoding="ascii") as new:

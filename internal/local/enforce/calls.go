@@ -154,7 +154,7 @@ var needs = map[string]func(context.Context, *APICall) ([]Permission, error){
 	"sqs:ReceiveMessage":          queue,
 	"sqs:DeleteMessage":           queue,
 	"sqs:ChangeMessageVisibility": queue,
-	// Everybody may ask who he is.
+	// GetCallerIdentity needs no permission.
 	"sts:GetCallerIdentity": func(context.Context, *APICall) ([]Permission, error) { return nil, nil },
 }
 

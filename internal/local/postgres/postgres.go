@@ -59,7 +59,7 @@ type Server struct {
 	Programs string `json:"programs"`
 }
 
-// Start starts a new PostgreSQL without users. started is told of the process before it is
+// Start starts a new PostgreSQL without users. started is called with the process before it is
 // ready.
 func Start(ctx context.Context, detached bool, started func(proc.Identity)) (_ *Server, err error) {
 	s := &Server{Programs: Find()}

@@ -71,13 +71,13 @@ func readJournal[T any](path string) []T {
 // stackPolicies are the inline policies that the synthesized stack gives to roles, or says that
 // roles which exist must have, by the names of the roles.
 func stackPolicies(file []byte, region string) (map[string][]iam.Document, error) {
-	stack, err := stackjson.Parse(file, stackjson.Place{Partition: "aws", Region: region, Account: emulatorAccount}, nil)
+	stack, err := stackjson.Parse(file, iam.Account{Partition: "aws", Region: region, ID: emulatorAccount}, nil)
 	if err != nil {
 		return nil, err
 	}
 	all := map[string][]iam.Document{}
 	add := func(role, text string) error {
-		// What only AWS knows, the end of a secret's ARN, may be anything here.
+		// What is known only after apply, the end of a secret's ARN, may be anything here.
 		document, err := iam.Parse(stackjson.Shown(text))
 		if err != nil {
 			return fmt.Errorf("a policy of the role %s in the stack: %w", role, err)
@@ -120,7 +120,7 @@ type agent struct {
 	log    io.Writer
 }
 
-// agentInterval is how often the agent asks for tasks.
+// agentInterval is how often the agent lists tasks.
 const agentInterval = time.Second
 
 // watch runs tasks until ctx ends, and then stops those that run.

@@ -163,7 +163,7 @@ func (m *placeholderMaker) egress(n config.Network, vpc string) error {
 	return err
 }
 
-// names makes what is known by its name.
+// names makes what is referenced by its name.
 func (m *placeholderMaker) names(env *config.Environment) error {
 	if env.Cluster.Existing {
 		if _, err := ecs.NewFromConfig(m.cfg).CreateCluster(m.ctx, &ecs.CreateClusterInput{ClusterName: &env.Cluster.Name, CapacityProviders: []string{"FARGATE", "FARGATE_SPOT"}}); err != nil {
@@ -179,17 +179,14 @@ func (m *placeholderMaker) names(env *config.Environment) error {
 	return nil
 }
 
-// ecrImage is an image in ECR: its region, repository, and tag or digest.
-var ecrImage = regexp.MustCompile(`^\d{12}\.dkr\.ecr\.([a-z0-9-]+)\.[^/]+/([^:@]+)(?::([^@]+))?(?:@(.+))?$`)
-
 // image makes an image in ECR, which verify looks up. It is never pulled.
 func (m *placeholderMaker) image(name string) error {
-	part := ecrImage.FindStringSubmatch(name)
-	if part == nil {
+	in, ok := config.ParseECRImage(name)
+	if !ok {
 		return nil
 	}
 	cfg := m.cfg.Copy()
-	cfg.Region = part[1]
+	cfg.Region = in.Region
 	registry := query.NewECR(cfg)
 	there := func(err error) error {
 		if answer := smithy.APIError(nil); errors.As(err, &answer) && strings.HasSuffix(answer.ErrorCode(), "AlreadyExistsException") {
@@ -197,12 +194,12 @@ func (m *placeholderMaker) image(name string) error {
 		}
 		return err
 	}
-	image := map[string]string{"repositoryName": part[2], "imageTag": cmp.Or(part[3], "latest"), "imageManifest": `{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json"}`}
-	if part[4] != "" {
-		image["imageDigest"] = part[4]
+	image := map[string]string{"repositoryName": in.Repository, "imageTag": cmp.Or(in.Tag, "latest"), "imageManifest": `{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json"}`}
+	if in.Digest != "" {
+		image["imageDigest"] = in.Digest
 	}
 	return errors.Join(
-		there(registry.CallJSON(m.ctx, "CreateRepository", map[string]string{"repositoryName": part[2]}, &struct{}{})),
+		there(registry.CallJSON(m.ctx, "CreateRepository", map[string]string{"repositoryName": in.Repository}, &struct{}{})),
 		there(registry.CallJSON(m.ctx, "PutImage", image, &struct{}{})),
 	)
 }
@@ -240,7 +237,7 @@ func (u *up) grant(ctx context.Context) error {
 		if !exists {
 			continue
 		}
-		// What only AWS knows, the end of a secret's ARN, may be anything here.
+		// What is known only after apply, the end of a secret's ARN, may be anything here.
 		if err := query.NewIAM(awsConfig(u.state)).Call(ctx, "PutRolePolicy", query.Params{"RoleName": iam.ResourceName(arn), "PolicyName": "needed", "PolicyDocument": stackjson.Shown(needed)}, nil); err != nil {
 			return fmt.Errorf("give %s what it must be allowed: %w", arn, err)
 		}
@@ -254,7 +251,7 @@ func (u *up) stack() (*stackjson.Stack, error) {
 	if err != nil {
 		return nil, err
 	}
-	return stackjson.Parse(file, stackjson.Place{Partition: "aws", Region: u.state.Region, Account: emulatorAccount}, nil)
+	return stackjson.Parse(file, iam.Account{Partition: "aws", Region: u.state.Region, ID: emulatorAccount}, nil)
 }
 
 // replaced is a setting with the ids of placeholders, and with the emulator's account in the ARNs of

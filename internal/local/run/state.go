@@ -93,7 +93,7 @@ func (r *run) supervisorLog() string { return filepath.Join(r.dir, "supervisor.l
 // errNoRun says that there is no local run.
 var errNoRun = errors.New("there is no local run")
 
-// stateOf tells the state of a local run from any other state.json. The number is raised when a
+// stateOf distinguishes the state of a local run from any other state.json. The number is raised when a
 // state of before can no longer be used.
 const stateOf = "local run of prefect-worker-ecs, 1"
 

@@ -18,8 +18,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	logtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
-	"github.com/aws/aws-sdk-go-v2/service/lambda"
 
+	"prefect-worker-ecs/internal/aws/query"
 	"prefect-worker-ecs/internal/base/poll"
 	"prefect-worker-ecs/internal/local/alarm"
 	"prefect-worker-ecs/internal/local/autoscaling"
@@ -51,7 +51,7 @@ func (r *run) runProbe(ctx context.Context, local string, log io.Writer) error {
 	}
 	env, cfg := checklist.Environment, awsConfig(r.state)
 	scaler := autoscaling.Scaler{AWS: cfg, Cluster: env.Cluster.Name, Service: env.Worker.ServiceName, Minute: probeEvery}
-	function, err := lambda.NewFromConfig(cfg).GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: aws.String(env.Probe())})
+	function, err := query.NewLambda(cfg).Function(ctx, env.Probe())
 	if err != nil {
 		return fmt.Errorf("read the function %s: %w", env.Probe(), err)
 	}
@@ -60,7 +60,7 @@ func (r *run) runProbe(ctx context.Context, local string, log io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("read the code of the function: %w", err)
 	}
-	if sum := sha256.Sum256(content); base64.StdEncoding.EncodeToString(sum[:]) != aws.ToString(function.CodeSha256) {
+	if sum := sha256.Sum256(content); base64.StdEncoding.EncodeToString(sum[:]) != function.CodeSHA256 {
 		return fmt.Errorf("%s is not the code of the deployed function %s", archive, env.Probe())
 	}
 	python, err := pyenv.Ensure(ctx, pyenv.Moto, pyenv.Options{Root: local}) // it has boto3
@@ -73,7 +73,7 @@ func (r *run) runProbe(ctx context.Context, local string, log io.Writer) error {
 	}
 	defer proxy.Close()
 
-	role := proxy.Config(enforce.Function, aws.ToString(function.Role), env.Probe())
+	role := proxy.Config(enforce.Function, function.Role, env.Probe())
 	logs, stream := cloudwatchlogs.NewFromConfig(role), aws.String(time.Now().UTC().Format("2006/01/02/[$LATEST]150405"))
 	if _, err := logs.CreateLogStream(ctx, &cloudwatchlogs.CreateLogStreamInput{LogGroupName: aws.String(env.ProbeLogGroup()), LogStreamName: stream}); err != nil {
 		return fmt.Errorf("write the log of the function: %w", err)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
-	"prefect-worker-ecs/internal/aws/iam"
 	"prefect-worker-ecs/internal/aws/restype"
 	"prefect-worker-ecs/internal/terraform/stackjson"
 )
@@ -30,8 +29,7 @@ type Resource struct {
 // more than one thing in AWS can be a resource, and where AWS does not answer. beside are sentences about
 // what is in or on those that exist, and not in the stack.
 func Find(ctx context.Context, cfg aws.Config, stack *stackjson.Stack, state, given map[string]string) (all []Resource, beside []string, err error) {
-	place := stack.Place()
-	f := restype.NewSearch(ctx, cfg, iam.Account{Partition: place.Partition, ID: place.Account, Region: place.Region}, stack)
+	f := restype.NewSearch(ctx, cfg, stack.Account(), stack)
 	for address, id := range state {
 		f.Keep(address, id)
 	}

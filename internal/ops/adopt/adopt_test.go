@@ -7,6 +7,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"prefect-worker-ecs/internal/aws/iam"
 	"prefect-worker-ecs/internal/terraform/stackjson"
 )
 
@@ -16,7 +17,7 @@ func stack(t *testing.T, file string) *stackjson.Stack {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := stackjson.Parse(content, stackjson.Place{Partition: "aws", Region: "us-east-1", Account: "123456789012"}, nil)
+	s, err := stackjson.Parse(content, iam.Account{Partition: "aws", Region: "us-east-1", ID: "123456789012"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -103,7 +103,7 @@ func (w writer) add(g restype.Grant, arguments map[string]any) error {
 	if len(actions) == 0 {
 		return nil
 	}
-	place := w.stack.Place()
+	account := w.stack.Account()
 	conditions := iam.Condition{}
 	add := func(operator, key, value string) {
 		if conditions[operator] == nil {
@@ -154,14 +154,14 @@ func (w writer) add(g restype.Grant, arguments map[string]any) error {
 	case restype.ToScheduler:
 		add("StringEquals", "iam:PassedToService", "scheduler.amazonaws.com")
 	case restype.ViaSecretsManager:
-		add("StringEquals", "kms:ViaService", "secretsmanager."+place.Region+".amazonaws.com")
+		add("StringEquals", "kms:ViaService", "secretsmanager."+account.Region+".amazonaws.com")
 	case restype.ViaS3:
 		add("StringEquals", "kms:ViaService", fmt.Sprintf("s3.%s.amazonaws.com", arguments["region"]))
 	}
 	resources := []string{"*"}
 	if g.On == "" {
 		if service, _, _ := strings.Cut(actions[0], ":"); service != "route53" {
-			add("StringEquals", "aws:RequestedRegion", place.Region)
+			add("StringEquals", "aws:RequestedRegion", account.Region)
 		}
 	} else {
 		resources = nil
@@ -297,7 +297,7 @@ func inside(arguments map[string]any) error {
 // arn is the ARN of a pattern such as ecs:service/{cluster}/{name}. It is empty if an argument is
 // not set.
 func (w writer) arn(pattern string, arguments map[string]any) (string, error) {
-	place := w.stack.Place()
+	account := w.stack.Account()
 	service, rest, _ := strings.Cut(pattern, ":")
 	for {
 		before, after, found := strings.Cut(rest, "{")
@@ -323,7 +323,7 @@ func (w writer) arn(pattern string, arguments map[string]any) (string, error) {
 		path, _ := w.role(role)["path"].(string) // such as /team/
 		rest = "role/" + strings.TrimPrefix(path, "/") + role
 	}
-	return restype.ARN(iam.Account{Partition: place.Partition, ID: place.Account, Region: place.Region}, service+":"+rest), nil
+	return restype.ARN(account, service+":"+rest), nil
 }
 
 // document puts together what has the same conditions: first the actions on one resource,

@@ -22,7 +22,7 @@ func environments(t *testing.T) []string {
 
 func stackOf(t *testing.T, name string) *stackjson.Stack {
 	t.Helper()
-	stack, err := stackjson.Parse(golden.Stacks(t)[name], stackjson.Place{Partition: "aws", Region: "us-east-1", Account: "123456789012"}, nil)
+	stack, err := stackjson.Parse(golden.Stacks(t)[name], iam.Account{Partition: "aws", Region: "us-east-1", ID: "123456789012"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +221,7 @@ func TestABoundaryBinds(t *testing.T) {
 // TestAResourceOfAnUnknownType is refused by its name: a policy that lacks something would fail
 // in the middle of a deployment.
 func TestAResourceOfAnUnknownType(t *testing.T) {
-	stack, err := stackjson.Parse([]byte(`{"resource": {"aws_lambda_unknown": {"x": {}}}}`), stackjson.Place{}, nil)
+	stack, err := stackjson.Parse([]byte(`{"resource": {"aws_lambda_unknown": {"x": {}}}}`), iam.Account{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

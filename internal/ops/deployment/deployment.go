@@ -20,6 +20,7 @@ import (
 	"github.com/aws/smithy-go/logging"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/aws/iam"
 	"prefect-worker-ecs/internal/terraform/project"
 	"prefect-worker-ecs/internal/terraform/stackjson"
 	"prefect-worker-ecs/internal/terraform/terraform"
@@ -120,7 +121,7 @@ func (d *Deployment) StackIn(ctx context.Context, account string) (*stackjson.St
 	if err != nil {
 		return nil, err
 	}
-	return stackjson.Parse(file, stackjson.Place{Partition: d.Environment.Partition(), Region: d.Environment.Region, Account: account}, nil)
+	return stackjson.Parse(file, iam.Account{Partition: d.Environment.Partition(), Region: d.Environment.Region, ID: account}, nil)
 }
 
 // Terraform returns the environment's stack in cdktf.out, for Terraform. Its messages show no

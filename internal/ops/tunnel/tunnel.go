@@ -35,7 +35,7 @@ type Options struct {
 	// RemotePort is the port of the task, LocalPort the one of this machine. Default of the
 	// latter: a free one.
 	RemotePort, LocalPort int
-	// Path is asked until it answers, such as /api/health.
+	// Path is requested until it answers, such as /api/health.
 	Path string
 	// Programs is a folder with the AWS CLI and its plugin. Default: they are on the PATH.
 	Programs string
@@ -128,7 +128,7 @@ func programs(folder string) (cli string, err error) {
 }
 
 // environ gives the AWS CLI the credentials that are used here, which may be those of a role that
-// it knows nothing of.
+// it does not manage.
 func environ(ctx context.Context, cfg aws.Config) ([]string, error) {
 	c, err := cfg.Credentials.Retrieve(ctx)
 	if err != nil {

@@ -13,10 +13,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
-	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
 
+	"prefect-worker-ecs/internal/aws/iam"
 	"prefect-worker-ecs/internal/aws/query"
 	"prefect-worker-ecs/internal/terraform/stackjson"
 )
@@ -33,7 +33,7 @@ type clients struct {
 	logs        *cloudwatchlogs.Client
 	rds         query.RDS
 	secrets     *secretsmanager.Client
-	sns         *sns.Client
+	sns         query.SNS
 	ssm         query.SSM
 	sts         *sts.Client
 }
@@ -46,7 +46,7 @@ func newClients(cfg aws.Config) clients {
 		return query.NewECR(in)
 	}
 	return clients{applicationautoscaling.NewFromConfig(cfg), cloudwatch.NewFromConfig(cfg), query.NewEC2(cfg), servicediscovery.NewFromConfig(cfg), registry, ecs.NewFromConfig(cfg), query.NewIAM(cfg), kms.NewFromConfig(cfg),
-		cloudwatchlogs.NewFromConfig(cfg), query.NewRDS(cfg), secretsmanager.NewFromConfig(cfg), sns.NewFromConfig(cfg), query.NewSSM(cfg), sts.NewFromConfig(cfg)}
+		cloudwatchlogs.NewFromConfig(cfg), query.NewRDS(cfg), secretsmanager.NewFromConfig(cfg), query.NewSNS(cfg), query.NewSSM(cfg), sts.NewFromConfig(cfg)}
 }
 
 // account checks which account the credentials are for, and places the stack there.
@@ -80,7 +80,7 @@ func (c *checklist) account(ctx context.Context) finding {
 	if parts := strings.Split(aws.ToString(identity.Arn), ":"); len(parts) > 1 {
 		partition = parts[1]
 	}
-	c.stack, err = stackjson.Parse(c.opt.Stack, stackjson.Place{Partition: partition, Region: c.opt.AWS.Region, Account: account}, c.opt.Variables)
+	c.stack, err = stackjson.Parse(c.opt.Stack, iam.Account{Partition: partition, Region: c.opt.AWS.Region, ID: account}, c.opt.Variables)
 	if err != nil {
 		return unknown(err.Error(), "run make synth").prerequisite()
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
-	"github.com/aws/aws-sdk-go-v2/service/sns"
 
 	"prefect-worker-ecs/internal/aws/iam"
 	"prefect-worker-ecs/internal/aws/logs"
@@ -21,7 +20,7 @@ import (
 )
 
 // alarms checks that the probe publishes, that no alarm is in ALARM, and that each address has
-// confirmed that it wants them.
+// confirmed its subscription.
 func (c *checklist) alarms(ctx context.Context) finding {
 	var f findings
 	f.sideBySide(
@@ -99,21 +98,16 @@ func (c *checklist) subscriptions(ctx context.Context, f *findings) {
 		return
 	}
 	arn, _ := policy["arn"].(string)
-	pages := sns.NewListSubscriptionsByTopicPaginator(c.aws.sns, &sns.ListSubscriptionsByTopicInput{TopicArn: &arn})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		switch {
-		case is(err, "NotFound", "NotFoundException"):
-			f.failed("there is no topic "+arn+", so that nobody is notified of an alarm", c.deployFix())
-			return
-		case err != nil:
-			f.unreadable("the subscriptions of the topic "+arn, err)
-			return
-		}
-		for _, s := range page.Subscriptions {
-			if aws.ToString(s.SubscriptionArn) == "PendingConfirmation" {
-				f.failed(fmt.Sprintf("%s is notified of no alarm: the subscription is not confirmed", aws.ToString(s.Endpoint)), "follow the link in the e-mail that AWS has sent there")
-			}
+	subscriptions, err := c.aws.sns.Subscriptions(ctx, arn)
+	switch {
+	case is(err, "NotFound", "NotFoundException"):
+		f.failed("there is no topic "+arn+", so that nobody is notified of an alarm", c.deployFix())
+	case err != nil:
+		f.unreadable("the subscriptions of the topic "+arn, err)
+	}
+	for _, s := range subscriptions {
+		if s.ARN == "PendingConfirmation" {
+			f.failed(s.Endpoint+" is notified of no alarm: the subscription is not confirmed", "follow the link in the e-mail that AWS has sent there")
 		}
 	}
 }
@@ -125,8 +119,8 @@ func (c *checklist) existingTopic(ctx context.Context, f *findings) {
 	if arn == "" {
 		return
 	}
-	out, err := c.aws.sns.GetTopicAttributes(ctx, &sns.GetTopicAttributesInput{TopicArn: &arn})
-	if err == nil && out.Attributes["Policy"] == "" {
+	topic, err := c.aws.sns.Topic(ctx, arn)
+	if err == nil && topic.Attribute("Policy") == "" {
 		err = errEmpty
 	}
 	switch {
@@ -136,10 +130,10 @@ func (c *checklist) existingTopic(ctx context.Context, f *findings) {
 	case err != nil:
 		f.unreadable("the topic "+arn, err)
 		return
-	case out.Attributes["KmsMasterKeyId"] == "alias/aws/sns":
+	case topic.Attribute("KmsMasterKeyId") == "alias/aws/sns":
 		f.failed("the topic "+arn+" is encrypted with AWS's own key, with which CloudWatch cannot publish", "encrypt it with a customer key whose policy allows cloudwatch.amazonaws.com kms:Decrypt and kms:GenerateDataKey")
 	}
-	document, err := iam.Parse(out.Attributes["Policy"])
+	document, err := iam.Parse(topic.Attribute("Policy"))
 	if err != nil {
 		f.unknown(fmt.Sprintf("the policy of the topic %s: %v", arn, err), "look at it in SNS")
 		return

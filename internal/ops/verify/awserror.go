@@ -62,7 +62,7 @@ func unreadable(what string, err error) finding {
 	return unknown(detail, "try again")
 }
 
-// errEmpty stands for an answer of success without what was asked for, as a proxy may give it.
+// errEmpty stands for an answer of success without the requested data, as a proxy may give it.
 var errEmpty = errors.New("the answer is empty")
 
 // operation returns the name of the API operation that failed, such as ecs:DescribeServices.

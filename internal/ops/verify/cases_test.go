@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
-	"github.com/aws/aws-sdk-go-v2/service/sns"
 	tfjson "github.com/hashicorp/terraform-json"
 
 	"prefect-worker-ecs/config"
@@ -735,8 +735,8 @@ func (h *harness) alarmCases() []testCase {
 			out.MetricDataResults[i].Values = nil
 		}
 	})
-	unconfirmed := edited(func(out *sns.ListSubscriptionsByTopicOutput) {
-		out.Subscriptions[0].SubscriptionArn = aws.String("PendingConfirmation")
+	unconfirmed := edited(func(out *query.SubscriptionPage) {
+		out.Subscriptions[0].ARN = "PendingConfirmation"
 	})
 	away := apiAt(closedAPI)
 	// topic has the alarms go to a topic that exists, with a policy, or that of the stack, and a key.
@@ -744,11 +744,8 @@ func (h *harness) alarmCases() []testCase {
 		return both(env(func(e *config.Environment) {
 			e.Monitoring.TopicARN = "arn:aws:sns:us-east-1:123456789012:dev-worker-alarms"
 		}),
-			edited(func(out *sns.GetTopicAttributesOutput) {
-				if policy != "" {
-					out.Attributes["Policy"] = policy
-				}
-				out.Attributes["KmsMasterKeyId"] = key
+			edited(func(out *query.Topic) {
+				out.Attributes = []query.Attribute{{Name: "Policy", Value: cmp.Or(policy, out.Attribute("Policy"))}, {Name: "KmsMasterKeyId", Value: key}}
 			}))
 	}
 	const ofAWS = `{"Statement":[{"Effect":"Allow","Principal":{"AWS":"*"},"Action":["SNS:Publish"],"Resource":"*","Condition":{"StringEquals":{"AWS:SourceOwner":"123456789012"}}}]}`

@@ -40,6 +40,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/aws/iam"
 	"prefect-worker-ecs/internal/aws/query"
 	"prefect-worker-ecs/internal/faststart"
 	"prefect-worker-ecs/internal/local/ecstask"
@@ -283,7 +284,7 @@ func (h *harness) serviceOf(t *testing.T, yaml string) Options {
 	name := fmt.Sprintf("case-%d", h.services)
 	opt := h.synthesize(t, strings.Replace(yaml, "worker: {", "worker: {service_name: "+name+", ", 1)+"logs: {group: /"+name+"}\n")
 	call(t, h.logs.CreateLogGroup, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: &opt.Environment.Logs.Group})
-	stack, err := stackjson.Parse(opt.Stack, stackjson.Place{Partition: "aws", Region: "us-east-1", Account: "123456789012"}, nil)
+	stack, err := stackjson.Parse(opt.Stack, iam.Account{Partition: "aws", Region: "us-east-1", ID: "123456789012"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -371,7 +372,7 @@ func eventually(t *testing.T, what string, condition func() bool) {
 // reader makes the options those of somebody who has only the environment's policy for reading.
 func (h *harness) reader(t *testing.T, opt Options) Options {
 	t.Helper()
-	stack, err := stackjson.Parse(opt.Stack, stackjson.Place{Partition: "aws", Region: "us-east-1", Account: "123456789012"}, nil)
+	stack, err := stackjson.Parse(opt.Stack, iam.Account{Partition: "aws", Region: "us-east-1", ID: "123456789012"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

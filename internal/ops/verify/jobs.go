@@ -8,6 +8,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/prefect/workpool"
 )
 
@@ -78,7 +79,7 @@ func (c *checklist) images(ctx context.Context, f *findings, images []string) {
 	slices.Sort(images)
 	var parts []func(*findings)
 	for _, image := range slices.Compact(images) {
-		if _, inECR := ecrRepository(image, c.stack.Place().Partition); inECR {
+		if _, inECR := config.ParseECRImage(image); inECR {
 			parts = append(parts, func(f *findings) { c.image(ctx, f, image) })
 		}
 	}
@@ -166,7 +167,7 @@ func (c *checklist) parameter(ctx context.Context, f *findings, r *role, arn str
 func (c *checklist) readsSecrets(ctx context.Context, f *findings, r *role, secrets []string) {
 	seen := map[string]bool{}
 	for _, from := range secrets {
-		arn, _ := secretARN(from)
+		arn := config.SecretARN(from)
 		if seen[arn] {
 			continue
 		}

@@ -50,7 +50,7 @@ func (c *checklist) judgeLog(group string, lines []string) finding {
 	case found:
 		return ok("%s; one of them says: %s. The worker is online all the same", count, s.Explanation)
 	case !c.online && slices.ContainsFunc(lines, symptoms.Started.MatchString):
-		return ok("%s, none of them a known failure. That a worker \"started\" proves nothing", count)
+		return ok("%s, none of them a known failure; that a worker \"started\" is no proof", count)
 	}
 	return ok("%s, none of them a known failure", count)
 }

@@ -37,7 +37,7 @@ func TestTheCauseInTheLog(t *testing.T) {
 		"a run that could not be started, and why": {true, Failed, []string{submit}, Failed, "a flow run could not be started"},
 		"a run that could not be started":          {true, OK, []string{submit}, Unknown, "no flow run was started since; the template and the roles are as they should be now"},
 		"and another one that could":               {true, OK, []string{submit, done}, OK, "none of them a known failure"},
-		"a worker that says that it started":       {false, OK, []string{"Worker 'w' started!"}, OK, "proves nothing"},
+		"a worker that says that it started":       {false, OK, []string{"Worker 'w' started!"}, OK, "is no proof"},
 	} {
 		c := newChecklist(Options{Environment: config.Default("dev")})
 		c.online = test.online

@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/aws/iam"
 	"prefect-worker-ecs/internal/local/prefectserver"
 	"prefect-worker-ecs/internal/local/pyenv"
 	"prefect-worker-ecs/internal/prefect/api"
@@ -97,7 +98,7 @@ func (h *harness) probeOf(t *testing.T, opt Options) *watched {
 	if err := os.WriteFile(w.function.Archive, probe.Archive(), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	stack, err := stackjson.Parse(opt.Stack, stackjson.Place{Partition: "aws", Region: "us-east-1", Account: "123456789012"}, nil)
+	stack, err := stackjson.Parse(opt.Stack, iam.Account{Partition: "aws", Region: "us-east-1", ID: "123456789012"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
-	"github.com/distribution/reference"
 
+	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/aws/iam"
 	"prefect-worker-ecs/internal/aws/query"
 	"prefect-worker-ecs/internal/terraform/stackjson"
@@ -75,7 +75,7 @@ func (c *checklist) valuesNotRead() string {
 	for _, container := range append(slices.Clone(c.server.ContainerDefinitions), c.Container) {
 		for _, s := range container.Secrets {
 			from := aws.ToString(s.ValueFrom)
-			if arn, jsonKey := secretARN(from); arn != credential && (jsonKey != "" || strings.Contains(arn, ":ssm:")) {
+			if secret, err := config.ParseSecretReference(from); secret.ARN != credential && (secret.JSONKey != "" || err != nil) {
 				names = append(names, aws.ToString(s.Name))
 			}
 		}
@@ -257,10 +257,11 @@ func (c *checklist) execution(ctx context.Context, f *findings, r *role, contain
 		need("logs:CreateLogStream", stream, "no task can start")
 		need("logs:PutLogEvents", stream, "nothing of the container's output is kept")
 	}
-	if repository, ok := ecrRepository(aws.ToString(container.Image), account.Partition); ok {
+	if image, ok := config.ParseECRImage(aws.ToString(container.Image)); ok {
+		registry := iam.Account{Partition: account.Partition, Region: image.Region, ID: image.Account}
 		need("ecr:GetAuthorizationToken", "*", "the image cannot be pulled")
 		for _, action := range []string{"ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"} {
-			need(action, repository, "the image cannot be pulled")
+			need(action, registry.Of("ecr", "repository/"+image.Repository), "the image cannot be pulled")
 		}
 	}
 	c.image(ctx, f, aws.ToString(container.Image))
@@ -268,21 +269,15 @@ func (c *checklist) execution(ctx context.Context, f *findings, r *role, contain
 
 // image checks that an image in this account's ECR is there.
 func (c *checklist) image(ctx context.Context, f *findings, image string) {
-	place := c.stack.Place()
-	arn, inECR := ecrRepository(image, place.Partition)
-	in := iam.AccountOf(arn)
-	named, err := reference.ParseNormalizedNamed(image)
-	if !inECR || err != nil || in.ID != place.Account {
+	in, inECR := config.ParseECRImage(image)
+	if !inECR || in.Account != c.stack.Account().ID {
 		return
 	}
-	id := query.ImageID{Tag: "latest"}
-	if tagged, ok := named.(reference.Tagged); ok {
-		id.Tag = tagged.Tag()
+	id := query.ImageID{Digest: in.Digest}
+	if in.Digest == "" {
+		id.Tag = in.Tag
 	}
-	if digested, ok := named.(reference.Digested); ok {
-		id = query.ImageID{Digest: digested.Digest().String()}
-	}
-	found, err := c.aws.ecr(in.Region).Image(ctx, in.ID, reference.Path(named), id)
+	found, err := c.aws.ecr(in.Region).Image(ctx, in.Account, in.Repository, id)
 	switch {
 	case is(err, "RepositoryNotFoundException", "ImageNotFoundException"):
 		f.failed(fmt.Sprintf("the image %s is not in ECR, so that no task can start with it", image), "push it, or name another one (worker.image, work_pool.job.image, or that of the deployment)")
@@ -298,18 +293,6 @@ func (c *checklist) need(f *findings, r *role, action, resource, what string) {
 	result := r.allows(iam.Request{Action: action, Resource: resource, Context: c.requestContext(r)})
 	c.decided(f, r, result, fmt.Sprintf("the %s %s may call %s", r.noun, r.name, action),
 		fmt.Sprintf("the %s %s may not call %s on %s, so that %s", r.noun, r.name, action, resource, what))
-}
-
-// ecrRepository returns the ARN of the repository of an image in ECR.
-func ecrRepository(image, partition string) (string, bool) {
-	host, path, _ := strings.Cut(image, "/")
-	parts := strings.Split(host, ".")
-	if len(parts) < 6 || parts[1] != "dkr" || parts[2] != "ecr" {
-		return "", false
-	}
-	path, _, _ = strings.Cut(path, "@")
-	path, _, _ = strings.Cut(path, ":")
-	return fmt.Sprintf("arn:%s:ecr:%s:%s:repository/%s", partition, parts[3], parts[0], path), true
 }
 
 // secretPolicy checks the secret's own policy, which can deny what the role's allows.
@@ -456,25 +439,15 @@ func (c *checklist) neededStatements(f *findings, r *role) {
 	}
 }
 
-// known returns a resource with what only AWS knows: the end of the ARN of a secret, which the
+// known returns a resource with what is known only after apply: the end of the ARN of a secret, which the
 // container's definition says.
 func (c *checklist) known(resource string) string {
 	for _, secret := range c.Container.Secrets {
-		if arn, _ := secretARN(aws.ToString(secret.ValueFrom)); stackjson.Same(resource, arn) {
+		if arn := config.SecretARN(aws.ToString(secret.ValueFrom)); stackjson.Same(resource, arn) {
 			return arn
 		}
 	}
 	return resource
-}
-
-// secretARN splits what a container's secrets list names: a secret's ARN, and optionally
-// :json-key:stage:version behind it.
-func secretARN(valueFrom string) (arn, jsonKey string) {
-	parts := strings.Split(valueFrom, ":")
-	if len(parts) > 7 && parts[2] == "secretsmanager" {
-		return strings.Join(parts[:7], ":"), parts[7]
-	}
-	return valueFrom, ""
 }
 
 // secretName returns the name in a secret's ARN, with the six characters of AWS.
@@ -484,7 +457,8 @@ func secretName(arn string) string { return arn[strings.LastIndex(arn, ":")+1:] 
 func (c *checklist) credentialSource() (arn, jsonKey string) {
 	for _, s := range c.Container.Secrets {
 		if aws.ToString(s.Name) == c.env.Prefect.Authentication.Variable() {
-			return secretARN(aws.ToString(s.ValueFrom))
+			secret, _ := config.ParseSecretReference(aws.ToString(s.ValueFrom))
+			return secret.ARN, secret.JSONKey
 		}
 	}
 	return "", ""

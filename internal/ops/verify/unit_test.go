@@ -43,32 +43,6 @@ func TestWithoutAWS(t *testing.T) {
 	}
 }
 
-func TestWhereTheCredentialComesFrom(t *testing.T) {
-	const secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:key-AbCdEf"
-	for from, want := range map[string][2]string{
-		secret:                                  {secret, ""},
-		secret + ":api_key::":                   {secret, "api_key"},
-		secret + ":api_key:AWSPREVIOUS:":        {secret, "api_key"},
-		"arn:aws:ssm:us-east-1:1:parameter/a:b": {"arn:aws:ssm:us-east-1:1:parameter/a:b", ""},
-	} {
-		if arn, jsonKey := secretARN(from); arn != want[0] || jsonKey != want[1] {
-			t.Errorf("%s: %s, %s", from, arn, jsonKey)
-		}
-	}
-}
-
-func TestTheRepositoryOfAnImage(t *testing.T) {
-	for image, want := range map[string]string{
-		"prefecthq/prefect:2-latest":                                            "",
-		"123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/worker:1":            "arn:aws:ecr:eu-west-1:123456789012:repository/team/worker",
-		"123456789012.dkr.ecr.eu-west-1.amazonaws.com/worker@sha256:0123456789": "arn:aws:ecr:eu-west-1:123456789012:repository/worker",
-	} {
-		if got, _ := ecrRepository(image, "aws"); got != want {
-			t.Errorf("%s: %q, want %q", image, got, want)
-		}
-	}
-}
-
 // TestAWSThatDoesNotAnswer: each check ends, and so does all of them.
 func TestAWSThatDoesNotAnswer(t *testing.T) {
 	if testing.Short() {

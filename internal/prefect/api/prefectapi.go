@@ -103,7 +103,7 @@ type Client struct {
 // New returns a client for the API at apiURL, the value of PREFECT_API_URL:
 // https://api.prefect.cloud/api/accounts/<id>/workspaces/<id>, or
 // http(s)://<host>:<port>/api of a self-hosted server. The key may be empty for
-// a server that wants none.
+// a server that requires none.
 func New(apiURL, key string) (*Client, error) {
 	c, err := newClient(apiURL, key)
 	if err == nil && key != "" {

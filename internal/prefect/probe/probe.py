@@ -96,7 +96,7 @@ class Probe:
         # What a query has found, for those after it.
         self.found = {}
 
-    def ask(self, path, body=None, method="POST"):
+    def call(self, path, body=None, method="POST"):
         """One call of Prefect's API. "Try again" answers are tried again."""
         if self.authorized is None:
             raise RuntimeError("there is no credential")
@@ -117,7 +117,7 @@ class Probe:
     def pages(self, path, body):
         offset = 0
         while True:
-            page = self.ask(path, {**body, "limit": PAGE, "offset": offset})
+            page = self.call(path, {**body, "limit": PAGE, "offset": offset})
             yield from page
             if len(page) < PAGE:
                 return
@@ -135,16 +135,16 @@ class Probe:
         return {"TasksDesired": service["desiredCount"], "TasksRunning": service["runningCount"]}
 
     def paused(self):
-        pool = self.found["pool"] = self.ask(self.pool_path(), method="GET")
+        pool = self.found["pool"] = self.call(self.pool_path(), method="GET")
         return {"PoolPaused": int(pool["is_paused"])}
 
     def late(self):
         # Late is the name of a state; its type is SCHEDULED.
         late = {**self.where, "flow_runs": {"state": {"name": {"any_": ["Late"]}}}}
-        return {"FlowRunsLate": self.ask("/flow_runs/count", late)}
+        return {"FlowRunsLate": self.call("/flow_runs/count", late)}
 
     def due(self):
-        return {"FlowRunsDue": self.ask("/flow_runs/count", {**self.where, "flow_runs": self.is_due})}
+        return {"FlowRunsDue": self.call("/flow_runs/count", {**self.where, "flow_runs": self.is_due})}
 
     def underway(self):
         states = {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}
@@ -235,7 +235,7 @@ class Probe:
         deployments = list({run["deployment_id"] for run in waiting} - {None})
         for start in range(0, len(deployments), PAGE):
             body = {"deployments": {"id": {"any_": deployments[start : start + PAGE]}}, "limit": PAGE}
-            for deployment in self.ask("/deployments/filter", body):
+            for deployment in self.call("/deployments/filter", body):
                 shared = deployment.get("global_concurrency_limit") or {}
                 limits[deployment["id"]] = shared.get("limit", deployment.get("concurrency_limit"))
         used = collections.Counter()
@@ -257,7 +257,7 @@ class Probe:
         if state not in WORKERS:
             # The last line before the state: a run that was put back has one for each worker.
             logs = {"flow_run_id": {"any_": [run["id"]]}, "timestamp": {"before_": run["state"]["timestamp"]}}
-            lines = self.ask("/logs/filter", {"logs": logs, "sort": "TIMESTAMP_DESC", "limit": PAGE})
+            lines = self.call("/logs/filter", {"logs": logs, "sort": "TIMESTAMP_DESC", "limit": PAGE})
             matches = [SUBMITTING.match(line["message"]) for line in lines]
             names = [match[1] for match in matches if match]
             if not names:

@@ -14,7 +14,7 @@ func TestTheCauseInTheLog(t *testing.T) {
 	}{
 		"nothing":                              {nil, ""},
 		"a worker that works":                  {[]string{"Discovered type 'process' for work pool 'p'.", ok}, ""},
-		"it says started and then fails":       {[]string{ok, "prefect.exceptions.PrefectHTTPStatusError: Client error '404 Not Found' for url", "An exception occurred."}, "does not know the address"},
+		"it says started and then fails":       {[]string{ok, "prefect.exceptions.PrefectHTTPStatusError: Client error '404 Not Found' for url", "An exception occurred."}, "has no such address"},
 		"the cause comes before its result":    {[]string{"Client error '401 Unauthorized' for url", "An exception occurred."}, "rejects the key"},
 		"a failure of an earlier task":         {[]string{"Client error '401 Unauthorized'", "An exception occurred.", ok}, ""},
 		"it fails again and again":             {[]string{"Client error '401 Unauthorized'", "An exception occurred.", ok, "Client error '401 Unauthorized'", "An exception occurred."}, "rejects the key"},

@@ -52,7 +52,7 @@ var List = []Symptom{
 		Explanation: "the Prefect API does not take a request of the worker: its URL redirects, as http to https, or the server is older than the worker",
 		Fix:         "correct prefect_api_url, or bring the server to the worker's release"},
 	{Lines: []string{"404 Not Found"}, Except: "/flow_runs/", // a flow run that was deleted
-		Explanation: "the Prefect API does not know the address: the URL lacks account and workspace, or they are not these",
+		Explanation: "the Prefect API has no such address: the URL lacks account and workspace, or they are not these",
 		Fix:         "correct prefect_account_id and prefect_workspace_id, or prefect_api_url"},
 	{Lines: []string{"Worker type mismatch"}, Alarm: true,
 		Explanation: "the work pool has another type than the worker",

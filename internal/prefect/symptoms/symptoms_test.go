@@ -65,7 +65,7 @@ func TestALineOfAFlowRaisesNoAlarm(t *testing.T) {
 func TestALineShowsAFailure(t *testing.T) {
 	for line, want := range map[string]string{
 		"Client error '401 Unauthorized' for url":                                    "rejects the key",
-		"Client error '404 Not Found' for url 'http://x/api/work_pools/p'":           "does not know the address",
+		"Client error '404 Not Found' for url 'http://x/api/work_pools/p'":           "has no such address",
 		"Client error '404 Not Found' for url 'http://x/api/flow_runs/c9/set_state'": "",
 		"Work pool 'etl' not found!":                                                 "does not exist",
 		"Failed the last 3 attempts. ":                                               "does not reach the Prefect API",

@@ -23,12 +23,9 @@ import (
 	"prefect-worker-ecs/internal/aws/restype"
 )
 
-// Place is where the stack is deployed.
-type Place struct{ Partition, Region, Account string }
-
 // Stack is the Terraform JSON of one environment.
 type Stack struct {
-	place     Place
+	account   iam.Account
 	resources map[string]map[string]map[string]any
 	tags      map[string]string
 	outputs   map[string]any
@@ -38,7 +35,7 @@ type Stack struct {
 
 // Parse reads the JSON. variables are the values of Terraform variables that are not the
 // defaults of the JSON.
-func Parse(file []byte, place Place, variables map[string]string) (*Stack, error) {
+func Parse(file []byte, account iam.Account, variables map[string]string) (*Stack, error) {
 	var content struct {
 		Resource, Data, Ephemeral map[string]map[string]map[string]any
 		Output                    map[string]struct{ Value any }
@@ -54,7 +51,7 @@ func Parse(file []byte, place Place, variables map[string]string) (*Stack, error
 	if err := json.Unmarshal(file, &content); err != nil {
 		return nil, fmt.Errorf("the synthesized stack cannot be read: %w", err)
 	}
-	s := &Stack{place: place, resources: content.Resource, outputs: map[string]any{}, locals: content.Locals, tags: map[string]string{}, variables: map[string]string{}}
+	s := &Stack{account: account, resources: content.Resource, outputs: map[string]any{}, locals: content.Locals, tags: map[string]string{}, variables: map[string]string{}}
 	if s.resources == nil {
 		s.resources = map[string]map[string]map[string]any{}
 	}
@@ -79,7 +76,7 @@ func Parse(file []byte, place Place, variables map[string]string) (*Stack, error
 		s.variables[name] = strings.NewReplacer("$${", "${", "%%{", "%{").Replace(variable.Default)
 	}
 	maps.Copy(s.variables, variables)
-	s.variables["aws_region"] = place.Region
+	s.variables["aws_region"] = account.Region
 	return s, nil
 }
 
@@ -100,7 +97,7 @@ func (s *Stack) Resource(kind, name string) map[string]any {
 }
 
 // Place is where the stack is deployed.
-func (s *Stack) Place() Place { return s.place }
+func (s *Stack) Account() iam.Account { return s.account }
 
 // DefaultTags are the tags that the provider gives to all resources.
 func (s *Stack) DefaultTags() map[string]string { return s.tags }
@@ -110,7 +107,7 @@ func (s *Stack) DefaultTags() map[string]string { return s.tags }
 func (s *Stack) Kinds() []string { return slices.Sorted(maps.Keys(s.resources)) }
 
 // NameOf is the name of what an evaluated argument names: as it is, as an ARN, or as a
-// reference to a resource of the stack. It fails for what only AWS knows.
+// reference to a resource of the stack. It fails for what is known only after apply.
 func (s *Stack) NameOf(value any) (string, error) {
 	text, _ := value.(string)
 	if address, ok := Address(value); ok {
@@ -123,7 +120,7 @@ func (s *Stack) NameOf(value any) (string, error) {
 		}
 	}
 	if text == "" || strings.Contains(text, symbol) {
-		return "", fmt.Errorf("it has no name that is known before AWS makes it: %q", Shown(text))
+		return "", fmt.Errorf("its name is known only after apply: %q", Shown(text))
 	}
 	if part := strings.SplitN(text, ":", 6); len(part) == 6 && part[0] == "arn" {
 		if _, name, found := strings.Cut(part[5], "/"); found {
@@ -140,7 +137,7 @@ func (s *Stack) Output(name string) any { return s.evaluate(s.outputs[name]) }
 // Names are the names of the resources of a type, sorted.
 func (s *Stack) Names(kind string) []string { return slices.Sorted(maps.Keys(s.resources[kind])) }
 
-// The characters that stand for what only AWS knows are from Unicode's private use area,
+// The characters that stand for what is known only after apply are from Unicode's private use area,
 // which no value of a user's holds.
 const (
 	// anyCharacter is one character, as of the six that AWS adds to a secret's ARN.
@@ -149,7 +146,7 @@ const (
 	symbol = "\uE001"
 )
 
-// Address is the address that a value stands for which only AWS knows, such as
+// Address is the address that a value stands for which is known only after apply, such as
 // aws_subnet.private_1 for its id, and whether it is one.
 func Address(value any) (string, bool) {
 	text, _ := value.(string)
@@ -164,7 +161,7 @@ func Address(value any) (string, bool) {
 // Address is the function of that name.
 func (s *Stack) Address(value any) (string, bool) { return Address(value) }
 
-// Same compares an evaluated value with the one in AWS. What only AWS knows is equal to
+// Same compares an evaluated value with the one in AWS. What is known only after apply is equal to
 // anything that can stand there.
 func Same(want, got string) bool {
 	if strings.Contains(want, symbol) {
@@ -174,7 +171,7 @@ func Same(want, got string) bool {
 	return slices.EqualFunc(w, g, func(a, b rune) bool { return a == b || a == anyCharacter })
 }
 
-// Shown is an evaluated value for a person, with question marks for what only AWS knows.
+// Shown is an evaluated value for a person, with question marks for what is known only after apply.
 func Shown(value string) string {
 	return strings.NewReplacer(string(anyCharacter), "?", symbol, "").Replace(value)
 }
@@ -251,9 +248,9 @@ func (s *Stack) attribute(path []string) string {
 	}
 	switch address {
 	case "data.aws_partition.current.partition":
-		return s.place.Partition
+		return s.account.Partition
 	case "data.aws_caller_identity.current.account_id":
-		return s.place.Account
+		return s.account.ID
 	}
 	if len(path) == 4 && path[0] == "data" {
 		path = []string{"data." + path[1], path[2], path[3]}
@@ -279,7 +276,7 @@ func (s *Stack) computed(kind, name, attribute string) (string, bool) {
 	if t.ARN == "" || attribute != "arn" {
 		return "", false
 	}
-	arn := restype.ARN(iam.Account{Partition: s.place.Partition, ID: s.place.Account, Region: s.place.Region}, strings.Replace(t.ARN, "{name}", name, 1))
+	arn := restype.ARN(s.account, strings.Replace(t.ARN, "{name}", name, 1))
 	return strings.ReplaceAll(arn, "?", string(anyCharacter)), true
 }
 

@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"prefect-worker-ecs/internal/aws/iam"
 )
 
 // golden is a stack that the program writes.
@@ -14,7 +16,7 @@ func golden(t *testing.T, name string, variables map[string]string) *Stack {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := Parse(file, Place{"aws", "eu-west-1", "123456789012"}, variables)
+	s, err := Parse(file, iam.Account{Partition: "aws", Region: "eu-west-1", ID: "123456789012"}, variables)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +91,7 @@ func TestAVariableOverridesItsDefault(t *testing.T) {
 }
 
 func TestNotAStack(t *testing.T) {
-	if _, err := Parse([]byte(`[]`), Place{}, nil); err == nil {
+	if _, err := Parse([]byte(`[]`), iam.Account{}, nil); err == nil {
 		t.Error("a list is taken for a stack")
 	}
 	if golden(t, "dev", nil).Resource("aws_vpc", "other") != nil {

@@ -29,7 +29,7 @@ func (d *life) may(purpose deployer.Purpose, but ...string) {
 
 func (d *life) policy(purpose deployer.Purpose, but ...string) iam.Document {
 	d.t.Helper()
-	stack, err := stackjson.Parse(d.synthesized(), stackjson.Place{Partition: "aws", Region: "us-east-1", Account: "123456789012"}, nil)
+	stack, err := stackjson.Parse(d.synthesized(), iam.Account{Partition: "aws", Region: "us-east-1", ID: "123456789012"}, nil)
 	if err != nil {
 		d.t.Fatal(err)
 	}
