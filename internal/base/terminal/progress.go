@@ -1,6 +1,8 @@
 package terminal
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -113,7 +115,10 @@ func (p *Progress) Step(before string, do func() (string, error)) error {
 	defer p.mu.Unlock()
 	p.end(a)
 	mark := color.GreenString("✓")
-	if err != nil {
+	switch {
+	case errors.Is(err, context.Canceled): // Ctrl-C, or a step beside it failed
+		mark, after = color.HiBlackString("–"), before+", canceled"
+	case err != nil:
 		mark, after = color.RedString("✗"), before
 	}
 	p.print("%s", Wrap(fmt.Sprintf("  %s %s %s", mark, after, color.HiBlackString("%.1f s", took)), p.width))

@@ -437,7 +437,7 @@ func (w workerctl) deploying() upInProgress {
 // patch changes something in the Prefect server.
 func patch(t *testing.T, url, change string) {
 	t.Helper()
-	testtools.TellPrefect(t, http.MethodPatch, url, json.RawMessage(change), nil)
+	testtools.PostPrefect(t, http.MethodPatch, url, json.RawMessage(change), nil)
 }
 
 // watchedBuffer closes seen when text was written to it.

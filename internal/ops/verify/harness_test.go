@@ -487,7 +487,7 @@ func (h *harness) createPool(t *testing.T, server *prefectserver.Server, name, k
 // prefect makes a call of a server's API that the client has not.
 func (h *harness) prefect(t *testing.T, server *prefectserver.Server, method, path string, body any) {
 	t.Helper()
-	testtools.TellPrefect(t, method, server.APIURL()+path, body, func(request *http.Request) {
+	testtools.PostPrefect(t, method, server.APIURL()+path, body, func(request *http.Request) {
 		if user, password, _ := strings.Cut(basic, ":"); server == h.three {
 			request.SetBasicAuth(user, password)
 		}

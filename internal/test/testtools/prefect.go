@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// TellPrefect sends a request with a JSON body to a Prefect server, which must succeed. For up to
+// PostPrefect sends a request with a JSON body to a Prefect server, which must succeed. For up to
 // 20 s it is sent again where the server asks for it: its SQLite is being written by others.
-func TellPrefect(t *testing.T, method, url string, body any, auth func(*http.Request)) {
+func PostPrefect(t *testing.T, method, url string, body any, auth func(*http.Request)) {
 	t.Helper()
 	content, err := json.Marshal(body)
 	if err != nil {

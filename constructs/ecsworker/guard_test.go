@@ -1,0 +1,101 @@
+package ecsworker_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"prefect-worker-ecs/internal/local/pyenv"
+	"prefect-worker-ecs/internal/test/testtools"
+)
+
+// TestGuard runs the guard in a task that consists of processes with its environment, before an ECS agent that
+// records what it is called with.
+func TestGuard(t *testing.T) {
+	t.Parallel()
+	if _, err := os.Stat("/proc/self/environ"); err != nil {
+		t.Skip("tasks of Fargate run on Linux")
+	}
+	python := testtools.Environment(t, pyenv.Moto).Python()
+	type request struct {
+		ProtectionEnabled bool
+		ExpiresInMinutes  int
+	}
+	requests, problem := make(chan request, 100), make(chan string, 1)
+	agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var got request
+		if r.Method != http.MethodPut || r.URL.Path != "/v4/task/task-protection/v1/state" || json.NewDecoder(r.Body).Decode(&got) != nil {
+			t.Errorf("%s %s", r.Method, r.URL)
+		}
+		select {
+		case text := <-problem:
+			_, _ = io.WriteString(w, text)
+			return
+		default:
+		}
+		requests <- got
+		_, _ = io.WriteString(w, `{"protection": {}}`)
+	}))
+	t.Cleanup(agent.Close)
+
+	// GIVEN a guard that releases the task after three seconds, and an agent that refuses the first request
+	source, err := os.ReadFile("guard.py")
+	code := strings.Replace(string(source), "IDLE = 60", "IDLE = 3", 1)
+	if err != nil || code == string(source) {
+		t.Fatal("the guard's time is not shortened", err)
+	}
+	process := func(command []string, environ ...string) (*exec.Cmd, *bufio.Reader) {
+		cmd := exec.Command(command[0], command[1:]...)
+		cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, environ...)
+		out, err := cmd.StdoutPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+		return cmd, bufio.NewReader(out)
+	}
+	uri := "ECS_AGENT_URI=" + agent.URL + "/v4/task"
+	problem <- `{"failure": {"Arn": "a", "Reason": "DEPLOYMENT_BLOCKED"}}`
+	_, output := process([]string{python, "-c", code}, uri)
+	next := func(want request) {
+		t.Helper()
+		select {
+		case got := <-requests:
+			if got != want {
+				t.Fatalf("%+v, want %+v", got, want)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatalf("the agent is not called with %+v", want)
+		}
+	}
+	// THEN the refusal is in the log, and the guard goes on
+	if line, _ := output.ReadString('\n'); line != "task protection: flow runs of this task may be stopped: DEPLOYMENT_BLOCKED\n" {
+		t.Errorf("%q", line)
+	}
+	for range 2 {
+		// WHEN a flow run begins
+		run, _ := process([]string{"sleep", "60"}, uri, "PREFECT__FLOW_RUN_ID=00000000-0000-0000-0000-000000000000")
+		// THEN the task is protected for as long as ECS allows
+		next(request{true, 2880})
+		// WHEN it has ended, and one of another task goes on
+		process([]string{"sleep", "60"}, uri+"-other", "PREFECT__FLOW_RUN_ID=00000000-0000-0000-0000-000000000000")
+		process([]string{"sleep", "60"}, uri, "PREFECT_API_URL=http://127.0.0.1:1")
+		_ = run.Process.Kill()
+		_ = run.Wait()
+		// THEN the task is released
+		next(request{})
+	}
+	if len(requests) > 0 {
+		t.Errorf("the agent is called once more with %+v", <-requests)
+	}
+}
