@@ -254,7 +254,7 @@ func (r *run) allowed() (string, error) {
 	if n := count[enforce.Function]; n > 0 {
 		probe = fmt.Sprintf(", %d kinds by the probe", n)
 	}
-	return fmt.Sprintf("%d calls by the task role, %d by the execution role%s, all allowed by: %s",
+	return fmt.Sprintf("calls: %d by the task role, %d by the execution role%s, all allowed by: %s",
 		count[enforce.Task], count[enforce.Execution], probe, strings.Join(r.statements(), "; ")), nil
 }
 
