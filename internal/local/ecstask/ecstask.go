@@ -96,6 +96,9 @@ type Event struct {
 	ExitCode   int           `json:"exit_code"`
 }
 
+// StoppedByService is the reason of a task that its service stopped: none is wanted, or one of another definition.
+const StoppedByService = "Scaling activity initiated by the service"
+
 // LogFile is the file in Options.Dir with the output of all tasks.
 const LogFile = "container.log"
 

@@ -194,7 +194,7 @@ func (t *task) watch(ctx context.Context, changed func(Health)) string {
 			}
 		case <-ctx.Done():
 			t.stop()
-			return "Scaling activity initiated by the service" // that is: the service stopped it
+			return StoppedByService
 		}
 	}
 }

@@ -140,7 +140,10 @@ func Status(ctx context.Context, opt Options) error {
 		}
 	}
 	for i, e := range started {
-		if alive := e.Process.Alive(); alive || i == len(started)-1 {
+		switch alive := e.Process.Alive(); {
+		case !alive && i == len(started)-1 && last.Reason == ecstask.StoppedByService:
+			p.Line("  – %-15s no task is wanted", "worker")
+		case alive || i == len(started)-1:
 			show("worker", alive, e.Process.PID, fmt.Sprintf("task %s, health %s", e.TaskID, health[e.TaskID]))
 		}
 	}
