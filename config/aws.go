@@ -56,11 +56,20 @@ func (v *validator) regions() {
 	zones := e.Network.AvailabilityZones
 	for i, zone := range zones {
 		if zone[:max(len(zone)-1, 0)] != e.Region {
-			v.reject(fmt.Sprintf("network.availability_zones[%d]", i), zone, "a zone is the region and a letter, and the region is "+e.Region, "write for example "+e.Region+"a", "region")
+			v.reject(fmt.Sprintf("network.availability_zones[%d]", i), zone, "a zone is the region and a letter, and the region is "+e.Region, "write for example "+e.freeZone(), "region")
 		}
 	}
 	if len(zones) > 0 && len(zones) != pairs {
 		v.reject("network.availability_zones", strings.Join(zones, ", "), fmt.Sprintf("there is one zone for each of the %d public subnets", pairs), "name as many zones as subnets, or remove the key")
+	}
+}
+
+// freeZone returns a zone of the region that is not in network.availability_zones.
+func (e *Environment) freeZone() string {
+	for letter := 'a'; ; letter++ {
+		if zone := e.Region + string(letter); !slices.Contains(e.Network.AvailabilityZones, zone) {
+			return zone
+		}
 	}
 }
 
@@ -150,8 +159,13 @@ func (v *validator) place(key, text string, parsed arn.ARN, region string) {
 // Source: "Tagging IAM resources" in the IAM User Guide.
 func (v *validator) tags() {
 	tags := v.env.Tags
-	if len(tags) > 40 {
-		v.reject("tags", fmt.Sprintf("%d tags", len(tags)), "AWS takes 50 tags on a resource, and the program and AWS add some", "leave at most 40")
+	const most = 50 // without those of AWS, whose keys begin with aws:
+	count := len(tags)
+	if _, given := tags["Name"]; !given {
+		count++
+	}
+	if count > most {
+		v.reject("tags", fmt.Sprintf("%d tags", count), fmt.Sprintf("AWS takes %d tags on a resource, with Name, Project, Environment and ManagedBy, which the program sets", most), fmt.Sprintf("remove %d", count-most))
 	}
 	keys := sortedKeys(tags)
 	for i, key := range keys {
@@ -195,6 +209,11 @@ func (v *validator) ownNames() {
 			v.reject(key, c.value, fmt.Sprintf("two resources cannot share the name of a %s, and it is made from %s too", c.kind, other), "choose another name", other)
 		}
 		taken[c.id()] = c
+	}
+	for _, reserved := range []string{"/aws-service-role/", "/aws-reserved/"} {
+		if strings.HasPrefix(e.IAM.Path, reserved) {
+			v.reject("iam.path", e.IAM.Path, "IAM keeps the path "+reserved+" for roles that AWS makes", "write for example /prefect/")
+		}
 	}
 	if strings.HasPrefix(e.Logs.Group, "aws/") {
 		v.reject("logs.group", e.Logs.Group, "AWS keeps names that begin with aws/ for itself", "choose another name")

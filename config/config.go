@@ -12,6 +12,11 @@
 // docs/configuration.md and the schema for editors come from there.
 package config
 
+import (
+	"github.com/invopop/jsonschema"
+	"go.yaml.in/yaml/v3"
+)
+
 // Environment is one deployment: one YAML file, one stack, one set of AWS
 // resources. An empty file is the deployment of the original design.
 type Environment struct {
@@ -95,7 +100,8 @@ type Network struct {
 	// (single), or through one in each availability zone, so that the loss of one does not cut
 	// off the others (per_az); or from the public subnets with a public address of its own
 	// (none), to which nothing can connect either. With none and network.endpoints it does not
-	// reach the internet at all. A gateway costs about 32 USD a month before traffic.
+	// reach the internet at all. A gateway costs about 32 USD a month before traffic, and takes an Elastic IP
+	// address, of which an account has five in a region unless its quota is raised.
 	NAT NATMode `yaml:"nat" jsonschema:"default=single,enum=single,enum=per_az,enum=none"`
 
 	// FlowLogs says which traffic is recorded in the log group /vpc/NAME, where NAME is
@@ -114,7 +120,7 @@ type Network struct {
 
 	// Egress are further ways out of the worker's security group, which its flow tasks share,
 	// beside port 443 and that of the Prefect API.
-	Egress []Egress `yaml:"egress" jsonschema:"maxItems=50" jsonschema_extras:"x-source=https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html"`
+	Egress []Egress `yaml:"egress" jsonschema:"maxItems=50" jsonschema_extras:"x-one-of=cidr prefix_list_id security_group_id,x-source=https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html"`
 
 	// SecurityGroupName is the name of the worker's security group, which its flow tasks share.
 	SecurityGroupName string `yaml:"security_group_name" jsonschema:"format=security-group-name" jsonschema_extras:"x-default=prefect_worker_sg and in a VPC that exists prefect_worker_sg-{environment}"`
@@ -153,13 +159,13 @@ type Endpoint string
 // another security group.
 type Egress struct {
 	// Description says, in AWS as well, what is reached through it.
-	Description string `yaml:"description" jsonschema:"format=rule-description"`
+	Description string `yaml:"description" jsonschema:"required,format=rule-description"`
 
 	// Protocol is the transport protocol.
 	Protocol Protocol `yaml:"protocol" jsonschema:"default=tcp,enum=tcp,enum=udp"`
 
 	// FromPort is the first port.
-	FromPort int `yaml:"from_port" jsonschema:"minimum=1,maximum=65535"`
+	FromPort int `yaml:"from_port" jsonschema:"required,minimum=1,maximum=65535"`
 
 	// ToPort is the last port.
 	ToPort int `yaml:"to_port" jsonschema:"minimum=1,maximum=65535" jsonschema_extras:"x-default=from_port"`
@@ -527,7 +533,7 @@ type Secret struct {
 
 	// RecoveryWindowDays is how long AWS keeps a deleted secret, during which its name cannot
 	// be used again: 7 to 30, or 0 to delete it at once.
-	RecoveryWindowDays int `yaml:"recovery_window_days" jsonschema:"default=0,minimum=0,maximum=30" jsonschema_extras:"x-unit=days,x-source=https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_DeleteSecret.html"`
+	RecoveryWindowDays int `yaml:"recovery_window_days" jsonschema:"default=0,enum=0,enum=7,enum=8,enum=9,enum=10,enum=11,enum=12,enum=13,enum=14,enum=15,enum=16,enum=17,enum=18,enum=19,enum=20,enum=21,enum=22,enum=23,enum=24,enum=25,enum=26,enum=27,enum=28,enum=29,enum=30" jsonschema_extras:"x-unit=days,x-source=https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_DeleteSecret.html"`
 
 	// KMSKeyARN is the customer key that encrypts the secret.
 	KMSKeyARN string `yaml:"kms_key_arn" jsonschema:"format=kms-key-arn" jsonschema_extras:"x-default=the key that AWS manages"`
@@ -555,7 +561,8 @@ type IAM struct {
 	// writes the logs.
 	ExecutionRoleName string `yaml:"execution_role_name" jsonschema:"default=prefect-task-execution-role{name_suffix},format=role-name"`
 
-	// ExecutionPolicyARNs are managed policies for the execution role beside those that it needs.
+	// ExecutionPolicyARNs are managed policies for the execution role beside the one that it needs. A
+	// role has at most 10 unless the account's quota is raised.
 	ExecutionPolicyARNs []string `yaml:"execution_policy_arns" jsonschema:"uniqueItems=true,maxItems=19,format=policy-arn" jsonschema_extras:"x-source=https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"`
 
 	// TaskRoleName is the role of the code inside the container.
@@ -568,7 +575,7 @@ type IAM struct {
 	PermissionsBoundaryARN string `yaml:"permissions_boundary_arn" jsonschema:"format=policy-arn"`
 
 	// TaskPolicyARNs are managed policies for the task role, for what the flows of a process
-	// pool need.
+	// pool need. A role has at most 10 unless the account's quota is raised.
 	TaskPolicyARNs []string `yaml:"task_policy_arns" jsonschema:"uniqueItems=true,maxItems=20,format=policy-arn" jsonschema_extras:"x-source=https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"`
 
 	// TaskStatements are what the flows of a process pool may do beside: an inline policy of the
@@ -615,16 +622,34 @@ type ExistingRoles struct {
 type Statement struct {
 	// Actions are what it may call. A star may stand at the end of a name, and not for all
 	// actions of a service.
-	Actions []string `yaml:"actions" jsonschema:"uniqueItems=true,format=iam-action"`
+	Actions []string `yaml:"actions" jsonschema:"required,minItems=1,uniqueItems=true,format=iam-action"`
 
 	// Resources are the ARNs that it may call it on, with stars.
-	Resources []string `yaml:"resources" jsonschema:"uniqueItems=true,format=iam-resource"`
+	Resources []string `yaml:"resources" jsonschema:"required,minItems=1,uniqueItems=true,format=iam-resource"`
 
 	// AllResources says again that resources is "*", for actions without resource-level permissions.
 	AllResources bool `yaml:"all_resources" jsonschema:"default=false"`
 
-	// Conditions are conditions: operator, key and value.
-	Conditions map[string]map[string]string `yaml:"conditions"`
+	// Conditions are conditions: operator, key and value, or values of which one is enough.
+	Conditions map[string]map[string]Values `yaml:"conditions"`
+}
+
+// Values are the values of a condition key: in YAML a list, or one text.
+type Values []string
+
+// UnmarshalYAML reads either form.
+func (v *Values) UnmarshalYAML(node *yaml.Node) error {
+	if node.Kind == yaml.ScalarNode {
+		*v = Values{node.Value}
+		return nil
+	}
+	return node.Decode((*[]string)(v))
+}
+
+// JSONSchema is the schema of either form.
+func (Values) JSONSchema() *jsonschema.Schema {
+	text := &jsonschema.Schema{Type: "string"}
+	return &jsonschema.Schema{OneOf: []*jsonschema.Schema{text, {Type: "array", Items: text}}}
 }
 
 // FlowTaskRole is the role of the code inside the flow tasks of an ecs pool. It is made if it
@@ -633,7 +658,7 @@ type FlowTaskRole struct {
 	// Name is the role's name.
 	Name string `yaml:"name" jsonschema:"default=prefect-flow-task-role{name_suffix},format=role-name"`
 
-	// PolicyARNs are managed policies for the role.
+	// PolicyARNs are managed policies for the role, at most 10 unless the account's quota is raised.
 	PolicyARNs []string `yaml:"policy_arns" jsonschema:"uniqueItems=true,maxItems=20,format=policy-arn" jsonschema_extras:"x-source=https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"`
 
 	// Statements are what flows may do beside: an inline policy of the role.

@@ -4,11 +4,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"go.yaml.in/yaml/v3"
 )
 
 // load reads environments given as file name and YAML.
@@ -183,7 +187,7 @@ var accepted = []struct {
 	{"work_pool: {type: ecs}\niam: {flow_task_role: {statements: [{actions: ['s3:Get*', sqs:SendMessage], resources: ['arn:aws:s3:::b/*'], conditions: {'ForAnyValue:StringLike': {'aws:TagKeys': x}, Bool: {'aws:SecureTransport': 'true'}}}, {actions: [ecr:GetAuthorizationToken], resources: ['*'], all_resources: true}]}}", func(e *Environment) {
 		ecsPool(e)
 		e.IAM.FlowTaskRole.Statements = []Statement{
-			{Actions: []string{"s3:Get*", "sqs:SendMessage"}, Resources: []string{"arn:aws:s3:::b/*"}, Conditions: map[string]map[string]string{"ForAnyValue:StringLike": {"aws:TagKeys": "x"}, "Bool": {"aws:SecureTransport": "true"}}},
+			{Actions: []string{"s3:Get*", "sqs:SendMessage"}, Resources: []string{"arn:aws:s3:::b/*"}, Conditions: map[string]map[string]Values{"ForAnyValue:StringLike": {"aws:TagKeys": {"x"}}, "Bool": {"aws:SecureTransport": {"true"}}}},
 			{Actions: []string{"ecr:GetAuthorizationToken"}, Resources: []string{"*"}, AllResources: true},
 		}
 	}},
@@ -257,6 +261,40 @@ var accepted = []struct {
 		e.Worker.PrefectVersion = "2.20.25"
 		e.Worker.ExtraPipPackages = []string{"prefect-gcp==0.5.18", "a~=1.2", "b>=1,<2", "c==1.*"}
 	}},
+}
+
+// alsoAccepted are environments in which something is right that looks wrong.
+var alsoAccepted = []string{
+	"network: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234567]}}\nprefect: {api_url: 'http://prefect-server.company.local:4200/api', authentication: none}",
+	"network: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234567]}, proxy: 'http://192.168.1.1:3128', no_proxy: [.Company.internal, 10.0.0.7, localhost]}\nprefect: {api_url: 'http://192.168.7.7:4200/api', authentication: none}",
+	"network: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234567]}, proxy: 'http://db.example.com:5432'}\nserver: {enabled: true, database: {existing_host: DB.Example.com, existing_secret: 'arn:aws:secretsmanager:us-east-1:123456789012:secret:rds!db-0123-AbCdEf:password::'}}",
+	"network: {proxy: 'http://proxy.example.com:443'}\nprefect: {api_url: 'https://PREFECT.Example.com/api'}",
+	"network: {proxy: 'http://proxy.example.com:4200'}\nserver: {enabled: true, database: {user: postgres, name: postgres, instance_class: db.r6gd.12xlarge}}",
+	"server: {enabled: true}\nsecret: {recovery_window_days: 30, kms_key_arn: '" + key + "'}",
+	"server: {enabled: true, database: {existing_host: db.example.com, existing_secret: '" + secret + "'}}\nsecret: {kms_key_arn: '" + key + "'}",
+	"tags: {" + tags(46) + "}",
+	"tags: {Name: x, Project: y, " + tags(46) + "}",
+	"worker: {image: '999999999999.dkr.ecr.eu-west-1.amazonaws.com/w:1', prefect_version: '3'}\naccount_id: '123456789012'",
+	"worker: {image: 'prefecthq/prefect:3-latest'}\nwork_pool: {type: ecs, job: {image: '999999999999.dkr.ecr.eu-west-1.amazonaws.com/w:1'}}\niam: {existing: {flow_execution_role: '" + role + "'}}",
+	"iam: {task_statements: [{actions: ['s3:GetObject'], resources: ['arn:aws:s3:::a/*', 'arn:aws:s3:us-east-1:123456789012:accesspoint/a', 'arn:aws:iam::aws:policy/ReadOnlyAccess', 'arn:aws:sqs:*:*:q', 'arn:aws:dynamodb:us-*:123456789012:table/t', 'arn:aws:apigateway:us-east-1::/restapis/*', 'arn:aws:cloudwatch::123456789012:dashboard/d'], " +
+		"conditions: {StringEquals: {'aws:PrincipalTag/team': [a, b]}, Bool: {'aws:SecureTransport': 'true'}, NumericLessThan: {'s3:max-keys': '10'}, IpAddress: {'aws:SourceIp': [10.0.0.0/8, '2001:db8::/32', 10.0.0.1]}, DateGreaterThan: {'aws:CurrentTime': '2030-01-01T00:00:00Z'}, ArnLike: {'aws:SourceArn': 'arn:aws:s3:::*'}, 'Null': {'aws:TokenIssueTime': 'true'}, StringLike: {'s3:prefix': '${aws:username}/*'}}}]}",
+	"region: us-gov-west-1\niam: {path: /team/aws-service-role/, task_statements: [{actions: ['s3:GetObject'], resources: ['arn:aws-us-gov:s3:::a/*']}]}",
+	"network: {egress: [{description: NTP, protocol: udp, from_port: 123, cidr: 169.254.169.123/32}, {description: all, from_port: 1, to_port: 65535, cidr: 0.0.0.0/0}]}",
+}
+
+func TestAlsoAccepted(t *testing.T) {
+	for _, yaml := range alsoAccepted {
+		loadOne(t, yaml)
+	}
+}
+
+// tags are n tags.
+func tags(n int) string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprintf("T%d: x", i))
+	}
+	return strings.Join(all, ", ")
 }
 
 // ecsPool is what an ecs pool brings with it.
@@ -431,6 +469,13 @@ var rejected = []struct{ name, yaml, keys string }{
 	{"a proxy of an empty part", "network: {proxy: 'http://proxy..example.com:3128'}", "network.proxy"},
 	{"a proxy on the task itself", "network: {proxy: 'http://localhost:3128'}", "network.proxy"},
 	{"a proxy without a route", "network: {proxy: 'http://192.168.1.1:3128'}", "network.proxy"},
+	{"an API without a route", "prefect: {api_url: 'http://192.168.7.7:4200/api'}", "prefect.api_url"},
+	{"a database without a route", "server: {enabled: true, database: {existing_host: 172.31.0.9, existing_secret: 'arn:aws:secretsmanager:us-east-1:123456789012:secret:a-AbCdEf'}}", "server.database.existing_host"},
+	{"exceptions that are no hosts", "network: {proxy: 'http://proxy.example.com:3128', no_proxy: [a..b, 10.0.0.256, -a]}", "network.no_proxy[0] network.no_proxy[1] network.no_proxy[2]"},
+	{"a namespace over the proxy", "cluster: {namespace: Example.com}\nnetwork: {proxy: 'http://proxy.example.com:3128'}", "cluster.namespace"},
+	{"a namespace over the registry of flow tasks", "cluster: {namespace: example.com}\nworker: {image: 'prefecthq/prefect:3-latest'}\nwork_pool: {type: ecs, job: {image: 'reg.example.com/w:1'}}", "cluster.namespace"},
+	{"a namespace over the database", "cluster: {namespace: company.local}\nnetwork: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234567]}}\nserver: {enabled: true, database: {existing_host: db.company.local, existing_secret: 'arn:aws:secretsmanager:us-east-1:123456789012:secret:a-AbCdEf'}}", "cluster.namespace"},
+	{"a namespace over the logs", "cluster: {namespace: logs.us-east-1.amazonaws.com}", "cluster.namespace"},
 	{"a proxy that is overridden", "network: {proxy: 'http://proxy.example.com:3128'}\nworker: {environment: {no_proxy: x, ALL_PROXY: y}}", "worker.environment.ALL_PROXY worker.environment.no_proxy"},
 	{"the proxy's port opened twice", "network: {proxy: 'http://proxy.example.com:3128', egress: [{description: Proxy, from_port: 3128, cidr: 0.0.0.0/0}]}", "network.egress[0]"},
 	{"a reserved word", "worker: {image: 'prefecthq/prefect:3-latest'}\nserver: {enabled: true, database: {user: select, name: pg_x, instance_class: db.t2.micro}}", "server.database.user server.database.name server.database.instance_class"},
@@ -551,7 +596,7 @@ var rejected = []struct{ name, yaml, keys string }{
 	{"a topic in another region", "monitoring: {enabled: true, topic_arn: 'arn:aws:sns:eu-west-1:123456789012:on-call'}", "monitoring.topic_arn"},
 	{"a service whose alarms have too long names", "monitoring: {enabled: true, emails: [a@example.com]}\nworker: {service_name: " + strings.Repeat("w", 47) + "}", "worker.service_name"},
 	{"a probe that reaches nothing", "monitoring: {enabled: true, emails: [a@example.com]}\nserver: {enabled: true}\nnetwork: {nat: none}", "network.nat"},
-	{"a probe of a private API that reaches nothing", "monitoring: {enabled: true, emails: [a@example.com]}\nprefect: {api_url: 'http://10.1.2.3:4200/api'}\nnetwork: {nat: none}", "network.nat"},
+	{"a probe of a private API that reaches nothing", "monitoring: {enabled: true, emails: [a@example.com]}\nprefect: {api_url: 'http://10.0.9.3:4200/api'}\nnetwork: {nat: none}", "network.nat"},
 	{"a role of flows without rights", "work_pool: {type: ecs}\niam: {flow_task_role: {name: b}}", "iam.flow_task_role.name"},
 	{"a role of flows that is the worker's", "work_pool: {type: ecs}\niam: {flow_task_role: {name: Prefect-task-role, policy_arns: ['arn:aws:iam::123456789012:policy/p']}}", "iam.flow_task_role.name"},
 	{"an execution role of flows that is the worker's", "work_pool: {type: ecs}\niam: {flow_execution_role_name: prefect-task-execution-role}", "iam.flow_execution_role_name"},
@@ -563,6 +608,8 @@ var rejected = []struct{ name, yaml, keys string }{
 	{"conditions that IAM has not", "iam: {task_statements: [{actions: [s3:GetObject], resources: ['arn:aws:s3:::b'], conditions: {Equals: {'a:b': c}, StringLike: {region: d}}}]}", "iam.task_statements[0].conditions.Equals iam.task_statements[0].conditions.StringLike.region"},
 	{"conditions that are no text", "iam: {task_statements: [{actions: [s3:GetObject], resources: ['arn:aws:s3:::b'], conditions: {Bool: {'aws:SecureTransport': true}}}]}", "iam.task_statements[0].conditions.Bool.aws:SecureTransport"},
 	{"more statements than a policy holds", "iam: {task_statements: [{actions: [" + actions(400) + "], resources: ['arn:aws:s3:::b']}]}", "iam.task_statements"},
+	{"statements and families that are too long together", "work_pool: {type: ecs}\niam: {flow_task_families: [" + families(8) + "], task_statements: [{actions: [" + actions(200) + "], resources: ['arn:aws:s3:::b']}]}", "iam.flow_task_families"},
+	{"statements of flows that are too long", "work_pool: {type: ecs}\niam: {flow_task_role: {statements: [{actions: [" + actions(600) + "], resources: ['arn:aws:s3:::b']}]}}", "iam.flow_task_role.statements"},
 	{"statements of flows that a process pool has not", "iam: {flow_task_role: {statements: [{actions: [s3:GetObject], resources: ['arn:aws:s3:::b']}]}}", "iam.flow_task_role.statements"},
 	{"a path without slashes", "iam: {path: flows}", "iam.path"},
 	{"roles that exist, by name", "work_pool: {type: ecs}\niam: {existing: {execution_role: a, task_role: b, flow_execution_role: c, flow_task_role: d}}", "iam.existing.execution_role iam.existing.task_role iam.existing.flow_execution_role iam.existing.flow_task_role"},
@@ -603,6 +650,20 @@ var rejected = []struct{ name, yaml, keys string }{
 	{"the worker's role for flows", "work_pool: {type: ecs}\niam: {flow_role_arns: ['arn:aws:iam::123456789012:role/prefect-task-execution-role']}", "iam.flow_role_arns[0]"},
 	{"an existing role of the worker for flows", "work_pool: {type: ecs}\niam: {existing: {execution_role: 'arn:aws:iam::123456789012:role/a', flow_task_role: 'arn:aws:iam::123456789012:role/a'}}", "iam.existing.flow_task_role"},
 	{"a condition operator that IAM does not have", "iam: {task_statements: [{actions: ['s3:GetObject'], resources: ['arn:aws:s3:::a/*'], conditions: {StringEqual: {'aws:x': y}}}]}", "iam.task_statements[0].conditions.StringEqual"},
+	{"values that an operator does not compare", "iam: {task_statements: [{actions: ['s3:GetObject'], resources: ['arn:aws:s3:::a/*'], conditions: {Bool: {'aws:SecureTransport': 'yes'}, NumericLessThan: {'s3:max-keys': ten}, IpAddress: {'aws:SourceIp': [10.0.0.0/8, office]}, StringEquals: {'aws:x': []}, DateLessThan: {'aws:CurrentTime': tomorrow}, ArnLike: {'aws:SourceArn': bucket}}}]}",
+		"iam.task_statements[0].conditions.Bool.aws:SecureTransport iam.task_statements[0].conditions.NumericLessThan.s3:max-keys iam.task_statements[0].conditions.IpAddress.aws:SourceIp iam.task_statements[0].conditions.StringEquals.aws:x iam.task_statements[0].conditions.DateLessThan.aws:CurrentTime iam.task_statements[0].conditions.ArnLike.aws:SourceArn"},
+	{"ARNs that nothing has", "iam: {task_statements: [{actions: ['s3:GetObject'], resources: ['arn:aws-cn:s3:::b', 'arn:aws:s3:us-east-1::b', 'arn:aws:iam:us-east-1:123456789012:role/r', 'arn:aws:sqs::123456789012:q', 'arn:aws:sqs:us-east-9:123456789012:q', 'arn:aws:sqs:us-east-1:1234:q', 'arn:aws-foo:s3:::b']}]}",
+		"iam.task_statements[0].resources[0] iam.task_statements[0].resources[1] iam.task_statements[0].resources[2] iam.task_statements[0].resources[3] iam.task_statements[0].resources[4] iam.task_statements[0].resources[5] iam.task_statements[0].resources[6]"},
+	{"a path of AWS", "iam: {path: /aws-service-role/ecs/}", "iam.path"},
+	{"more tags than AWS takes", "tags: {" + tags(47) + "}", "tags"},
+	{"a class of instances without PostgreSQL", "server: {enabled: true, database: {instance_class: db.r4.large}}", "server.database.instance_class"},
+	{"a size that no instance has", "server: {enabled: true, database: {instance_class: db.t4g.huge}}", "server.database.instance_class"},
+	{"a job's image on this machine", "worker: {image: 'prefecthq/prefect:3-latest'}\nwork_pool: {type: ecs, job: {image: 'localhost:5000/a:1'}}", "work_pool.job.image"},
+	{"a job's image that moves to the next major version", "worker: {image: 'prefecthq/prefect:3-latest'}\nwork_pool: {type: ecs, job: {image: prefecthq/prefect}}", "work_pool.job.image"},
+	{"an image of another partition", "worker: {image: '123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/w:1', prefect_version: '3'}", "worker.image"},
+	{"a job's image at a closed port", "worker: {image: 'prefecthq/prefect:3-latest'}\nwork_pool: {type: ecs, job: {image: 'reg.example.com:5000/a:1'}}", "work_pool.job.image"},
+	{"a job's image in ECR of another region", "worker: {image: 'prefecthq/prefect:3-latest'}\nwork_pool: {type: ecs, job: {image: '123456789012.dkr.ecr.eu-west-1.amazonaws.com/a:1'}}", "work_pool.job.image"},
+	{"a job's image in ECR of another account", "account_id: '111111111111'\nworker: {image: 'prefecthq/prefect:3-latest'}\nwork_pool: {type: ecs, job: {image: '123456789012.dkr.ecr.us-east-1.amazonaws.com/a:1'}}", "work_pool.job.image"},
 	{"flow role that is a pattern", "work_pool: {type: ecs}\niam: {flow_role_arns: ['arn:aws:iam::123456789012:role/*']}", "iam.flow_role_arns[0]"},
 	{"task family", "work_pool: {type: ecs}\niam: {flow_task_families: ['*']}", "iam.flow_task_families[0]"},
 	{"no task family", "work_pool: {type: ecs}\niam: {flow_task_families: []}", "iam.flow_task_families"},
@@ -618,8 +679,9 @@ var rejected = []struct{ name, yaml, keys string }{
 	{"a server called as the worker", "server: {enabled: true, name: dev-worker}", "server.name"},
 	{"a server's name", "server: {enabled: true, name: Prefect_server}", "server.name"},
 	{"a server in one zone", "server: {enabled: true}\nnetwork: {public_subnet_cidrs: [10.0.1.0/24], private_subnet_cidrs: [10.0.4.0/24]}", "network.private_subnet_cidrs"},
-	{"a database", "server: {enabled: maybe, database: {instance_class: t4g.micro, engine_version: '13', storage: 5, multi_az: 2, backup_days: 36, deletion_protection: 1, final_snapshot: 1, password_version: 0, user: Admin, name: a-b, port: 22, existing_host: 'a b'}}",
-		"server.enabled server.database.multi_az server.database.deletion_protection server.database.final_snapshot server.database.instance_class server.database.engine_version server.database.storage server.database.backup_days server.database.password_version server.database.user server.database.name server.database.port server.database.existing_host"},
+	{"text for a server", "server: {enabled: maybe}", "server.enabled"},
+	{"a database", "server: {enabled: true, database: {instance_class: t4g.micro, engine_version: '13', storage: 5, multi_az: 2, backup_days: 36, deletion_protection: 1, final_snapshot: 1, password_version: 0, user: Admin, name: a-b, port: 22, existing_host: 'a b'}}",
+		"server.database.existing_secret server.database.multi_az server.database.deletion_protection server.database.final_snapshot server.database.instance_class server.database.engine_version server.database.storage server.database.backup_days server.database.password_version server.database.user server.database.name server.database.port server.database.existing_host"},
 	{"a user that RDS keeps", "server: {enabled: true, database: {user: rdsadmin}}", "server.database.user"},
 	{"a password without a database", "server: {enabled: true, database: {existing_secret: 'arn:aws:secretsmanager:us-east-1:123456789012:secret:db-AbCdEf'}}", "server.database.existing_secret"},
 	{"a database without a password", "server: {enabled: true, database: {existing_host: db.example.com, storage: 40}}", "server.database.existing_secret server.database.storage"},
@@ -788,6 +850,7 @@ func TestEnvironmentsThatFightOverNames(t *testing.T) {
 		{"one cluster, log group and roles", "", "name_suffix: -b\nnetwork: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234567]}}\ncluster: {name: prefect-cluster, existing: true, namespace: none}\nlogs: {group: /ecs/prefect-worker, existing: true}\n" +
 			"iam: {existing: {execution_role: 'arn:aws:iam::123456789012:role/prefect-task-execution-role', task_role: 'arn:aws:iam::123456789012:role/prefect-task-role'}}", ""},
 		{"one service of a cluster", "worker: {service_name: w}", "name_suffix: -b\ncluster: {name: prefect-cluster, existing: true}\nworker: {service_name: w}", "worker.service_name"},
+		{"a server and a service of one cluster", "worker: {service_name: flows}", "name_suffix: -b\ncluster: {name: prefect-cluster, existing: true}\nserver: {enabled: true, name: flows}", "server.name"},
 		{"one namespace of a VPC", "network: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234567]}}", "name_suffix: -b\nnetwork: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234568]}}", "cluster.namespace"},
 		{"one event queue", "worker: {image: 'prefecthq/prefect:3-latest', service_name: w}\nwork_pool: {type: ecs}",
 			"name_suffix: -prod\nworker: {image: 'prefecthq/prefect:3-latest', service_name: w}\nwork_pool: {type: ecs}", "worker.service_name"},
@@ -812,6 +875,94 @@ func TestEnvironmentsThatFightOverNames(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTheFixOfAName: the suffix is proposed only where it changes the name.
+func TestTheFixOfAName(t *testing.T) {
+	const vpc = "network: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234567]}}\n"
+	for _, test := range []struct{ dev, prod, want string }{
+		{"", "", `set name_suffix: "-prod", or set cluster.name; `},
+		{"", "name_suffix: -b\ncluster: {name: prefect-cluster}", "set cluster.name to another name; "},
+		{vpc, vpc + "name_suffix: -prod", "set cluster.namespace to another name; "},
+	} {
+		_, err := load(t, map[string]string{"dev.yaml": test.dev, "prod.yaml": test.prod})
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%q is not in: %v", test.want, err)
+		}
+	}
+}
+
+var (
+	removal = regexp.MustCompile(`^remove (it|the line|the key)\b`)
+	example = regexp.MustCompile(`^(?:write(?: for example)?|write .*, for example|set it to|choose .*, for example) ("[^"]*"|\[[^\]]*\]|\{[^}]*\}|[^\s,;]+)`)
+	// prose are words of fixes that are no values.
+	prose = regexp.MustCompile(`^(one|the|an|its|ARNs|digits|fewer|true|a|it|keys|as|for|in)$`)
+)
+
+// TestFixes applies the fixes that are mechanical: what a fix proposes is not rejected in its turn.
+func TestFixes(t *testing.T) {
+	applied := 0
+	for _, test := range rejected {
+		_, err := load(t, map[string]string{"dev.yaml": test.yaml})
+		problems, _ := err.(Problems)
+		for _, p := range problems {
+			var content any
+			if err := yaml.Unmarshal([]byte(test.yaml), &content); err != nil || p.Key == "" {
+				continue
+			}
+			var value any // nothing, to remove the key
+			if m := example.FindStringSubmatch(p.Fix); m != nil && !prose.MatchString(m[1]) {
+				if err := yaml.Unmarshal([]byte(m[1]), &value); err != nil {
+					value = m[1]
+				}
+			} else if !removal.MatchString(p.Fix) {
+				continue
+			}
+			path := strings.FieldsFunc(strings.ReplaceAll(p.Key, "[", ".["), func(r rune) bool { return r == '.' })
+			text, err := yaml.Marshal(applyFix(content, path, value))
+			if err != nil {
+				t.Fatal(err)
+			}
+			applied++
+			_, again := parse("dev.yaml", text)
+			for _, q := range again {
+				known := slices.ContainsFunc(problems, func(before Problem) bool {
+					return before.Rule == q.Rule && before.Value == q.Value && before.Key != p.Key
+				})
+				if q.Key == p.Key && !known { // what stands there now may have been wrong before
+					t.Errorf("%s: the fix of\n%s\nleads to\n%s", test.name, p, q)
+				}
+			}
+		}
+	}
+	if applied < 150 {
+		t.Errorf("only %d fixes were applied", applied)
+	}
+}
+
+// applyFix returns content with another value at a path, or without what is there.
+func applyFix(content any, path []string, value any) any {
+	if len(path) == 0 {
+		return value
+	}
+	if list, isList := content.([]any); isList {
+		i, err := strconv.Atoi(strings.Trim(path[0], "[]"))
+		if err != nil || i >= len(list) {
+			return content
+		}
+		if list[i] = applyFix(list[i], path[1:], value); list[i] == nil {
+			return slices.Delete(list, i, i+1)
+		}
+		return list
+	}
+	block, isBlock := content.(map[string]any)
+	if !isBlock {
+		block = map[string]any{}
+	}
+	if block[path[0]] = applyFix(block[path[0]], path[1:], value); block[path[0]] == nil {
+		delete(block, path[0])
+	}
+	return block
 }
 
 // TestFilesInTheFolder: what is there is read, or rejected, or known to be nobody's

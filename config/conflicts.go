@@ -48,6 +48,7 @@ func (e *Environment) uniqueNames() []uniqueName {
 	}
 	if e.Server.Enabled {
 		uniqueNames = append(uniqueNames,
+			regional("service of the cluster "+e.Cluster.Name, "server.name", e.Server.Name),
 			uniqueName{"role", "server.name", e.Server.ExecutionRole()}, uniqueName{"role", "server.name", e.Server.TaskRole()})
 		if e.Server.OwnDatabase() {
 			uniqueNames = append(uniqueNames, regional("database", "server.name", e.Server.Name), regional("secret", "server.name", e.Server.DatabaseSecret()))
@@ -70,6 +71,18 @@ func (e *Environment) account() string {
 	}
 	role, _ := arn.Parse(e.AssumeRoleARN) // empty, or rejected as malformed
 	return role.AccountID
+}
+
+// anotherName is the fix for a name that is taken: the suffix, where the name is made of it and the file has
+// none.
+func (e *Environment) anotherName(key string) string {
+	for _, o := range options() {
+		if o.Key == key && strings.Contains(o.Default(), "{name_suffix}") && !e.given(key) && e.NameSuffix == "" {
+			suffix := "-" + e.Name
+			return fmt.Sprintf("set name_suffix: %q, or set %s", suffix[:min(len(suffix), formats["name-suffix"].longest)], key)
+		}
+	}
+	return "set " + key + " to another name"
 }
 
 // conflicts reports environments that would fight over one name in one account, or over
@@ -97,7 +110,7 @@ func conflicts(envs []*Environment) Problems {
 			for _, c := range env.uniqueNames() {
 				if taken[c.id()] {
 					v.reject(c.key, c.value, fmt.Sprintf("a %s of this name can exist once, and %s has it too", c.kind, other.source.file),
-						fmt.Sprintf(`set name_suffix: "-%s", or set %s; if the two are in different accounts, set account_id in both`, env.Name, c.key))
+						env.anotherName(c.key)+"; if the two are in different accounts, set account_id in both")
 				}
 			}
 		}

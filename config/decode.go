@@ -143,6 +143,9 @@ func (c *checker) check(node *yaml.Node, t reflect.Type, path string) bool {
 		}
 		c.checkMapping(node, t, path)
 	case reflect.Slice:
+		if t == reflect.TypeFor[Values]() && node.Kind == yaml.ScalarNode {
+			return c.check(node, t.Elem(), path)
+		}
 		if node.Kind != yaml.SequenceNode {
 			return c.wrongType(node, path, "a list", fmt.Sprintf("write [%s]", text(node)))
 		}

@@ -1,11 +1,12 @@
 package config
 
 import (
-	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
 )
 
 // existing refuses settings of what exists and is taken as it is.
@@ -90,6 +91,20 @@ func (v *validator) flowRoles() {
 var (
 	conditionOperator = regexp.MustCompile(`^((ForAllValues|ForAnyValue):)?(String(Not)?Equals(IgnoreCase)?|String(Not)?Like|(Numeric|Date)(Not)?Equals|(Numeric|Date)(Less|Greater)Than(Equals)?|Bool|BinaryEquals|(Not)?IpAddress|Arn(Not)?(Equals|Like))(IfExists)?$|^Null$`)
 	conditionKey      = regexp.MustCompile(`^[A-Za-z0-9-]+:\S+$`)
+	// conditionOperators are those that people mistype.
+	conditionOperators = []string{"StringEquals", "StringNotEquals", "StringLike", "StringNotLike", "NumericEquals", "DateLessThan", "DateGreaterThan", "Bool", "IpAddress", "ArnEquals", "ArnLike", "Null"}
+	conditionValues    = []struct {
+		operator      string // a part of its name
+		what, example string
+		value         *regexp.Regexp
+	}{
+		{"Bool", "true or false", `"true"`, regexp.MustCompile(`^(true|false)$`)},
+		{"Null", "true or false", `"true"`, regexp.MustCompile(`^(true|false)$`)},
+		{"Numeric", "a number", `"3600"`, regexp.MustCompile(`^-?\d+(\.\d+)?$`)},
+		{"Date", "a date", `"2030-01-31T00:00:00Z"`, regexp.MustCompile(`^\d{4}-\d\d-\d\d(T[0-9:.]+(Z|[+-]\d\d:\d\d))?$|^\d+$`)},
+		{"IpAddress", "an address or a range", "10.0.0.0/8", regexp.MustCompile(`^[0-9a-fA-F.:]*[.:][0-9a-fA-F.:]*(/\d{1,3})?$`)},
+		{"Arn", "an ARN", "arn:aws:s3:::example/*", regexp.MustCompile(`^arn:|^\*`)},
+	}
 )
 
 // statements refuses statements of which something is missing, or that allow more than anybody
@@ -100,36 +115,67 @@ func (v *validator) statements() {
 }
 
 func (v *validator) checkStatements(list string, statements []Statement) {
-	text, err := json.Marshal(statements)
-	if err != nil {
-		panic(fmt.Sprintf("config: measure the statements: %v", err)) // lists and maps of text
-	}
-	if len(text) > mostPolicy-ownPolicy {
-		v.reject(list, fmt.Sprintf("%d statements", len(statements)), "the inline policies of a role have at most 10240 characters, and these are longer", "put them into a managed policy")
-	}
 	for i, s := range statements {
 		key := func(name string) string { return fmt.Sprintf("%s[%d].%s", list, i, name) }
-		if len(s.Actions) == 0 {
-			v.reject(key("actions"), "[]", "a statement allows an action", "write for example [s3:GetObject]")
-		}
 		everything := slices.Contains(s.Resources, "*")
 		switch {
-		case len(s.Resources) == 0:
-			v.reject(key("resources"), "[]", "a statement is for resources", "write for example [\"arn:aws:s3:::results/*\"]")
 		case everything && !s.AllResources:
 			v.reject(key("resources"), s.Resources, "a star alone is for all resources of the account", "write ARNs; for actions without resource-level permissions, say it twice: all_resources: true")
 		case s.AllResources && (!everything || len(s.Resources) > 1):
 			v.reject(key("all_resources"), true, "the resources are not all", "remove it, or write resources: [\"*\"]", key("resources"))
 		}
+		for j, resource := range s.Resources {
+			v.resource(fmt.Sprintf("%s[%d]", key("resources"), j), resource)
+		}
 		for _, operator := range sortedKeys(s.Conditions) {
 			if !conditionOperator.MatchString(operator) {
-				v.reject(key("conditions."+operator), operator, "IAM has no such condition operator", "write for example StringEquals")
+				v.reject(key("conditions."+operator), operator, "IAM has no such condition operator", nearest(operator, conditionOperators)+"rename it, for example to StringEquals")
 			}
 			for _, name := range sortedKeys(s.Conditions[operator]) {
+				key, values := key("conditions."+operator+"."+name), s.Conditions[operator][name]
 				if !conditionKey.MatchString(name) {
-					v.reject(key("conditions."+operator+"."+name), s.Conditions[operator][name], "a condition key is service:Name", "write for example aws:RequestedRegion")
+					v.reject(key, strings.Join(values, ", "), "a condition key is service:Name", "rename it, for example to aws:RequestedRegion")
+				}
+				if len(values) == 0 {
+					v.reject(key, "[]", "a condition compares with a value", "write one, or remove the key")
+				}
+				for _, of := range conditionValues {
+					for _, value := range values {
+						if strings.Contains(operator, of.operator) && !of.value.MatchString(value) && !strings.Contains(value, "${") {
+							v.reject(key, value, "the operator "+operator+" compares "+of.what, "write for example "+of.example)
+						}
+					}
 				}
 			}
 		}
+	}
+}
+
+// Services whose ARNs have no region, and those that have some without ("Resource types defined by" each
+// service in the Service Authorization Reference).
+const (
+	withoutRegion = " account billing budgets ce chatbot cloudfront cloudfront-keyvaluestore ecr-public globalaccelerator iam identitystore networkmanager organizations" +
+		" payments route53-recovery-control route53-recovery-readiness savingsplans shield sso sts waf "
+	partlyWithoutRegion = " apigateway artifact aws-marketplace bedrock cloudwatch codecatalyst codestar directconnect dynamodb ec2 eks elasticache elasticloadbalancing es" +
+		" health license-manager quicksight ram rds route53 s3 ssm support trustedadvisor verifiedpermissions wellarchitected "
+)
+
+// resource rejects an ARN that none of a service's resources has.
+func (v *validator) resource(key, text string) {
+	const parts = 6
+	part := strings.SplitN(text, ":", parts)
+	if len(part) != parts {
+		return // a star, or rejected as malformed
+	}
+	service, region := " "+part[2]+" ", part[3]
+	v.place(key, text, arn.ARN{Partition: part[1]}, "")
+	partition, known := awsRegions[region]
+	switch regionless := strings.Contains(withoutRegion, service) || service == " s3 " && part[4] == ""; {
+	case region != "" && regionless:
+		v.reject(key, text, "ARNs of"+service+"have no region", "write "+strings.Replace(text, ":"+region+":", "::", 1))
+	case region == "" && !regionless && !strings.Contains(partlyWithoutRegion, service):
+		v.reject(key, text, "ARNs of"+service+"have a region", "write "+strings.Replace(text, "::", ":"+v.env.Region+":", 1))
+	case region != "" && !strings.Contains(region, "*") && (!known || partition.ID() != part[1]):
+		v.reject(key, text, fmt.Sprintf("%s is no region of the partition %s", region, part[1]), "write the region's code, for example "+v.env.Region, "region")
 	}
 }

@@ -41,7 +41,7 @@ var formats = map[string]format{
 	},
 	"zone": {
 		pattern: regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+){1,2}-\d[a-f]$`), example: "us-east-1a",
-		rule: "a zone is the region and a letter from a to f; local zones and wavelength zones lack Fargate", fix: "write for example us-east-1a",
+		rule: "a zone is the region and a letter from a to f; local zones and wavelength zones lack Fargate", fix: "write the region and a letter that no other zone has",
 		source: awsDocs + "AmazonECS/latest/developerguide/AWS_Fargate-Regions.html",
 	},
 	"account-id": {
@@ -100,7 +100,7 @@ var formats = map[string]format{
 		source: "https://www.python-httpx.org/environment_variables/",
 	},
 	"no-proxy": {
-		pattern: regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`), longest: 253, example: "example.internal",
+		pattern: regexp.MustCompile(`^\.?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`), longest: 253, example: "example.internal",
 		rule: "an exception is a host, a domain with all hosts in it, or an address; Python takes no ranges", fix: "write for example example.internal or 10.0.0.7",
 		source: "https://www.python-httpx.org/environment_variables/",
 	},
@@ -146,7 +146,7 @@ var formats = map[string]format{
 	},
 	"api-url": {
 		pattern: regexp.MustCompile(`^[Hh][Tt][Tt][Pp][Ss]?://[^\s/@?#]+(/[^\s?#]*)?$`), example: "https://prefect.example.com:4200/api",
-		rule: "the value is an http or https URL without user, query and fragment", fix: "write for example " + CloudAPIURL + "<uuid>/workspaces/<uuid> or https://prefect.example.com/api",
+		rule: "the value is an http or https URL without user, query and fragment", fix: "write for example https://prefect.example.com/api; for Prefect Cloud set prefect.account_id and prefect.workspace_id instead",
 		source: "warn_on_misconfigured_api_url in Prefect's source",
 	},
 	"uuid": {
@@ -160,7 +160,7 @@ var formats = map[string]format{
 		source: awsDocs + "service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html",
 	},
 	"iam-resource": {
-		pattern: regexp.MustCompile(`^(\*|arn:aws(-[a-z]+)*:[a-z0-9-]+:[a-z0-9*-]*:[0-9*]*:\S+)$`), longest: 2048, example: "arn:aws:s3:::results/*",
+		pattern: regexp.MustCompile(`^(\*|arn:aws(-[a-z]+)*:[a-z0-9-]+:[a-z0-9*-]*:(\d{12}|aws|[0-9]*\*[0-9*]*)?:\S+)$`), longest: 2048, example: "arn:aws:s3:::results/*",
 		rule: "a resource is an ARN, in which stars may stand", fix: "write for example arn:aws:s3:::results/*",
 		source: awsDocs + "IAM/latest/UserGuide/reference_policies_elements_resource.html",
 	},
@@ -192,7 +192,7 @@ var formats = map[string]format{
 		source: awsDocs + "AmazonRDS/latest/APIReference/API_CreateDBInstance.html",
 	},
 	"instance-class": {
-		pattern: regexp.MustCompile(`^db\.[a-z0-9-]+\.[a-z0-9]+$`), longest: 40, example: "db.t4g.small",
+		pattern: regexp.MustCompile(`^db\.[a-z]+[0-9][a-z0-9-]*\.(micro|small|medium|large|[0-9]*xlarge)$`), longest: 40, example: "db.t4g.small",
 		rule: "a class of instances of RDS looks like db.t4g.micro", fix: "write one that your region has for PostgreSQL: aws rds describe-orderable-db-instance-options --engine postgres",
 		source: awsDocs + "AmazonRDS/latest/UserGuide/Concepts.DBInstanceClass.html",
 	},

@@ -126,9 +126,14 @@ func spellOption(o Option, property *jsonschema.Schema) {
 			inner, _ := property.Items.Properties.Get(lastKey(field.Key))
 			spellOption(field, inner)
 		}
+		for name := range strings.FieldsSeq(o.extra("x-one-of")) {
+			property.Items.OneOf = append(property.Items.OneOf, &jsonschema.Schema{Required: []string{name}})
+		}
 	}
-	spellOut(property, formats[property.Format], o.Schema.Default == nil || o.derived())
-	nullable(property)
+	spellOut(property, formats[property.Format], (o.Schema.Default == nil || o.derived()) && !o.required)
+	if !o.required {
+		nullable(property)
+	}
 }
 
 func lastKey(key string) string { return key[strings.LastIndexByte(key, '.')+1:] }
@@ -219,6 +224,9 @@ func TestTheSchemaIsTheProgram(t *testing.T) {
 	for _, test := range accepted {
 		check("accepted", test.yaml)
 	}
+	for _, text := range alsoAccepted {
+		check("right", text)
+	}
 	var options map[string]struct{ Set yaml.Node }
 	rows, err := os.ReadFile("../testdata/options.yaml")
 	if err != nil {
@@ -274,14 +282,14 @@ func TestOptionsAreDescribed(t *testing.T) {
 			}
 		}
 		for name := range o.Schema.Extras {
-			if !slices.Contains([]string{"x-default", "x-unit", "x-source", "x-names", "x-values", "x-variable"}, name) {
+			if !slices.Contains([]string{"x-default", "x-unit", "x-source", "x-names", "x-one-of", "x-values", "x-variable"}, name) {
 				t.Errorf("%s: %s in jsonschema_extras is read by nothing", o.Key, name)
 			}
 		}
 		// The library skips what it does not know without a word.
 		for word := range strings.SplitSeq(o.declared.Tag.Get("jsonschema"), ",") {
 			keyword, _, _ := strings.Cut(word, "=")
-			if word != "" && !slices.Contains([]string{"default", "enum", "format", "minimum", "maximum", "minItems", "maxItems", "uniqueItems"}, keyword) {
+			if word != "" && !slices.Contains([]string{"default", "enum", "format", "minimum", "maximum", "minItems", "maxItems", "required", "uniqueItems"}, keyword) {
 				t.Errorf("%s: %q in the jsonschema tag is read by nothing", o.Key, word)
 			}
 		}

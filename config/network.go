@@ -162,48 +162,38 @@ func (v *validator) egress() {
 	}
 	for i, r := range v.env.Network.Egress {
 		key := func(name string) string { return fmt.Sprintf("network.egress[%d].%s", i, name) }
-		if r.Description == "" {
-			v.reject(key("description"), "", "a rule needs a description, which AWS shows beside it", "write for example description: Warehouse")
-		}
-		if r.FromPort == 0 {
-			v.reject(key("from_port"), r.FromPort, "a rule opens a port, or those from from_port to to_port", "write for example from_port: 5432")
-		} else if r.ToPort < r.FromPort {
+		if r.ToPort < r.FromPort {
 			v.reject(key("to_port"), r.ToPort, fmt.Sprintf("the last port is not below the first, here %d", r.FromPort), "write the larger one, or remove it for a single port", key("from_port"))
-		}
-		peers := slices.DeleteFunc([]string{r.CIDR, r.PrefixListID, r.SecurityGroupID}, func(s string) bool { return s == "" })
-		if len(peers) != 1 {
-			v.reject(fmt.Sprintf("network.egress[%d]", i), fmt.Sprintf("%d of cidr, prefix_list_id and security_group_id", len(peers)), "a rule leads to just one of them", "write one, and a rule of its own for each further one")
-			continue
 		}
 		if prefix, err := netip.ParsePrefix(r.CIDR); r.CIDR != "" && (err != nil || !prefix.Addr().Is4()) {
 			v.reject(key("cidr"), r.CIDR, formats["cidr"].rule, formats["cidr"].fix)
 		} else if r.CIDR != "" && prefix.Masked() != prefix {
 			v.reject(key("cidr"), r.CIDR, "a range begins at its first address", "write "+prefix.Masked().String())
 		}
-		rule := fmt.Sprintf("%s %d %d %s", r.Protocol, r.FromPort, r.ToPort, peers[0])
+		rule := fmt.Sprintf("%s %d %d %s", r.Protocol, r.FromPort, r.ToPort, r.CIDR+r.PrefixListID+r.SecurityGroupID)
 		if other, twice := seen[rule]; twice {
 			v.reject(fmt.Sprintf("network.egress[%d]", i), rule, "AWS takes a rule once, and it is the same as "+other, "remove it")
 		}
 		seen[rule] = fmt.Sprintf("network.egress[%d]", i)
 	}
-	if len(v.env.Network.NoProxy) > 0 && v.env.Network.Proxy == "" {
-		v.reject("network.no_proxy", strings.Join(v.env.Network.NoProxy, ", "), "there is no proxy", "set network.proxy, or remove it")
-	}
 	if v.env.Network.Proxy == "" {
+		v.rejectIgnored("there is no proxy", "set network.proxy, or remove it", "network.no_proxy")
 		return
 	}
+	for i, host := range v.env.Network.NoProxy {
+		v.hostSyntax(fmt.Sprintf("network.no_proxy[%d]", i), host, strings.TrimPrefix(host, "."))
+	}
 	if u, err := url.Parse(v.env.Network.Proxy); err == nil { // or rejected as malformed
-		port, err := strconv.Atoi(u.Port())
-		if err != nil || port == 0 {
-			port = -1
-		}
-		v.host("network.proxy", v.env.Network.Proxy, u.Hostname(), port)
+		v.port("network.proxy", v.env.Network.Proxy, u)
+		v.host("network.proxy", v.env.Network.Proxy, u.Hostname())
 	}
 	for _, of := range v.env.taskVariables() {
-		for _, name := range sortedKeys(of.environment) {
-			switch strings.ToUpper(name) { // the clients read both cases, and prefer lower case
-			case "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY":
-				v.reject(of.block+".environment."+name, of.environment[name], "the program sets the variables of the proxy itself, and this one would override them", "set network.proxy and network.no_proxy")
+		for list, variables := range map[string]map[string]string{".environment.": of.environment, ".secrets.": of.secrets} {
+			for name, value := range variables {
+				switch strings.ToUpper(name) { // the clients read both cases, and prefer lower case
+				case "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY":
+					v.reject(of.block+list+name, value, "the program sets the variables of the proxy itself, and this one would override them", "set network.proxy and network.no_proxy")
+				}
 			}
 		}
 	}
@@ -284,7 +274,7 @@ func (v *validator) closed() {
 		v.reject("network.s3_endpoint", n.S3Endpoint, without+"no image can be pulled: ECR keeps the layers in S3", "remove it"+otherwise, "network.endpoints")
 	}
 	image := func(key, image string) {
-		if !e.inECR(image) {
+		if in, _ := ParseECRImage(image); in.Region != e.Region {
 			v.reject(key, image, without+"only an image in ECR of "+e.Region+" can be pulled", "push it there"+otherwise, "network.endpoints")
 		}
 	}
@@ -303,12 +293,6 @@ func (v *validator) closed() {
 	}
 }
 
-// inECR reports whether an image is in ECR of the environment's region, of whatever account.
-func (e *Environment) inECR(image string) bool {
-	in, ok := ParseECRImage(image)
-	return ok && in.Region == e.Region
-}
-
 // insideAPI reports whether the Prefect API has a name or address of a VPC: a private address,
 // in the program's own VPC one of it, or a name that no public zone has.
 func (e *Environment) insideAPI() bool {
@@ -316,10 +300,8 @@ func (e *Environment) insideAPI() bool {
 	if err != nil {
 		return false
 	}
-	ip, isAddress := parseAddress(u.Hostname())
-	if !isAddress {
-		return privateName.MatchString(u.Hostname()) || strings.HasSuffix(u.Hostname(), "."+e.Cluster.Namespace)
+	if ip, isAddress := parseAddress(u.Hostname()); isAddress {
+		return ip.IsPrivate() // in the VPC, or in one that exists: see unreachable
 	}
-	vpc, err := netip.ParsePrefix(e.Network.VPCCIDR)
-	return ip.IsPrivate() && (e.Network.Exists() || err == nil && vpc.Contains(ip))
+	return privateName.MatchString(u.Hostname()) || within(u.Hostname(), e.Cluster.Namespace)
 }

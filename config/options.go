@@ -18,11 +18,13 @@ type Option struct {
 	Key string
 	// Schema holds its type, default, allowed values, range and format, as the jsonschema
 	// tag says. In Extras are x-unit, x-source, x-default (in words, where it is
-	// calculated), the formats x-names and x-values of a map, and x-variable.
+	// calculated), the formats x-names and x-values of a map, x-one-of (the keys of which an entry of
+	// a list has just one), and x-variable.
 	Schema *jsonschema.Schema
 
 	field    []int
 	declared reflect.StructField
+	required bool
 }
 
 // newReflector reads Environment as YAML does: by the yaml tag, and nothing is required.
@@ -69,8 +71,9 @@ func (o Option) Fields() []Option {
 	}
 	var all []Option
 	for f := range list.Elem().Fields() {
-		schema, _ := o.Schema.Items.Properties.Get(f.Tag.Get("yaml"))
-		all = append(all, Option{Key: o.Key + "[]." + f.Tag.Get("yaml"), Schema: schema, field: f.Index, declared: f})
+		key := f.Tag.Get("yaml")
+		schema, _ := o.Schema.Items.Properties.Get(key)
+		all = append(all, Option{o.Key + "[]." + key, schema, f.Index, f, slices.Contains(o.Schema.Items.Required, key)})
 	}
 	return all
 }

@@ -77,7 +77,7 @@ func (v *validator) image() {
 	if err != nil {
 		return // refused above
 	}
-	v.registry(reference.Domain(named))
+	v.registry("worker.image", w.Image, reference.Domain(named))
 	if v.env.WorkPool.FlowsAreTasks() {
 		v.jobImage(runtime)
 	}
@@ -111,7 +111,16 @@ func (v *validator) jobImage(runtime Runtime) {
 		v.reject("work_pool.job.image", image, formats["image"].rule+", but "+err.Error(), "write for example prefecthq/prefect:3.8.3-python3.12")
 		return
 	}
+	v.registry("work_pool.job.image", image, reference.Domain(named))
+	in, inECR := ParseECRImage(image)
+	if own := v.env.account(); inECR && v.env.IAM.Existing.FlowExecutionRole == "" && (in.Region != v.env.Region || own != "" && in.Account != own) {
+		v.reject("work_pool.job.image", image, "the execution role of flow tasks pulls from ECR of its own account and region only", "push or replicate the image there, or name a role that may pull it (iam.existing.flow_execution_role)", "worker.image")
+	}
 	tagged, ok := named.(reference.Tagged)
+	_, digested := named.(reference.Digested)
+	if official := named.Name() == prefectImage || named.Name() == prefectAWSImage; official && !digested && (!ok || tagged.Tag() == "latest") {
+		v.reject("work_pool.job.image", image, "the tag latest, or none, moves to the next major version of Prefect without notice", "name a version, for example prefecthq/prefect:3.8.3-python3.12")
+	}
 	if !ok {
 		return
 	}
@@ -122,18 +131,20 @@ func (v *validator) jobImage(runtime Runtime) {
 
 // registry refuses a registry from which a task cannot pull: ECS pulls through the task's own
 // network interface, so by the rules of its security group.
-func (v *validator) registry(domain string) {
+func (v *validator) registry(key, image, domain string) {
 	u, err := url.Parse("https://" + domain)
 	if err != nil {
 		return // no host, which the reference's own rules refuse
 	}
-	image := v.env.Worker.Image
-	if why := unreachable(u.Hostname(), v.env.Cluster.Namespace); why != "" && !v.env.LocalRun {
-		v.reject("worker.image", image, "a task on Fargate cannot reach "+why, "push the image to a registry that it can reach, such as ECR")
+	if in, inECR := ParseECRImage(image); inECR && awsRegions[in.Region].ID() != v.env.Partition() {
+		v.reject(key, image, "the registry is in no region of the partition "+v.env.Partition(), "push the image to a registry in "+v.env.Region, "region")
+	}
+	if why := v.env.unreachable(u.Hostname()); why != "" {
+		v.reject(key, image, "a task on Fargate cannot reach "+why, "push the image to a registry that it can reach, such as ECR")
 	}
 	port := APIPort("https://" + domain)
 	if port != 443 && port != APIPort(v.env.Prefect.APIURL) && !v.env.Network.opens(port) {
-		v.reject("worker.image", image, "the worker may connect to port 443 and to that of the Prefect API only, and the registry is at port "+u.Port(), "push the image to a registry at port 443, such as ECR, or open the port (network.egress)", "prefect.api_url")
+		v.reject(key, image, "the worker may connect to port 443 and to that of the Prefect API only, and the registry is at port "+u.Port(), "push the image to a registry at port 443, such as ECR, or open the port (network.egress)", "prefect.api_url")
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -50,89 +51,79 @@ func (v *validator) api() {
 	if p.AccountID != "" || p.WorkspaceID != "" {
 		v.reject("prefect.api_url", p.APIURL, "the URL stands alone or is derived from account_id and workspace_id", "remove either the URL or both ids")
 	}
-	if rule, fix := checkAPIURL(p.APIURL, v.env.Cluster.Namespace, v.env.LocalRun); rule != "" {
-		v.reject("prefect.api_url", p.APIURL, rule, fix)
-	}
-}
-
-// checkAPIURL gives the rule that a URL of the Prefect API breaks and the fix, or nothing.
-func checkAPIURL(text, namespace string, allowLoopback bool) (rule, fix string) {
-	u, err := url.Parse(text)
+	const key = "prefect.api_url"
+	u, err := url.Parse(p.APIURL)
 	if err != nil {
-		return formats["api-url"].rule, formats["api-url"].fix
+		v.reject(key, p.APIURL, formats["api-url"].rule, formats["api-url"].fix)
+		return
 	}
 	if u.Port() != "" {
-		if port, err := strconv.Atoi(u.Port()); err != nil || port < 1 || port > 65535 {
-			return "a port is a number from 1 to 65535", "correct the port"
+		v.port(key, p.APIURL, u)
+	}
+	if isCloud(u.Hostname()) {
+		if u.Scheme != "https" || u.Hostname() == "app.prefect.cloud" || u.Port() != "" || !cloudAPIPath.MatchString(u.Path) {
+			v.reject(key, p.APIURL, "the API of Prefect Cloud is at "+CloudAPIURL+"<uuid>/workspaces/<uuid>, with accounts and workspaces in the plural; app.prefect.cloud is the web page",
+				"remove the URL, and set prefect.account_id and prefect.workspace_id")
+		}
+	} else {
+		v.host(key, p.APIURL, u.Hostname())
+		if !strings.HasSuffix(u.Path, "/api") {
+			v.reject(key, p.APIURL, "the URL of a self-hosted API ends in /api", "write "+u.Scheme+"://"+u.Host+"/api")
 		}
 	}
-	host := u.Hostname()
-	if _, isAddress := parseAddress(host); !isAddress && !hostName.MatchString(strings.TrimSuffix(host, ".")) {
-		return "a host is an IP address, or a DNS name whose last part is no number", "correct the name of the host"
-	}
-	if isCloud(host) {
-		if host == "app.prefect.cloud" {
-			return "app.prefect.cloud is the web page; the API is at api.prefect.cloud", "write " + CloudAPIURL + "<uuid>/workspaces/<uuid>, with accounts and workspaces in the plural"
-		}
-		if u.Scheme != "https" || u.Port() != "" || !cloudAPIPath.MatchString(u.Path) {
-			return "the API of Prefect Cloud is at " + CloudAPIURL + "<uuid>/workspaces/<uuid>, with accounts and workspaces in the plural", "set prefect.account_id and prefect.workspace_id and remove the URL"
-		}
-		return "", ""
-	}
-	if !strings.HasSuffix(u.Path, "/api") {
-		return "the URL of a self-hosted API ends in /api", "write " + u.Scheme + "://" + u.Host + "/api"
-	}
-	if why := unreachable(host, namespace); why != "" && !(allowLoopback && why == ownAddress) {
-		return "a task on Fargate cannot reach " + why, "name the server by an address that the VPC can reach; to try the worker on this machine, run make local"
-	}
-	return "", ""
 }
 
-// host rejects a host, and port if it is not 0, to which no task can connect.
-func (v *validator) host(key, text, host string, port int) {
-	if port < 0 || port > 65535 {
+// port rejects a URL whose port is none.
+func (v *validator) port(key, text string, u *url.URL) {
+	if port, err := strconv.Atoi(u.Port()); err != nil || port < 1 || port > 65535 {
 		v.reject(key, text, "a port is a number from 1 to 65535", "correct the port")
 	}
-	ip, isAddress := parseAddress(host)
-	switch {
-	case !isAddress && !hostName.MatchString(strings.TrimSuffix(host, ".")):
+}
+
+// hostSyntax rejects what is neither an address nor the name of a host.
+func (v *validator) hostSyntax(key, text, host string) {
+	if _, isAddress := parseAddress(host); !isAddress && !hostName.MatchString(strings.TrimSuffix(host, ".")) {
 		v.reject(key, text, "a host is an IP address, or a DNS name whose last part is no number", "correct the name of the host")
-		return
-	case isAddress && ip.IsPrivate() && !v.env.Network.Exists() && !v.env.LocalRun:
-		if vpc, err := netip.ParsePrefix(v.env.Network.VPCCIDR); err == nil && !vpc.Contains(ip) {
-			v.reject(key, text, "the program's own VPC, "+v.env.Network.VPCCIDR+", has no route to this private address", "use network.existing with a VPC that has one, or an address in the VPC", "network.vpc_cidr")
-			return
-		}
-	}
-	if why := unreachable(host, v.env.Cluster.Namespace); why != "" && !v.env.LocalRun {
-		v.reject(key, text, "a task on Fargate cannot reach "+why, "name an address that the VPC can reach")
 	}
 }
 
-const ownAddress = "this machine's own address"
+// host rejects a host to which no task can connect.
+func (v *validator) host(key, text, host string) {
+	v.hostSyntax(key, text, host)
+	if why := v.env.unreachable(host); why != "" {
+		v.reject(key, text, "a task on Fargate cannot reach "+why, "name an address that the VPC can reach, or use network.existing with a VPC that reaches it; to try the worker on this machine, run make local", "network.vpc_cidr")
+	}
+}
+
+// within reports whether a host is in a DNS zone, whose case DNS ignores.
+func within(host, zone string) bool {
+	host, zone = strings.ToLower(host), strings.ToLower(zone)
+	return host == zone || strings.HasSuffix(host, "."+zone)
+}
 
 // unreachable says why no task in the VPC can reach a host, or nothing. Names: RFC 6761
 // (localhost, invalid), RFC 6762 (local), RFC 8375 (home.arpa), and those of Docker Desktop
-// and Kubernetes.
+// and Kubernetes. A VPC that exists may have private zones, and routes to other networks.
 // Addresses: RFC 6890; the VPC has no IPv6.
-func unreachable(host, namespace string) string {
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
+func (e *Environment) unreachable(host string) string {
+	if e.LocalRun {
+		return "" // nothing runs in AWS
+	}
+	host = strings.TrimSuffix(host, ".")
 	inside := func(zones ...string) bool {
-		for _, zone := range zones {
-			if host == zone || strings.HasSuffix(host, "."+zone) {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(zones, func(zone string) bool { return within(host, zone) })
 	}
 	if ip, isAddress := parseAddress(host); isAddress {
+		vpc, err := netip.ParsePrefix(e.Network.VPCCIDR)
 		switch {
 		case ip.IsLoopback() || ip.IsUnspecified():
-			return ownAddress
+			return "this machine's own address"
 		case ip.IsLinkLocalUnicast():
 			return "a link-local address, which means its own host"
 		case ip.Is6():
 			return "an IPv6 address: the VPC has none"
+		case ip.IsPrivate() && !e.Network.Exists() && err == nil && !vpc.Contains(ip):
+			return "a private address to which the program's own VPC, " + e.Network.VPCCIDR + ", has no route"
 		}
 		for _, reserved := range reservedRanges {
 			if reserved.prefix.Contains(ip) {
@@ -143,15 +134,17 @@ func unreachable(host, namespace string) string {
 	}
 	switch {
 	case inside("localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"):
-		return ownAddress
+		return "this machine's own address"
 	case inside("docker.internal", "docker.for.mac.localhost", "docker.for.win.localhost"):
 		return "a name of Docker Desktop"
-	case inside(namespace):
+	case inside(e.Cluster.Namespace):
 		return ""
 	case !strings.Contains(host, "."):
 		return "a name without a domain: no search list of the VPC completes it"
-	case inside("local", "localdomain", "lan", "home.arpa", "svc", "invalid"):
-		return "a name of a local network other than the VPC's own, " + namespace
+	case inside("svc", "invalid"):
+		return "a name that no DNS server has"
+	case inside("local", "localdomain", "lan", "home.arpa") && !e.Network.Exists():
+		return "a name of a local network other than the VPC's own, " + e.Cluster.Namespace
 	}
 	return ""
 }
@@ -191,14 +184,14 @@ func (v *validator) namespace() {
 		return
 	}
 	for _, host := range e.hosts() {
-		if host == namespace || strings.HasSuffix(host, "."+namespace) {
-			v.reject("cluster.namespace", namespace, "a private namespace hides the public names in it from the VPC, and the worker needs "+host,
+		if within(host, namespace) {
+			v.reject("cluster.namespace", namespace, "a private namespace hides all other names in it from the VPC, and a task needs "+host,
 				"choose a name that nobody else uses, for example default.prefect.local", "prefect.api_url", "worker.image")
 		}
 	}
 }
 
-// hosts are public names that a task looks up.
+// hosts are names that a task looks up and that nobody can register in the namespace before it runs.
 func (e *Environment) hosts() []string {
 	var hosts []string
 	if u, err := url.Parse(e.Prefect.APIURL); e.Server.Enabled {
@@ -208,15 +201,27 @@ func (e *Environment) hosts() []string {
 	} else if err == nil && !privateName.MatchString(u.Hostname()) {
 		hosts = append(hosts, u.Hostname())
 	}
-	if named, err := reference.ParseNormalizedNamed(e.Worker.Image); err == nil {
+	for _, image := range []string{e.Worker.Image, e.WorkPool.Job.Image} {
+		named, err := reference.ParseNormalizedNamed(image)
+		if err != nil {
+			continue
+		}
 		registry := reference.Domain(named)
-		hosts = append(hosts, registry)
+		hosts = append(hosts, strings.Split(registry, ":")[0])
 		if registry == "docker.io" {
 			hosts = append(hosts, "registry-1.docker.io", "auth.docker.io", "production.cloudflare.docker.com")
 		}
 	}
 	if partition, known := awsRegions[e.Region]; known {
-		hosts = append(hosts, "secretsmanager."+e.Region+"."+partition.DNSSuffix())
+		for _, need := range append(e.neededEndpoints(), need{endpoint: "s3"}) {
+			hosts = append(hosts, need.endpoint.host(e.Region, partition.DNSSuffix()))
+		}
+	}
+	if u, err := url.Parse(e.Network.Proxy); err == nil && e.Network.Proxy != "" {
+		hosts = append(hosts, u.Hostname())
+	}
+	if e.Server.Enabled && !e.Server.OwnDatabase() {
+		hosts = append(hosts, e.Server.Database.ExistingHost)
 	}
 	if len(e.PipPackages()) > 0 {
 		hosts = append(hosts, "pypi.org", "files.pythonhosted.org")
@@ -246,17 +251,23 @@ func (v *validator) authentication() {
 
 // withoutSecret refuses settings of a secret that there is not.
 func (v *validator) withoutSecret() {
-	if v.env.Prefect.Authentication == AuthNone {
-		v.rejectIgnored("without authentication there is no secret", "remove it, or set prefect.authentication to api_key or basic",
-			"secret.name", "secret.existing_arn", "secret.json_key", "secret.version", "secret.recovery_window_days", "secret.kms_key_arn")
+	if v.env.Prefect.Authentication != AuthNone {
+		return
+	}
+	without := func(keys ...string) {
+		v.rejectIgnored("without authentication there is no secret", "remove it, or set prefect.authentication to api_key or basic", keys...)
+	}
+	without("secret.name", "secret.existing_arn", "secret.json_key", "secret.version")
+	// The database of an in-stack server has a secret in any case.
+	if s := v.env.Server; !s.Enabled {
+		without("secret.recovery_window_days", "secret.kms_key_arn")
+	} else if !s.OwnDatabase() {
+		without("secret.recovery_window_days")
 	}
 }
 
 func (v *validator) secret() {
 	s := v.env.Secret
-	if s.RecoveryWindowDays > 0 && s.RecoveryWindowDays < 7 {
-		v.reject("secret.recovery_window_days", s.RecoveryWindowDays, "AWS keeps a deleted secret for 7 to 30 days", "set it to a number from 7 to 30, or to 0 to delete at once")
-	}
 	if s.ExistingARN != "" {
 		v.rejectIgnored("the program makes no secret where existing_arn names one", "remove it, or existing_arn", "secret.name", "secret.recovery_window_days")
 	} else if s.JSONKey != "" {

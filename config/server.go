@@ -91,9 +91,6 @@ func (v *validator) server() {
 		v.reject("server.memory", s.MemoryMiB, fmt.Sprintf("with cpu %d Fargate takes a memory of %s MiB", s.CPU, memorySizes(s.CPU)),
 			"set server.memory to one of them, or another server.cpu", "server.cpu")
 	}
-	if s.Name == v.env.Worker.ServiceName {
-		v.reject("server.name", s.Name, "two services of a cluster have two names, and the worker has this one", "choose another name", "worker.service_name")
-	}
 	if s.OwnDatabase() {
 		v.rejectIgnored("the stack makes the database and its password itself", "remove it, or set server.database.existing_host", "server.database.existing_secret")
 		if n := v.env.Network.TaskSubnets(); n < 2 {
@@ -109,13 +106,13 @@ func (v *validator) server() {
 			}
 		}
 		if oldClass.MatchString(d.InstanceClass) {
-			v.reject("server.database.instance_class", d.InstanceClass, "RDS has no new instances of this generation", formats["instance-class"].fix)
+			v.reject("server.database.instance_class", d.InstanceClass, "RDS has no instances of this class for PostgreSQL "+d.EngineVersion, formats["instance-class"].fix)
 		}
 		return
 	}
 	v.rejectIgnored("the program makes no database where existing_host names one", "remove it, or existing_host", "server.database.instance_class", "server.database.engine_version",
 		"server.database.storage", "server.database.multi_az", "server.database.backup_days", "server.database.deletion_protection", "server.database.final_snapshot")
-	v.host("server.database.existing_host", d.ExistingHost, d.ExistingHost, 0)
+	v.host("server.database.existing_host", d.ExistingHost, d.ExistingHost)
 	_, secret, _ := strings.Cut(SecretARN(d.ExistingSecret), ":secret:")
 	if own := s.DatabaseSecret() + "-"; strings.HasPrefix(secret, own) && len(secret) == len(own)+6 { // AWS adds six characters
 		v.reject("server.database.existing_secret", d.ExistingSecret, "this is the secret of the stack's own database, and is destroyed with that when existing_host names another", "restore a backup as docs/own-server.md says, or store the password in a secret of another name", "server.database.existing_host")
@@ -127,14 +124,15 @@ func (v *validator) server() {
 	}
 }
 
-// oldClass are classes of earlier generations ("DB instance classes" in the Amazon RDS User Guide).
-var oldClass = regexp.MustCompile(`^db\.(m1|m2|m3|t1|t2|r3|cr1|cg1)\.`)
+// oldClass are classes that RDS does not have for PostgreSQL 15 and later ("Supported DB engines for DB
+// instance classes" in the Amazon RDS User Guide).
+var oldClass = regexp.MustCompile(`^db\.(m[1-4]|t[12]|r[34]|cr1|cg1|x1e?|x2iezn|z1d)\.`)
 
 // reservedWords are names that the master user or the database cannot have: the reserved words of SQL
 // in PostgreSQL ("SQL Key Words" in its documentation), the roles of RDS, and databases that exist.
 var reservedWords = func() map[string]bool {
 	words := map[string]bool{}
-	for word := range strings.FieldsSeq("admin rdsadmin user template0 template1 " +
+	for word := range strings.FieldsSeq("admin rdsadmin user template0 template1 public none " +
 		"all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate collation column concurrently " +
 		"constraint create cross current_catalog current_date current_role current_schema current_time current_timestamp current_user default " +
 		"deferrable desc distinct do else end except false fetch for foreign freeze from full grant group having ilike in initially inner " +

@@ -23,7 +23,7 @@ func (v *validator) checkValue(o Option, value reflect.Value) {
 		v.checkNumber(o, int(value.Int()))
 	case reflect.String:
 		// Empty is "not given" for what has no default, or one that is not always made.
-		if value.String() != "" || o.Schema.Default != nil && !o.derived() {
+		if value.String() != "" || o.required || o.Schema.Default != nil && !o.derived() {
 			v.checkText(o.Key, value.String(), o.Schema.Enum, o.Schema.Format)
 		}
 	case reflect.Slice:
@@ -42,7 +42,7 @@ func (v *validator) checkNumber(o Option, value int) {
 		v.checkText(o.Key, strconv.Itoa(value), o.Schema.Enum, "")
 		return
 	}
-	if value == 0 && !v.env.given(o.Key) && o.Schema.Default == nil {
+	if value == 0 && !v.env.given(o.Key) && o.Schema.Default == nil && !o.required {
 		return // what it then is, AWS decides
 	}
 	lowest, highest := o.limits()
@@ -70,8 +70,12 @@ func (v *validator) checkText(key, value string, allowed []any, formatName strin
 
 func (v *validator) checkList(o Option, list reflect.Value) {
 	count := uint64(list.Len())
-	if least := o.Schema.MinItems; least != nil && count < *least && !list.IsNil() {
-		v.reject(o.Key, "[]", fmt.Sprintf("the list has at least %d entry", *least), "remove the key for the default, or write an entry")
+	if least := o.Schema.MinItems; least != nil && count < *least && (o.required || !list.IsNil()) {
+		fix := "write an entry, or remove the key for the default"
+		if o.required {
+			fix = fmt.Sprintf("write for example [%q]", formats[o.Schema.Items.Format].example)
+		}
+		v.reject(o.Key, "[]", fmt.Sprintf("the list has at least %d entry", *least), fix)
 	}
 	if most := o.Schema.MaxItems; most != nil && count > *most {
 		v.reject(o.Key, fmt.Sprintf("%d entries", count), fmt.Sprintf("the list has at most %d entries", *most), fmt.Sprintf("leave at most %d", *most))
@@ -82,6 +86,7 @@ func (v *validator) checkList(o Option, list reflect.Value) {
 				field.Key = strings.Replace(field.Key, "[]", fmt.Sprintf("[%d]", i), 1)
 				v.checkValue(field, list.Index(i).FieldByIndex(field.field))
 			}
+			v.checkOneOf(o, i, list.Index(i))
 		}
 		return
 	}
@@ -93,6 +98,19 @@ func (v *validator) checkList(o Option, list reflect.Value) {
 			v.reject(key, item, "the list names each thing once", "remove the second one")
 		}
 		seen[item] = true
+	}
+}
+
+// checkOneOf rejects an entry of a list that has none or several of the keys of which it has just one.
+func (v *validator) checkOneOf(o Option, i int, entry reflect.Value) {
+	names, given := strings.Fields(o.extra("x-one-of")), 0
+	for f, value := range entry.Fields() {
+		if slices.Contains(names, f.Tag.Get("yaml")) && !value.IsZero() {
+			given++
+		}
+	}
+	if len(names) > 0 && given != 1 {
+		v.reject(fmt.Sprintf("%s[%d]", o.Key, i), fmt.Sprintf("%d of %s", given, strings.Join(names, ", ")), "an entry has just one of them", "write one, and an entry of its own for each further one")
 	}
 }
 

@@ -72,7 +72,9 @@ const (
 func (v *validator) fargate() {
 	w, job := v.env.Worker, v.env.WorkPool.Job
 	v.taskSizes("worker", w.CPU, w.MemoryMiB)
-	v.taskSizes("work_pool.job", job.CPU, job.MemoryMiB)
+	if v.env.WorkPool.FlowsAreTasks() {
+		v.taskSizes("work_pool.job", job.CPU, job.MemoryMiB)
+	}
 	if !w.Spot {
 		v.rejectIgnored("all tasks run on demand", "set worker.spot to true, or remove it", "worker.on_demand_base", "worker.on_demand_weight")
 	}
@@ -207,17 +209,31 @@ func (v *validator) policySizes() {
 				"put several values into one secret and take them by JSON key")
 		}
 	}
-	size := own
+	if size := statementsSize(i.FlowTaskRole.Statements); size > most {
+		v.reject("iam.flow_task_role.statements", fmt.Sprintf("%d statements", len(i.FlowTaskRole.Statements)), "the inline policies of a role have at most 10240 characters, and these are longer", "put them into a managed policy (iam.flow_task_role.policy_arns)")
+	}
+	statements, size := statementsSize(i.TaskStatements), own
 	for _, role := range i.FlowRoleARNs {
 		size += len(role) + len(`"",`)
 	}
 	for _, family := range i.FlowTaskFamilies {
 		size += 2 * (len(family) + made) // to register and to run
 	}
-	if size > most {
+	if size += statements; size > most && statements > size/2 {
+		v.reject("iam.task_statements", fmt.Sprintf("%d statements", len(i.TaskStatements)), "the inline policies of a role have at most 10240 characters, and these with the program's own are longer", "put them into a managed policy (iam.task_policy_arns)")
+	} else if size > most {
 		v.reject("iam.flow_task_families", fmt.Sprintf("%d families", len(i.FlowTaskFamilies)), "the inline policies of a role have at most 10240 characters, and the ARNs of so many families and roles are longer",
 			"give the families a common prefix", "iam.flow_role_arns")
 	}
+}
+
+// statementsSize returns how many characters statements have in a policy.
+func statementsSize(statements []Statement) int {
+	text, err := json.Marshal(statements)
+	if err != nil {
+		panic(fmt.Sprintf("config: measure the statements: %v", err)) // lists and maps of text
+	}
+	return len(text)
 }
 
 // poolType refuses types of pool that exist in Prefect and that this worker cannot serve.

@@ -181,8 +181,8 @@ func statements(given []config.Statement) []iam.Statement {
 	for _, s := range given {
 		statement := iam.Allow("", s.Actions, literal(s.Resources)...)
 		for operator, keys := range s.Conditions {
-			for key, value := range keys {
-				statement = statement.If(operator, key, tf.Literal(value))
+			for key, values := range keys {
+				statement = statement.If(operator, key, literal(values)...)
 			}
 		}
 		all = append(all, statement)

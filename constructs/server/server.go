@@ -190,14 +190,15 @@ func newSecurityGroup(scope constructs.Construct, cfg Config) (block.SecurityGro
 		cfg.Clients.Egress(scope, "prefect_api", "Prefect server", cfg.APIPort, &group),
 		group.Egress(scope, "server_https", "The image registry and the APIs of AWS", 443, nil),
 	}
-	if port := cfg.ProxyPort; port != 0 && port != 443 {
-		rules = append(rules, group.Egress(scope, "server_proxy", "HTTP proxy", port, nil))
-	}
 	if cfg.Endpoints != nil {
 		rules = append(rules, cfg.Endpoints.Ingress(scope, "endpoints_server", "The Prefect server", 443, group))
 	}
 	theirs, port := cfg.Database.SecurityGroup, cfg.Server.Database.Port
 	rules = append(rules, group.Egress(scope, "server_database", "Its database", port, theirs))
+	// AWS takes a rule once: the one for an existing database may be that for the proxy.
+	if proxy := cfg.ProxyPort; proxy != 0 && proxy != 443 && (theirs != nil || proxy != port) {
+		rules = append(rules, group.Egress(scope, "server_proxy", "HTTP proxy", proxy, nil))
+	}
 	if theirs != nil {
 		rules = append(rules, theirs.Ingress(scope, "database", "The Prefect server", port, group))
 	}

@@ -144,12 +144,12 @@ func ECSExec() Statement {
 }
 
 // If adds a condition to the statement.
-func (s Statement) If(operator, key, value string) Statement {
+func (s Statement) If(operator, key string, values ...string) Statement {
 	condition := Condition{}
 	for op, keys := range s.Condition {
 		condition[op] = keys
 	}
-	keys := map[string]Values{key: {value}}
+	keys := map[string]Values{key: values}
 	for k, v := range condition[operator] {
 		keys[k] = v
 	}

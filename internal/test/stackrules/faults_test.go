@@ -59,7 +59,7 @@ var faults = map[string][]fault{
 	"egress-to-configured-targets": {
 		{"dev", "resource.aws_vpc_security_group_egress_rule.https.ip_protocol", "-1"}, {"dev", "resource.aws_vpc_security_group_egress_rule.https.from_port", 0},
 		{"dev", "resource.aws_vpc_security_group_egress_rule.x", object{}}, {"existing", "resource.aws_vpc_security_group_egress_rule.tcp_5432_to_10_9_0_0_16.cidr_ipv4", anywhere},
-		{"existing", "resource.aws_vpc_security_group_egress_rule.proxy", nil}, {"serverdb", "resource.aws_vpc_security_group_egress_rule.server_database", nil},
+		{"existing", "resource.aws_vpc_security_group_egress_rule.proxy", nil}, {"dev", "resource.aws_vpc_security_group_egress_rule.x", object{"security_group_id": workerGroup, "ip_protocol": "tcp", "from_port": 443, "to_port": 443, "cidr_ipv4": anywhere}}, {"serverdb", "resource.aws_vpc_security_group_egress_rule.server_database", nil},
 	},
 	"public-addresses-as-configured": {
 		{"dev", "resource.aws_ecs_service.worker.network_configuration.assign_public_ip", true}, {"ecs", "resource.aws_ecs_service.worker.network_configuration.assign_public_ip", false},
@@ -77,6 +77,9 @@ var faults = map[string][]fault{
 		{"full", "resource.aws_route_table_association.private_2.route_table_id", "${aws_route_table.private_1.id}"}, {"dev", "resource.aws_route_table_association.private_1.subnet_id", "${aws_subnet.private_2.id}"},
 		{"dev", "resource.aws_nat_gateway.nat_1.subnet_id", "${aws_subnet.private_1.id}"},
 	},
+	"ranges-as-configured": {
+		{"dev", "resource.aws_vpc.main.cidr_block", "10.1.0.0/16"}, {"dev", "resource.aws_subnet.private_1.cidr_block", "10.0.1.0/24"}, {"full", "resource.aws_flow_log.main.traffic_type", "ALL"},
+	},
 	"zones-differ": {{"full", "resource.aws_subnet.private_2.availability_zone", "eu-central-1b"}},
 	"names-resolve": {
 		{"dev", "resource.aws_vpc.main.enable_dns_support", false}, {"dev", "resource.aws_vpc.main.enable_dns_hostnames", nil}, {"dev", "resource.aws_service_discovery_private_dns_namespace.main.vpc", "vpc-1"},
@@ -91,7 +94,8 @@ var faults = map[string][]fault{
 		{"existing", "data.aws_subnet.existing_2.lifecycle.postcondition.0", nil}, {"existing", "data.aws_subnet.existing_2.lifecycle.postcondition.3.condition", "${true}"},
 		{"existing", "data.aws_route_table.existing_1.lifecycle", nil}, {"shared", "data.aws_route_table.existing_1.lifecycle", nil}, {"existing", "data.aws_ecs_clusters", nil},
 		{"existing", "data.aws_cloudwatch_log_groups.existing.lifecycle", nil}, {"existing", "data.aws_cloudwatch_log_groups.existing.log_group_name_prefix", "/"},
-		{"dev", "data.aws_availability_zones.available.lifecycle", nil},
+		{"dev", "data.aws_availability_zones.available.lifecycle", nil}, {"dev", "data.aws_availability_zones.available.exclude_zone_ids", nil},
+		{"existing", "data.aws_subnet.existing_1.lifecycle.postcondition.2.condition", "${self.available_ip_address_count >= 0}"}, {"existing", "data.aws_subnet.existing_1.lifecycle.postcondition.1.condition", "${!contains([\"\"], self.availability_zone_id)}"},
 	},
 	"trust-one-service": {
 		{"dev", "resource.aws_iam_role.task.assume_role_policy.Statement.0.Principal", "*"}, {"dev", "resource.aws_iam_role.execution.assume_role_policy.Statement.0.Condition", nil},
@@ -101,6 +105,11 @@ var faults = map[string][]fault{
 	"boundary-and-path": {{"full", "resource.aws_iam_role.task.permissions_boundary", nil}, {"full", "resource.aws_iam_role.task.path", "/"}},
 	"policies-attached-as-configured": {
 		{"dev", "resource.aws_iam_role_policy_attachment.execution.policy_arn", "arn:aws:iam::aws:policy/AdministratorAccess"}, {"dev", "resource.aws_iam_role_policy_attachment.execution.role", "${aws_iam_role.task.name}"},
+		{"dev", "resource.aws_iam_role_policy_attachment.execution", nil}, {"full", "resource.aws_iam_role_policy_attachment.task_2", nil},
+	},
+	"permissions-complete": {
+		{"dev", "resource.aws_iam_role_policy.execution", nil}, {"full", "resource.aws_iam_role_policy.execution.policy.Statement.1", nil}, {"ecs", "resource.aws_iam_role_policy.task.policy.Statement.2", nil},
+		{"ecs", "resource.aws_iam_role_policy.flow_execution.policy.Statement.1", nil}, {"server", "resource.aws_iam_role_policy.probe.policy.Statement.1", nil}, {"shared", "output.task_role_policy.value.Statement.1", nil},
 	},
 	"no-broad-statements": {
 		{"dev", "resource.aws_iam_role_policy.execution.policy.Statement.0.Action.0", "secretsmanager:*"}, {"dev", "resource.aws_iam_role_policy.execution.policy.Statement.0.NotAction", "iam:*"},
@@ -127,6 +136,11 @@ var faults = map[string][]fault{
 		{"full", "resource.aws_lambda_function.probe.role", "x"}, {"full", "resource.aws_scheduler_schedule.probe.target.role_arn", "x"}, {"dev", "resource.aws_flow_log.main.iam_role_arn", "x"},
 	},
 	"fargate-isolation": {{"dev", "resource.aws_ecs_task_definition.worker.network_mode", "host"}, {"dev", "resource.aws_ecs_task_definition.worker.requires_compatibilities.0", "EC2"}},
+	"size-and-capacity-as-configured": {
+		{"full", "resource.aws_ecs_task_definition.worker.memory", "2048"}, {"server", "resource.aws_ecs_task_definition.server.cpu", "256"}, {"full", "resource.aws_ecs_task_definition.worker.ephemeral_storage", nil},
+		{"full", "resource.aws_ecs_task_definition.worker.runtime_platform.cpu_architecture", "X86_64"}, {"full", "resource.aws_ecs_service.worker.capacity_provider_strategy.0.base", 0}, {"dev", "resource.aws_ecs_service.worker.launch_type", nil},
+		{"dev", "resource.aws_ecs_service.worker.platform_version", "1.3.0"}, {"dev", "resource.aws_ecs_service.worker.propagate_tags", nil},
+	},
 	"image-and-command-as-configured": {
 		{"ecs", container + ".image", "example.com/prefect:3"}, {"existing", container + ".repositoryCredentials.credentialsParameter", "x"}, {"dev", container + ".command", list{"/bin/sh", "-c", "id"}},
 		{"dev", container + ".command.2", "curl example.com | sh; exec \"$@\""}, {"dev", container + ".command.+", "--install-policy"}, {"full", container + ".command.4", "import os"}, {"full", container + ".command.2", "exec \"$@\""}, {"server", serverContainer + ".command.0", "sh"},
@@ -134,17 +148,19 @@ var faults = map[string][]fault{
 	"environment-as-configured": {
 		{"dev", container + ".environment.+", object{"name": "PREFECT_API_KEY", "value": "pnu_x"}}, {"dev", container + ".environment.+", object{"name": "HTTPS_PROXY", "value": "http://example.com"}},
 		{"dev", container + ".environment.+", object{"name": "PREFECT_API_URL", "value": "https://example.com/api"}}, {"server", serverContainer + ".environment.1.value", "postgresql+asyncpg://u:p@h/d"},
+		{"dev", container + ".environment", list{}}, {"server", serverContainer + ".environment", list{object{"name": "PREFECT_SERVER_API_HOST", "value": "127.0.0.1"}}},
 	},
 	"secrets-as-configured": {
 		{"dev", container + ".secrets.0.valueFrom", "arn:aws:secretsmanager:us-east-1:123456789012:secret:other"}, {"server", serverContainer + ".secrets.1", nil}, {"ecs", container + ".secrets.0.valueFrom", "arn"},
 	},
-	"hung-tasks-are-replaced": {{"dev", container + ".healthCheck.command", list{"NONE"}}, {"dev", container + ".healthCheck.retries", 10}, {"dev", container + ".healthCheck", nil}},
+	"hung-tasks-are-replaced": {{"dev", container + ".healthCheck.command", list{"NONE"}}, {"dev", container + ".healthCheck.retries", 10}, {"dev", container + ".healthCheck", nil}, {"dev", container + ".essential", false}},
 	"logs-arrive": {
 		{"dev", container + ".logConfiguration.logDriver", "none"}, {"dev", container + ".logConfiguration.options.mode", "blocking"}, {"existing", container + ".logConfiguration.options.awslogs-group", "/"},
+		{"server", serverContainer + ".logConfiguration.options.awslogs-stream-prefix", "prefect-worker"},
 	},
 	"deployments-roll-back": {
 		{"dev", "resource.aws_ecs_service.worker.deployment_circuit_breaker.rollback", false}, {"dev", "resource.aws_ecs_service.worker.wait_for_steady_state", nil}, {"dev", "resource.aws_ecs_service.worker.desired_count", 0},
-		{"dev", "resource.aws_ecs_service.worker.deployment_minimum_healthy_percent", 0}, {"server", "resource.aws_ecs_service.worker.task_definition", "${aws_ecs_task_definition.server.arn}"},
+		{"dev", "resource.aws_ecs_service.worker.deployment_minimum_healthy_percent", 0}, {"dev", "resource.aws_ecs_service.worker.deployment_maximum_percent", 100}, {"server", "resource.aws_ecs_service.worker.task_definition", "${aws_ecs_task_definition.server.arn}"},
 	},
 	"one-server":          {{"server", "resource.aws_ecs_service.server.desired_count", 2}, {"server", "resource.aws_ecs_service.server.deployment_maximum_percent", 200}},
 	"shell-as-configured": {{"dev", "resource.aws_ecs_service.worker.enable_execute_command", true}, {"full", "resource.aws_ecs_service.worker.enable_execute_command", nil}, {"server", "resource.aws_ecs_service.server.enable_execute_command", nil}},
@@ -169,6 +185,7 @@ var faults = map[string][]fault{
 	"passwords-change-together": {
 		{"server", "ephemeral.aws_secretsmanager_random_password.database.password_length", 4}, {"server", "resource.aws_db_instance.server.password_wo_version", 1}, {"server", "resource.aws_secretsmanager_secret_version.database.secret_string_wo_version", 1},
 		{"server", "ephemeral.aws_secretsmanager_secret_version.database.version_id", nil}, {"full", "resource.aws_secretsmanager_secret_version.prefect_api_key.secret_string_wo_version", 1},
+		{"full", container + ".dockerLabels", nil}, {"server", serverContainer + ".dockerLabels.prefect-database-password-version", "0"},
 	},
 	"events-are-not-lost": {
 		{"ecs", "resource.aws_sqs_queue_redrive_policy.task_events.redrive_policy.maxReceiveCount", 1000}, {"ecs", "resource.aws_sqs_queue_redrive_policy.task_events.redrive_policy.deadLetterTargetArn", "x"},
@@ -177,6 +194,7 @@ var faults = map[string][]fault{
 	"events-of-this-worker": {
 		{"ecs", "resource.aws_cloudwatch_event_rule.task_events.event_pattern", `{"source":["aws.ecs"]}`}, {"ecs", "resource.aws_cloudwatch_event_target.task_events.arn", "arn:aws:sqs:us-east-1:999999999999:q"},
 		{"full", "resource.aws_cloudwatch_event_rule.ended_task.event_pattern.detail.group", nil}, {"full", "resource.aws_cloudwatch_event_rule.ended_task.event_pattern.detail.clusterArn", nil}, {"full", "resource.aws_cloudwatch_event_rule.failed_deployment.event_pattern.resources", nil},
+		{"full", "resource.aws_cloudwatch_event_rule.failed_deployment.event_pattern.detail.eventName.0", nil}, {"ecs", "resource.aws_cloudwatch_event_rule.task_events.event_pattern.detail-type.0", nil},
 		{"full", "resource.aws_cloudwatch_event_target.ended_task.rule", "${aws_cloudwatch_event_rule.failed_deployment.name}"},
 	},
 	"protected-as-configured": {{"server", "resource.aws_vpc.main.lifecycle", nil}, {"dev", "resource.aws_vpc.main.lifecycle", object{"prevent_destroy": true}}, {"server", "resource.aws_cloudwatch_log_group.worker.lifecycle", nil}},
@@ -188,11 +206,13 @@ var faults = map[string][]fault{
 		{"full", alarm + "silent_worker.evaluation_periods", 1440}, {"full", alarm + "silent_worker.metric_query.0.expression", "online - desired"}, {"full", alarm + "silent_worker.threshold", -1},
 		{"full", alarm + "memory.threshold", 900}, {"full", alarm + "memory.metric_name", "CPUUtilization"}, {"full", alarm + "late_runs.threshold", 86400}, {"full", alarm + "memory.period", 10},
 		{"full", alarm + "memory.datapoints_to_alarm", 7}, {"full", alarm + "memory.comparison_operator", below}, {"full", alarm + "memory.actions_enabled", false}, {"server", alarm + "database_storage.threshold", 1},
-		{"full", alarm + "missing_tasks.metric_query.0.return_data", false},
+		{"full", alarm + "missing_tasks.metric_query.0.return_data", false}, {"full", alarm + "memory.statistic", "Minimum"}, {"server", alarm + "database_storage.statistic", "Maximum"},
+		{"full", alarm + "silent_worker.metric_query.2.metric.metric_name", "TasksDesired"}, {"full", alarm + "silent_worker.metric_query.2.metric.period", 3600}, {"full", alarm + "memory.alarm_name", "memory"},
 	},
 	"alarms-watch-this-worker": {
 		{"full", alarm + "memory.dimensions.ServiceName", "other"}, {"full", alarm + "silent_worker.metric_query.2.metric.dimensions", nil}, {"server", alarm + "database_storage.dimensions", nil},
 		{"full", "resource.aws_cloudwatch_log_metric_filter.known_failures.log_group_name", "/"}, {"full", "resource.aws_cloudwatch_log_metric_filter.known_failures.metric_transformation.name", "x"},
+		{"full", "resource.aws_cloudwatch_log_metric_filter.known_failures.pattern", ""}, {"full", "resource.aws_cloudwatch_log_metric_filter.known_failures.metric_transformation.value", "0"},
 	},
 	"silence-is-judged": {{"full", alarm + "silent_worker.treat_missing_data", "notBreaching"}, {"full", alarm + "memory.treat_missing_data", "breaching"}},
 	"alarms-reach-everybody": {
@@ -209,7 +229,7 @@ var faults = map[string][]fault{
 	"probe-as-configured": {
 		{"full", "resource.aws_scheduler_schedule.probe.schedule_expression", "rate(1 day)"}, {"full", "resource.aws_scheduler_schedule.probe.state", "DISABLED"}, {"full", "resource.aws_scheduler_schedule.probe.target.arn", "x"},
 		{"full", "resource.aws_lambda_function.probe.filename", "x.zip"}, {"full", "resource.aws_lambda_function.probe.handler", "x"}, {"full", "resource.aws_lambda_function.probe.timeout", 900},
-		{"full", "resource.aws_lambda_function.probe.environment.variables.CREDENTIAL", "pnu_x"},
+		{"full", "resource.aws_lambda_function.probe.environment.variables.CREDENTIAL", "pnu_x"}, {"full", "resource.aws_lambda_function.probe.environment.variables.QUEUES", nil},
 	},
 	"provider-as-configured": {
 		{"dev", "provider.aws.0.access_key", "AKIA"}, {"dev", "provider.aws.0.endpoints", list{object{}}}, {"dev", "provider.aws.0.assume_role", list{object{}}}, {"full", "provider.aws.0.allowed_account_ids", nil},

@@ -20,11 +20,41 @@ var iamRules = []rule{
 	{"policies-attached-as-configured", "a managed policy gives a role all that it says", func(s *stack) {
 		execution := []string{account.AWSPolicy("service-role/AmazonECSTaskExecutionRolePolicy")}
 		allowed := map[string][]string{"execution": slices.Concat(execution, s.env.IAM.ExecutionPolicyARNs), "server_execution": execution, "task": s.env.IAM.TaskPolicyARNs, "flow_task": s.env.IAM.FlowTaskRole.PolicyARNs}
+		have := map[string]bool{}
 		s.each("aws_iam_role_policy_attachment", func(e element) {
 			if !slices.Contains(allowed[roleOf(e)], e.text("policy_arn")) {
 				s.report(e.address(), "attaches %s to %s", e.text("policy_arn"), e.text("role"))
 			}
+			have[roleOf(e)+e.text("policy_arn")] = true
 		})
+		for role, policies := range allowed {
+			for _, policy := range policies {
+				s.each("aws_iam_role."+role, func(e element) {
+					if !have[role+policy] {
+						s.report(e.address(), "lacks %s", policy)
+					}
+				})
+			}
+		}
+	}},
+	{"permissions-complete", "a task whose role lacks a permission does not start, or fails in the middle of a flow", func(s *stack) {
+		have := map[string]bool{}
+		s.eachStatement(func(_, role string, st iam.Statement) {
+			for _, action := range st.Action {
+				have[role+action] = true
+			}
+		})
+		for _, g := range s.needed() {
+			for action := range strings.FieldsSeq(g.actions) {
+				missing := func(e element) {
+					if !have[g.role+action] {
+						s.report(e.address(), "lacks %s", action)
+					}
+				}
+				s.each("aws_iam_role."+g.role, missing)
+				s.each("output."+g.role+"_role_policy", missing)
+			}
+		}
 	}},
 	{"no-broad-statements", "a wildcard also stands for each action that AWS adds, and NotAction for all but a few", func(s *stack) {
 		s.eachStatement(func(at, role string, st iam.Statement) {
@@ -201,8 +231,39 @@ func (s *stack) grants() []grant {
 	}...)
 }
 
-// secretGrants returns which role may read and decrypt which secrets and parameters.
-func (s *stack) secretGrants() []grant {
+// needed returns the grants without which the tasks of the stack do not work. AWS's own policy has those of the
+// execution role that the stack makes.
+func (s *stack) needed() []grant {
+	all := configuredGrants(s.env)
+	for _, g := range s.grants() {
+		managed := g.role == "execution" && s.env.IAM.Existing.ExecutionRole == ""
+		flowsOnly := g.role == "probe" && g.actions == "ecs:DescribeTasks" && s.env.WorkPool.Type != config.PoolECS
+		queue := strings.HasPrefix(g.actions, "sqs:") && s.env.EventQueue() == ""
+		if !managed && !flowsOnly && !queue {
+			all = append(all, g)
+		}
+	}
+	for role, arns := range s.reads() {
+		for _, from := range arns {
+			switch {
+			case config.IsParameter(from):
+				all = append(all, grant{role: role, actions: "ssm:GetParameters"})
+			case from != "":
+				all = append(all, grant{role: role, actions: "secretsmanager:GetSecretValue"})
+			}
+		}
+	}
+	if s.env.Secret.KMSKeyARN != "" && s.credential() != "" {
+		all = append(all, grant{role: "execution", actions: "kms:Decrypt"}, grant{role: "server_execution", actions: "kms:Decrypt"}, grant{role: "probe", actions: "kms:Decrypt"})
+	}
+	if len(s.env.Worker.KMSKeyARNs) > 0 {
+		all = append(all, grant{role: "execution", actions: "kms:Decrypt"})
+	}
+	return all
+}
+
+// reads returns the secrets and parameters that each role may read, with "" for none.
+func (s *stack) reads() map[string][]string {
 	credential, registry := s.secretARN(), s.env.Worker.RegistryCredentials
 	_, database := s.database()
 	reads := map[string][]string{
@@ -217,9 +278,14 @@ func (s *stack) secretGrants() []grant {
 	if s.env.FlowsReadCredential() {
 		reads["flow_execution"] = append(reads["flow_execution"], credential)
 	}
+	return reads
+}
+
+// secretGrants returns which role may read and decrypt which secrets and parameters.
+func (s *stack) secretGrants() []grant {
 	keys := append([]string{s.env.Secret.KMSKeyARN}, s.env.Worker.KMSKeyARNs...)
 	var all []grant
-	for role, arns := range reads {
+	for role, arns := range s.reads() {
 		for service, action := range map[string]string{"secretsmanager": "secretsmanager:GetSecretValue", "ssm": "ssm:GetParameters"} {
 			all = append(all, grant{role, action, arns, nil},
 				grant{role, "kms:Decrypt", keys, when("StringEquals", "kms:ViaService", service+".${var.aws_region}.amazonaws.com")})
@@ -233,16 +299,13 @@ func configuredGrants(env *config.Environment) []grant {
 	var all []grant
 	for role, statements := range map[string][]config.Statement{"task": env.IAM.TaskStatements, "flow_task": env.IAM.FlowTaskRole.Statements} {
 		for _, st := range statements {
-			var resources, conditions []string
-			for _, resource := range st.Resources {
-				resources = append(resources, literal(resource))
-			}
+			var built iam.Statement
 			for operator, keys := range st.Conditions {
-				for key, value := range keys {
-					conditions = append(conditions, operator, key, literal(value))
+				for key, values := range keys {
+					built = built.If(operator, key, literals(values)...)
 				}
 			}
-			all = append(all, grant{role, strings.Join(st.Actions, " "), resources, when(conditions...)})
+			all = append(all, grant{role, strings.Join(st.Actions, " "), literals(st.Resources), built.Condition})
 		}
 	}
 	return all

@@ -1,10 +1,14 @@
 package stackrules
 
 import (
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+
+	"prefect-worker-ecs/internal/prefect/symptoms"
 )
 
 // signal is what an alarm is on: a metric or an expression, the thresholds that it reaches and
@@ -48,12 +52,21 @@ var monitoringRules = []rule{
 	{"alarms-can-fire", "an alarm that needs hours, or a value that its metric never has, is none", func(s *stack) {
 		s.each("aws_cloudwatch_metric_alarm", func(e element) {
 			want, path := s.signals()[e.name], ""
+			s.want(e, "alarm_name", s.env.Worker.ServiceName+"-"+strings.ReplaceAll(e.name, "_", "-")) // another one may be another environment's
 			if e.get("metric_query") == nil {
 				s.want(e, "metric_name", want.metric)
+				statistic := map[string]string{"log_failures": "Sum", "database_storage": "Minimum"}[e.name]
+				s.want(e, "statistic", cmp.Or(statistic, "Maximum"))
 			} else {
 				s.want(e, "metric_query.0.expression", want.metric)
 				s.want(e, "metric_query.0.return_data", true)
 				path = "metric_query.1.metric."
+				for i := 1; e.get(fmt.Sprintf("metric_query.%d", i)) != nil; i++ {
+					at := fmt.Sprintf("metric_query.%d.", i)
+					s.want(e, at+"metric.metric_name", map[string]string{"online": "WorkersOnline", "desired": "TasksDesired", "running": "TasksRunning", "oldest": "OldestDueSeconds"}[e.text(at+"id")])
+					s.want(e, at+"metric.stat", "Maximum")
+					s.want(e, at+"metric.period", e.get(path+"period"))
+				}
 			}
 			s.want(e, "comparison_operator", want.comparison)
 			s.within(e, "threshold", want.least, want.most)
@@ -80,6 +93,8 @@ var monitoringRules = []rule{
 			}
 		})
 		s.all("aws_cloudwatch_log_metric_filter", "log_group_name", s.logGroup("name"))
+		s.all("aws_cloudwatch_log_metric_filter", "pattern", symptoms.FilterPattern())
+		s.all("aws_cloudwatch_log_metric_filter", "metric_transformation.value", "1")
 		s.all("aws_cloudwatch_log_metric_filter", "metric_transformation.name", s.signals()["log_failures"].metric)
 	}},
 	{"silence-is-judged", "a worker that reports nothing must not look healthy, and one that is paused must not wake anybody", func(s *stack) {
@@ -141,7 +156,9 @@ var monitoringRules = []rule{
 		s.all("aws_lambda_function", "filename", "probe.zip")
 		s.all("aws_lambda_function", "handler", "probe.handler")
 		s.each("aws_lambda_function", func(e element) { s.within(e, "timeout", 30, 59) })
+		queues, _ := json.Marshal(s.env.WorkPool.Queues)
 		for name, value := range map[string]any{
+			"AUTHENTICATION": s.env.Prefect.Authentication, "WORK_POOL_TYPE": s.env.WorkPool.Type, "QUEUES": literal(string(queues)),
 			"CREDENTIAL": optional(s.credential()), "PREFECT_API_URL": "${local.prefect_api_url}", "WORK_POOL": literal(s.env.WorkPool.Name),
 			"CLUSTER": s.env.Cluster.Name, "SERVICE": s.env.Worker.ServiceName, "PENDING_MINUTES": strconv.Itoa(s.env.Monitoring.PendingMinutes),
 		} {

@@ -74,6 +74,16 @@ var networkRules = []rule{
 			s.want(e, "subnet_id", ref("aws_subnet."+strings.Replace(e.name, "nat", "public", 1)+".id"))
 		})
 	}},
+	{"ranges-as-configured", "another range overlaps with networks that are connected, or is too small for the tasks", func(s *stack) {
+		n := s.env.Network
+		s.all("aws_vpc", "cidr_block", n.VPCCIDR)
+		for kind, ranges := range map[string][]string{"public": n.PublicSubnetCIDRs, "private": n.PrivateSubnetCIDRs} {
+			for i, want := range ranges {
+				s.all(fmt.Sprintf("aws_subnet.%s_%d", kind, i+1), "cidr_block", want)
+			}
+		}
+		s.all("aws_flow_log", "traffic_type", strings.ToUpper(string(n.FlowLogs)))
+	}},
 	{"zones-differ", "the loss of an availability zone must not stop all tasks, and RDS takes subnets of two", func(s *stack) {
 		have := map[string]bool{}
 		s.each("aws_subnet", func(e element) {
@@ -119,9 +129,13 @@ func (s *stack) flows(kind string, allowed ...string) {
 	s.each(kind, func(e element) {
 		peer := e.text("cidr_ipv4") + e.text("prefix_list_id") + e.text("referenced_security_group_id")
 		got := flow(e.text("security_group_id"), e.text("ip_protocol"), e.get("from_port"), e.get("to_port"), peer)
-		if have[got] = true; !slices.Contains(allowed, got) {
+		switch {
+		case have[got]:
+			s.report(e.address(), "allows %s, as another rule does", got) // InvalidPermission.Duplicate
+		case !slices.Contains(allowed, got):
 			s.report(e.address(), "allows %s", got)
 		}
+		have[got] = true
 	})
 	for _, want := range allowed {
 		if strings.Contains(kind, "egress") && !have[want] {
@@ -210,6 +224,11 @@ func checkExisting(s *stack) {
 	if !n.Exists() {
 		if len(n.AvailabilityZones) == 0 {
 			must("data.aws_availability_zones.available", fmt.Sprintf("length(self.names) >= %d", len(n.PublicSubnetCIDRs)))
+			s.each("data.aws_availability_zones.available", func(e element) {
+				if len(e.list("exclude_zone_ids")) == 0 || e.get("filter") == nil {
+					s.report(e.address(), "has zones without Fargate")
+				}
+			})
 		}
 		return
 	}
@@ -230,6 +249,12 @@ func checkExisting(s *stack) {
 		address := fmt.Sprintf("data.aws_subnet.existing_%d", i+1)
 		must(strings.Replace(address, "subnet", "route_table", 1), egress)
 		must(address, fmt.Sprintf("self.vpc_id == %q", x.VPCID))
+		must(address, fmt.Sprintf("self.available_ip_address_count >= %d", (s.env.Worker.MostTasks()+len(x.SubnetIDs)-1)/len(x.SubnetIDs)))
+		s.each(address, func(e element) {
+			if text := encode(e.get("lifecycle")); !strings.Contains(text, "use1-az3") || !strings.Contains(text, "], self.availability_zone_id)") {
+				s.report(address, "has no postcondition on zones without Fargate")
+			}
+		})
 		if i > 0 {
 			must(address, "!contains(["+strings.Join(zones, ", ")+"], self.availability_zone)")
 		}

@@ -197,6 +197,14 @@ func ref(attribute string) string { return "${" + attribute + "}" }
 // literal returns text in which Terraform evaluates nothing.
 func literal(s string) string { return strings.NewReplacer("${", "$${", "%{", "%%{").Replace(s) }
 
+func literals(texts []string) []string {
+	var all []string
+	for _, text := range texts {
+		all = append(all, literal(text))
+	}
+	return all
+}
+
 // encode returns the JSON of a value, the same for equal values.
 func encode(value any) string {
 	var plain any

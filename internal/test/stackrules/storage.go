@@ -2,6 +2,8 @@ package stackrules
 
 import (
 	"slices"
+	"strconv"
+	"strings"
 
 	"prefect-worker-ecs/config"
 )
@@ -46,6 +48,10 @@ var storageRules = []rule{
 		s.all("aws_db_instance", "password_wo_version", version)
 		s.all("aws_secretsmanager_secret_version.database", "secret_string_wo_version", version)
 		s.all("aws_secretsmanager_secret_version.prefect_api_key", "secret_string_wo_version", s.env.Secret.Version)
+		if s.credential() != "" { // ECS does not see a new value
+			s.all("container", "dockerLabels.prefect-api-key-version", strconv.Itoa(s.env.Secret.Version))
+		}
+		s.all("container.server", "dockerLabels.prefect-database-password-version", strconv.Itoa(version))
 		s.all("ephemeral.aws_secretsmanager_secret_version", "version_id", ref("aws_secretsmanager_secret_version.database.version_id"))
 		s.each("ephemeral.aws_secretsmanager_random_password", func(e element) { s.within(e, "password_length", 32, 4096) })
 	}},
@@ -64,6 +70,19 @@ var storageRules = []rule{
 			cluster = account.Of("ecs", "cluster/"+s.env.Cluster.Name)
 		}
 		s.all("aws_cloudwatch_event_rule.task_events", "event_pattern.detail", map[string][]string{"clusterArn": {cluster}})
+		for name, content := range map[string]string{
+			"task_events":       `"ECS Task State Change"`,
+			"ended_task":        `"ECS Task State Change" "STOPPED" "EssentialContainerExited"`,
+			"failed_deployment": `"ECS Deployment State Change" "ECS Service Action" "SERVICE_DEPLOYMENT_FAILED" "SERVICE_TASK_PLACEMENT_FAILURE"`,
+		} {
+			s.each("aws_cloudwatch_event_rule."+name, func(e element) {
+				for _, word := range strings.SplitAfter(content, `" `) {
+					if !strings.Contains(encode(e.get("event_pattern")), strings.TrimSpace(word)) {
+						s.report(e.address()+".event_pattern", "lacks %s", word)
+					}
+				}
+			})
+		}
 		s.all("aws_cloudwatch_event_rule.ended_task", "event_pattern.detail.clusterArn", []string{cluster})
 		s.all("aws_cloudwatch_event_rule.ended_task", "event_pattern.detail.group", []string{"service:" + service})
 		s.all("aws_cloudwatch_event_rule.failed_deployment", "event_pattern.resources", []string{account.Of("ecs", "service/"+s.env.Cluster.Name+"/"+service)})

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
+
+	"prefect-worker-ecs/config"
 )
 
 // taskRules are about the task definitions, their containers and the services. What a container
@@ -14,6 +17,35 @@ var taskRules = []rule{
 	{"fargate-isolation", "a task that shares network or processes with its host sees those of others", func(s *stack) {
 		s.all("aws_ecs_task_definition", "network_mode", "awsvpc")
 		s.all("aws_ecs_task_definition", "requires_compatibilities", []string{"FARGATE"})
+	}},
+	{"size-and-capacity-as-configured", "another size is out of memory or costs more, and AWS stops Spot with two minutes' notice", func(s *stack) {
+		w, server := s.env.Worker, s.env.Server
+		for _, of := range []struct {
+			name        string
+			cpu, memory int
+		}{{"worker", w.CPU, w.MemoryMiB}, {"server", server.CPU, server.MemoryMiB}} {
+			s.all("aws_ecs_task_definition."+of.name, "cpu", strconv.Itoa(of.cpu))
+			s.all("aws_ecs_task_definition."+of.name, "memory", strconv.Itoa(of.memory))
+		}
+		var storage, strategy any
+		if w.EphemeralStorageGiB > 0 {
+			storage = w.EphemeralStorageGiB
+		}
+		launch := any("FARGATE")
+		if w.Spot {
+			spot := []map[string]any{{"capacity_provider": "FARGATE_SPOT", "weight": 1}}
+			if w.OnDemandBase+w.OnDemandWeight > 0 {
+				spot = append([]map[string]any{{"capacity_provider": "FARGATE", "base": w.OnDemandBase, "weight": w.OnDemandWeight}}, spot...)
+			}
+			launch, strategy = nil, spot
+		}
+		s.all("aws_ecs_task_definition.worker", "ephemeral_storage.size_in_gib", storage)
+		s.all("aws_ecs_task_definition", "runtime_platform", map[string]string{"cpu_architecture": strings.ToUpper(string(w.Architecture)), "operating_system_family": "LINUX"})
+		s.all("aws_ecs_service.worker", "launch_type", launch)
+		s.all("aws_ecs_service.worker", "capacity_provider_strategy", strategy)
+		s.all("aws_ecs_service.server", "launch_type", "FARGATE")
+		s.all("aws_ecs_service", "platform_version", "LATEST")
+		s.all("aws_ecs_service", "propagate_tags", "SERVICE") // whose costs the tasks are
 	}},
 	{"image-and-command-as-configured", "another image, registry or command runs other code with the credentials, or serves another pool", func(s *stack) {
 		s.all("container", "image", s.env.Worker.Image)
@@ -45,11 +77,17 @@ var taskRules = []rule{
 	}},
 	{"environment-as-configured", "variables are in plaintext for whoever may read the task definition, and decide where the credential is sent and what is installed", func(s *stack) {
 		s.each("container", func(e element) {
-			allowed := s.environment(e.name)
+			allowed, have := s.environment(e.name), map[string]bool{}
 			for _, v := range e.list("environment") {
 				name := fmt.Sprint(get(v, "name"))
+				have[name] = true
 				if want, ok := allowed[name]; ok && get(v, "value") != want || !ok && !slices.Contains(strings.Fields(settings), name) {
 					s.report(e.address()+".environment", "sets %s, which no option does, or to another value", name)
+				}
+			}
+			for name, want := range allowed {
+				if want != "" && !have[name] {
+					s.report(e.address()+".environment", "lacks %s", name)
 				}
 			}
 		})
@@ -66,6 +104,7 @@ var taskRules = []rule{
 		})
 	}},
 	{"hung-tasks-are-replaced", "a task that hangs looks like one that works", func(s *stack) {
+		s.all("container", "essential", true)
 		s.each("container", func(e element) {
 			url := map[string]string{"worker": "http://127.0.0.1:8080/health", "server": "http://127.0.0.1:4200/api/health"}[e.name]
 			s.want(e, "healthCheck.command", []string{"CMD", "python", "-c", "import urllib.request as u; u.urlopen('" + url + "', timeout=8)"})
@@ -78,6 +117,8 @@ var taskRules = []rule{
 		s.all("container", "logConfiguration.logDriver", "awslogs")
 		s.all("container", "logConfiguration.options.awslogs-group", s.logGroup("name"))
 		s.all("container", "logConfiguration.options.mode", "non-blocking")
+		s.all("container.worker", "logConfiguration.options.awslogs-stream-prefix", config.WorkerStream)
+		s.all("container.server", "logConfiguration.options.awslogs-stream-prefix", "prefect-server")
 	}},
 	{"deployments-roll-back", "a revision that cannot start must not replace one that runs", func(s *stack) {
 		s.all("aws_ecs_service", "deployment_circuit_breaker", map[string]bool{"enable": true, "rollback": true})
@@ -90,6 +131,7 @@ var taskRules = []rule{
 		s.all("aws_ecs_service.worker", "wait_for_steady_state", !s.env.Worker.ProtectRuns)
 		s.all("aws_ecs_service.worker", "desired_count", desired)
 		s.all("aws_ecs_service.worker", "deployment_minimum_healthy_percent", 100)
+		s.all("aws_ecs_service.worker", "deployment_maximum_percent", 200) // or no new task starts
 		s.each("aws_ecs_service", func(e element) { s.want(e, "task_definition", ref("aws_ecs_task_definition."+e.name+".arn")) })
 	}},
 	{"one-server", "two servers at once start runs twice, and their migrations ruin the database", func(s *stack) {
@@ -127,7 +169,7 @@ var workerOptions = []string{"--work-queue", "--limit", "--with-healthcheck", "-
 
 // settings are variables of the containers that lead nowhere and install nothing.
 const settings = "DO_NOT_TRACK PREFECT_API_REQUEST_TIMEOUT PREFECT_CLIENT_MAX_RETRIES PREFECT_CLIENT_RETRY_EXTRA_CODES PREFECT_CLI_WRAP_LINES PREFECT_LOGGING_COLORS" +
-	" PREFECT_SERVER_ANALYTICS_ENABLED PREFECT_SERVER_API_HOST PREFECT_SERVER_API_PORT PREFECT_UI_API_URL PREFECT_WORK_POOL_NAME"
+	" PREFECT_SERVER_ANALYTICS_ENABLED"
 
 // environment returns the other variables that a container may have.
 func (s *stack) environment(of string) map[string]string {
@@ -138,10 +180,11 @@ func (s *stack) environment(of string) map[string]string {
 	if of == "server" {
 		host, _ := s.database()
 		d := s.env.Server.Database
+		all["PREFECT_SERVER_API_HOST"], all["PREFECT_SERVER_API_PORT"], all["PREFECT_UI_API_URL"] = "0.0.0.0", strconv.Itoa(config.ServerPort), "/api"
 		all["PREFECT_API_DATABASE_CONNECTION_URL"] = fmt.Sprintf("postgresql+asyncpg://%s@%s:%d/%s?ssl=require", d.User, host, d.Port, d.Name)
 		return all
 	}
-	all["PREFECT_API_URL"] = "${local.prefect_api_url}"
+	all["PREFECT_API_URL"], all["PREFECT_WORK_POOL_NAME"] = "${local.prefect_api_url}", literal(s.env.WorkPool.Name)
 	all["EXTRA_PIP_PACKAGES"] = strings.Join(s.env.PipPackages(), " ")
 	all["PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_NAME"] = s.env.EventQueue()
 	for name, value := range s.env.Worker.Environment {
@@ -185,8 +228,10 @@ func (s *stack) needs(service string, e element) bool {
 		return !slices.Contains([]string{"probe", "probe_schedule", "flow_logs"}, roleOf(e)) && server == strings.HasPrefix(roleOf(e), "server_")
 	case "aws_secretsmanager_secret_version":
 		return server || e.name == "prefect_api_key"
+	case "aws_vpc_security_group_egress_rule":
+		return e.text("security_group_id") == workerGroup && !server || e.text("security_group_id") == serverGroup && server
 	case "aws_db_instance":
 		return server
 	}
-	return e.address() == "aws_vpc_security_group_egress_rule.https" && !server || e.address() == "aws_ecs_service.server" && !server
+	return (e.kind == "aws_ecs_cluster_capacity_providers" || e.address() == "aws_ecs_service.server") && !server
 }
