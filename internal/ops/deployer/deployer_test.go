@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"prefect-worker-ecs/internal/aws/iam"
 	"prefect-worker-ecs/internal/terraform/stackjson"
+	"prefect-worker-ecs/internal/test/deployment"
 	"prefect-worker-ecs/internal/test/golden"
 )
 
@@ -143,6 +145,104 @@ func TestNoWayOut(t *testing.T) {
 	own := iam.Request{Action: "iam:PutRolePolicy", Resource: account + "role/prefect-task-execution-role", Complete: true}
 	if result := iam.Evaluate([]iam.Document{policyOf(t, "dev", Deploy)}, own); result.Decision != iam.Allowed {
 		t.Error("a policy of the worker's own role cannot be written")
+	}
+}
+
+// remaining are actions for which AWS has neither resources nor tags: what a deployer may do with them is in
+// docs/deploy.md.
+var remaining = []string{
+	"ecs:DeregisterTaskDefinition", "route53:CreateHostedZone", "route53:DeleteHostedZone", "servicediscovery:UntagResource", "secretsmanager:GetRandomPassword",
+}
+
+// TestNothingOfOthers: each action is denied on what another environment of the project has, whatever else the
+// conditions of its statement want, and for what is made without the tags of the environment.
+func TestNothingOfOthers(t *testing.T) {
+	allowed := map[string]bool{}
+	for _, name := range environments(t) {
+		documents := []iam.Document{policyOf(t, name, Deploy)}
+		for _, s := range documents[0].Statement {
+			for i := range s.Resource {
+				for _, environment := range []string{"another", ""} {
+					for _, action := range s.Action {
+						request := iam.Request{Action: action, Resource: anothers(s.Resource[i]), Context: ofAnother(s.Condition, environment), Complete: true}
+						if !reads(action) && iam.Evaluate(documents, request).Decision != iam.Denied {
+							allowed[action] = true
+							if !slices.Contains(remaining, action) {
+								t.Errorf("%s: %s of %s is possible with %v", name, action, request.Resource, request.Context)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+	for _, action := range remaining {
+		if !allowed[action] {
+			t.Errorf("%s is denied, or granted by no policy", action)
+		}
+	}
+}
+
+// reads reports whether an action only reads, and no secret.
+func reads(action string) bool {
+	_, verb, _ := strings.Cut(action, ":")
+	return action != "secretsmanager:GetSecretValue" && action != "secretsmanager:GetRandomPassword" &&
+		slices.ContainsFunc([]string{"Get", "List", "Describe", "Filter"}, func(verbs string) bool { return strings.HasPrefix(verb, verbs) })
+}
+
+// anothers returns a resource of the kind of a pattern that has another name. Where the pattern holds no name it is
+// one of those that the pattern stands for.
+func anothers(pattern string) string {
+	const parts = 6
+	arn := strings.SplitN(pattern, ":", parts)
+	if len(arn) != parts {
+		return "arn:aws:any:us-east-1:123456789012:x"
+	}
+	own, _, _ := strings.Cut(arn[parts-1], "*")
+	own, _, _ = strings.Cut(own, "?")
+	if !regexp.MustCompile(`^([a-z-]*[:/])?$`).MatchString(own) {
+		own = strings.TrimRight(own, "/:-") + "-other" + own[len(strings.TrimRight(own, "/:-")):]
+	}
+	arn[parts-1] = own + "x"
+	return strings.ReplaceAll(strings.Join(arn, ":"), "*", "x")
+}
+
+// ofAnother returns the context that meets a condition but for the environment in its tags: another one, or "" for
+// no tags at all.
+func ofAnother(condition iam.Condition, environment string) map[string][]string {
+	all := map[string][]string{"aws:resourcetag/project": {"prefect-worker"}, "aws:resourcetag/environment": {"another"}}
+	for _, keys := range condition {
+		for key, values := range keys {
+			key = strings.ToLower(key)
+			switch isTag := strings.HasPrefix(key, "aws:requesttag/"); {
+			case isTag && environment == "", key == "aws:resourcetag/environment":
+			case key == "aws:requesttag/environment":
+				all[key] = []string{environment}
+			default:
+				all[key] = values
+			}
+		}
+	}
+	return all
+}
+
+// TestWhatADeployerCalls: the policies together grant each action that Terraform and workerctl were seen to call, or
+// that a change calls which the tests do not make.
+func TestWhatADeployerCalls(t *testing.T) {
+	granted := map[string]bool{}
+	for _, name := range environments(t) {
+		for _, purpose := range []Purpose{Deploy, Adopt} {
+			for _, s := range policyOf(t, name, purpose).Statement {
+				for _, action := range s.Action {
+					granted[action] = true
+				}
+			}
+		}
+	}
+	for _, action := range append(deployment.Actions(), slices.Sorted(maps.Keys(deployment.NotCalled))...) {
+		if !granted[action] {
+			t.Errorf("no policy grants %s", action)
+		}
 	}
 }
 

@@ -22,6 +22,37 @@ import (
 	"prefect-worker-ecs/internal/local/enforce"
 )
 
+// NotCalled are actions of a deployer that the life cycles of the tests do not need: they change nothing of the
+// kind, or the emulator lacks what makes Terraform call them.
+var NotCalled = map[string]string{
+	"ec2:DeleteTags": "a tag is removed", "ecs:UntagResource": "a tag is removed", "events:UntagResource": "a tag is removed", "iam:UntagRole": "a tag is removed",
+	"logs:UntagResource": "a tag is removed", "rds:RemoveTagsFromResource": "a tag is removed", "secretsmanager:UntagResource": "a tag is removed",
+	"servicediscovery:UntagResource": "a tag is removed", "sqs:UntagQueue": "a tag is removed",
+
+	"ec2:ModifySecurityGroupRules": "another port", "ec2:ModifySubnetAttribute": "another setting of a subnet", "ec2:ModifyVpcEndpoint": "another route table",
+	"ec2:ReplaceRoute": "another gateway", "ec2:ReplaceRouteTableAssociation": "another route table", "ecs:UpdateCluster": "other insights",
+	"iam:PutRolePermissionsBoundary": "a boundary comes", "iam:UpdateAssumeRolePolicy": "another release's trust policy", "iam:UpdateRole": "another release's description",
+	"iam:UpdateRoleDescription": "another release's description", "logs:AssociateKmsKey": "a key comes", "logs:DisassociateKmsKey": "a key goes",
+	"logs:DeleteRetentionPolicy": "logs never expire", "rds:ModifyDBSubnetGroup": "other subnets", "rds:ResetDBParameterGroup": "a parameter goes",
+	"secretsmanager:UpdateSecret": "another description or key", "secretsmanager:UpdateSecretVersionStage": "a write that was half done", "servicediscovery:UpdatePrivateDnsNamespace": "another description",
+	"servicediscovery:UpdateService": "another description", "servicediscovery:ListInstances": "verify",
+
+	"ecr:DescribeImages": "verify", "ecs:ListTasks": "verify", "ecs:GetTaskProtection": "verify", "ecs:DescribeTasks": "verify", "iam:GetPolicy": "verify", "iam:GetPolicyVersion": "verify", "logs:FilterLogEvents": "verify",
+	"cloudwatch:GetMetricData": "verify", "lambda:GetFunctionConfiguration": "verify called it; whether Terraform waits with it in AWS is open", "kms:DescribeKey": "verify", "kms:GetKeyPolicy": "verify",
+	"sns:ListSubscriptionsByTopic": "verify", "kms:Decrypt": "the emulator asks no key", "kms:GenerateDataKey": "the emulator asks no key",
+
+	"cloudwatch:UntagResource": "a tag is removed", "lambda:UntagResource": "a tag is removed", "lambda:DeleteFunctionConcurrency": "somebody else has reserved concurrency", "sns:UntagResource": "a tag is removed",
+	"lambda:UpdateFunctionCode": "another release's probe", "scheduler:UpdateSchedule": "another release's schedule",
+
+	"ec2:DescribeRegions": "Cloud Map asks", "route53:GetHostedZone": "Cloud Map asks", "route53:ListHostedZonesByName": "Cloud Map asks",
+	"ec2:RevokeSecurityGroupIngress": "AWS gives a default group a rule that moto does not", "iam:CreateServiceLinkedRole": "the first cluster or database of an account",
+}
+
+// Actions returns the actions that a deployer, or somebody who adopts or verifies, calls.
+func Actions() []string {
+	return slices.Sorted(maps.Keys(calls))
+}
+
 // calls are the calls of a deployer that can be judged, with the resources that each is
 // for by the Service Authorization Reference: {X} is a parameter of the call, which may be a
 // list, and + stands before what the call makes. Empty: the call does not

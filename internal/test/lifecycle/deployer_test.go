@@ -12,6 +12,7 @@ import (
 	"prefect-worker-ecs/internal/local/enforce"
 	"prefect-worker-ecs/internal/ops/deployer"
 	"prefect-worker-ecs/internal/terraform/stackjson"
+	"prefect-worker-ecs/internal/test/deployment"
 )
 
 // emulated is the emulator, with keys that may do everything. It is not from variables, which
@@ -40,32 +41,6 @@ func (d *life) policy(purpose deployer.Purpose, but ...string) iam.Document {
 	return without(document, but...)
 }
 
-// notCalled are actions that these life cycles do not need: they change nothing of the kind, or
-// the emulator lacks what makes Terraform call them.
-var notCalled = map[string]string{
-	"ec2:DeleteTags": "a tag is removed", "ecs:UntagResource": "a tag is removed", "events:UntagResource": "a tag is removed", "iam:UntagRole": "a tag is removed",
-	"logs:UntagResource": "a tag is removed", "rds:RemoveTagsFromResource": "a tag is removed", "secretsmanager:UntagResource": "a tag is removed",
-	"servicediscovery:UntagResource": "a tag is removed", "sqs:UntagQueue": "a tag is removed",
-
-	"ec2:ModifySecurityGroupRules": "another port", "ec2:ModifySubnetAttribute": "another setting of a subnet", "ec2:ModifyVpcEndpoint": "another route table",
-	"ec2:ReplaceRoute": "another gateway", "ec2:ReplaceRouteTableAssociation": "another route table", "ecs:UpdateCluster": "other insights",
-	"iam:PutRolePermissionsBoundary": "a boundary comes", "iam:UpdateAssumeRolePolicy": "another release's trust policy", "iam:UpdateRole": "another release's description",
-	"iam:UpdateRoleDescription": "another release's description", "logs:AssociateKmsKey": "a key comes", "logs:DisassociateKmsKey": "a key goes",
-	"logs:DeleteRetentionPolicy": "logs never expire", "rds:ModifyDBSubnetGroup": "other subnets", "rds:ResetDBParameterGroup": "a parameter goes",
-	"secretsmanager:UpdateSecret": "another description or key", "secretsmanager:UpdateSecretVersionStage": "a write that was half done", "servicediscovery:UpdatePrivateDnsNamespace": "another description",
-	"servicediscovery:UpdateService": "another description", "servicediscovery:ListInstances": "verify",
-
-	"ecr:DescribeImages": "verify", "ecs:ListTasks": "verify", "ecs:GetTaskProtection": "verify", "ecs:DescribeTasks": "verify", "iam:GetPolicy": "verify", "iam:GetPolicyVersion": "verify", "logs:FilterLogEvents": "verify",
-	"cloudwatch:GetMetricData": "verify", "lambda:GetFunctionConfiguration": "verify called it; whether Terraform waits with it in AWS is open", "kms:DescribeKey": "verify", "kms:GetKeyPolicy": "verify",
-	"sns:ListSubscriptionsByTopic": "verify", "kms:Decrypt": "the emulator asks no key", "kms:GenerateDataKey": "the emulator asks no key",
-
-	"cloudwatch:UntagResource": "a tag is removed", "lambda:UntagResource": "a tag is removed", "lambda:DeleteFunctionConcurrency": "somebody else has reserved concurrency", "sns:UntagResource": "a tag is removed",
-	"lambda:UpdateFunctionCode": "another release's probe", "scheduler:UpdateSchedule": "another release's schedule",
-
-	"ec2:DescribeRegions": "Cloud Map asks", "route53:GetHostedZone": "Cloud Map asks", "route53:ListHostedZonesByName": "Cloud Map asks",
-	"ec2:RevokeSecurityGroupIngress": "AWS gives a default group a rule that moto does not", "iam:CreateServiceLinkedRole": "the first cluster or database of an account",
-}
-
 // eachActionIsNeeded judges the calls of a life cycle again, without one action after the
 // other: one that no call needs is too much.
 func (d *life) eachActionIsNeeded() {
@@ -87,7 +62,7 @@ func (d *life) eachActionIsNeeded() {
 	}
 	for _, action := range slices.Sorted(maps.Keys(actions)) {
 		call, called := calls[action]
-		if !called && notCalled[action] == "" {
+		if !called && deployment.NotCalled[action] == "" {
 			d.t.Errorf("no call needs %s", action)
 		}
 		if called && enforce.Decide(call, []iam.Document{without(whole, action)}, nil, nil).Allowed {
