@@ -27,7 +27,7 @@ import (
 
 // Status is what runs.
 type Status struct {
-	// Lines are what is known, each a subject and what there is to say.
+	// Lines are what is known.
 	Lines []Line `json:"lines"`
 	// Incomplete says that something could not be read.
 	Incomplete bool `json:"incomplete,omitempty"`
@@ -37,9 +37,14 @@ type Status struct {
 type Line struct {
 	// Name says what it is about.
 	Name string `json:"name"`
-	// Text is what there is.
+	// Text is what there is, for a person.
 	Text string `json:"text"`
+	// Data is the same for a program. Nil: there is only the text, of what could not be read.
+	Data data `json:"data,omitempty"`
 }
+
+// data are values by name. Times are in the form of RFC 3339.
+type data map[string]any
 
 // Print writes the status for a person, wrapped where w is a terminal.
 func (s Status) Print(w io.Writer) error {
@@ -68,14 +73,14 @@ type reader struct {
 	verify.Evidence
 }
 
-func (r *reader) add(name, format string, args ...any) {
-	r.Lines = append(r.Lines, Line{name, fmt.Sprintf(format, args...)})
+func (r *reader) add(name string, data data, format string, args ...any) {
+	r.Lines = append(r.Lines, Line{name, fmt.Sprintf(format, args...), data})
 }
 
 // unread adds a line for what could not be read.
 func (r *reader) unread(name, what string, err error) {
 	r.Incomplete = true
-	r.add(name, "%s: %s", what, verify.Reason(err))
+	r.add(name, nil, "%s: %s", what, verify.Reason(err))
 }
 
 // timeout is how long reading may take, beside what verify.Read takes.
@@ -91,7 +96,7 @@ func Read(ctx context.Context, opt verify.Options) Status {
 		shown := check.Name == "ECS service" && evidence.Service.ServiceName != nil || check.Name == "work pool" && evidence.Pool.Name != ""
 		if !shown && (check.Status == verify.Failed || check.Status == verify.Unknown) {
 			r.Incomplete = r.Incomplete || check.Status == verify.Unknown
-			r.add(check.Name, "%s", strings.ReplaceAll(check.Detail, "\n", " "))
+			r.add(check.Name, data{"check": check.Status}, "%s", strings.ReplaceAll(check.Detail, "\n", " "))
 		}
 	}
 	if evidence.Service.ServiceName == nil {
@@ -100,8 +105,9 @@ func Read(ctx context.Context, opt verify.Options) Status {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	s, d := evidence.Service, evidence.Deployment
-	r.add("service", "%s in %s: %d of %d tasks running, %d pending", aws.ToString(s.ServiceName), opt.Environment.Cluster.Name, s.RunningCount, s.DesiredCount, s.PendingCount)
-	r.add("deployment", "%s, begun %s", strings.ToLower(strings.ReplaceAll(string(d.RolloutState), "_", " ")), verify.Ago(aws.ToTime(d.CreatedAt)))
+	r.add("service", data{"name": s.ServiceName, "cluster": opt.Environment.Cluster.Name, "running": s.RunningCount, "desired": s.DesiredCount, "pending": s.PendingCount},
+		"%s in %s: %d of %d tasks running, %d pending", aws.ToString(s.ServiceName), opt.Environment.Cluster.Name, s.RunningCount, s.DesiredCount, s.PendingCount)
+	r.add("deployment", data{"state": d.RolloutState, "begun": d.CreatedAt}, "%s, begun %s", strings.ToLower(strings.ReplaceAll(string(d.RolloutState), "_", " ")), verify.Ago(aws.ToTime(d.CreatedAt)))
 	if w := opt.Environment.Worker; w.Scales() {
 		r.scaling(ctx, w.Scaling)
 	}
@@ -141,7 +147,7 @@ func (r *reader) tasks(ctx context.Context) {
 		if slices.Contains(r.Finishing, id) {
 			finishing = ", of the deployment before until its flow runs have ended"
 		}
-		r.add("tasks", "%s %s%s%s%s", id, strings.ToLower(aws.ToString(task.LastStatus)), health, started, finishing)
+		r.add("tasks", data{"id": id, "status": task.LastStatus, "health": task.HealthStatus, "started": task.StartedAt, "finishing": finishing != ""}, "%s %s%s%s%s", id, strings.ToLower(aws.ToString(task.LastStatus)), health, started, finishing)
 	}
 }
 
@@ -149,38 +155,40 @@ func (r *reader) prefect(ctx context.Context) {
 	env := r.opt.Environment
 	for _, v := range r.Container.Environment {
 		if aws.ToString(v.Name) == "PREFECT_API_URL" {
-			r.add("Prefect API", "%s", aws.ToString(v.Value))
+			r.add("Prefect API", data{"url": v.Value}, "%s", aws.ToString(v.Value))
 		}
 	}
-	text := fmt.Sprintf("%s, %s", r.Pool.Name, r.Pool.Type)
+	text, paused := fmt.Sprintf("%s, %s", r.Pool.Name, r.Pool.Type), []string{}
 	if r.Pool.Paused {
 		text += ", paused"
 	}
 	for _, q := range r.Queues {
 		if q.Paused {
-			text += ", its queue " + q.Name + " paused"
+			text, paused = text+", its queue "+q.Name+" paused", append(paused, q.Name)
 		}
 	}
-	r.add("work pool", "%s", text)
+	r.add("work pool", data{"name": r.Pool.Name, "type": r.Pool.Type, "paused": r.Pool.Paused, "paused_queues": paused}, "%s", text)
 	now := r.API.Now()
 	workers, err := r.API.OnlineWorkers(ctx, r.Pool.Name, time.Time{})
 	if err != nil {
 		r.unread("workers", "could not be read", err)
 	}
 	for _, w := range workers {
-		r.add("workers", "%s, heartbeat %.0f s ago", w.Name, max(0, now.Sub(w.LastHeartbeat).Seconds()))
+		r.add("workers", data{"name": w.Name, "heartbeat": w.LastHeartbeat}, "%s, heartbeat %.0f s ago", w.Name, max(0, now.Sub(w.LastHeartbeat).Seconds()))
 	}
 	if err == nil && len(workers) == 0 {
-		r.add("workers", "none online")
+		r.add("workers", nil, "none online")
 	}
 	survey, err := flowruns.Pool{Environment: env, API: r.API, ECS: ecs.NewFromConfig(r.opt.AWS)}.Survey(ctx)
 	if err != nil {
 		r.unread("flow runs", "could not be read", err)
 		return
 	}
-	r.add("flow runs", "%d underway, %d late, %d orphaned, %d lost", survey.Count(env.WorkPool.Queues...), len(survey.Late), len(survey.Orphaned), len(survey.Lost))
+	underway := survey.Count(env.WorkPool.Queues...)
+	r.add("flow runs", data{"underway": underway, "late": len(survey.Late), "orphaned": len(survey.Orphaned), "lost": len(survey.Lost)},
+		"%d underway, %d late, %d orphaned, %d lost", underway, len(survey.Late), len(survey.Orphaned), len(survey.Lost))
 	for _, run := range slices.Concat(survey.Orphaned, survey.Lost) {
-		r.add("flow runs", "%s for %s: %s %s", run.Issue, now.Sub(run.Since).Round(time.Second), run.ID, run.Name)
+		r.add("flow runs", data{"issue": run.Issue, "since": run.Since, "id": run.ID, "name": run.Name}, "%s for %s: %s %s", run.Issue, now.Sub(run.Since).Round(time.Second), run.ID, run.Name)
 	}
 }
 
@@ -191,11 +199,13 @@ func (r *reader) scaling(ctx context.Context, w config.Scaling) {
 		r.unread("scaling", "the probe's metrics could not be read", err)
 		return
 	}
+	values := data{"min": w.Min, "max": w.Max}
 	needed := "how many are needed was not published lately"
 	if value, known := last.Values["TasksNeeded"]; known {
 		needed = fmt.Sprintf("%.0f needed %s", value, verify.Ago(last.At))
+		values["needed"], values["at"] = value, last.At
 	}
-	r.add("scaling", "%d to %d tasks, %s", w.Min, w.Max, needed)
+	r.add("scaling", values, "%d to %d tasks, %s", w.Min, w.Max, needed)
 }
 
 // metrics shows what the probe published, where the API cannot be reached from here.
@@ -206,9 +216,9 @@ func (r *reader) metrics(ctx context.Context) {
 	case err != nil:
 		r.unread("probe", "its metrics could not be read", err)
 	case value == nil:
-		r.add("probe", "has published no metrics for %.0f minutes", metrics.Fresh.Minutes())
+		r.add("probe", nil, "has published no metrics for %.0f minutes", metrics.Fresh.Minutes())
 	default:
-		r.add("probe", "%s: %.0f workers online; flow runs: %.0f underway, %.0f due, %.0f late, %.0f orphaned, %.0f lost; %.0f queries failed", verify.Ago(last.At),
+		r.add("probe", data{"at": last.At, "metrics": value}, "%s: %.0f workers online; flow runs: %.0f underway, %.0f due, %.0f late, %.0f orphaned, %.0f lost; %.0f queries failed", verify.Ago(last.At),
 			value["WorkersOnline"], value["FlowRunsRunning"]+value["FlowRunsPending"], value["FlowRunsDue"], value["FlowRunsLate"], value["FlowRunsOrphaned"], value["FlowRunsLost"], value["CallsFailed"])
 	}
 }
@@ -222,9 +232,9 @@ func (r *reader) log(ctx context.Context) {
 	}
 	for _, line := range slices.Backward(symptoms.WithoutFrames(symptoms.OfWorker(lines))) {
 		if symptoms.Known(line) || strings.Contains(line, "ERROR") {
-			r.add("last error", "%.200s", strings.TrimSpace(line))
+			r.add("last error", data{"line": strings.TrimSpace(line)}, "%.200s", strings.TrimSpace(line))
 			return
 		}
 	}
-	r.add("last error", "none in the log since the deployment")
+	r.add("last error", nil, "none in the log since the deployment")
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -160,5 +161,41 @@ func TestStatus(t *testing.T) {
 				t.Errorf("a credential is shown:\n%s", screen.String())
 			}
 		})
+	}
+}
+
+// TestStatusAsJSON: a program finds values, not sentences.
+func TestStatusAsJSON(t *testing.T) {
+	text, err := json.Marshal(Read(t.Context(), serve(t, running())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var status struct {
+		Lines []struct {
+			Name string
+			Data fields
+		}
+	}
+	if err := json.Unmarshal(text, &status); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]fields{}
+	for _, line := range status.Lines {
+		got[line.Name] = line.Data
+	}
+	for name, want := range map[string]fields{
+		"service":   {"name": "dev-worker", "cluster": "prefect-cluster", "running": 1.0, "desired": 1.0, "pending": 0.0},
+		"work pool": {"name": "ecs-work-pool", "type": "process", "paused": false, "paused_queues": []any{}},
+		"flow runs": {"underway": 0.0, "late": 0.0, "orphaned": 0.0, "lost": 0.0},
+	} {
+		if !reflect.DeepEqual(got[name], want) {
+			t.Errorf("%s: %v, want %v", name, got[name], want)
+		}
+	}
+	if at, err := time.Parse(time.RFC3339, fmt.Sprint(got["workers"]["heartbeat"])); err != nil || time.Since(at) > time.Minute {
+		t.Errorf("workers: %v (%v)", got["workers"], err)
+	}
+	if got["tasks"]["id"] != "0123" || got["tasks"]["status"] != "RUNNING" || got["deployment"]["state"] != "COMPLETED" {
+		t.Errorf("tasks %v, deployment %v", got["tasks"], got["deployment"])
 	}
 }
