@@ -164,14 +164,40 @@ func differ(before, after any) []Attribute {
 	var attributes []Attribute
 	for _, path := range slices.Sorted(maps.Keys(all)) {
 		if b[path] != a[path] {
-			attributes = append(attributes, Attribute{Path: path, Before: b[path], After: a[path]})
+			attributes = append(attributes, elements(Attribute{Path: path, Before: b[path], After: a[path]}))
 		}
 	}
 	return attributes
 }
 
+// elements is a change of a list of plain values as those that go and those that come, unless all do or only their
+// order changes.
+func elements(a Attribute) Attribute {
+	var before, after []any
+	if json.Unmarshal([]byte(a.Before), &before) != nil || json.Unmarshal([]byte(a.After), &after) != nil {
+		return a
+	}
+	without := func(some, others []any) []any {
+		return slices.DeleteFunc(slices.Clone(some), func(one any) bool {
+			return slices.ContainsFunc(others, func(other any) bool { return encode(one) == encode(other) })
+		})
+	}
+	gone, come := without(before, after), without(after, before)
+	if len(gone)+len(come) == 0 || len(gone) == len(before) {
+		return a
+	}
+	a.Path, a.Before, a.After = a.Path+"[]", "", ""
+	if len(gone) > 0 {
+		a.Before = encode(gone)
+	}
+	if len(come) > 0 {
+		a.After = encode(come)
+	}
+	return a
+}
+
 // flatten writes the values in v by their paths, as they may be shown. JSON in a text is
-// taken apart as well; a list of plain values, such as a command, is one value.
+// taken apart as well; a list of plain values, such as a command, is one value, see elements.
 func flatten(path string, v any, into map[string]string) {
 	switch v := v.(type) {
 	case nil:
@@ -221,8 +247,12 @@ func names(list []any) []string {
 			return nil
 		}
 		numbers = append(numbers, fmt.Sprint(i))
-		for _, key := range []string{"name", "Name", "Sid", "sid"} {
-			if name, ok := object[key].(string); ok && name != "" && !slices.Contains(own, name) {
+		keys := []any{object["name"], object["Name"], object["Sid"], object["sid"]}
+		if actions, _ := object["Action"].([]any); len(actions) > 0 {
+			keys = append(keys, actions[0]) // of a statement without a name
+		}
+		for _, key := range keys {
+			if name, ok := key.(string); ok && name != "" && !slices.Contains(own, name) {
 				own = append(own, name)
 				break
 			}
