@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -64,13 +65,17 @@ func newRootCommand() *cobra.Command {
 
 // completeEnvironments lets the shell complete the environments of a command and its subcommands.
 func completeEnvironments(command *cobra.Command) {
-	if strings.Contains(command.Use, "ENVIRONMENT") {
-		command.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	isEnvironment := func(word string) bool { return strings.Contains(word, "ENVIRONMENT") }
+	if place := slices.IndexFunc(strings.Fields(command.Use), isEnvironment) - 1; place >= 0 { // after the command
+		command.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			p, err := project.Find(".")
-			if err != nil {
+			switch {
+			case len(args) < place: // the file of a flow
+				return nil, cobra.ShellCompDirectiveDefault
+			case err != nil || len(args) > place:
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
-			files, _ := filepath.Glob(filepath.Join(p.Root, config.Dir, "*.yaml")) // the pattern is valid
+			files, _ := filepath.Glob(filepath.Join(p.Root, config.Dir, "*.y*ml")) // the pattern is valid
 			for i, file := range files {
 				files[i] = environmentName([]string{filepath.Join(config.Dir, filepath.Base(file))})
 			}
@@ -111,6 +116,9 @@ func report(out io.Writer, err error) int {
 		say(problems.Error())
 		return 1
 	case errors.As(err, &failed) && failed.Output == "": // Terraform has printed why
+		if failed.Fix != "" {
+			fmt.Fprintln(out, "workerctl: "+failed.Fix)
+		}
 		return 1
 	default:
 		say("workerctl: " + redact.Text(err.Error()))

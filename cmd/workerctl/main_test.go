@@ -202,6 +202,7 @@ func TestHowItEnds(t *testing.T) {
 		{exitCode(2), 2, ""},
 		{fmt.Errorf("deploy: %w", context.Canceled), 130, "interrupted\n"},
 		{fmt.Errorf("deploy: %w", &terraform.Error{Command: "apply"}), 1, ""}, // Terraform has printed why
+		{&terraform.Error{Command: "plan", Fix: "unlock it"}, 1, "workerctl: unlock it\n"},
 		{&terraform.Error{Command: "plan", Output: "why"}, 1, "workerctl: terraform plan: <nil>\n    why\n"},
 	} {
 		var out bytes.Buffer
@@ -249,6 +250,19 @@ func workerctl(t *testing.T, args ...string) (stdout, stderr string, err error) 
 	command.SetArgs(args)
 	err = command.ExecuteContext(t.Context())
 	return out.String(), errors.String(), err
+}
+
+// TestTheShellCompletesEnvironments: at their place among the arguments, and there alone.
+func TestTheShellCompletesEnvironments(t *testing.T) {
+	inProject(t, map[string]string{config.Dir + "/dev.yaml": "", config.Dir + "/prod.yml": "name_suffix: -prod", config.Dir + "/dev.imports.json": "{}"})
+	const names, none, files = "dev\nprod\n:4\n", ":4\n", ":0\n"
+	for args, want := range map[string]string{
+		"plan": names, "local up": names, "runs retry x": names, "local run flow.py": names, "plan dev": none, "runs retry": files, "local run": files,
+	} {
+		if out, _, err := workerctl(t, append(append([]string{"__complete"}, strings.Fields(args)...), "")...); err != nil || out != want {
+			t.Errorf("%s: %q (%v), want %q", args, out, err, want)
+		}
+	}
 }
 
 func TestConfigShowsWhatIsInForce(t *testing.T) {

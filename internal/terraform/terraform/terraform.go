@@ -94,7 +94,8 @@ func (s Stack) message(text string) string { return redact.Text(s.known(text)) }
 func (s Stack) run(ctx context.Context, stdout, stderr, notice io.Writer, args []string) error {
 	cmd := exec.CommandContext(ctx, project.TerraformBinary(), args...)
 	cmd.Dir, cmd.Env = s.Dir, append(s.Environ, "TF_IN_AUTOMATION=1")
-	cmd.Stdout, cmd.Stderr = stdout, stderr
+	var messages bytes.Buffer
+	cmd.Stdout, cmd.Stderr = stdout, io.MultiWriter(stderr, &messages)
 	cmd.WaitDelay = gracePeriod
 	ended, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
@@ -119,7 +120,7 @@ func (s Stack) run(ctx context.Context, stdout, stderr, notice io.Writer, args [
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
-	return &Error{Command: args[0], cause: err}
+	return &Error{Command: args[0], cause: err, Fix: s.unlock(messages.String())}
 }
 
 // Error says that Terraform ended with a status other than 0.
@@ -128,13 +129,31 @@ type Error struct {
 	Command string
 	// Output is the end of what Terraform printed, if the caller has not shown it.
 	Output string
-	cause  error
+	// Fix says what to do, where Terraform's own message does not.
+	Fix   string
+	cause error
+}
+
+// lockID is the id in Terraform's message about the lock of a state.
+var lockID = regexp.MustCompile(`(?s)Error acquiring the state lock.*?\bID:\s+(\S+)`)
+
+// unlock says how to get past a lock of the state that messages are about, or nothing.
+func (s Stack) unlock(messages string) string {
+	m := lockID.FindStringSubmatch(messages)
+	if m == nil {
+		return ""
+	}
+	return fmt.Sprintf("somebody else changes the environment now, or a Terraform was killed and left the lock; wait, or once nobody does, remove it: cd %s && %s force-unlock %s",
+		s.Dir, filepath.Base(project.TerraformBinary()), m[1])
 }
 
 func (e *Error) Error() string {
 	text := fmt.Sprintf("%s %s: %v", filepath.Base(project.TerraformBinary()), e.Command, e.cause)
 	if e.Output != "" {
 		text += "\n" + proc.Indent(e.Output)
+	}
+	if e.Fix != "" {
+		text += "\n" + e.Fix
 	}
 	return text
 }

@@ -113,6 +113,31 @@ func TestErrorsOfTerraformAreShownWithoutCredentials(t *testing.T) {
 	}
 }
 
+// TestALockedState: the message of Terraform says neither that a lock can be left behind nor how to remove it.
+func TestALockedState(t *testing.T) {
+	s := fake(t, `cat >&2 <<'END'
+╷
+│ Error: Error acquiring the state lock
+│
+│ Error message: resource temporarily unavailable
+│ Lock Info:
+│   ID:        9db590f1-b6fe-c5f2-2678-8804f089deba
+│   Path:      ../../../terraform.dev.tfstate
+╵
+END
+exit 1
+`)
+	err := s.Run(t.Context(), &bytes.Buffer{}, &bytes.Buffer{}, "plan")
+	if want := "cd " + s.Dir + " && terraform force-unlock 9db590f1-b6fe-c5f2-2678-8804f089deba"; err == nil || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("got %v, want an end of %s", err, want)
+	}
+	// AND another error has no such fix
+	s = fake(t, "echo 'Error: no lock. ID: 1' >&2; exit 1\n")
+	if err := s.Run(t.Context(), &bytes.Buffer{}, &bytes.Buffer{}, "plan"); err == nil || err.Error() != "terraform plan: exit status 1" {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestLockNeedsASynthesizedStack(t *testing.T) {
 	_, err := Lock(t.Context(), project.Project{Root: t.TempDir()}, "dev", new(bytes.Buffer))
 	if want := "write the provider lock of dev: cdktf.out holds no stack of that name; run make synth first"; err == nil || err.Error() != want {
