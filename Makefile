@@ -117,6 +117,7 @@ bench-local: tools ## Measure make local by its parts: from empty caches, warm, 
 lint: ## Check format, go vet and staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "not formatted: run make fmt" >&2; exit 1; }
 	@! git grep -nwiE "mend(s|ed)?|for ever|anew|clear text|way out|stand-ins?|takes? on (a|the) role|knows? no resource|beats? no more" -- "*.go" "*.py" "*.md" ":!CHANGELOG.md" ":!CONTRIBUTING.md" || { echo "these words have a standard term: CONTRIBUTING.md, Language" >&2; exit 1; }
+	@! git grep -nE "uses: [^@]+@v" -- .github/workflows || { echo "pin an action by the hash of its commit, with the release behind it" >&2; exit 1; }
 	go vet ./...
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 
