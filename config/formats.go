@@ -121,12 +121,12 @@ var formats = map[string]format{
 	},
 	"image": {
 		pattern: regexp.MustCompile(`^\S+$`), longest: 255, example: "prefecthq/prefect:3-latest",
-		rule: "an image is [host/]name:tag or [host/]name@sha256:digest, of at most 255 characters", fix: "write for example prefecthq/prefect:2-latest or prefecthq/prefect:3.8.3-python3.12",
+		rule: "an image is [host/]name:tag or [host/]name@sha256:digest, of at most 255 characters", fix: "write for example prefecthq/prefect:2-latest or prefecthq/prefect:3.9.1-python3.12",
 		source: "https://github.com/distribution/reference",
 	},
 	"version": {
 		pattern: regexp.MustCompile(`^\d{1,5}(\.\d{1,5}){0,2}$`), example: "3.8",
-		rule: "a version is one to three numbers with dots between them", fix: `write for example "2", "3.8" or "3.8.3"`,
+		rule: "a version is one to three numbers with dots between them", fix: `write for example "2", "3.8" or "3.9.1"`,
 	},
 	"variable-name": {
 		pattern: regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`), example: "LOG_LEVEL",

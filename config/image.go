@@ -90,7 +90,7 @@ func (w Worker) runtime() (Runtime, *Problem) {
 	named, err := reference.ParseNormalizedNamed(w.Image)
 	if err != nil {
 		return refuse("an image is [host/]name:tag or [host/]name@sha256:digest, but "+err.Error(),
-			"write for example prefecthq/prefect:2-latest or prefecthq/prefect:3.8.3-python3.12")
+			"write for example prefecthq/prefect:2-latest or prefecthq/prefect:3.9.1-python3.12")
 	}
 	tag := ""
 	if tagged, ok := named.(reference.Tagged); ok {
@@ -99,7 +99,7 @@ func (w Worker) runtime() (Runtime, *Problem) {
 	_, digested := named.(reference.Digested)
 	if !digested && (tag == "" || tag == "latest") {
 		return refuse("the tag latest, or none, moves to the next major version of Prefect without notice",
-			"name a version, for example prefecthq/prefect:2-latest or prefecthq/prefect:3.8.3-python3.12")
+			"name a version, for example prefecthq/prefect:2-latest or prefecthq/prefect:3.9.1-python3.12")
 	}
 
 	runtime := Runtime{
@@ -135,7 +135,7 @@ var (
 )
 
 // versionInTag reads Prefect's version from the tag of one of Prefect's images:
-// 2-latest, 3.8.3-python3.12, or for prefect-aws 0.7.5-python3.12-prefect3.6.20.
+// 2-latest, 3.9.1-python3.12, or for prefect-aws 0.7.5-python3.12-prefect3.6.20.
 // The tag of another image says the version of something else.
 func versionInTag(name, tag string) string {
 	pattern := leadingVersion
@@ -178,7 +178,8 @@ var prefectAWSPins = []struct {
 	prefect *semver.Constraints
 	release string
 }{
-	{mustConstraint(">=3.7.0, <4.0.0"), "0.7.11"},
+	{mustConstraint(">=3.8.4, <4.0.0"), "0.7.12"},
+	{mustConstraint(">=3.7.0, <3.8.4"), "0.7.11"},
 	{mustConstraint(">=3.4.7, <3.7.0"), "0.6.0"},
 	{mustConstraint(">=3.1.3, <3.4.7"), "0.5.5"},
 	{mustConstraint(">=3.0.0, <3.1.3"), "0.5.0"},

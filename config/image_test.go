@@ -15,7 +15,7 @@ func TestRuntime(t *testing.T) {
 	}{
 		{Worker{Image: "prefecthq/prefect:2-latest"}, "2.99999.99999", true, false},
 		{Worker{Image: "prefecthq/prefect:2.20.25-python3.11"}, "2.20.25", true, false},
-		{Worker{Image: "docker.io/prefecthq/prefect:3.8.3-python3.12"}, "3.8.3", true, false},
+		{Worker{Image: "docker.io/prefecthq/prefect:3.9.1-python3.12"}, "3.9.1", true, false},
 		{Worker{Image: "prefecthq/prefect:3.6-python3.12"}, "3.6.99999", true, false},
 		{Worker{Image: "prefecthq/prefect:3"}, "3.99999.99999", true, false},
 		{Worker{Image: "prefecthq/prefect-aws:0.7.5-python3.12-prefect3.6.20"}, "3.6.20", true, true},
@@ -47,7 +47,7 @@ func TestPrefectAWSIsPinnedToTheImage(t *testing.T) {
 		{"prefecthq/prefect:2-latest", PoolProcess, nil, nil},
 		{"prefecthq/prefect:2-latest", PoolECS, []string{"s3fs"}, []string{"s3fs", "prefect-aws==0.4.20"}},
 		{"prefecthq/prefect:2-latest", PoolECS, []string{"Prefect_AWS==0.4.19"}, []string{"Prefect_AWS==0.4.19"}},
-		{"prefecthq/prefect:3-latest", PoolECS, nil, []string{"prefect-aws==0.7.11"}},
+		{"prefecthq/prefect:3-latest", PoolECS, nil, []string{"prefect-aws==0.7.12"}},
 		{"prefecthq/prefect:3.7.0-python3.12", PoolECS, nil, []string{"prefect-aws==0.7.11"}},
 		{"prefecthq/prefect:3.6.20-python3.12", PoolECS, nil, []string{"prefect-aws==0.6.0"}},
 		{"prefecthq/prefect:3.2.1-python3.12", PoolECS, nil, []string{"prefect-aws==0.5.5"}},

@@ -108,7 +108,7 @@ func (v *validator) jobImage(runtime Runtime) {
 	}
 	named, err := reference.ParseNormalizedNamed(image)
 	if err != nil {
-		v.reject("work_pool.job.image", image, formats["image"].rule+", but "+err.Error(), "write for example prefecthq/prefect:3.8.3-python3.12")
+		v.reject("work_pool.job.image", image, formats["image"].rule+", but "+err.Error(), "write for example prefecthq/prefect:3.9.1-python3.12")
 		return
 	}
 	v.registry("work_pool.job.image", image, reference.Domain(named))
@@ -119,7 +119,7 @@ func (v *validator) jobImage(runtime Runtime) {
 	tagged, ok := named.(reference.Tagged)
 	_, digested := named.(reference.Digested)
 	if official := named.Name() == prefectImage || named.Name() == prefectAWSImage; official && !digested && (!ok || tagged.Tag() == "latest") {
-		v.reject("work_pool.job.image", image, "the tag latest, or none, moves to the next major version of Prefect without notice", "name a version, for example prefecthq/prefect:3.8.3-python3.12")
+		v.reject("work_pool.job.image", image, "the tag latest, or none, moves to the next major version of Prefect without notice", "name a version, for example prefecthq/prefect:3.9.1-python3.12")
 	}
 	if !ok {
 		return

@@ -26,7 +26,7 @@ import (
 // The oldest and newest Python with which the requirements were installed and imported when they
 // were pinned. uv takes one that is installed, or downloads one.
 const (
-	oldestPython = "3.10"
+	oldestPython = "3.11"
 	newestPython = "3.13"
 )
 

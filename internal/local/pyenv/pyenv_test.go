@@ -205,7 +205,7 @@ func TestEnsureSaysWhatFailed(t *testing.T) {
 		{"an index that cannot be reached", spec.Requirements, "Connection refused", map[string]string{
 			"PIP_INDEX_URL": "http://user:hunter2@127.0.0.1:1/simple", "UV_HTTP_RETRIES": "0", "UV_CACHE_DIR": t.TempDir(),
 		}},
-		{"no Python", spec.Requirements, "Needed: Python 3.10 to 3.13", map[string]string{
+		{"no Python", spec.Requirements, "Needed: Python 3.11 to 3.13", map[string]string{
 			"PATH": none, "UV_PYTHON_INSTALL_DIR": none, "UV_PYTHON_DOWNLOADS": "never", "UV_CACHE_DIR": t.TempDir(),
 		}},
 	} {
@@ -346,7 +346,7 @@ func TestEveryPackageIsPinned(t *testing.T) {
 	if got := Prefect2.Pin("prefect"); got != "2.20.25" {
 		t.Errorf("Prefect 2 is pinned to %q, want 2.20.25", got)
 	}
-	if got := Prefect3.Pin("prefect"); got != "3.8.3" {
-		t.Errorf("Prefect 3 is pinned to %q, want 3.8.3", got)
+	if got := Prefect3.Pin("prefect"); got != "3.9.1" {
+		t.Errorf("Prefect 3 is pinned to %q, want 3.9.1", got)
 	}
 }

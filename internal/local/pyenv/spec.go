@@ -37,7 +37,7 @@ var (
 	Moto = Spec{Name: "moto", Requirements: motoRequirements}
 	// Prefect2 is Prefect 2.20.25, the last release of Prefect 2.
 	Prefect2 = Spec{Name: "prefect2", Requirements: prefect2Requirements + pipRequirements}
-	// Prefect3 is Prefect 3.8.3.
+	// Prefect3 is Prefect 3.9.1.
 	Prefect3 = Spec{Name: "prefect3", Requirements: prefect3Requirements + pipRequirements}
 )
 

@@ -23,7 +23,7 @@ network:
   existing: {vpc_id: vpc-0123456789abcdef0, subnet_ids: [subnet-0123456789abcdef0, subnet-0123456789abcdef1]}
   endpoints: [ec2, ecr.api, ecr.dkr, ecs, logs, secretsmanager, sqs]
 work_pool: {type: ecs, job: {spot: true}}
-worker: {image: '210987654321.dkr.ecr.us-east-1.amazonaws.com/prefect:3', prefect_version: 3.8.3, prefect_aws_included: true}
+worker: {image: '210987654321.dkr.ecr.us-east-1.amazonaws.com/prefect:3', prefect_version: 3.9.1, prefect_aws_included: true}
 `
 	write(t, w.config, map[string]string{"dev.yaml": environment})
 

@@ -17,7 +17,7 @@ account_id: "210987654321"
 backend: {type: s3, bucket: states}
 secret: {existing_arn: "arn:aws:secretsmanager:us-east-1:210987654321:secret:k-AbCdEf", json_key: k}
 prefect: {account_id: 00000000-0000-0000-0000-000000000000, authentication: none}
-worker: {image: "prefecthq/prefect:3.8.3-python3.12", cpu: 512, memory: 1024, desired_count: 4, secrets: {A: "arn:aws:secretsmanager:us-east-1:210987654321:secret:a-AbCdEf"}}
+worker: {image: "prefecthq/prefect:3.9.1-python3.12", cpu: 512, memory: 1024, desired_count: 4, secrets: {A: "arn:aws:secretsmanager:us-east-1:210987654321:secret:a-AbCdEf"}}
 work_pool: {name: my-pool, type: ecs, job: {secrets: {B: "arn:aws:secretsmanager:us-east-1:210987654321:secret:b-AbCdEf"}}}
 `
 	// WHEN it becomes that of a local run

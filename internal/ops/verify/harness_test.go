@@ -67,7 +67,7 @@ const (
 )
 
 // prefect3 are the settings of a worker of Prefect 3.
-const prefect3 = "image: \"prefecthq/prefect:3.8.3-python3.12\""
+const prefect3 = "image: \"prefecthq/prefect:3.9.1-python3.12\""
 
 // TestMain starts what synthesizes, and ends it.
 func TestMain(m *testing.M) {

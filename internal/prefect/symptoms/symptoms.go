@@ -10,7 +10,7 @@ import (
 
 // Symptom is a known failure.
 type Symptom struct {
-	// Lines are texts of which a line has one. They are those of Prefect 2.20.25 and 3.8.3,
+	// Lines are texts of which a line has one. They are those of Prefect 2.20.25 and 3.9.1,
 	// and plain text, because a filter of CloudWatch Logs has no groups and few expressions.
 	Lines []string
 	// Explanation says what a line means, and Fix what to do.
