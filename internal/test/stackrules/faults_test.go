@@ -139,7 +139,7 @@ var faults = map[string][]fault{
 	"size-and-capacity-as-configured": {
 		{"full", "resource.aws_ecs_task_definition.worker.memory", "2048"}, {"server", "resource.aws_ecs_task_definition.server.cpu", "256"}, {"full", "resource.aws_ecs_task_definition.worker.ephemeral_storage", nil},
 		{"full", "resource.aws_ecs_task_definition.worker.runtime_platform.cpu_architecture", "X86_64"}, {"full", "resource.aws_ecs_service.worker.capacity_provider_strategy.0.base", 0}, {"dev", "resource.aws_ecs_service.worker.launch_type", nil},
-		{"dev", "resource.aws_ecs_service.worker.platform_version", "1.3.0"}, {"dev", "resource.aws_ecs_service.worker.propagate_tags", nil},
+		{"dev", "resource.aws_ecs_service.worker.platform_version", "1.3.0"}, {"dev", "resource.aws_ecs_service.worker.propagate_tags", nil}, {"dev", "resource.aws_ecs_cluster.main.setting.0.value", "disabled"},
 	},
 	"image-and-command-as-configured": {
 		{"ecs", container + ".image", "example.com/prefect:3"}, {"existing", container + ".repositoryCredentials.credentialsParameter", "x"}, {"dev", container + ".command", list{"/bin/sh", "-c", "id"}},
@@ -224,12 +224,13 @@ var faults = map[string][]fault{
 		{"full", "resource.aws_appautoscaling_policy.scale_in.step_scaling_policy_configuration.step_adjustment.0.scaling_adjustment", -10},
 		{"full", "resource.aws_appautoscaling_policy.scale_out.step_scaling_policy_configuration.step_adjustment.0.scaling_adjustment", -1},
 		{"full", "resource.aws_appautoscaling_policy.scale_out.step_scaling_policy_configuration.adjustment_type", "ExactCapacity"},
+		{"full", "resource.aws_appautoscaling_policy.scale_out.step_scaling_policy_configuration.metric_aggregation_type", "Minimum"},
 		{"full", alarm + "scale_in.evaluation_periods", 1}, {"full", "resource.aws_lambda_function.probe.environment.variables.SCALING", nil},
 	},
 	"probe-as-configured": {
 		{"full", "resource.aws_scheduler_schedule.probe.schedule_expression", "rate(1 day)"}, {"full", "resource.aws_scheduler_schedule.probe.state", "DISABLED"}, {"full", "resource.aws_scheduler_schedule.probe.target.arn", "x"},
 		{"full", "resource.aws_lambda_function.probe.filename", "x.zip"}, {"full", "resource.aws_lambda_function.probe.handler", "x"}, {"full", "resource.aws_lambda_function.probe.timeout", 900},
-		{"full", "resource.aws_lambda_function.probe.environment.variables.CREDENTIAL", "pnu_x"}, {"full", "resource.aws_lambda_function.probe.environment.variables.QUEUES", nil},
+		{"full", "resource.aws_lambda_function.probe.environment.variables.CREDENTIAL", "pnu_x"}, {"full", "resource.aws_lambda_function.probe.environment.variables.QUEUES", nil}, {"full", "resource.aws_lambda_function.probe.depends_on.0", nil},
 	},
 	"provider-as-configured": {
 		{"dev", "provider.aws.0.access_key", "AKIA"}, {"dev", "provider.aws.0.endpoints", list{object{}}}, {"dev", "provider.aws.0.assume_role", list{object{}}}, {"full", "provider.aws.0.allowed_account_ids", nil},

@@ -131,6 +131,7 @@ var monitoringRules = []rule{
 		s.all("aws_appautoscaling_policy", "resource_id", ref("aws_appautoscaling_target.worker.resource_id"))
 		const steps = "step_scaling_policy_configuration."
 		s.all("aws_appautoscaling_policy", steps+"adjustment_type", "ChangeInCapacity")
+		s.all("aws_appautoscaling_policy", steps+"metric_aggregation_type", "Maximum")
 		s.each("aws_appautoscaling_policy", func(e element) { s.within(e, steps+"cooldown", 60, 300) })
 		s.all("aws_appautoscaling_policy.scale_in", steps+"step_adjustment", []map[string]any{{"metric_interval_upper_bound": "0", "scaling_adjustment": -1}})
 		s.each("aws_appautoscaling_policy", func(e element) {
@@ -155,6 +156,11 @@ var monitoringRules = []rule{
 		s.all("aws_scheduler_schedule", "target.arn", ref("aws_lambda_function.probe.arn"))
 		s.all("aws_lambda_function", "filename", "probe.zip")
 		s.all("aws_lambda_function", "handler", "probe.handler")
+		s.each("aws_lambda_function", func(e element) {
+			if !slices.Contains(e.list("depends_on"), any("aws_iam_role_policy.probe")) {
+				s.report(e.address()+".depends_on", "lacks aws_iam_role_policy.probe")
+			}
+		})
 		s.each("aws_lambda_function", func(e element) { s.within(e, "timeout", 30, 59) })
 		queues, _ := json.Marshal(s.env.WorkPool.Queues)
 		for name, value := range map[string]any{

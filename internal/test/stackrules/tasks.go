@@ -27,6 +27,8 @@ var taskRules = []rule{
 			s.all("aws_ecs_task_definition."+of.name, "cpu", strconv.Itoa(of.cpu))
 			s.all("aws_ecs_task_definition."+of.name, "memory", strconv.Itoa(of.memory))
 		}
+		insights := map[bool]string{true: "enabled", false: "disabled"}[s.env.Cluster.ContainerInsights]
+		s.all("aws_ecs_cluster", "setting", []map[string]string{{"name": "containerInsights", "value": insights}})
 		var storage, strategy any
 		if w.EphemeralStorageGiB > 0 {
 			storage = w.EphemeralStorageGiB
