@@ -429,6 +429,24 @@ def run_tasks_as_fargate():
             container.runtime_id = f"{task.id}-{number:010}"
         return task
 
+    def deregister(backend, task):
+        discovery = servicediscovery_backends[backend.account_id][backend.region_name]
+        for registry in getattr(task, "registries", []):
+            if registry in discovery.services and any(i.instance_id == task.id for i in discovery.services[registry].instances):
+                discovery.deregister_instance(registry, task.id)
+
+    original_delete = backend.delete_service
+
+    def delete_service(self, cluster, name, force):
+        """ECS takes the tasks of a service out of Cloud Map before the service is gone."""
+        service = original_delete(self, cluster, name, force)
+        for task in self.tasks.get(self._get_cluster(cluster).name, {}).values():
+            if getattr(task, "group", None) == "service:" + service.name:
+                deregister(self, task)
+        return service
+
+    backend.delete_service = delete_service
+
     def submit_task_state_change(self):
         params = self._get_params()
         backend = self.ecs_backend
@@ -445,8 +463,8 @@ def run_tasks_as_fargate():
         for registry in getattr(task, "registries", []):  # ECS registers the tasks of a service in Cloud Map
             if status == "RUNNING":
                 discovery.register_instance(registry, task.id, "", {"AWS_INSTANCE_IPV4": "127.0.0.1"})
-            if status == "STOPPED" and registry in discovery.services:
-                discovery.deregister_instance(registry, task.id)
+        if status == "STOPPED":
+            deregister(backend, task)
         if status == "RUNNING":
             task.started_at = now
         if status == "STOPPED":

@@ -98,6 +98,8 @@ func findFlow(flow string) (file, function string, err error) {
 		found = append(found, m[1])
 	}
 	switch {
+	case named && !regexp.MustCompile(`\b`+regexp.QuoteMeta(function)+`\b`).Match(content):
+		return "", "", fmt.Errorf("%s has no flow %s; it has: %s", filepath.Base(file), function, strings.Join(found, ", "))
 	case named:
 		return file, function, nil
 	case len(found) == 0:

@@ -13,7 +13,8 @@ func TestTheFlowInAFile(t *testing.T) {
 		"@flow(name=\"x\",\n      log_prints=True)\nasync def one():\n    pass\n\ndef two():\n    pass\n": {"f.py", "one", ""},
 		"@flow\ndef one(): pass\n\n@flow()\n@other\ndef two(): pass\n":                                    {"f.py", "", "f.py has several flows; name one: f.py:one, or f.py:two"},
 		"@flow\ndef one(): pass\n@flow\ndef two(): pass\n":                                                {"f.py:two", "two", ""},
-		"def one(): pass\n": {"f.py", "", "f.py has no function with @flow before it; name one: f.py:FUNCTION"},
+		"@flow\ndef one(): pass\n# no other\n":                                                            {"f.py:two", "", "f.py has no flow two; it has: one"},
+		"def one(): pass\n":                                                                               {"f.py", "", "f.py has no function with @flow before it; name one: f.py:FUNCTION"},
 	} {
 		if err := os.WriteFile("f.py", []byte(content), 0o644); err != nil {
 			t.Fatal(err)
