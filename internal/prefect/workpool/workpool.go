@@ -164,6 +164,9 @@ const secretARN = "_secret_arn"
 // credential is the variable with the ARN of the secret of the Prefect API's credential.
 func credential(a config.Authentication) string { return a.TerraformVariable() + secretARN }
 
+// originalDefault is the key of a variable under which the template keeps the default that pool apply has replaced.
+const originalDefault = "x-original-default"
+
 // Change is a field of the template that differs. Old is nil where there was none.
 type Change struct {
 	Field    string
@@ -218,8 +221,24 @@ func (w Wanted) Fit(template Template) (Template, []Change, error) {
 			continue
 		}
 		if !same(variable["default"], want) {
+			if _, ours := variable[originalDefault]; !ours {
+				variable[originalDefault] = variable["default"]
+			}
 			changes = append(changes, Change{name, variable["default"], want})
 			variable["default"] = want
+		}
+	}
+	// What is no longer configured gets back what the template had.
+	for _, name := range slices.Sorted(maps.Keys(variables)) {
+		variable, _ := variables[name].(map[string]any)
+		before, ours := variable[originalDefault]
+		if _, wanted := w.Defaults[name]; !ours || wanted {
+			continue
+		}
+		changes = append(changes, Change{name, variable["default"], before})
+		delete(variable, originalDefault)
+		if variable["default"] = before; before == nil {
+			delete(variable, "default")
 		}
 	}
 	if env, known := variables["env"].(map[string]any); known && w.Defaults["env"] == nil {

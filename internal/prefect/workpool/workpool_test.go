@@ -85,6 +85,25 @@ func TestFit(t *testing.T) {
 	if err != nil || len(changes) != 3 || !reflect.DeepEqual(again, template) {
 		t.Errorf("%v, changes %v, template %v", err, changes, again)
 	}
+	// WHEN variables are configured, and later no longer
+	if err := json.Unmarshal([]byte(`{"variables":{"properties":{"env":{"default":{"A":"b"}},"command":{},"launch_type":{"default":"FARGATE"},"image":{"default":"of-a-person"}}},
+		"job_configuration":{"task_definition":{}}}`), &template); err != nil {
+		t.Fatal(err)
+	}
+	some := Wanted{Defaults: map[string]any{"env": map[string]any{"LEVEL": "debug"}, "command": "x prefect", "launch_type": "FARGATE"}}
+	fitted, changes, err = some.Fit(template)
+	if want := []string{"command", "env"}; err != nil || !slices.Equal(fields(changes), want) {
+		t.Errorf("%v, changes %v, want %v", err, changes, want)
+	}
+	some.Defaults["env"] = map[string]any{"LEVEL": "info"}
+	if fitted, changes, err = some.Fit(fitted); err != nil || len(changes) != 1 {
+		t.Errorf("%v, changes %v", err, changes)
+	}
+	again, changes, err = Wanted{Defaults: map[string]any{"launch_type": "FARGATE"}}.Fit(fitted)
+	// THEN each gets back what the template had before
+	if err != nil || !reflect.DeepEqual(again, template) || len(changes) != 2 || changes[0].String() != `command: "x prefect" -> none` || changes[1].String() != `env: {"LEVEL":"info"} -> {"A":"b"}` {
+		t.Errorf("%v, changes %v, template %v", err, changes, again)
+	}
 	// WHEN the template is another worker's THEN that is said
 	if _, _, err := wanted().Fit(Template{}); err == nil || err.Error() != "the pool's template has no variables cluster, configure_cloudwatch_logs, cpu, network_configuration: it is not that of prefect-aws" {
 		t.Errorf("an empty template: %v", err)
