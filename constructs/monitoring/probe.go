@@ -108,10 +108,8 @@ func (cfg Config) probePermissions(logGroupARN string) []iam.Statement {
 		// The action does not support resource-level permissions, but a condition on the namespace.
 		iam.Allow("PublishMetrics", []string{"cloudwatch:PutMetricData"}, "*").If("StringEquals", "cloudwatch:namespace", probe.Namespace),
 		iam.Allow("DescribeWorker", []string{"ecs:DescribeServices"}, account.Of("ecs", "service/"+env.Cluster.Name+"/"+env.Worker.ServiceName)),
+		iam.Allow("DescribeTasks", []string{"ecs:DescribeTasks"}, account.Of("ecs", "task/"+env.Cluster.Name+"/*")).If("ArnEquals", "ecs:cluster", cluster),
 		iam.Allow("WriteLog", []string{"logs:CreateLogStream", "logs:PutLogEvents"}, logGroupARN+":*"),
-	}
-	if env.WorkPool.FlowsAreTasks() {
-		statements = append(statements, iam.Allow("DescribeFlows", []string{"ecs:DescribeTasks"}, account.Of("ecs", "task/"+env.Cluster.Name+"/*")).If("ArnEquals", "ecs:cluster", cluster))
 	}
 	if cfg.CredentialARN != "" {
 		statements = append(statements, iam.Allow("ReadCredential", []string{"secretsmanager:GetSecretValue"}, cfg.CredentialARN))

@@ -197,31 +197,15 @@ func (p Pool) places(ctx context.Context, underway []api.FlowRun) ([]Run, error)
 	return runs, group.Wait()
 }
 
-// gone returns of each run whether what ran it is gone: its task has stopped, or in a process pool its
-// worker is silent. What is not known counts as there.
+// gone returns of each run whether what ran it is gone: its own task, or that of its worker, has stopped. What is not
+// known counts as there, and so do the runs of a worker that is frozen or cut off from the API: they go on.
 func (p Pool) gone(ctx context.Context, runs []Run) ([]bool, error) {
-	gone := make([]bool, len(runs))
-	if !slices.ContainsFunc(runs, func(r Run) bool { return r.Task != "" }) {
-		return gone, nil
-	}
 	stopped, err := p.stopped(ctx, runs)
-	if err != nil {
-		return nil, err
-	}
-	var workers []api.Worker
-	if p.Environment.WorkPool.FlowsInWorker() {
-		if workers, err = p.API.OnlineWorkers(ctx, p.Environment.WorkPool.Name, time.Time{}); err != nil {
-			return nil, fmt.Errorf("which workers are online: %w", err)
-		}
-	}
-	now := p.API.Now()
+	gone := make([]bool, len(runs))
 	for i, r := range runs {
-		silent := p.Environment.WorkPool.FlowsInWorker() && !slices.ContainsFunc(workers, func(w api.Worker) bool {
-			return w.Name == r.Worker && now.Sub(w.LastHeartbeat) <= w.Freshness()
-		})
-		gone[i] = r.Task != "" && (stopped[r.Task] || silent)
+		gone[i] = stopped[r.Task]
 	}
-	return gone, nil
+	return gone, err
 }
 
 // stopped returns the tasks of runs that have stopped. ECS forgets those that stopped an hour ago.

@@ -92,7 +92,7 @@ func TestWhatIsLeftBehind(t *testing.T) {
 	}{
 		"Running, and its worker lives":                          {config.PoolProcess, "RUNNING", time.Hour, living, 0, ""},
 		"Running, and its worker's task has stopped":             {config.PoolProcess, "RUNNING", time.Second, halted, 0, Lost},
-		"Running, and its worker is silent":                      {config.PoolProcess, "RUNNING", time.Second, living, 2 * time.Minute, Lost},
+		"Running, and its worker is frozen":                      {config.PoolProcess, "RUNNING", time.Second, living, 2 * time.Minute, ""},
 		"Running, and its worker is not known":                   {config.PoolProcess, "RUNNING", time.Hour, "", 0, ""},
 		"Pending for two seconds":                                {config.PoolProcess, "PENDING", 2 * time.Second, living, 0, ""},
 		"Pending for two seconds, its worker's task has stopped": {config.PoolProcess, "PENDING", 2 * time.Second, halted, 0, Orphaned},
@@ -131,7 +131,7 @@ func TestWhatIsLeftBehind(t *testing.T) {
 			}
 			// AND it ends with the worker if it runs in a task of that
 			in, err := pool.InWorker(t.Context())
-			if want := test.pool == config.PoolProcess && test.task == living && test.heartbeat == 0; err != nil || (len(in) == 1) != want {
+			if want := test.pool == config.PoolProcess && test.task == living; err != nil || (len(in) == 1) != want {
 				t.Errorf("in the worker: %v, %v, want %t", in, err, want)
 			}
 		})

@@ -41,6 +41,9 @@ OPENER = urllib.request.build_opener(NoRedirect)
 # With Prefect 2 only this line of a run's log names the worker that took it.
 SUBMITTING = re.compile(r"^Worker '(.+)' submitting flow run '")
 
+# The id of a task on Fargate, with which the name of a worker of the service ends.
+TASK = re.compile(r"^[0-9a-f]{32}$")
+
 # The worker of each state of a run that is underway: kept while the function is warm.
 WORKERS = {}
 
@@ -174,13 +177,18 @@ class Probe:
         """Runs whose process or task has ended, or has not come for long."""
         active, online = self.found["active"], self.found["online"]
         if os.environ["WORK_POOL_TYPE"] == "ecs":
-            workers, ended = {}, self.without_task(active)
+            workers, of = {}, {run["id"]: (run["infrastructure_pid"] or "").rpartition("::")[2] for run in active}
+            ended = self.stopped({run: task.rpartition("/")[2] for run, task in of.items() if f":task/{self.cluster}/" in task})
         else:
             # A run whose worker is not known counts as alive.
             workers = {run["id"]: self.worker_of(run) for run in active}
             for state in set(WORKERS) - {run["state_id"] for run in active}:
                 del WORKERS[state]
+            # The runs of a worker that is frozen, or cut off from the API, go on.
             ended = {run for run, worker in workers.items() if self.own(worker) and worker not in online}
+            tasks = {run: workers[run].rpartition("-")[2] for run in ended}
+            tasks = {run: task for run, task in tasks.items() if TASK.match(task)}
+            ended -= tasks.keys() - self.stopped(tasks)
         orphaned, lost, alive = [], [], []
         for run in active:
             age = self.age(run["state"]["timestamp"])
@@ -265,16 +273,14 @@ class Probe:
             WORKERS[state] = names[0]
         return WORKERS[state]
 
-    def without_task(self, runs):
-        """The ids of the runs of an ecs pool whose task has ended: the worker is no matter."""
-        of = {run["id"]: (run["infrastructure_pid"] or "").rpartition("::")[2] for run in runs}
-        of = {run: task for run, task in of.items() if f":task/{self.cluster}/" in task}
-        tasks = list(of.values())
+    def stopped(self, tasks):
+        """The ids of the runs whose ECS task has stopped. tasks are their tasks by the ids of runs."""
+        ids = sorted(set(tasks.values()))
         ecs, living = boto3.client("ecs", config=BRIEFLY), set()
-        for start in range(0, len(tasks), 100):
-            answer = ecs.describe_tasks(cluster=self.cluster, tasks=tasks[start : start + 100])
-            living |= {task["taskArn"] for task in answer["tasks"] if task["lastStatus"] != "STOPPED"}
-        return {run for run, task in of.items() if task not in living}
+        for start in range(0, len(ids), 100):
+            answer = ecs.describe_tasks(cluster=self.cluster, tasks=ids[start : start + 100])
+            living |= {task["taskArn"].rpartition("/")[2] for task in answer["tasks"] if task["lastStatus"] != "STOPPED"}
+        return {run for run, task in tasks.items() if task not in living}
 
 
 # In this order: the later ones need what the others have found.

@@ -79,7 +79,7 @@ class AWSFake:
         return {"services": [{"desiredCount": self.desired, "runningCount": 1}]}
 
     def describe_tasks(self, cluster, tasks):
-        return {"tasks": [{"taskArn": t, "lastStatus": s} for t, s in self.tasks if t in tasks]}
+        return {"tasks": [{"taskArn": t, "lastStatus": s} for t, s in self.tasks if t.rpartition("/")[2] in tasks]}
 
     def put_metric_data(self, Namespace, MetricData):
         assert Namespace == "PrefectWorker"
@@ -233,6 +233,12 @@ class ProbeTest(unittest.TestCase):
         self.assertEqual(self.lost(run(1, "RUNNING", ago(hours=1))), 0)
         for since, worker, want in ((50, "w-3", 0), (70, "w-3", 1), (70, "w-1", 0)):
             self.assertEqual(self.lost(run(1, "PENDING", ago(seconds=since), labels={"prefect.worker.name": worker})), want)
+
+    def test_a_run_of_a_frozen_worker_is_not_lost(self):
+        task = "0" * 32
+        for status, want in (("RUNNING", 0), ("STOPPED", 1)):
+            self.aws.tasks = [("arn:aws:ecs:us-east-1:123456789012:task/c/" + task, status)]
+            self.assertEqual(self.lost(run(1, "RUNNING", ago(hours=1), labels={"prefect.worker.name": "w-" + task})), want)
 
     def test_the_worker_is_in_the_log_with_prefect_2(self):
         self.server.answers["/logs/filter"] = [{"message": "Completed"}, {"message": "Worker 'w-3' submitting flow run 'run-1'"},
