@@ -13,6 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
 	"github.com/spf13/cobra"
+
+	"prefect-worker-ecs/internal/base/redact"
 )
 
 // followPause is the time between two looks at the log. CloudWatch takes a few seconds to show
@@ -97,7 +99,7 @@ func (r *logReader) read(ctx context.Context, out io.Writer) error {
 			if late := at.Add(-10 * time.Second); late.After(r.from) {
 				r.from = late
 			}
-			fmt.Fprintf(out, "%s %.8s %s\n", at.UTC().Format("15:04:05"), ofTask, ownTime.ReplaceAllString(message, ""))
+			fmt.Fprintf(out, "%s %.8s %s\n", at.UTC().Format("15:04:05"), ofTask, redact.Text(ownTime.ReplaceAllString(message, "")))
 		}
 	}
 	return nil

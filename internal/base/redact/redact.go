@@ -4,10 +4,12 @@ package redact
 
 import (
 	"bytes"
+	"encoding/base64"
 	"io"
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -44,12 +46,17 @@ func Text(text string) string {
 	})
 }
 
-// Known is text in which the given credentials are replaced by Hidden, whatever their form. Those of
-// fewer than four characters are not: the text would become unreadable.
+// Known is text in which the given credentials are replaced by Hidden, whatever their form: as they are, quoted, in a URL,
+// and in base64, as a header has them. Those of fewer than four characters are not: the text would become unreadable.
 func Known(text string, credentials ...string) string {
 	for _, value := range credentials {
-		if len(value) >= 4 {
-			text = strings.ReplaceAll(text, value, Hidden)
+		if len(value) < 4 {
+			continue
+		}
+		quoted := strconv.Quote(value)
+		for _, form := range []string{value, quoted[1 : len(quoted)-1], url.QueryEscape(value), url.PathEscape(value),
+			base64.StdEncoding.EncodeToString([]byte(value)), base64.URLEncoding.EncodeToString([]byte(value))} {
+			text = strings.ReplaceAll(text, form, Hidden)
 		}
 	}
 	return text
@@ -114,7 +121,8 @@ var token = regexp.MustCompile(`\bpn[ub]_\w+` +
 	`|\bAIza[\w-]{30,}|\bnpm_\w{30,}|\bpypi-AgE[\w-]{16,}|\bhf_\w{30,}|\bsk-[\w-]{20,}` +
 	`|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*` +
 	`|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*` +
-	`|(?i)\bauthorization\b\\?["']?\s*[:=]\s*b?\\?["']?\w+ [^\s"'\\]+|\bbearer [\w+/=.~-]{20,}`)
+	`|(?i)\bauthorization\b\\?(?:["']?\s*[:=]|["']\s*,)\s*b?\\?["']?\w+ [^\s"'\\]+|\bbearer [\w+/=.~-]{20,}` +
+	`|\bx-[\w-]*(?:key|token|secret)\b\\?(?:["']?\s*[:=]|["']\s*,)\s*b?\\?["']?[^\s"'\\]+`)
 
 // address finds URLs of any scheme in text.
 var address = regexp.MustCompile("(?i)\\b[a-z][a-z0-9+.-]*://[^\\s\"'`<>]+")

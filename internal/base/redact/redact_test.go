@@ -34,6 +34,7 @@ var credentials = []string{
 	"pnu_hunter2", "AKIAHUNTER2HUNTER2X",
 	"Bearer hunter2hunter2hunter2", "Authorization: Basic aHVudGVyMg==hunter2",
 	`{"Authorization": "Bearer hunter2"}`, "authorization=Basic hunter2", `{\"Authorization\": \"Bearer hunter2\"}`, "{b'authorization': b'Basic hunter2'}",
+	"[('authorization', 'Bearer hunter2')]", "(b'Authorization', b'Basic hunter2')", "X-Api-Key: hunter2", "('x-vault-token', 'hunter2')",
 }
 
 func TestCredentials(t *testing.T) {
@@ -47,12 +48,25 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
+// TestKnown: a credential that is known is hidden in each form in which a tool repeats it.
+func TestKnown(t *testing.T) {
+	const value = `admin:pa"ss w&rd`
+	for _, form := range []string{value, `admin:pa\"ss w&rd`, "admin%3Apa%22ss+w%26rd", "YWRtaW46cGEic3MgdyZyZA=="} {
+		if got := Known("line 1: "+form+" is wrong", value, "abc"); got != "line 1: "+Hidden+" is wrong" {
+			t.Errorf("%s is shown as %s", form, got)
+		}
+	}
+	if got := Known("abc is short", "abc"); got != "abc is short" {
+		t.Errorf("%s", got)
+	}
+}
+
 func TestWhatIsNone(t *testing.T) {
 	for _, value := range []string{
 		"", "true", "https://prefect.example.com:4200/api", "git+ssh://git@github.com/x/y.git", "git+https://git@github.com/x/y",
 		"postgresql://reader@db/prefect", "https://h.example/x?page=2&tokens=3", "npm:pkg@1.2.3", "https://h.example/pkg@v1:2", "https://h.example:5000/pkg@v1",
 		"arn:aws:secretsmanager:us-east-1:123456789012:secret:db-AbCdEf", "s3fs==2025.3.0", "prefecthq/prefect:2-latest", "a=b",
-		"costs ${amount}", "key: value", "basic auth is off", "Basic infrastructure-team-of-many", "export TF_VAR_prefect_api_key=...",
+		"costs ${amount}", "key: value", "basic auth is off", "authorization, as AWS has it", "x-request-id: 7", "Basic infrastructure-team-of-many", "export TF_VAR_prefect_api_key=...",
 		"postgresql://{user}:{password}@{host}/db", "https://${USER}:${PASSWORD}@h.example/x", "https://h.example/?token={token}", "password=<yours>",
 	} {
 		if Credential(value) || Value("HARMLESS", value) != value || Text(value) != value {

@@ -232,7 +232,8 @@ func (r *reader) log(ctx context.Context) {
 	}
 	for _, line := range slices.Backward(symptoms.WithoutFrames(symptoms.OfWorker(lines))) {
 		if symptoms.Known(line) || strings.Contains(line, "ERROR") {
-			r.add("last error", data{"line": strings.TrimSpace(line)}, "%.200s", strings.TrimSpace(line))
+			text := r.Hide(strings.TrimSpace(line))
+			r.add("last error", data{"line": text}, "%.200s", text)
 			return
 		}
 	}
