@@ -35,7 +35,7 @@ func (c *checklist) judgeLog(group string, lines []string) finding {
 		c.log = telling[max(0, len(telling)-logLines):]
 	}
 	count := fmt.Sprintf("%d lines in %s since the deployment", len(lines), group)
-	s, line, found := symptoms.Last(symptoms.OfWorker(lines))
+	s, line, found := symptoms.Last(symptoms.OfWorker(lines), c.env.WorkPool.FlowsAreTasks())
 	contradiction := ""
 	if found {
 		contradiction = contradictedBy[s.Lines[0]]

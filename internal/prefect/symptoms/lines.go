@@ -14,9 +14,13 @@ const submitted = "Completed submission of flow run"
 
 // Last returns why a worker, or one of its flow runs, does not work: the most telling line after the last
 // start of a worker, and of flow runs after the last that was started. What an earlier task logged before it was
-// replaced by one that works is history. It prefers the cause to what follows from it, in the order of List.
-func Last(lines []string) (symptom Symptom, line string, found bool) {
+// replaced by one that works is history. It prefers the cause to what follows from it, in the order of List. ecs says
+// that the pool is an ecs pool.
+func Last(lines []string, ecs bool) (symptom Symptom, line string, found bool) {
 	for _, s := range List {
+		if s.OfTasks && !ecs {
+			continue
+		}
 		for i := len(lines) - 1; i >= 0; i-- {
 			if s.In(lines[i]) {
 				if recovered(lines[i+1:]) || s.OfRun && slices.ContainsFunc(lines[i+1:], func(l string) bool { return strings.Contains(l, submitted) }) {

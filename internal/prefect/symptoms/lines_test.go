@@ -23,7 +23,7 @@ func TestTheCauseInTheLog(t *testing.T) {
 		"a flow run after one that AWS denied": {[]string{ok, "x is not authorized to perform: ecs:RunTask on resource: y", "14:07:31.123 | INFO    | prefect.flow_runs.worker - Completed submission of flow run 'x'"}, ""},
 		"a certificate, and what follows":      {[]string{"httpx.ConnectError: [SSL: CERTIFICATE_VERIFY_FAILED]", "An exception occurred."}, "does not trust the certificate"},
 	} {
-		s, _, found := Last(test.lines)
+		s, _, found := Last(test.lines, true)
 		if found != (test.want != "") || !bytes.Contains([]byte(s.Explanation), []byte(test.want)) {
 			t.Errorf("%s: found %t, %q; want %q", name, found, s.Explanation, test.want)
 		}
@@ -79,11 +79,17 @@ func TestALineOfAFlowIsNoSymptom(t *testing.T) {
 	if got := OfWorker(lines); !slices.Equal(got, worker) {
 		t.Errorf("got  %q\nwant %q", got, worker)
 	}
-	if s, line, found := Last(OfWorker(slices.Concat(worker[:2], flow))); found {
+	if s, line, found := Last(OfWorker(slices.Concat(worker[:2], flow)), false); found {
 		t.Errorf("a line of a flow is taken for %q: %s", s.Explanation, line)
 	}
+	// AND neither is what one prints that AWS denies something, in the process of the worker
+	for ecs, want := range map[bool]bool{false: false, true: true} {
+		if _, _, found := Last([]string{"An error occurred (AccessDenied): User: x is not authorized to perform: s3:GetObject on resource: y"}, ecs); found != want {
+			t.Errorf("ecs pool %t: found %t", ecs, found)
+		}
+	}
 	// Without the name of the run it would be one.
-	if _, _, found := Last(slices.Concat(worker[:2], flow)); !found {
+	if _, _, found := Last(slices.Concat(worker[:2], flow), false); !found {
 		t.Error("the lines show nothing")
 	}
 }

@@ -19,6 +19,9 @@ type Symptom struct {
 	Except string
 	// OfRun says that it is the submission of a flow run that fails, and that the worker goes on.
 	OfRun bool
+	// OfTasks says that only the worker of an ecs pool has it: flows in the process of a worker write such lines too,
+	// and without the name of the flow run if they print them.
+	OfTasks bool
 	// Alarm says that the alarm on the log looks for the lines: no flow writes them. What a flow may write too, such
 	// as a vendor's 401, is left out: a filter of CloudWatch Logs takes each line for itself, and cannot leave out
 	// the trace of a flow's exception. A worker that ends for such a reason writes "An exception occurred." as well.
@@ -36,7 +39,7 @@ var List = []Symptom{
 	{Lines: []string{"CERTIFICATE_VERIFY_FAILED"},
 		Explanation: "the worker does not trust the certificate of the Prefect API",
 		Fix:         "put the CA's certificate into an image of your own (worker.image), and its path into PREFECT_API_SSL_CERT_FILE and SSL_CERT_FILE of worker.environment"},
-	{Lines: []string{"is not authorized to perform: "}, OfRun: true,
+	{Lines: []string{"is not authorized to perform: "}, OfRun: true, OfTasks: true,
 		Explanation: "AWS denies a call to the worker's task role, or to the role of flow tasks",
 		Fix:         "look at the check of the roles above; deploy again, or remove what denies the call"},
 	{Lines: []string{"Illegal header value"},
