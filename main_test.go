@@ -384,11 +384,12 @@ func TestDefaultsAreTheOriginalDesign(t *testing.T) {
 		"PREFECT_WORK_POOL_NAME":      "ecs-work-pool",
 		"PREFECT_CLI_WRAP_LINES":      "false",
 		"PREFECT_LOGGING_COLORS":      "false",
-		"PREFECT_API_REQUEST_TIMEOUT": "10",
+		"PREFECT_API_REQUEST_TIMEOUT": "120",
 		"DO_NOT_TRACK":                "1",
 
-		"PREFECT_CLIENT_MAX_RETRIES":       "7",
-		"PREFECT_CLIENT_RETRY_EXTRA_CODES": "500,502,503,504",
+		"PREFECT_CLIENT_MAX_RETRIES":        "7",
+		"PREFECT_CLIENT_RETRY_EXTRA_CODES":  "500,502,503,504",
+		"PREFECT_LOGGING_TO_API_BATCH_SIZE": "2000000",
 	}
 	if got := s.variables(t); !maps.Equal(got, want) {
 		t.Errorf("environment = %v, want %v", got, want)

@@ -94,9 +94,11 @@ func environment(cfg Config) []fargate.Variable {
 		// A message that is wrapped at 80 columns is several log events, and no search finds it.
 		"PREFECT_CLI_WRAP_LINES": "false",
 		"PREFECT_LOGGING_COLORS": "false",
-		// The default of 60 s makes a worker without a route silent for 25 minutes.
-		"PREFECT_API_REQUEST_TIMEOUT": "10",
-		"DO_NOT_TRACK":                "1",
+		// A request that is given up is repeated, and a server that was only slow, or frozen, commits both: lines of a
+		// flow's log would be there twice. A batch of them is sent in one piece, by default of up to 3 MB, here of 1.
+		"PREFECT_API_REQUEST_TIMEOUT":       "120",
+		"PREFECT_LOGGING_TO_API_BATCH_SIZE": "2000000", // from which Prefect subtracts the longest line
+		"DO_NOT_TRACK":                      "1",
 		// By default Prefect does not repeat a request that is answered by 500: half a minute
 		// without its database on the server's side then ends a worker, and leaves its runs
 		// Running indefinitely. Seven tries are about four minutes. Flow runs inherit both.

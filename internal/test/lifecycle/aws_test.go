@@ -222,10 +222,10 @@ var design = deployed{
 		Command: []string{"/bin/sh", "-c", `task=${ECS_CONTAINER_METADATA_URI_V4##*/}; exec "$@" --name "dev-worker-${task%%-*}"`, "worker",
 			"prefect", "worker", "start", "--pool", "ecs-work-pool", "--type", "process", "--limit", "1", "--with-healthcheck"},
 		Environment: []string{
-			"DO_NOT_TRACK=1", "PREFECT_API_REQUEST_TIMEOUT=10",
+			"DO_NOT_TRACK=1", "PREFECT_API_REQUEST_TIMEOUT=120",
 			"PREFECT_API_URL=https://api.prefect.cloud/api/accounts/" + accountID + "/workspaces/" + workspaceID,
 			"PREFECT_CLIENT_MAX_RETRIES=7", "PREFECT_CLIENT_RETRY_EXTRA_CODES=500,502,503,504",
-			"PREFECT_CLI_WRAP_LINES=false", "PREFECT_LOGGING_COLORS=false", "PREFECT_WORK_POOL_NAME=ecs-work-pool",
+			"PREFECT_CLI_WRAP_LINES=false", "PREFECT_LOGGING_COLORS=false", "PREFECT_LOGGING_TO_API_BATCH_SIZE=2000000", "PREFECT_WORK_POOL_NAME=ecs-work-pool",
 		},
 		Secrets:     []string{"PREFECT_API_KEY from prefect-api-key-new-2"},
 		HealthCheck: "CMD python -c import urllib.request as u; u.urlopen('http://127.0.0.1:8080/health', timeout=8) every 30 s, 10 s, 3 times, after 120 s",

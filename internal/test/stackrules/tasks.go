@@ -170,7 +170,7 @@ const (
 var workerOptions = []string{"--work-queue", "--limit", "--with-healthcheck", "--no-create-pool-if-not-found"}
 
 // settings are variables of the containers that lead nowhere and install nothing.
-const settings = "DO_NOT_TRACK PREFECT_API_REQUEST_TIMEOUT PREFECT_CLIENT_MAX_RETRIES PREFECT_CLIENT_RETRY_EXTRA_CODES PREFECT_CLI_WRAP_LINES PREFECT_LOGGING_COLORS" +
+const settings = "DO_NOT_TRACK PREFECT_API_REQUEST_TIMEOUT PREFECT_CLIENT_MAX_RETRIES PREFECT_CLIENT_RETRY_EXTRA_CODES PREFECT_CLI_WRAP_LINES PREFECT_LOGGING_COLORS PREFECT_LOGGING_TO_API_BATCH_SIZE" +
 	" PREFECT_SERVER_ANALYTICS_ENABLED"
 
 // environment returns the other variables that a container may have.
