@@ -14,6 +14,9 @@ type Request struct {
 	// Context are the condition keys of the call, in lower case. A key with no values is
 	// known to be absent.
 	Context map[string][]string
+	// Direct passes over statements of a resource's policy that name the caller's account, and leave the decision
+	// to the caller's own policies.
+	Direct bool
 	// Complete says that every other key is absent. Otherwise it is unknown.
 	Complete bool
 }
@@ -127,7 +130,10 @@ func (p Principals) match(request Request) truth {
 		case name == "*":
 			return yes
 		case service:
-		case name == request.Caller, name == AccountOf(request.Caller).ID, strings.HasSuffix(name, ":"+AccountOf(request.Caller).ID+":root"):
+		case name == request.Caller:
+			return yes
+		case request.Direct:
+		case name == AccountOf(request.Caller).ID, strings.HasSuffix(name, ":"+AccountOf(request.Caller).ID+":root"):
 			return yes
 		}
 	}

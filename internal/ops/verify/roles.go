@@ -117,9 +117,15 @@ type role struct {
 	fix string
 }
 
-// allows decides what the role may do.
-func (r *role) allows(request iam.Request) iam.Result {
+// allows decides what the role may do. A statement of the resource's own policy that names the role, or everyone, needs
+// none in the policies of the role.
+func (r *role) allows(request iam.Request, resource ...iam.Document) iam.Result {
 	result := iam.Evaluate(r.identity, request)
+	if result.Decision == iam.Denied {
+		direct := request
+		direct.Caller, direct.Direct = r.arn, true
+		result = iam.Evaluate(resource, direct)
+	}
 	if r.boundary != nil {
 		result = result.Within(r.boundary, request)
 	}
@@ -239,14 +245,13 @@ func (c *checklist) execution(ctx context.Context, f *findings, r *role, contain
 		secrets = append(secrets, aws.ToString(secret.ValueFrom))
 	}
 	c.readsSecrets(ctx, f, r, secrets)
-	need := func(action, resource, what string) { c.need(f, r, action, resource, what) }
 	if from := container.RepositoryCredentials; from != nil {
 		arn := aws.ToString(from.CredentialsParameter)
-		need("secretsmanager:GetSecretValue", arn, "the image cannot be pulled")
-		c.secretPolicy(ctx, f, r, arn)
+		c.need(f, r, "secretsmanager:GetSecretValue", arn, "the image cannot be pulled", c.secretPolicy(ctx, f, r, arn)...)
 		c.secretKey(ctx, f, r, arn)
 	}
 
+	need := func(action, resource, what string) { c.need(f, r, action, resource, what) }
 	account := c.accountOf(r.arn)
 	logs := container.LogConfiguration
 	if logs == nil || logs.LogDriver != "awslogs" || logs.Options["awslogs-group"] == "" {
@@ -288,32 +293,33 @@ func (c *checklist) image(ctx context.Context, f *findings, image string) {
 	}
 }
 
-// need checks that a role may make a call; what says what follows if it may not.
-func (c *checklist) need(f *findings, r *role, action, resource, what string) {
-	result := r.allows(iam.Request{Action: action, Resource: resource, Context: c.requestContext(r)})
+// need checks that a role may make a call, by its own policies or that of the resource; what says what follows if it
+// may not.
+func (c *checklist) need(f *findings, r *role, action, resource, what string, policy ...iam.Document) {
+	result := r.allows(iam.Request{Action: action, Resource: resource, Context: c.requestContext(r)}, policy...)
 	c.decided(f, r, result, fmt.Sprintf("the %s %s may call %s", r.noun, r.name, action),
 		fmt.Sprintf("the %s %s may not call %s on %s, so that %s", r.noun, r.name, action, resource, what))
 }
 
-// secretPolicy checks the secret's own policy, which can deny what the role's allows.
-func (c *checklist) secretPolicy(ctx context.Context, f *findings, r *role, arn string) {
+// secretPolicy checks the secret's own policy, which can deny what the role's allows, and returns it.
+func (c *checklist) secretPolicy(ctx context.Context, f *findings, r *role, arn string) []iam.Document {
 	out, err := c.aws.secrets.GetResourcePolicy(ctx, &secretsmanager.GetResourcePolicyInput{SecretId: &arn})
 	if err == nil && out.ARN == nil {
 		err = errEmpty
 	}
 	switch {
 	case is(err, "ResourceNotFoundException"):
-		return // the check of the secret says so
+		return nil // the check of the secret says so
 	case err != nil:
 		f.unreadable("the policy of the secret "+secretName(arn), err)
-		return
+		return nil
 	case aws.ToString(out.ResourcePolicy) == "":
-		return
+		return nil
 	}
 	document, err := iam.Parse(*out.ResourcePolicy)
 	if err != nil {
 		f.unknown(fmt.Sprintf("the policy of the secret %s: %v", secretName(arn), err), "look at it in Secrets Manager")
-		return
+		return nil
 	}
 	result := iam.Evaluate([]iam.Document{document}, iam.Request{
 		Action: "secretsmanager:GetSecretValue", Resource: arn, Caller: r.arn, Context: c.requestContext(r)})
@@ -322,6 +328,7 @@ func (c *checklist) secretPolicy(ctx context.Context, f *findings, r *role, arn 
 		c.decided(f, r, result, fmt.Sprintf("the policy of the secret %s lets the %s read it", secretName(arn), r.noun),
 			fmt.Sprintf("the policy of the secret %s denies the %s to read it, so that no task can start", secretName(arn), r.noun))
 	}
+	return []iam.Document{document}
 }
 
 // hasCurrent reports whether one of a secret's versions is the current one.
@@ -392,7 +399,7 @@ func (c *checklist) decrypts(ctx context.Context, f *findings, r *role, id, of, 
 	denied := fmt.Sprintf("the %s %s may not call kms:Decrypt on the key of %s, so that no task can start", r.noun, r.name, of)
 	whether := fmt.Sprintf("the %s may decrypt %s", r.noun, of)
 
-	// The key's policy allows it by itself, or hands the decision to IAM by naming the account.
+	// The key's policy allows it by itself, or leaves the decision to IAM by naming the account.
 	policy, err := c.aws.kms.GetKeyPolicy(ctx, &kms.GetKeyPolicyInput{KeyId: &id, PolicyName: aws.String("default")})
 	if err != nil {
 		f.unreadable("the policy of the KMS key of "+of, err)
@@ -408,7 +415,7 @@ func (c *checklist) decrypts(ctx context.Context, f *findings, r *role, id, of, 
 		c.decided(f, r, byKey, whether, denied)
 		return
 	}
-	c.decided(f, r, r.allows(request), whether, denied)
+	c.decided(f, r, r.allows(request, document), whether, denied)
 }
 
 // neededStatements checks that the role is allowed what the stack says that it needs: nothing
