@@ -66,7 +66,9 @@ func between(ctx context.Context, client *cloudwatchlogs.Client, group, prefix s
 			return nil, false, err
 		}
 		for _, e := range page.Events {
-			lines = append(lines, redact.Text(strings.TrimRight(aws.ToString(e.Message), "\n")))
+			if strings.HasPrefix(aws.ToString(e.LogStreamName), prefix) { // moto returns those of all streams
+				lines = append(lines, redact.Text(strings.TrimRight(aws.ToString(e.Message), "\n")))
+			}
 		}
 	}
 	return lines, !pages.HasMorePages(), nil

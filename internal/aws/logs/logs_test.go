@@ -45,7 +45,7 @@ func group(t *testing.T, lines int) *cloudwatchlogs.Client {
 				answer["nextToken"] = fmt.Sprint(skip + page)
 				break
 			}
-			events = append(events, map[string]any{"message": fmt.Sprintf("line %d\n", i), "timestamp": at})
+			events = append(events, map[string]any{"message": fmt.Sprintf("line %d\n", i), "timestamp": at, "logStreamName": "worker/1"})
 		}
 		answer["events"] = events
 		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
@@ -78,6 +78,12 @@ func TestNewest(t *testing.T) {
 		// None between is left out.
 		if !strings.HasPrefix(got[0], test.first) || got[0] != fmt.Sprintf("line %d", len(got)) {
 			t.Errorf("%s: %d lines, the first is %s, want %s", name, len(got), got[0], test.first)
+		}
+	}
+	// AND none of another stream
+	for prefix, want := range map[string]int{"worker/": 3, "server/": 0} {
+		if got, err := Newest(t.Context(), group(t, 3), "g", prefix, time.Now().Add(-time.Hour)); err != nil || len(got) != want {
+			t.Errorf("%s: %q, %v", prefix, got, err)
 		}
 	}
 }
