@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -95,7 +96,9 @@ func newLocalCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return connected(cmd.Context(), checklist, func(pool flowruns.Pool) error { return listRuns(cmd, pool, asJSON) })
+			return connected(cmd.Context(), checklist, func(ctx context.Context, pool flowruns.Pool) error {
+				return listRuns(ctx, cmd.OutOrStdout(), pool, asJSON)
+			})
 		})
 	runs.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 

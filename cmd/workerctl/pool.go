@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -37,12 +38,14 @@ Prefect credential needs a role that may change work pools.`,
 }
 
 func applyPool(cmd *cobra.Command, opt verify.Options, dryRun bool) error {
-	ctx, env := cmd.Context(), opt.Environment
-	api, done, err := verify.Connect(ctx, opt)
+	env := opt.Environment
+	api, done, err := verify.Connect(cmd.Context(), opt)
 	if err != nil {
 		return err
 	}
 	defer done()
+	ctx, cancel := context.WithTimeout(cmd.Context(), poolTimeout)
+	defer cancel()
 	var wanted workpool.Wanted
 	if env.WorkPool.FlowsAreTasks() {
 		if wanted, err = workpool.Read(ctx, opt.AWS, env); err != nil {

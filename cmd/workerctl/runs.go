@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"text/tabwriter"
 	"time"
 
@@ -30,7 +31,9 @@ Prefect takes none of the last two back by itself, and a cancelled one would sta
 "workerctl runs retry RUN" reschedules one, and "workerctl runs end RUN" sets it to Crashed.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withPool(cmd, args, apiURL, func(pool flowruns.Pool) error { return listRuns(cmd, pool, asJSON) })
+			return withPool(cmd, args, apiURL, func(ctx context.Context, pool flowruns.Pool) error {
+				return listRuns(ctx, cmd.OutOrStdout(), pool, asJSON)
+			})
 		},
 	}
 	runs.PersistentFlags().StringVar(&apiURL, "api-url", "", "address at which workerctl open makes the API of the in-stack Prefect server available, such as http://127.0.0.1:4200/api")
@@ -41,8 +44,8 @@ Prefect takes none of the last two back by itself, and a cancelled one would sta
 		cmd := &cobra.Command{
 			Use: name + " RUN [ENVIRONMENT]", Short: short, Long: long, Args: cobra.RangeArgs(1, 2),
 			RunE: func(cmd *cobra.Command, args []string) error {
-				return withPool(cmd, args[1:], apiURL, func(pool flowruns.Pool) error {
-					evidence, err := pool.Stopped(cmd.Context(), args[0])
+				return withPool(cmd, args[1:], apiURL, func(ctx context.Context, pool flowruns.Pool) error {
+					evidence, err := pool.Stopped(ctx, args[0])
 					if err != nil {
 						return err
 					}
@@ -51,7 +54,7 @@ Prefect takes none of the last two back by itself, and a cancelled one would sta
 						_, err := fmt.Fprintln(cmd.OutOrStdout(), "Nothing was changed (--dry-run).")
 						return err
 					}
-					if err := change(cmd.Context(), pool.API, args[0], evidence); err != nil {
+					if err := change(ctx, pool.API, args[0], evidence); err != nil {
 						return err
 					}
 					_, err = fmt.Fprintf(cmd.OutOrStdout(), done+"\n", args[0])
@@ -82,7 +85,7 @@ ECS task that it ran in has stopped, that of its worker or, with an ecs pool, it
 }
 
 // withPool calls f with the work pool of the environment of the arguments.
-func withPool(cmd *cobra.Command, args []string, apiURL string, f func(flowruns.Pool) error) error {
+func withPool(cmd *cobra.Command, args []string, apiURL string, f func(context.Context, flowruns.Pool) error) error {
 	opt, err := verifyOptions(cmd, args)
 	if err != nil {
 		return err
@@ -93,19 +96,23 @@ func withPool(cmd *cobra.Command, args []string, apiURL string, f func(flowruns.
 	return connected(cmd.Context(), opt, f)
 }
 
+// poolTimeout is how long what is done with a pool may take, once it is connected.
+const poolTimeout = 10 * time.Second
+
 // connected calls f with the work pool of an environment.
-func connected(ctx context.Context, opt verify.Options, f func(flowruns.Pool) error) error {
+func connected(ctx context.Context, opt verify.Options, f func(context.Context, flowruns.Pool) error) error {
 	client, done, err := verify.Connect(ctx, opt)
 	if err != nil {
 		return err
 	}
 	defer done()
-	return f(flowruns.Pool{Environment: opt.Environment, API: client, ECS: ecs.NewFromConfig(opt.AWS)})
+	ctx, cancel := context.WithTimeout(ctx, poolTimeout)
+	defer cancel()
+	return f(ctx, flowruns.Pool{Environment: opt.Environment, API: client, ECS: ecs.NewFromConfig(opt.AWS)})
 }
 
-func listRuns(cmd *cobra.Command, pool flowruns.Pool, asJSON bool) error {
-	out := cmd.OutOrStdout()
-	runs, err := pool.List(cmd.Context())
+func listRuns(ctx context.Context, out io.Writer, pool flowruns.Pool, asJSON bool) error {
+	runs, err := pool.List(ctx)
 	if err != nil {
 		return err
 	}

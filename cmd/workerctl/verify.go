@@ -57,7 +57,7 @@ checked.`,
 	}
 	// Wrong flags are reported like wrong arguments.
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		if !asJSON && !slices.Contains(os.Args, "--json") {
+		if !asJSON && !slices.ContainsFunc(os.Args, func(arg string) bool { return arg == "--json" || arg == "--json=true" }) {
 			fmt.Fprintln(cmd.ErrOrStderr(), "workerctl: "+redact.Text(err.Error()))
 			return exitCode(2)
 		}

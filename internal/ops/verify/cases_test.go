@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -43,6 +45,15 @@ type testCase struct {
 	want   want
 }
 
+// left are kinds of changes that verify does not judge.
+var left = []string{
+	"grants of KMS, policies of the organization and of repositories in ECR",
+	"values of parameters, and JSON keys of secrets other than the credential's: verify reads no other value, and says so",
+	"what Terraform's plan shows, with --no-plan: the topic's policy, filters of subscriptions, the probe's concurrency, the queue of events",
+	"a dead worker that is not of this service and holds a slot of the pool",
+	"a run of Prefect 2 whose worker was killed before it sent a line of its log: named after monitoring.pending_minutes",
+}
+
 const (
 	executionRole = "prefect-task-execution-role"
 	taskRole      = "prefect-task-role"
@@ -58,23 +69,26 @@ func (h *harness) inline(role, statement string) change {
 	}
 }
 
-func (h *harness) roleCases() []testCase {
-	own := func(before, after string) change {
-		return func(t *testing.T, _ *Options) func() {
-			in := &iam.PutRolePolicyInput{RoleName: aws.String(executionRole), PolicyName: aws.String("read-prefect-api-key")}
-			out := call(t, h.iam.GetRolePolicy, &iam.GetRolePolicyInput{RoleName: in.RoleName, PolicyName: in.PolicyName})
-			document, err := url.PathUnescape(*out.PolicyDocument)
-			if err != nil {
-				t.Fatal(err)
-			}
-			in.PolicyDocument = aws.String(strings.ReplaceAll(document, before, after))
+// own changes the policy that lets the execution role read the credential.
+func (h *harness) own(before, after string) change {
+	return func(t *testing.T, _ *Options) func() {
+		in := &iam.PutRolePolicyInput{RoleName: aws.String(executionRole), PolicyName: aws.String("read-prefect-api-key")}
+		out := call(t, h.iam.GetRolePolicy, &iam.GetRolePolicyInput{RoleName: in.RoleName, PolicyName: in.PolicyName})
+		document, err := url.PathUnescape(*out.PolicyDocument)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in.PolicyDocument = aws.String(strings.ReplaceAll(document, before, after))
+		call(t, h.iam.PutRolePolicy, in)
+		return func() {
+			in.PolicyDocument = &document
 			call(t, h.iam.PutRolePolicy, in)
-			return func() {
-				in.PolicyDocument = &document
-				call(t, h.iam.PutRolePolicy, in)
-			}
 		}
 	}
+}
+
+func (h *harness) roleCases() []testCase {
+	own := h.own
 	trust := func(role, principal, condition string) change {
 		return func(t *testing.T, _ *Options) func() {
 			before, err := url.PathUnescape(*call(t, h.iam.GetRole, &iam.GetRoleInput{RoleName: &role}).Role.AssumeRolePolicyDocument)
@@ -233,6 +247,8 @@ func (h *harness) secretCases() []testCase {
 	const ecr = "123456789012.dkr.ecr.us-east-1.amazonaws.com/"
 	const delegates = `{"Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:root"},"Action":"kms:*","Resource":"*"}]}`
 	const forAnother = `{"Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:role/another"},"Action":"kms:Decrypt","Resource":"*"}]}`
+	forRole := strings.ReplaceAll(forAnother, "another", executionRole)
+	const likeAWS = `{"Statement":[{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"kms:Decrypt","Resource":"*","Condition":{"StringEquals":{"kms:CallerAccount":"123456789012","kms:ViaService":"secretsmanager.us-east-1.amazonaws.com"}}}]}`
 	return []testCase{
 		{"another key", text("pnu_another"), well},
 		{"characters that no key has", text("pnu_ä"), failing(checkSecret, "characters that no API key has")},
@@ -243,8 +259,12 @@ func (h *harness) secretCases() []testCase {
 		{"scheduled for deletion", deleted, failing(checkSecret, "is scheduled for deletion")},
 		{"its own policy denies", policy("Deny"), failing(checkRoles, "the policy of the secret prefect-api-key-new-2-")},
 		{"its own policy allows", policy("Allow"), well},
+		{"its own policy allows, and that of the role does not", both(policy("Allow"), h.own(secretID, "another")), well},
 		{"a customer's key without kms:Decrypt", key(delegates, true), failing(checkRoles, "may not call kms:Decrypt")},
 		{"a key whose policy does not delegate", key(forAnother, true), failing(checkRoles, "may not call kms:Decrypt")},
+		{"a key whose policy names the role", key(forRole, true), well},
+		{"a key for all that come through Secrets Manager", key(likeAWS, true), well},
+		{"a key whose policy names the role, which denies it", both(key(forRole, true), h.inline(executionRole, `{"Effect":"Deny","Action":"kms:*","Resource":"*"}`)), failing(checkRoles, "may not call kms:Decrypt")},
 		{"a further secret", further(secretsmanager.CreateSecretInput{SecretString: aws.String("{}")}, nil), want{check: checkRoles, status: OK, details: []string{"not read: the values of FURTHER"}}},
 		{"a further secret without a value", further(secretsmanager.CreateSecretInput{}, nil), failing(checkRoles, "the secret further-", "has no value, so that no task can start")},
 		{"a further secret that is to be deleted", further(secretsmanager.CreateSecretInput{SecretString: aws.String("x")}, remove(false)), failing(checkRoles, "is scheduled for deletion, so that no task can start")},
@@ -481,18 +501,20 @@ func (h *harness) prefectCases() []testCase {
 		h.prefect(t, h.two, "POST", "/work_pools/good/queues/", fields{"name": "low", "is_paused": true})
 		return func() { h.prefect(t, h.two, "DELETE", "/work_pools/good/queues/low", nil) }
 	}
-	late := func(t *testing.T, _ *Options) func() {
-		client := h.client(t, h.two)
-		// In a queue that this worker could serve, and that is closed.
-		deployment, err := client.Deploy(t.Context(), api.LocalFlow{Name: "late", Pool: "good", Queue: "low", Dir: t.TempDir(), Entrypoint: "f.py:f"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		h.prefect(t, h.two, "POST", "/deployments/"+deployment+"/create_flow_run", fields{"state": fields{
-			"type": "SCHEDULED", "state_details": fields{"scheduled_time": time.Now().Add(-5*time.Minute - 10*time.Second).UTC().Format(time.RFC3339)}}})
-		return func() {
-			if err := client.DeleteFlow(t.Context(), "late"); err != nil {
+	lateAs := func(state string) change {
+		return func(t *testing.T, _ *Options) func() {
+			client := h.client(t, h.two)
+			// In a queue that this worker could serve, and that is closed.
+			deployment, err := client.Deploy(t.Context(), api.LocalFlow{Name: "late", Pool: "good", Queue: "low", Dir: t.TempDir(), Entrypoint: "f.py:f"})
+			if err != nil {
 				t.Fatal(err)
+			}
+			h.prefect(t, h.two, "POST", "/deployments/"+deployment+"/create_flow_run", fields{"state": fields{
+				"type": "SCHEDULED", "name": state, "state_details": fields{"scheduled_time": time.Now().Add(-5*time.Minute - 10*time.Second).UTC().Format(time.RFC3339)}}})
+			return func() {
+				if err := client.DeleteFlow(t.Context(), "late"); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
 	}
@@ -506,7 +528,8 @@ func (h *harness) prefectCases() []testCase {
 		{"queue paused", patch(queue, paused, resumed), failing(checkPool, "the queue default of good is paused")},
 		{"queue with a limit of 0", patch(queue, limit(0), limit(nil)), failing(checkPool, "the queue default of good has a concurrency limit of 0")},
 		{"another queue paused", closedQueue, well},
-		{"runs that nobody takes", both(closedQueue, late), failing(checkRuns, "1 late in the queue low, which is paused")},
+		{"runs that nobody takes", both(closedQueue, lateAs("Scheduled")), failing(checkRuns, "1 late in the queue low, which is paused")},
+		{"a retry that nobody takes", both(closedQueue, lateAs("AwaitingRetry")), failing(checkRuns, "1 late in the queue low, which is paused").fixedBy("prefect work-queue resume")},
 		{"runs that wait for the one slot", h.backlog("", 2), well},
 		{"a run that waits in a queue with one slot", h.backlog("few", 1), well},
 		{"a queue that is missing", queues("high"), failing(checkPool, "good has no queue high").fixedBy("workerctl pool apply dev")},
@@ -658,6 +681,7 @@ func (h *harness) jobCases() []testCase {
 		{"a folder in which no flow has run", template("working_dir", "/nowhere"), unsure(checkPool, "flows of good run in the folder /nowhere").fixedBy("--flow")},
 		{"a folder, and a flow that shows that it is not there", both(template("working_dir", "/nowhere"), withFlow), failing(checkFlow, "ended as ")},
 		{"a deployment that cannot work", deployment(fields{"command": "false"}), failing(checkPool, "no run of the deployment with-variables/with-variables works: command is").fixedBy("job_variables")},
+		{"a deployment in a folder in which it has not run", deployment(fields{"working_dir": "/nowhere"}), unsure(checkPool, "flows of the deployment with-variables/with-variables run in the folder /nowhere").fixedBy("run it once")},
 		{"a deployment that can", deployment(fields{"env": fields{"A": "1"}}), well},
 	}
 }
@@ -682,6 +706,13 @@ func (h *harness) apiCases() []testCase {
 		t.Cleanup(func() { close(over); server.Close() })
 		return server.URL + "/api"
 	})
+	untrusted := apiAt(func(t *testing.T) string {
+		server := httptest.NewUnstartedServer(http.NotFoundHandler())
+		server.Config.ErrorLog = log.New(io.Discard, "", 0)
+		server.StartTLS()
+		t.Cleanup(server.Close)
+		return server.URL + "/api"
+	})
 	// dated is the server behind a proxy whose clock is wrong.
 	dated := func(ahead time.Duration) change {
 		return apiAt(func(t *testing.T) string {
@@ -702,6 +733,7 @@ func (h *harness) apiCases() []testCase {
 		{"404", status(404), failing(checkAPI, "is not the API of a workspace")},
 		{"403", status(403), unsure(checkAPI, "may not list the work pools")},
 		{"a redirect", redirecting, failing(checkAPI, "redirects to https://prefect.example.com/api/work_pools/filter").fixedBy("set prefect_api_url")},
+		{"a certificate that is not trusted", untrusted, unsure(checkAPI, "the Prefect API cannot be reached", "certificate").fixedBy("SSL_CERT_FILE")},
 		{"no answer", silent, unsure(checkAPI, "the Prefect API cannot be reached")},
 		{"not there", apiAt(closedAPI), unsure(checkAPI, "the Prefect API cannot be reached")},
 		{"a page of a login", serving(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }), failing(checkAPI, "the answer is not what a Prefect API gives")},
@@ -795,6 +827,10 @@ func readingCases() []testCase {
 		"GetRolePolicy": checkRoles, "GetPolicy": checkRoles, "GetPolicyVersion": checkRoles, "DescribeAlarms": checkAlarms, "GetMetricData": checkAlarms,
 	} {
 		all = append(all, testCase{"nothing from " + operation, empty(operation), unsure(check, "could not be read: ")})
+	}
+	// A page of a proxy instead, in each of AWS's protocols.
+	for operation, check := range map[string]string{"GetCallerIdentity": checkAccount, "DescribeServices": checkService, "DescribeSubnets": checkNetwork, "GetRole": checkRoles, "GetSecretValue": checkSecret, "GetMetricData": checkAlarms} {
+		all = append(all, testCase{"a page from " + operation, page(operation), unsure(check, "could not be read: ")})
 	}
 	credential := func(_ *testing.T, opt *Options) func() { opt.Credential = apiKey; return nil }
 	return append(all, testCase{"GetSecretValue, with a key of one's own", both(refusing("GetSecretValue"), credential), unsure(checkSecret, "could not be read")})

@@ -561,6 +561,30 @@ func empty(operation string) change {
 	})
 }
 
+// page answers to one operation of AWS with a page and 200, as a proxy may.
+func page(operation string) change {
+	return func(t *testing.T, opt *Options) func() {
+		target, err := url.Parse(*opt.AWS.BaseEndpoint)
+		if err != nil {
+			t.Fatal(err)
+		}
+		proxy := httputil.NewSingleHostReverseProxy(target)
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			if strings.HasSuffix(r.Header.Get("X-Amz-Target"), "."+operation) || strings.Contains(string(body)+"&", "Action="+operation+"&") {
+				fmt.Fprint(w, "<html><body>log in</body></html>")
+				return
+			}
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			proxy.ServeHTTP(w, r)
+		}))
+		t.Cleanup(server.Close)
+		opt.AWS = opt.AWS.Copy()
+		opt.AWS.BaseEndpoint = &server.URL
+		return nil
+	}
+}
+
 // edited changes the answers of AWS of one type.
 func edited[Out any](edit func(*Out)) change {
 	return between(func(_ string, call func() (any, error)) (any, error) {

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/prefect/api"
 	"prefect-worker-ecs/internal/prefect/workpool"
 )
 
@@ -40,7 +42,13 @@ func (c *checklist) jobs(ctx context.Context) finding {
 		return failed("no flow run works with the template of "+c.Pool.Name+"\n"+strings.Join(problems, "\n"), workpool.ResetFix)
 	}
 	var f findings
-	c.workingDir(ctx, &f, job)
+	if dir, _ := job.Configuration["working_dir"].(string); dir != "" && !c.opt.Flow {
+		since := aws.ToTime(c.Deployment.CreatedAt)
+		if c.Pool.Updated.After(since) {
+			since = c.Pool.Updated
+		}
+		c.workingDir(ctx, &f, dir, c.Pool.Name, "", since)
+	}
 	c.jobSecrets(ctx, &f, job)
 	images := []string{job.Image()}
 	c.deployments(ctx, &f, func(variables map[string]any) []string {
@@ -86,20 +94,17 @@ func (c *checklist) images(ctx context.Context, f *findings, images []string) {
 	f.sideBySide(parts[:min(readImages, len(parts))]...)
 }
 
-// workingDir says that whether the image has a folder is not known before a run has completed in it.
-func (c *checklist) workingDir(ctx context.Context, f *findings, job workpool.Job) {
-	dir, _ := job.Configuration["working_dir"].(string)
-	if dir == "" || c.opt.Flow {
-		return
+// workingDir says that whether the image has a folder is not known before a run has completed in it: one of the pool, or
+// of a deployment, since a point of time.
+func (c *checklist) workingDir(ctx context.Context, f *findings, dir, of, deployment string, since time.Time) {
+	fix := "workerctl verify --flow runs one"
+	if deployment != "" {
+		fix = "run it once, or correct its job_variables"
 	}
-	since := aws.ToTime(c.Deployment.CreatedAt)
-	if c.Pool.Updated.After(since) {
-		since = c.Pool.Updated
-	}
-	if completed, err := c.API.Completed(ctx, c.Pool.Name, since); err != nil {
+	if completed, err := c.API.Completed(ctx, c.Pool.Name, deployment, since); err != nil {
 		f.add(unreachable("whether a flow run has completed", err))
 	} else if !completed {
-		f.unknown(fmt.Sprintf("flows of %s run in the folder %s (working_dir); whether the image has it is not known, because no run has completed since", c.Pool.Name, dir), "workerctl verify --flow runs one")
+		f.unknown(fmt.Sprintf("flows of %s run in the folder %s (working_dir); whether the image has it is not known, because no run has completed since", of, dir), fix)
 	}
 }
 
@@ -125,20 +130,26 @@ func (c *checklist) deployments(ctx context.Context, f *findings, judge func(var
 		f.add(unreachable("the deployments of "+c.Pool.Name, err))
 		return
 	}
-	bad := 0
+	name := func(d api.Deployment) string {
+		if flow, err := c.API.FlowName(ctx, d.FlowID); err == nil {
+			return flow + "/" + d.Name
+		}
+		return d.Name
+	}
+	bad, inDirs := 0, 0
 	for _, d := range all {
 		problems := judge(d.Variables)
 		if len(problems) == 0 {
+			if dir, _ := d.Variables["working_dir"].(string); dir != "" && c.env.WorkPool.FlowsInWorker() && inDirs < namedDeployments {
+				inDirs++
+				c.workingDir(ctx, f, dir, "the deployment "+name(d), d.ID, time.Unix(0, 0))
+			}
 			continue
 		}
 		if bad++; bad > namedDeployments {
 			continue
 		}
-		name := d.Name
-		if flow, err := c.API.FlowName(ctx, d.FlowID); err == nil {
-			name = flow + "/" + name
-		}
-		f.failed(fmt.Sprintf("no run of the deployment %s works: %s", name, strings.Join(problems, "; ")), "correct the job_variables of the deployment and deploy it again")
+		f.failed(fmt.Sprintf("no run of the deployment %s works: %s", name(d), strings.Join(problems, "; ")), "correct the job_variables of the deployment and deploy it again")
 	}
 	if bad > namedDeployments {
 		f.failed(fmt.Sprintf("and %d more of %d deployments with job variables", bad-namedDeployments, len(all)), "")
@@ -178,8 +189,7 @@ func (c *checklist) readsSecrets(ctx context.Context, f *findings, r *role, secr
 			c.parameter(ctx, f, r, arn)
 			continue
 		}
-		c.need(f, r, "secretsmanager:GetSecretValue", arn, what)
-		c.secretPolicy(ctx, f, r, arn)
+		c.need(f, r, "secretsmanager:GetSecretValue", arn, what, c.secretPolicy(ctx, f, r, arn)...)
 		c.secretKey(ctx, f, r, arn)
 	}
 }

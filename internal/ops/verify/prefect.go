@@ -1,7 +1,9 @@
 package verify
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"slices"
@@ -58,6 +60,8 @@ func (c *checklist) apiAnswers(ctx context.Context) finding {
 	case errors.As(err, &status) && status.Location != "":
 		return failed(fmt.Sprintf("%s redirects to %s, where the worker does not follow with what it sends", url, redact.Text(status.Location)),
 			"set prefect_api_url to the address behind it, which ends in /api, and deploy").prerequisite()
+	case errors.As(err, new(*tls.CertificateVerificationError)):
+		return unknown(err.Error(), "put the CA's certificate into a file and its path into SSL_CERT_FILE; whether the worker trusts it is seen in the log below").prerequisite()
 	case errors.Is(err, api.ErrUnreachable):
 		return unknown(err.Error()+"\nwhether the worker reaches it is another question: see the log below",
 			"is prefect_api_url right and the server up? If only the VPC reaches it, run verify from there").prerequisite()
@@ -189,6 +193,7 @@ func (c *checklist) worker(ctx context.Context) finding {
 	now := c.API.Now()
 	since := aws.ToTime(c.Deployment.CreatedAt)
 	var online, others, old, silent []string
+	frozen := "" // the task of one that is silent
 	youngest := time.Duration(0)
 	for _, w := range workers {
 		age := now.Sub(w.LastHeartbeat)
@@ -203,7 +208,7 @@ func (c *checklist) worker(ctx context.Context) finding {
 		case w.LastHeartbeat.Before(since):
 			old = append(old, w.Name)
 		case age > w.Freshness():
-			silent = append(silent, fmt.Sprintf("%s (%.0f s ago)", w.Name, age.Seconds()))
+			frozen, silent = id, append(silent, fmt.Sprintf("%s (%.0f s ago)", w.Name, age.Seconds()))
 		default:
 			if len(online) == 0 || age < youngest {
 				youngest = age
@@ -222,6 +227,11 @@ func (c *checklist) worker(ctx context.Context) finding {
 	}
 
 	detail := "no worker of this service is online in " + c.env.WorkPool.Name
+	fix := ", wait for it if the deployment is new (workerctl verify --wait 5m); otherwise the log below says why"
+	if len(c.Tasks) > 0 && (len(online) >= tasks || len(silent) > 0) {
+		fix = fmt.Sprintf(" and it stays so for two minutes, stop the task, which ends its flow runs, and ECS starts another: aws ecs stop-task --cluster %s --task %s",
+			c.env.Cluster.Name, cmp.Or(frozen, c.Tasks[0]))
+	}
 	switch {
 	case len(online) >= tasks:
 		detail = fmt.Sprintf("%s is online by its heartbeat, but nobody has polled %s for flow runs for %.0f s: it is frozen or dead", strings.Join(online, ", "), c.env.WorkPool.Name, polled.Seconds())
@@ -236,7 +246,7 @@ func (c *checklist) worker(ctx context.Context) finding {
 			detail += "\n" + group.words + ": " + strings.Join(group.names, ", ")
 		}
 	}
-	return failed(detail, "fix first what failed above; if nothing did, wait for it if the deployment is new (workerctl verify --wait 5m); otherwise the log below says why")
+	return failed(detail, "fix first what failed above; if nothing did"+fix)
 }
 
 // stalled returns how long ago anybody polled the served queues, and whether that is too long. A

@@ -199,11 +199,12 @@ func (w *watched) seesAll(t *testing.T) {
 	lost := run()
 	w.until("a run", map[string]float64{"FlowRunsRunning": 1, "FlowRunsDue": 0, "FlowRunsLost": 0})
 	waiting := run()
-	// WHEN the worker is frozen, THEN it is offline, and its run is nobody's
+	// WHEN the worker is frozen, THEN it is offline, and its run goes on as far as ECS says
+	w.report("RUNNING")
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	w.until("frozen", map[string]float64{"WorkersOnline": 0, "FlowRunsLost": 1, "TasksRunning": 1})
+	w.until("frozen", map[string]float64{"WorkersOnline": 0, "FlowRunsLost": 0, "FlowRunsRunning": 1, "TasksRunning": 1})
 	if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
@@ -214,6 +215,7 @@ func (w *watched) seesAll(t *testing.T) {
 	}
 	// WHEN the worker is killed, THEN its run stays Running indefinitely
 	end()
+	w.report("STOPPED")
 	w.until("killed", map[string]float64{"WorkersOnline": 0, "FlowRunsRunning": 1, "FlowRunsLost": 1})
 	// WHEN a run was taken and its worker is gone before it started, THEN it is orphaned
 	w.h.prefect(t, w.server, "POST", "/flow_runs/"+waiting.ID+"/set_state", map[string]any{"state": map[string]any{"type": "PENDING", "name": "Pending"}})

@@ -134,6 +134,8 @@ type Evidence struct {
 	// Pool is the work pool, and Queues are those that the worker serves.
 	Pool   api.WorkPool
 	Queues []api.WorkQueue
+
+	credential string // the worker's
 }
 
 // checklist makes the checks. A check writes fields that only checks after it read.
@@ -144,11 +146,10 @@ type checklist struct {
 	aws   clients
 	stack *stackjson.Stack
 
-	credential string // the worker's
-	answered   bool   // the Prefect API is there, whatever it says
-	closeAPI   func() // closes the connection to it
-	online     bool   // a worker of this service is
-	log        []string
+	answered bool   // the Prefect API is there, whatever it says
+	closeAPI func() // closes the connection to it
+	online   bool   // a worker of this service is
+	log      []string
 	// metrics are the last that the probe published. Without values: none, or none lately.
 	metrics metrics.Last
 	// server is what the stack's own Prefect server runs. Without a container: it is not known.
@@ -305,10 +306,10 @@ func (c *checklist) run(ctx context.Context) Report {
 			continue
 		}
 		f := c.await(check.name)
-		report.Checks = append(report.Checks, Check{Name: check.name, Status: f.status, Detail: c.hide(f.detail), Fix: f.fix})
+		report.Checks = append(report.Checks, Check{Name: check.name, Status: f.status, Detail: c.Hide(f.detail), Fix: f.fix})
 	}
 	for _, line := range c.log {
-		report.Log = append(report.Log, c.hide(line))
+		report.Log = append(report.Log, c.Hide(line))
 	}
 	if first, found := report.First(); found {
 		report.Outcome = first.Status
@@ -317,19 +318,14 @@ func (c *checklist) run(ctx context.Context) Report {
 	return report
 }
 
-// hide returns a text without what looks like a credential, and without the worker's, whatever it looks like: what
+// Hide returns a text without what looks like a credential, and without the worker's, whatever it looks like: what
 // AWS, Prefect, Terraform or a log line says may repeat it.
-func (c *checklist) hide(text string) string {
-	secrets := []string{c.credential}
-	if _, password, basic := strings.Cut(c.credential, ":"); basic {
+func (e *Evidence) Hide(text string) string {
+	secrets := []string{e.credential}
+	if _, password, basic := strings.Cut(e.credential, ":"); basic {
 		secrets = append(secrets, password)
 	}
-	for _, secret := range secrets {
-		if len(secret) >= 4 { // less would hide half of the text
-			text = strings.ReplaceAll(text, secret, redact.Hidden)
-		}
-	}
-	return redact.Text(text)
+	return redact.Text(redact.Known(text, secrets...))
 }
 
 // check makes one of the checks, after those that it needs.

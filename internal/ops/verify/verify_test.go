@@ -64,7 +64,7 @@ func TestVerify(t *testing.T) {
 		h.serve(t, h.three)
 	})
 	t.Run("probe", h.probes)
-	t.Logf("%d of %d judged rightly", right, all)
+	t.Logf("%d of %d judged rightly; known and left: %s", right, all, strings.Join(left, "; "))
 }
 
 // workerCases are services of their own, whose workers do not work.
@@ -238,7 +238,7 @@ func (h *harness) frozen(t *testing.T) {
 	}
 	// THEN it is soon not believed, though a task runs
 	frozen := time.Now()
-	dead := failing(checkWorker, "frozen").fixedBy("--wait")
+	dead := failing(checkWorker, "frozen").fixedBy("aws ecs stop-task --cluster prefect-cluster --task ")
 	eventually(t, "a failed verification", func() bool { return dead.in(Run(t.Context(), opt)) })
 	t.Logf("frozen for %.0f s when it was seen", time.Since(frozen).Seconds())
 	if report := Run(t.Context(), opt); !(want{check: checkService, status: OK, details: []string{"1 of 1 tasks running"}}).in(report) {

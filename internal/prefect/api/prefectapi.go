@@ -391,9 +391,13 @@ func (c *Client) Deployments(ctx context.Context, pool string) ([]Deployment, er
 	return slices.DeleteFunc(all, func(d Deployment) bool { return len(d.Variables) == 0 }), err
 }
 
-// Completed reports whether a run of a pool that started after a point of time has completed.
-func (c *Client) Completed(ctx context.Context, pool string, after time.Time) (bool, error) {
+// Completed reports whether a run of a pool that started after a point of time has completed, of one of its
+// deployments if that is not empty.
+func (c *Client) Completed(ctx context.Context, pool, deployment string, after time.Time) (bool, error) {
 	filter := inPool(pool, nil)
+	if deployment != "" {
+		filter["deployments"] = map[string]any{"id": map[string]any{"any_": []string{deployment}}}
+	}
 	filter["flow_runs"] = map[string]any{
 		"state":      map[string]any{"type": map[string]any{"any_": []string{"COMPLETED"}}},
 		"start_time": map[string]any{"after_": after.UTC().Format(time.RFC3339Nano)},
