@@ -50,7 +50,6 @@ var left = []string{
 	"grants of KMS, policies of the organization and of repositories in ECR",
 	"values of parameters, and JSON keys of secrets other than the credential's: verify reads no other value, and says so",
 	"what Terraform's plan shows, with --no-plan: the topic's policy, filters of subscriptions, the probe's concurrency, the queue of events",
-	"a dead worker that is not of this service and holds a slot of the pool",
 	"a run of Prefect 2 whose worker was killed before it sent a line of its log: named after monitoring.pending_minutes",
 }
 

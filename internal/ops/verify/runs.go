@@ -57,6 +57,12 @@ func (c *checklist) judgeRuns(s flowruns.Survey, now time.Time) finding {
 	if len(late) > 0 {
 		text := fmt.Sprintf("%d late, the oldest for %s", len(late), now.Sub(late[0].Since).Round(time.Second))
 		reason := c.bound(late, s)
+		for _, run := range s.Silent[:min(namedRuns, len(s.Silent))] {
+			if reason != "" {
+				f.failed(fmt.Sprintf("%s, and %s. The flow run %s (%s) holds one, and its worker %s, which is not of this service, sends no heartbeat", text, reason, run.Name, run.ID, run.Worker),
+					"if the run is over: prefect flow-run delete "+run.ID)
+			}
+		}
 		if reason == "" && now.Sub(s.LastMove) <= c.pollLimit() {
 			reason = fmt.Sprintf("runs are taken, the last one moved %s ago", max(0, now.Sub(s.LastMove)).Round(time.Second))
 		}

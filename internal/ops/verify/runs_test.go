@@ -36,6 +36,8 @@ func TestABacklogIsNoFailure(t *testing.T) {
 		"all slots of the worker are taken":      {survey: flowruns.Survey{Late: late("a"), Underway: map[string]int{"a": 2}}, worker: 2, status: OK, want: "they wait for one of the worker's 2 slots"},
 		"a slot of the worker is free":           {survey: flowruns.Survey{Late: late("a"), Underway: map[string]int{"a": 1}}, worker: 2, status: Failed, want: "no worker takes them"},
 		"the pool is full":                       {survey: flowruns.Survey{Late: late("a"), Underway: map[string]int{"a": 1, "other": 1}}, pool: &two, status: OK, want: "the pool's 2 slots"},
+		"a dead worker of others has a slot":     {survey: flowruns.Survey{Late: late("a"), Underway: map[string]int{"a": 2}, Silent: lost}, pool: &two, status: Failed, want: "The flow run two (2) holds one, and its worker w, which is not of this service, sends no heartbeat"},
+		"and others are taken":                   {survey: flowruns.Survey{Late: late("a"), Underway: map[string]int{"a": 1}, LastMove: now, Silent: lost}, pool: &two, status: OK, want: "runs are taken"},
 		"the queue is full":                      {survey: flowruns.Survey{Late: late("a"), Underway: map[string]int{"a": 2}}, a: &two, status: OK, want: "they wait for one of the 2 slots of the queue a"},
 		"another queue is full":                  {survey: flowruns.Survey{Late: late("b"), Underway: map[string]int{"a": 2}}, a: &two, status: Failed, want: "no worker takes them"},
 		"one of two queues is full":              {survey: flowruns.Survey{Late: late("a", "b"), Underway: map[string]int{"a": 2}}, a: &two, status: Failed, want: "no worker takes them"},

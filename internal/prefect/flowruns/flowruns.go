@@ -75,6 +75,9 @@ type Survey struct {
 	Underway map[string]int
 	// Running are those of the environment's queues whose process or task has started.
 	Running []Run
+	// Silent are the runs that are underway in workers which are not of this service and send no heartbeat. Whether they
+	// go on is not known.
+	Silent []Run
 	// LastMove is when a run of the environment's queues last was taken, started or ended. Zero: none is
 	// known.
 	LastMove time.Time
@@ -118,6 +121,7 @@ func (p Pool) Survey(ctx context.Context) (Survey, error) {
 	if err != nil {
 		return s, err
 	}
+	var others []Run
 	pendingLimit := time.Duration(p.Environment.Monitoring.PendingMinutes) * time.Minute
 	for i, run := range runs {
 		age := now.Sub(run.Since)
@@ -136,6 +140,9 @@ func (p Pool) Survey(ctx context.Context) (Survey, error) {
 			}
 		default:
 			s.Underway[run.Queue]++
+			if run.Task == "" && run.Worker != "" && p.Environment.WorkPool.FlowsInWorker() {
+				others = append(others, run)
+			}
 			if served && !pending {
 				s.Running = append(s.Running, run)
 			}
@@ -144,6 +151,16 @@ func (p Pool) Survey(ctx context.Context) (Survey, error) {
 			}
 		}
 	}
+	if len(others) == 0 {
+		return s, nil
+	}
+	workers, err := p.API.OnlineWorkers(ctx, pool, time.Time{})
+	if err != nil {
+		return s, fmt.Errorf("which workers are online: %w", err)
+	}
+	s.Silent = slices.DeleteFunc(others, func(r Run) bool {
+		return slices.ContainsFunc(workers, func(w api.Worker) bool { return w.Name == r.Worker && now.Sub(w.LastHeartbeat) <= w.Freshness() })
+	})
 	return s, nil
 }
 

@@ -59,7 +59,7 @@ func fake(t *testing.T, poolType config.PoolType, run map[string]any, heartbeat 
 			answer = map[string]any{"tasks": tasks, "failures": failures}
 		case strings.HasSuffix(r.URL.Path, "/workers/filter"):
 			var all []any
-			for _, id := range []string{living, halted} {
+			for _, id := range []string{living, halted, "desk"} {
 				all = append(all, map[string]any{"name": "dev-worker-" + id, "last_heartbeat_time": now.Add(-heartbeat).UTC().Format(time.RFC3339)})
 			}
 			answer = all
@@ -94,6 +94,8 @@ func TestWhatIsLeftBehind(t *testing.T) {
 		"Running, and its worker's task has stopped":             {config.PoolProcess, "RUNNING", time.Second, halted, 0, Lost},
 		"Running, and its worker is frozen":                      {config.PoolProcess, "RUNNING", time.Second, living, 2 * time.Minute, ""},
 		"Running, and its worker is not known":                   {config.PoolProcess, "RUNNING", time.Hour, "", 0, ""},
+		"Running in a worker of others":                          {config.PoolProcess, "RUNNING", time.Hour, "desk", 0, ""},
+		"Running in a worker of others that is silent":           {config.PoolProcess, "RUNNING", time.Hour, "laptop", 0, ""},
 		"Pending for two seconds":                                {config.PoolProcess, "PENDING", 2 * time.Second, living, 0, ""},
 		"Pending for two seconds, its worker's task has stopped": {config.PoolProcess, "PENDING", 2 * time.Second, halted, 0, Orphaned},
 		"Pending for eleven minutes, and its worker lives":       {config.PoolProcess, "PENDING", 11 * time.Minute, living, 0, Orphaned},
@@ -128,6 +130,9 @@ func TestWhatIsLeftBehind(t *testing.T) {
 			}
 			if survey.Count("default") != survey.Count() || survey.Count("another") != 0 {
 				t.Errorf("by queue: %v", fmt.Sprint(survey.Underway))
+			}
+			if silent := test.task == "laptop"; (len(survey.Silent) == 1) != silent {
+				t.Errorf("silent: %v", survey.Silent)
 			}
 			// AND it ends with the worker if it runs in a task of that
 			in, err := pool.InWorker(t.Context())
