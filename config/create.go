@@ -11,7 +11,7 @@ import (
 	"prefect-worker-ecs/internal/base/redact"
 )
 
-// newFile is a new environment: what it needs beside others, and the way to the rest.
+// newFile is a new environment: what it needs beside others, and where the rest is.
 const newFile = `# yaml-language-server: $schema=../environments.schema.json
 # The environment %[1]s. Every key is optional; docs/configuration.md lists them all, and
 # "workerctl config %[1]s" shows what is in force.

@@ -87,7 +87,7 @@ func wayTo(opt verify.Options, port int) tunnel.Options {
 		RemotePort: config.ServerPort, LocalPort: port, Path: "/api/health"}
 }
 
-// reach opens a way to the API for the checks: to the address that was given, or by a session.
+// reach opens a connection to the API for the checks: to the address that was given, or by a session.
 func reach(opt verify.Options, apiURL string) func(context.Context) (string, func(), error) {
 	return func(ctx context.Context) (string, func(), error) {
 		if apiURL != "" {

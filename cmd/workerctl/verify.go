@@ -66,7 +66,7 @@ checked.`,
 	cmd.Flags().DurationVar(&wait, "wait", 0, "keep checking for this long until all is well, such as 5m")
 	cmd.Flags().BoolVar(&flow, "flow", false, "run a small flow through the work pool, as a smoke test")
 	cmd.Flags().BoolVar(&noPlan, "no-plan", false, "leave out the check \"as configured\", which needs Terraform and its state")
-	cmd.Flags().StringVar(&apiURL, "api-url", "", "address at which workerctl open makes the API of the stack's own Prefect server available, such as http://127.0.0.1:4200/api")
+	cmd.Flags().StringVar(&apiURL, "api-url", "", "address at which workerctl open makes the API of the in-stack Prefect server available, such as http://127.0.0.1:4200/api")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON")
 	return cmd
 }

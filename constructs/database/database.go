@@ -52,7 +52,7 @@ type Database struct {
 	// names.
 	SecretARN, ValueFrom string
 
-	// SecurityGroup guards the stack's own database, and SecurityGroupName is its name. Nil: the
+	// SecurityGroup guards the in-stack server's database, and SecurityGroupName is its name. Nil: the
 	// database exists elsewhere.
 	SecurityGroup *block.SecurityGroup
 

@@ -128,7 +128,7 @@ var token = regexp.MustCompile(`\bpn[ub]_\w+` +
 var address = regexp.MustCompile("(?i)\\b[a-z][a-z0-9+.-]*://[^\\s\"'`<>]+")
 
 // assignment finds name=value in text, as in query strings and connection strings, with or
-// without quotes and blanks, and "name": "value".
+// without quotes and spaces, and "name": "value".
 var assignment = regexp.MustCompile("([A-Za-z][\\w.-]*)(\\s*=\\s*[\"'`]?|[\"']\\s*:\\s*[\"']?)([^\\s;&,(\"'`]+)")
 
 // port is what follows a host's colon where no password does.

@@ -29,12 +29,12 @@ func Width(stream any) int {
 var (
 	// colour is an escape sequence, which takes no column.
 	colour = regexp.MustCompile(`\x1b\[[0-9;]*m`)
-	// label is what a line begins with, under which nothing of the rest may stand: blanks, a mark,
-	// and a name, which ends with a colon or two blanks.
+	// label is what a line begins with, under which nothing of the rest may stand: spaces, a mark,
+	// and a name, which ends with a colon or two spaces.
 	label = regexp.MustCompile(`^ *(?:[✓✗?–] )?(?:\S+(?: \S+)*?  +|\S+: +)?`)
 )
 
-// Wrap breaks the lines of a text that are longer than width columns, at blanks. What is moved to
+// Wrap breaks the lines of a text that are longer than width columns, at spaces. What is moved to
 // a new line is indented as far as the line's label ("    fix:  ", "  plan        "), unless that
 // takes more than half of the width. With a width of 0 the text stays as it is.
 func Wrap(text string, width int) string {
@@ -69,7 +69,7 @@ func wrapLine(line string, width int) string {
 	return trailing.ReplaceAllString(b.String(), "\n")
 }
 
-// trailing are the blanks at which a line was broken.
+// trailing are the spaces at which a line was broken.
 var trailing = regexp.MustCompile(` +\n`)
 
 func columns(text string) int {

@@ -554,7 +554,7 @@ def send_events_to_topics():
 
 
 def list_tasks_of_a_service():
-    """ListTasks takes no notice of the name of a service."""
+    """ListTasks ignores the name of a service."""
     backend = ecs_models.EC2ContainerServiceBackend
     original = backend.list_tasks
 
@@ -750,7 +750,7 @@ def refuse_capacity_providers_that_the_cluster_lacks():
 def keep_the_policies_of_a_queue():
     """Setting any other attribute of a queue takes its policy away.
 
-    And its redrive policy is given with blanks, which Terraform takes for a change.
+    And its redrive policy is given with spaces, which Terraform takes for a change.
     """
     queue = sqs_models.Queue
     original = queue._set_attributes

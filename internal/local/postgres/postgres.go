@@ -85,7 +85,7 @@ func Start(ctx context.Context, detached bool, started func(proc.Identity)) (_ *
 	if err := os.WriteFile(filepath.Join(s.Dir, "hba.conf"), []byte(rules), 0o600); err != nil {
 		return nil, err
 	}
-	if err := s.giveAway(); err != nil {
+	if err := s.chown(); err != nil {
 		return nil, err
 	}
 	data := filepath.Join(s.Dir, "data")
@@ -144,8 +144,8 @@ func (s *Server) command(ctx context.Context, program string, args ...string) *e
 	return cmd
 }
 
-// giveAway makes the folder that of the user who runs PostgreSQL.
-func (s *Server) giveAway() error {
+// chown makes the user who runs PostgreSQL the owner of the folder.
+func (s *Server) chown() error {
 	u, err := account()
 	if err != nil || u == nil {
 		return err

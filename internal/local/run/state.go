@@ -195,7 +195,7 @@ func stopTask(ctx context.Context, supervisor proc.Identity, events []ecstask.Ev
 	return err
 }
 
-// stopPrefect stops the Prefect server, and the database of one that is the stack's own.
+// stopPrefect stops the Prefect server, and the database of one that is in-stack.
 func (r *run) stopPrefect(ctx context.Context) error {
 	own := r.state.OwnServer
 	if own == nil {

@@ -20,7 +20,7 @@ type Command struct {
 	Cluster, Service, Container string
 	// Task is how the task's id begins. Empty: the first that runs.
 	Task string
-	// Line is the command with its arguments, which the container's agent splits at blanks.
+	// Line is the command with its arguments, which the container's agent splits at spaces.
 	Line string
 	// Programs is a folder with the AWS CLI and its plugin. Default: they are on the PATH.
 	Programs string

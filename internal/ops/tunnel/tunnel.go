@@ -1,4 +1,4 @@
-// Package tunnel opens a way from this machine into a task that nothing outside of the VPC
+// Package tunnel opens a connection from this machine to a task that nothing outside of the VPC
 // reaches: to a port, by a port-forwarding session of Systems Manager, or for a command, by ECS
 // Exec. Both are sessions of the AWS CLI.
 package tunnel
@@ -55,7 +55,7 @@ type Tunnel struct {
 // Ended is closed when the session has ended.
 func (t *Tunnel) Ended() <-chan struct{} { return t.ended }
 
-// Open opens a way. It needs the AWS CLI and its Session Manager plugin.
+// Open opens a tunnel. It needs the AWS CLI and its Session Manager plugin.
 func Open(ctx context.Context, opt Options) (_ *Tunnel, err error) {
 	cli, err := programs(opt.Programs)
 	if err != nil {

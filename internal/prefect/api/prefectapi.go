@@ -87,7 +87,7 @@ const requestTimeout = 10 * time.Second
 // after 5 s (uvicorn's --timeout-keep-alive), and what is sent at that moment is lost.
 const idleTimeout = 3 * time.Second
 
-// Client calls one API, for one or more goroutines. The zero value is useless, use New.
+// Client calls one API, for one or more goroutines. The zero value cannot be used; New returns a client.
 type Client struct {
 	base *url.URL
 	// authorization is the header's value, and secrets what may never be shown.
