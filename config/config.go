@@ -128,12 +128,12 @@ type Network struct {
 	// SecurityGroupIDs are further security groups of the worker's tasks, and of flow tasks.
 	SecurityGroupIDs []string `yaml:"security_group_ids" jsonschema:"uniqueItems=true,maxItems=4,format=security-group-id" jsonschema_extras:"x-source=https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html"`
 
-	// Proxy is the HTTP proxy through which worker, flow tasks and the stack's own server reach
+	// Proxy is the HTTP proxy through which worker, flow tasks and the in-stack server reach
 	// the internet. Its port is opened. ECS itself takes no proxy for images, logs and secrets.
 	Proxy string `yaml:"proxy" jsonschema:"format=proxy-url"`
 
 	// NoProxy are hosts, domains and addresses that are reached without the proxy, beside
-	// those of ECS itself, the endpoints and the stack's own server.
+	// those of ECS itself, the endpoints and the in-stack server.
 	NoProxy []string `yaml:"no_proxy" jsonschema:"uniqueItems=true,format=no-proxy"`
 
 	Existing ExistingNetwork `yaml:"existing"`

@@ -685,7 +685,7 @@ var rejected = []struct{ name, yaml, keys string }{
 	{"a user that RDS keeps", "server: {enabled: true, database: {user: rdsadmin}}", "server.database.user"},
 	{"a password without a database", "server: {enabled: true, database: {existing_secret: 'arn:aws:secretsmanager:us-east-1:123456789012:secret:db-AbCdEf'}}", "server.database.existing_secret"},
 	{"a database without a password", "server: {enabled: true, database: {existing_host: db.example.com, storage: 40}}", "server.database.existing_secret server.database.storage"},
-	{"the password of the stack's own database", "server: {enabled: true, name: db, database: {existing_host: db.example.com, existing_secret: 'arn:aws:secretsmanager:us-east-1:123456789012:secret:db-database-AbCdEf'}}", "server.database.existing_secret"},
+	{"the password of the in-stack server's database", "server: {enabled: true, name: db, database: {existing_host: db.example.com, existing_secret: 'arn:aws:secretsmanager:us-east-1:123456789012:secret:db-database-AbCdEf'}}", "server.database.existing_secret"},
 	{"a password in the Parameter Store", "server: {enabled: true, database: {existing_host: db.example.com, existing_secret: 'arn:aws:ssm:us-east-1:123456789012:parameter/db'}}", "server.database.existing_secret"},
 	{"backend", "backend: {type: gcs}", "backend.type"},
 	{"backend without a bucket", "backend: {type: s3}", "backend.bucket"},

@@ -29,7 +29,7 @@ func (e *Environment) AlarmTopic() string { return e.Worker.ServiceName + "-alar
 func (e *Environment) DeploymentRule() string { return e.Worker.ServiceName + "-failed-deployment" }
 
 // ProbeInVPC reports whether the probe must be in the VPC, because nothing else reaches the API: it
-// is the stack's own server, or has a private address or a name that no public zone has.
+// is the in-stack server, or has a private address or a name that no public zone has.
 func (e *Environment) ProbeInVPC() bool {
 	if e.Server.Enabled {
 		return true

@@ -21,7 +21,7 @@ func (e *Environment) ownAPIURL() string {
 	return fmt.Sprintf("http://%s.%s:%d/api", ServerRecord, e.Cluster.Namespace, ServerPort)
 }
 
-// useOwnServer makes the worker talk to the stack's own server, if there is one. An address
+// useOwnServer makes the worker talk to the in-stack server, if there is one. An address
 // that is given all the same is refused later, but for a local run, in which the server is on
 // this machine.
 func (e *Environment) useOwnServer() {
@@ -49,7 +49,7 @@ func (s Server) ExecutionRole() string { return s.Name + "-execution-role" }
 // TaskRole is the name of the role of the server's container.
 func (s Server) TaskRole() string { return s.Name + "-task-role" }
 
-// DatabaseSecret is the name of the secret with the password of the stack's own database.
+// DatabaseSecret is the name of the secret with the password of the in-stack server's database.
 func (s Server) DatabaseSecret() string { return s.Name + "-database" }
 
 // GeneratedCredential reports whether the stack itself makes the credential of the Prefect API.
@@ -115,7 +115,7 @@ func (v *validator) server() {
 	v.host("server.database.existing_host", d.ExistingHost, d.ExistingHost)
 	_, secret, _ := strings.Cut(SecretARN(d.ExistingSecret), ":secret:")
 	if own := s.DatabaseSecret() + "-"; strings.HasPrefix(secret, own) && len(secret) == len(own)+6 { // AWS adds six characters
-		v.reject("server.database.existing_secret", d.ExistingSecret, "this is the secret of the stack's own database, and is destroyed with that when existing_host names another", "restore a backup as docs/own-server.md says, or store the password in a secret of another name", "server.database.existing_host")
+		v.reject("server.database.existing_secret", d.ExistingSecret, "this is the secret of the in-stack server's database, and is destroyed with that when existing_host names another", "restore a backup as docs/own-server.md says, or store the password in a secret of another name", "server.database.existing_host")
 	}
 	if d.ExistingSecret == "" {
 		v.reject("server.database.existing_secret", d.ExistingSecret, "the server needs the password of the database, from Secrets Manager", "store it there and write the secret's ARN", "server.database.existing_host")

@@ -14,7 +14,7 @@ import (
 	"prefect-worker-ecs/internal/aws/iam"
 )
 
-// ownServer checks that the service of the stack's own Prefect server is stable, and keeps what it
+// ownServer checks that the service of the in-stack Prefect server is stable, and keeps what it
 // runs for the check of the roles.
 func (c *checklist) ownServer(ctx context.Context) finding {
 	s, missing := c.describeService(ctx, c.env.Server.Name)

@@ -102,7 +102,7 @@ type Options struct {
 	// Credential is used for the Prefect API where the secret may not be read. Empty: then
 	// the API is not checked.
 	Credential string
-	// Reach opens a connection to the stack's own Prefect server, which only the VPC reaches, and
+	// Reach opens a connection to the in-stack Prefect server, which only the VPC reaches, and
 	// returns the address of its API and what closes the connection. Nil: it is reached directly.
 	Reach func(context.Context) (apiURL string, close func(), err error)
 	// Plan returns Terraform's plan over the state of the deployment. Nil: whether the deployment is
@@ -152,7 +152,7 @@ type checklist struct {
 	log      []string
 	// metrics are the last that the probe published. Without values: none, or none lately.
 	metrics metrics.Last
-	// server is what the stack's own Prefect server runs. Without a container: it is not known.
+	// server is what the in-stack Prefect server runs. Without a container: it is not known.
 	server types.TaskDefinition
 
 	outcomes map[string]*outcome
