@@ -97,7 +97,7 @@ func (cfg Config) alarms() []alarm {
 		operator: atLeast, threshold: 1, period: 60, datapointsToAlarm: 5, evaluationPeriods: 5, treatMissingData: ignore,
 	}, {
 		name: "probe", description: "The probe does not run, or one of its queries fails, for 5 minutes: the Prefect API does not answer or refuses the key, and other alarms may be blind. First: look at the log group " + env.ProbeLogGroup() + ", each line of which names what failed.",
-		metrics:  one(cfg.probeMetric("CallsFailed")),
+		metrics:  one(cfg.probeMetric("ProbeErrors")),
 		operator: atLeast, threshold: 1, period: 60, datapointsToAlarm: 5, evaluationPeriods: 5, treatMissingData: breaching,
 	}, {
 		name: "missing-tasks", description: "ECS runs fewer tasks than it is to, for 10 minutes: tasks stop, or cannot be placed. " + verify + ", which shows why tasks stopped.",

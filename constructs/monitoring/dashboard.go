@@ -51,7 +51,7 @@ func (cfg Config) newDashboard(scope constructs.Construct, alarms []string) {
 			probeMetrics("Flow runs waiting", waiting...),
 			probeMetrics("Oldest flow run that is due, in seconds", "OldestDueSeconds"),
 			graph("CPU and memory, in percent", "Maximum", ofService("CPUUtilization"), ofService("MemoryUtilization")),
-			probeMetrics("Failed calls of the probe", "CallsFailed"),
+			probeMetrics("Failed calls of the probe", "ProbeErrors"),
 			{"log", 24, 6, map[string]any{
 				"title": "Last errors in the log", "region": region, "view": "table",
 				"query": "SOURCE '" + cfg.LogGroup + "' | fields @timestamp, @logStream, @message | filter @message like /ERROR|CRITICAL|Traceback|An exception occurred/ | sort @timestamp desc | limit 50",

@@ -42,8 +42,8 @@ func Read(ctx context.Context, cfg aws.Config, service string) ([]types.MetricAl
 	published := slices.DeleteFunc(listed.Metrics, func(m types.Metric) bool {
 		return len(m.Dimensions) != 1 || aws.ToString(m.Dimensions[0].Value) != service
 	})
-	// CallsFailed is read first: what the probe publishes while the other metrics are read is then without it.
-	if i := slices.IndexFunc(published, func(m types.Metric) bool { return aws.ToString(m.MetricName) == probe.CallsFailed }); i > 0 {
+	// ProbeErrors is read first: what the probe publishes while the other metrics are read is then without it.
+	if i := slices.IndexFunc(published, func(m types.Metric) bool { return aws.ToString(m.MetricName) == probe.ProbeErrors }); i > 0 {
 		published[0], published[i] = published[i], published[0]
 	}
 	now := time.Now()
@@ -65,7 +65,7 @@ func Read(ctx context.Context, cfg aws.Config, service string) ([]types.MetricAl
 	}
 	var samples []Sample
 	for _, at := range slices.SortedFunc(maps.Keys(runs), time.Time.Compare) {
-		if _, complete := runs[at][probe.CallsFailed]; complete {
+		if _, complete := runs[at][probe.ProbeErrors]; complete {
 			samples = append(samples, runs[at])
 		}
 	}

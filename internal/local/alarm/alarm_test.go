@@ -58,7 +58,7 @@ func deployed(t *testing.T, name string) types.MetricAlarm {
 }
 
 func TestTheDeployedAlarms(t *testing.T) {
-	well := Sample{"CallsFailed": 0, "WorkersOnline": 3, "TasksDesired": 3, "TasksRunning": 3, "OldestDueSeconds": 0, "FlowRunsOrphaned": 0, "FlowRunsLost": 0}
+	well := Sample{"ProbeErrors": 0, "WorkersOnline": 3, "TasksDesired": 3, "TasksRunning": 3, "OldestDueSeconds": 0, "FlowRunsOrphaned": 0, "FlowRunsLost": 0}
 	with := func(name string, value float64) Sample {
 		f := Sample{}
 		for k, v := range well {
@@ -70,8 +70,8 @@ func TestTheDeployedAlarms(t *testing.T) {
 		return f
 	}
 	times := func(n int, f Sample) []Sample { return slices.Repeat([]Sample{f}, n) }
-	excess := Sample{"CallsFailed": 0, "TasksMissing": -1}
-	paused := Sample{"CallsFailed": 0, "WorkersOnline": 0, "TasksDesired": 0, "TasksRunning": 0}
+	excess := Sample{"ProbeErrors": 0, "TasksMissing": -1}
+	paused := Sample{"ProbeErrors": 0, "WorkersOnline": 0, "TasksDesired": 0, "TasksRunning": 0}
 	for _, test := range []struct {
 		name, alarm string
 		samples     []Sample
@@ -82,12 +82,12 @@ func TestTheDeployedAlarms(t *testing.T) {
 		{"it was, and beats again", "silent_worker", append(times(5, with("WorkersOnline", 0)), well), false},
 		{"silent for four minutes only", "silent_worker", append(times(1, well), times(4, with("WorkersOnline", 0))...), false},
 		{"a paused service", "silent_worker", times(5, paused), false},
-		{"a paused service, and Prefect is away", "silent_worker", times(5, Sample{"CallsFailed": 6, "TasksDesired": 0}), false},
+		{"a paused service, and Prefect is away", "silent_worker", times(5, Sample{"ProbeErrors": 6, "TasksDesired": 0}), false},
 		{"Prefect is away", "silent_worker", times(5, with("WorkersOnline", -1)), true},
 		{"no probe", "silent_worker", nil, true},
 		{"no probe", "probe", nil, true},
-		{"a question fails", "probe", times(5, with("CallsFailed", 1)), true},
-		{"a question failed once", "probe", append(times(4, well), with("CallsFailed", 1)), false},
+		{"a question fails", "probe", times(5, with("ProbeErrors", 1)), true},
+		{"a question failed once", "probe", append(times(4, well), with("ProbeErrors", 1)), false},
 		{"late", "late_runs", times(2, with("OldestDueSeconds", 300)), true},
 		{"not late enough", "late_runs", times(2, with("OldestDueSeconds", 299)), false},
 		{"late on purpose", "late_runs", times(2, Sample{"OldestDueSeconds": 900, "TasksDesired": 0}), false},
@@ -95,7 +95,7 @@ func TestTheDeployedAlarms(t *testing.T) {
 		{"enough tasks", "scale_out", times(1, with("TasksMissing", 0)), false},
 		{"one task too many", "scale_in", times(10, excess), true},
 		{"for nine minutes", "scale_in", append(times(9, excess), well), false},
-		{"too many, and Prefect is away", "scale_in", append(times(9, excess), Sample{"CallsFailed": 9}), false},
+		{"too many, and Prefect is away", "scale_in", append(times(9, excess), Sample{"ProbeErrors": 9}), false},
 		{"nobody starts them", "too_few_tasks", times(15, with("TasksMissing", 2)), true},
 		{"as many as there may be", "most_tasks", times(30, with("TasksNeeded", 3)), false},
 		{"more than there may be", "most_tasks", times(30, with("TasksNeeded", 4)), true},

@@ -219,7 +219,7 @@ func (r *reader) metrics(ctx context.Context) {
 		r.add("probe", nil, "has published no metrics for %.0f minutes", metrics.Fresh.Minutes())
 	default:
 		r.add("probe", data{"at": last.At, "metrics": value}, "%s: %.0f workers online; flow runs: %.0f underway, %.0f due, %.0f late, %.0f orphaned, %.0f lost; %.0f queries failed", verify.Ago(last.At),
-			value["WorkersOnline"], value["FlowRunsRunning"]+value["FlowRunsPending"], value["FlowRunsDue"], value["FlowRunsLate"], value["FlowRunsOrphaned"], value["FlowRunsLost"], value["CallsFailed"])
+			value["WorkersOnline"], value["FlowRunsRunning"]+value["FlowRunsPending"], value["FlowRunsDue"], value["FlowRunsLate"], value["FlowRunsOrphaned"], value["FlowRunsLost"], value["ProbeErrors"])
 	}
 }
 

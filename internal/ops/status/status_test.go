@@ -95,8 +95,8 @@ func TestStatusOfAScaledService(t *testing.T) {
 		metrics string
 		want    string
 	}{
-		"three are needed":  {metric("CallsFailed", 0) + metric("TasksNeeded", 3), "scaling: 0 to 4 tasks, 3 needed "},
-		"nothing published": {metric("CallsFailed", 0), "scaling: 0 to 4 tasks, how many are needed was not published lately\n"},
+		"three are needed":  {metric("ProbeErrors", 0) + metric("TasksNeeded", 3), "scaling: 0 to 4 tasks, 3 needed "},
+		"nothing published": {metric("ProbeErrors", 0), "scaling: 0 to 4 tasks, how many are needed was not published lately\n"},
 	} {
 		// GIVEN a service with a task of the deployment before
 		answers := running()

@@ -36,7 +36,7 @@ func (c *checklist) alarms(ctx context.Context) finding {
 func (c *checklist) probeMetrics(ctx context.Context, f *findings) {
 	var err error
 	c.metrics, err = metrics.Read(ctx, c.aws.cloudwatch, c.env.Worker.ServiceName)
-	switch failures := c.metrics.Values["CallsFailed"]; {
+	switch failures := c.metrics.Values["ProbeErrors"]; {
 	case err != nil:
 		f.unreadable("the probe's metrics", err)
 	case c.metrics.Values == nil:
@@ -167,7 +167,7 @@ func (c *checklist) byProbe(name string) (finding, bool) {
 	}
 	c.await(checkAlarms)
 	value := c.metrics.Values
-	if value == nil || value["CallsFailed"] > 0 || c.answered {
+	if value == nil || value["ProbeErrors"] > 0 || c.answered {
 		return finding{}, false
 	}
 	source := ", by the probe's metrics of " + Ago(c.metrics.At)

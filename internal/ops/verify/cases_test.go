@@ -795,7 +795,7 @@ func (h *harness) alarmCases() []testCase {
 		{"the probe may not publish", h.inline("dev-worker-probe", `{"Effect":"Deny","Action":"cloudwatch:PutMetricData","Resource":"*"}`), failing(checkRoles, "the role of the probe dev-worker-probe may not call cloudwatch:PutMetricData")},
 		{"the probe may not delete", h.inline("dev-worker-probe", `{"Effect":"Deny","Action":"s3:DeleteObject","Resource":"*"}`), well},
 		{"the probe is silent", silent, failing(checkAlarms, "the probe has published no metrics for 4 minutes").fixedBy("/aws/lambda/dev-worker-probe says why")},
-		{"queries of the probe fail", metric("CallsFailed", 6), failing(checkAlarms, "6 queries of the probe failed")},
+		{"queries of the probe fail", metric("ProbeErrors", 6), failing(checkAlarms, "6 queries of the probe failed")},
 		{"the API is not reached from here", away, unsure(checkAPI, "the Prefect API cannot be reached")},
 		{"and the probe sees no worker", both(away, metric("WorkersOnline", 0)), failing(checkWorker, "0 of 1 workers of this service are online, by the probe's metrics of ")},
 		{"and the probe sees a lost run", both(away, metric("FlowRunsLost", 1)), failing(checkRuns, "1 orphaned or lost, by the probe's metrics of ")},

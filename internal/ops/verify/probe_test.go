@@ -190,7 +190,7 @@ func (w *watched) seesAll(t *testing.T) {
 	run := func() api.FlowRun { return api.FlowRun{ID: submit(time.Now())} }
 
 	// GIVEN no worker, THEN all is zero
-	quiet := map[string]float64{"CallsFailed": 0, "WorkersOnline": 0, "TasksDesired": 1, "TasksRunning": 1, "FlowRunsDue": 0, "FlowRunsLate": 0, "OldestDueSeconds": 0,
+	quiet := map[string]float64{"ProbeErrors": 0, "WorkersOnline": 0, "TasksDesired": 1, "TasksRunning": 1, "FlowRunsDue": 0, "FlowRunsLate": 0, "OldestDueSeconds": 0,
 		"FlowRunsRunning": 0, "FlowRunsPending": 0, "FlowRunsOrphaned": 0, "FlowRunsLost": 0, "PoolPaused": 0}
 	w.until("nothing", quiet)
 	// WHEN a worker runs one flow and another is due
@@ -274,10 +274,10 @@ func (w *watched) seesAll(t *testing.T) {
 
 	// WHEN the key is rejected, or nothing answers, THEN each query fails, and that of ECS does not
 	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))
-	blind := w.until("refused", map[string]float64{"CallsFailed": 7, "TasksDesired": 1}, "PREFECT_API_URL="+refusing.URL+"/api")
+	blind := w.until("refused", map[string]float64{"ProbeErrors": 7, "TasksDesired": 1}, "PREFECT_API_URL="+refusing.URL+"/api")
 	refusing.Close()
 	if _, known := blind["WorkersOnline"]; known {
 		t.Errorf("what could not be read has no metric: %v", blind)
 	}
-	w.until("away", map[string]float64{"CallsFailed": 7, "TasksDesired": 1}, "PREFECT_API_URL="+refusing.URL+"/api")
+	w.until("away", map[string]float64{"ProbeErrors": 7, "TasksDesired": 1}, "PREFECT_API_URL="+refusing.URL+"/api")
 }

@@ -19,7 +19,7 @@ import (
 const Fresh = 4 * time.Minute
 
 // Names are the metrics that say how the worker is.
-var Names = []string{probe.CallsFailed, "WorkersOnline", "TasksDesired", "FlowRunsDue", "FlowRunsLate", "OldestDueSeconds", "FlowRunsRunning", "FlowRunsPending", "FlowRunsOrphaned", "FlowRunsLost", "PoolPaused",
+var Names = []string{probe.ProbeErrors, "WorkersOnline", "TasksDesired", "FlowRunsDue", "FlowRunsLate", "OldestDueSeconds", "FlowRunsRunning", "FlowRunsPending", "FlowRunsOrphaned", "FlowRunsLost", "PoolPaused",
 	// With scaling:
 	"FlowRunsDemand", "TasksNeeded", probe.TasksMissing}
 
@@ -51,7 +51,7 @@ func Read(ctx context.Context, client *cloudwatch.Client, service string) (Last,
 			continue
 		}
 		values[aws.ToString(result.Label)] = result.Values[0]
-		if aws.ToString(result.Label) == probe.CallsFailed {
+		if aws.ToString(result.Label) == probe.ProbeErrors {
 			last = Last{values, result.Timestamps[0]}
 		}
 	}

@@ -31,8 +31,8 @@ const (
 	Dimension = "Service"
 )
 
-// CallsFailed is the metric that each run of the probe publishes, in one call with its others.
-const CallsFailed = "CallsFailed"
+// ProbeErrors is the metric that each run of the probe publishes, in one call with its others.
+const ProbeErrors = "ProbeErrors"
 
 // TasksMissing is the metric of the worker tasks that are needed and not wanted yet; below 0: those that are
 // wanted and not needed.

@@ -1,7 +1,7 @@
 """Publishes the state of one worker service in Prefect and ECS as metrics.
 
 Runs as a Lambda function each minute, with the standard library and boto3, which
-the runtime provides. A query that fails is counted in the metric CallsFailed, and the
+the runtime provides. A query that fails is counted in the metric ProbeErrors, and the
 others run. The credential is in no error and no log.
 """
 
@@ -302,7 +302,7 @@ def handler(event, context):
             failed[name] = f"without {error}"  # the query that finds it has failed
         except Exception as error:
             failed[name] = f"{type(error).__name__}: {error}"
-    metrics["CallsFailed"] = len(failed)
+    metrics["ProbeErrors"] = len(failed)
 
     def datum(name, value, **dimensions):
         return {

@@ -136,7 +136,7 @@ class ProbeTest(unittest.TestCase):
             else:
                 metrics[datum["MetricName"]] = datum["Value"]
             self.assertEqual(dimensions, {})
-        self.assertEqual(metrics["CallsFailed"], len(failed))
+        self.assertEqual(metrics["ProbeErrors"], len(failed))
         self.assertNotIn("marker", out.getvalue())
         return metrics, failed, out.getvalue()
 
@@ -146,7 +146,7 @@ class ProbeTest(unittest.TestCase):
         self.assertAlmostEqual(metrics.pop("OldestDueSeconds"), 600, delta=5)
         self.assertEqual(metrics, {
             "TasksDesired": 2, "TasksRunning": 1, "PoolPaused": 0, "FlowRunsLate": 1, "FlowRunsDue": 3, "FlowRunsRunning": 1,
-            "FlowRunsPending": 2, "FlowRunsOrphaned": 1, "WorkersOnline": 1, "FlowRunsLost": 0, "CallsFailed": 0,
+            "FlowRunsPending": 2, "FlowRunsOrphaned": 1, "WorkersOnline": 1, "FlowRunsLost": 0, "ProbeErrors": 0,
         })
         # This call would mark the pool's queues and deployments as served.
         self.assertNotIn("get_scheduled", json.dumps(self.server.calls))

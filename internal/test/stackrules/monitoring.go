@@ -32,7 +32,7 @@ func (s *stack) signals() map[string]signal {
 	return map[string]signal{
 		"silent_worker":        {"FILL(online, 0) - desired", 0, 0, below, "breaching"},
 		"missing_tasks":        {"running - desired", 0, 0, below, "ignore"},
-		"probe":                {"CallsFailed", 1, 1, atLeast, "breaching"},
+		"probe":                {"ProbeErrors", 1, 1, atLeast, "breaching"},
 		"late_runs":            {"IF(desired > 0, oldest, 0)", late, late, atLeast, "ignore"},
 		"orphaned_runs":        {"FlowRunsOrphaned", 1, 1, atLeast, "ignore"},
 		"lost_runs":            {"FlowRunsLost", 1, 1, atLeast, "ignore"},
