@@ -281,7 +281,8 @@ func (b *faultBench) completed(id string, lines int) {
 		b.t.Error("the worker is another one")
 	}
 	missing := []string{"all"}
-	for deadline := time.Now().Add(20 * time.Second); len(missing) > 0 && time.Now().Before(deadline); time.Sleep(time.Second) {
+	// A batch that failed again and again is sent once more after up to 128 s, and the process of the run stays for it.
+	for deadline := time.Now().Add(200 * time.Second); len(missing) > 0 && time.Now().Before(deadline); time.Sleep(time.Second) {
 		log := b.log(id)
 		missing = nil
 		for n := range lines {
