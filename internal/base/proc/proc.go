@@ -7,11 +7,13 @@
 package proc
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -141,6 +143,36 @@ func waitGone(ctx context.Context, pgid int, limit time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return poll.Until(ctx, goneEvery, func() (bool, error) { return !GroupAlive(pgid), nil }) == nil
+}
+
+// KillWith ends each process whose environment has a variable that begins with text, such as TMPDIR=/x/: also
+// those that have left the group and the session in which they were started.
+func KillWith(text string) {
+	for _, pid := range withVariable(text) {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
+func withVariable(text string) []int {
+	var pids []int
+	if haveProcStat() {
+		files, _ := filepath.Glob("/proc/[0-9]*/environ") // the pattern is valid
+		for _, file := range files {
+			environ, _ := os.ReadFile(file) // of a process of this user
+			if bytes.Contains(append([]byte{0}, environ...), append([]byte{0}, text...)) {
+				pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+				pids = append(pids, pid)
+			}
+		}
+		return pids
+	}
+	out, _ := ps("-A", "-E", "-ww", "-o", "pid=,command=")
+	for line := range strings.Lines(out) {
+		if pid, err := strconv.Atoi(strings.Fields(line)[0]); err == nil && strings.Contains(line, " "+text) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // GroupAlive reports whether any process of the group pgid runs (zombies do

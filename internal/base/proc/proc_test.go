@@ -114,3 +114,26 @@ func TestStopEndsWhatAKilledLeaderLeftBehind(t *testing.T) {
 		t.Error("the helper survived")
 	}
 }
+
+// TestAProcessThatLeftItsGroup is ended by a variable of its environment.
+func TestAProcessThatLeftItsGroup(t *testing.T) {
+	variable := "PROC_TEST=" + t.TempDir()
+	cmd := exec.Command("sleep", "60")
+	cmd.Env = append(os.Environ(), variable+"/tmp")
+	id, err := Start(cmd, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	// WHEN others are ended THEN it runs on
+	KillWith(variable + "/other")
+	if !id.Alive() {
+		t.Fatal("a process with another variable is ended")
+	}
+	// AND WHEN it is meant THEN it ends
+	KillWith(variable + "/")
+	if err := <-ended; err == nil {
+		t.Error("it ended by itself")
+	}
+}

@@ -20,6 +20,8 @@ import (
 
 // task is one container.
 type task struct {
+	// metadata is the address of the metadata that only processes of the task have.
+	metadata    string
 	cmd         *exec.Cmd
 	process     proc.Identity
 	env         []string
@@ -62,7 +64,7 @@ func startTask(ctx context.Context, opt Options, c types.ContainerDefinition, id
 	if err != nil {
 		return nil, err
 	}
-	t.undo = append(t.undo, meta.close)
+	t.undo, t.metadata = append(t.undo, meta.close), meta.uri
 	platform := append([]string{
 		"AWS_EXECUTION_ENV=AWS_ECS_FARGATE", "ECS_CONTAINER_METADATA_URI_V4=" + meta.uri, "ECS_AGENT_URI=" + meta.agent,
 	}, opt.Platform...)
@@ -212,9 +214,11 @@ func (t *task) stop() {
 	}
 }
 
-// finish ends all that is left: a container ends with its first process.
+// finish ends all that is left: a container ends with its first process. Prefect 3.9 runs flows in sessions of their
+// own.
 func (t *task) finish() {
 	_ = syscall.Kill(-t.cmd.Process.Pid, syscall.SIGKILL)
+	proc.KillWith("ECS_CONTAINER_METADATA_URI_V4=" + t.metadata) // which names the task
 	<-t.ended
 	<-t.copied
 }

@@ -217,6 +217,7 @@ func (r *run) stopPrefect(ctx context.Context) error {
 // stopAll stops everything of the run, and nothing else.
 func (r *run) stopAll(ctx context.Context) error {
 	errs := []error{r.stopWorker(ctx, abort)}
+	proc.KillWith("TMPDIR=" + r.dir + "/") // flows of a task whose supervisor was killed
 	errs = append(errs, r.stopPrefect(ctx))
 	if r.state.Emulator != nil {
 		errs = append(errs, r.state.Emulator.Stop(ctx))
