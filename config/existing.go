@@ -26,7 +26,12 @@ func (v *validator) existing() {
 			v.rejectIgnored("nothing of a log group that exists is changed", "remove it, or logs.existing", "logs.retention_days", "logs.kms_key_arn")
 		}
 	}
-	x := e.IAM.Existing
+	x, made := e.IAM.Existing, map[string]string{}
+	for _, c := range e.uniqueNames() {
+		if c.kind == "role" {
+			made[strings.ToLower(c.value)] = c.key
+		}
+	}
 	for _, role := range []struct {
 		key, arn string
 		settings []string
@@ -36,6 +41,9 @@ func (v *validator) existing() {
 		{"iam.existing.flow_execution_role", x.FlowExecutionRole, []string{"iam.flow_execution_role_name"}},
 		{"iam.existing.flow_task_role", x.FlowTaskRole, sectionKeys("iam.flow_task_role.")},
 	} {
+		if key := made[strings.ToLower(role.arn[strings.LastIndex(role.arn, "/")+1:])]; key != "" {
+			v.reject(role.key, role.arn, "the stack makes a role of this name itself, see "+key, "name a role that exists, or remove it", key)
+		}
 		if role.arn != "" {
 			v.rejectIgnored("nothing of a role that exists is changed", "remove it, or "+role.key, role.settings...)
 		}
