@@ -99,7 +99,7 @@ func (v *validator) flowRoles() {
 var (
 	conditionOperator = regexp.MustCompile(`^((ForAllValues|ForAnyValue):)?(String(Not)?Equals(IgnoreCase)?|String(Not)?Like|(Numeric|Date)(Not)?Equals|(Numeric|Date)(Less|Greater)Than(Equals)?|Bool|BinaryEquals|(Not)?IpAddress|Arn(Not)?(Equals|Like))(IfExists)?$|^Null$`)
 	conditionKey      = regexp.MustCompile(`^[A-Za-z0-9-]+:\S+$`)
-	// conditionOperators are those that people mistype.
+	// conditionOperators are what a mistyped operator is compared with.
 	conditionOperators = []string{"StringEquals", "StringNotEquals", "StringLike", "StringNotLike", "NumericEquals", "DateLessThan", "DateGreaterThan", "Bool", "IpAddress", "ArnEquals", "ArnLike", "Null"}
 	conditionValues    = []struct {
 		operator      string // a part of its name

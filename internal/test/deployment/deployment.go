@@ -39,12 +39,12 @@ var NotCalled = map[string]string{
 
 	"ecr:DescribeImages": "verify", "ecs:ListTasks": "verify", "ecs:GetTaskProtection": "verify", "ecs:DescribeTasks": "verify", "iam:GetPolicy": "verify", "iam:GetPolicyVersion": "verify", "logs:FilterLogEvents": "verify",
 	"cloudwatch:GetMetricData": "verify", "lambda:GetFunctionConfiguration": "verify called it; whether Terraform waits with it in AWS is open", "kms:DescribeKey": "verify", "kms:GetKeyPolicy": "verify",
-	"sns:ListSubscriptionsByTopic": "verify", "kms:Decrypt": "the emulator asks no key", "kms:GenerateDataKey": "the emulator asks no key",
+	"sns:ListSubscriptionsByTopic": "verify", "kms:Decrypt": "the emulator checks no key", "kms:GenerateDataKey": "the emulator checks no key",
 
 	"cloudwatch:UntagResource": "a tag is removed", "lambda:UntagResource": "a tag is removed", "lambda:DeleteFunctionConcurrency": "somebody else has reserved concurrency", "sns:UntagResource": "a tag is removed",
 	"lambda:UpdateFunctionCode": "another release's probe", "scheduler:UpdateSchedule": "another release's schedule",
 
-	"ec2:DescribeRegions": "Cloud Map asks", "route53:GetHostedZone": "Cloud Map asks", "route53:ListHostedZonesByName": "Cloud Map asks",
+	"ec2:DescribeRegions": "Cloud Map calls it", "route53:GetHostedZone": "Cloud Map calls it", "route53:ListHostedZonesByName": "Cloud Map calls it",
 	"ec2:RevokeSecurityGroupIngress": "AWS gives a default group a rule that moto does not", "iam:CreateServiceLinkedRole": "the first cluster or database of an account",
 }
 
