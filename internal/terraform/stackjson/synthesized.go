@@ -96,7 +96,7 @@ func (s *Stack) Resource(kind, name string) map[string]any {
 	return evaluated
 }
 
-// Account is the account and region that the stack is deployed to.
+// Account returns where the stack is deployed.
 func (s *Stack) Account() iam.Account { return s.account }
 
 // DefaultTags are the tags that the provider gives to all resources.
