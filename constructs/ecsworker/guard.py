@@ -10,9 +10,9 @@ import os
 import time
 import urllib.parse
 
-# A worker looks for flow runs each 10 s. When it has started none for a minute, none was waiting, even if Prefect
-# answers slowly: between two runs of a backlog the task stays protected.
-IDLE = 60
+# Seconds without a flow run after which the task is released. A worker polls each 10 s, and a run that it has taken
+# has a process at the latest when a request without an answer was given up and repeated.
+IDLE = 30 + float(os.environ["PREFECT_API_REQUEST_TIMEOUT"])
 # The longest time for which ECS protects a task (48 hours), renewed after half of it.
 MINUTES = 2880
 

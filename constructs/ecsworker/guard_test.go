@@ -8,7 +8,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"strings"
 	"testing"
 	"time"
 
@@ -46,10 +45,9 @@ func TestGuard(t *testing.T) {
 	t.Cleanup(agent.Close)
 
 	// GIVEN a guard that releases the task after three seconds, and an agent that refuses the first request
-	source, err := os.ReadFile("guard.py")
-	code := strings.Replace(string(source), "IDLE = 60", "IDLE = 3", 1)
-	if err != nil || code == string(source) {
-		t.Fatal("the guard's time is not shortened", err)
+	code, err := os.ReadFile("guard.py")
+	if err != nil {
+		t.Fatal(err)
 	}
 	process := func(command []string, environ ...string) (*exec.Cmd, *bufio.Reader) {
 		cmd := exec.Command(command[0], command[1:]...)
@@ -66,7 +64,7 @@ func TestGuard(t *testing.T) {
 	}
 	uri := "ECS_AGENT_URI=" + agent.URL + "/v4/task"
 	problem <- `{"failure": {"Arn": "a", "Reason": "DEPLOYMENT_BLOCKED"}}`
-	_, output := process([]string{python, "-c", code}, uri)
+	_, output := process([]string{python, "-c", string(code)}, uri, "PREFECT_API_REQUEST_TIMEOUT=-27")
 	next := func(want request) {
 		t.Helper()
 		select {

@@ -44,7 +44,7 @@ type scaled struct {
 func newScaled(t *testing.T) *scaled {
 	w := newWorkerctl(t)
 	testtools.Environment(t, pyenv.Prefect3)
-	write(t, w.config, map[string]string{"dev.yaml": "worker: {image: 'prefecthq/prefect:3-latest', scaling: {min: 0, max: 4}, environment: {PREFECT_WORKER_HEARTBEAT_SECONDS: '10'}}\n"})
+	write(t, w.config, map[string]string{"dev.yaml": "worker: {image: 'prefecthq/prefect:3-latest', scaling: {min: 0, max: 4}, environment: {PREFECT_WORKER_HEARTBEAT_SECONDS: '10', PREFECT_API_REQUEST_TIMEOUT: '30'}}\n"})
 	if out := w.must("up", "dev"); !strings.Contains(out, "ProtectTask; ") {
 		t.Errorf("the hello flow was not protected:\n%s", out)
 	}
@@ -144,7 +144,7 @@ func (x *scaled) states(runs []string) map[string]int {
 // TestScaling: workers come for flow runs and go without them, and neither that nor a deployment stops a run.
 func TestScaling(t *testing.T) {
 	t.Parallel()
-	// GIVEN a service of none to four tasks, each with one slot
+	// GIVEN a service of none to four tasks, each with one slot, which the guard releases after a minute
 	x := newScaled(t)
 	// WHEN 30 runs of 5 s are submitted, and a deployment comes when several workers have some
 	var runs []string

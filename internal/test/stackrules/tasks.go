@@ -163,7 +163,7 @@ var taskRules = []rule{
 // task's role, and a change of it is reviewed.
 const (
 	startGuard = `guard=$1; shift; while :; do python -c "$guard"; echo "task protection: flow runs of this task may be stopped: the guard ended with status $?"; sleep 10; done & `
-	guardSum   = "1859f2fc86182874c4794481f5a4f66c95d2c1a3329ccc6614633c0ed3369fac"
+	guardSum   = "282c03c4ca29ce4acb2ee7e22f1bacf34e70ace1c426cde868317823e76f868c"
 )
 
 // workerOptions are the options that may follow the pool and its type.
