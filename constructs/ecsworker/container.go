@@ -84,6 +84,8 @@ func command(cfg Config) []string {
 	return append(args, "--with-healthcheck")
 }
 
+const batchSize = "PREFECT_LOGGING_TO_API_BATCH_SIZE"
+
 // environment is in plaintext.
 func environment(cfg Config) []fargate.Variable {
 	values := map[string]string{
@@ -96,9 +98,9 @@ func environment(cfg Config) []fargate.Variable {
 		"PREFECT_LOGGING_COLORS": "false",
 		// A request that is given up is repeated, and a server that was only slow, or frozen, commits both: lines of a
 		// flow's log would be there twice. A batch of them is sent in one piece, by default of up to 3 MB, here of 1.
-		"PREFECT_API_REQUEST_TIMEOUT":       "120",
-		"PREFECT_LOGGING_TO_API_BATCH_SIZE": "2000000", // from which Prefect subtracts the longest line
-		"DO_NOT_TRACK":                      "1",
+		"PREFECT_API_REQUEST_TIMEOUT": "120",
+		batchSize:                     "2000000", // from which Prefect subtracts the longest line
+		"DO_NOT_TRACK":                "1",
 		// By default Prefect does not repeat a request that is answered by 500: half a minute
 		// without its database on the server's side then ends a worker, and leaves its runs
 		// Running indefinitely. Seven tries are about four minutes. Flow runs inherit both.
@@ -114,6 +116,10 @@ func environment(cfg Config) []fargate.Variable {
 	maps.Copy(values, cfg.Proxy)
 	for name, value := range cfg.Worker.Environment {
 		values[name] = tf.Literal(value)
+	}
+	_, longLines := cfg.Worker.Environment["PREFECT_LOGGING_TO_API_MAX_LOG_SIZE"]
+	if _, given := cfg.Worker.Environment[batchSize]; longLines && !given {
+		delete(values, batchSize) // a worker whose longest line is longer than a batch does not start
 	}
 	return fargate.Environment(values)
 }
