@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/spf13/cobra"
 
-	"prefect-worker-ecs/internal/ops/verify"
+	"prefect-worker-ecs/internal/prefect/flowruns"
 	"prefect-worker-ecs/internal/prefect/workpool"
 )
 
@@ -29,7 +31,9 @@ Prefect credential needs a role that may change work pools.`,
 			if err != nil {
 				return err
 			}
-			return applyPool(cmd, opt, dryRun)
+			return connected(cmd.Context(), opt, func(ctx context.Context, pool flowruns.Pool) error {
+				return applyPool(ctx, cmd.OutOrStdout(), pool, opt.AWS, dryRun)
+			})
 		},
 	}
 	apply.Flags().BoolVar(&dryRun, "dry-run", false, "show what would change, and change nothing")
@@ -37,26 +41,18 @@ Prefect credential needs a role that may change work pools.`,
 	return pool
 }
 
-func applyPool(cmd *cobra.Command, opt verify.Options, dryRun bool) error {
-	env := opt.Environment
-	api, done, err := verify.Connect(cmd.Context(), opt)
-	if err != nil {
-		return err
-	}
-	defer done()
-	ctx, cancel := context.WithTimeout(cmd.Context(), poolTimeout)
-	defer cancel()
+func applyPool(ctx context.Context, out io.Writer, pool flowruns.Pool, cfg aws.Config, dryRun bool) (err error) {
+	env := pool.Environment
 	var wanted workpool.Wanted
 	if env.WorkPool.FlowsAreTasks() {
-		if wanted, err = workpool.Read(ctx, opt.AWS, env); err != nil {
+		if wanted, err = workpool.Read(ctx, cfg, env); err != nil {
 			return err
 		}
 	}
-	plan, err := workpool.Prepare(ctx, api, env.WorkPool, wanted)
+	plan, err := workpool.Prepare(ctx, pool.API, env.WorkPool, wanted)
 	if err != nil {
 		return err
 	}
-	out := cmd.OutOrStdout()
 	if plan.Empty() {
 		_, err := fmt.Fprintf(out, "The work pool %s fits the deployment; nothing was changed.\n", env.WorkPool.Name)
 		return err
@@ -68,7 +64,7 @@ func applyPool(cmd *cobra.Command, opt verify.Options, dryRun bool) error {
 		_, err := fmt.Fprintln(out, "Nothing was changed (--dry-run).")
 		return err
 	}
-	if err := plan.Apply(ctx, api); err != nil {
+	if err := plan.Apply(ctx, pool.API); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(out, "The work pool %s fits the deployment now.\n", env.WorkPool.Name)

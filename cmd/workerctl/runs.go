@@ -96,7 +96,7 @@ func withPool(cmd *cobra.Command, args []string, apiURL string, f func(context.C
 	return connected(cmd.Context(), opt, f)
 }
 
-// poolTimeout is how long what is done with a pool may take, once it is connected.
+// poolTimeout limits the calls of a command on a work pool, after the connection to it.
 const poolTimeout = 10 * time.Second
 
 // connected calls f with the work pool of an environment.

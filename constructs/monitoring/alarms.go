@@ -93,7 +93,7 @@ func (cfg Config) alarms() []alarm {
 	}, {
 		name: "lost-runs", description: "Prefect shows a flow run as Running, and what ran it is gone: the run never ends by itself. " + runs + "; workerctl runs retry puts one back.",
 		metrics: one(cfg.probeMetric("FlowRunsLost")),
-		// Who puts a run back at once wants no notification.
+		// A run that is retried at once needs no notification.
 		operator: atLeast, threshold: 1, period: 60, datapointsToAlarm: 5, evaluationPeriods: 5, treatMissingData: ignore,
 	}, {
 		name: "probe", description: "The probe does not run, or one of its queries fails, for 5 minutes: the Prefect API does not answer or refuses the key, and other alarms may be blind. First: look at the log group " + env.ProbeLogGroup() + ", each line of which names what failed.",

@@ -249,8 +249,8 @@ func bootID() string {
 	return strings.TrimSpace(string(id))
 }
 
-// sameBoot reports whether the machine has not been restarted since. Where the
-// start time is a date (macOS) that cannot be seen, and it is taken for the same process.
+// sameBoot reports whether the machine has not been restarted since. On macOS,
+// where the start time is a date, it always does.
 func (id Identity) sameBoot() bool {
 	boot, _, ok := strings.Cut(id.Started, "/")
 	return !ok || boot == bootID()
