@@ -520,6 +520,7 @@ var rejected = []struct{ name, yaml, keys string }{
 	{"more tasks than addresses while a deployment runs", "worker: {scaling: {max: 20}}\nnetwork: {private_subnet_cidrs: [10.0.4.0/28, 10.0.5.0/28, 10.0.6.0/28]}", "worker.scaling.max"},
 	{"a name for a role of the probe that is too long", "worker: {service_name: " + strings.Repeat("a", 50) + ", scaling: {max: 2}}", "worker.service_name"},
 	{"a probe that reaches nothing", "worker: {scaling: {max: 2}}\nnetwork: {nat: none}\nprefect: {api_url: 'http://10.0.0.9:4200/api'}", "network.nat"},
+	{"memory for no run", "worker: {memory: 300}", "worker.memory worker.concurrency_limit"},
 	{"more runs than memory beside the guard", "worker: {cpu: 2048, memory: 10240, concurrency_limit: 74, protect_runs: true}", "worker.concurrency_limit"},
 	{"more runs than memory", "worker: {concurrency_limit: 3}", "worker.concurrency_limit"},
 	{"variable name", "worker: {environment: {A-B: x}}", "worker.environment.A-B"},

@@ -86,9 +86,13 @@ func (v *validator) fargate() {
 		idle, what = workerMiB+guardMiB, "the worker and its guard take"
 	}
 	if need := idle + w.ConcurrencyLimit*flowRunMiB; v.env.WorkPool.FlowsInWorker() && need > w.MemoryMiB {
+		fix := "give the task more memory (worker.memory)"
+		if fits := (w.MemoryMiB - idle) / flowRunMiB; fits > 0 {
+			fix = fmt.Sprintf("set it to %d or give the task more memory", fits)
+		}
 		v.reject("worker.concurrency_limit", w.ConcurrencyLimit,
 			fmt.Sprintf("%s %d MiB and each flow run of a process pool %d MiB before its own data, here %d of %d MiB", what, idle, flowRunMiB, need, w.MemoryMiB),
-			fmt.Sprintf("set it to %d or give the task more memory", max(1, (w.MemoryMiB-idle)/flowRunMiB)), "worker.memory")
+			fix, "worker.memory")
 	}
 }
 
