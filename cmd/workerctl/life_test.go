@@ -64,7 +64,7 @@ func lifeWithTerraformAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = emu.Stop(context.Background()) })
-	cfg := testtools.AWS(t, emu.Env())
+	cfg := testtools.AWS(t, emu.Env(emulator.Region))
 	if err := os.WriteFile("terraform.tfvars", []byte("prefect_api_key = \"pnu_marker\"\nprefect_api_url = \"https://prefect.example.com/api\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
 
@@ -26,6 +27,27 @@ type Service struct {
 // Fixed is a service of one task, for Run.
 func Fixed(opt Options) func(context.Context) (Service, error) {
 	return func(context.Context) (Service, error) { return Service{Task: opt, Count: 1}, nil }
+}
+
+// Describe reads a service.
+func Describe(ctx context.Context, client *ecs.Client, cluster, name string) (types.Service, error) {
+	out, err := client.DescribeServices(ctx, &ecs.DescribeServicesInput{Cluster: &cluster, Services: []string{name}})
+	if err != nil {
+		return types.Service{}, fmt.Errorf("read the service %s: %w", name, err)
+	}
+	if len(out.Services) == 0 {
+		return types.Service{}, fmt.Errorf("the cluster %s has no service %s", cluster, name)
+	}
+	return out.Services[0], nil
+}
+
+// Definition reads a task definition by its ARN.
+func Definition(ctx context.Context, client *ecs.Client, arn *string) (types.TaskDefinition, error) {
+	out, err := client.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: arn})
+	if err != nil {
+		return types.TaskDefinition{}, fmt.Errorf("read the task definition %s: %w", aws.ToString(arn), err)
+	}
+	return *out.TaskDefinition, nil
 }
 
 const (

@@ -10,6 +10,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +20,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
 	"prefect-worker-ecs/internal/base/poll"
 	"prefect-worker-ecs/internal/base/proc"
 	"prefect-worker-ecs/internal/local/pyenv"
@@ -27,9 +31,12 @@ import (
 //go:embed server.py
 var serverScript []byte
 
-// Region is the AWS region of Env, the default of the project's variable
-// aws_region.
-const Region = "us-east-1"
+const (
+	// Region is the default of the project's variable aws_region.
+	Region = "us-east-1"
+	// Account is the account of all that is in an emulator, moto's default.
+	Account = "123456789012"
+)
 
 const (
 	// startTimeout is generous: moto needs 1 s to 2 s, on a loaded machine and
@@ -97,13 +104,12 @@ func Start(ctx context.Context, opt Options) (*Emulator, error) {
 	cmd := exec.Command(opt.Python.Python(), script, portFile)
 	cmd.Dir = dir
 	// moto is made with boto3, which fails where a profile of the user's is not found.
-	environ := slices.DeleteFunc(pyenv.Environ(), func(variable string) bool { return strings.HasPrefix(variable, "AWS_") })
-	cmd.Env = append(environ,
+	cmd.Env = append(WithoutUsers(pyenv.Environ()),
 		// AmazonECSTaskExecutionRolePolicy and the like exist only with this.
 		"MOTO_IAM_LOAD_MANAGED_POLICIES=true",
 		// moto's default. Without it, moto looks for the account of each request in the IAM of all
 		// partitions, and makes that first.
-		"MOTO_ACCOUNT_ID=123456789012",
+		"MOTO_ACCOUNT_ID="+Account,
 		"MOTO_ECS_SERVICE_RUNNING="+strconv.Itoa(running),
 	)
 	e := &Emulator{Log: logPath}
@@ -139,19 +145,42 @@ func (e *Emulator) Stop(ctx context.Context) error {
 }
 
 // Env is what points the AWS CLI, the SDKs and the Terraform provider to the
-// emulator, in an environment without other settings of AWS. The keys are not secrets,
+// emulator, with a region, in an environment without other settings of AWS. The keys are not secrets,
 // the emulator accepts any. No value is empty: boto3 takes an empty AWS_PROFILE
 // for the name of a profile and fails.
-func (e *Emulator) Env() []string {
+func (e *Emulator) Env(region string) []string {
 	return []string{
 		"AWS_ENDPOINT_URL=" + e.Endpoint,
-		"AWS_ACCESS_KEY_ID=test",
-		"AWS_SECRET_ACCESS_KEY=test",
-		"AWS_REGION=" + Region,
-		"AWS_DEFAULT_REGION=" + Region,
+		"AWS_ACCESS_KEY_ID=" + key,
+		"AWS_SECRET_ACCESS_KEY=" + key,
+		"AWS_REGION=" + region,
+		"AWS_DEFAULT_REGION=" + region,
 		"AWS_EC2_METADATA_DISABLED=true",
 		// The files of the user's home name other endpoints and logins.
 		"AWS_CONFIG_FILE=" + os.DevNull,
 		"AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
 	}
+}
+
+// key is the access key and its secret. The emulator accepts any.
+const key = "test"
+
+// Config is the same for a client of the SDK.
+func (e *Emulator) Config(region string) aws.Config {
+	return aws.Config{
+		HTTPClient:   http.DefaultClient, // one for all: each client of the SDK would keep connections of its own
+		Region:       region,
+		BaseEndpoint: &e.Endpoint,
+		Credentials:  credentials.NewStaticCredentialsProvider(key, key, ""),
+	}
+}
+
+// WithoutUsers returns the variables of environ without what the user has set for deployments to AWS: an account,
+// values, and arguments of Terraform, which can name another state.
+func WithoutUsers(environ []string) []string {
+	return slices.DeleteFunc(environ, func(variable string) bool {
+		return slices.ContainsFunc([]string{"AWS_", "TF_VAR_", "TF_CLI_ARGS", "TF_WORKSPACE=", "TF_DATA_DIR="}, func(prefix string) bool {
+			return strings.HasPrefix(variable, prefix)
+		})
+	})
 }

@@ -65,12 +65,12 @@ func TestTwoEmulatorsRunSideBySideAndStop(t *testing.T) {
 
 // answersAsAWS does where moto does not.
 func answersAsAWS(t *testing.T, e *Emulator) {
-	for _, variable := range e.Env() {
+	for _, variable := range e.Env(Region) {
 		if strings.HasSuffix(variable, "=") {
 			t.Errorf("%s: boto3 takes an empty AWS_PROFILE for a name", variable)
 		}
 	}
-	client := ecs.NewFromConfig(testtools.AWS(t, e.Env()))
+	client := ecs.NewFromConfig(testtools.AWS(t, e.Env(Region)))
 
 	// GIVEN a service with the settings that moto drops
 	must := func(_ any, err error) {
@@ -116,7 +116,7 @@ func answersAsAWS(t *testing.T, e *Emulator) {
 	}
 
 	// WHEN an answer is lost, and the client asks again THEN nothing is made twice
-	cfg := testtools.AWS(t, e.Env())
+	cfg := testtools.AWS(t, e.Env(Region))
 	cfg.HTTPClient = &losesOne{}
 	network := ec2.NewFromConfig(cfg)
 	must(network.AllocateAddress(t.Context(), &ec2.AllocateAddressInput{}))
@@ -127,7 +127,7 @@ func answersAsAWS(t *testing.T, e *Emulator) {
 
 // refusesMalformedCalls by the models of the services, with the errors of AWS.
 func refusesMalformedCalls(t *testing.T, e *Emulator) {
-	cfg := testtools.AWS(t, e.Env())
+	cfg := testtools.AWS(t, e.Env(Region))
 	tasks, secrets, roles, groups := ecs.NewFromConfig(cfg), secretsmanager.NewFromConfig(cfg), iam.NewFromConfig(cfg), cloudwatchlogs.NewFromConfig(cfg)
 	tests := map[string]struct {
 		call func() error
@@ -181,7 +181,7 @@ func refusesMalformedCalls(t *testing.T, e *Emulator) {
 // keepsWhatIsInUse: a VPC with a security group, a namespace with a service, and a service with an instance
 // are deleted after them only.
 func keepsWhatIsInUse(t *testing.T, e *Emulator) {
-	cfg := testtools.AWS(t, e.Env())
+	cfg := testtools.AWS(t, e.Env(Region))
 	network, names := ec2.NewFromConfig(cfg), servicediscovery.NewFromConfig(cfg)
 	// GIVEN a VPC with a security group, and a namespace with a service that has an instance
 	vpc, err := network.CreateVpc(t.Context(), &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16")})
@@ -248,7 +248,7 @@ func (c *losesOne) Do(request *http.Request) (*http.Response, error) {
 
 // tasksWaitForTheirAgent: RunTask's tasks are as on Fargate, and their changes are events.
 func tasksWaitForTheirAgent(t *testing.T, e *Emulator) {
-	cfg := testtools.AWS(t, e.Env())
+	cfg := testtools.AWS(t, e.Env(Region))
 	client, queues, network := ecs.NewFromConfig(cfg), sqs.NewFromConfig(cfg), ec2.NewFromConfig(cfg)
 	must := func(_ any, err error) {
 		t.Helper()

@@ -17,7 +17,7 @@ import (
 
 // protectsTasks as ECS does: a deployment leaves the protected ones, and no more can be protected than are wanted.
 func protectsTasks(t *testing.T, e *Emulator) {
-	client, cluster := ecs.NewFromConfig(testtools.AWS(t, e.Env())), aws.String("scaled")
+	client, cluster := ecs.NewFromConfig(testtools.AWS(t, e.Env(Region))), aws.String("scaled")
 	must := func(_ any, err error) {
 		t.Helper()
 		if err != nil {
@@ -83,7 +83,7 @@ func protectsTasks(t *testing.T, e *Emulator) {
 
 // scalesServices keeps the tags of a target and the ARN of a policy, so that no plan differs.
 func scalesServices(t *testing.T, e *Emulator) {
-	cfg := testtools.AWS(t, e.Env())
+	cfg := testtools.AWS(t, e.Env(Region))
 	client, resource := applicationautoscaling.NewFromConfig(cfg), aws.String("service/scaled/w")
 	// GIVEN a target with tags
 	target, err := client.RegisterScalableTarget(t.Context(), &applicationautoscaling.RegisterScalableTargetInput{ServiceNamespace: scaling.ServiceNamespaceEcs, ResourceId: resource,

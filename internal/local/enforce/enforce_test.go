@@ -48,7 +48,7 @@ func TestCallsOfARoleAreDecided(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = e.Stop(context.Background()) })
-	all := testtools.AWS(t, e.Env())
+	all := testtools.AWS(t, e.Env(emulator.Region))
 	all.BaseEndpoint = &e.Endpoint
 	must := func(_ any, err error) {
 		t.Helper()

@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
 
 	"prefect-worker-ecs/internal/base/proc"
+	"prefect-worker-ecs/internal/local/emulator"
 	"prefect-worker-ecs/internal/terraform/project"
 	"prefect-worker-ecs/internal/terraform/terraform"
 )
@@ -84,7 +84,7 @@ func (u *up) deployStack(ctx context.Context, apiURL string) (leftOut []string, 
 	if err := u.compile.Wait(); err != nil {
 		return nil, err
 	}
-	u.workspace.Environ = append(withoutUsers(os.Environ()), awsEnv(u.state)...)
+	u.workspace.Environ = u.environ()
 	file := filepath.Join(u.workspace.StackDir(u.env.Name), "cdk.tf.json")
 	before, _ := os.ReadFile(file) // none at first
 	interruption := u.readInterruption(ctx)
@@ -119,14 +119,14 @@ func (r *run) terraform(ctx context.Context, p project.Project, apiURL, command 
 	defer log.Close()
 	key := make([]byte, 16)
 	_, _ = rand.Read(key) // Never fails.
-	environ, err := p.Environ(slices.Concat(withoutUsers(os.Environ()), awsEnv(r.state), []string{
+	environ, err := p.Environ(append(r.environ(),
 		// The Prefect server needs no credential. The worker sends one all the same, that of the
 		// environment's authentication, and only the emulator's Secrets Manager stores it.
-		"TF_VAR_prefect_api_key=local_" + hex.EncodeToString(key),
-		"TF_VAR_prefect_api_auth_string=local:" + hex.EncodeToString(key),
-		"TF_VAR_prefect_api_url=" + apiURL,
-		"TF_VAR_aws_region=" + r.state.Region,
-	}))
+		"TF_VAR_prefect_api_key=local_"+hex.EncodeToString(key),
+		"TF_VAR_prefect_api_auth_string=local:"+hex.EncodeToString(key),
+		"TF_VAR_prefect_api_url="+apiURL,
+		"TF_VAR_aws_region="+r.state.Region,
+	))
 	if err != nil {
 		return err
 	}
@@ -153,14 +153,9 @@ func (r *run) terraform(ctx context.Context, p project.Project, apiURL, command 
 	return err
 }
 
-// withoutUsers is environ without what the user has set for deployments to AWS: an account,
-// values, and arguments of Terraform, which can name another state.
-func withoutUsers(environ []string) []string {
-	return slices.DeleteFunc(environ, func(variable string) bool {
-		return slices.ContainsFunc([]string{"AWS_", "TF_VAR_", "TF_CLI_ARGS", "TF_WORKSPACE=", "TF_DATA_DIR="}, func(prefix string) bool {
-			return strings.HasPrefix(variable, prefix)
-		})
-	})
+// environ returns the variables of a process that finds the emulator, and no AWS of the user's.
+func (r *run) environ() []string {
+	return append(emulator.WithoutUsers(os.Environ()), r.state.Emulator.Env(r.state.Region)...)
 }
 
 // applied returns Terraform's own summary.

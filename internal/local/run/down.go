@@ -130,7 +130,7 @@ func Status(ctx context.Context, opt Options) error {
 	var started []ecstask.Event
 	var last *ecstask.Event
 	health := map[string]ecstask.Health{}
-	for _, e := range r.events() {
+	for _, e := range r.tasks().Events() {
 		last = &e
 		switch e.Kind {
 		case ecstask.Started:
@@ -147,7 +147,7 @@ func Status(ctx context.Context, opt Options) error {
 			show("worker", alive, e.Process.PID, fmt.Sprintf("task %s, health %s", e.TaskID, health[e.TaskID]))
 		}
 	}
-	for _, e := range r.flowEvents() {
+	for _, e := range r.flowTasks().Events() {
 		if e.Kind == ecstask.Started && e.Process.Alive() {
 			show("flow task", true, e.Process.PID, "task "+e.TaskID)
 		}

@@ -31,6 +31,7 @@ import (
 	"prefect-worker-ecs/internal/local/ecstask"
 	"prefect-worker-ecs/internal/local/postgres"
 	"prefect-worker-ecs/internal/local/pyenv"
+	"prefect-worker-ecs/internal/local/supervise"
 	"prefect-worker-ecs/internal/ops/tunnel"
 	"prefect-worker-ecs/internal/ops/verify"
 	"prefect-worker-ecs/internal/prefect/api"
@@ -148,7 +149,7 @@ type faultBench struct {
 
 func (b *faultBench) connect() {
 	b.t.Helper()
-	out, err := secretsmanager.NewFromConfig(awsConfig(*b.s)).GetSecretValue(b.t.Context(), &secretsmanager.GetSecretValueInput{SecretId: aws.String("prefect-api-key-new-2")})
+	out, err := secretsmanager.NewFromConfig(b.s.Emulator.Config(b.s.Region)).GetSecretValue(b.t.Context(), &secretsmanager.GetSecretValueInput{SecretId: aws.String("prefect-api-key-new-2")})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -160,7 +161,7 @@ func (b *faultBench) connect() {
 	if resp, err := http.Get(b.s.Prefect.APIURL() + "/admin/version"); err != nil || resp.StatusCode != http.StatusUnauthorized {
 		b.t.Errorf("without a password the API says %v, %v", resp, err)
 	}
-	b.worker = b.process(b.w.dir + "/task")
+	b.worker = b.process("task")
 	assertNowhere(b.t, b.w.dir, value)
 }
 
@@ -169,7 +170,7 @@ func (b *faultBench) connect() {
 func (b *faultBench) watched() {
 	b.t.Helper()
 	b.t.Log("the worker is frozen, killed and replaced")
-	cfg := awsConfig(*b.s)
+	cfg := b.s.Emulator.Config(b.s.Region)
 	queues := sqs.NewFromConfig(cfg)
 	queue, err := queues.CreateQueue(b.t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("people")})
 	if err != nil {
@@ -222,7 +223,7 @@ func (b *faultBench) watched() {
 		b.t.Fatal(err)
 	}
 	red()
-	b.worker = b.process(b.w.dir + "/task")
+	b.worker = b.process("task")
 	got, err := queues.ReceiveMessage(b.t.Context(), &sqs.ReceiveMessageInput{QueueUrl: queue.QueueUrl, WaitTimeSeconds: 10})
 	if err != nil || len(got.Messages) != 1 || !strings.Contains(*got.Messages[0].Body, "of the service dev-worker ended by itself: Essential container in task exited. ECS starts another one.") {
 		b.t.Errorf("people are told %+v, %v", got, err)
@@ -230,15 +231,14 @@ func (b *faultBench) watched() {
 }
 
 // process is the container that runs now.
-func (b *faultBench) process(dir string) proc.Identity {
+func (b *faultBench) process(folder string) proc.Identity {
 	b.t.Helper()
-	events := eventsIn(filepath.Join(dir, eventFile))
-	for _, e := range slices.Backward(events) {
+	for _, e := range slices.Backward(supervise.Folder(filepath.Join(b.w.dir, folder)).Events()) {
 		if e.Kind == ecstask.Started {
 			return e.Process
 		}
 	}
-	b.t.Fatalf("nothing runs in %s", dir)
+	b.t.Fatalf("nothing runs in %s", folder)
 	return proc.Identity{}
 }
 
@@ -277,7 +277,7 @@ func (b *faultBench) completed(id string, lines int) {
 	if err != nil || run.State != "COMPLETED" {
 		b.t.Fatalf("the flow run is %s: %v\n%s", run.State, err, proc.Tail(b.w.dir+"/task/container.log", 60))
 	}
-	if now := b.process(b.w.dir + "/task"); now != b.worker || !now.Alive() {
+	if now := b.process("task"); now != b.worker || !now.Alive() {
 		b.t.Error("the worker is another one")
 	}
 	missing := []string{"all"}
@@ -328,7 +328,7 @@ func (b *faultBench) log(id string) string {
 // secret, the database, and then the server restarts. In between the server has the old one.
 func (b *faultBench) rotate() {
 	b.t.Helper()
-	secrets := secretsmanager.NewFromConfig(awsConfig(*b.s))
+	secrets := secretsmanager.NewFromConfig(b.s.Emulator.Config(b.s.Region))
 	password := `another:pa$$w%40rd'\#?`
 	if _, err := secrets.PutSecretValue(b.t.Context(), &secretsmanager.PutSecretValueInput{SecretId: aws.String("prefect-server-database"), SecretString: &password}); err != nil {
 		b.t.Fatal(err)
@@ -340,11 +340,11 @@ func (b *faultBench) rotate() {
 		b.t.Fatal(err)
 	}
 	time.Sleep(5 * time.Second)
-	before := b.process(b.w.dir + "/server")
+	before := b.process("server")
 	if err := before.Stop(b.t.Context(), syscall.SIGKILL, time.Second); err != nil {
 		b.t.Fatal(err)
 	}
-	for deadline := time.Now().Add(time.Minute); b.process(b.w.dir+"/server") == before || !b.s.Prefect.Ready(b.t.Context()); time.Sleep(200 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); b.process("server") == before || !b.s.Prefect.Ready(b.t.Context()); time.Sleep(200 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			b.t.Fatalf("the server does not come back:\n%s", proc.Tail(b.w.dir+"/server/container.log", 30))
 		}
@@ -371,7 +371,7 @@ func (b *faultBench) way() {
 			b.t.Fatal(err)
 		}
 	}
-	opt := tunnel.Options{AWS: awsConfig(*b.s), Cluster: "prefect-cluster", Service: "prefect-server", RemotePort: config.ServerPort, Path: "/api/health", Programs: bin}
+	opt := tunnel.Options{AWS: b.s.Emulator.Config(b.s.Region), Cluster: "prefect-cluster", Service: "prefect-server", RemotePort: config.ServerPort, Path: "/api/health", Programs: bin}
 	way, err := tunnel.Open(b.t.Context(), opt)
 	if err != nil {
 		b.t.Fatal(err)
@@ -416,7 +416,7 @@ func (b *faultBench) drift() {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	cfg := awsConfig(*b.s)
+	cfg := b.s.Emulator.Config(b.s.Region)
 	network := ec2.NewFromConfig(cfg)
 	must := func(_ any, err error) {
 		b.t.Helper()

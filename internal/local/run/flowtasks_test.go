@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -27,7 +28,6 @@ import (
 	"prefect-worker-ecs/internal/base/proc"
 	"prefect-worker-ecs/internal/base/terminal"
 	"prefect-worker-ecs/internal/local/ecstask"
-	"prefect-worker-ecs/internal/local/enforce"
 	"prefect-worker-ecs/internal/local/pyenv"
 	"prefect-worker-ecs/internal/ops/verify"
 	"prefect-worker-ecs/internal/prefect/api"
@@ -85,7 +85,7 @@ func newTasks(t *testing.T, image, further string) *tasks {
 		}
 	}
 	s := w.state()
-	cfg := awsConfig(*s)
+	cfg := s.Emulator.Config(s.Region)
 	x := &tasks{workerctl: w, t: t, run: &run{dir: w.dir, state: *s}, ecs: ecs.NewFromConfig(cfg), iam: iam.NewFromConfig(cfg)}
 	var err error
 	if x.client, err = api.New(s.Prefect.APIURL(), ""); err != nil {
@@ -122,7 +122,7 @@ func (x *tasks) await(id string, states ...string) api.FlowRun {
 		}
 		if time.Now().After(end) || run.Ended() && !slices.Contains(states, run.State) {
 			x.t.Fatalf("the run is %s (%s), %v, want %v\n%s\n%s", run.State, run.StateDetail.Message, err, states,
-				proc.Tail(x.run.flowTaskLog(), 30), proc.Tail(x.run.containerLog(), 30))
+				proc.Tail(x.run.flowTasks().Log(), 30), proc.Tail(x.run.tasks().Log(), 30))
 		}
 	}
 	return run
@@ -166,7 +166,7 @@ func (x *tasks) stopped(run string) types.Task {
 // process is that of a task's container.
 func (x *tasks) process(task types.Task) proc.Identity {
 	x.t.Helper()
-	for _, e := range x.run.flowEvents() {
+	for _, e := range x.run.flowTasks().Events() {
 		if e.Kind == ecstask.Started && strings.HasSuffix(*task.TaskArn, "/"+e.TaskID) {
 			return e.Process
 		}
@@ -261,7 +261,7 @@ func (x *tasks) needed(do func(), statements ...right) {
 	if _, err := x.run.allowed(); err == nil {
 		x.t.Errorf("without %v the run is good", statements)
 	}
-	if err := os.Truncate(x.run.callPath(), 0); err != nil {
+	if err := os.Truncate(filepath.Join(x.run.dir, "task", "calls.jsonl"), 0); err != nil {
 		x.t.Fatal(err)
 	}
 }
@@ -269,7 +269,7 @@ func (x *tasks) needed(do func(), statements ...right) {
 // refusals are what is said of the refused calls that begin so.
 func (x *tasks) refusals(call string) []string {
 	var texts []string
-	for _, c := range readJournal[enforce.Call](x.run.callPath()) {
+	for _, c := range x.run.tasks().Calls() {
 		if text := c.String(); !c.Allowed && strings.Contains(text, " may not call "+call) {
 			texts = append(texts, text)
 		}
@@ -346,7 +346,7 @@ func testFlowsOfAnECSPool(t *testing.T, x *tasks, major int) {
 		t.Error(err)
 	}
 	// WHEN the worker is killed while they run, and another one may not read its secret
-	events := x.run.events()
+	events := x.run.tasks().Events()
 	first := events[slices.IndexFunc(events, func(e ecstask.Event) bool { return e.Kind == ecstask.Started })]
 	x.needed(func() {
 		if err := first.Process.Stop(t.Context(), syscall.SIGKILL, time.Second); err != nil {
@@ -469,7 +469,7 @@ func testFlowsOfAnECSPool(t *testing.T, x *tasks, major int) {
 func (x *tasks) unread() {
 	x.t.Helper()
 	queue := "nobody-reads"
-	if _, err := sqs.NewFromConfig(awsConfig(x.run.state)).CreateQueue(x.t.Context(), &sqs.CreateQueueInput{QueueName: &queue}); err != nil {
+	if _, err := sqs.NewFromConfig(x.run.aws()).CreateQueue(x.t.Context(), &sqs.CreateQueueInput{QueueName: &queue}); err != nil {
 		x.t.Fatal(err)
 	}
 	err := (&up{run: x.run, p: terminal.NewProgress(io.Discard)}).observe(x.t.Context(), queue, time.Second)

@@ -17,7 +17,7 @@ import (
 // made are the files and folders of a run beside its state.
 func (r *run) made() []string {
 	return []string{
-		r.emulatorDir(), r.prefectDir(), r.taskDir(), r.flowTaskDir(), r.serverDir(), r.flowDir(), r.workspaceDir(),
+		r.emulatorDir(), r.prefectDir(), string(r.tasks()), string(r.flowTasks()), string(r.serverTasks()), r.flowDir(), r.workspaceDir(),
 		r.deployLog(), r.supervisorLog(), r.serverLog(), filepath.Join(r.dir, "cdktf.log"), // of runs before plain Terraform deployed
 	}
 }

@@ -54,7 +54,7 @@ func (u *up) imported(ctx context.Context, yaml []byte) error {
 }
 
 func (u *up) makeVPC(ctx context.Context, vpc map[string]any) (string, error) {
-	m := &placeholderMaker{ctx: ctx, ec2: query.NewEC2(awsConfig(u.state))}
+	m := &placeholderMaker{ctx: ctx, ec2: query.NewEC2(u.aws())}
 	id, err := m.create("CreateVpc", query.Params{"CidrBlock": vpc["cidr_block"]})
 	if err != nil {
 		return "", err
@@ -77,7 +77,7 @@ func (u *up) makeCluster(ctx context.Context, cluster map[string]any) (string, e
 		value, _ := setting["value"].(string)
 		in.Settings = append(in.Settings, ecstypes.ClusterSetting{Name: ecstypes.ClusterSettingName(key), Value: &value})
 	}
-	_, err := ecs.NewFromConfig(awsConfig(u.state)).CreateCluster(ctx, in)
+	_, err := ecs.NewFromConfig(u.aws()).CreateCluster(ctx, in)
 	return name, err
 }
 
@@ -97,7 +97,7 @@ func (u *up) makeQueue(ctx context.Context, queue map[string]any) (string, error
 			attributes[string(attribute)] = string(text)
 		}
 	}
-	made, err := sqs.NewFromConfig(awsConfig(u.state)).CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: &name, Attributes: attributes})
+	made, err := sqs.NewFromConfig(u.aws()).CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: &name, Attributes: attributes})
 	if err != nil {
 		return "", err
 	}

@@ -120,7 +120,7 @@ func (w workerctl) stopTask() {
 	if err := w.state().Supervisor.Stop(w.t.Context(), syscall.SIGTERM, 2*time.Minute); err != nil {
 		w.t.Fatal(err)
 	}
-	events := (&run{dir: w.dir}).events()
+	events := (&run{dir: w.dir}).tasks().Events()
 	if last := events[len(events)-1]; last.Kind != ecstask.Stopped || last.ExitCode != 0 {
 		w.t.Errorf("the worker ended so: %+v\n%s", last, proc.Tail(w.dir+"/task/container.log", 30))
 	}
@@ -154,7 +154,7 @@ func (w workerctl) processes() []proc.Identity {
 		ids = append(ids, s.Supervisor)
 	}
 	r := &run{dir: w.dir}
-	for _, e := range append(r.events(), r.flowEvents()...) {
+	for _, e := range append(r.tasks().Events(), r.flowTasks().Events()...) {
 		if e.Kind == ecstask.Started {
 			ids = append(ids, e.Process)
 		}
@@ -203,7 +203,7 @@ iam: {task_policy_arns: ['arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess']}
 		t.Errorf("status:\n%s", status)
 	}
 	s := w.state()
-	cfg := awsConfig(*s)
+	cfg := s.Emulator.Config(s.Region)
 
 	// AND all resources were created
 	if !strings.Contains(out, "2 imported, ") {

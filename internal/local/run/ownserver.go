@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -31,32 +29,11 @@ const databaseVariable = "PREFECT_API_DATABASE_CONNECTION_URL"
 // machine.
 const serverTimeout = 3 * time.Minute
 
-// SuperviseServer is Supervise for the in-stack Prefect server: Up starts another one for another definition.
-func SuperviseServer(ctx context.Context, dir, environment, local string, log io.Writer) error {
-	r := &run{dir: dir}
-	if err := r.load(environment); err != nil {
-		return err
-	}
-	s, err := r.newSupervisor(ctx, local, log, r.state.OwnServer.Service, r.serverDir())
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	service, err := s.service(ctx)
-	if err != nil {
-		return err
-	}
-	if err := r.forServer(&service.Task, service.Task.Definition); err != nil {
-		return err
-	}
-	return ecstask.Run(ctx, ecstask.Fixed(service.Task))
-}
-
 // forServer says in what the server's process differs from its definition: it listens on
 // this machine only, and its database is here too.
-func (r *run) forServer(options *ecstask.Options, definition types.TaskDefinition) error {
+func (r *run) forServer(options *ecstask.Options) error {
 	options.PortVariable, options.Port = "PREFECT_SERVER_API_PORT", r.state.Prefect.Port
-	url := variableOf(definition, databaseVariable)
+	url := variableOf(options.Definition, databaseVariable)
 	if database := r.state.OwnServer.Database; database != nil {
 		user, path, err := splitURL(url)
 		if err != nil {
@@ -64,12 +41,12 @@ func (r *run) forServer(options *ecstask.Options, definition types.TaskDefinitio
 		}
 		url = "postgresql+asyncpg://" + user + "@127.0.0.1:" + strconv.Itoa(database.Port) + path
 	} else {
-		url = "sqlite+aiosqlite:///" + filepath.Join(r.serverDir(), "prefect.db")
+		url = "sqlite+aiosqlite:///" + filepath.Join(string(r.serverTasks()), "prefect.db")
 	}
 	options.Local = []string{
 		"PREFECT_SERVER_API_HOST=127.0.0.1", databaseVariable + "=" + url,
 		// By default the pages go to the installed package, which others share.
-		"PREFECT_UI_STATIC_DIRECTORY=" + filepath.Join(r.serverDir(), "ui"),
+		"PREFECT_UI_STATIC_DIRECTORY=" + filepath.Join(string(r.serverTasks()), "ui"),
 	}
 	return nil
 }
@@ -106,9 +83,9 @@ func secretOf(definition types.TaskDefinition, name string) string {
 // startOwnServer runs the task of the in-stack Prefect server, unless that very revision
 // runs already, and waits until its API answers.
 func (u *up) startOwnServer(ctx context.Context, port int) error {
-	cfg := awsConfig(u.state)
+	cfg := u.aws()
 	service := u.env.Server.Name
-	definition, err := readService(ctx, cfg, u.env.Cluster.Name, service)
+	definition, err := definitionOf(ctx, cfg, u.env.Cluster.Name, service)
 	if err != nil {
 		return err
 	}
@@ -124,7 +101,7 @@ func (u *up) startOwnServer(ctx context.Context, port int) error {
 		own.TaskDefinition = arn
 		if err := u.update(func(s *State) {
 			s.Cluster, s.OwnServer = u.env.Cluster.Name, own
-			s.Prefect = &prefectserver.Server{URL: fmt.Sprintf("http://127.0.0.1:%d", port), Port: port, Log: filepath.Join(u.serverDir(), ecstask.LogFile)}
+			s.Prefect = &prefectserver.Server{URL: fmt.Sprintf("http://127.0.0.1:%d", port), Port: port, Log: u.serverTasks().Log()}
 		}); err != nil {
 			return err
 		}
@@ -143,16 +120,12 @@ func (u *up) startOwnServer(ctx context.Context, port int) error {
 
 // stopOwnServer stops the task of an older revision.
 func (u *up) stopOwnServer(ctx context.Context) error {
-	path := filepath.Join(u.serverDir(), eventFile)
 	if u.state.Prefect != nil {
-		if err := stopTask(ctx, u.state.Prefect.Process, eventsIn(path), serverGrace); err != nil {
+		if err := stopTask(ctx, u.state.Prefect.Process, u.serverTasks().Events(), serverGrace); err != nil {
 			return fmt.Errorf("stop the Prefect server: %w", err)
 		}
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return nil
+	return u.serverTasks().Clear()
 }
 
 // provideDatabase starts PostgreSQL in place of RDS where it is installed, with the user and
@@ -198,7 +171,7 @@ func (u *up) launchOwnServer(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
 	defer cancel()
 	err = poll.Until(ctx, 200*time.Millisecond, func() (bool, error) {
-		for _, e := range eventsIn(filepath.Join(u.serverDir(), eventFile)) {
+		for _, e := range u.serverTasks().Events() {
 			if e.Kind == ecstask.Failed || e.Kind == ecstask.Stopped {
 				return false, fmt.Errorf("the task of the Prefect server ended: %s", e.Reason)
 			}

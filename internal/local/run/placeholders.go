@@ -20,13 +20,14 @@ import (
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/aws/iam"
 	"prefect-worker-ecs/internal/aws/query"
+	"prefect-worker-ecs/internal/local/emulator"
 	"prefect-worker-ecs/internal/terraform/stackjson"
 )
 
 // placeholders makes in the emulator what the environment names as existing, and returns which id
 // or ARN stands for which of the user's. What an earlier up made is found again.
 func (u *up) placeholders(ctx context.Context) (map[string]string, error) {
-	m := &placeholderMaker{ctx: ctx, cfg: awsConfig(u.state), ids: map[string]string{}}
+	m := &placeholderMaker{ctx: ctx, cfg: u.aws(), ids: map[string]string{}}
 	m.ec2 = query.NewEC2(m.cfg)
 	err := errors.Join(m.network(u.env.Network), m.names(u.env), m.roles(u.env.IAM.Existing), m.image(u.env.Worker.Image), m.image(u.env.WorkPool.Job.Image))
 	if err != nil {
@@ -238,7 +239,7 @@ func (u *up) grant(ctx context.Context) error {
 			continue
 		}
 		// What is known only after apply, the end of a secret's ARN, may be anything here.
-		if err := query.NewIAM(awsConfig(u.state)).Call(ctx, "PutRolePolicy", query.Params{"RoleName": iam.ResourceName(arn), "PolicyName": "needed", "PolicyDocument": stackjson.Shown(needed)}, nil); err != nil {
+		if err := query.NewIAM(u.aws()).Call(ctx, "PutRolePolicy", query.Params{"RoleName": iam.ResourceName(arn), "PolicyName": "needed", "PolicyDocument": stackjson.Shown(needed)}, nil); err != nil {
 			return fmt.Errorf("give %s what it must be allowed: %w", arn, err)
 		}
 	}
@@ -251,7 +252,7 @@ func (u *up) stack() (*stackjson.Stack, error) {
 	if err != nil {
 		return nil, err
 	}
-	return stackjson.Parse(file, iam.Account{Partition: "aws", Region: u.state.Region, ID: emulatorAccount}, nil)
+	return stackjson.Parse(file, iam.Account{Partition: "aws", Region: u.state.Region, ID: emulator.Account}, nil)
 }
 
 // replaced is a setting with the ids of placeholders, and with the emulator's account in the ARNs of
@@ -270,7 +271,7 @@ func replaced(setting any, ids map[string]string) any {
 		if id, stands := ids[setting]; stands {
 			return id
 		}
-		return inAccount.ReplaceAllString(setting, "${1}"+emulatorAccount+"${2}")
+		return inAccount.ReplaceAllString(setting, "${1}"+emulator.Account+"${2}")
 	}
 	return setting
 }

@@ -64,7 +64,7 @@ func TestPlaceholders(t *testing.T) {
 				t.Errorf("first %v, then %v, want %d", first, second, test.ids)
 			}
 			// AND what leads out is what the environment says
-			client := ec2.NewFromConfig(awsConfig(u.state))
+			client := ec2.NewFromConfig(u.aws())
 			in := []types.Filter{{Name: aws.String("vpc-id"), Values: []string{first[test.env.Network.Existing.VPCID]}}}
 			tables, err := client.DescribeRouteTables(t.Context(), &ec2.DescribeRouteTablesInput{Filters: in})
 			if err != nil {

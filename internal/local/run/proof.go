@@ -7,15 +7,19 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/base/poll"
 	"prefect-worker-ecs/internal/base/proc"
+	"prefect-worker-ecs/internal/local/alarm"
+	"prefect-worker-ecs/internal/local/enforce"
 	"prefect-worker-ecs/internal/ops/verify"
 	"prefect-worker-ecs/internal/prefect/api"
 	"prefect-worker-ecs/internal/terraform/project"
@@ -77,7 +81,7 @@ func (r *run) checklist() (verify.Options, error) {
 	}
 	for _, env := range envs {
 		if env.Name == r.state.Environment {
-			return verify.Options{Environment: env, Stack: stack, AWS: awsConfig(r.state)}, nil
+			return verify.Options{Environment: env, Stack: stack, AWS: r.aws()}, nil
 		}
 	}
 	return verify.Options{}, fmt.Errorf("%s holds no %s.yaml", r.environments(), r.state.Environment)
@@ -171,9 +175,9 @@ func (u *up) awaitFlow(ctx context.Context, id string) error {
 
 // outputs are the ends of what the containers wrote.
 func (u *up) outputs() string {
-	text := "; the end of the worker's output:\n" + proc.Tail(u.containerLog(), 30)
+	text := "; the end of the worker's output:\n" + proc.Tail(u.tasks().Log(), 30)
 	if u.env.WorkPool.FlowsAreTasks() {
-		text += "\nthe end of the flow tasks' output:\n" + proc.Tail(u.flowTaskLog(), 30)
+		text += "\nthe end of the flow tasks' output:\n" + proc.Tail(u.flowTasks().Log(), 30)
 	}
 	return text
 }
@@ -192,7 +196,7 @@ const observerTimeout = time.Minute
 // crashed would be "running" indefinitely.
 func (u *up) observe(ctx context.Context, queue string, limit time.Duration) error {
 	return u.p.Step("sending an event to the worker's queue", func() (string, error) {
-		client := sqs.NewFromConfig(awsConfig(u.state))
+		client := sqs.NewFromConfig(u.aws())
 		found, err := client.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &queue})
 		if err != nil {
 			return "", fmt.Errorf("find the queue %s: %w", queue, err)
@@ -212,8 +216,84 @@ func (u *up) observe(ctx context.Context, queue string, limit time.Duration) err
 		})
 		if waiting.Err() != nil && ctx.Err() == nil {
 			return "", fmt.Errorf("the worker does not read the events of its tasks from the queue %s within %v, so that a flow run whose task crashes would stay running (last answer of the queue: %v); the end of its output:\n%s",
-				queue, limit, queueErr, proc.Tail(u.containerLog(), 30))
+				queue, limit, queueErr, proc.Tail(u.tasks().Log(), 30))
 		}
 		return "the worker reads the events of its tasks from the queue " + queue, err
+	})
+}
+
+// refused is the first call that was refused since this up and its worker began, and whether there is one: what an
+// earlier one ended with may be fixed.
+func (r *run) refused() (enforce.Call, bool) {
+	calls := r.tasks().Calls()
+	i := slices.IndexFunc(calls, func(c enforce.Call) bool {
+		return !c.Allowed && c.Time.After(r.began) && c.Time.After(r.state.WorkerStarted)
+	})
+	if i < 0 {
+		return enforce.Call{}, false
+	}
+	return calls[i], true
+}
+
+// allowed says which statements the calls of the run needed, or which call was refused.
+func (r *run) allowed() (string, error) {
+	if call, found := r.refused(); found {
+		return "", errors.New(call.String())
+	}
+	count := map[enforce.Kind]int{}
+	for _, c := range r.tasks().Calls() {
+		count[c.Kind]++
+	}
+	probe := ""
+	if n := count[enforce.Function]; n > 0 {
+		probe = fmt.Sprintf(", %d kinds by the probe", n)
+	}
+	return fmt.Sprintf("calls: %d by the task role, %d by the execution role%s, all allowed by: %s",
+		count[enforce.Task], count[enforce.Execution], probe, strings.Join(r.statements(), "; ")), nil
+}
+
+// statements are those that allowed the calls of the run, sorted.
+func (r *run) statements() []string {
+	var all []string
+	for _, c := range r.tasks().Calls() {
+		if c.Allowed && !slices.Contains(all, c.Statement) {
+			all = append(all, c.Statement)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// watchedTimeout is how long CloudWatch may take to show that all is well: as many data points as
+// the alarm with the longest view looks at.
+const watchedTimeout = time.Minute
+
+// watched says what CloudWatch shows of the worker, when none of its alarms is red any more.
+func (u *up) watched(ctx context.Context) error {
+	return u.p.Step("looking at what CloudWatch shows", func() (string, error) {
+		ctx, cancel := context.WithTimeout(ctx, watchedTimeout)
+		defer cancel()
+		var red []string
+		var last alarm.Sample
+		err := poll.Until(ctx, time.Second, func() (bool, error) {
+			alarms, samples, err := alarm.Read(ctx, u.aws(), u.env.Worker.ServiceName)
+			if err != nil || len(samples) == 0 {
+				return false, err
+			}
+			red, last = nil, samples[len(samples)-1]
+			for _, a := range alarms {
+				// The alarms of scaling change the number of tasks; nobody is called.
+				forPeople := slices.ContainsFunc(a.AlarmActions, func(arn string) bool { return !strings.Contains(arn, ":scalingPolicy:") })
+				if forPeople && alarm.InAlarm(a, samples) {
+					red = append(red, aws.ToString(a.AlarmName))
+				}
+			}
+			return len(red) == 0, nil
+		})
+		if errors.Is(err, context.DeadlineExceeded) {
+			return "", fmt.Errorf("red in CloudWatch: %s; the last metrics are %v", strings.Join(red, ", "), last)
+		}
+		return fmt.Sprintf("CloudWatch: %.0f worker online, %.0f of %.0f tasks, %.0f flow runs due, %.0f lost; no alarm is red",
+			last["WorkersOnline"], last["TasksRunning"], last["TasksDesired"], last["FlowRunsDue"], last["FlowRunsLost"]), err
 	})
 }

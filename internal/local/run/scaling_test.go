@@ -49,7 +49,7 @@ func newScaled(t *testing.T) *scaled {
 		t.Errorf("the hello flow was not protected:\n%s", out)
 	}
 	s := w.state()
-	cfg := awsConfig(*s)
+	cfg := s.Emulator.Config(s.Region)
 	x := &scaled{tasks: &tasks{workerctl: w, t: t, run: &run{dir: w.dir, state: *s}, ecs: ecs.NewFromConfig(cfg), iam: iam.NewFromConfig(cfg)}, marks: filepath.Join(t.TempDir(), "marks")}
 	var err error
 	if x.client, err = api.New(s.Prefect.APIURL(), ""); err != nil {
@@ -74,7 +74,7 @@ func (x *scaled) submit(seconds float64) string {
 
 func (x *scaled) service() types.Service {
 	x.t.Helper()
-	s, err := describeService(x.t.Context(), x.ecs, "prefect-cluster", "dev-worker")
+	s, err := ecstask.Describe(x.t.Context(), x.ecs, "prefect-cluster", "dev-worker")
 	if err != nil {
 		x.t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func (x *scaled) deploy(label string) string {
 // running are the tasks that run, with their definitions.
 func (x *scaled) running() map[string]string {
 	all := map[string]string{}
-	for _, e := range x.run.events() {
+	for _, e := range x.run.tasks().Events() {
 		switch e.Kind {
 		case ecstask.Started:
 			all[e.TaskID] = e.Definition
@@ -118,12 +118,15 @@ func (x *scaled) running() map[string]string {
 	return all
 }
 
+// none reports whether no task runs and none is wanted.
+func (x *scaled) none() bool { return x.service().DesiredCount == 0 && len(x.running()) == 0 }
+
 // until waits for a condition.
 func (x *scaled) until(what string, limit time.Duration, holds func() bool) {
 	x.t.Helper()
 	for end := time.Now().Add(limit); !holds(); time.Sleep(500 * time.Millisecond) {
 		if time.Now().After(end) {
-			x.t.Fatalf("not within %v: %s\n%s\n%s", limit, what, proc.Tail(filepath.Join(x.workerctl.dir, "supervisor.log"), 60), proc.Tail(x.run.containerLog(), 40))
+			x.t.Fatalf("not within %v: %s\n%s\n%s", limit, what, proc.Tail(filepath.Join(x.workerctl.dir, "supervisor.log"), 60), proc.Tail(x.run.tasks().Log(), 40))
 		}
 	}
 }
@@ -146,9 +149,9 @@ func TestScaling(t *testing.T) {
 	t.Parallel()
 	// GIVEN a service of none to four tasks, each with one slot, which the guard releases after a minute
 	x := newScaled(t)
-	// WHEN 30 runs of 5 s are submitted, and a deployment comes when several workers have some
+	// WHEN 18 runs of 5 s are submitted, and a deployment comes when several workers have some
 	var runs []string
-	for range 30 {
+	for range 18 {
 		runs = append(runs, x.submit(5))
 	}
 	most := 0
@@ -171,12 +174,12 @@ func TestScaling(t *testing.T) {
 		return x.states(runs)["COMPLETED"]+x.states(runs)["CRASHED"]+x.states(runs)["FAILED"] == len(runs)
 	})
 	// THEN all completed, each once, while tasks of both revisions ran
-	if states := x.states(runs); states["COMPLETED"] != 30 {
-		t.Errorf("the runs are %v\n%s", states, proc.Tail(x.run.containerLog(), 60))
+	if states := x.states(runs); states["COMPLETED"] != len(runs) {
+		t.Errorf("the runs are %v\n%s", states, proc.Tail(x.run.tasks().Log(), 60))
 	}
 	marks, _ := os.ReadFile(x.marks)
-	if lines := strings.Fields(string(marks)); len(lines) != 30 || !slices.Equal(slices.Sorted(slices.Values(lines)), slices.Sorted(slices.Values(runs))) {
-		t.Errorf("%d runs wrote their mark, want each of 30 once", len(lines))
+	if lines := strings.Fields(string(marks)); len(lines) != len(runs) || !slices.Equal(slices.Sorted(slices.Values(lines)), slices.Sorted(slices.Values(runs))) {
+		t.Errorf("%d runs wrote their mark, want each of %d once", len(lines), len(runs))
 	}
 	if !both || most < 3 {
 		t.Errorf("%d tasks at the most; of both revisions at once: %t", most, both)
@@ -192,18 +195,13 @@ func TestScaling(t *testing.T) {
 	})
 
 	// WHEN the guard may not protect the task of a run, and a deployment comes
-	x.until("an idle service", 4*time.Minute, func() bool {
-		if len(x.running()) == 0 {
-			return true
-		}
-		out, err := x.ecs.GetTaskProtection(t.Context(), &ecs.GetTaskProtectionInput{Cluster: aws.String("prefect-cluster"), Tasks: slices.Collect(maps.Keys(x.running()))})
-		return err == nil && !slices.ContainsFunc(out.ProtectedTasks, func(p types.ProtectedTask) bool { return p.ProtectionEnabled })
-	})
+	// from none on: a run that a task takes while the service scales in is not protected yet
+	x.until("no task", 5*time.Minute, x.none)
 	x.without("prefect-task-role", "task-protection", "ProtectTask", func() {
 		lost := x.submit(60)
 		x.until("a run", 2*time.Minute, func() bool { return x.states([]string{lost})["RUNNING"] == 1 })
 		x.until("the guard's complaint", time.Minute, func() bool {
-			return strings.Contains(proc.Tail(x.run.containerLog(), 1000), "task protection: flow runs of this task may be stopped: ")
+			return strings.Contains(proc.Tail(x.run.tasks().Log(), 1000), "task protection: flow runs of this task may be stopped: ")
 		})
 		third := x.deploy("third")
 		x.until("the end of the second deployment", 2*time.Minute, func() bool {
@@ -218,7 +216,7 @@ func TestScaling(t *testing.T) {
 		}
 	})
 	// AND the workers go
-	x.until("no task", 5*time.Minute, func() bool { return x.service().DesiredCount == 0 && len(x.running()) == 0 })
+	x.until("no task", 5*time.Minute, x.none)
 	// AND verify says what was left behind, and nothing else
 	report, err := x.command("verify", "dev").CombinedOutput()
 	if text := string(report); err == nil || strings.Count(text, "✗") != 1 || !strings.Contains(text, "no task is needed: 0 running") || !strings.Contains(text, "is lost for") {

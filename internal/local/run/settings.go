@@ -7,10 +7,60 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"prefect-worker-ecs/internal/local/emulator"
 )
 
 // mostWorkers is how many workers of a service of fixed size this machine runs: each takes 170 MiB.
 const mostWorkers = 3
+
+const elsewhere = "names what is only in your AWS account"
+
+// notLocal are the options that a local run leaves out, and why.
+var notLocal = []struct{ option, why string }{
+	{"account_id", "the emulator's account is " + emulator.Account},
+	{"assume_role_arn", elsewhere},
+	{"protect", "what is made here goes with the local run"},
+	{"backend", "the state of the local run is a file of its own"},
+	{"secret.existing_arn", elsewhere + "; the local run makes a secret of its own"},
+	{"secret.json_key", "belongs to secret.existing_arn"},
+	{"secret.kms_key_arn", elsewhere},
+	{"logs.kms_key_arn", elsewhere},
+	{"iam.permissions_boundary_arn", elsewhere},
+	{"worker.secrets", elsewhere},
+	{"work_pool.job.secrets", elsewhere},
+	{"worker.registry_credentials", elsewhere},
+	{"worker.kms_key_arns", elsewhere},
+	{"network.proxy", "nothing here reaches the internet"},
+	{"network.no_proxy", "belongs to network.proxy"},
+}
+
+// block is a block of an environment's YAML.
+type block map[string]any
+
+// at returns the block at a key, which is made if there is none.
+func (b block) at(key string) block {
+	inner, _ := b[key].(map[string]any)
+	if inner == nil {
+		inner = map[string]any{}
+		b[key] = inner
+	}
+	return inner
+}
+
+// drop removes an option such as work_pool.job.secrets, and reports whether it was there.
+func (b block) drop(option string) bool {
+	for {
+		key, rest, nested := strings.Cut(option, ".")
+		if !nested {
+			_, set := b[key]
+			delete(b, key)
+			return set
+		}
+		inner, _ := b[key].(map[string]any)
+		b, option = inner, rest
+	}
+}
 
 // localSettings turns the YAML of an environment into that of its local run. It
 // returns the new YAML and, for a person, what was left out and why.
@@ -19,107 +69,74 @@ const mostWorkers = 3
 // a file beside the run, and what exists only in the user's AWS account cannot
 // be named: ids hold what stands for it in the emulator, by the user's ids.
 func localSettings(user []byte, apiURL string, ids map[string]string) (local []byte, leftOut []string, err error) {
-	settings := map[string]any{}
-	if err := yaml.Unmarshal(user, &settings); err != nil {
+	var content map[string]any
+	if err := yaml.Unmarshal(user, &content); err != nil {
 		return nil, nil, fmt.Errorf("read the environment: %w", err)
 	}
-	if settings == nil { // A file with comments only.
-		settings = map[string]any{}
+	if content == nil { // A file with comments only.
+		content = map[string]any{}
 	}
-	drop := func(section, key, why string) {
-		from := settings
-		for part := range strings.SplitSeq(section, ".") {
-			if part != "" {
-				from, _ = from[part].(map[string]any)
-			}
-		}
-		if _, ok := from[key]; !ok {
-			return
-		}
-		delete(from, key)
-		name := strings.TrimPrefix(section+"."+key, ".")
-		leftOut = append(leftOut, name+": "+why)
-	}
-	const elsewhere = "names what is only in your AWS account"
-	drop("", "account_id", "the emulator's account is 123456789012")
-	drop("", "assume_role_arn", elsewhere)
-	drop("", "protect", "what is made here goes with the local run")
-	drop("", "backend", "the state of the local run is a file of its own")
-	drop("secret", "existing_arn", elsewhere+"; the local run makes a secret of its own")
-	drop("secret", "json_key", "belongs to secret.existing_arn")
-	drop("secret", "kms_key_arn", elsewhere)
-	drop("logs", "kms_key_arn", elsewhere)
-	drop("iam", "permissions_boundary_arn", elsewhere)
-	for _, key := range []string{"execution_policy_arns", "task_policy_arns"} {
-		iam, _ := settings["iam"].(map[string]any)
-		arns, _ := iam[key].([]any)
-		// The emulator has the policies that AWS manages.
-		managed := slices.DeleteFunc(slices.Clone(arns), func(arn any) bool { return !strings.HasPrefix(fmt.Sprint(arn), "arn:aws:iam::aws:policy/") })
-		if len(managed) < len(arns) {
-			drop("iam", key, elsewhere)
-			iam[key] = managed
+	settings := block(content)
+	left := func(option, why string) { leftOut = append(leftOut, option+": "+why) }
+	for _, o := range notLocal {
+		if settings.drop(o.option) {
+			left(o.option, o.why)
 		}
 	}
-	drop("worker", "secrets", elsewhere)
-	drop("work_pool.job", "secrets", elsewhere)
-	drop("worker", "registry_credentials", elsewhere)
-	drop("worker", "kms_key_arns", elsewhere)
-	drop("network", "proxy", "nothing here reaches the internet")
-	drop("network", "no_proxy", "belongs to network.proxy")
-	if network, _ := settings["network"].(map[string]any); network["existing"] == nil {
-		drop("network", "security_group_ids", elsewhere)
-	}
-	dropRules(settings, func(rule string) { leftOut = append(leftOut, rule+": "+elsewhere) })
-	worker, _ := settings["worker"].(map[string]any)
-	if worker == nil {
-		worker = map[string]any{}
-		settings["worker"] = worker
-	}
-	environment, _ := worker["environment"].(map[string]any)
-	if environment == nil {
-		environment = map[string]any{}
-		worker["environment"] = environment
-	}
-	if _, given := environment["PREFECT_WORKER_QUERY_SECONDS"]; !given {
+	localPolicies(settings.at("iam"), left)
+	localNetwork(settings.at("network"), left)
+	worker := settings.at("worker")
+	if environment := worker.at("environment"); environment["PREFECT_WORKER_QUERY_SECONDS"] == nil {
 		environment["PREFECT_WORKER_QUERY_SECONDS"] = "2" // somebody waits, and the server is on this machine
 	}
 	if count, given := worker["desired_count"].(int); given && (count == 0 || count > mostWorkers) {
-		drop("worker", "desired_count", "the local run has one worker")
+		worker.drop("desired_count")
+		left("worker.desired_count", "the local run has one worker")
 	}
-
-	if server, ok := settings["server"].(map[string]any); ok && server["enabled"] == true {
-		database, _ := server["database"].(map[string]any)
-		if database == nil {
-			database = map[string]any{}
-		}
-		if database["existing_host"] != nil {
-			leftOut = append(leftOut, "server.database: "+elsewhere+"; the local run makes a database of its own")
-			database = map[string]any{}
+	if server := settings.at("server"); server["enabled"] == true {
+		if server.at("database")["existing_host"] != nil {
+			left("server.database", elsewhere+"; the local run makes a database of its own")
+			server.drop("database")
 		}
 		// What is made here goes with the local run.
+		database := server.at("database")
 		database["deletion_protection"], database["final_snapshot"] = false, false
-		server["database"] = database
 	}
 	settings["local_run"] = true
 	prefect := map[string]any{"api_url": apiURL}
-	if user, ok := settings["prefect"].(map[string]any); ok && user["authentication"] != nil {
-		prefect["authentication"] = user["authentication"]
+	if authentication := settings.at("prefect")["authentication"]; authentication != nil {
+		prefect["authentication"] = authentication
 	}
 	settings["prefect"] = prefect
-	local, err = yaml.Marshal(replaced(settings, ids))
+	local, err = yaml.Marshal(replaced(content, ids))
 	return local, leftOut, err
 }
 
-// dropRules leaves out the egress rules to what has no placeholder: prefix lists, and in a VPC of the
-// program's own the security groups of others.
-func dropRules(settings map[string]any, left func(rule string)) {
-	network, _ := settings["network"].(map[string]any)
+// localPolicies leaves out managed policies that are not AWS's own, which the emulator has.
+func localPolicies(iam block, left func(option, why string)) {
+	for _, key := range []string{"execution_policy_arns", "task_policy_arns"} {
+		arns, _ := iam[key].([]any)
+		managed := slices.DeleteFunc(slices.Clone(arns), func(arn any) bool { return !strings.HasPrefix(fmt.Sprint(arn), "arn:aws:iam::aws:policy/") })
+		if len(managed) < len(arns) {
+			iam[key] = managed
+			left("iam."+key, elsewhere)
+		}
+	}
+}
+
+// localNetwork leaves out what has no placeholder: prefix lists, and in a VPC of the program's own the security groups
+// of others.
+func localNetwork(network block, left func(option, why string)) {
+	own := network["existing"] == nil
+	if own && network.drop("security_group_ids") {
+		left("network.security_group_ids", elsewhere)
+	}
 	rules, _ := network["egress"].([]any)
 	var kept []any
 	for i, rule := range rules {
 		r, _ := rule.(map[string]any)
-		if r["prefix_list_id"] != nil || r["security_group_id"] != nil && network["existing"] == nil {
-			left(fmt.Sprintf("network.egress[%d]", i))
+		if r["prefix_list_id"] != nil || r["security_group_id"] != nil && own {
+			left(fmt.Sprintf("network.egress[%d]", i), elsewhere)
 			continue
 		}
 		kept = append(kept, rule)

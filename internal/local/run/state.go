@@ -19,6 +19,7 @@ import (
 	"prefect-worker-ecs/internal/local/emulator"
 	"prefect-worker-ecs/internal/local/postgres"
 	"prefect-worker-ecs/internal/local/prefectserver"
+	"prefect-worker-ecs/internal/local/supervise"
 )
 
 // State is what a local run consists of. It is written to state.json in the
@@ -79,13 +80,18 @@ func (r *run) statePath() string    { return filepath.Join(r.dir, "state.json") 
 func (r *run) emulatorDir() string  { return filepath.Join(r.dir, "emulator") }
 func (r *run) prefectDir() string   { return filepath.Join(r.dir, "prefect") }
 func (r *run) flowDir() string      { return filepath.Join(r.dir, "flow") }
-func (r *run) taskDir() string      { return filepath.Join(r.dir, "task") }
-func (r *run) serverDir() string    { return filepath.Join(r.dir, "server") }
-func (r *run) eventPath() string    { return filepath.Join(r.taskDir(), eventFile) }
 func (r *run) workspaceDir() string { return filepath.Join(r.dir, "workspace") }
 func (r *run) environments() string {
 	return filepath.Join(r.workspaceDir(), filepath.FromSlash(config.Dir))
 }
+
+// tasks are the tasks of the worker's service, flowTasks those of flow runs, serverTasks those of the in-stack server.
+func (r *run) tasks() supervise.Folder { return supervise.Folder(filepath.Join(r.dir, "task")) }
+func (r *run) flowTasks() supervise.Folder {
+	return supervise.Folder(filepath.Join(r.dir, "flow-tasks"))
+}
+func (r *run) serverTasks() supervise.Folder { return supervise.Folder(filepath.Join(r.dir, "server")) }
+
 func (r *run) deployLog() string     { return filepath.Join(r.dir, "terraform.log") }
 func (r *run) serverLog() string     { return filepath.Join(r.dir, "server-supervisor.log") }
 func (r *run) supervisorLog() string { return filepath.Join(r.dir, "supervisor.log") }
@@ -153,17 +159,6 @@ func (s *State) started(id proc.Identity) {
 	s.Starting = slices.DeleteFunc(s.Starting, func(other proc.Identity) bool { return other == id })
 }
 
-// eventFile is where a supervisor writes what happens to its tasks.
-const eventFile = "events.jsonl"
-
-// events reads what the supervisor wrote about the worker's tasks.
-func (r *run) events() []ecstask.Event { return eventsIn(r.eventPath()) }
-
-// flowEvents reads what the supervisor wrote about the tasks of flow runs.
-func (r *run) flowEvents() []ecstask.Event { return eventsIn(r.flowEventPath()) }
-
-func eventsIn(path string) []ecstask.Event { return readJournal[ecstask.Event](path) }
-
 const (
 	// drain is how long a worker may take to stop: Fargate's longest stop
 	// timeout, and some time to send the last lines of its log.
@@ -178,7 +173,7 @@ const (
 // stopWorker stops the service's task as ECS would, and the supervisor. What
 // still runs after grace is killed.
 func (r *run) stopWorker(ctx context.Context, grace time.Duration) error {
-	if err := stopTask(ctx, r.state.Supervisor, append(r.events(), r.flowEvents()...), grace); err != nil {
+	if err := stopTask(ctx, r.state.Supervisor, append(r.tasks().Events(), r.flowTasks().Events()...), grace); err != nil {
 		return fmt.Errorf("stop the worker: %w", err)
 	}
 	return nil
@@ -206,7 +201,7 @@ func (r *run) stopPrefect(ctx context.Context) error {
 	}
 	var errs []error
 	if r.state.Prefect != nil {
-		errs = append(errs, stopTask(ctx, r.state.Prefect.Process, eventsIn(filepath.Join(r.serverDir(), eventFile)), serverGrace))
+		errs = append(errs, stopTask(ctx, r.state.Prefect.Process, r.serverTasks().Events(), serverGrace))
 	}
 	if own.Database != nil {
 		errs = append(errs, own.Database.Stop(ctx))

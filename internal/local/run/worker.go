@@ -52,7 +52,7 @@ func ofWorker(stack []byte) string {
 // startWorker has the service's tasks run, and waits until Prefect's API says that a worker of the deployed
 // definition is online.
 func (u *up) startWorker(ctx context.Context) error {
-	definition, err := readService(ctx, awsConfig(u.state), u.env.Cluster.Name, u.env.Worker.ServiceName)
+	definition, err := definitionOf(ctx, u.aws(), u.env.Cluster.Name, u.env.Worker.ServiceName)
 	if err != nil {
 		return err
 	}
@@ -63,10 +63,8 @@ func (u *up) startWorker(ctx context.Context) error {
 		if err := u.stopWorker(ctx, drain); err != nil {
 			return err
 		}
-		for _, old := range []string{u.eventPath(), u.containerLog(), u.callPath(), u.flowEventPath(), u.flowTaskLog()} {
-			if err := os.Remove(old); err != nil && !errors.Is(err, os.ErrNotExist) {
-				return err
-			}
+		if err := errors.Join(u.tasks().Clear(), u.flowTasks().Clear()); err != nil {
+			return err
 		}
 	}
 	if !supervised || u.state.TaskDefinition != arn {
@@ -146,7 +144,7 @@ func (u *up) awaitOnline(ctx context.Context) (string, error) {
 	err := poll.Until(ctx, 500*time.Millisecond, func() (bool, error) {
 		var workers []api.Worker
 		workers, apiErr = u.client.OnlineWorkers(ctx, u.env.WorkPool.Name, u.state.WorkerStarted)
-		for _, e := range u.events() {
+		for _, e := range u.tasks().Events() {
 			for _, w := range workers {
 				if e.Kind == ecstask.Started && e.Definition == u.state.TaskDefinition && strings.HasSuffix(w.Name, e.TaskID) {
 					name = w.Name
@@ -157,21 +155,21 @@ func (u *up) awaitOnline(ctx context.Context) (string, error) {
 		return false, u.workerEnded()
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
-		return "", fmt.Errorf("no worker of the pool is online after %v (last answer of the API: %v); the end of its output:\n%s", onlineTimeout, apiErr, proc.Tail(u.containerLog(), 30))
+		return "", fmt.Errorf("no worker of the pool is online after %v (last answer of the API: %v); the end of its output:\n%s", onlineTimeout, apiErr, proc.Tail(u.tasks().Log(), 30))
 	}
 	return name, err
 }
 
 // workerEnded says why no worker will come.
 func (u *up) workerEnded() error {
-	for _, e := range u.events() {
+	for _, e := range u.tasks().Events() {
 		switch {
 		case e.Definition != u.state.TaskDefinition || e.Time.Before(u.state.WorkerStarted):
 			// of an earlier deployment
 		case e.Kind == ecstask.Failed:
 			return fmt.Errorf("the task does not start: %s", e.Reason)
 		case e.Kind == ecstask.Stopped:
-			return fmt.Errorf("the task ended with exit code %d (%s); the end of its output:\n%s", e.ExitCode, e.Reason, proc.Tail(u.containerLog(), 30))
+			return fmt.Errorf("the task ended with exit code %d (%s); the end of its output:\n%s", e.ExitCode, e.Reason, proc.Tail(u.tasks().Log(), 30))
 		}
 	}
 	if !u.state.Supervisor.Alive() {

@@ -42,7 +42,7 @@ func TestFind(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = emu.Stop(context.Background()) })
-	cfg := testtools.AWS(t, emu.Env())
+	cfg := testtools.AWS(t, emu.Env(emulator.Region))
 	// Each look is somebody's who has only the policy for it.
 	proxy, err := enforce.Start(enforce.Options{AWS: cfg, Deployer: deployment.Permissions(cfg), Journal: func(call enforce.Call) {
 		if !call.Allowed {

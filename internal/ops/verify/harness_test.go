@@ -149,7 +149,7 @@ func newHarness(t *testing.T) *harness {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.environ = emu.Env()
+	h.environ = emu.Env(emulator.Region)
 	h.aws = testtools.AWS(t, h.environ)
 	h.cloudwatch, h.ec2, h.ecs, h.iam = cloudwatch.NewFromConfig(h.aws), ec2.NewFromConfig(h.aws), ecs.NewFromConfig(h.aws), awsiam.NewFromConfig(h.aws)
 	h.kms, h.logs, h.secrets = kms.NewFromConfig(h.aws), cloudwatchlogs.NewFromConfig(h.aws), secretsmanager.NewFromConfig(h.aws)

@@ -42,7 +42,7 @@ func BenchmarkPlan(b *testing.B) {
 		b.Helper()
 		cmd := exec.CommandContext(b.Context(), name, args...)
 		cmd.Dir = dir
-		cmd.Env = append(append(os.Environ(), aws.Env()...), "TF_VAR_prefect_api_key=bench", "TF_VAR_prefect_api_url=https://prefect.example.com/api")
+		cmd.Env = append(append(os.Environ(), aws.Env(emulator.Region)...), "TF_VAR_prefect_api_key=bench", "TF_VAR_prefect_api_url=https://prefect.example.com/api")
 		begin := time.Now()
 		out, err := cmd.CombinedOutput()
 		var exit *exec.ExitError

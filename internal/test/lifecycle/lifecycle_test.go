@@ -125,7 +125,7 @@ func (d *life) synthesized() []byte {
 
 // env is the environment of a call. An empty key is not set at all.
 func (d *life) env(key string) []string {
-	env := append(d.emulator.Env(), "AWS_ENDPOINT_URL="+d.proxy.Endpoint(), "AWS_ACCESS_KEY_ID="+d.deployer,
+	env := append(d.emulator.Env(emulator.Region), "AWS_ENDPOINT_URL="+d.proxy.Endpoint(), "AWS_ACCESS_KEY_ID="+d.deployer,
 		"TF_VAR_prefect_account_id="+accountID,
 		"TF_VAR_prefect_workspace_id="+workspaceID)
 	if key != "" {
