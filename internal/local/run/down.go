@@ -3,14 +3,10 @@ package run
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
-
-	"github.com/fatih/color"
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/base/terminal"
-	"prefect-worker-ecs/internal/local/ecstask"
 )
 
 // Down destroys what the local run deployed, with terraform destroy, stops what it
@@ -91,70 +87,4 @@ func (r *run) destroy(ctx context.Context, opt Options, p *terminal.Progress) er
 	return p.Step("destroying the stack with Terraform", func() (string, error) {
 		return "terraform destroy " + r.state.Environment, r.terraform(ctx, opt.Project, r.state.Prefect.APIURL(), "destroy")
 	})
-}
-
-// Status shows what of the local run is running. It changes nothing.
-func Status(ctx context.Context, opt Options) error {
-	r, err := opt.run()
-	if err != nil {
-		return err
-	}
-	p := terminal.NewProgress(opt.Out)
-	switch err := r.load(opt.Environment); {
-	case errors.Is(err, errNoRun):
-		return opt.noRun(p)
-	case err != nil:
-		return err
-	}
-	s := r.state
-	if s.idle() {
-		p.Line("The last local run of %s has ended; its logs are in %s until %s.", opt.Environment, r.dir, opt.command("down"))
-		return nil
-	}
-	show := func(name string, running bool, pid int, detail string) {
-		mark, word := color.GreenString("✓"), "running"
-		if !running {
-			mark, word = color.RedString("✗"), "not running"
-		}
-		p.Line("  %s %-15s %-12s pid %-8d %s", mark, name, word, pid, detail)
-	}
-	if s.Emulator != nil {
-		show("AWS emulator", s.Emulator.Process.Alive() && s.Emulator.Ready(ctx), s.Emulator.PID(), s.Emulator.Endpoint)
-	}
-	if s.Prefect != nil {
-		show("Prefect server", s.Prefect.Process.Alive() && s.Prefect.Ready(ctx), s.Prefect.PID(), s.Prefect.URL)
-	}
-	if s.Supervisor.PID != 0 {
-		show("task supervisor", s.Supervisor.Alive(), s.Supervisor.PID, s.TaskDefinition)
-	}
-	var started []ecstask.Event
-	var last *ecstask.Event
-	health := map[string]ecstask.Health{}
-	for _, e := range r.tasks().Events() {
-		last = &e
-		switch e.Kind {
-		case ecstask.Started:
-			started, health[e.TaskID] = append(started, e), ecstask.HealthUnknown
-		case ecstask.HealthChanged:
-			health[e.TaskID] = e.Health
-		}
-	}
-	for i, e := range started {
-		switch alive := e.Process.Alive(); {
-		case !alive && i == len(started)-1 && last.Reason == ecstask.StoppedByService:
-			p.Line("  – %-15s no task is wanted", "worker")
-		case alive || i == len(started)-1:
-			show("worker", alive, e.Process.PID, fmt.Sprintf("task %s, health %s", e.TaskID, health[e.TaskID]))
-		}
-	}
-	for _, e := range r.flowTasks().Events() {
-		if e.Kind == ecstask.Started && e.Process.Alive() {
-			show("flow task", true, e.Process.PID, "task "+e.TaskID)
-		}
-	}
-	if last != nil && last.Reason != "" {
-		p.Line("    last: %s", last.Reason)
-	}
-	p.Line("  files: %s", r.dir)
-	return nil
 }
