@@ -49,7 +49,7 @@ func showPages(out io.Writer, pages []page, noBrowser bool) error {
 			return err
 		}
 		if opener != "" {
-			_ = exec.Command(opener, p.url).Start() // whoever sees no page has its address
+			_ = exec.Command(opener, p.url).Start() // without a page there is still its address
 		}
 	}
 	return nil

@@ -95,7 +95,7 @@ func writeJSON(out io.Writer, document any) error {
 	return encoder.Encode(document)
 }
 
-// report shows an error and returns the exit status. Errors quote what somebody typed, which may be
+// report shows an error and returns the exit status. Errors quote user input, which may be
 // a key in the wrong place.
 func report(out io.Writer, err error) int {
 	var failed *terraform.Error

@@ -21,7 +21,7 @@ func newVersionCommand() *cobra.Command {
 }
 
 // versionText returns the revision of the project from which the program was built. It is no
-// release with a number: whoever uses the project has it as a checkout.
+// release with a number: the project is used as a checkout.
 func versionText(info *debug.BuildInfo) string {
 	if info == nil {
 		return "workerctl, built without a record of how\n"

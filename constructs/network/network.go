@@ -140,7 +140,7 @@ func (b *builder) zones() []string {
 	available := tf.WithAddress(dataawsavailabilityzones.NewDataAwsAvailabilityZones(b.scope, jsii.String("zones"), &dataawsavailabilityzones.DataAwsAvailabilityZonesConfig{
 		State:          jsii.String("available"),
 		ExcludeZoneIds: jsii.Strings(zonesWithoutFargate...),
-		// Local zones are available too once somebody opted in, and lack Fargate and NAT.
+		// Local zones are available too after an opt-in, and lack Fargate and NAT.
 		Filter: []*dataawsavailabilityzones.DataAwsAvailabilityZonesFilter{{
 			Name:   jsii.String("opt-in-status"),
 			Values: jsii.Strings("opt-in-not-required"),

@@ -71,7 +71,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Secrets {
 	// A write-only argument never gets into the plan or the state, so Terraform cannot
 	// see that the value changed: the version number shows it. The variable has an empty
 	// default, because for a variable without one the CDKTF CLI waits indefinitely at a
-	// prompt that nobody sees; the precondition requires it instead. It is not
+	// prompt that is not shown; the precondition requires it instead. It is not
 	// checked by destroy, which needs none. Addresses are a contract, so this one says key
 	// whatever the credential is.
 	name := cfg.Authentication.TerraformVariable()

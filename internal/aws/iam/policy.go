@@ -158,7 +158,7 @@ func (s Statement) If(operator, key string, values ...string) Statement {
 	return s
 }
 
-// Decrypt lets one service, and nobody else, use customers' keys for a role. Empty and repeated
+// Decrypt lets a role use customer managed keys through one service only. Empty and repeated
 // keys are left out; without any there is no statement.
 func Decrypt(account Account, sid, service string, keys ...string) []Statement {
 	var all []string

@@ -41,7 +41,7 @@ func (c SNS) Topic(ctx context.Context, arn string) (t Topic, err error) {
 	return t, err
 }
 
-// Subscription is one of a topic. Its ARN is PendingConfirmation until somebody has confirmed it.
+// Subscription is one of a topic. Its ARN is PendingConfirmation until it is confirmed.
 type Subscription struct {
 	ARN                string `xml:"SubscriptionArn"`
 	Endpoint, Protocol string

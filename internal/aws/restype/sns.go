@@ -43,7 +43,7 @@ var snsTypes = []Type{
 	},
 }
 
-// subscription is none while nobody has confirmed it: it has no ARN until then.
+// subscription finds no subscription that is not confirmed: it has no ARN until then.
 func (f *Search) subscription(r Resource) (string, error) {
 	subscriptions, err := f.aws.sns.Subscriptions(f.Context, r.text("topic_arn"))
 	if err != nil {

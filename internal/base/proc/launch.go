@@ -27,7 +27,7 @@ type Server struct {
 	// Detached: see Start.
 	Detached bool
 	// Started is called with the process as soon as there is one, so that it can be
-	// stopped by whoever comes next if this program is killed while it waits.
+	// stopped by a later command if this program is killed while it waits.
 	// Nil: it is not called.
 	Started func(Identity)
 	// Ready reports whether it serves. It is polled.
@@ -102,7 +102,7 @@ func (s Server) await(ctx context.Context, ended <-chan struct{}) error {
 	return err
 }
 
-// FreePort returns a port of this machine that nobody listens on now. It is below those that
+// FreePort returns a port of this machine without a listener. It is below those that
 // systems give to outgoing connections (from 32768 on Linux, from 49152 on macOS), of which one
 // could take it in the minutes until a server is started on it.
 func FreePort() (int, error) {
@@ -116,7 +116,7 @@ func FreePort() (int, error) {
 	return 0, fmt.Errorf("find a free port: %w", err)
 }
 
-// CheckFree returns nil if nobody listens on a port of this machine now, and else why one cannot.
+// CheckFree returns nil if a port of this machine has no listener, or else the reason why it cannot be used.
 func CheckFree(port int) error {
 	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	if err != nil {

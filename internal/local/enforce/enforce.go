@@ -222,7 +222,7 @@ func (g *Proxy) assume(ctx context.Context, kind Kind, role, task string) (aws.C
 	return aws.Credentials{AccessKeyID: *c.AccessKeyId, SecretAccessKey: *c.SecretAccessKey, SessionToken: *c.SessionToken, CanExpire: true, Expires: *c.Expiration}, nil
 }
 
-// As returns the access key of somebody who deploys and has these policies. The secret that
+// As returns the access key of a deployer with these policies. The secret that
 // belongs to it is not checked.
 func (g *Proxy) As(arn string, policies ...iam.Document) string {
 	g.mu.Lock()

@@ -204,7 +204,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	return os.RemoveAll(s.Dir)
 }
 
-// certificate makes a certificate for 127.0.0.1, which nobody has signed.
+// certificate makes a certificate for 127.0.0.1, self-signed.
 func certificate(dir string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

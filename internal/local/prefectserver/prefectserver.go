@@ -25,7 +25,7 @@ const (
 	startTimeout = 120 * time.Second
 	// stopGrace is how long SIGTERM has. It closes its database within 1 s.
 	stopGrace = 5 * time.Second
-	// attempts is how often another port is tried if somebody took the one
+	// attempts is how often another port is tried if another program took the one
 	// that was free a moment ago.
 	attempts = 3
 )

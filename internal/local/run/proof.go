@@ -201,7 +201,7 @@ func (u *up) observe(ctx context.Context, queue string, limit time.Duration) err
 		if err != nil {
 			return "", fmt.Errorf("find the queue %s: %w", queue, err)
 		}
-		// An event that is nobody's: the observer takes it off the queue and does nothing.
+		// The observer deletes an event of an unknown type and does nothing else.
 		event := `{"detail-type": "Local run", "detail": {}}`
 		if _, err := client.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: found.QueueUrl, MessageBody: &event}); err != nil {
 			return "", fmt.Errorf("send an event to the queue %s: %w", queue, err)
@@ -282,7 +282,7 @@ func (u *up) watched(ctx context.Context) error {
 			}
 			red, last = nil, samples[len(samples)-1]
 			for _, a := range alarms {
-				// The alarms of scaling change the number of tasks; nobody is called.
+				// The alarms of scaling change the number of tasks and notify no one.
 				forPeople := slices.ContainsFunc(a.AlarmActions, func(arn string) bool { return !strings.Contains(arn, ":scalingPolicy:") })
 				if forPeople && alarm.InAlarm(a, samples) {
 					red = append(red, aws.ToString(a.AlarmName))

@@ -87,7 +87,7 @@ func localSettings(user []byte, apiURL string, ids map[string]string) (local []b
 	localNetwork(settings.at("network"), left)
 	worker := settings.at("worker")
 	if environment := worker.at("environment"); environment["PREFECT_WORKER_QUERY_SECONDS"] == nil {
-		environment["PREFECT_WORKER_QUERY_SECONDS"] = "2" // somebody waits, and the server is on this machine
+		environment["PREFECT_WORKER_QUERY_SECONDS"] = "2" // the user waits, and the server is on this machine
 	}
 	if count, given := worker["desired_count"].(int); given && (count == 0 || count > mostWorkers) {
 		worker.drop("desired_count")

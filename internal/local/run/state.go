@@ -23,10 +23,10 @@ import (
 )
 
 // State is what a local run consists of. It is written to state.json in the
-// run's folder each time something is started, so that whoever comes next (the
-// next up, or down) finds all of it, even after a kill -9. It holds no secrets.
+// run's folder each time something is started, so that the next up or down
+// finds all of it, even after a kill -9. It holds no secrets.
 type State struct {
-	// Of is stateOf. A state.json without it is somebody else's.
+	// Of is stateOf. A state.json without it belongs to another program.
 	Of string `json:"of"`
 	// Folder is the folder of the run. Another one is a copy, and the processes are not its.
 	Folder string `json:"folder"`

@@ -74,7 +74,7 @@ func (u *up) startWorker(ctx context.Context) error {
 		}); err != nil {
 			return err
 		}
-		// The supervisor would do this as well, but nobody would see it.
+		// The supervisor would do this too, without showing progress.
 		if extra := append(u.env.ImagePackages(), ecstask.ExtraPackages(definition)...); len(extra) > 0 {
 			if err := u.installExtra(ctx, extra); err != nil {
 				return err

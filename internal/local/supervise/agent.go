@@ -15,8 +15,8 @@ import (
 	"prefect-worker-ecs/internal/local/ecstask"
 )
 
-// agent is the part of ECS that runs the tasks of RunTask: it finds those that nobody has
-// reported on yet, runs them, reports on them, and stops those that are to be stopped.
+// agent is the part of ECS that runs the tasks of RunTask: it finds those in the state
+// PROVISIONING, runs them, reports their states, and stops those with a desired status of STOPPED.
 type agent struct {
 	*supervisor
 	events *journal

@@ -143,7 +143,7 @@ func (s Stack) unlock(messages string) string {
 	if m == nil {
 		return ""
 	}
-	return fmt.Sprintf("somebody else changes the environment now, or a Terraform was killed and left the lock; wait, or once nobody does, remove it: cd %s && %s force-unlock %s",
+	return fmt.Sprintf("another deployment is running, or a Terraform process was killed and left the lock; wait, or, if none is running, remove it: cd %s && %s force-unlock %s",
 		s.Dir, filepath.Base(project.TerraformBinary()), m[1])
 }
 
@@ -296,7 +296,7 @@ const initMark = "workerctl-init"
 // backend, lock and Terraform that are there now, and the providers are still in place.
 func (s Stack) isInitialized() bool {
 	if os.Getenv("TF_CLI_ARGS_init") != "" || os.Getenv("TF_DATA_DIR") != "" {
-		return false // whoever sets these wants an init of their own
+		return false // with these set the user runs init
 	}
 	sum, err := initSum(s.Dir)
 	if err != nil {
