@@ -32,7 +32,7 @@ func (o Options) config() string {
 	if o.Config != "" {
 		return o.Config
 	}
-	return filepath.Join(o.Project.Root, filepath.FromSlash(config.Dir))
+	return fromHere(filepath.Join(o.Project.Root, filepath.FromSlash(config.Dir)))
 }
 
 // command is what a person types for a subcommand on this run.
@@ -40,7 +40,7 @@ func (o Options) command(verb string) string {
 	if target := map[string]string{"up": "local", "down": "local-down"}[verb]; target != "" && o.Dir == "" && o.Config == "" {
 		return "make " + target + " ENV=" + o.Environment
 	}
-	words := []string{o.program(), "local", verb}
+	words := []string{fromHere(o.Program), "local", verb}
 	if o.Dir != "" {
 		words = append(words, "--dir", o.Dir)
 	}
@@ -50,14 +50,14 @@ func (o Options) command(verb string) string {
 	return shell(append(words, o.Environment)...)
 }
 
-// program is how a person calls workerctl from where they are.
-func (o Options) program() string {
+// fromHere returns a path as messages show it: relative, if it is below the working directory.
+func fromHere(path string) string {
 	if here, err := os.Getwd(); err == nil {
-		if short, err := filepath.Rel(here, o.Program); err == nil && filepath.IsLocal(short) {
+		if short, err := filepath.Rel(here, path); err == nil && filepath.IsLocal(short) {
 			return short
 		}
 	}
-	return o.Program
+	return path
 }
 
 // shell is a command line for the words, with those quoted that a shell would read otherwise.
