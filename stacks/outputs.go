@@ -89,7 +89,7 @@ func output(stack cdktf.TerraformStack, name, description string, value any) {
 	cdktf.NewTerraformOutput(stack, &name, &cdktf.TerraformOutputConfig{Description: &description, Value: value})
 }
 
-// consoleURL is an address in the console, which has a domain of its own in each partition
+// consoleURL returns an address in the console, which has a domain of its own in each partition
 // ("AWS Management Console endpoints" in the AWS General Reference, and the guides for China
 // and GovCloud).
 func consoleURL(path string) string {

@@ -21,7 +21,7 @@ type ownServer struct {
 	database *database.Database
 }
 
-// ready is what must exist before the worker starts. Without an in-stack server it is nothing.
+// ready returns the resources that must exist before the worker starts, none without an in-stack server.
 func (o *ownServer) ready() []cdktf.ITerraformDependable {
 	if o == nil {
 		return nil

@@ -155,7 +155,7 @@ func NewPrefectWorker(scope constructs.Construct, env *config.Environment) cdktf
 	return stack
 }
 
-// Files are what belongs beside the Terraform JSON of an environment, by name.
+// Files returns the files that belong beside the Terraform JSON of an environment, by name.
 func Files(env *config.Environment) map[string][]byte {
 	if !env.HasProbe() {
 		return nil
@@ -163,7 +163,7 @@ func Files(env *config.Environment) map[string][]byte {
 	return map[string][]byte{probe.ArchiveName: probe.Archive()}
 }
 
-// secretARNs are the secrets that ECS reads before it starts the container, each once, the API
+// secretARNs returns the secrets that ECS reads before it starts the container, each once, the API
 // key's first if there is one.
 func secretARNs(apiKey string, secrets map[string]string, registry string) []string {
 	var arns []string

@@ -66,7 +66,7 @@ func credentialVariable(stack cdktf.TerraformStack, authentication config.Authen
 			Message: "The variable prefect_api_key must be one line without spaces. A line break at its end is a frequent slip; Prefect fails with it at run time (Illegal header value)."})
 }
 
-// apiRequirements are what the variables of the API must satisfy together, checked when
+// apiRequirements returns what the variables of the API must satisfy together, checked when
 // the task definition is planned.
 func apiRequirements(env *config.Environment) *cdktf.TerraformResourceLifecycle {
 	port := config.APIPort(env.Prefect.APIURL)

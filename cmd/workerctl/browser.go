@@ -18,7 +18,7 @@ import (
 // page is something that a person looks at in a browser.
 type page struct{ name, url string }
 
-// consoles are the pages of a deployment in the AWS console, which are among the stack's outputs.
+// consoles returns the pages of a deployment in the AWS console, which are among the stack's outputs.
 func consoles(opt verify.Options) ([]page, error) {
 	env := opt.Environment
 	stack, err := stackjson.Parse(opt.Stack, iam.Account{Partition: env.Partition(), Region: env.Region}, opt.Variables)
@@ -55,7 +55,7 @@ func showPages(out io.Writer, pages []page, noBrowser bool) error {
 	return nil
 }
 
-// browser is the program that opens an address in the browser of the desktop, or "" where there
+// browser returns the program that opens an address in the browser of the desktop, or "" where there
 // is no desktop.
 func browser() string {
 	if runtime.GOOS == "darwin" {

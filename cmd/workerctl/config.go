@@ -82,7 +82,7 @@ type setting struct {
 	Source string `json:"source"`
 }
 
-// effective are all options of an environment, with the variables that deploy would read.
+// effective returns all options of an environment, with the variables that deploy would read.
 func effective(env *config.Environment, variables project.Variables) []setting {
 	// What is wrong with the variables diff and deploy say; here they are only shown.
 	env, _ = env.WithVariables(variables.Lookup)
@@ -100,7 +100,7 @@ func effective(env *config.Environment, variables project.Variables) []setting {
 	return all
 }
 
-// shown is an option's value without credentials.
+// shown returns an option's value without credentials.
 func shown(option string, value any) any {
 	switch value := value.(type) {
 	case string:
@@ -127,7 +127,7 @@ func shown(option string, value any) any {
 	}
 }
 
-// byKeys is a list of blocks with the keys of the file that have a value.
+// byKeys returns a list of blocks with the keys of the file that have a value.
 func byKeys(value any) []map[string]any {
 	blocks := []map[string]any{} // never null in JSON
 	text, err := yaml.Marshal(value)
@@ -145,7 +145,7 @@ func byKeys(value any) []map[string]any {
 	return blocks
 }
 
-// text is the value in one line for a person.
+// text returns the value in one line for a person.
 func (s setting) text() string {
 	switch value := s.Value.(type) {
 	case []string:

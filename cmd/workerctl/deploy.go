@@ -143,7 +143,7 @@ func interruption(cmd *cobra.Command, d *deployment.Deployment, byECS bool) []st
 	return nil
 }
 
-// plainFlags are the flags of Terraform for an output that is no terminal.
+// plainFlags returns the flags of Terraform for an output that is no terminal.
 func plainFlags(out io.Writer) []string {
 	if terminal.Is(out) {
 		return nil
@@ -166,7 +166,7 @@ func readLine(ctx context.Context, in io.Reader) (string, error) {
 	}
 }
 
-// protected is an error where Terraform would stop, half-way through its plan and in its own words.
+// protected returns an error where Terraform would stop, half-way through its plan and in its own words.
 func protected(env *config.Environment) error {
 	if !env.Protect {
 		return nil

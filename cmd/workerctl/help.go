@@ -17,7 +17,7 @@ func showHelp(cmd *cobra.Command, _ []string) {
 	fmt.Fprint(out, help(cmd, min(terminal.Width(out), longestLine)))
 }
 
-// help is the help of a command, for a terminal of so many columns.
+// help returns the help of a command, for a terminal of so many columns.
 func help(cmd *cobra.Command, width int) string {
 	text := cmd.Long
 	if text == "" {
@@ -29,7 +29,7 @@ func help(cmd *cobra.Command, width int) string {
 	return terminal.Wrap(text+"\n\n"+cmd.UsageString(), width)
 }
 
-// joined is text with the lines of each paragraph in one, but for those of a list, which are
+// joined returns text with the lines of each paragraph in one, but for those of a list, which are
 // indented.
 func joined(text string) string {
 	paragraphs := strings.Split(text, "\n\n")

@@ -43,7 +43,7 @@ func newLocalCommand() *cobra.Command {
 	return local
 }
 
-// options are those of the run of the environment in the arguments.
+// options returns the options of the run of the environment in the arguments.
 func (f *localFlags) options(cmd *cobra.Command, args []string) (run.Options, error) {
 	p, err := project.Find(".")
 	if err != nil {

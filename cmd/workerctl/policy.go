@@ -84,7 +84,7 @@ only sts:AssumeRole on it. Terraform does not assume it for the state.`,
 	return cmd
 }
 
-// assumptions are notes on whose policy it is, where that is not the caller of Terraform.
+// assumptions returns notes on whose policy it is, where that is not the caller of Terraform.
 func assumptions(env *config.Environment) []string {
 	var notes []string
 	caller := "the caller of Terraform and workerctl"

@@ -132,7 +132,7 @@ func verifyReport(cmd *cobra.Command, args []string, flow bool, run func(verify.
 	return report
 }
 
-// verifyOptions are those for the environment of the arguments, as it would be deployed now.
+// verifyOptions returns the options of verify for the environment of the arguments, as it would be deployed now.
 func verifyOptions(cmd *cobra.Command, args []string) (verify.Options, error) {
 	d, err := open(cmd, args)
 	if err != nil {
@@ -141,7 +141,7 @@ func verifyOptions(cmd *cobra.Command, args []string) (verify.Options, error) {
 	return optionsOf(cmd.Context(), d)
 }
 
-// optionsOf are those for a deployment.
+// optionsOf returns the options of verify for a deployment.
 func optionsOf(ctx context.Context, d *deployment.Deployment) (verify.Options, error) {
 	variables := map[string]string{}
 	for _, a := range d.Variables {
@@ -164,7 +164,7 @@ type exitCode int
 
 func (e exitCode) Error() string { return fmt.Sprintf("ended with status %d", int(e)) }
 
-// environmentName is the first argument, or dev. The path of an environment's file, as a shell
+// environmentName returns the first argument, or dev. The path of an environment's file, as a shell
 // completes it, stands for its name; one in another folder is no environment.
 func environmentName(args []string) string {
 	if len(args) == 0 {

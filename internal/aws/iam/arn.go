@@ -28,12 +28,12 @@ func AccountOf(text string) Account {
 // a task.
 func ResourceName(arn string) string { return arn[strings.LastIndex(arn, "/")+1:] }
 
-// Of is the ARN of a resource of a regional service in the account.
+// Of returns the ARN of a resource of a regional service in the account.
 func (a Account) Of(service, resource string) string {
 	return fmt.Sprintf("arn:%s:%s:%s:%s:%s", a.Partition, service, a.Region, a.ID, resource)
 }
 
-// AWSPolicy is the ARN of a policy that AWS manages.
+// AWSPolicy returns the ARN of a policy that AWS manages.
 func (a Account) AWSPolicy(name string) string {
 	return fmt.Sprintf("arn:%s:iam::aws:policy/%s", a.Partition, name)
 }

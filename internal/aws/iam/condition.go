@@ -58,7 +58,7 @@ func (r Request) condition(operator, key string, wanted []string) (truth, string
 	return truthOf(met), ""
 }
 
-// comparison is what an operator compares by, and whether it negates that.
+// comparison returns what an operator compares by, and whether it negates that.
 func comparison(operator string) (compare func(value, want string) (bool, error), negated, ok bool) {
 	plain := func(f func(value, want string) bool) func(string, string) (bool, error) {
 		return func(value, want string) (bool, error) { return f(value, want), nil }

@@ -2,7 +2,7 @@ package iam
 
 import "strings"
 
-// Nearest is the statement that comes closest to allowing the request, and what keeps it from
+// Nearest returns the statement that comes closest to allowing the request, and what keeps it from
 // doing so: "" if it allows it. The name is empty if none is about the action or the resource.
 func Nearest(documents []Document, request Request) (name, why string) {
 	best := 0
@@ -49,7 +49,7 @@ func (s Statement) sameService(action string) bool {
 	return false
 }
 
-// unmet is the key of a condition that the request does not meet.
+// unmet returns the key of a condition that the request does not meet.
 func (s Statement) unmet(request Request) string {
 	for operator, keys := range s.Condition {
 		for key, values := range keys {

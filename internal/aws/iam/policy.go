@@ -46,7 +46,7 @@ type Condition map[string]map[string]Values
 // booleans, which IAM accepts as values of conditions, are read as text.
 type Values []string
 
-// ByService are the principals that consist of one AWS service.
+// ByService returns the principals that consist of one AWS service.
 func ByService(service string) Principals { return Principals{"Service": {service}} }
 
 // Parse reads a policy. IAM's API returns it percent-encoded, other services as it is.
@@ -63,7 +63,7 @@ func Parse(text string) (Document, error) {
 	return document, nil
 }
 
-// name is how a person finds the statement.
+// name returns the statement's name for a person.
 func (s Statement) name() string {
 	if s.Sid != "" {
 		return s.Sid
@@ -130,7 +130,7 @@ func New(statements ...Statement) Document {
 	return Document{Version: "2012-10-17", Statement: statements}
 }
 
-// Allow is a statement that permits actions on resources.
+// Allow returns a statement that permits actions on resources.
 func Allow(sid string, actions []string, resources ...string) Statement {
 	return Statement{Sid: sid, Effect: "Allow", Action: actions, Resource: resources}
 }

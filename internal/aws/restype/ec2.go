@@ -231,7 +231,7 @@ var ec2Types = []Type{
 	},
 }
 
-// vpc is the one with the address range and the Name tag.
+// vpc returns the VPC with the address range and the Name tag.
 func (f *Search) vpc(r Resource) (string, error) {
 	tags, _ := r.arguments["tags"].(map[string]any)
 	vpcs, err := f.aws.ec2.VPCs(f.Context, query.Filters("cidr", r.text("cidr_block"), "tag:Name", fmt.Sprint(tags["Name"])))
@@ -269,7 +269,7 @@ func (f *Search) internetGateway(r Resource) (string, error) {
 	return gateways[0].ID, nil // a VPC has one at most
 }
 
-// natGateway is the one of its subnet, or else one of the VPC in a subnet where the stack has none.
+// natGateway returns the gateway of its subnet, or else one of the VPC in a subnet where the stack has none.
 func (f *Search) natGateway(r Resource) (string, error) {
 	vpc, err := f.Find("aws_vpc.main")
 	if err != nil || vpc == "" {
@@ -300,7 +300,7 @@ func (f *Search) natGateway(r Resource) (string, error) {
 	return r.one(others)
 }
 
-// natAddress is the address of the NAT gateway that the stack gives it to. Without one it is an
+// natAddress returns the address of the NAT gateway that the stack gives it to. Without one it is an
 // address of its Name tag that nothing has, left over from a gateway that is gone.
 func (f *Search) natAddress(r Resource) (string, error) {
 	for _, name := range f.Stack.Names("aws_nat_gateway") {
@@ -337,7 +337,7 @@ func (f *Search) natAddress(r Resource) (string, error) {
 	return "", errNone
 }
 
-// tableOf is the route table that a subnet is associated with. The main one is of no subnet.
+// tableOf returns the route table that a subnet is associated with. The main one is of no subnet.
 func (f *Search) tableOf(subnet any) (string, error) {
 	id, err := f.id(subnet)
 	if err != nil {
@@ -350,7 +350,7 @@ func (f *Search) tableOf(subnet any) (string, error) {
 	return tables[0].ID, nil // a subnet has one
 }
 
-// routeTable is that of the first of its subnets that has one.
+// routeTable returns the table of the first of its subnets that has one.
 func (f *Search) routeTable(r Resource) (string, error) {
 	for _, name := range f.Stack.Names("aws_route_table_association") {
 		association := f.Stack.Resource("aws_route_table_association", name)
@@ -382,7 +382,7 @@ func (f *Search) route(r Resource) (string, error) {
 	return "", errNone
 }
 
-// association is the one that the subnet has, which may be with another table than the stack's.
+// association returns the association of the subnet, which may be with another table than the stack's.
 func (f *Search) association(r Resource) (string, error) {
 	table, err := f.tableOf(r.arguments["subnet_id"])
 	if err != nil {
@@ -449,7 +449,7 @@ func (f *Search) endpoint(r Resource) (string, error) {
 	return r.one(ids)
 }
 
-// flowLog is the one of the VPC that writes the same into the same log group: nothing of a flow
+// flowLog returns the flow log of the VPC that writes the same into the same log group: nothing of a flow
 // log can be changed.
 func (f *Search) flowLog(r Resource) (string, error) {
 	vpc, err := f.id(r.arguments["vpc_id"])

@@ -110,7 +110,7 @@ func (f *Search) Find(address string) (string, error) {
 	return id, nil
 }
 
-// id is what an argument refers to: an id, or another resource of the stack.
+// id returns what an argument refers to: an id, or another resource of the stack.
 func (f *Search) id(value any) (string, error) {
 	text, _ := value.(string)
 	if address, ok := f.Stack.Address(value); ok {
@@ -125,7 +125,7 @@ func (f *Search) id(value any) (string, error) {
 	return text, nil
 }
 
-// one is the only one of some ids.
+// one returns the only id, errNone without one, and an error that names all if there are several.
 func (r Resource) one(ids []string) (string, error) {
 	switch len(ids) {
 	case 0:
@@ -142,13 +142,13 @@ type Resource struct {
 	arguments map[string]any
 }
 
-// text is an argument, empty if it is not set.
+// text returns a text argument, empty if it is not set.
 func (r Resource) text(argument string) string {
 	text, _ := r.arguments[argument].(string)
 	return text
 }
 
-// number is an argument, -1 if it is not set, as AWS has it for ports.
+// number returns a number argument, -1 if it is not set, as AWS has it for ports.
 func (r Resource) number(argument string) int {
 	if number, ok := r.arguments[argument].(float64); ok {
 		return int(number)
@@ -167,7 +167,7 @@ func missing(err error) bool {
 	}, api.ErrorCode())
 }
 
-// orNone is why a list is empty.
+// orNone returns err, and errNone without one: why a list is empty.
 func orNone(err error) error {
 	if err == nil {
 		return errNone

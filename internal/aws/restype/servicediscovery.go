@@ -48,7 +48,7 @@ var servicediscoveryTypes = []Type{
 	},
 }
 
-// namespace is the one of the name in the VPC: other VPCs may have the same.
+// namespace returns the namespace of the name in the VPC: other VPCs may have the same.
 func (f *Search) namespace(r Resource) (string, error) {
 	vpc, err := f.id(r.arguments["vpc"])
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 // Hidden stands in a message for what must not be shown.
 const Hidden = "(not shown)"
 
-// Value is how the value of the key, option or variable called name may be shown: as it
+// Value returns the value of the key, option or variable called name as it may be shown: as it
 // is, or Hidden if the name or the value itself says that it is a credential.
 func Value(name, value string) string {
 	if value != "" && (Named(name) || Credential(value)) {
@@ -26,7 +26,7 @@ func Value(name, value string) string {
 	return value
 }
 
-// Text is text, such as the error of a library that quotes its input, in which each
+// Text returns text, such as the error of a library that quotes its input, in which each
 // credential that can be recognized is replaced by Hidden.
 func Text(text string) string {
 	// Before assignments: of an Authorization header these would hide the scheme and not what follows.
@@ -46,7 +46,7 @@ func Text(text string) string {
 	})
 }
 
-// Known is text in which the given credentials are replaced by Hidden, whatever their form: as they are, quoted, in a URL,
+// Known returns text in which the given credentials are replaced by Hidden, whatever their form: as they are, quoted, in a URL,
 // and in base64, as a header has them. Those of fewer than four characters are not: the text would become unreadable.
 func Known(text string, credentials ...string) string {
 	for _, value := range credentials {

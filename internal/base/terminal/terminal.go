@@ -11,13 +11,13 @@ import (
 	"golang.org/x/term"
 )
 
-// Is reports whether a person sits at a command's stream.
+// Is reports whether a command's stream is a terminal.
 func Is(stream any) bool {
 	file, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// Width is the number of columns of a terminal, and 0 for any other stream.
+// Width returns the number of columns of a terminal, and 0 for any other stream.
 func Width(stream any) int {
 	if !Is(stream) {
 		return 0

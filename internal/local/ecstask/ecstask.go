@@ -105,7 +105,7 @@ const LogFile = "container.log"
 // defaultStopTimeout is that of Fargate.
 const defaultStopTimeout = 30 * time.Second
 
-// taskARN is what ECS would call the task.
+// taskARN returns what ECS would call the task.
 func (o Options) taskARN(taskID string) string {
 	// arn:aws:ecs:<region>:<account>:task-definition/<family>:<revision>
 	part := strings.SplitN(aws.ToString(o.Definition.TaskDefinitionArn), ":", 6)

@@ -64,7 +64,7 @@ func newLaunch(c types.ContainerDefinition) launch {
 	return l
 }
 
-// packages are those that the entry point script installs.
+// packages returns the packages that the entry point script installs.
 func (l launch) packages(env []string) []string {
 	if !l.script {
 		return nil

@@ -77,7 +77,7 @@ func serveMetadata(opt Options, c types.ContainerDefinition, taskID string, star
 	return m, nil
 }
 
-// protection is the agent's endpoint of task scale-in protection: it calls ECS with the task's role ("Amazon ECS
+// protection returns the agent's endpoint of task scale-in protection: it calls ECS with the task's role ("Amazon ECS
 // task scale-in protection endpoint").
 func protection(client *ecs.Client, cluster, taskARN string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {

@@ -16,7 +16,7 @@ func RunOnce(ctx context.Context, opt Options, id string, overrides *types.TaskO
 	return runTask(ctx, opt, id, overrides)
 }
 
-// overridden is the container with what a call of RunTask says of it.
+// overridden returns the container with the overrides of a call of RunTask.
 func overridden(c types.ContainerDefinition, overrides *types.TaskOverride) types.ContainerDefinition {
 	if overrides == nil {
 		return c

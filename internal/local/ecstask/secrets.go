@@ -29,7 +29,7 @@ func resolveSecrets(ctx context.Context, client *secretsmanager.Client, secrets 
 	return values, nil
 }
 
-// Secret is the value of a secret that a container's list names.
+// Secret returns the value of a secret that a container's list names.
 func Secret(ctx context.Context, cfg aws.Config, valueFrom string) (string, error) {
 	return resolveSecret(ctx, secretsmanager.NewFromConfig(cfg), valueFrom)
 }

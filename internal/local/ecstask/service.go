@@ -24,7 +24,7 @@ type Service struct {
 	Protected func(context.Context, []string) ([]string, error)
 }
 
-// Fixed is a service of one task, for Run.
+// Fixed returns a service of one task, for Run.
 func Fixed(opt Options) func(context.Context) (Service, error) {
 	return func(context.Context) (Service, error) { return Service{Task: opt, Count: 1}, nil }
 }

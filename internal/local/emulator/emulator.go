@@ -34,7 +34,7 @@ var serverScript []byte
 const (
 	// Region is the default of the project's variable aws_region.
 	Region = "us-east-1"
-	// Account is the account of all that is in an emulator, moto's default.
+	// Account is the account of an emulator, moto's default.
 	Account = "123456789012"
 )
 
@@ -133,7 +133,7 @@ func Start(ctx context.Context, opt Options) (*Emulator, error) {
 // Ready reports whether the emulator answers now.
 func (e *Emulator) Ready(ctx context.Context) bool { return poll.Answers(ctx, e.Endpoint+"/moto-api/") }
 
-// PID is the process id of the server.
+// PID returns the process id of the server.
 func (e *Emulator) PID() int { return e.Process.PID }
 
 // Stop ends the emulator, if it still runs.
@@ -144,7 +144,7 @@ func (e *Emulator) Stop(ctx context.Context) error {
 	return nil
 }
 
-// Env is what points the AWS CLI, the SDKs and the Terraform provider to the
+// Env returns the variables that lead the AWS CLI, the SDKs and the Terraform provider to the
 // emulator, with a region, in an environment without other settings of AWS. The keys are not secrets,
 // the emulator accepts any. No value is empty: boto3 takes an empty AWS_PROFILE
 // for the name of a profile and fails.
@@ -165,7 +165,7 @@ func (e *Emulator) Env(region string) []string {
 // key is the access key and its secret. The emulator accepts any.
 const key = "test"
 
-// Config is the same for a client of the SDK.
+// Config returns the configuration of the SDK's clients for the emulator.
 func (e *Emulator) Config(region string) aws.Config {
 	return aws.Config{
 		HTTPClient:   http.DefaultClient, // one for all: each client of the SDK would keep connections of its own

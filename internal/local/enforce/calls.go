@@ -67,13 +67,13 @@ func newCall(g *Proxy, who principal, region, service string, r *http.Request, b
 	return c
 }
 
-// Text is a parameter of text, "" if there is none.
+// Text returns a parameter of text, "" if there is none.
 func (c *APICall) Text(name string) string {
 	text, _ := c.Parameters[name].(string)
 	return text
 }
 
-// At is a value inside the parameters.
+// At returns a value inside the parameters.
 func (c *APICall) At(path ...string) any {
 	var value any = c.Parameters
 	for _, key := range path {
@@ -83,12 +83,12 @@ func (c *APICall) At(path ...string) any {
 	return value
 }
 
-// ARN is the ARN of a resource of the caller's account and region.
+// ARN returns the ARN of a resource of the caller's account and region.
 func (c *APICall) ARN(service, rest string) string {
 	return fmt.Sprintf("arn:%s:%s:%s:%s:%s", c.Partition, service, c.Region, c.Account, rest)
 }
 
-// Cluster is the ARN of the ECS cluster that the call is about.
+// Cluster returns the ARN of the ECS cluster that the call is about.
 func (c *APICall) Cluster() string {
 	name := iam.ResourceName(c.Text("cluster"))
 	if name == "" {
@@ -97,12 +97,12 @@ func (c *APICall) Cluster() string {
 	return c.ARN("ecs", "cluster/"+name)
 }
 
-// task is the ARN of a task; a star stands for the id of a new one.
+// task returns the ARN of a task; a star stands for the id of a new one.
 func (c *APICall) task(id string) string {
 	return c.ARN("ecs", "task/"+iam.ResourceName(c.Cluster())+"/"+iam.ResourceName(id))
 }
 
-// On is a permission with the condition keys of every call, and more keys.
+// On returns a permission with the condition keys of every call, and more keys.
 func (c *APICall) On(action, resource string, more map[string][]string) Permission {
 	all := map[string][]string{
 		"aws:securetransport": {"true"}, "aws:requestedregion": {c.Region}, "aws:principalarn": {c.who.arn},
@@ -114,7 +114,7 @@ func (c *APICall) On(action, resource string, more map[string][]string) Permissi
 	return Permission{action, resource, all}
 }
 
-// permissions are those that the call needs, by the Service Authorization Reference.
+// permissions returns the permissions that the call needs, by the Service Authorization Reference.
 func (c *APICall) permissions(ctx context.Context) ([]Permission, error) {
 	of, known := needs[c.Action]
 	if !known && c.who.kind == Deployer && c.proxy.opt.Deployer != nil {
@@ -175,7 +175,7 @@ func logStream(_ context.Context, c *APICall) ([]Permission, error) {
 	return []Permission{c.On(c.Action, c.ARN("logs", "log-group:"+c.Text("logGroupName")+":log-stream:"+c.Text("logStreamName")), nil)}, nil
 }
 
-// pass are the rights to hand roles to tasks.
+// pass returns the permissions to pass roles to tasks.
 func (c *APICall) pass(roles ...string) []Permission {
 	return c.PassTo("ecs-tasks.amazonaws.com", roles...)
 }

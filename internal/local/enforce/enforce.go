@@ -59,7 +59,7 @@ type Call struct {
 	Request iam.Request `json:"request"`
 }
 
-// String says what was refused and why.
+// String returns what was refused and why.
 func (c Call) String() string {
 	return fmt.Sprintf("the %s %s may not call %s on %s: %s", c.Kind, c.Role, c.Action, c.Resource, c.Problem)
 }
@@ -132,15 +132,15 @@ func Start(opt Options) (*Proxy, error) {
 	return g, nil
 }
 
-// Close ends the guard.
+// Close stops the proxy.
 func (g *Proxy) Close() { _ = g.server.Close() }
 
-// Endpoint is the proxy's address, in place of the emulator's.
+// Endpoint returns the proxy's address, in place of the emulator's.
 func (g *Proxy) Endpoint() string { return "http://" + g.listener.Addr().String() }
 
 const credentialsPath = "/task-credentials/"
 
-// Platform are the variables with which Fargate gives a container the address of its credentials.
+// Platform returns the variables with which Fargate gives a container the address of its credentials.
 // Without a role it has none.
 func (g *Proxy) Platform(task, role string) []string {
 	if role == "" {
@@ -173,7 +173,7 @@ func (g *Proxy) credentials(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// Config is that of clients that call as a role: ECS itself, with an execution role.
+// Config returns the configuration of clients that call AWS as a role, such as ECS with an execution role.
 func (g *Proxy) Config(kind Kind, role, task string) aws.Config {
 	cfg := g.opt.AWS.Copy()
 	cfg.BaseEndpoint = aws.String(g.Endpoint())
@@ -344,7 +344,7 @@ func Decide(call Call, identity, boundary, stack []iam.Document) Call {
 	return call
 }
 
-// policies are all policies of a role, and its boundary if it has one.
+// policies returns all policies of a role, and its boundary, nil without one.
 func (g *Proxy) policies(ctx context.Context, role string) (identity, boundary []iam.Document, err error) {
 	policies, err := iam.ReadRole(ctx, g.iam, role)
 	if err != nil {

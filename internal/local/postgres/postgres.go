@@ -119,7 +119,7 @@ func (s *Server) launch(ctx context.Context, detached bool, started func(proc.Id
 	return err
 }
 
-// account is the user that runs PostgreSQL, which refuses to be root. Nil: this one.
+// account returns the user that runs PostgreSQL, which refuses to be root. Nil: this one.
 func account() (*user.User, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -131,7 +131,7 @@ func account() (*user.User, error) {
 	return u, nil
 }
 
-// command is a call of one of PostgreSQL's programs.
+// command returns a call of one of PostgreSQL's programs.
 func (s *Server) command(ctx context.Context, program string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(s.Programs, program), args...)
 	cmd.Dir = s.Dir

@@ -63,10 +63,10 @@ type Server struct {
 	Log string `json:"log"`
 }
 
-// APIURL is the address of its API, the value for PREFECT_API_URL.
+// APIURL returns the address of its API, the value for PREFECT_API_URL.
 func (s *Server) APIURL() string { return s.URL + "/api" }
 
-// PID is the process id of the server.
+// PID returns the process id of the server.
 func (s *Server) PID() int { return s.Process.PID }
 
 // Start starts a server and returns when its API answers. If it does not start,
@@ -143,7 +143,7 @@ func startOn(ctx context.Context, opt Options, dir string, port int) (*Server, e
 	return s, nil
 }
 
-// Environ is the caller's environment for a program of Prefect that must not
+// Environ returns the caller's environment for a program of Prefect that must not
 // see the user's own Prefect settings: an API URL or key of Prefect Cloud, or a
 // profile. home becomes its PREFECT_HOME. Telemetry is off.
 func Environ(home string) []string {

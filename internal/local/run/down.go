@@ -56,7 +56,7 @@ func (r *run) end(ctx context.Context, opt Options, p *terminal.Progress) error 
 	return errors.Join(destroyErr, r.ended())
 }
 
-// noRun says that there is no run, unless there cannot be one.
+// noRun prints that there is no run, or returns an error if there is no such environment.
 func (o Options) noRun(p *terminal.Progress) error {
 	if err := o.known(); err != nil {
 		return err
@@ -65,7 +65,7 @@ func (o Options) noRun(p *terminal.Progress) error {
 	return nil
 }
 
-// known is an error where there is no such environment. One that cannot be read is there.
+// known returns an error where there is no such environment. One that cannot be read is there.
 func (o Options) known() error {
 	_, err := config.LoadOne(o.config(), o.Environment)
 	var problems config.Problems

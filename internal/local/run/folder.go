@@ -14,7 +14,7 @@ import (
 // A run's folder can be anywhere (--dir): it must have been empty when a run first used it, or hold
 // the state of one. What is removed is what is named here; everything else is kept and reported.
 
-// made are the files and folders of a run beside its state.
+// made returns the files and folders of a run beside its state.
 func (r *run) made() []string {
 	return []string{
 		r.emulatorDir(), r.prefectDir(), string(r.tasks()), string(r.flowTasks()), string(r.serverTasks()), r.flowDir(), r.workspaceDir(),

@@ -35,7 +35,7 @@ func (o Options) config() string {
 	return fromHere(filepath.Join(o.Project.Root, filepath.FromSlash(config.Dir)))
 }
 
-// command is what a person types for a subcommand on this run.
+// command returns the command line of a subcommand on this run.
 func (o Options) command(verb string) string {
 	if target := map[string]string{"up": "local", "down": "local-down"}[verb]; target != "" && o.Dir == "" && o.Config == "" {
 		return "make " + target + " ENV=" + o.Environment
@@ -60,7 +60,7 @@ func fromHere(path string) string {
 	return path
 }
 
-// shell is a command line for the words, with those quoted that a shell would read otherwise.
+// shell returns a command line for the words, with those quoted that a shell would read otherwise.
 func shell(words ...string) string {
 	quoted := make([]string, len(words))
 	for i, word := range words {

@@ -29,7 +29,7 @@ const databaseVariable = "PREFECT_API_DATABASE_CONNECTION_URL"
 // machine.
 const serverTimeout = 3 * time.Minute
 
-// forServer says in what the server's process differs from its definition: it listens on
+// forServer sets what differs from the server's definition: its process listens on
 // this machine only, and its database is here too.
 func (r *run) forServer(options *ecstask.Options) error {
 	options.PortVariable, options.Port = "PREFECT_SERVER_API_PORT", r.state.Prefect.Port

@@ -47,7 +47,7 @@ type placeholderMaker struct {
 // placeholderTag is the tag with the id that the configuration names.
 const placeholderTag = "prefect-placeholder"
 
-// tags are those of a placeholder.
+// tags returns the tags of a placeholder.
 func tags(resourceType, id string) []query.Params {
 	return []query.Params{{"ResourceType": resourceType, "Tag": []query.Params{{"Key": placeholderTag, "Value": id}}}}
 }
@@ -246,7 +246,7 @@ func (u *up) grant(ctx context.Context) error {
 	return nil
 }
 
-// stack is the synthesized one.
+// stack returns the synthesized stack.
 func (u *up) stack() (*stackjson.Stack, error) {
 	file, err := os.ReadFile(filepath.Join(u.workspace.StackDir(u.env.Name), "cdk.tf.json"))
 	if err != nil {
@@ -255,7 +255,7 @@ func (u *up) stack() (*stackjson.Stack, error) {
 	return stackjson.Parse(file, iam.Account{Partition: "aws", Region: u.state.Region, ID: emulator.Account}, nil)
 }
 
-// replaced is a setting with the ids of placeholders, and with the emulator's account in the ARNs of
+// replaced returns a setting with the ids of placeholders, and with the emulator's account in the ARNs of
 // roles and policies and in the images of ECR.
 func replaced(setting any, ids map[string]string) any {
 	switch setting := setting.(type) {

@@ -30,7 +30,7 @@ import (
 // metrics of a probe after some more on a loaded machine.
 const verifyTimeout = time.Minute
 
-// Checklist is what verify is to look at: the configuration that the run was deployed from,
+// Checklist returns what verify is to look at: the configuration that the run was deployed from,
 // which is not quite the user's, and the emulator.
 func (o Options) Checklist() (verify.Options, error) {
 	r, err := o.running()
@@ -40,7 +40,7 @@ func (o Options) Checklist() (verify.Options, error) {
 	return r.checklist()
 }
 
-// Pages are the addresses of Prefect's user interface and of the emulator's list of what it holds.
+// Pages returns the addresses of Prefect's user interface and of the emulator's list of what it holds.
 func (o Options) Pages() (prefect, aws string, err error) {
 	r, err := o.running()
 	if err != nil {
@@ -49,7 +49,7 @@ func (o Options) Pages() (prefect, aws string, err error) {
 	return r.state.Prefect.URL, r.state.Emulator.Endpoint + "/moto-api/", nil
 }
 
-// running is the run, of which both servers were started.
+// running returns the run, of which both servers were started.
 func (o Options) running() (*run, error) {
 	r, err := o.run()
 	if err != nil {
@@ -173,7 +173,7 @@ func (u *up) awaitFlow(ctx context.Context, id string) error {
 	})
 }
 
-// outputs are the ends of what the containers wrote.
+// outputs returns the last lines of the containers' output.
 func (u *up) outputs() string {
 	text := "; the end of the worker's output:\n" + proc.Tail(u.tasks().Log(), 30)
 	if u.env.WorkPool.FlowsAreTasks() {
@@ -222,7 +222,7 @@ func (u *up) observe(ctx context.Context, queue string, limit time.Duration) err
 	})
 }
 
-// refused is the first call that was refused since this up and its worker began, and whether there is one: what an
+// refused returns the first call that was refused since this up and its worker began, and whether there is one: what an
 // earlier one ended with may be fixed.
 func (r *run) refused() (enforce.Call, bool) {
 	calls := r.tasks().Calls()
@@ -235,7 +235,7 @@ func (r *run) refused() (enforce.Call, bool) {
 	return calls[i], true
 }
 
-// allowed says which statements the calls of the run needed, or which call was refused.
+// allowed returns a summary of the calls and of the statements that allowed them, or an error for a refused call.
 func (r *run) allowed() (string, error) {
 	if call, found := r.refused(); found {
 		return "", errors.New(call.String())
@@ -252,7 +252,7 @@ func (r *run) allowed() (string, error) {
 		count[enforce.Task], count[enforce.Execution], probe, strings.Join(r.statements(), "; ")), nil
 }
 
-// statements are those that allowed the calls of the run, sorted.
+// statements returns the statements that allowed the calls of the run, sorted.
 func (r *run) statements() []string {
 	var all []string
 	for _, c := range r.tasks().Calls() {
@@ -268,7 +268,7 @@ func (r *run) statements() []string {
 // the alarm with the longest view looks at.
 const watchedTimeout = time.Minute
 
-// watched says what CloudWatch shows of the worker, when none of its alarms is red any more.
+// watched waits until no alarm of the worker is in the state ALARM, and shows the last metrics.
 func (u *up) watched(ctx context.Context) error {
 	return u.p.Step("looking at what CloudWatch shows", func() (string, error) {
 		ctx, cancel := context.WithTimeout(ctx, watchedTimeout)

@@ -63,7 +63,7 @@ func RunFlow(ctx context.Context, opt Options, flow string, parameters []string)
 	})
 }
 
-// parsed are the values of parameters by their names.
+// parsed returns the values of parameters by their names.
 func parsed(parameters []string) (map[string]any, error) {
 	values := map[string]any{}
 	for _, parameter := range parameters {

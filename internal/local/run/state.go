@@ -85,7 +85,7 @@ func (r *run) environments() string {
 	return filepath.Join(r.workspaceDir(), filepath.FromSlash(config.Dir))
 }
 
-// tasks are the tasks of the worker's service, flowTasks those of flow runs, serverTasks those of the in-stack server.
+// tasks returns the tasks of the worker's service, flowTasks those of flow runs, serverTasks those of the in-stack server.
 func (r *run) tasks() supervise.Folder { return supervise.Folder(filepath.Join(r.dir, "task")) }
 func (r *run) flowTasks() supervise.Folder {
 	return supervise.Folder(filepath.Join(r.dir, "flow-tasks"))

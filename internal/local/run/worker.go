@@ -37,7 +37,7 @@ func (u *up) readInterruption(ctx context.Context) string {
 	return warning
 }
 
-// ofWorker is what a stack says of the worker's service and its tasks.
+// ofWorker returns the worker's service and task definition in a stack, as JSON.
 func ofWorker(stack []byte) string {
 	var s struct {
 		Resource struct {
@@ -49,8 +49,7 @@ func ofWorker(stack []byte) string {
 	return string(s.Resource.Service["worker"]) + string(s.Resource.Definition["worker"])
 }
 
-// startWorker has the service's tasks run, and waits until Prefect's API says that a worker of the deployed
-// definition is online.
+// startWorker runs the service's tasks, and waits until a worker of the deployed definition is online in Prefect's API.
 func (u *up) startWorker(ctx context.Context) error {
 	definition, err := definitionOf(ctx, u.aws(), u.env.Cluster.Name, u.env.Worker.ServiceName)
 	if err != nil {
@@ -160,7 +159,7 @@ func (u *up) awaitOnline(ctx context.Context) (string, error) {
 	return name, err
 }
 
-// workerEnded says why no worker will come.
+// workerEnded returns an error if no worker will be online: a task of the deployment or the supervisor has ended.
 func (u *up) workerEnded() error {
 	for _, e := range u.tasks().Events() {
 		switch {

@@ -220,7 +220,7 @@ func (s *supervisor) policies(role string) []iam.Document {
 	return all[role]
 }
 
-// stackPolicies are the inline policies that the synthesized stack gives to roles, or says that
+// stackPolicies returns the inline policies that the synthesized stack gives to roles, or says that
 // roles which exist must have, by the names of the roles.
 func stackPolicies(file []byte, region string) (map[string][]iam.Document, error) {
 	stack, err := stackjson.Parse(file, iam.Account{Partition: "aws", Region: region, ID: emulator.Account}, nil)

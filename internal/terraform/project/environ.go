@@ -62,7 +62,7 @@ func (p Project) Environ(base []string) ([]string, error) {
 	return env, nil
 }
 
-// cliConfig is the Terraform CLI configuration to use, or "" for Terraform's own choice.
+// cliConfig returns the Terraform CLI configuration to use, or "" for Terraform's own choice.
 // A configuration of the user's is kept, unless it names a file that does not exist, about which
 // Terraform would print a warning at each command.
 func (p Project) cliConfig(named, mirror string) (string, error) {
@@ -98,7 +98,7 @@ provider_installation {
 	return file, nil
 }
 
-// mirror is a filesystem mirror with the AWS provider for both Terraform and OpenTofu, or "" if
+// mirror returns a filesystem mirror with the AWS provider for both Terraform and OpenTofu, or "" if
 // this machine has none. Mostly one has it for Terraform only, and the provider is the same for
 // both: so this is a folder of links into the mirror that findMirror finds.
 func (p Project) mirror(named string) (string, error) {
@@ -162,7 +162,7 @@ func holdsProvider(dir string) bool {
 	return len(releases(dir, registries[0]))+len(releases(dir, registries[1])) > 0
 }
 
-// releases are the paths of the AWS provider's releases for this system that a mirror has of a
+// releases returns the paths of the AWS provider's releases for this system that a mirror has of a
 // registry, unpacked or as archives.
 func releases(dir, registry string) []string {
 	system := runtime.GOOS + "_" + runtime.GOARCH
@@ -177,7 +177,7 @@ func exists(file string) bool {
 	return err == nil
 }
 
-// lookup is the value of a variable in a list of assignments, the last one counting.
+// lookup returns the value of a variable in a list of assignments, the last one counting.
 func lookup(env []string, name string) string {
 	for i := len(env) - 1; i >= 0; i-- {
 		if value, ok := strings.CutPrefix(env[i], name+"="); ok {

@@ -34,28 +34,28 @@ func Find(dir string) (Project, error) {
 	}
 }
 
-// Local is the folder for what the project installs and runs on this machine. Git ignores
+// Local returns the folder for what the project installs and runs on this machine. Git ignores
 // it; removing it is always safe while nothing runs.
 func (p Project) Local() string { return filepath.Join(p.Root, ".local") }
 
-// LockFile is where the provider lock of an environment is kept in the repository. The
+// LockFile returns where the provider lock of an environment is kept in the repository. The
 // file need not exist.
 func (p Project) LockFile(environment string) string {
 	return filepath.Join(p.Root, "config", "environments", environment+".terraform.lock.hcl")
 }
 
-// Program is the path at which Build puts the CDKTF program.
+// Program returns the path at which Build puts the CDKTF program.
 func (p Project) Program() string { return filepath.Join(p.Local(), "bin", "prefect-worker-ecs") }
 
-// Out is the folder that the program writes the stacks to.
+// Out returns the folder that the program writes the stacks to.
 func (p Project) Out() string { return filepath.Join(p.Root, "cdktf.out") }
 
-// StackDir is the folder with the synthesized stack of an environment, in which Terraform runs.
+// StackDir returns the folder with the synthesized stack of an environment, in which Terraform runs.
 func (p Project) StackDir(environment string) string {
 	return filepath.Dir(StackFile(p.Out(), environment))
 }
 
-// StackFile is the path of an environment's Terraform JSON in a folder of output.
+// StackFile returns the path of an environment's Terraform JSON in a folder of output.
 func StackFile(out, environment string) string {
 	return filepath.Join(out, "stacks", environment, "cdk.tf.json")
 }

@@ -95,7 +95,7 @@ func Tools() []Tool {
 	}
 }
 
-// NodeTool is Node.js.
+// NodeTool describes Node.js.
 func NodeTool() Tool {
 	return Tool{
 		Name: "Node.js", Need: ">=20.9.0", Why: "runs CDKTF", Get: "https://nodejs.org (24 is the one to take)",
@@ -103,7 +103,7 @@ func NodeTool() Tool {
 	}
 }
 
-// TerraformTool is Terraform, or OpenTofu if TerraformBinary is one. Ephemeral variables and write-only arguments, which keep
+// TerraformTool describes Terraform, or OpenTofu if TerraformBinary is one. Ephemeral variables and write-only arguments, which keep
 // the API key out of every file, came with release 1.11 of both.
 func TerraformTool() Tool {
 	t := Tool{
@@ -149,7 +149,7 @@ func (t Tool) Installed() error {
 	return nil
 }
 
-// TerraformBinary is the Terraform, or OpenTofu, to run. TERRAFORM_BINARY_NAME, a variable of the
+// TerraformBinary returns the Terraform, or OpenTofu, to run. TERRAFORM_BINARY_NAME, a variable of the
 // CDKTF CLI, names another one.
 func TerraformBinary() string {
 	if own := os.Getenv("TERRAFORM_BINARY_NAME"); own != "" {

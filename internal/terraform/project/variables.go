@@ -102,7 +102,7 @@ func readValues(file string, give func(name, value string)) error {
 	return nil
 }
 
-// unreadable is the first error of a file of values. Only its summary is shown: the detail may quote
+// unreadable returns the first error of a file of values. Only its summary is shown: the detail may quote
 // a line.
 func unreadable(diagnostics hcl.Diagnostics) error {
 	first := diagnostics.Errs()[0].(*hcl.Diagnostic)

@@ -49,7 +49,7 @@ func (w Workspace) Synth(ctx context.Context, environment string, yaml []byte) e
 	return Synth(ctx, w.Environ, w.Program, w.Dir, filepath.Join(w.Dir, "cdktf.out"))
 }
 
-// StackDir is the folder in which Terraform runs for an environment.
+// StackDir returns the folder in which Terraform runs for an environment.
 func (w Workspace) StackDir(environment string) string {
 	return filepath.Dir(StackFile(filepath.Join(w.Dir, "cdktf.out"), environment))
 }

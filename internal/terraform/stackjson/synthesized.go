@@ -99,14 +99,14 @@ func (s *Stack) Resource(kind, name string) map[string]any {
 // Account returns where the stack is deployed.
 func (s *Stack) Account() iam.Account { return s.account }
 
-// DefaultTags are the tags that the provider gives to all resources.
+// DefaultTags returns the tags that the provider gives to all resources.
 func (s *Stack) DefaultTags() map[string]string { return s.tags }
 
-// Kinds are the types of the resources, sorted; those of data sources, ephemeral resources and
+// Kinds returns the types of the resources, sorted; those of data sources, ephemeral resources and
 // the backend begin with data., ephemeral. and backend.
 func (s *Stack) Kinds() []string { return slices.Sorted(maps.Keys(s.resources)) }
 
-// NameOf is the name of what an evaluated argument names: as it is, as an ARN, or as a
+// NameOf returns the name of what an evaluated argument names: as it is, as an ARN, or as a
 // reference to a resource of the stack. It fails for what is known only after apply.
 func (s *Stack) NameOf(value any) (string, error) {
 	text, _ := value.(string)
@@ -134,7 +134,7 @@ func (s *Stack) NameOf(value any) (string, error) {
 // Output returns the evaluated value of an output, nil if the stack has none of that name.
 func (s *Stack) Output(name string) any { return s.evaluate(s.outputs[name]) }
 
-// Names are the names of the resources of a type, sorted.
+// Names returns the names of the resources of a type, sorted.
 func (s *Stack) Names(kind string) []string { return slices.Sorted(maps.Keys(s.resources[kind])) }
 
 // The characters that stand for what is known only after apply are from Unicode's private use area,
@@ -146,7 +146,7 @@ const (
 	symbol = "\uE001"
 )
 
-// Address is the address that a value stands for which is known only after apply, such as
+// Address returns the address that a value stands for which is known only after apply, such as
 // aws_subnet.private_1 for its id, and whether it is one.
 func Address(value any) (string, bool) {
 	text, _ := value.(string)
@@ -158,7 +158,7 @@ func Address(value any) (string, bool) {
 	return inner[:max(0, strings.LastIndex(inner, "."))], true
 }
 
-// Address is the function of that name.
+// Address calls the function Address.
 func (s *Stack) Address(value any) (string, bool) { return Address(value) }
 
 // Same compares an evaluated value with the one in AWS. What is known only after apply is equal to
@@ -171,7 +171,7 @@ func Same(want, got string) bool {
 	return slices.EqualFunc(w, g, func(a, b rune) bool { return a == b || a == anyCharacter })
 }
 
-// Shown is an evaluated value for a person, with question marks for what is known only after apply.
+// Shown returns an evaluated value for a person, with question marks for what is known only after apply.
 func Shown(value string) string {
 	return strings.NewReplacer(string(anyCharacter), "?", symbol, "").Replace(value)
 }
@@ -233,7 +233,7 @@ var functions = map[string]function.Function{
 	"trimsuffix": stdlib.TrimSuffixFunc,
 }
 
-// attribute is the value of a reference such as var.aws_region or aws_iam_role.task.arn.
+// attribute returns the value of a reference such as var.aws_region or aws_iam_role.task.arn.
 func (s *Stack) attribute(path []string) string {
 	address := strings.Join(path, ".")
 	if len(path) == 2 {
@@ -270,7 +270,7 @@ func (s *Stack) attribute(path []string) string {
 	return symbol + address + symbol
 }
 
-// computed is an attribute that AWS derives from the resource's name.
+// computed returns an attribute that AWS derives from the resource's name.
 func (s *Stack) computed(kind, name, attribute string) (string, bool) {
 	t, _ := restype.Of(kind)
 	if t.ARN == "" || attribute != "arn" {

@@ -83,11 +83,11 @@ func (s Stack) Output(ctx context.Context, args ...string) ([]byte, error) {
 	return stdout.Bytes(), err
 }
 
-// known is output without the secrets. What else looks like a credential stays: a plan names many
+// known returns output without the secrets. What else looks like a credential stays: a plan names many
 // attributes so, such as the secrets of a container.
 func (s Stack) known(text string) string { return redact.Known(text, s.Secrets...) }
 
-// message is an error message without the secrets and all else that looks like a credential.
+// message returns an error message without the secrets and all else that looks like a credential.
 func (s Stack) message(text string) string { return redact.Text(s.known(text)) }
 
 // run runs Terraform. notice gets a line if an interrupted Terraform takes a while.
@@ -137,7 +137,7 @@ type Error struct {
 // lockID is the id in Terraform's message about the lock of a state.
 var lockID = regexp.MustCompile(`(?s)Error acquiring the state lock.*?\bID:\s+(\S+)`)
 
-// unlock says how to get past a lock of the state that messages are about, or nothing.
+// unlock returns the fix for messages about a state lock, or nothing.
 func (s Stack) unlock(messages string) string {
 	m := lockID.FindStringSubmatch(messages)
 	if m == nil {
@@ -327,7 +327,7 @@ func rememberInit(dir string) error {
 	return atomicfile.Keep(filepath.Join(dir, ".terraform", initMark), []byte(sum), 0o644)
 }
 
-// initSum is what an init depends on: Terraform, providers, backend, versions, and the lock.
+// initSum returns what an init depends on: Terraform, providers, backend, versions, and the lock.
 func initSum(dir string) (string, error) {
 	file, err := os.ReadFile(filepath.Join(dir, "cdk.tf.json"))
 	if err != nil {
