@@ -85,12 +85,14 @@ func (r *run) environments() string {
 	return filepath.Join(r.workspaceDir(), filepath.FromSlash(config.Dir))
 }
 
-// tasks returns the tasks of the worker's service, flowTasks those of flow runs, serverTasks those of the in-stack server.
-func (r *run) tasks() supervise.Folder { return supervise.Folder(filepath.Join(r.dir, "task")) }
-func (r *run) flowTasks() supervise.Folder {
-	return supervise.Folder(filepath.Join(r.dir, "flow-tasks"))
+// folder returns the folder of some tasks.
+func (r *run) folder(name string) supervise.Folder {
+	return supervise.Folder(filepath.Join(r.dir, name))
 }
-func (r *run) serverTasks() supervise.Folder { return supervise.Folder(filepath.Join(r.dir, "server")) }
+
+func (r *run) tasks() supervise.Folder       { return r.folder("task") } // of the worker's service
+func (r *run) flowTasks() supervise.Folder   { return r.folder("flow-tasks") }
+func (r *run) serverTasks() supervise.Folder { return r.folder("server") } // of the in-stack server
 
 func (r *run) deployLog() string     { return filepath.Join(r.dir, "terraform.log") }
 func (r *run) serverLog() string     { return filepath.Join(r.dir, "server-supervisor.log") }
