@@ -9,6 +9,7 @@ import copy
 import json
 import logging
 import sys
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import prefect
@@ -19,8 +20,8 @@ MAJOR = int(prefect.__version__.split(".")[0])
 
 
 async def job(template, variables):
-    more = {} if MAJOR == 2 else {"client": object()}
-    configuration = await ECSJobConfiguration.from_template_and_values(template, variables, **more)
+    # Without a client Prefect 2 would start an API with a database for each template.
+    configuration = await ECSJobConfiguration.from_template_and_values(template, variables, client=nullcontext())
     worker = ECSWorker(work_pool_name="p")
     worker._custom_network_configuration = lambda vpc, network, _: {"awsvpcConfiguration": network}
     worker._load_network_configuration = lambda *_: None
