@@ -33,7 +33,7 @@ func (c *checklist) apiAnswers(ctx context.Context) finding {
 		}
 		c.closeAPI, url = close, there
 	}
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
 	connect := api.New
 	if c.env.Prefect.Authentication == config.AuthBasic {
@@ -192,6 +192,16 @@ func (c *checklist) worker(ctx context.Context) finding {
 	}
 	now := c.API.Now()
 	since := aws.ToTime(c.Deployment.CreatedAt)
+	// Prefect calls a worker offline that has been silent for longer than three heartbeats.
+	offline, err := c.API.OfflineWorkers(ctx, c.env.WorkPool.Name, since)
+	if err != nil {
+		return unreachable("the workers of "+c.env.WorkPool.Name, err)
+	}
+	for _, w := range offline {
+		if id, ours := strings.CutPrefix(w.Name, c.env.Worker.ServiceName+"-"); ours && slices.Contains(c.Tasks, id) {
+			workers = append(workers, w)
+		}
+	}
 	var online, others, old, silent []string
 	frozen := "" // the task of one that is silent
 	youngest := time.Duration(0)

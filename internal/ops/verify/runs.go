@@ -163,7 +163,7 @@ func (c *checklist) bound(late []flowruns.Run, s flowruns.Survey) string {
 // Interruption says which flow runs end when the tasks of the deployed worker are stopped. Empty: none do. byECS says
 // that ECS replaces them, which waits for runs that are protected.
 func Interruption(ctx context.Context, opt Options, byECS bool) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*checkTimeout)
+	ctx, cancel := context.WithTimeout(ctx, 2*Timeout)
 	defer cancel()
 	c, err := connect(ctx, opt)
 	if err != nil {

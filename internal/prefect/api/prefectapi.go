@@ -458,6 +458,16 @@ func (c *Client) OnlineWorkers(ctx context.Context, pool string, after time.Time
 	if !after.IsZero() {
 		filter["last_heartbeat_time"] = map[string]any{"after_": after.UTC().Format(time.RFC3339Nano)}
 	}
+	return c.workers(ctx, pool, filter)
+}
+
+// OfflineWorkers returns the workers of a pool that were online after a point of time and are not any more, at most 200.
+func (c *Client) OfflineWorkers(ctx context.Context, pool string, after time.Time) ([]Worker, error) {
+	return c.workers(ctx, pool, map[string]any{"status": map[string]any{"any_": []string{"OFFLINE"}},
+		"last_heartbeat_time": map[string]any{"after_": after.UTC().Format(time.RFC3339Nano)}})
+}
+
+func (c *Client) workers(ctx context.Context, pool string, filter map[string]any) ([]Worker, error) {
 	var workers []Worker
 	err := c.do(ctx, http.MethodPost, []string{"work_pools", pool, "workers", "filter"},
 		map[string]any{"workers": filter, "limit": 200}, &workers)

@@ -195,8 +195,54 @@ func (p Pool) underway(ctx context.Context) (underway []api.FlowRun, runs []Run,
 	if runs, err = p.places(ctx, underway); err != nil {
 		return nil, nil, nil, err
 	}
-	gone, err = p.gone(ctx, runs)
-	return underway, runs, gone, err
+	if gone, err = p.gone(ctx, runs); err != nil || !p.Environment.WorkPool.FlowsInWorker() {
+		return underway, runs, gone, err
+	}
+	for i, run := range runs {
+		if underway[i].State == "PENDING" && run.Worker == "" {
+			// With Prefect 2 only the log names the worker, which one that was killed has not sent.
+			gone[i], err = p.outlived(ctx, run.Since)
+		}
+		if err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	return underway, runs, gone, nil
+}
+
+// outlived reports whether whatever worker took a run at a point of time is gone: each task of the service is younger, and no
+// other worker is online in the pool.
+func (p Pool) outlived(ctx context.Context, taken time.Time) (bool, error) {
+	workers, err := p.API.OnlineWorkers(ctx, p.Environment.WorkPool.Name, time.Time{})
+	if err != nil {
+		return false, fmt.Errorf("which workers are online: %w", err)
+	}
+	var tasks []string
+	for _, status := range []types.DesiredStatus{types.DesiredStatusRunning, types.DesiredStatusStopped} {
+		pages := ecs.NewListTasksPaginator(p.ECS, &ecs.ListTasksInput{Cluster: &p.Environment.Cluster.Name, ServiceName: &p.Environment.Worker.ServiceName, DesiredStatus: status})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				return false, fmt.Errorf("which tasks the service has: %w", err)
+			}
+			tasks = append(tasks, page.TaskArns...)
+		}
+	}
+	for _, w := range workers {
+		if id, ours := strings.CutPrefix(w.Name, p.Environment.Worker.ServiceName+"-"); !ours || !IsTask(id) {
+			return false, nil
+		}
+	}
+	for arns := range slices.Chunk(tasks, 100) {
+		out, err := p.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &p.Environment.Cluster.Name, Tasks: arns})
+		if err != nil {
+			return false, fmt.Errorf("which tasks have stopped: %w", err)
+		}
+		if slices.ContainsFunc(out.Tasks, func(t types.Task) bool { return !stopped(&t) && !aws.ToTime(t.CreatedAt).After(taken) }) {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // places returns runs that are underway with the worker that took each and the task that it runs in.
@@ -321,6 +367,11 @@ func (p Pool) Stopped(ctx context.Context, id string) (evidence string, err erro
 	worker, task, err := p.place(ctx, run)
 	if err != nil {
 		return "", err
+	}
+	if task == "" && worker == "" && run.State == "PENDING" && p.Environment.WorkPool.FlowsInWorker() {
+		if outlived, err := p.outlived(ctx, run.StateDetail.Timestamp); outlived || err != nil {
+			return "each task of the service was created after a worker took the run, and no other worker is online", err
+		}
 	}
 	if task == "" {
 		return "", Refusal{fmt.Sprintf("the task of the flow run %s is not known (worker: %q), so that it may still live, and would run twice", id, worker),
