@@ -454,24 +454,24 @@ type Worker struct {
 // heartbeat after a point of time; the zero time is any. It reads at most 200,
 // the most that the API gives at once.
 func (c *Client) OnlineWorkers(ctx context.Context, pool string, after time.Time) ([]Worker, error) {
-	filter := map[string]any{"status": map[string]any{"any_": []string{"ONLINE"}}}
-	if !after.IsZero() {
-		filter["last_heartbeat_time"] = map[string]any{"after_": after.UTC().Format(time.RFC3339Nano)}
-	}
-	return c.workers(ctx, pool, filter)
+	return c.workers(ctx, pool, "ONLINE", after)
 }
 
 // OfflineWorkers returns the workers of a pool that were online after a point of time and are not any more, at most 200.
 func (c *Client) OfflineWorkers(ctx context.Context, pool string, after time.Time) ([]Worker, error) {
-	return c.workers(ctx, pool, map[string]any{"status": map[string]any{"any_": []string{"OFFLINE"}},
-		"last_heartbeat_time": map[string]any{"after_": after.UTC().Format(time.RFC3339Nano)}})
+	return c.workers(ctx, pool, "OFFLINE", after)
 }
 
-func (c *Client) workers(ctx context.Context, pool string, filter map[string]any) ([]Worker, error) {
+func (c *Client) workers(ctx context.Context, pool, status string, after time.Time) ([]Worker, error) {
+	filter := map[string]any{"status": map[string]any{"any_": []string{status}}}
+	if !after.IsZero() {
+		filter["last_heartbeat_time"] = map[string]any{"after_": after.UTC().Format(time.RFC3339Nano)}
+	}
 	var workers []Worker
 	err := c.do(ctx, http.MethodPost, []string{"work_pools", pool, "workers", "filter"},
 		map[string]any{"workers": filter, "limit": 200}, &workers)
-	return workers, err
+	// Prefect 2 returns those of every status.
+	return slices.DeleteFunc(workers, func(w Worker) bool { return w.Status != "" && w.Status != status }), err
 }
 
 // Freshness is how old the heartbeat of a worker that lives may be. Prefect calls a worker

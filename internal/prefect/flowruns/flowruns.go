@@ -75,8 +75,8 @@ type Survey struct {
 	Underway map[string]int
 	// Running are those of the environment's queues whose process or task has started.
 	Running []Run
-	// Silent are the runs that are underway in workers which are not of this service and send no heartbeat. Whether they
-	// go on is not known.
+	// Silent are the runs that are underway in workers which are not known, or not of this service and send no heartbeat.
+	// Whether they go on is not known.
 	Silent []Run
 	// LastMove is when a run of the environment's queues last was taken, started or ended. Zero: none is
 	// known.
@@ -140,7 +140,7 @@ func (p Pool) Survey(ctx context.Context) (Survey, error) {
 			}
 		default:
 			s.Underway[run.Queue]++
-			if run.Task == "" && run.Worker != "" && p.Environment.WorkPool.FlowsInWorker() {
+			if run.Task == "" && (run.Worker != "" || age > submitted) && p.Environment.WorkPool.FlowsInWorker() {
 				others = append(others, run)
 			}
 			if served && !pending {
@@ -199,8 +199,9 @@ func (p Pool) underway(ctx context.Context) (underway []api.FlowRun, runs []Run,
 		return underway, runs, gone, err
 	}
 	for i, run := range runs {
-		if underway[i].State == "PENDING" && run.Worker == "" {
-			// With Prefect 2 only the log names the worker, which one that was killed has not sent.
+		if run.Worker == "" {
+			// With Prefect 2 only the run's log names the worker: one that was killed has not sent it, and Prefect Cloud
+			// deletes it after days.
 			gone[i], err = p.outlived(ctx, run.Since)
 		}
 		if err != nil {
@@ -368,9 +369,9 @@ func (p Pool) Stopped(ctx context.Context, id string) (evidence string, err erro
 	if err != nil {
 		return "", err
 	}
-	if task == "" && worker == "" && run.State == "PENDING" && p.Environment.WorkPool.FlowsInWorker() {
+	if worker == "" && p.Environment.WorkPool.FlowsInWorker() {
 		if outlived, err := p.outlived(ctx, run.StateDetail.Timestamp); outlived || err != nil {
-			return "each task of the service was created after a worker took the run, and no other worker is online", err
+			return "each task of the service was created after the run was taken, and no other worker is online", err
 		}
 	}
 	if task == "" {
