@@ -774,6 +774,12 @@ func (h *harness) apiCases() []testCase {
 		{"no answer", silent, unsure(checkAPI, "the Prefect API cannot be reached")},
 		{"not there", apiAt(closedAPI), unsure(checkAPI, "the Prefect API cannot be reached")},
 		{"a page of a login", serving(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }), failing(checkAPI, "the answer is not what a Prefect API gives")},
+		{"a page of a firewall", serving(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403); fmt.Fprint(w, "<html>") }), unsure(checkAPI, "something before the API, such as a proxy or a firewall, rejects the request")},
+		{"half an answer", serving(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "99")
+			fmt.Fprint(w, "[")
+		}), unsure(checkAPI, "the Prefect API cannot be reached")},
+		{"another document", serving(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"status":"ok"}`) }), failing(checkAPI, "the answer is not what a Prefect API gives")},
 		{"a proxy whose clock is an hour ahead", dated(time.Hour), well},
 		{"a proxy whose clock is an hour behind", dated(-time.Hour), well},
 	}

@@ -50,6 +50,8 @@ type StatusError struct {
 	Detail string
 	// Location is the address that a redirect leads to.
 	Location string
+	// Foreign says that the answer is not JSON, as those of Prefect are: a proxy or firewall gives it.
+	Foreign bool
 }
 
 // Temporary reports whether the server is in trouble, or has too many requests, which says nothing about the
@@ -234,7 +236,7 @@ func (c *Client) once(ctx context.Context, method string, path []string, body, a
 		return fmt.Errorf("%w: %s at %s: %w", ErrUnreachable, request, target.Host, err)
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return &StatusError{Status: resp.StatusCode, Request: request, Detail: c.detail(raw), Location: resp.Header.Get("Location")}
+		return &StatusError{Status: resp.StatusCode, Request: request, Detail: c.detail(raw), Location: resp.Header.Get("Location"), Foreign: !json.Valid(raw)}
 	}
 	if answer == nil {
 		return nil
