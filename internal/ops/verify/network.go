@@ -144,12 +144,8 @@ func (c *checklist) endpointAdmits(ctx context.Context, f *findings, service str
 	if !judged || err != nil {
 		return // no policy allows all
 	}
-	switch result := iam.Evaluate([]iam.Document{document}, request); result.Decision {
-	case iam.Denied, iam.ExplicitlyDenied:
-		f.failed(fmt.Sprintf("the policy of the endpoint of %s does not allow %s on %s", service, request.Action, request.Resource), c.networkFix())
-	case iam.Unknown:
-		f.unknown(fmt.Sprintf("whether the policy of the endpoint of %s allows %s could not be judged: %s in the statement %s", service, request.Action, result.Reason, result.Statement), "look at that statement in the VPC console")
-	}
+	f.decided(iam.Evaluate([]iam.Document{document}, request), fmt.Sprintf("the policy of the endpoint of %s allows %s", service, request.Action),
+		fmt.Sprintf("the policy of the endpoint of %s does not allow %s on %s", service, request.Action, request.Resource), c.networkFix())
 }
 
 // endpointRequest returns a call that a task makes through an endpoint before its container starts.

@@ -195,9 +195,8 @@ func (c *checklist) role(ctx context.Context, f *findings, use roleUse, arn stri
 // narrowed to a cluster ("Amazon ECS task IAM role" in the developer guide). That of a schedule is its group
 // ("Confused deputy prevention" in the EventBridge Scheduler user guide).
 func (c *checklist) trust(f *findings, r *role, policy string) {
-	document, err := iam.Parse(policy)
-	if err != nil {
-		f.unknown(fmt.Sprintf("the trust policy of the %s: %v", r.noun, err), "look at it in IAM")
+	document, ok := f.policy(policy, "the trust policy of the "+r.noun)
+	if !ok {
 		return
 	}
 	account := c.accountOf(r.arn)
@@ -205,7 +204,7 @@ func (c *checklist) trust(f *findings, r *role, policy string) {
 	if r.service == "scheduler.amazonaws.com" {
 		source = account.Of("scheduler", "schedule-group/default")
 	}
-	result := iam.Evaluate([]iam.Document{document}, iam.Request{
+	result := iam.Evaluate(document, iam.Request{
 		Action: "sts:AssumeRole", Caller: r.service,
 		Context: map[string][]string{
 			"aws:sourceaccount":   {account.ID},
@@ -213,24 +212,8 @@ func (c *checklist) trust(f *findings, r *role, policy string) {
 			"aws:securetransport": {"true"},
 		},
 	})
-	if result.Decision != iam.Allowed {
-		c.decided(f, r, result, fmt.Sprintf("its trust policy lets %s assume the %s %s", r.service, r.noun, r.name),
-			fmt.Sprintf("%s may not assume the %s %s: its trust policy does not allow it, so that %s", r.service, r.noun, r.name, r.effect))
-	}
-}
-
-// decided records a request that is not allowed.
-func (c *checklist) decided(f *findings, r *role, result iam.Result, whether, denied string) {
-	switch result.Decision {
-	case iam.Allowed:
-	case iam.Unknown:
-		f.unknown(fmt.Sprintf("whether %s could not be judged: %s in the statement %s", whether, result.Reason, result.Statement),
-			"look at that statement")
-	case iam.ExplicitlyDenied:
-		f.failed(denied+fmt.Sprintf(" (denied by the statement %s)", result.Statement), "remove the Deny, or "+r.fix)
-	default:
-		f.failed(denied, r.fix)
-	}
+	f.decided(result, fmt.Sprintf("its trust policy lets %s assume the %s %s", r.service, r.noun, r.name),
+		fmt.Sprintf("%s may not assume the %s %s: its trust policy does not allow it, so that %s", r.service, r.noun, r.name, r.effect), r.fix)
 }
 
 // requestContext returns the condition keys that are known of a call by one of the roles.
@@ -318,11 +301,8 @@ func (c *checklist) repositoryPolicy(ctx context.Context, f *findings, in config
 		f.unreadable("the policy of the repository "+in.Repository, err)
 		return nil
 	}
-	document, err := iam.Parse(text)
-	if err != nil {
-		f.unknown(fmt.Sprintf("the policy of the repository %s: %v", in.Repository, err), "look at it in ECR")
-	}
-	return []iam.Document{document}
+	document, _ := f.policy(text, "the policy of the repository "+in.Repository)
+	return document
 }
 
 // image checks that an image in this account's ECR is there.
@@ -346,8 +326,8 @@ func (c *checklist) image(ctx context.Context, f *findings, image string, in con
 // may not.
 func (c *checklist) need(f *findings, r *role, action, resource, what string, policy ...iam.Document) {
 	result := r.allows(iam.Request{Action: action, Resource: resource, Context: c.requestContext(r)}, policy...)
-	c.decided(f, r, result, fmt.Sprintf("the %s %s may call %s", r.noun, r.name, action),
-		fmt.Sprintf("the %s %s may not call %s on %s, so that %s", r.noun, r.name, action, resource, what))
+	f.decided(result, fmt.Sprintf("the %s %s may call %s", r.noun, r.name, action),
+		fmt.Sprintf("the %s %s may not call %s on %s, so that %s", r.noun, r.name, action, resource, what), r.fix)
 }
 
 // secretPolicy returns the secret's own policy, if it has one.
@@ -365,12 +345,8 @@ func (c *checklist) secretPolicy(ctx context.Context, f *findings, arn string) [
 	case aws.ToString(out.ResourcePolicy) == "":
 		return nil
 	}
-	document, err := iam.Parse(*out.ResourcePolicy)
-	if err != nil {
-		f.unknown(fmt.Sprintf("the policy of the secret %s: %v", secretName(arn), err), "look at it in Secrets Manager")
-		return nil
-	}
-	return []iam.Document{document}
+	document, _ := f.policy(*out.ResourcePolicy, "the policy of the secret "+secretName(arn))
+	return document
 }
 
 // hasCurrent reports whether one of a secret's versions is the current one.
@@ -427,8 +403,6 @@ func (c *checklist) decrypts(ctx context.Context, f *findings, r *role, id, of, 
 	request.Context["kms:viaservice"] = []string{service + "." + c.opt.AWS.Region + ".amazonaws.com"}
 	request.Context["kms:calleraccount"] = []string{c.accountOf(r.arn).ID}
 	maps.Copy(request.Context, further)
-	denied := fmt.Sprintf("the %s %s may not call kms:Decrypt on the key of %s, so that no task can start", r.noun, r.name, of)
-	whether := fmt.Sprintf("the %s may decrypt %s", r.noun, of)
 
 	// The key's policy allows it by itself, or leaves the decision to IAM by naming the account.
 	policy, err := c.aws.kms.GetKeyPolicy(ctx, &kms.GetKeyPolicyInput{KeyId: &id, PolicyName: aws.String("default")})
@@ -436,17 +410,17 @@ func (c *checklist) decrypts(ctx context.Context, f *findings, r *role, id, of, 
 		f.unreadable("the policy of the KMS key of "+of, err)
 		return
 	}
-	document, err := iam.Parse(aws.ToString(policy.Policy))
-	if err != nil {
-		f.unknown("the policy of the KMS key: "+err.Error(), "look at it in KMS")
+	document, ok := f.policy(aws.ToString(policy.Policy), "the policy of the KMS key of "+of)
+	if !ok {
 		return
 	}
-	result := iam.Evaluate([]iam.Document{document}, request)
+	result := iam.Evaluate(document, request)
 	if result.Decision == iam.Allowed {
-		result = r.allows(request, document)
+		result = r.allows(request, document...)
 	}
 	if result.Decision != iam.Denied || !c.granted(ctx, f, id, r) {
-		c.decided(f, r, result, whether, denied)
+		f.decided(result, fmt.Sprintf("the %s may decrypt %s", r.noun, of),
+			fmt.Sprintf("the %s %s may not call kms:Decrypt on the key of %s, so that no task can start", r.noun, r.name, of), r.fix)
 	}
 }
 
@@ -487,12 +461,11 @@ func (c *checklist) granted(ctx context.Context, f *findings, key string, r *rol
 // denies it, and no boundary excludes it.
 func (c *checklist) neededStatements(f *findings, r *role) {
 	for _, policy := range r.needed {
-		document, err := iam.Parse(policy)
-		if err != nil {
-			f.unknown(fmt.Sprintf("what the %s needs: %v", r.noun, err), "update workerctl")
+		document, ok := f.policy(policy, "what the "+r.noun+" needs")
+		if !ok {
 			continue
 		}
-		for _, statement := range document.Statement {
+		for _, statement := range document[0].Statement {
 			context := c.requestContext(r)
 			for _, keys := range statement.Condition {
 				for key, values := range keys {
@@ -503,8 +476,8 @@ func (c *checklist) neededStatements(f *findings, r *role) {
 				for _, resource := range statement.Resource {
 					resource = c.known(resource)
 					result := r.allows(iam.Request{Action: action, Resource: resource, Context: context})
-					c.decided(f, r, result, fmt.Sprintf("the %s %s may call %s", r.noun, r.name, action),
-						fmt.Sprintf("the %s %s may not call %s on %s, which it needs", r.noun, r.name, action, stackjson.Shown(resource)))
+					f.decided(result, fmt.Sprintf("the %s %s may call %s", r.noun, r.name, action),
+						fmt.Sprintf("the %s %s may not call %s on %s, which it needs", r.noun, r.name, action, stackjson.Shown(resource)), r.fix)
 				}
 			}
 		}

@@ -23,6 +23,7 @@ import (
 	tfjson "github.com/hashicorp/terraform-json"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/aws/iam"
 	"prefect-worker-ecs/internal/base/poll"
 	"prefect-worker-ecs/internal/base/redact"
 	"prefect-worker-ecs/internal/prefect/api"
@@ -402,6 +403,29 @@ func (f *findings) add(part finding) {
 	if part.status == Failed || part.status == Unknown && !slices.Contains(*f, part) {
 		*f = append(*f, part)
 	}
+}
+
+// decided records a request that policies do not allow; whether and denied are what is in doubt, and what is so.
+func (f *findings) decided(result iam.Result, whether, denied, fix string) {
+	switch result.Decision {
+	case iam.Allowed:
+	case iam.Unknown:
+		f.unknown(fmt.Sprintf("whether %s could not be judged: %s in the statement %s", whether, result.Reason, result.Statement), "look at that statement")
+	case iam.ExplicitlyDenied:
+		f.failed(fmt.Sprintf("%s (denied by the statement %s)", denied, result.Statement), "remove the Deny, or "+fix)
+	default:
+		f.failed(denied, fix)
+	}
+}
+
+// policy parses a policy, of which noun says whose it is.
+func (f *findings) policy(text, noun string) ([]iam.Document, bool) {
+	document, err := iam.Parse(text)
+	if err != nil {
+		f.unknown(fmt.Sprintf("%s: %v", noun, err), "look at it in AWS")
+		return nil, false
+	}
+	return []iam.Document{document}, true
 }
 
 // sideBySide records what functions that do not need each other find, in their order.

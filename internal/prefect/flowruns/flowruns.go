@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -218,7 +217,7 @@ func (p Pool) outlived(ctx context.Context, taken time.Time) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("which workers are online: %w", err)
 	}
-	var tasks []string
+	var ids []string
 	for _, status := range []types.DesiredStatus{types.DesiredStatusRunning, types.DesiredStatusStopped} {
 		pages := ecs.NewListTasksPaginator(p.ECS, &ecs.ListTasksInput{Cluster: &p.Environment.Cluster.Name, ServiceName: &p.Environment.Worker.ServiceName, DesiredStatus: status})
 		for pages.HasMorePages() {
@@ -226,7 +225,9 @@ func (p Pool) outlived(ctx context.Context, taken time.Time) (bool, error) {
 			if err != nil {
 				return false, fmt.Errorf("which tasks the service has: %w", err)
 			}
-			tasks = append(tasks, page.TaskArns...)
+			for _, arn := range page.TaskArns {
+				ids = append(ids, lastPart(arn))
+			}
 		}
 	}
 	for _, w := range workers {
@@ -234,12 +235,12 @@ func (p Pool) outlived(ctx context.Context, taken time.Time) (bool, error) {
 			return false, nil
 		}
 	}
-	for arns := range slices.Chunk(tasks, 100) {
-		out, err := p.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &p.Environment.Cluster.Name, Tasks: arns})
-		if err != nil {
-			return false, fmt.Errorf("which tasks have stopped: %w", err)
-		}
-		if slices.ContainsFunc(out.Tasks, func(t types.Task) bool { return !stopped(&t) && !aws.ToTime(t.CreatedAt).After(taken) }) {
+	tasks, err := p.tasks(ctx, ids)
+	if err != nil {
+		return false, err
+	}
+	for _, id := range ids {
+		if task, known := tasks[id]; !known || !stopped(task) && !aws.ToTime(task.CreatedAt).After(taken) {
 			return false, nil
 		}
 	}
@@ -264,37 +265,41 @@ func (p Pool) places(ctx context.Context, underway []api.FlowRun) ([]Run, error)
 // gone returns of each run whether what ran it is gone: its own task, or that of its worker, has stopped. What is not
 // known counts as there, and so do the runs of a worker that is frozen or cut off from the API: they go on.
 func (p Pool) gone(ctx context.Context, runs []Run) ([]bool, error) {
-	stopped, err := p.stopped(ctx, runs)
+	var ids []string
+	for _, r := range runs {
+		if r.Task != "" {
+			ids = append(ids, r.Task)
+		}
+	}
+	slices.Sort(ids)
+	tasks, err := p.tasks(ctx, slices.Compact(ids))
 	gone := make([]bool, len(runs))
 	for i, r := range runs {
-		gone[i] = stopped[r.Task]
+		task, known := tasks[r.Task]
+		gone[i] = known && stopped(task)
 	}
 	return gone, err
 }
 
-// stopped returns the tasks of runs that have stopped. ECS forgets those that stopped an hour ago.
-func (p Pool) stopped(ctx context.Context, runs []Run) (map[string]bool, error) {
-	all := map[string]bool{}
-	for _, r := range runs {
-		if r.Task != "" {
-			all[r.Task] = true
-		}
-	}
-	for ids := range slices.Chunk(slices.Sorted(maps.Keys(all)), 100) { // the most that ECS takes
-		out, err := p.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &p.Environment.Cluster.Name, Tasks: ids})
+// tasks returns tasks by their ids. Nil: ECS has it no more, because it stopped more than an hour ago. Without an entry:
+// ECS gives no answer.
+func (p Pool) tasks(ctx context.Context, ids []string) (map[string]*types.Task, error) {
+	tasks := map[string]*types.Task{}
+	for some := range slices.Chunk(ids, 100) { // the most that ECS takes
+		out, err := p.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &p.Environment.Cluster.Name, Tasks: some})
 		if err != nil {
 			return nil, fmt.Errorf("which tasks have stopped: %w", err)
 		}
 		for _, failure := range out.Failures {
-			if aws.ToString(failure.Reason) != "MISSING" {
-				all[lastPart(aws.ToString(failure.Arn))] = false
+			if aws.ToString(failure.Reason) == "MISSING" {
+				tasks[lastPart(aws.ToString(failure.Arn))] = nil
 			}
 		}
 		for _, task := range out.Tasks {
-			all[lastPart(aws.ToString(task.TaskArn))] = stopped(&task)
+			tasks[lastPart(aws.ToString(task.TaskArn))] = &task
 		}
 	}
-	return all, nil
+	return tasks, nil
 }
 
 func lastPart(arn string) string { return arn[strings.LastIndex(arn, "/")+1:] }
@@ -321,21 +326,6 @@ func (p Pool) place(ctx context.Context, r api.FlowRun) (worker, task string, er
 		task = ""
 	}
 	return worker, task, nil
-}
-
-// describe reads a task. Nil: ECS has none of that id, because it stopped more than an hour ago.
-func (p Pool) describe(ctx context.Context, id string) (*types.Task, error) {
-	out, err := p.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &p.Environment.Cluster.Name, Tasks: []string{id}})
-	if err != nil {
-		return nil, fmt.Errorf("whether the task %s has stopped: %w", id, err)
-	}
-	if len(out.Tasks) == 0 {
-		if len(out.Failures) != 1 || aws.ToString(out.Failures[0].Reason) != "MISSING" {
-			return nil, fmt.Errorf("whether the task %s has stopped: ECS gives no answer", id)
-		}
-		return nil, nil
-	}
-	return &out.Tasks[0], nil
 }
 
 func stopped(task *types.Task) bool {
@@ -378,9 +368,13 @@ func (p Pool) Stopped(ctx context.Context, id string) (evidence string, err erro
 		return "", Refusal{fmt.Sprintf("the task of the flow run %s is not known (worker: %q), so that it may still live, and would run twice", id, worker),
 			"look for it yourself; when it is over: prefect flow-run delete " + id}
 	}
-	found, err := p.describe(ctx, task)
+	tasks, err := p.tasks(ctx, []string{task})
 	if err != nil {
 		return "", err
+	}
+	found, known := tasks[task]
+	if !known {
+		return "", fmt.Errorf("whether the task %s has stopped: ECS gives no answer", task)
 	}
 	if !stopped(found) {
 		return "", Refusal{fmt.Sprintf("the task %s of the flow run %s is %s: the run would run twice", task, id, aws.ToString(found.LastStatus)),

@@ -22,6 +22,7 @@ const (
 	living  = "11111111111111111111111111111111"
 	halted  = "22222222222222222222222222222222"
 	unknown = "33333333333333333333333333333333" // ECS has forgotten it
+	silent  = "5123456789abcdef0123456789abcdef" // ECS gives no answer
 )
 
 // fake answers as Prefect does of one run that is underway, and as ECS does of tasks.
@@ -54,6 +55,7 @@ func fake(t *testing.T, poolType config.PoolType, run map[string]any, heartbeat,
 					tasks = append(tasks, map[string]any{"taskArn": arn, "lastStatus": "RUNNING", "createdAt": now.Add(-created).Unix()})
 				case halted:
 					tasks = append(tasks, map[string]any{"taskArn": arn, "lastStatus": "STOPPED"})
+				case silent:
 				default:
 					failures = append(failures, map[string]any{"arn": arn, "reason": "MISSING"})
 				}
@@ -113,6 +115,7 @@ func TestWhatIsLeftBehind(t *testing.T) {
 		"Pending for two minutes, and its own task has ended":           {config.PoolECS, "PENDING", 2 * time.Minute, halted, 0, Orphaned, 0},
 		"Running, and its own task has ended":                           {config.PoolECS, "RUNNING", time.Second, halted, 0, Lost, 0},
 		"Running, and its own task is forgotten":                        {config.PoolECS, "RUNNING", 2 * time.Hour, unknown, 0, Lost, 0},
+		"Running, and ECS says nothing of its task":                     {config.PoolECS, "RUNNING", time.Hour, silent, 0, "", 0},
 		"Running in its own task, and the worker is silent":             {config.PoolECS, "RUNNING", time.Second, living, time.Hour, "", 0},
 		"Cancelling, and nothing is left to cancel it":                  {config.PoolECS, "CANCELLING", time.Minute, halted, 0, Lost, 0},
 	} {
@@ -140,7 +143,7 @@ func TestWhatIsLeftBehind(t *testing.T) {
 			if survey.Count("default") != survey.Count() || survey.Count("another") != 0 {
 				t.Errorf("by queue: %v", fmt.Sprint(survey.Underway))
 			}
-			if silent := test.task == "laptop" || test.task == "" && test.want == "" && test.age > time.Minute; (len(survey.Silent) == 1) != silent {
+			if wanted := test.task == "laptop" || test.task == "" && test.want == "" && test.age > time.Minute; (len(survey.Silent) == 1) != wanted {
 				t.Errorf("silent: %v", survey.Silent)
 			}
 			// AND it ends with the worker if it runs in a task of that
