@@ -197,54 +197,65 @@ func (p Pool) underway(ctx context.Context) (underway []api.FlowRun, runs []Run,
 	if gone, err = p.gone(ctx, runs); err != nil || !p.Environment.WorkPool.FlowsInWorker() {
 		return underway, runs, gone, err
 	}
+	// With Prefect 2 only the run's log names the worker: one that was killed has not sent it, and Prefect Cloud deletes
+	// it after days.
+	var outlived func(time.Time) bool
 	for i, run := range runs {
-		if run.Worker == "" {
-			// With Prefect 2 only the run's log names the worker: one that was killed has not sent it, and Prefect Cloud
-			// deletes it after days.
-			gone[i], err = p.outlived(ctx, run.Since)
+		if run.Worker != "" {
+			continue
 		}
-		if err != nil {
-			return nil, nil, nil, err
+		if outlived == nil {
+			if outlived, err = p.outlived(ctx); err != nil {
+				return nil, nil, nil, err
+			}
 		}
+		gone[i] = outlived(run.Since)
 	}
 	return underway, runs, gone, nil
 }
 
-// outlived reports whether whatever worker took a run at a point of time is gone: each task of the service is younger, and no
-// other worker is online in the pool.
-func (p Pool) outlived(ctx context.Context, taken time.Time) (bool, error) {
+// outlived returns what reports whether a worker that took a run at a point of time is gone, whichever it was: each task of
+// the service is younger, and no other worker is online in the pool.
+func (p Pool) outlived(ctx context.Context) (func(taken time.Time) bool, error) {
+	never := func(time.Time) bool { return false }
+	service := p.Environment.Worker.ServiceName
 	workers, err := p.API.OnlineWorkers(ctx, p.Environment.WorkPool.Name, time.Time{})
 	if err != nil {
-		return false, fmt.Errorf("which workers are online: %w", err)
+		return nil, fmt.Errorf("which workers are online: %w", err)
+	}
+	for _, w := range workers {
+		if id, ours := strings.CutPrefix(w.Name, service+"-"); !ours || !IsTask(id) {
+			return never, nil
+		}
 	}
 	var ids []string
 	for _, status := range []types.DesiredStatus{types.DesiredStatusRunning, types.DesiredStatusStopped} {
-		pages := ecs.NewListTasksPaginator(p.ECS, &ecs.ListTasksInput{Cluster: &p.Environment.Cluster.Name, ServiceName: &p.Environment.Worker.ServiceName, DesiredStatus: status})
+		pages := ecs.NewListTasksPaginator(p.ECS, &ecs.ListTasksInput{Cluster: &p.Environment.Cluster.Name, ServiceName: &service, DesiredStatus: status})
 		for pages.HasMorePages() {
 			page, err := pages.NextPage(ctx)
 			if err != nil {
-				return false, fmt.Errorf("which tasks the service has: %w", err)
+				return nil, fmt.Errorf("which tasks the service has: %w", err)
 			}
 			for _, arn := range page.TaskArns {
 				ids = append(ids, lastPart(arn))
 			}
 		}
 	}
-	for _, w := range workers {
-		if id, ours := strings.CutPrefix(w.Name, p.Environment.Worker.ServiceName+"-"); !ours || !IsTask(id) {
-			return false, nil
-		}
-	}
 	tasks, err := p.tasks(ctx, ids)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
+	oldest := time.Now()
 	for _, id := range ids {
-		if task, known := tasks[id]; !known || !stopped(task) && !aws.ToTime(task.CreatedAt).After(taken) {
-			return false, nil
+		task, known := tasks[id]
+		if !known {
+			return never, nil
+		}
+		if !stopped(task) && aws.ToTime(task.CreatedAt).Before(oldest) {
+			oldest = aws.ToTime(task.CreatedAt)
 		}
 	}
-	return true, nil
+	return oldest.After, nil
 }
 
 // places returns runs that are underway with the worker that took each and the task that it runs in.
@@ -360,8 +371,12 @@ func (p Pool) Stopped(ctx context.Context, id string) (evidence string, err erro
 		return "", err
 	}
 	if worker == "" && p.Environment.WorkPool.FlowsInWorker() {
-		if outlived, err := p.outlived(ctx, run.StateDetail.Timestamp); outlived || err != nil {
-			return "each task of the service was created after the run was taken, and no other worker is online", err
+		outlived, err := p.outlived(ctx)
+		if err != nil {
+			return "", err
+		}
+		if outlived(run.StateDetail.Timestamp) {
+			return "each task of the service was created after the run was taken, and no other worker is online", nil
 		}
 	}
 	if task == "" {

@@ -233,7 +233,7 @@ func (j Job) Unproven() []string {
 		settings = append(settings, "working_dir "+dir)
 	}
 	env, _ := j.Configuration["env"].(map[string]any)
-	for _, variable := range []string{"PATH", "PREFECT_API_AUTH_STRING", "PREFECT_API_KEY", "PREFECT_HOME"} {
+	for _, variable := range []string{"PATH", "PREFECT_API_AUTH_STRING", "PREFECT_API_KEY"} {
 		if _, set := env[variable]; set {
 			settings = append(settings, "another "+variable)
 		}
