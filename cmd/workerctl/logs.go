@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"prefect-worker-ecs/internal/base/redact"
+	"prefect-worker-ecs/internal/ops/verify"
 )
 
 // followPause is the time between two looks at the log. CloudWatch takes a few seconds to show
@@ -76,13 +77,15 @@ func (r *logReader) read(ctx context.Context, out io.Writer) error {
 	pages := cloudwatchlogs.NewFilterLogEventsPaginator(r.client, &cloudwatchlogs.FilterLogEventsInput{
 		LogGroupName: &r.group, StartTime: aws.Int64(r.from.UnixMilli())})
 	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
+		limited, cancel := context.WithTimeout(ctx, verify.Timeout)
+		page, err := pages.NextPage(limited)
+		cancel()
 		var missing *types.ResourceNotFoundException
 		switch {
 		case errors.As(err, &missing):
 			return fmt.Errorf("there is no log group %s: the environment is not deployed, or in another account or region", r.group)
 		case err != nil:
-			return fmt.Errorf("read the log group %s: %w", r.group, err)
+			return fmt.Errorf("read the log group %s: %s", r.group, verify.Reason(err))
 		}
 		for _, e := range page.Events {
 			id := aws.ToString(e.EventId)

@@ -97,6 +97,10 @@ func (s Statement) applies(request Request) (truth, string) {
 		and(s.Principal.match(request), "its principal")
 	}
 	if s.NotPrincipal != nil {
+		// The account among them spares none of its roles, which have to be named as well ("AWS JSON policy elements:
+		// NotPrincipal" in the IAM User Guide).
+		request := request
+		request.Direct = true
 		and(s.NotPrincipal.match(request).not(), "its principal")
 	}
 	if s.Action != nil {

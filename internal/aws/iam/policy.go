@@ -46,6 +46,19 @@ type Condition map[string]map[string]Values
 // booleans, which IAM accepts as values of conditions, are read as text.
 type Values []string
 
+// Denies returns the statements of policies that deny.
+func Denies(documents []Document) Document {
+	var all Document
+	for _, document := range documents {
+		for _, s := range document.Statement {
+			if s.Effect == "Deny" {
+				all.Statement = append(all.Statement, s)
+			}
+		}
+	}
+	return all
+}
+
 // ByService returns the principals that consist of one AWS service.
 func ByService(service string) Principals { return Principals{"Service": {service}} }
 

@@ -29,3 +29,13 @@ func (c ECR) Image(ctx context.Context, registry, repository string, id ImageID)
 	err := c.CallJSON(ctx, "DescribeImages", map[string]any{"registryId": registry, "repositoryName": repository, "imageIds": []ImageID{id}}, &out)
 	return len(out.Details), err
 }
+
+// RepositoryPolicy returns the policy of a repository of a registry. The error is RepositoryPolicyNotFoundException where
+// there is none.
+func (c ECR) RepositoryPolicy(ctx context.Context, registry, repository string) (string, error) {
+	var out struct {
+		PolicyText string `json:"policyText"`
+	}
+	err := c.CallJSON(ctx, "GetRepositoryPolicy", map[string]any{"registryId": registry, "repositoryName": repository}, &out)
+	return out.PolicyText, orEmpty(err, out.PolicyText)
+}

@@ -67,7 +67,7 @@ var ecsTypes = []Type{
 			{Read: "secretsmanager:GetSecretValue", On: "{existing_credential}"},
 			// verify: whether they are there; those of flow tasks are not in the stack.
 			{Read: "ssm:DescribeParameters", On: "{all_parameters}"},
-			{Read: "ecr:DescribeImages", On: "ecr:repository/*"},
+			{Read: "ecr:DescribeImages ecr:GetRepositoryPolicy", On: "ecr:repository/*"},
 		},
 	},
 	{

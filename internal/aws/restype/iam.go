@@ -40,7 +40,7 @@ var iamTypes = []Type{
 			{Read: "iam:GetRolePolicy", On: "iam:role/{role}"},
 			{Write: "iam:PutRolePolicy iam:DeleteRolePolicy", On: "iam:role/{role}", When: Bounded},
 			// verify: whether the worker may decrypt its secrets, and the credential that it uses.
-			{Read: "kms:DescribeKey kms:GetKeyPolicy", On: "{keys}"},
+			{Read: "kms:DescribeKey kms:GetKeyPolicy kms:ListGrants", On: "{keys}"},
 			{Read: "kms:Decrypt", On: "{keys}", When: ViaSecretsManager},
 			// verify: the secrets and parameters of flow tasks.
 			{Read: "secretsmanager:DescribeSecret secretsmanager:GetResourcePolicy", On: "{existing_secrets}"},

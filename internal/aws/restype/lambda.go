@@ -4,6 +4,7 @@ package restype
 var lambdaTypes = []Type{
 	{
 		Name: "aws_lambda_function",
+		ARN:  "lambda:function:{name}",
 		Find: func(f *Search, r Resource) (string, error) {
 			_, err := f.aws.lambda.Function(f.Context, r.text("function_name"))
 			return r.text("function_name"), err

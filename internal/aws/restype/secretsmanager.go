@@ -21,7 +21,7 @@ var secretsmanagerTypes = []Type{
 			{Read: "secretsmanager:DescribeSecret secretsmanager:GetResourcePolicy", On: "secretsmanager:secret:{name}-??????"},
 			{Find: "secretsmanager:ListSecrets"},
 			// verify: the same as for the keys of a role's policy, which an existing role has not.
-			{Read: "kms:DescribeKey kms:GetKeyPolicy", On: "{kms_key_id}"},
+			{Read: "kms:DescribeKey kms:GetKeyPolicy kms:ListGrants", On: "{kms_key_id}"},
 			{Read: "kms:Decrypt", On: "{kms_key_id}", When: ViaSecretsManager},
 			{Write: "kms:GenerateDataKey", On: "{kms_key_id}", When: ViaSecretsManager},
 			{Write: "secretsmanager:CreateSecret secretsmanager:UpdateSecret secretsmanager:DeleteSecret secretsmanager:TagResource secretsmanager:UntagResource", On: "secretsmanager:secret:{name}-??????"},

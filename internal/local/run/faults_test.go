@@ -473,6 +473,11 @@ func (b *faultBench) drift() {
 		}, func() {
 			must(discovery.RegisterInstance(b.t.Context(), &servicediscovery.RegisterInstanceInput{ServiceId: record, InstanceId: task.Id, Attributes: task.Attributes}))
 		}, nil},
+		{"Prefect server", "00000000000000000000000000000000 is registered in Cloud Map and no running task of the Prefect server", verify.Failed, func() {
+			must(discovery.RegisterInstance(b.t.Context(), &servicediscovery.RegisterInstanceInput{ServiceId: record, InstanceId: aws.String(strings.Repeat("0", 32)), Attributes: task.Attributes}))
+		}, func() {
+			must(discovery.DeregisterInstance(b.t.Context(), &servicediscovery.DeregisterInstanceInput{ServiceId: record, InstanceId: aws.String(strings.Repeat("0", 32))}))
+		}, nil},
 		{"Prefect API", "there is no connection from here: no plugin", verify.Unknown, nothing, nothing, func(context.Context) (string, func(), error) {
 			return "", nil, errors.New("no plugin")
 		}},

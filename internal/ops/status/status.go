@@ -71,6 +71,8 @@ type reader struct {
 	Status
 	opt verify.Options
 	verify.Evidence
+	// heartbeat is the last of a worker of this service. Zero: none is known.
+	heartbeat time.Time
 }
 
 func (r *reader) add(name string, data data, format string, args ...any) {
@@ -82,9 +84,6 @@ func (r *reader) unread(name, what string, err error) {
 	r.Incomplete = true
 	r.add(name, nil, "%s: %s", what, verify.Reason(err))
 }
-
-// timeout is how long reading may take, beside what verify.Read takes.
-const timeout = 7 * time.Second
 
 // Read collects the status. What could not be read is a line that says why.
 func Read(ctx context.Context, opt verify.Options) Status {
@@ -102,7 +101,7 @@ func Read(ctx context.Context, opt verify.Options) Status {
 	if evidence.Service.ServiceName == nil {
 		return r.Status
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(ctx, verify.Timeout)
 	defer cancel()
 	s, d := evidence.Service, evidence.Deployment
 	r.add("service", data{"name": s.ServiceName, "cluster": opt.Environment.Cluster.Name, "running": s.RunningCount, "desired": s.DesiredCount, "pending": s.PendingCount},
@@ -174,6 +173,9 @@ func (r *reader) prefect(ctx context.Context) {
 		r.unread("workers", "could not be read", err)
 	}
 	for _, w := range workers {
+		if id, ours := strings.CutPrefix(w.Name, env.Worker.ServiceName+"-"); ours && slices.Contains(r.Tasks, id) && w.LastHeartbeat.After(r.heartbeat) {
+			r.heartbeat = w.LastHeartbeat
+		}
 		r.add("workers", data{"name": w.Name, "heartbeat": w.LastHeartbeat}, "%s, heartbeat %.0f s ago", w.Name, max(0, now.Sub(w.LastHeartbeat).Seconds()))
 	}
 	if err == nil && len(workers) == 0 {
@@ -218,24 +220,47 @@ func (r *reader) metrics(ctx context.Context) {
 	case value == nil:
 		r.add("probe", nil, "has published no metrics for %.0f minutes", metrics.Fresh.Minutes())
 	default:
+		if value["WorkersOnline"] > 0 {
+			r.heartbeat = last.At
+		}
 		r.add("probe", data{"at": last.At, "metrics": value}, "%s: %.0f workers online; flow runs: %.0f underway, %.0f due, %.0f late, %.0f orphaned, %.0f lost; %.0f queries failed", verify.Ago(last.At),
 			value["WorkersOnline"], value["FlowRunsRunning"]+value["FlowRunsPending"], value["FlowRunsDue"], value["FlowRunsLate"], value["FlowRunsOrphaned"], value["FlowRunsLost"], value["ProbeErrors"])
 	}
 }
 
-// log shows the last line that says why something failed.
+// log shows the last line that says why something failed, and whether that is over: the worker has sent a heartbeat since
+// then or, if a flow run could not be started, has started one.
 func (r *reader) log(ctx context.Context) {
-	_, lines, err := r.Log(ctx, cloudwatchlogs.NewFromConfig(r.opt.AWS), r.opt.Environment)
+	client := cloudwatchlogs.NewFromConfig(r.opt.AWS)
+	_, lines, err := r.Log(ctx, client, r.opt.Environment)
+	before := lines // the last heartbeat
+	if err == nil && !r.heartbeat.IsZero() {
+		since := r.Evidence
+		since.Deployment.CreatedAt = &r.heartbeat
+		var after []string
+		_, after, err = since.Log(ctx, client, r.opt.Environment)
+		before = lines[:max(0, len(lines)-len(after))]
+	}
 	if err != nil {
 		r.unread("log", "could not be read", err)
 		return
 	}
-	for _, line := range slices.Backward(symptoms.WithoutFrames(symptoms.OfWorker(lines))) {
-		if symptoms.Known(line) || strings.Contains(line, "ERROR") {
-			text := r.Hide(strings.TrimSpace(line))
-			r.add("last error", data{"line": text}, "%.200s", text)
-			return
+	telling := func(lines []string) []string { return symptoms.WithoutFrames(symptoms.OfWorker(lines)) }
+	all, silent := telling(lines), r.heartbeat.IsZero()
+	for i, line := range slices.Backward(all) {
+		symptom, known := symptoms.Of(line)
+		if !known && !strings.Contains(line, "ERROR") {
+			continue
 		}
+		text, over := r.Hide(strings.TrimSpace(line)), ""
+		switch {
+		case symptom.OfRun && symptoms.Submitted(all[i+1:]):
+			over = "before the last flow run was started: "
+		case !symptom.OfRun && !silent && i < len(telling(before)):
+			over = "before the last heartbeat: "
+		}
+		r.add("last error", data{"line": text, "over": over != ""}, "%s%.200s", over, text)
+		return
 	}
 	r.add("last error", nil, "none in the log since the deployment")
 }

@@ -137,6 +137,22 @@ func TestStatus(t *testing.T) {
 			a["/work_pools/ecs-work-pool/workers/filter"] = []any{}
 			a["FilterLogEvents"] = fields{"events": []any{fields{"message": "  File x.py"}, fields{"message": "Client error '401 Unauthorized'"}}}
 		}, []string{"workers: none online\n", "last error: Client error '401 Unauthorized'\n"}},
+		"an error that is over": {func(a map[string]any) {
+			a["FilterLogEvents"] = func(in fields) any {
+				if begin, _ := in["startTime"].(float64); time.Since(time.UnixMilli(int64(begin))) < 30*time.Second {
+					return fields{"events": []any{fields{"message": "INFO | a line after the heartbeat"}}}
+				}
+				return fields{"events": []any{fields{"message": "httpx.ConnectError"}, fields{"message": "INFO | a line after the heartbeat"}}}
+			}
+		}, []string{"last error: before the last heartbeat: httpx.ConnectError\n"}},
+		"a run that could not be started, though the worker lives": {func(a map[string]any) {
+			a["FilterLogEvents"] = func(in fields) any {
+				if begin, _ := in["startTime"].(float64); time.Since(time.UnixMilli(int64(begin))) < 30*time.Second {
+					return fields{"events": []any{}}
+				}
+				return fields{"events": []any{fields{"message": "Failed to submit flow run 'x'"}}}
+			}
+		}, []string{"last error: Failed to submit flow run 'x'\n"}},
 		"a paused pool": {func(a map[string]any) {
 			a["/work_pools/ecs-work-pool"] = fields{"name": "ecs-work-pool", "type": "process", "is_paused": true}
 		}, []string{"work pool: ecs-work-pool, process, paused\n"}},

@@ -133,9 +133,8 @@ func (c *checklist) existingTopic(ctx context.Context, f *findings) {
 	case topic.Attribute("KmsMasterKeyId") == "alias/aws/sns":
 		f.failed("the topic "+arn+" is encrypted with AWS's own key, with which CloudWatch cannot publish", "encrypt it with a customer key whose policy allows cloudwatch.amazonaws.com kms:Decrypt and kms:GenerateDataKey")
 	}
-	document, err := iam.Parse(topic.Attribute("Policy"))
-	if err != nil {
-		f.unknown(fmt.Sprintf("the policy of the topic %s: %v", arn, err), "look at it in SNS")
+	document, ok := f.policy(topic.Attribute("Policy"), "the policy of the topic "+arn)
+	if !ok {
 		return
 	}
 	account, service := iam.AccountOf(arn), c.env.Worker.ServiceName
@@ -147,15 +146,10 @@ func (c *checklist) existingTopic(ctx context.Context, f *findings) {
 		{"cloudwatch.amazonaws.com", account.Of("cloudwatch", "alarm:"+service+"-silent-worker"), []string{account.ID}},
 		{"events.amazonaws.com", account.Of("events", "rule/"+c.env.DeploymentRule()), nil},
 	} {
-		result := iam.Evaluate([]iam.Document{document}, iam.Request{Action: "sns:Publish", Resource: arn, Caller: publisher.name, Context: map[string][]string{
+		result := iam.Evaluate(document, iam.Request{Action: "sns:Publish", Resource: arn, Caller: publisher.name, Context: map[string][]string{
 			"aws:sourceaccount": {account.ID}, "aws:sourcearn": {publisher.source}, "aws:sourceowner": publisher.owner, "aws:securetransport": {"true"}}})
-		switch result.Decision {
-		case iam.Allowed:
-		case iam.Unknown:
-			f.unknown(fmt.Sprintf("whether %s may publish to the topic %s could not be judged: %s in the statement %s", publisher.name, arn, result.Reason, result.Statement), "look at that statement in SNS")
-		default:
-			f.failed(fmt.Sprintf("%s may not publish to the topic %s: its policy does not allow it", publisher.name, arn), "allow cloudwatch.amazonaws.com and events.amazonaws.com sns:Publish in the topic's policy")
-		}
+		f.decided(result, fmt.Sprintf("%s may publish to the topic %s", publisher.name, arn), fmt.Sprintf("%s may not publish to the topic %s: its policy does not allow it", publisher.name, arn),
+			"allow cloudwatch.amazonaws.com and events.amazonaws.com sns:Publish in the topic's policy")
 	}
 }
 

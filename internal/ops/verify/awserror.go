@@ -14,7 +14,7 @@ import (
 // Reason returns an AWS error as one short line.
 func Reason(err error) string {
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Sprintf("there was no answer within %s", checkTimeout)
+		return fmt.Sprintf("there was no answer within %s", Timeout)
 	}
 	var api smithy.APIError
 	if errors.As(err, &api) {

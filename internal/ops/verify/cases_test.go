@@ -28,6 +28,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
+	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	tfjson "github.com/hashicorp/terraform-json"
 
@@ -47,10 +48,12 @@ type testCase struct {
 
 // left are kinds of changes that verify does not judge.
 var left = []string{
-	"grants of KMS, policies of the organization and of repositories in ECR",
+	"policies of the organization; tags of the caller, and other condition keys that only AWS has: could not be judged",
+	"DHCP options, firewalls of the network and of DNS, the VPC's Block Public Access",
+	"quotas, the platform of an image, images in other accounts and registries",
 	"values of parameters, and JSON keys of secrets other than the credential's: verify reads no other value, and says so",
 	"what Terraform's plan shows, with --no-plan: the topic's policy, filters of subscriptions, the probe's concurrency, the queue of events",
-	"a run of Prefect 2 whose worker was killed before it sent a line of its log: named after monitoring.pending_minutes",
+	"a run of Prefect 2 whose worker was killed before it sent a line of its log, while an older task of the service lives: named after monitoring.pending_minutes",
 }
 
 const (
@@ -119,6 +122,9 @@ func (h *harness) roleCases() []testCase {
 		}
 	}
 	mayNotRead := failing(checkRoles, "may not call secretsmanager:GetSecretValue")
+	since := func(operator, key string) string {
+		return fmt.Sprintf(`{"Effect":"Deny","Action":"*","Resource":"*","Condition":{%q:{%q:"2020-01-01T00:00:00Z"}}}`, operator, key)
+	}
 	return []testCase{
 		{"the policy is for another secret", own(secretID, "another"), mayNotRead},
 		{"the policy has an unmet condition", own(`"Effect":"Allow"`, `"Effect":"Allow","Condition":{"StringEquals":{"aws:RequestedRegion":"eu-west-1"}}`), mayNotRead},
@@ -135,6 +141,9 @@ func (h *harness) roleCases() []testCase {
 		{"a boundary that allows all", boundary(`{"Effect":"Allow","Action":"*","Resource":"*"}`), well},
 		{"a Deny that requires TLS", h.inline(executionRole, `{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"Bool":{"aws:SecureTransport":"false"}}}`), well},
 		{"a Deny that cannot be judged", h.inline(executionRole, `{"Sid":"Vpc","Effect":"Deny","Action":"*","Resource":"*","Condition":{"StringNotEquals":{"aws:SourceVpc":"vpc-1"}}}`), unsure(checkRoles, "the condition key aws:SourceVpc in the statement Vpc")},
+		{"a Deny from 2020 on", h.inline(executionRole, since("DateGreaterThan", "aws:CurrentTime")), mayNotRead},
+		{"a Deny until 2020", h.inline(executionRole, since("DateLessThan", "aws:CurrentTime")), well},
+		{"older credentials are revoked", h.inline(executionRole, since("DateLessThan", "aws:TokenIssueTime")), well},
 		{"another execution role", edited(func(out *ecs.DescribeTaskDefinitionOutput) {
 			out.TaskDefinition.ExecutionRoleArn = aws.String("arn:aws:iam::123456789012:role/another")
 		}), failing(checkRoles, "the execution role another does not exist")},
@@ -152,17 +161,24 @@ func (h *harness) secretCases() []testCase {
 		}
 	}
 	text := func(text string) change { return value(secretsmanager.PutSecretValueInput{SecretString: &text}) }
-	key := func(policy string, enabled bool) change {
+	key := func(policy string, then ...func(t *testing.T, key *string)) change {
 		return func(t *testing.T, _ *Options) func() {
 			k := call(t, h.kms.CreateKey, &kms.CreateKeyInput{Policy: &policy})
 			call(t, h.secrets.UpdateSecret, &secretsmanager.UpdateSecretInput{SecretId: id, KmsKeyId: k.KeyMetadata.Arn})
-			if !enabled {
-				call(t, h.kms.DisableKey, &kms.DisableKeyInput{KeyId: k.KeyMetadata.KeyId})
+			for _, then := range then {
+				then(t, k.KeyMetadata.KeyId)
 			}
 			return func() {
 				call(t, h.secrets.UpdateSecret, &secretsmanager.UpdateSecretInput{SecretId: id, KmsKeyId: aws.String("alias/aws/secretsmanager"), SecretString: aws.String(apiKey)})
 			}
 		}
+	}
+	disabled := func(t *testing.T, key *string) { call(t, h.kms.DisableKey, &kms.DisableKeyInput{KeyId: key}) }
+	toBeDeleted := func(t *testing.T, key *string) {
+		call(t, h.kms.ScheduleKeyDeletion, &kms.ScheduleKeyDeletionInput{KeyId: key})
+	}
+	granted := func(t *testing.T, key *string) {
+		call(t, h.kms.CreateGrant, &kms.CreateGrantInput{KeyId: key, GranteePrincipal: aws.String("arn:aws:iam::123456789012:role/" + executionRole), Operations: []kmstypes.GrantOperation{kmstypes.GrantOperationDecrypt}})
 	}
 	deleted := func(t *testing.T, _ *Options) func() {
 		call(t, h.secrets.DeleteSecret, &secretsmanager.DeleteSecretInput{SecretId: id, RecoveryWindowInDays: aws.Int64(7)})
@@ -229,12 +245,15 @@ func (h *harness) secretCases() []testCase {
 		}
 	}
 	// image has the container run an image of a repository with the tag 7.
-	image := func(reference string) change {
+	image := func(reference string, policy ...string) change {
 		return func(t *testing.T, opt *Options) func() {
 			const registry = "AmazonEC2ContainerRegistry_V20150921."
 			repository := map[string]any{"repositoryName": "team/flows"}
 			h.json(t, "ecr", registry+"CreateRepository", repository)
 			h.json(t, "ecr", registry+"PutImage", map[string]any{"repositoryName": "team/flows", "imageTag": "7", "imageManifest": `{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json","config":{"digest":"sha256:1","size":1},"layers":[]}`})
+			for _, text := range policy {
+				h.json(t, "ecr", registry+"SetRepositoryPolicy", map[string]any{"repositoryName": "team/flows", "policyText": text})
+			}
 			edited(func(out *ecs.DescribeTaskDefinitionOutput) {
 				out.TaskDefinition.ContainerDefinitions[0].Image = &reference
 			})(t, opt)
@@ -251,24 +270,27 @@ func (h *harness) secretCases() []testCase {
 	return []testCase{
 		{"another key", text("pnu_another"), well},
 		{"characters that no key has", text("pnu_ä"), failing(checkSecret, "characters that no API key has")},
+		{"quotation marks", text(`"` + apiKey + `"`), failing(checkSecret, "characters that no API key has")},
 		{"a line break", text(apiKey + "\n"), failing(checkSecret, "has a line break or spaces around the API key")},
 		{"spaces only", text(" \n"), failing(checkSecret, "is empty but for spaces")},
 		{"binary", value(secretsmanager.PutSecretValueInput{SecretBinary: []byte(apiKey)}), failing(checkSecret, "holds binary data")},
 		{"a JSON object", text(`{"key":"` + apiKey + `"}`), failing(checkSecret, "holds a JSON object, and the container gets it whole")},
 		{"scheduled for deletion", deleted, failing(checkSecret, "is scheduled for deletion")},
-		{"its own policy denies", policy("Deny"), failing(checkRoles, "the policy of the secret prefect-api-key-new-2-")},
+		{"its own policy denies", policy("Deny"), failing(checkRoles, "denied by the statement Deny secretsmanager:GetSecretValue of the resource's own policy")},
 		{"its own policy allows", policy("Allow"), well},
 		{"its own policy allows, and that of the role does not", both(policy("Allow"), h.own(secretID, "another")), well},
-		{"a customer's key without kms:Decrypt", key(delegates, true), failing(checkRoles, "may not call kms:Decrypt")},
-		{"a key whose policy does not delegate", key(forAnother, true), failing(checkRoles, "may not call kms:Decrypt")},
-		{"a key whose policy names the role", key(forRole, true), well},
-		{"a key for all that come through Secrets Manager", key(likeAWS, true), well},
-		{"a key whose policy names the role, which denies it", both(key(forRole, true), h.inline(executionRole, `{"Effect":"Deny","Action":"kms:*","Resource":"*"}`)), failing(checkRoles, "may not call kms:Decrypt")},
+		{"a customer's key without kms:Decrypt", key(delegates), failing(checkRoles, "may not call kms:Decrypt")},
+		{"a key whose policy does not delegate", key(forAnother), failing(checkRoles, "may not call kms:Decrypt")},
+		{"a key whose policy names the role", key(forRole), well},
+		{"a key for all that come through Secrets Manager", key(likeAWS), well},
+		{"a key whose policy names the role, which denies it", both(key(forRole), h.inline(executionRole, `{"Effect":"Deny","Action":"kms:*","Resource":"*"}`)), failing(checkRoles, "may not call kms:Decrypt")},
 		{"a further secret", further(secretsmanager.CreateSecretInput{SecretString: aws.String("{}")}, nil), want{check: checkRoles, status: OK, details: []string{"not read: the values of FURTHER"}}},
 		{"a further secret without a value", further(secretsmanager.CreateSecretInput{}, nil), failing(checkRoles, "the secret further-", "has no value, so that no task can start")},
 		{"a further secret that is to be deleted", further(secretsmanager.CreateSecretInput{SecretString: aws.String("x")}, remove(false)), failing(checkRoles, "is scheduled for deletion, so that no task can start")},
 		{"a further secret that does not exist", further(secretsmanager.CreateSecretInput{SecretString: aws.String("x")}, remove(true)), failing(checkRoles, "does not exist, so that no task can start")},
-		{"a disabled key", key(delegates, false), failing(checkRoles, "is Disabled, so that no task can start")},
+		{"a key with a grant for the role", key(forAnother, granted), well},
+		{"a disabled key", key(delegates, disabled), failing(checkRoles, "is Disabled, so that no task can start")},
+		{"a key that is to be deleted", key(delegates, toBeDeleted), failing(checkRoles, "is to be deleted, so that no task can start").fixedBy("cancel-key-deletion")},
 		{"a parameter", parameter("/flows/token", true, ""), want{check: checkRoles, status: OK, details: []string{"not read: the values of PARAMETER"}}},
 		{"a parameter without a slash", parameter("token", true, ""), well},
 		{"a parameter under a customer's key without kms:Decrypt", parameter("/flows/token", true, delegates), failing(checkRoles, "may not call kms:Decrypt on the key of the parameter flows/token")},
@@ -276,6 +298,8 @@ func (h *harness) secretCases() []testCase {
 		{"a parameter that does not exist", parameter("/flows/token", false, ""), failing(checkRoles, "the parameter flows/token does not exist, so that no task can start")},
 		{"a parameter that may not be looked up", both(parameter("/flows/token", true, ""), refusing("DescribeParameters")), unsure(checkRoles, "the parameter flows/token could not be read: AccessDeniedException").fixedBy("ssm:DescribeParameters")},
 		{"an image in ECR", image(ecr + "team/flows:7"), well},
+		{"an image whose repository denies it", image(ecr+"team/flows:7", `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"ecr:BatchGetImage"}]}`), failing(checkRoles, "may not call ecr:BatchGetImage on", "of the resource's own policy")},
+		{"an image whose repository allows another account", image(ecr+"team/flows:7", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"999999999999"},"Action":"ecr:*"}]}`), well},
 		{"an image of another account", image("999999999999.dkr.ecr.us-east-1.amazonaws.com/team/flows:8"), well},
 		{"a tag that is not in ECR", image(ecr + "team/flows:8"), failing(checkRoles, "the image "+ecr+"team/flows:8 is not in ECR").fixedBy("worker.image")},
 		{"a repository that is not in ECR", image(ecr + "flows:7"), failing(checkRoles, "flows:7 is not in ECR, so that no task can start with it")},
@@ -356,6 +380,17 @@ func (h *harness) networkCases() []testCase {
 			return edited(func(out *query.Page[query.VPCEndpoint]) { out.Sets[0].Items = []query.VPCEndpoint{e} })(t, opt)
 		}
 	}
+	// closedNAT gives the NAT gateway's subnet a network ACL without entries.
+	closedNAT := func(t *testing.T, opt *Options) func() {
+		nat := call(t, h.ec2.DescribeNatGateways, &ec2.DescribeNatGatewaysInput{}).NatGateways[0].SubnetId
+		return edited(func(out *query.Page[query.NetworkACL]) {
+			for i, set := range out.Sets {
+				if len(set.Items) > 0 {
+					out.Sets[i].Items = append(set.Items, query.NetworkACL{ID: "acl-closed", Subnets: []string{*nat}})
+				}
+			}
+		})(t, opt)
+	}
 	// acl adds an entry to the network ACL of the subnets.
 	acl := func(egress bool, action ec2types.RuleAction, first, last int32) change {
 		return func(t *testing.T, _ *Options) func() {
@@ -415,6 +450,7 @@ func (h *harness) networkCases() []testCase {
 		{"an endpoint whose policy allows another service", endpoint(s3, false), failing(checkNetwork, "the policy of the endpoint of secretsmanager does not allow secretsmanager:GetSecretValue")},
 		{"a network ACL denies HTTPS", acl(true, deny, 400, 500), failing(checkNetwork, "of the subnet 10.0.4.0/24 does not allow egress of tcp 443 to 0.0.0.0/0")},
 		{"a network ACL denies the answers", acl(false, deny, 1024, 65535), failing(checkNetwork, "does not allow ingress of the answers")},
+		{"the network ACL of the NAT gateway", closedNAT, failing(checkNetwork, "the network ACL acl-closed of the NAT gateway nat-", "does not allow egress of tcp 443 to 0.0.0.0/0")},
 		{"a network ACL denies SSH", acl(true, deny, 22, 22), well},
 		{"a more specific route", further("0.0.0.0/1"), failing(checkNetwork, "has a route to 0.0.0.0/1 that is more specific")},
 		{"a route to a private network", further("10.9.0.0/16"), well},
@@ -675,12 +711,14 @@ func (h *harness) jobCases() []testCase {
 	type fields = map[string]any
 	return []testCase{
 		{"a command that runs no flow", template("command", "false"), failing(checkPool, "no flow run works with the template of good", `command is "false"`)},
+		{"a command of Prefect that runs no flow", template("command", "prefect version"), failing(checkPool, `command is "prefect version"`)},
+		{"another key", template("env", fields{"PREFECT_API_KEY": "x"}), unsure(checkPool, "flows of good run with another PREFECT_API_KEY").fixedBy("--flow")},
 		{"another API", template("env", fields{"PREFECT_API_URL": "http://127.0.0.1:1/api"}), failing(checkPool, "PREFECT_API_URL is http://127.0.0.1:1/api")},
 		{"a variable", template("env", fields{"A": "1"}), well},
-		{"a folder in which no flow has run", template("working_dir", "/nowhere"), unsure(checkPool, "flows of good run in the folder /nowhere").fixedBy("--flow")},
+		{"a folder in which no flow has run", template("working_dir", "/nowhere"), unsure(checkPool, "flows of good run with working_dir /nowhere").fixedBy("--flow")},
 		{"a folder, and a flow that shows that it is not there", both(template("working_dir", "/nowhere"), withFlow), failing(checkFlow, "ended as ")},
 		{"a deployment that cannot work", deployment(fields{"command": "false"}), failing(checkPool, "no run of the deployment with-variables/with-variables works: command is").fixedBy("job_variables")},
-		{"a deployment in a folder in which it has not run", deployment(fields{"working_dir": "/nowhere"}), unsure(checkPool, "flows of the deployment with-variables/with-variables run in the folder /nowhere").fixedBy("run it once")},
+		{"a deployment in a folder in which it has not run", deployment(fields{"working_dir": "/nowhere"}), unsure(checkPool, "flows of the deployment with-variables/with-variables run with working_dir /nowhere").fixedBy("run it once")},
 		{"a deployment that can", deployment(fields{"env": fields{"A": "1"}}), well},
 	}
 }
@@ -736,6 +774,12 @@ func (h *harness) apiCases() []testCase {
 		{"no answer", silent, unsure(checkAPI, "the Prefect API cannot be reached")},
 		{"not there", apiAt(closedAPI), unsure(checkAPI, "the Prefect API cannot be reached")},
 		{"a page of a login", serving(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }), failing(checkAPI, "the answer is not what a Prefect API gives")},
+		{"a page of a firewall", serving(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403); fmt.Fprint(w, "<html>") }), unsure(checkAPI, "something before the API, such as a proxy or a firewall, rejects the request")},
+		{"half an answer", serving(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "99")
+			fmt.Fprint(w, "[")
+		}), unsure(checkAPI, "the Prefect API cannot be reached")},
+		{"another document", serving(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"status":"ok"}`) }), failing(checkAPI, "the answer is not what a Prefect API gives")},
 		{"a proxy whose clock is an hour ahead", dated(time.Hour), well},
 		{"a proxy whose clock is an hour behind", dated(-time.Hour), well},
 	}
@@ -794,6 +838,7 @@ func (h *harness) alarmCases() []testCase {
 		{"nobody has confirmed", unconfirmed, failing(checkAlarms, "a@example.com is notified of no alarm: the subscription is not confirmed").fixedBy("follow the link")},
 		{"the probe may not publish", h.inline("dev-worker-probe", `{"Effect":"Deny","Action":"cloudwatch:PutMetricData","Resource":"*"}`), failing(checkRoles, "the role of the probe dev-worker-probe may not call cloudwatch:PutMetricData")},
 		{"the probe may not delete", h.inline("dev-worker-probe", `{"Effect":"Deny","Action":"s3:DeleteObject","Resource":"*"}`), well},
+		{"the probe's schedule may not start it", h.inline("dev-worker-probe-schedule", `{"Effect":"Deny","Action":"lambda:*","Resource":"*"}`), failing(checkRoles, "the role of the probe's schedule dev-worker-probe-schedule may not call lambda:InvokeFunction")},
 		{"the probe is silent", silent, failing(checkAlarms, "the probe has published no metrics for 4 minutes").fixedBy("/aws/lambda/dev-worker-probe says why")},
 		{"queries of the probe fail", metric("ProbeErrors", 6), failing(checkAlarms, "6 queries of the probe failed")},
 		{"the API is not reached from here", away, unsure(checkAPI, "the Prefect API cannot be reached")},

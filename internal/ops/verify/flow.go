@@ -107,7 +107,7 @@ func (c *checklist) ranHere(ctx context.Context, run api.FlowRun, detail string)
 	if !own || !slices.Contains(c.Tasks, task) {
 		return failed(fmt.Sprintf("%s, but another worker took it: %s", detail, worker), "stop the other worker, or give it a work pool of its own; whether that of this service works is seen without it")
 	}
-	ctx, cancel = context.WithTimeout(ctx, checkTimeout)
+	ctx, cancel = context.WithTimeout(ctx, Timeout)
 	defer cancel()
 	// The queues were read before the flow run, and a worker that has just started one may poll late.
 	var after finding

@@ -42,21 +42,21 @@ func (c *checklist) jobs(ctx context.Context) finding {
 		return failed("no flow run works with the template of "+c.Pool.Name+"\n"+strings.Join(problems, "\n"), workpool.ResetFix)
 	}
 	var f findings
-	if dir, _ := job.Configuration["working_dir"].(string); dir != "" && !c.opt.Flow {
+	unproven := job.Unproven()
+	if !c.opt.Flow {
 		since := aws.ToTime(c.Deployment.CreatedAt)
 		if c.Pool.Updated.After(since) {
 			since = c.Pool.Updated
 		}
-		c.workingDir(ctx, &f, dir, c.Pool.Name, "", since)
+		c.unproven(ctx, &f, unproven, c.Pool.Name, "", since)
 	}
-	c.jobSecrets(ctx, &f, job)
-	images := []string{job.Image()}
-	c.deployments(ctx, &f, func(variables map[string]any) []string {
+	images, secrets := []string{job.Image()}, job.Secrets()
+	c.deployments(ctx, &f, func(variables map[string]any) (problems, further []string) {
 		job := template.Job(c.Pool.Name, variables, major)
-		images = append(images, job.Image())
-		return wanted.Problems(c.env, job, url)
+		images, secrets = append(images, job.Image()), append(secrets, job.Secrets()...)
+		return wanted.Problems(c.env, job, url), slices.DeleteFunc(job.Unproven(), func(setting string) bool { return slices.Contains(unproven, setting) })
 	})
-	c.images(ctx, &f, images)
+	c.starts(ctx, &f, job, images, secrets)
 	return f.finding("")
 }
 
@@ -82,21 +82,34 @@ func (c *checklist) template(wanted workpool.Wanted, template workpool.Template)
 // readImages is how many images of flow tasks are looked up.
 const readImages = 20
 
-// images checks the images of flow tasks that are in this account's ECR.
-func (c *checklist) images(ctx context.Context, f *findings, images []string) {
-	slices.Sort(images)
-	var parts []func(*findings)
-	for _, image := range slices.Compact(images) {
-		if _, inECR := config.ParseECRImage(image); inECR {
-			parts = append(parts, func(f *findings) { c.image(ctx, f, image) })
-		}
+// starts checks that the flow execution role may pull the images of flow tasks that are in ECR, and read the secrets of
+// their containers.
+func (c *checklist) starts(ctx context.Context, f *findings, job workpool.Job, images, secrets []string) {
+	images = slices.DeleteFunc(images, func(image string) bool { _, inECR := config.ParseECRImage(image); return !inECR })
+	credential, _ := c.credentialSource() // of which the check of the roles says it
+	secrets = slices.DeleteFunc(secrets, func(from string) bool { return config.SecretARN(from) == credential })
+	if len(images)+len(secrets) == 0 {
+		return
 	}
-	f.sideBySide(parts[:min(readImages, len(parts))]...)
+	arn, _ := job.Definition["executionRoleArn"].(string)
+	role := c.role(ctx, f, flowExecution, arn)
+	if role == nil {
+		return
+	}
+	parts := []func(*findings){func(f *findings) { c.readsSecrets(ctx, f, role, secrets) }}
+	slices.Sort(images)
+	for _, image := range slices.Compact(images) {
+		parts = append(parts, func(f *findings) { c.pulls(ctx, f, role, image) })
+	}
+	f.sideBySide(parts[:min(1+readImages, len(parts))]...)
 }
 
-// workingDir says that whether the image has a folder is not known before a run has completed in it: one of the pool, or
-// of a deployment, since a point of time.
-func (c *checklist) workingDir(ctx context.Context, f *findings, dir, of, deployment string, since time.Time) {
+// unproven says which settings of a job nothing shows to work before a run has completed with them: one of the pool, or of
+// a deployment, since a point of time.
+func (c *checklist) unproven(ctx context.Context, f *findings, settings []string, of, deployment string, since time.Time) {
+	if len(settings) == 0 {
+		return
+	}
 	fix := "workerctl verify --flow runs one"
 	if deployment != "" {
 		fix = "run it once, or correct its job_variables"
@@ -104,27 +117,16 @@ func (c *checklist) workingDir(ctx context.Context, f *findings, dir, of, deploy
 	if completed, err := c.API.Completed(ctx, c.Pool.Name, deployment, since); err != nil {
 		f.add(unreachable("whether a flow run has completed", err))
 	} else if !completed {
-		f.unknown(fmt.Sprintf("flows of %s run in the folder %s (working_dir); whether the image has it is not known, because no run has completed since", of, dir), fix)
-	}
-}
-
-// jobSecrets checks that the flow execution role may read the secrets of the job's containers.
-func (c *checklist) jobSecrets(ctx context.Context, f *findings, job workpool.Job) {
-	secrets := job.Secrets()
-	if len(secrets) == 0 {
-		return
-	}
-	arn, _ := job.Definition["executionRoleArn"].(string)
-	if role := c.role(ctx, f, flowExecution, arn); role != nil {
-		c.readsSecrets(ctx, f, role, secrets)
+		f.unknown(fmt.Sprintf("flows of %s run with %s; whether that works is not known, because no run has completed since", of, strings.Join(settings, ", ")), fix)
 	}
 }
 
 // namedDeployments is how many deployments a finding names.
 const namedDeployments = 5
 
-// deployments checks the job variables of the pool's deployments.
-func (c *checklist) deployments(ctx context.Context, f *findings, judge func(variables map[string]any) []string) {
+// deployments checks the job variables of the pool's deployments: judge returns their problems, and the settings that
+// are unproven.
+func (c *checklist) deployments(ctx context.Context, f *findings, judge func(variables map[string]any) (problems, settings []string)) {
 	all, err := c.API.Deployments(ctx, c.Pool.Name)
 	if err != nil {
 		f.add(unreachable("the deployments of "+c.Pool.Name, err))
@@ -136,13 +138,13 @@ func (c *checklist) deployments(ctx context.Context, f *findings, judge func(var
 		}
 		return d.Name
 	}
-	bad, inDirs := 0, 0
+	bad, unproven := 0, 0
 	for _, d := range all {
-		problems := judge(d.Variables)
+		problems, settings := judge(d.Variables)
 		if len(problems) == 0 {
-			if dir, _ := d.Variables["working_dir"].(string); dir != "" && c.env.WorkPool.FlowsInWorker() && inDirs < namedDeployments {
-				inDirs++
-				c.workingDir(ctx, f, dir, "the deployment "+name(d), d.ID, time.Unix(0, 0))
+			if len(settings) > 0 && unproven < namedDeployments {
+				unproven++
+				c.unproven(ctx, f, settings, "the deployment "+name(d), d.ID, time.Unix(0, 0))
 			}
 			continue
 		}
@@ -189,7 +191,7 @@ func (c *checklist) readsSecrets(ctx context.Context, f *findings, r *role, secr
 			c.parameter(ctx, f, r, arn)
 			continue
 		}
-		c.need(f, r, "secretsmanager:GetSecretValue", arn, what, c.secretPolicy(ctx, f, r, arn)...)
+		c.need(f, r, "secretsmanager:GetSecretValue", arn, what, c.secretPolicy(ctx, f, arn)...)
 		c.secretKey(ctx, f, r, arn)
 	}
 }

@@ -39,9 +39,9 @@ func (c *checklist) network(ctx context.Context) finding {
 		f.sideBySide(
 			func(f *findings) { c.addresses(f, subnets) },
 			func(f *findings) {
-				c.routes(ctx, f, vpc, subnets, place.AssignPublicIp == ecstypes.AssignPublicIpEnabled)
+				acls := c.networkACLs(ctx, f, vpc, subnets)
+				c.routes(ctx, f, vpc, subnets, place.AssignPublicIp == ecstypes.AssignPublicIpEnabled, acls)
 			},
-			func(f *findings) { c.networkACLs(ctx, f, vpc, subnets) },
 			func(f *findings) { c.endpoints(ctx, f, vpc, subnets, place.SecurityGroups) },
 			func(f *findings) { c.addedRules(ctx, f, vpc) },
 		)
@@ -144,12 +144,8 @@ func (c *checklist) endpointAdmits(ctx context.Context, f *findings, service str
 	if !judged || err != nil {
 		return // no policy allows all
 	}
-	switch result := iam.Evaluate([]iam.Document{document}, request); result.Decision {
-	case iam.Denied, iam.ExplicitlyDenied:
-		f.failed(fmt.Sprintf("the policy of the endpoint of %s does not allow %s on %s", service, request.Action, request.Resource), c.networkFix())
-	case iam.Unknown:
-		f.unknown(fmt.Sprintf("whether the policy of the endpoint of %s allows %s could not be judged: %s in the statement %s", service, request.Action, result.Reason, result.Statement), "look at that statement in the VPC console")
-	}
+	f.decided(iam.Evaluate([]iam.Document{document}, request), fmt.Sprintf("the policy of the endpoint of %s allows %s", service, request.Action),
+		fmt.Sprintf("the policy of the endpoint of %s does not allow %s on %s", service, request.Action, request.Resource), c.networkFix())
 }
 
 // endpointRequest returns a call that a task makes through an endpoint before its container starts.
@@ -187,52 +183,60 @@ func covers(outer, inner string) bool {
 	return errO == nil && errI == nil && o.Bits() <= i.Bits() && o.Contains(i.Addr())
 }
 
-// The ports of a connection: that which tasks connect to, and those at which they get the answers (the ephemeral
-// ports of Linux).
-const (
-	httpsPort      = 443
-	ephemeralFirst = 32768
-	ephemeralLast  = 60999
+// httpsPort is the port that tasks connect to.
+const httpsPort = 443
+
+// ports are a range of ports.
+type ports struct{ first, last int }
+
+// The ports at which the answers of a connection arrive: the ephemeral ports of Linux, and those of a NAT gateway ("Custom
+// network ACLs" in the user guide of Amazon VPC).
+var (
+	ofTask = ports{32768, 60999}
+	ofNAT  = ports{1024, 65535}
 )
 
-// networkACLs checks that the network ACLs of the subnets let tasks connect to port 443 and let the answers in. They
-// are nothing of the stack.
-func (c *checklist) networkACLs(ctx context.Context, f *findings, vpc string, subnets []query.Subnet) {
+// networkACLs returns the network ACLs of the VPC, and checks that those of the subnets let tasks connect to port 443 and
+// let the answers in. They are nothing of the stack.
+func (c *checklist) networkACLs(ctx context.Context, f *findings, vpc string, subnets []query.Subnet) []query.NetworkACL {
 	acls, err := c.aws.ec2.NetworkACLs(ctx, query.Filters("vpc-id", vpc))
 	if err == nil && len(acls) == 0 {
 		err = errEmpty // each VPC has a default one
 	}
 	if err != nil {
 		f.unreadable("the network ACLs", err)
-		return
+		return nil
 	}
 	for _, subnet := range subnets {
-		cidr := subnet.CIDRBlock
-		var acl query.NetworkACL
-		for _, a := range acls {
-			if slices.Contains(a.Subnets, subnet.ID) || a.Default && acl.ID == "" {
-				acl = a
-			}
-		}
 		peer := "0.0.0.0/0"
 		if c.env.Network.Isolated() {
-			peer = cidr // the endpoints
+			peer = subnet.CIDRBlock // the endpoints
 		}
-		for _, way := range []struct {
-			egress      bool
-			first, last int
-			text        string
-		}{{true, httpsPort, httpsPort, "egress of tcp 443 to "}, {false, ephemeralFirst, ephemeralLast, "ingress of the answers (tcp 32768 to 60999) from "}} {
-			if !aclAllows(acl.Entries, way.egress, way.first, way.last, peer) {
-				f.failed(fmt.Sprintf("the network ACL %s of the subnet %s does not allow %s%s", acl.ID, cidr, way.text, peer), "add the rule to the network ACL")
-			}
+		f.aclConnects(acls, subnet.ID, "the subnet "+subnet.CIDRBlock, peer, ofTask)
+	}
+	return acls
+}
+
+// aclConnects checks that the network ACL of a subnet lets connections to port 443 of a peer out, and their answers in.
+func (f *findings) aclConnects(acls []query.NetworkACL, subnet, of, peer string, answers ports) {
+	var acl query.NetworkACL
+	for _, a := range acls {
+		if slices.Contains(a.Subnets, subnet) || a.Default && acl.ID == "" {
+			acl = a
 		}
+	}
+	const fix = "add the rule to the network ACL"
+	if !aclAllows(acl.Entries, true, ports{httpsPort, httpsPort}, peer) {
+		f.failed(fmt.Sprintf("the network ACL %s of %s does not allow egress of tcp 443 to %s", acl.ID, of, peer), fix)
+	}
+	if !aclAllows(acl.Entries, false, answers, peer) {
+		f.failed(fmt.Sprintf("the network ACL %s of %s does not allow ingress of the answers (tcp %d to %d) from %s", acl.ID, of, answers.first, answers.last, peer), fix)
 	}
 }
 
 // aclAllows reports whether the entries of a network ACL allow tcp on all of the ports with all of the peer's
 // addresses. The entry with the lowest number that is about any of them decides.
-func aclAllows(entries []query.NetworkACLEntry, egress bool, first, last int, peer string) bool {
+func aclAllows(entries []query.NetworkACLEntry, egress bool, of ports, peer string) bool {
 	entries = slices.Clone(entries)
 	slices.SortFunc(entries, func(a, b query.NetworkACLEntry) int { return cmp.Compare(a.Number, b.Number) })
 	for _, e := range entries {
@@ -243,11 +247,11 @@ func aclAllows(entries []query.NetworkACLEntry, egress bool, first, last int, pe
 		if e.Protocol == "6" && e.LastPort > 0 {
 			from, to = e.FirstPort, e.LastPort
 		}
-		whole := covers(e.CIDRBlock, peer) && from <= first && last <= to
+		whole := covers(e.CIDRBlock, peer) && from <= of.first && of.last <= to
 		switch {
 		case e.Action == "allow" && whole:
 			return true
-		case e.Action == "deny" && covers(e.CIDRBlock, peer) && from <= last && first <= to:
+		case e.Action == "deny" && covers(e.CIDRBlock, peer) && from <= of.last && of.first <= to:
 			return false
 		}
 	}
@@ -258,7 +262,7 @@ func aclAllows(entries []query.NetworkACLEntry, egress bool, first, last int, pe
 const noEgress = ": the worker reaches neither the Prefect API nor the image's registry"
 
 // routes checks the default route of each subnet. Without internet egress none is needed.
-func (c *checklist) routes(ctx context.Context, f *findings, vpc string, subnets []query.Subnet, public bool) {
+func (c *checklist) routes(ctx context.Context, f *findings, vpc string, subnets []query.Subnet, public bool, acls []query.NetworkACL) {
 	if c.env.Network.Isolated() {
 		return
 	}
@@ -287,7 +291,7 @@ func (c *checklist) routes(ctx context.Context, f *findings, vpc string, subnets
 			nats[route.NATGatewayID] = append(nats[route.NATGatewayID], cidr)
 		}
 	}
-	c.natGateways(ctx, f, nats, tables)
+	c.natGateways(ctx, f, nats, tables, acls)
 }
 
 // routeTable returns the route table of a subnet: its own, or else the main one of the VPC.
@@ -329,8 +333,9 @@ func (c *checklist) addedRoutes(f *findings, table query.RouteTable, cidr string
 	}
 }
 
-// natGateways checks that NAT gateways are available, have a public address and a route to the internet.
-func (c *checklist) natGateways(ctx context.Context, f *findings, nats map[string][]string, tables []query.RouteTable) {
+// natGateways checks that NAT gateways are available, have a public address and a route to the internet, which their network
+// ACLs let them use. What these say of the traffic with the tasks' subnets is not looked at.
+func (c *checklist) natGateways(ctx context.Context, f *findings, nats map[string][]string, tables []query.RouteTable, acls []query.NetworkACL) {
 	for id, subnets := range nats {
 		gateways, err := c.aws.ec2.NATGateways(ctx, query.Params{"NatGatewayId": []string{id}})
 		if err == nil && len(gateways) == 0 {
@@ -358,6 +363,9 @@ func (c *checklist) natGateways(ctx context.Context, f *findings, nats map[strin
 		}
 		if route, found := defaultRoute(routeTable(tables, nat.SubnetID)); !found || !strings.HasPrefix(route.GatewayID, "igw-") || route.State == "blackhole" {
 			f.failed(of+" stands in a subnet without a route to an internet gateway"+noEgress, c.networkFix())
+		}
+		if len(acls) > 0 {
+			f.aclConnects(acls, nat.SubnetID, of, "0.0.0.0/0", ofNAT)
 		}
 	}
 }

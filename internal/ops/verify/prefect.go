@@ -33,7 +33,7 @@ func (c *checklist) apiAnswers(ctx context.Context) finding {
 		}
 		c.closeAPI, url = close, there
 	}
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
 	connect := api.New
 	if c.env.Prefect.Authentication == config.AuthBasic {
@@ -48,6 +48,8 @@ func (c *checklist) apiAnswers(ctx context.Context) finding {
 	c.answered = !errors.Is(err, api.ErrUnreachable)
 	var status *api.StatusError
 	switch {
+	case errors.As(err, &status) && status.Foreign && errors.Is(err, api.ErrUnauthorized):
+		return unknown(fmt.Sprintf("something before the API, such as a proxy or a firewall, rejects the request: %v", err), "let it pass the requests to "+url+"; whether it passes those of the worker is seen in the log below").prerequisite()
 	case errors.As(err, &status) && status.Status == 401:
 		return failed("the API rejects the "+c.env.Prefect.Authentication.Noun()+": "+err.Error(), c.credentialFix()).prerequisite()
 	case errors.Is(err, api.ErrUnauthorized):
@@ -63,7 +65,7 @@ func (c *checklist) apiAnswers(ctx context.Context) finding {
 	case errors.As(err, new(*tls.CertificateVerificationError)):
 		return unknown(err.Error(), "put the CA's certificate into a file and its path into SSL_CERT_FILE; whether the worker trusts it is seen in the log below").prerequisite()
 	case errors.Is(err, api.ErrUnreachable):
-		return unknown(err.Error()+"\nwhether the worker reaches it is another question: see the log below",
+		return unknown(err.Error()+"\nwhether the worker reaches it is seen in its log",
 			"is prefect_api_url right and the server up? If only the VPC reaches it, run verify from there").prerequisite()
 	case err != nil:
 		return failed(err.Error(), "is "+url+" a Prefect API?").prerequisite()
@@ -192,6 +194,16 @@ func (c *checklist) worker(ctx context.Context) finding {
 	}
 	now := c.API.Now()
 	since := aws.ToTime(c.Deployment.CreatedAt)
+	// Prefect calls a worker offline that has been silent for longer than three heartbeats.
+	offline, err := c.API.OfflineWorkers(ctx, c.env.WorkPool.Name, since)
+	if err != nil {
+		return unreachable("the workers of "+c.env.WorkPool.Name, err)
+	}
+	for _, w := range offline {
+		if id, ours := strings.CutPrefix(w.Name, c.env.Worker.ServiceName+"-"); ours && slices.Contains(c.Tasks, id) {
+			workers = append(workers, w)
+		}
+	}
 	var online, others, old, silent []string
 	frozen := "" // the task of one that is silent
 	youngest := time.Duration(0)

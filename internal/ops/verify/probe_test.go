@@ -245,6 +245,10 @@ func (w *watched) seesAll(t *testing.T) {
 			t.Errorf("got %v, want %q", err, why)
 		}
 	}
+	if evidence, err := pool.Stopped(ctx, waiting.ID); err != nil || !strings.HasPrefix(evidence, "each task of the service was created after the run was taken") {
+		t.Errorf("%q, %v", evidence, err)
+	}
+	w.h.prefect(t, w.server, "POST", "/work_pools/watched/workers/heartbeat", map[string]any{"name": "laptop"})
 	refused(waiting.ID, "is not known (worker: \"\"), so that it may still live, and would run twice; ")
 	refused("00000000-0000-4000-8000-000000000000", "there is no flow run 0000")
 	w.report("RUNNING")

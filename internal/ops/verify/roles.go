@@ -6,10 +6,12 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
+	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"prefect-worker-ecs/config"
@@ -30,26 +32,28 @@ func (c *checklist) roles(ctx context.Context) finding {
 	if containers := c.server.ContainerDefinitions; len(containers) > 0 {
 		parts = append(parts, c.taskRoles(ctx, "server_", " of the Prefect server", c.server, containers[0])...)
 	}
-	for _, use := range []roleUse{flowExecution, {"flow_task", "task role of flow tasks", ecsTasks, "no task can start"}} {
-		if arn, exists := c.stack.Output(use.address + "_role_arn").(string); exists {
+	schedule, _ := c.stack.Resource("aws_scheduler_schedule", "probe")["target"].(map[string]any)
+	for _, of := range []struct {
+		roleUse
+		arn any
+	}{
+		{flowExecution, c.stack.Output("flow_execution_role_arn")},
+		{roleUse{"flow_task", "task role of flow tasks", ecsTasks, "no task can start"}, c.stack.Output("flow_task_role_arn")},
+		{roleUse{"probe", "role of the probe", "lambda.amazonaws.com", "the probe cannot run"}, c.stack.Resource("aws_lambda_function", "probe")["role"]},
+		{roleUse{"probe_schedule", "role of the probe's schedule", "scheduler.amazonaws.com", "the probe is not started"}, schedule["role_arn"]},
+	} {
+		if arn, _ := of.arn.(string); arn != "" {
 			parts = append(parts, func(f *findings) {
-				role := c.role(ctx, f, use, arn)
+				role := c.role(ctx, f, of.roleUse, arn)
 				if role == nil {
 					return
 				}
 				c.neededStatements(f, role)
-				if credential, _ := c.credentialSource(); use == flowExecution && c.env.FlowsReadCredential() && credential != "" {
+				if credential, _ := c.credentialSource(); of.roleUse == flowExecution && c.env.FlowsReadCredential() && credential != "" {
 					c.readsSecrets(ctx, f, role, []string{credential})
 				}
 			})
 		}
-	}
-	if arn, _ := c.stack.Resource("aws_lambda_function", "probe")["role"].(string); arn != "" {
-		parts = append(parts, func(f *findings) {
-			if role := c.role(ctx, f, roleUse{"probe", "role of the probe", "lambda.amazonaws.com", "the probe cannot run"}, arn); role != nil {
-				c.neededStatements(f, role)
-			}
-		})
 	}
 	var f findings
 	f.sideBySide(parts...)
@@ -120,10 +124,15 @@ type role struct {
 // allows decides what the role may do. A statement of the resource's own policy that names the role, or everyone, needs
 // none in the policies of the role.
 func (r *role) allows(request iam.Request, resource ...iam.Document) iam.Result {
+	request.Caller = r.arn
+	if denied := iam.Evaluate([]iam.Document{iam.Denies(resource)}, request); denied.Decision != iam.Denied {
+		denied.Statement += " of the resource's own policy"
+		return denied
+	}
 	result := iam.Evaluate(r.identity, request)
 	if result.Decision == iam.Denied {
 		direct := request
-		direct.Caller, direct.Direct = r.arn, true
+		direct.Direct = true
 		result = iam.Evaluate(resource, direct)
 	}
 	if r.boundary != nil {
@@ -183,45 +192,36 @@ func (c *checklist) role(ctx context.Context, f *findings, use roleUse, arn stri
 }
 
 // trust checks that its service may assume the role. The source of ECS is the account's: it cannot be
-// narrowed to a cluster ("Amazon ECS task IAM role" in the developer guide).
+// narrowed to a cluster ("Amazon ECS task IAM role" in the developer guide). That of a schedule is its group
+// ("Confused deputy prevention" in the EventBridge Scheduler user guide).
 func (c *checklist) trust(f *findings, r *role, policy string) {
-	document, err := iam.Parse(policy)
-	if err != nil {
-		f.unknown(fmt.Sprintf("the trust policy of the %s: %v", r.noun, err), "look at it in IAM")
+	document, ok := f.policy(policy, "the trust policy of the "+r.noun)
+	if !ok {
 		return
 	}
 	account := c.accountOf(r.arn)
-	result := iam.Evaluate([]iam.Document{document}, iam.Request{
+	source := account.Of("ecs", "*")
+	if r.service == "scheduler.amazonaws.com" {
+		source = account.Of("scheduler", "schedule-group/default")
+	}
+	result := iam.Evaluate(document, iam.Request{
 		Action: "sts:AssumeRole", Caller: r.service,
 		Context: map[string][]string{
 			"aws:sourceaccount":   {account.ID},
-			"aws:sourcearn":       {account.Of("ecs", "*")},
+			"aws:sourcearn":       {source},
 			"aws:securetransport": {"true"},
 		},
 	})
-	if result.Decision != iam.Allowed {
-		c.decided(f, r, result, fmt.Sprintf("its trust policy lets %s assume the %s %s", r.service, r.noun, r.name),
-			fmt.Sprintf("%s may not assume the %s %s: its trust policy does not allow it, so that %s", r.service, r.noun, r.name, r.effect))
-	}
-}
-
-// decided records a request that is not allowed.
-func (c *checklist) decided(f *findings, r *role, result iam.Result, whether, denied string) {
-	switch result.Decision {
-	case iam.Allowed:
-	case iam.Unknown:
-		f.unknown(fmt.Sprintf("whether %s could not be judged: %s in the statement %s", whether, result.Reason, result.Statement),
-			"look at that statement in IAM")
-	case iam.ExplicitlyDenied:
-		f.failed(denied+fmt.Sprintf(" (denied by the statement %s)", result.Statement), "remove the Deny, or "+r.fix)
-	default:
-		f.failed(denied, r.fix)
-	}
+	f.decided(result, fmt.Sprintf("its trust policy lets %s assume the %s %s", r.service, r.noun, r.name),
+		fmt.Sprintf("%s may not assume the %s %s: its trust policy does not allow it, so that %s", r.service, r.noun, r.name, r.effect), r.fix)
 }
 
 // requestContext returns the condition keys that are known of a call by one of the roles.
 func (c *checklist) requestContext(r *role) map[string][]string {
+	now := time.Now().UTC().Format(time.RFC3339)
 	return map[string][]string{
+		"aws:currenttime":      {now},
+		"aws:tokenissuetime":   {now}, // the next task gets new credentials
 		"aws:securetransport":  {"true"},
 		"aws:requestedregion":  {c.opt.AWS.Region},
 		"aws:principalarn":     {r.arn},
@@ -247,7 +247,7 @@ func (c *checklist) execution(ctx context.Context, f *findings, r *role, contain
 	c.readsSecrets(ctx, f, r, secrets)
 	if from := container.RepositoryCredentials; from != nil {
 		arn := aws.ToString(from.CredentialsParameter)
-		c.need(f, r, "secretsmanager:GetSecretValue", arn, "the image cannot be pulled", c.secretPolicy(ctx, f, r, arn)...)
+		c.need(f, r, "secretsmanager:GetSecretValue", arn, "the image cannot be pulled", c.secretPolicy(ctx, f, arn)...)
 		c.secretKey(ctx, f, r, arn)
 	}
 
@@ -262,22 +262,51 @@ func (c *checklist) execution(ctx context.Context, f *findings, r *role, contain
 		need("logs:CreateLogStream", stream, "no task can start")
 		need("logs:PutLogEvents", stream, "nothing of the container's output is kept")
 	}
-	if image, ok := config.ParseECRImage(aws.ToString(container.Image)); ok {
-		registry := iam.Account{Partition: account.Partition, Region: image.Region, ID: image.Account}
-		need("ecr:GetAuthorizationToken", "*", "the image cannot be pulled")
-		for _, action := range []string{"ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"} {
-			need(action, registry.Of("ecr", "repository/"+image.Repository), "the image cannot be pulled")
-		}
+	if key := c.env.Logs.KMSKeyARN; key != "" {
+		c.key(ctx, f, key, "the log group", "no line of a log is kept")
 	}
-	c.image(ctx, f, aws.ToString(container.Image))
+	c.pulls(ctx, f, r, aws.ToString(container.Image))
+}
+
+// pulls checks that a role may pull an image from ECR, and that one of this account is there.
+func (c *checklist) pulls(ctx context.Context, f *findings, r *role, image string) {
+	in, inECR := config.ParseECRImage(image)
+	if !inECR {
+		return
+	}
+	own := in.Account == c.stack.Account().ID
+	var policy []iam.Document
+	if own {
+		c.image(ctx, f, image, in)
+		policy = c.repositoryPolicy(ctx, f, in)
+	} else {
+		other := *r
+		other.fix = "use an image in ECR of this account, or allow it in the policies of the role and of the repository"
+		r = &other
+	}
+	registry := iam.Account{Partition: c.accountOf(r.arn).Partition, Region: in.Region, ID: in.Account}
+	c.need(f, r, "ecr:GetAuthorizationToken", "*", "the image cannot be pulled")
+	for _, action := range []string{"ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"} {
+		c.need(f, r, action, registry.Of("ecr", "repository/"+in.Repository), "the image cannot be pulled", policy...)
+	}
+}
+
+// repositoryPolicy returns the policy of a repository in this account's ECR, if it has one.
+func (c *checklist) repositoryPolicy(ctx context.Context, f *findings, in config.ECRImage) []iam.Document {
+	text, err := c.aws.ecr(in.Region).RepositoryPolicy(ctx, in.Account, in.Repository)
+	switch {
+	case is(err, "RepositoryPolicyNotFoundException", "RepositoryNotFoundException"):
+		return nil
+	case err != nil:
+		f.unreadable("the policy of the repository "+in.Repository, err)
+		return nil
+	}
+	document, _ := f.policy(text, "the policy of the repository "+in.Repository)
+	return document
 }
 
 // image checks that an image in this account's ECR is there.
-func (c *checklist) image(ctx context.Context, f *findings, image string) {
-	in, inECR := config.ParseECRImage(image)
-	if !inECR || in.Account != c.stack.Account().ID {
-		return
-	}
+func (c *checklist) image(ctx context.Context, f *findings, image string, in config.ECRImage) {
 	id := query.ImageID{Digest: in.Digest}
 	if in.Digest == "" {
 		id.Tag = in.Tag
@@ -297,12 +326,12 @@ func (c *checklist) image(ctx context.Context, f *findings, image string) {
 // may not.
 func (c *checklist) need(f *findings, r *role, action, resource, what string, policy ...iam.Document) {
 	result := r.allows(iam.Request{Action: action, Resource: resource, Context: c.requestContext(r)}, policy...)
-	c.decided(f, r, result, fmt.Sprintf("the %s %s may call %s", r.noun, r.name, action),
-		fmt.Sprintf("the %s %s may not call %s on %s, so that %s", r.noun, r.name, action, resource, what))
+	f.decided(result, fmt.Sprintf("the %s %s may call %s", r.noun, r.name, action),
+		fmt.Sprintf("the %s %s may not call %s on %s, so that %s", r.noun, r.name, action, resource, what), r.fix)
 }
 
-// secretPolicy checks the secret's own policy, which can deny what the role's allows, and returns it.
-func (c *checklist) secretPolicy(ctx context.Context, f *findings, r *role, arn string) []iam.Document {
+// secretPolicy returns the secret's own policy, if it has one.
+func (c *checklist) secretPolicy(ctx context.Context, f *findings, arn string) []iam.Document {
 	out, err := c.aws.secrets.GetResourcePolicy(ctx, &secretsmanager.GetResourcePolicyInput{SecretId: &arn})
 	if err == nil && out.ARN == nil {
 		err = errEmpty
@@ -316,19 +345,8 @@ func (c *checklist) secretPolicy(ctx context.Context, f *findings, r *role, arn 
 	case aws.ToString(out.ResourcePolicy) == "":
 		return nil
 	}
-	document, err := iam.Parse(*out.ResourcePolicy)
-	if err != nil {
-		f.unknown(fmt.Sprintf("the policy of the secret %s: %v", secretName(arn), err), "look at it in Secrets Manager")
-		return nil
-	}
-	result := iam.Evaluate([]iam.Document{document}, iam.Request{
-		Action: "secretsmanager:GetSecretValue", Resource: arn, Caller: r.arn, Context: c.requestContext(r)})
-	// In one account it need not allow what the role's policies allow.
-	if result.Decision != iam.Denied {
-		c.decided(f, r, result, fmt.Sprintf("the policy of the secret %s lets the %s read it", secretName(arn), r.noun),
-			fmt.Sprintf("the policy of the secret %s denies the %s to read it, so that no task can start", secretName(arn), r.noun))
-	}
-	return []iam.Document{document}
+	document, _ := f.policy(*out.ResourcePolicy, "the policy of the secret "+secretName(arn))
+	return document
 }
 
 // hasCurrent reports whether one of a secret's versions is the current one.
@@ -377,27 +395,14 @@ func (c *checklist) secretKey(ctx context.Context, f *findings, r *role, arn str
 // decrypts checks that a role may decrypt a secret or a parameter, of, under a customer's key, which a service does
 // for it.
 func (c *checklist) decrypts(ctx context.Context, f *findings, r *role, id, of, service string, further map[string][]string) {
-	key, err := c.aws.kms.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &id})
-	if err == nil && key.KeyMetadata == nil {
-		err = errEmpty
-	}
-	switch {
-	case is(err, "NotFoundException"):
-		f.failed(fmt.Sprintf("the KMS key of %s does not exist, so that no task can start", of), "give it another key (secret.kms_key_arn, worker.kms_key_arns)")
-		return
-	case err != nil:
-		f.unreadable("the KMS key of "+of, err)
-		return
-	case !key.KeyMetadata.Enabled:
-		f.failed(fmt.Sprintf("the KMS key of %s is %s, so that no task can start", of, key.KeyMetadata.KeyState), "enable it: aws kms enable-key --key-id "+id)
+	key, usable := c.key(ctx, f, id, of, "no task can start")
+	if !usable {
 		return
 	}
-	request := iam.Request{Action: "kms:Decrypt", Resource: aws.ToString(key.KeyMetadata.Arn), Caller: r.arn, Context: c.requestContext(r)}
+	request := iam.Request{Action: "kms:Decrypt", Resource: key, Caller: r.arn, Context: c.requestContext(r)}
 	request.Context["kms:viaservice"] = []string{service + "." + c.opt.AWS.Region + ".amazonaws.com"}
 	request.Context["kms:calleraccount"] = []string{c.accountOf(r.arn).ID}
 	maps.Copy(request.Context, further)
-	denied := fmt.Sprintf("the %s %s may not call kms:Decrypt on the key of %s, so that no task can start", r.noun, r.name, of)
-	whether := fmt.Sprintf("the %s may decrypt %s", r.noun, of)
 
 	// The key's policy allows it by itself, or leaves the decision to IAM by naming the account.
 	policy, err := c.aws.kms.GetKeyPolicy(ctx, &kms.GetKeyPolicyInput{KeyId: &id, PolicyName: aws.String("default")})
@@ -405,29 +410,62 @@ func (c *checklist) decrypts(ctx context.Context, f *findings, r *role, id, of, 
 		f.unreadable("the policy of the KMS key of "+of, err)
 		return
 	}
-	document, err := iam.Parse(aws.ToString(policy.Policy))
+	document, ok := f.policy(aws.ToString(policy.Policy), "the policy of the KMS key of "+of)
+	if !ok {
+		return
+	}
+	result := iam.Evaluate(document, request)
+	if result.Decision == iam.Allowed {
+		result = r.allows(request, document...)
+	}
+	if result.Decision != iam.Denied || !c.granted(ctx, f, id, r) {
+		f.decided(result, fmt.Sprintf("the %s may decrypt %s", r.noun, of),
+			fmt.Sprintf("the %s %s may not call kms:Decrypt on the key of %s, so that no task can start", r.noun, r.name, of), r.fix)
+	}
+}
+
+// key checks that the KMS key of something can be used, and returns its ARN; effect is what follows if it cannot.
+func (c *checklist) key(ctx context.Context, f *findings, id, of, effect string) (arn string, usable bool) {
+	key, err := c.aws.kms.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &id})
+	if err == nil && key.KeyMetadata == nil {
+		err = errEmpty
+	}
+	switch {
+	case is(err, "NotFoundException"):
+		f.failed(fmt.Sprintf("the KMS key of %s does not exist, so that %s", of, effect), "give it another key (secret.kms_key_arn, worker.kms_key_arns, logs.kms_key_arn)")
+	case err != nil:
+		f.unreadable("the KMS key of "+of, err)
+	case key.KeyMetadata.KeyState == kmstypes.KeyStatePendingDeletion:
+		f.failed(fmt.Sprintf("the KMS key of %s is to be deleted, so that %s", of, effect), fmt.Sprintf("keep it: aws kms cancel-key-deletion --key-id %[1]s, and aws kms enable-key --key-id %[1]s", id))
+	case !key.KeyMetadata.Enabled:
+		f.failed(fmt.Sprintf("the KMS key of %s is %s, so that %s", of, key.KeyMetadata.KeyState, effect), "enable it: aws kms enable-key --key-id "+id)
+	default:
+		return aws.ToString(key.KeyMetadata.Arn), true
+	}
+	return "", false
+}
+
+// granted reports whether a grant lets a role decrypt with a key.
+func (c *checklist) granted(ctx context.Context, f *findings, key string, r *role) bool {
+	out, err := c.aws.kms.ListGrants(ctx, &kms.ListGrantsInput{KeyId: &key, GranteePrincipal: &r.arn})
 	if err != nil {
-		f.unknown("the policy of the KMS key: "+err.Error(), "look at it in KMS")
-		return
+		f.unreadable("the grants of the KMS key "+key, err)
+		return false
 	}
-	byKey := iam.Evaluate([]iam.Document{document}, request)
-	if byKey.Decision != iam.Allowed {
-		c.decided(f, r, byKey, whether, denied)
-		return
-	}
-	c.decided(f, r, r.allows(request, document), whether, denied)
+	return slices.ContainsFunc(out.Grants, func(g kmstypes.GrantListEntry) bool {
+		return slices.Contains(g.Operations, kmstypes.GrantOperationDecrypt)
+	})
 }
 
 // neededStatements checks that the role is allowed what the stack says that it needs: nothing
 // denies it, and no boundary excludes it.
 func (c *checklist) neededStatements(f *findings, r *role) {
 	for _, policy := range r.needed {
-		document, err := iam.Parse(policy)
-		if err != nil {
-			f.unknown(fmt.Sprintf("what the %s needs: %v", r.noun, err), "update workerctl")
+		document, ok := f.policy(policy, "what the "+r.noun+" needs")
+		if !ok {
 			continue
 		}
-		for _, statement := range document.Statement {
+		for _, statement := range document[0].Statement {
 			context := c.requestContext(r)
 			for _, keys := range statement.Condition {
 				for key, values := range keys {
@@ -438,8 +476,8 @@ func (c *checklist) neededStatements(f *findings, r *role) {
 				for _, resource := range statement.Resource {
 					resource = c.known(resource)
 					result := r.allows(iam.Request{Action: action, Resource: resource, Context: context})
-					c.decided(f, r, result, fmt.Sprintf("the %s %s may call %s", r.noun, r.name, action),
-						fmt.Sprintf("the %s %s may not call %s on %s, which it needs", r.noun, r.name, action, stackjson.Shown(resource)))
+					f.decided(result, fmt.Sprintf("the %s %s may call %s", r.noun, r.name, action),
+						fmt.Sprintf("the %s %s may not call %s on %s, which it needs", r.noun, r.name, action, stackjson.Shown(resource)), r.fix)
 				}
 			}
 		}

@@ -58,7 +58,12 @@ func (c *checklist) judgeRuns(s flowruns.Survey, now time.Time) finding {
 		text := fmt.Sprintf("%d late, the oldest for %s", len(late), now.Sub(late[0].Since).Round(time.Second))
 		reason := c.bound(late, s)
 		for _, run := range s.Silent[:min(namedRuns, len(s.Silent))] {
-			if reason != "" {
+			switch {
+			case reason == "":
+			case run.Worker == "":
+				f.unknown(fmt.Sprintf("%s, and %s. Which worker took the flow run %s (%s), that holds one, is not known", text, reason, run.Name, run.ID),
+					"look whether it goes on; if it is over: prefect flow-run delete "+run.ID)
+			default:
 				f.failed(fmt.Sprintf("%s, and %s. The flow run %s (%s) holds one, and its worker %s, which is not of this service, sends no heartbeat", text, reason, run.Name, run.ID, run.Worker),
 					"if the run is over: prefect flow-run delete "+run.ID)
 			}
@@ -163,7 +168,7 @@ func (c *checklist) bound(late []flowruns.Run, s flowruns.Survey) string {
 // Interruption says which flow runs end when the tasks of the deployed worker are stopped. Empty: none do. byECS says
 // that ECS replaces them, which waits for runs that are protected.
 func Interruption(ctx context.Context, opt Options, byECS bool) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*checkTimeout)
+	ctx, cancel := context.WithTimeout(ctx, 2*Timeout)
 	defer cancel()
 	c, err := connect(ctx, opt)
 	if err != nil {

@@ -37,6 +37,7 @@ func TestABacklogIsNoFailure(t *testing.T) {
 		"a slot of the worker is free":           {survey: flowruns.Survey{Late: late("a"), Underway: map[string]int{"a": 1}}, worker: 2, status: Failed, want: "no worker takes them"},
 		"the pool is full":                       {survey: flowruns.Survey{Late: late("a"), Underway: map[string]int{"a": 1, "other": 1}}, pool: &two, status: OK, want: "the pool's 2 slots"},
 		"a dead worker of others has a slot":     {survey: flowruns.Survey{Late: late("a"), Underway: map[string]int{"a": 2}, Silent: lost}, pool: &two, status: Failed, want: "The flow run two (2) holds one, and its worker w, which is not of this service, sends no heartbeat"},
+		"a run of an unknown worker has a slot":  {survey: flowruns.Survey{Late: late("a"), Underway: map[string]int{"a": 2}, Silent: []flowruns.Run{{ID: "3", Name: "three"}}}, pool: &two, status: Unknown, want: "Which worker took the flow run three (3), that holds one, is not known"},
 		"and others are taken":                   {survey: flowruns.Survey{Late: late("a"), Underway: map[string]int{"a": 1}, LastMove: now, Silent: lost}, pool: &two, status: OK, want: "runs are taken"},
 		"the queue is full":                      {survey: flowruns.Survey{Late: late("a"), Underway: map[string]int{"a": 2}}, a: &two, status: OK, want: "they wait for one of the 2 slots of the queue a"},
 		"another queue is full":                  {survey: flowruns.Survey{Late: late("b"), Underway: map[string]int{"a": 2}}, a: &two, status: Failed, want: "no worker takes them"},

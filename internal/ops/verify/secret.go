@@ -107,11 +107,10 @@ func unpack(text, jsonKey string) (value, problem string) {
 }
 
 // printable reports whether a value has only characters that can be in a credential: a key has
-// no spaces, a password may.
+// no spaces and no quotation marks, a password may.
 func printable(value string, authentication config.Authentication) bool {
-	lowest := '!'
-	if authentication == config.AuthBasic {
-		lowest = ' '
+	if authentication != config.AuthBasic && strings.ContainsAny(value, ` "'`) {
+		return false
 	}
-	return !strings.ContainsFunc(value, func(r rune) bool { return r < lowest || r > '~' })
+	return !strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' })
 }

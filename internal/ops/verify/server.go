@@ -35,10 +35,13 @@ func (c *checklist) ownServer(ctx context.Context) finding {
 	stable := c.stable(ctx, s, "its log: the streams prefect-server/ in "+c.env.Logs.Group)
 	f.add(stable)
 	c.registered(ctx, &f, s)
+	if s.DesiredCount != 1 {
+		f.failed(fmt.Sprintf("its desired count is %d, and it is to have one task: two would start flow runs twice", s.DesiredCount), c.deploy())
+	}
 	return f.finding(stable.detail)
 }
 
-// registered checks that the running task of the Prefect server is registered in Cloud Map, where the worker
+// registered checks that the running task of the Prefect server, and no other, is registered in Cloud Map, where the worker
 // looks up its address.
 func (c *checklist) registered(ctx context.Context, f *findings, s types.Service) {
 	tasks, err := c.runningTasks(ctx, ecs.ListTasksInput{StartedBy: primary(s).Id})
@@ -53,6 +56,13 @@ func (c *checklist) registered(ctx context.Context, f *findings, s types.Service
 			f.failed("the running task of the Prefect server is not registered in Cloud Map, so that the worker cannot find it", "make the service start another one, which ECS registers: aws ecs update-service --force-new-deployment")
 		case err != nil:
 			f.unreadable("the registration of the Prefect server in Cloud Map", err)
+		case len(tasks) > 0:
+			for _, i := range out.Instances {
+				if instance := aws.ToString(i.Id); !slices.Contains(tasks, instance) {
+					f.failed(fmt.Sprintf("%s is registered in Cloud Map and no running task of the Prefect server, so that some connections lead nowhere", instance),
+						fmt.Sprintf("aws servicediscovery deregister-instance --service-id %s --instance-id %s", id, instance))
+				}
+			}
 		}
 	}
 }

@@ -123,10 +123,10 @@ func TestANetworkACL(t *testing.T) {
 		"some addresses":            {[]query.NetworkACLEntry{entry(100, allow, "6", "10.0.0.0/8", 443, 443)}, false},
 		"some addresses are denied": {[]query.NetworkACLEntry{entry(90, deny, "6", "192.0.2.0/24", 443, 443), entry(100, allow, "6", "0.0.0.0/0", 443, 443)}, true},
 	} {
-		if got := aclAllows(test.entries, true, 443, 443, "0.0.0.0/0"); got != test.want {
+		if got := aclAllows(test.entries, true, ports{443, 443}, "0.0.0.0/0"); got != test.want {
 			t.Errorf("%s: %t", name, got)
 		}
-		if aclAllows(test.entries, false, 443, 443, "0.0.0.0/0") {
+		if aclAllows(test.entries, false, ports{443, 443}, "0.0.0.0/0") {
 			t.Errorf("%s: an entry of egress allows ingress", name)
 		}
 	}

@@ -23,6 +23,7 @@ import (
 	tfjson "github.com/hashicorp/terraform-json"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/aws/iam"
 	"prefect-worker-ecs/internal/base/poll"
 	"prefect-worker-ecs/internal/base/redact"
 	"prefect-worker-ecs/internal/prefect/api"
@@ -209,9 +210,9 @@ const (
 	checkFlow       = "smoke test"
 )
 
-// checkTimeout is how long a check may take. The longest chain of checks that need each other and go
+// Timeout is how long a check may take. The longest chain of checks that need each other and go
 // on without an answer has two, so that a whole run ends within 15 s.
-const checkTimeout = 7 * time.Second
+const Timeout = 7 * time.Second
 
 // checks are all checks, in the order of the report: each after those whose findings it needs.
 var checks = []struct {
@@ -221,22 +222,22 @@ var checks = []struct {
 	// limit is how long it may take. 0: it limits itself.
 	limit time.Duration
 }{
-	{checkAccount, nil, (*checklist).account, checkTimeout},
-	{checkCluster, []string{checkAccount}, (*checklist).cluster, checkTimeout},
-	{checkService, []string{checkCluster}, (*checklist).workerService, checkTimeout},
-	{checkDefinition, []string{checkService}, (*checklist).definition, checkTimeout},
-	{checkNetwork, []string{checkService}, (*checklist).network, checkTimeout},
-	{checkServer, []string{checkCluster}, (*checklist).ownServer, checkTimeout},
-	{checkDatabase, []string{checkAccount}, (*checklist).database, checkTimeout},
-	{checkSecret, []string{checkDefinition}, (*checklist).secret, checkTimeout},
-	{checkRoles, []string{checkDefinition}, (*checklist).roles, checkTimeout},
-	{checkAlarms, []string{checkAccount}, (*checklist).alarms, checkTimeout},
-	{checkScaling, []string{checkService}, (*checklist).scaling, checkTimeout},
+	{checkAccount, nil, (*checklist).account, Timeout},
+	{checkCluster, []string{checkAccount}, (*checklist).cluster, Timeout},
+	{checkService, []string{checkCluster}, (*checklist).workerService, Timeout},
+	{checkDefinition, []string{checkService}, (*checklist).definition, Timeout},
+	{checkNetwork, []string{checkService}, (*checklist).network, Timeout},
+	{checkServer, []string{checkCluster}, (*checklist).ownServer, Timeout},
+	{checkDatabase, []string{checkAccount}, (*checklist).database, Timeout},
+	{checkSecret, []string{checkDefinition}, (*checklist).secret, Timeout},
+	{checkRoles, []string{checkDefinition}, (*checklist).roles, Timeout},
+	{checkAlarms, []string{checkAccount}, (*checklist).alarms, Timeout},
+	{checkScaling, []string{checkService}, (*checklist).scaling, Timeout},
 	{checkAPI, []string{checkDefinition, checkSecret}, (*checklist).apiAnswers, 0},
-	{checkPool, []string{checkAPI}, (*checklist).pool, checkTimeout},
-	{checkWorker, []string{checkPool}, (*checklist).worker, checkTimeout},
-	{checkRuns, []string{checkPool}, (*checklist).runs, checkTimeout},
-	{checkLog, []string{checkDefinition}, (*checklist).readLog, checkTimeout},
+	{checkPool, []string{checkAPI}, (*checklist).pool, Timeout},
+	{checkWorker, []string{checkPool}, (*checklist).worker, Timeout},
+	{checkRuns, []string{checkPool}, (*checklist).runs, Timeout},
+	{checkLog, []string{checkDefinition}, (*checklist).readLog, Timeout},
 	{checkConfigured, []string{checkAccount}, (*checklist).configured, 5 * time.Minute},
 	{checkFlow, []string{checkPool}, (*checklist).flow, 0},
 }
@@ -402,6 +403,29 @@ func (f *findings) add(part finding) {
 	if part.status == Failed || part.status == Unknown && !slices.Contains(*f, part) {
 		*f = append(*f, part)
 	}
+}
+
+// decided records a request that policies do not allow; whether and denied are what is in doubt, and what is so.
+func (f *findings) decided(result iam.Result, whether, denied, fix string) {
+	switch result.Decision {
+	case iam.Allowed:
+	case iam.Unknown:
+		f.unknown(fmt.Sprintf("whether %s could not be judged: %s in the statement %s", whether, result.Reason, result.Statement), "look at that statement")
+	case iam.ExplicitlyDenied:
+		f.failed(fmt.Sprintf("%s (denied by the statement %s)", denied, result.Statement), "remove the Deny, or "+fix)
+	default:
+		f.failed(denied, fix)
+	}
+}
+
+// policy parses a policy, of which noun says whose it is.
+func (f *findings) policy(text, noun string) ([]iam.Document, bool) {
+	document, err := iam.Parse(text)
+	if err != nil {
+		f.unknown(fmt.Sprintf("%s: %v", noun, err), "look at it in AWS")
+		return nil, false
+	}
+	return []iam.Document{document}, true
 }
 
 // sideBySide records what functions that do not need each other find, in their order.

@@ -50,6 +50,8 @@ type StatusError struct {
 	Detail string
 	// Location is the address that a redirect leads to.
 	Location string
+	// Foreign says that the answer is not JSON, as those of Prefect are: a proxy or firewall gives it.
+	Foreign bool
 }
 
 // Temporary reports whether the server is in trouble, or has too many requests, which says nothing about the
@@ -234,7 +236,7 @@ func (c *Client) once(ctx context.Context, method string, path []string, body, a
 		return fmt.Errorf("%w: %s at %s: %w", ErrUnreachable, request, target.Host, err)
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return &StatusError{Status: resp.StatusCode, Request: request, Detail: c.detail(raw), Location: resp.Header.Get("Location")}
+		return &StatusError{Status: resp.StatusCode, Request: request, Detail: c.detail(raw), Location: resp.Header.Get("Location"), Foreign: !json.Valid(raw)}
 	}
 	if answer == nil {
 		return nil
@@ -454,14 +456,24 @@ type Worker struct {
 // heartbeat after a point of time; the zero time is any. It reads at most 200,
 // the most that the API gives at once.
 func (c *Client) OnlineWorkers(ctx context.Context, pool string, after time.Time) ([]Worker, error) {
-	filter := map[string]any{"status": map[string]any{"any_": []string{"ONLINE"}}}
+	return c.workers(ctx, pool, "ONLINE", after)
+}
+
+// OfflineWorkers returns the workers of a pool that were online after a point of time and are not any more, at most 200.
+func (c *Client) OfflineWorkers(ctx context.Context, pool string, after time.Time) ([]Worker, error) {
+	return c.workers(ctx, pool, "OFFLINE", after)
+}
+
+func (c *Client) workers(ctx context.Context, pool, status string, after time.Time) ([]Worker, error) {
+	filter := map[string]any{"status": map[string]any{"any_": []string{status}}}
 	if !after.IsZero() {
 		filter["last_heartbeat_time"] = map[string]any{"after_": after.UTC().Format(time.RFC3339Nano)}
 	}
 	var workers []Worker
 	err := c.do(ctx, http.MethodPost, []string{"work_pools", pool, "workers", "filter"},
 		map[string]any{"workers": filter, "limit": 200}, &workers)
-	return workers, err
+	// Prefect 2 returns those of every status.
+	return slices.DeleteFunc(workers, func(w Worker) bool { return w.Status != "" && w.Status != status }), err
 }
 
 // Freshness is how old the heartbeat of a worker that lives may be. Prefect calls a worker

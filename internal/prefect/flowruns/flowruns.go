@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -75,8 +74,8 @@ type Survey struct {
 	Underway map[string]int
 	// Running are those of the environment's queues whose process or task has started.
 	Running []Run
-	// Silent are the runs that are underway in workers which are not of this service and send no heartbeat. Whether they
-	// go on is not known.
+	// Silent are the runs that are underway in workers which are not known, or not of this service and send no heartbeat.
+	// Whether they go on is not known.
 	Silent []Run
 	// LastMove is when a run of the environment's queues last was taken, started or ended. Zero: none is
 	// known.
@@ -140,7 +139,7 @@ func (p Pool) Survey(ctx context.Context) (Survey, error) {
 			}
 		default:
 			s.Underway[run.Queue]++
-			if run.Task == "" && run.Worker != "" && p.Environment.WorkPool.FlowsInWorker() {
+			if run.Task == "" && (run.Worker != "" || age > submitted) && p.Environment.WorkPool.FlowsInWorker() {
 				others = append(others, run)
 			}
 			if served && !pending {
@@ -195,8 +194,68 @@ func (p Pool) underway(ctx context.Context) (underway []api.FlowRun, runs []Run,
 	if runs, err = p.places(ctx, underway); err != nil {
 		return nil, nil, nil, err
 	}
-	gone, err = p.gone(ctx, runs)
-	return underway, runs, gone, err
+	if gone, err = p.gone(ctx, runs); err != nil || !p.Environment.WorkPool.FlowsInWorker() {
+		return underway, runs, gone, err
+	}
+	// With Prefect 2 only the run's log names the worker: one that was killed has not sent it, and Prefect Cloud deletes
+	// it after days.
+	var outlived func(time.Time) bool
+	for i, run := range runs {
+		if run.Worker != "" {
+			continue
+		}
+		if outlived == nil {
+			if outlived, err = p.outlived(ctx); err != nil {
+				return nil, nil, nil, err
+			}
+		}
+		gone[i] = outlived(run.Since)
+	}
+	return underway, runs, gone, nil
+}
+
+// outlived returns what reports whether a worker that took a run at a point of time is gone, whichever it was: each task of
+// the service is younger, and no other worker is online in the pool.
+func (p Pool) outlived(ctx context.Context) (func(taken time.Time) bool, error) {
+	never := func(time.Time) bool { return false }
+	service := p.Environment.Worker.ServiceName
+	workers, err := p.API.OnlineWorkers(ctx, p.Environment.WorkPool.Name, time.Time{})
+	if err != nil {
+		return nil, fmt.Errorf("which workers are online: %w", err)
+	}
+	for _, w := range workers {
+		if id, ours := strings.CutPrefix(w.Name, service+"-"); !ours || !IsTask(id) {
+			return never, nil
+		}
+	}
+	var ids []string
+	for _, status := range []types.DesiredStatus{types.DesiredStatusRunning, types.DesiredStatusStopped} {
+		pages := ecs.NewListTasksPaginator(p.ECS, &ecs.ListTasksInput{Cluster: &p.Environment.Cluster.Name, ServiceName: &service, DesiredStatus: status})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				return nil, fmt.Errorf("which tasks the service has: %w", err)
+			}
+			for _, arn := range page.TaskArns {
+				ids = append(ids, lastPart(arn))
+			}
+		}
+	}
+	tasks, err := p.tasks(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	oldest := time.Now()
+	for _, id := range ids {
+		task, known := tasks[id]
+		if !known {
+			return never, nil
+		}
+		if !stopped(task) && aws.ToTime(task.CreatedAt).Before(oldest) {
+			oldest = aws.ToTime(task.CreatedAt)
+		}
+	}
+	return oldest.After, nil
 }
 
 // places returns runs that are underway with the worker that took each and the task that it runs in.
@@ -217,37 +276,41 @@ func (p Pool) places(ctx context.Context, underway []api.FlowRun) ([]Run, error)
 // gone returns of each run whether what ran it is gone: its own task, or that of its worker, has stopped. What is not
 // known counts as there, and so do the runs of a worker that is frozen or cut off from the API: they go on.
 func (p Pool) gone(ctx context.Context, runs []Run) ([]bool, error) {
-	stopped, err := p.stopped(ctx, runs)
+	var ids []string
+	for _, r := range runs {
+		if r.Task != "" {
+			ids = append(ids, r.Task)
+		}
+	}
+	slices.Sort(ids)
+	tasks, err := p.tasks(ctx, slices.Compact(ids))
 	gone := make([]bool, len(runs))
 	for i, r := range runs {
-		gone[i] = stopped[r.Task]
+		task, known := tasks[r.Task]
+		gone[i] = known && stopped(task)
 	}
 	return gone, err
 }
 
-// stopped returns the tasks of runs that have stopped. ECS forgets those that stopped an hour ago.
-func (p Pool) stopped(ctx context.Context, runs []Run) (map[string]bool, error) {
-	all := map[string]bool{}
-	for _, r := range runs {
-		if r.Task != "" {
-			all[r.Task] = true
-		}
-	}
-	for ids := range slices.Chunk(slices.Sorted(maps.Keys(all)), 100) { // the most that ECS takes
-		out, err := p.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &p.Environment.Cluster.Name, Tasks: ids})
+// tasks returns tasks by their ids. Nil: ECS has it no more, because it stopped more than an hour ago. Without an entry:
+// ECS gives no answer.
+func (p Pool) tasks(ctx context.Context, ids []string) (map[string]*types.Task, error) {
+	tasks := map[string]*types.Task{}
+	for some := range slices.Chunk(ids, 100) { // the most that ECS takes
+		out, err := p.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &p.Environment.Cluster.Name, Tasks: some})
 		if err != nil {
 			return nil, fmt.Errorf("which tasks have stopped: %w", err)
 		}
 		for _, failure := range out.Failures {
-			if aws.ToString(failure.Reason) != "MISSING" {
-				all[lastPart(aws.ToString(failure.Arn))] = false
+			if aws.ToString(failure.Reason) == "MISSING" {
+				tasks[lastPart(aws.ToString(failure.Arn))] = nil
 			}
 		}
 		for _, task := range out.Tasks {
-			all[lastPart(aws.ToString(task.TaskArn))] = stopped(&task)
+			tasks[lastPart(aws.ToString(task.TaskArn))] = &task
 		}
 	}
-	return all, nil
+	return tasks, nil
 }
 
 func lastPart(arn string) string { return arn[strings.LastIndex(arn, "/")+1:] }
@@ -274,21 +337,6 @@ func (p Pool) place(ctx context.Context, r api.FlowRun) (worker, task string, er
 		task = ""
 	}
 	return worker, task, nil
-}
-
-// describe reads a task. Nil: ECS has none of that id, because it stopped more than an hour ago.
-func (p Pool) describe(ctx context.Context, id string) (*types.Task, error) {
-	out, err := p.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &p.Environment.Cluster.Name, Tasks: []string{id}})
-	if err != nil {
-		return nil, fmt.Errorf("whether the task %s has stopped: %w", id, err)
-	}
-	if len(out.Tasks) == 0 {
-		if len(out.Failures) != 1 || aws.ToString(out.Failures[0].Reason) != "MISSING" {
-			return nil, fmt.Errorf("whether the task %s has stopped: ECS gives no answer", id)
-		}
-		return nil, nil
-	}
-	return &out.Tasks[0], nil
 }
 
 func stopped(task *types.Task) bool {
@@ -322,13 +370,26 @@ func (p Pool) Stopped(ctx context.Context, id string) (evidence string, err erro
 	if err != nil {
 		return "", err
 	}
+	if worker == "" && p.Environment.WorkPool.FlowsInWorker() {
+		outlived, err := p.outlived(ctx)
+		if err != nil {
+			return "", err
+		}
+		if outlived(run.StateDetail.Timestamp) {
+			return "each task of the service was created after the run was taken, and no other worker is online", nil
+		}
+	}
 	if task == "" {
 		return "", Refusal{fmt.Sprintf("the task of the flow run %s is not known (worker: %q), so that it may still live, and would run twice", id, worker),
 			"look for it yourself; when it is over: prefect flow-run delete " + id}
 	}
-	found, err := p.describe(ctx, task)
+	tasks, err := p.tasks(ctx, []string{task})
 	if err != nil {
 		return "", err
+	}
+	found, known := tasks[task]
+	if !known {
+		return "", fmt.Errorf("whether the task %s has stopped: ECS gives no answer", task)
 	}
 	if !stopped(found) {
 		return "", Refusal{fmt.Sprintf("the task %s of the flow run %s is %s: the run would run twice", task, id, aws.ToString(found.LastStatus)),

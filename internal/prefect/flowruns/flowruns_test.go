@@ -22,10 +22,11 @@ const (
 	living  = "11111111111111111111111111111111"
 	halted  = "22222222222222222222222222222222"
 	unknown = "33333333333333333333333333333333" // ECS has forgotten it
+	silent  = "5123456789abcdef0123456789abcdef" // ECS gives no answer
 )
 
 // fake answers as Prefect does of one run that is underway, and as ECS does of tasks.
-func fake(t *testing.T, poolType config.PoolType, run map[string]any, heartbeat time.Duration) Pool {
+func fake(t *testing.T, poolType config.PoolType, run map[string]any, heartbeat, created time.Duration) Pool {
 	t.Helper()
 	now := time.Now()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -43,15 +44,18 @@ func fake(t *testing.T, poolType config.PoolType, run map[string]any, heartbeat 
 		_ = json.NewDecoder(r.Body).Decode(&body)
 		var answer any = []any{}
 		switch {
+		case strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".ListTasks"):
+			answer = map[string]any{"taskArns": []string{living}}
 		case r.Header.Get("X-Amz-Target") != "":
 			var tasks, failures []any
 			for _, id := range body.Tasks {
 				arn := "arn:aws:ecs:us-east-1:123456789012:task/prefect-cluster/" + id
 				switch id {
 				case living:
-					tasks = append(tasks, map[string]any{"taskArn": arn, "lastStatus": "RUNNING"})
+					tasks = append(tasks, map[string]any{"taskArn": arn, "lastStatus": "RUNNING", "createdAt": now.Add(-created).Unix()})
 				case halted:
 					tasks = append(tasks, map[string]any{"taskArn": arn, "lastStatus": "STOPPED"})
+				case silent:
 				default:
 					failures = append(failures, map[string]any{"arn": arn, "reason": "MISSING"})
 				}
@@ -60,6 +64,9 @@ func fake(t *testing.T, poolType config.PoolType, run map[string]any, heartbeat 
 		case strings.HasSuffix(r.URL.Path, "/workers/filter"):
 			var all []any
 			for _, id := range []string{living, halted, "desk"} {
+				if id == "desk" && created > 0 {
+					continue
+				}
 				all = append(all, map[string]any{"name": "dev-worker-" + id, "last_heartbeat_time": now.Add(-heartbeat).UTC().Format(time.RFC3339)})
 			}
 			answer = all
@@ -89,23 +96,28 @@ func TestWhatIsLeftBehind(t *testing.T) {
 		task      string
 		heartbeat time.Duration
 		want      Issue
+		created   time.Duration // of the one task, beside which no other worker is online; 0: others are
 	}{
-		"Running, and its worker lives":                          {config.PoolProcess, "RUNNING", time.Hour, living, 0, ""},
-		"Running, and its worker's task has stopped":             {config.PoolProcess, "RUNNING", time.Second, halted, 0, Lost},
-		"Running, and its worker is frozen":                      {config.PoolProcess, "RUNNING", time.Second, living, 2 * time.Minute, ""},
-		"Running, and its worker is not known":                   {config.PoolProcess, "RUNNING", time.Hour, "", 0, ""},
-		"Running in a worker of others":                          {config.PoolProcess, "RUNNING", time.Hour, "desk", 0, ""},
-		"Running in a worker of others that is silent":           {config.PoolProcess, "RUNNING", time.Hour, "laptop", 0, ""},
-		"Pending for two seconds":                                {config.PoolProcess, "PENDING", 2 * time.Second, living, 0, ""},
-		"Pending for two seconds, its worker's task has stopped": {config.PoolProcess, "PENDING", 2 * time.Second, halted, 0, Orphaned},
-		"Pending for eleven minutes, and its worker lives":       {config.PoolProcess, "PENDING", 11 * time.Minute, living, 0, Orphaned},
-		"Pending, and its own task starts":                       {config.PoolECS, "PENDING", 5 * time.Minute, living, 0, ""},
-		"Pending for two seconds, and its own task has ended":    {config.PoolECS, "PENDING", 2 * time.Second, halted, 0, ""},
-		"Pending for two minutes, and its own task has ended":    {config.PoolECS, "PENDING", 2 * time.Minute, halted, 0, Orphaned},
-		"Running, and its own task has ended":                    {config.PoolECS, "RUNNING", time.Second, halted, 0, Lost},
-		"Running, and its own task is forgotten":                 {config.PoolECS, "RUNNING", 2 * time.Hour, unknown, 0, Lost},
-		"Running in its own task, and the worker is silent":      {config.PoolECS, "RUNNING", time.Second, living, time.Hour, ""},
-		"Cancelling, and nothing is left to cancel it":           {config.PoolECS, "CANCELLING", time.Minute, halted, 0, Lost},
+		"Running, and its worker lives":                                 {config.PoolProcess, "RUNNING", time.Hour, living, 0, "", 0},
+		"Running, and its worker's task has stopped":                    {config.PoolProcess, "RUNNING", time.Second, halted, 0, Lost, 0},
+		"Running, and its worker is frozen":                             {config.PoolProcess, "RUNNING", time.Second, living, 2 * time.Minute, "", 0},
+		"Running, and its worker is not known":                          {config.PoolProcess, "RUNNING", time.Hour, "", 0, "", 0},
+		"Pending, of a worker that is not known and whose task is gone": {config.PoolProcess, "PENDING", 10 * time.Second, "", 0, Orphaned, 5 * time.Second},
+		"Pending, and the worker that is not known may live":            {config.PoolProcess, "PENDING", 10 * time.Second, "", 0, "", time.Minute},
+		"Running, of a worker that is not known and whose task is gone": {config.PoolProcess, "RUNNING", time.Hour, "", 0, Lost, time.Minute},
+		"Running in a worker of others":                                 {config.PoolProcess, "RUNNING", time.Hour, "desk", 0, "", 0},
+		"Running in a worker of others that is silent":                  {config.PoolProcess, "RUNNING", time.Hour, "laptop", 0, "", 0},
+		"Pending for two seconds":                                       {config.PoolProcess, "PENDING", 2 * time.Second, living, 0, "", 0},
+		"Pending for two seconds, its worker's task has stopped":        {config.PoolProcess, "PENDING", 2 * time.Second, halted, 0, Orphaned, 0},
+		"Pending for eleven minutes, and its worker lives":              {config.PoolProcess, "PENDING", 11 * time.Minute, living, 0, Orphaned, 0},
+		"Pending, and its own task starts":                              {config.PoolECS, "PENDING", 5 * time.Minute, living, 0, "", 0},
+		"Pending for two seconds, and its own task has ended":           {config.PoolECS, "PENDING", 2 * time.Second, halted, 0, "", 0},
+		"Pending for two minutes, and its own task has ended":           {config.PoolECS, "PENDING", 2 * time.Minute, halted, 0, Orphaned, 0},
+		"Running, and its own task has ended":                           {config.PoolECS, "RUNNING", time.Second, halted, 0, Lost, 0},
+		"Running, and its own task is forgotten":                        {config.PoolECS, "RUNNING", 2 * time.Hour, unknown, 0, Lost, 0},
+		"Running, and ECS says nothing of its task":                     {config.PoolECS, "RUNNING", time.Hour, silent, 0, "", 0},
+		"Running in its own task, and the worker is silent":             {config.PoolECS, "RUNNING", time.Second, living, time.Hour, "", 0},
+		"Cancelling, and nothing is left to cancel it":                  {config.PoolECS, "CANCELLING", time.Minute, halted, 0, Lost, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			// GIVEN a run
@@ -118,7 +130,7 @@ func TestWhatIsLeftBehind(t *testing.T) {
 				run["labels"] = map[string]any{"prefect.worker.name": "dev-worker-" + test.task}
 			}
 			// WHEN the pool is read
-			pool := fake(t, test.pool, run, test.heartbeat)
+			pool := fake(t, test.pool, run, test.heartbeat, test.created)
 			survey, err := pool.Survey(t.Context())
 			// THEN it is what it is
 			got := Issue("")
@@ -131,7 +143,7 @@ func TestWhatIsLeftBehind(t *testing.T) {
 			if survey.Count("default") != survey.Count() || survey.Count("another") != 0 {
 				t.Errorf("by queue: %v", fmt.Sprint(survey.Underway))
 			}
-			if silent := test.task == "laptop"; (len(survey.Silent) == 1) != silent {
+			if wanted := test.task == "laptop" || test.task == "" && test.want == "" && test.age > time.Minute; (len(survey.Silent) == 1) != wanted {
 				t.Errorf("silent: %v", survey.Silent)
 			}
 			// AND it ends with the worker if it runs in a task of that

@@ -23,7 +23,7 @@ func Last(lines []string, ecs bool) (symptom Symptom, line string, found bool) {
 		}
 		for i := len(lines) - 1; i >= 0; i-- {
 			if s.In(lines[i]) {
-				if recovered(lines[i+1:]) || s.OfRun && slices.ContainsFunc(lines[i+1:], func(l string) bool { return strings.Contains(l, submitted) }) {
+				if recovered(lines[i+1:]) || s.OfRun && Submitted(lines[i+1:]) {
 					break
 				}
 				return s, strings.TrimSpace(lines[i]), true
@@ -31,6 +31,11 @@ func Last(lines []string, ecs bool) (symptom Symptom, line string, found bool) {
 		}
 	}
 	return Symptom{}, "", false
+}
+
+// Submitted reports whether a worker has started a flow run in lines.
+func Submitted(lines []string) bool {
+	return slices.ContainsFunc(lines, func(line string) bool { return strings.Contains(line, submitted) })
 }
 
 // Lines of a worker's log: those of a logger begin with a time, those of a flow or task run name it, or the engine
@@ -70,12 +75,7 @@ func recovered(lines []string) bool {
 	if start < 0 {
 		return false
 	}
-	return !slices.ContainsFunc(lines[start+1:], Known)
-}
-
-// Known reports whether a line shows a known failure.
-func Known(line string) bool {
-	return slices.ContainsFunc(List, func(s Symptom) bool { return s.In(line) })
+	return !slices.ContainsFunc(lines[start+1:], func(line string) bool { _, known := Of(line); return known })
 }
 
 // Parts of a Python stack trace: the bar before the lines of a group of exceptions, and

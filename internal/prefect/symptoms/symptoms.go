@@ -92,6 +92,15 @@ var List = []Symptom{
 		Fix:         "look at the lines before it in the log"},
 }
 
+// Of returns the known failure that a line shows, if any.
+func Of(line string) (Symptom, bool) {
+	i := slices.IndexFunc(List, func(s Symptom) bool { return s.In(line) })
+	if i < 0 {
+		return Symptom{}, false
+	}
+	return List[i], true
+}
+
 // In reports whether a line of the log shows the failure.
 func (s Symptom) In(line string) bool {
 	return (s.Except == "" || !strings.Contains(line, s.Except)) && slices.ContainsFunc(s.Lines, func(text string) bool { return strings.Contains(line, text) })

@@ -1,8 +1,10 @@
 package workpool
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -64,6 +66,9 @@ func (p *problems) definition(w Wanted, job Job, env *config.Environment) {
 		if container["privileged"] == true {
 			p.add("the container %s is privileged, which neither the worker's task role nor Fargate allows", name)
 		}
+		for _, field := range []string{"disableNetworking", "dnsSearchDomains", "dnsServers", "dockerSecurityOptions", "extraHosts", "links", "resourceRequirements"} {
+			p.notOnFargate(field+" of the container "+name, container[field])
+		}
 		if memory, _ := strconv.Atoi(text(container["memory"])); memory > task && task > 0 {
 			p.add("the container %s has a memory of %d, and its task %d", name, memory, task)
 		}
@@ -72,11 +77,26 @@ func (p *problems) definition(w Wanted, job Job, env *config.Environment) {
 	if !essential {
 		p.add("no container of the task definition is essential, and ECS requires one")
 	}
+	for _, field := range []string{"inferenceAccelerators", "ipcMode", "placementConstraints"} {
+		p.notOnFargate(field+" of the task definition", job.Definition[field])
+	}
+	for _, volume := range objects(job.Definition["volumes"]) {
+		host, _ := volume["host"].(map[string]any)
+		p.notOnFargate("sourcePath of the volume "+text(volume["name"]), host["sourcePath"])
+		p.notOnFargate("dockerVolumeConfiguration of the volume "+text(volume["name"]), volume["dockerVolumeConfiguration"])
+	}
+	if text(job.Definition["pidMode"]) == "host" {
+		p.notOnFargate("pidMode host of the task definition", true)
+	}
+	if kinds := list(job.Definition["requiresCompatibilities"]); len(kinds) > 0 && !slices.Contains(kinds, "FARGATE") {
+		p.add("requiresCompatibilities is %s, and flow tasks are for FARGATE", strings.Join(kinds, ", "))
+	}
 	if mode := text(job.Definition["networkMode"]); mode != "" && mode != "awsvpc" {
 		p.add("the network mode is %s, and Fargate takes awsvpc only", mode)
 	}
 	p.size("the task definition", job.Definition)
-	p.role(w, env, "execution_role_arn", text(job.Definition["executionRoleArn"]), true)
+	overrides, _ := job.Request["overrides"].(map[string]any)
+	p.role(w, env, "execution_role_arn", cmp.Or(text(overrides["executionRoleArn"]), text(job.Definition["executionRoleArn"])), true)
 	logs, _ := job.Container["logConfiguration"].(map[string]any)
 	options, _ := logs["options"].(map[string]any)
 	switch group, prefix := text(options["awslogs-group"]), text(options["awslogs-stream-prefix"]); {
@@ -139,9 +159,7 @@ func (p *problems) request(w Wanted, job Job, env *config.Environment) {
 		p.add("vpc_id is %q, and the subnets are in %s", vpc, want)
 	}
 	for _, field := range []string{"placementConstraints", "placementStrategy"} {
-		if len(objects(job.Request[field])) > 0 {
-			p.add("%s is set, which Fargate does not take", field)
-		}
+		p.notOnFargate(field, job.Request[field])
 	}
 	if job.Request["enableExecuteCommand"] == true {
 		p.add("enableExecuteCommand is true, and the worker may start no task with ECS Exec")
@@ -151,11 +169,7 @@ func (p *problems) request(w Wanted, job Job, env *config.Environment) {
 	}
 	overrides, _ := job.Request["overrides"].(map[string]any)
 	p.size("the request", merged(job.Definition, overrides))
-	role := text(overrides["taskRoleArn"])
-	if role == "" {
-		role = text(job.Definition["taskRoleArn"])
-	}
-	p.role(w, env, "task_role_arn", role, false)
+	p.role(w, env, "task_role_arn", cmp.Or(text(overrides["taskRoleArn"]), text(job.Definition["taskRoleArn"])), false)
 	for _, container := range objects(overrides["containerOverrides"]) {
 		name := container["name"]
 		if text(job.Request["taskDefinition"]) == "" && !slices.ContainsFunc(objects(job.Definition["containerDefinitions"]), func(c map[string]any) bool { return c["name"] == name }) {
@@ -180,13 +194,27 @@ func (p *problems) command(job Job, apiURL string) {
 // process checks the configuration of a process.
 func (p *problems) process(configuration map[string]any, apiURL string) {
 	p.runsFlow("command", configuration["command"])
-	env, _ := configuration["env"].(map[string]any)
+	env, variables := configuration["env"].(map[string]any)
+	if configuration["env"] != nil && !variables {
+		p.add("env is %s, and not variables by their names", text(configuration["env"]))
+	}
 	p.api(env, apiURL)
 }
 
+// notOnFargate checks that something which Fargate does not take ("Amazon ECS task definition differences for Fargate" in
+// the developer guide) is not set.
+func (p *problems) notOnFargate(what string, value any) {
+	if value := text(value); value != "" && value != "false" {
+		p.add("%s is set, which Fargate does not take", what)
+	}
+}
+
+// flowCommand matches what runs the flow of a run, with Prefect 2 and 3.
+var flowCommand = regexp.MustCompile(`\bprefect(\.(flow_)?engine|\s+flow-run\s+execute)\b`)
+
 // runsFlow checks that a command is one that runs the flow.
 func (p *problems) runsFlow(what string, command any) {
-	if command := text(command); command != "" && !strings.Contains(command, "prefect") {
+	if command := text(command); command != "" && !flowCommand.MatchString(command) {
 		p.add("%s is %q, which runs no flow: prefect flow-run execute does", what, command)
 	}
 }
@@ -195,6 +223,22 @@ func (p *problems) api(env map[string]any, apiURL string) {
 	if url := text(env["PREFECT_API_URL"]); url != "" && apiURL != "" && url != apiURL {
 		p.add("PREFECT_API_URL is %s, and the run was taken from %s", url, apiURL)
 	}
+}
+
+// Unproven returns settings of which only a completed flow run shows that they work, such as a folder that the image may
+// not have.
+func (j Job) Unproven() []string {
+	var settings []string
+	if dir := text(j.Configuration["working_dir"]); dir != "" {
+		settings = append(settings, "working_dir "+dir)
+	}
+	env, _ := j.Configuration["env"].(map[string]any)
+	for _, variable := range []string{"PATH", "PREFECT_API_AUTH_STRING", "PREFECT_API_KEY"} {
+		if _, set := env[variable]; set {
+			settings = append(settings, "another "+variable)
+		}
+	}
+	return settings
 }
 
 // role checks that the worker may pass a role.
@@ -257,6 +301,11 @@ func (j Job) Image() string {
 // Secrets returns the secrets and parameters that the containers of the job read.
 func (j Job) Secrets() []string {
 	var all []string
+	for _, variable := range []config.Authentication{config.AuthAPIKey, config.AuthBasic} {
+		if arn := text(j.Configuration[credential(variable)]); arn != "" {
+			all = append(all, arn)
+		}
+	}
 	for _, container := range objects(j.Definition["containerDefinitions"]) {
 		for _, secret := range objects(container["secrets"]) {
 			all = append(all, text(secret["valueFrom"]))

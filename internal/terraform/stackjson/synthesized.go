@@ -259,7 +259,10 @@ func (s *Stack) attribute(path []string) string {
 		if literal, ok := s.resources[path[0]][path[1]][path[2]].(string); ok {
 			return s.text(literal)
 		}
-		name, _ := s.resources[path[0]][path[1]]["name"].(string)
+		name, named := s.resources[path[0]][path[1]]["name"].(string)
+		if !named {
+			name, _ = s.resources[path[0]][path[1]]["function_name"].(string)
+		}
 		if rolePath, ok := s.resources[path[0]][path[1]]["path"].(string); ok {
 			name = strings.TrimPrefix(rolePath, "/") + name
 		}

@@ -37,8 +37,8 @@ var NotCalled = map[string]string{
 	"secretsmanager:UpdateSecret": "another description or key", "secretsmanager:UpdateSecretVersionStage": "a write that was half done", "servicediscovery:UpdatePrivateDnsNamespace": "another description",
 	"servicediscovery:UpdateService": "another description", "servicediscovery:ListInstances": "verify",
 
-	"ecr:DescribeImages": "verify", "ecs:ListTasks": "verify", "ecs:GetTaskProtection": "verify", "ecs:DescribeTasks": "verify", "iam:GetPolicy": "verify", "iam:GetPolicyVersion": "verify", "logs:FilterLogEvents": "verify",
-	"cloudwatch:GetMetricData": "verify", "lambda:GetFunctionConfiguration": "verify called it; whether Terraform waits with it in AWS is open", "kms:DescribeKey": "verify", "kms:GetKeyPolicy": "verify",
+	"ecr:DescribeImages": "verify", "ecr:GetRepositoryPolicy": "verify", "ecs:ListTasks": "verify", "ecs:GetTaskProtection": "verify", "ecs:DescribeTasks": "verify", "iam:GetPolicy": "verify", "iam:GetPolicyVersion": "verify", "logs:FilterLogEvents": "verify",
+	"cloudwatch:GetMetricData": "verify", "lambda:GetFunctionConfiguration": "verify called it; whether Terraform waits with it in AWS is open", "kms:DescribeKey": "verify", "kms:GetKeyPolicy": "verify", "kms:ListGrants": "verify",
 	"sns:ListSubscriptionsByTopic": "verify", "kms:Decrypt": "the emulator checks no key", "kms:GenerateDataKey": "the emulator checks no key",
 
 	"cloudwatch:UntagResource": "a tag is removed", "lambda:UntagResource": "a tag is removed", "lambda:DeleteFunctionConcurrency": "somebody else has reserved concurrency", "sns:UntagResource": "a tag is removed",
@@ -148,7 +148,8 @@ var calls = map[string]string{
 	"ec2:RevokeSecurityGroupEgress":     "security-group/{GroupId}",
 	"ec2:RevokeSecurityGroupIngress":    "security-group/{GroupId}",
 
-	"ecr:DescribeImages": "repository/{repositoryName}",
+	"ecr:DescribeImages":      "repository/{repositoryName}",
+	"ecr:GetRepositoryPolicy": "repository/{repositoryName}",
 
 	"ssm:DescribeParameters": "",
 
