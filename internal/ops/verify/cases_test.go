@@ -180,6 +180,15 @@ func (h *harness) secretCases() []testCase {
 	granted := func(t *testing.T, key *string) {
 		call(t, h.kms.CreateGrant, &kms.CreateGrantInput{KeyId: key, GranteePrincipal: aws.String("arn:aws:iam::123456789012:role/" + executionRole), Operations: []kmstypes.GrantOperation{kmstypes.GrantOperationDecrypt}})
 	}
+	logKey := func(then ...func(t *testing.T, key *string)) change {
+		return func(t *testing.T, opt *Options) func() {
+			k := call(t, h.kms.CreateKey, &kms.CreateKeyInput{}).KeyMetadata
+			for _, then := range then {
+				then(t, k.KeyId)
+			}
+			return env(func(e *config.Environment) { e.Logs.KMSKeyARN = *k.Arn })(t, opt)
+		}
+	}
 	deleted := func(t *testing.T, _ *Options) func() {
 		call(t, h.secrets.DeleteSecret, &secretsmanager.DeleteSecretInput{SecretId: id, RecoveryWindowInDays: aws.Int64(7)})
 		return func() { call(t, h.secrets.RestoreSecret, &secretsmanager.RestoreSecretInput{SecretId: id}) }
@@ -290,6 +299,8 @@ func (h *harness) secretCases() []testCase {
 		{"a further secret that does not exist", further(secretsmanager.CreateSecretInput{SecretString: aws.String("x")}, remove(true)), failing(checkRoles, "does not exist, so that no task can start")},
 		{"a key with a grant for the role", key(forAnother, granted), well},
 		{"a disabled key", key(delegates, disabled), failing(checkRoles, "is Disabled, so that no task can start")},
+		{"the log group's key", logKey(), well},
+		{"the log group's key is disabled", logKey(disabled), failing(checkRoles, "the KMS key of the log group is Disabled, so that no line of a log is kept")},
 		{"a key that is to be deleted", key(delegates, toBeDeleted), failing(checkRoles, "is to be deleted, so that no task can start").fixedBy("cancel-key-deletion")},
 		{"a parameter", parameter("/flows/token", true, ""), want{check: checkRoles, status: OK, details: []string{"not read: the values of PARAMETER"}}},
 		{"a parameter without a slash", parameter("token", true, ""), well},
