@@ -140,15 +140,22 @@ func (v *validator) arns() {
 		}
 	}
 	// The state may be kept in another account.
-	if parsed, err := arn.Parse(e.Backend.KMSKeyARN); err == nil {
-		v.place("backend.kms_key_arn", e.Backend.KMSKeyARN, parsed, e.Backend.Region)
+	for _, ref := range []reference{{"backend.kms_key_arn", e.Backend.KMSKeyARN, e.Backend.Region}, {"backend.assume_role_arn", e.Backend.AssumeRoleARN, ""}} {
+		if parsed, err := arn.Parse(ref.text); err == nil {
+			v.place(ref.key, ref.text, parsed, ref.region)
+		}
 	}
 }
 
-// place refuses an ARN of another partition or region.
+// place refuses an ARN of another partition or region, and a role of AWS's own.
 func (v *validator) place(key, text string, parsed arn.ARN, region string) {
 	if partition, known := awsRegions[v.env.Region]; known && parsed.Partition != partition.ID() {
 		v.reject(key, text, fmt.Sprintf("the region %s is in the partition %s, and the ARN is of %s", v.env.Region, partition.ID(), parsed.Partition), "write the ARN of a resource in that partition", "region")
+	}
+	for _, reserved := range reservedPaths {
+		if strings.HasPrefix(parsed.Resource, "role"+reserved) {
+			v.reject(key, text, "only AWS itself assumes the roles below "+reserved, "name a role of your own")
+		}
 	}
 	if region != "" && parsed.Region != region {
 		v.reject(key, text, "keys, secrets and topics are used in their own region, here "+region, "write the ARN of one there; keys and secrets can be replicated to other regions", "region")
@@ -210,7 +217,10 @@ func (v *validator) ownNames() {
 		}
 		taken[c.id()] = c
 	}
-	for _, reserved := range []string{"/aws-service-role/", "/aws-reserved/"} {
+	if group := e.WorkerSecurityGroup(); strings.HasPrefix(strings.ToLower(group), "sg-") || strings.EqualFold(group, "default") {
+		v.reject("network.security_group_name", group, "EC2 keeps names that begin with sg-, and the name default, for itself", "choose another name")
+	}
+	for _, reserved := range reservedPaths {
 		if strings.HasPrefix(e.IAM.Path, reserved) {
 			v.reject("iam.path", e.IAM.Path, "IAM keeps the path "+reserved+" for roles that AWS makes", "write for example /prefect/")
 		}
@@ -219,6 +229,9 @@ func (v *validator) ownNames() {
 		v.reject("logs.group", e.Logs.Group, "AWS keeps names that begin with aws/ for itself", "choose another name")
 	}
 }
+
+// reservedPaths are those of roles that AWS makes, for its own services.
+var reservedPaths = []string{"/aws-service-role/", "/aws-reserved/"}
 
 // reservedRanges are those that CreateVpc refuses ("VPC CIDR blocks" in the Amazon VPC User
 // Guide) or that no host can have (RFC 6890).

@@ -202,6 +202,12 @@ func (c *checker) checkMapping(node *yaml.Node, t reflect.Type, path string) {
 	kept := node.Content[:0:0]
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		key, value := node.Content[i], node.Content[i+1]
+		if key.ShortTag() == "!!merge" { // the keys of a block that stands elsewhere in the file
+			if c.check(value, t, path) {
+				kept = append(kept, key, value)
+			}
+			continue
+		}
 		full := join(path, key.Value)
 		if line, twice := seen[key.Value]; twice {
 			c.add(key, full, text(value), fmt.Sprintf("a key stands once in a block, and this one is also on line %d", line), "remove one of the two")
