@@ -202,10 +202,17 @@ func flatten(path string, v any, into map[string]string) {
 	switch v := v.(type) {
 	case nil:
 	case map[string]any:
+		_, statement := v["Effect"]
 		for key, item := range v {
+			if one, text := item.(string); text && statement && (key == "Action" || key == "Resource") {
+				item = []any{one} // IAM takes either form
+			}
 			flatten(join(path, key), item, into)
 		}
 	case []any:
+		if len(v) == 0 {
+			return // Terraform has null and an empty list for nothing
+		}
 		names := names(v)
 		if names == nil {
 			into[path] = show(path, encode(v))
@@ -225,6 +232,8 @@ func flatten(path string, v any, into map[string]string) {
 		if v != "" {
 			into[path] = show(path, v)
 		}
+	case bool:
+		into[path] = strconv.FormatBool(v) // no credential, whatever its name
 	default:
 		into[path] = show(path, encode(v))
 	}
@@ -247,7 +256,7 @@ func names(list []any) []string {
 			return nil
 		}
 		numbers = append(numbers, fmt.Sprint(i))
-		keys := []any{object["name"], object["Name"], object["Sid"], object["sid"]}
+		keys := []any{object["name"], object["Name"], object["Sid"], object["sid"], object["Action"]}
 		if actions, _ := object["Action"].([]any); len(actions) > 0 {
 			keys = append(keys, actions[0]) // of a statement without a name
 		}
