@@ -710,7 +710,7 @@ def refuse_to_delete_what_is_in_use():
     def of_vpc(self, vpc_id):
         inside = [s for zone in self.subnets.values() for s in zone.values()] + list(self.vpc_end_points.values())
         groups = self.groups.get(vpc_id, {}).values()
-        if any(group.name != "default" for group in groups) or any(one.vpc_id == vpc_id for one in inside):
+        if any(group.name != "default" for group in groups) or any(one.vpc_id == vpc_id and one.state != "deleted" for one in inside):
             raise ec2_exceptions.DependencyViolationError(f"The vpc '{vpc_id}' has dependencies and cannot be deleted.")
         return delete_vpc(self, vpc_id)
 

@@ -256,9 +256,9 @@ func names(list []any) []string {
 			return nil
 		}
 		numbers = append(numbers, fmt.Sprint(i))
-		keys := []any{object["name"], object["Name"], object["Sid"], object["sid"], object["Action"]}
-		if actions, _ := object["Action"].([]any); len(actions) > 0 {
-			keys = append(keys, actions[0]) // of a statement without a name
+		keys := []any{object["name"], object["Name"], object["Sid"], object["sid"], object["id"]}
+		if action := first(object["Action"]); action != "" { // of a statement without a name
+			keys = append(keys, action, action+" on "+first(object["Resource"]))
 		}
 		for _, key := range keys {
 			if name, ok := key.(string); ok && name != "" && !slices.Contains(own, name) {
@@ -271,6 +271,15 @@ func names(list []any) []string {
 		return own
 	}
 	return numbers
+}
+
+// first is a text, or the first one of a list.
+func first(v any) string {
+	if list, _ := v.([]any); len(list) > 0 {
+		v = list[0]
+	}
+	text, _ := v.(string)
+	return text
 }
 
 // show is a value as it may be shown: the last part of the path says what it is. The value of
