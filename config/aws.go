@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"prefect-worker-ecs/config/strict"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,7 +20,7 @@ const environmentNameRule = "an environment's name is 1 to 30 lower-case letters
 // name refuses a file name that cannot be a stack's.
 func (v *validator) name() {
 	if !environmentName.MatchString(v.env.Name) {
-		v.problems = append(v.problems, newProblem(v.env.source.file, 0, "file name", v.env.Name,
+		v.problems = append(v.problems, strict.NewProblem(v.env.source.File, 0, "file name", v.env.Name,
 			environmentNameRule, "rename the file, for example to prod.yaml"))
 	}
 }
@@ -45,7 +46,7 @@ func (v *validator) regions() {
 	for _, region := range []struct{ key, code string }{{"region", e.Region}, {"backend.region", e.Backend.Region}} {
 		if _, known := awsRegions[region.code]; !known && region.code != "" {
 			v.reject(region.key, region.code, "there is no such region in the list of AWS's SDKs",
-				nearest(region.code, slices.Sorted(maps.Keys(awsRegions)))+"correct it; for a region that is newer than this program update github.com/hashicorp/aws-sdk-go-base in go.mod", "region")
+				strict.Nearest(region.code, slices.Sorted(maps.Keys(awsRegions)))+"correct it; for a region that is newer than this program update github.com/hashicorp/aws-sdk-go-base in go.mod", "region")
 		}
 	}
 	own, state := awsRegions[e.Region], awsRegions[e.Backend.Region]
@@ -71,17 +72,6 @@ func (e *Environment) freeZone() string {
 			return zone
 		}
 	}
-}
-
-// nearest is the beginning of a fix that points to the known word which a mistyped one most
-// likely meant, or nothing.
-func nearest(word string, known []string) string {
-	for _, k := range known {
-		if editDistance(word, k) <= 2 {
-			return "did you mean " + k + "? If not, "
-		}
-	}
-	return ""
 }
 
 // arns refuses ARNs of another partition, region or account than the environment's: roles
@@ -119,7 +109,7 @@ func (v *validator) arns() {
 		refs = append(refs, reference{fmt.Sprintf("worker.kms_key_arns[%d]", i), text, e.Region})
 	}
 	for _, of := range e.taskVariables() {
-		for _, name := range sortedKeys(of.secrets) {
+		for _, name := range slices.Sorted(maps.Keys(of.secrets)) {
 			refs = append(refs, reference{of.block + ".secrets." + name, of.secrets[name], e.Region})
 		}
 	}
@@ -174,7 +164,7 @@ func (v *validator) tags() {
 	if count > most {
 		v.reject("tags", fmt.Sprintf("%d tags", count), fmt.Sprintf("AWS takes %d tags on a resource, with Name, Project, Environment and ManagedBy, which the program sets", most), fmt.Sprintf("remove %d", count-most))
 	}
-	keys := sortedKeys(tags)
+	keys := slices.Sorted(maps.Keys(tags))
 	for i, key := range keys {
 		if strings.HasPrefix(strings.ToLower(key), "aws:") {
 			v.reject("tags."+key, tags[key], "AWS keeps keys that begin with aws: for itself", "rename the key")

@@ -1054,11 +1054,8 @@ func FuzzLoad(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		env := base()
-		problems := decodeYAML("dev.yaml", data, env)
-		env.Name = "dev"
-		env.complete()
-		for _, p := range append(problems, env.Validate()...) {
+		_, problems := parse("dev.yaml", data)
+		for _, p := range problems {
 			if p.Rule == "" || p.Fix == "" || p.File != "dev.yaml" {
 				t.Errorf("a problem without words: %+v", p)
 			}

@@ -103,9 +103,9 @@ func conflicts(envs []*Environment) Problems {
 			if a, b := env.Backend, other.Backend; a.Type == BackendS3 && b.Type == BackendS3 && a.Bucket == b.Bucket {
 				switch lock := ".tflock"; { // which Terraform adds to the key
 				case a.Key == b.Key:
-					v.reject("backend.key", a.Key, "each environment has a state of its own, and "+other.source.file+" uses this one", "choose another key")
+					v.reject("backend.key", a.Key, "each environment has a state of its own, and "+other.source.File+" uses this one", "choose another key")
 				case a.Key == b.Key+lock || a.Key+lock == b.Key:
-					v.reject("backend.key", a.Key, "it is the lock file of the other, and "+other.source.file+" has the key "+b.Key, "choose another key")
+					v.reject("backend.key", a.Key, "it is the lock file of the other, and "+other.source.File+" has the key "+b.Key, "choose another key")
 				}
 			}
 			if a, b := env.account(), other.account(); a != "" && b != "" && a != b {
@@ -117,7 +117,7 @@ func conflicts(envs []*Environment) Problems {
 			}
 			for _, c := range env.uniqueNames() {
 				if taken[c.id()] {
-					v.reject(c.key, c.value, fmt.Sprintf("a %s of this name can exist once, and %s has it too", c.kind, other.source.file),
+					v.reject(c.key, c.value, fmt.Sprintf("a %s of this name can exist once, and %s has it too", c.kind, other.source.File),
 						env.anotherName(c.key)+"; if the two are in different accounts, set account_id in both")
 				}
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"prefect-worker-ecs/config/strict"
 	"regexp"
 	"slices"
 	"strconv"
@@ -94,7 +95,7 @@ func (v *validator) flowRoles(in *Environment) {
 	others := in.rolesOfOthers()
 	check := func(key, role string) {
 		if use := cmp.Or(others[role], others[strings.ToLower(role[strings.LastIndex(role, "/")+1:])]); use != "" && role != "" {
-			v.reject(key, role, fmt.Sprintf("it is the role of %s in %s, and flows would have its permissions", use, cmp.Or(in.source.file, in.Name)), "name a role that is for flows only, or let the program make one with iam.flow_task_role")
+			v.reject(key, role, fmt.Sprintf("it is the role of %s in %s, and flows would have its permissions", use, cmp.Or(in.source.File, in.Name)), "name a role that is for flows only, or let the program make one with iam.flow_task_role")
 		}
 	}
 	for i, role := range v.env.IAM.FlowRoleARNs {
@@ -162,11 +163,11 @@ func (v *validator) checkStatements(list string, statements []Statement) {
 		for j, resource := range s.Resources {
 			v.resource(fmt.Sprintf("%s[%d]", key("resources"), j), resource)
 		}
-		for _, operator := range sortedKeys(s.Conditions) {
+		for _, operator := range slices.Sorted(maps.Keys(s.Conditions)) {
 			if !conditionOperator.MatchString(operator) {
-				v.reject(key("conditions."+operator), operator, "IAM has no such condition operator", nearest(operator, conditionOperators)+"rename it, for example to StringEquals")
+				v.reject(key("conditions."+operator), operator, "IAM has no such condition operator", strict.Nearest(operator, conditionOperators)+"rename it, for example to StringEquals")
 			}
-			for _, name := range sortedKeys(s.Conditions[operator]) {
+			for _, name := range slices.Sorted(maps.Keys(s.Conditions[operator])) {
 				key, values := key("conditions."+operator+"."+name), s.Conditions[operator][name]
 				if !conditionKey.MatchString(name) {
 					v.reject(key, strings.Join(values, ", "), "a condition key is service:Name", "rename it, for example to aws:RequestedRegion")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 
+	"prefect-worker-ecs/config/strict"
 	"prefect-worker-ecs/internal/base/redact"
 )
 
@@ -127,7 +128,7 @@ var reservedVariables = map[string]string{
 // that hold a credential.
 func (v *validator) variables() {
 	for _, of := range v.env.taskVariables() {
-		for _, name := range sortedKeys(of.environment) {
+		for _, name := range slices.Sorted(maps.Keys(of.environment)) {
 			key, value := of.block+".environment."+name, of.environment[name]
 			v.reserved(of.block, key, name, value)
 			if secretVariable(name, value) {
@@ -135,7 +136,7 @@ func (v *validator) variables() {
 					fmt.Sprintf("put it in Secrets Manager or the Parameter Store and its ARN in %s.secrets.%s", of.block, name))
 			}
 		}
-		for _, name := range sortedKeys(of.secrets) {
+		for _, name := range slices.Sorted(maps.Keys(of.secrets)) {
 			key, value := of.block+".secrets."+name, of.secrets[name]
 			v.reserved(of.block, key, name, value)
 			if _, twice := of.environment[name]; twice {
@@ -351,14 +352,14 @@ func (v *validator) jobs() {
 	if err != nil || !secretOfFlows.Check(runtime.Prefect) {
 		maps.Copy(kinds, olderJobVariables)
 	}
-	known := sortedKeys(kinds)
-	for _, name := range sortedKeys(job.Variables) {
+	known := slices.Sorted(maps.Keys(kinds))
+	for _, name := range slices.Sorted(maps.Keys(job.Variables)) {
 		key, value := "work_pool.job.variables."+name, job.Variables[name]
 		if option, own := jobVariables[name]; own {
 			v.reject(key, value, "the program sets this variable itself", "set "+option)
 		}
 		if !slices.Contains(known, name) {
-			v.reject(key, value, "the template of the prefect-aws for this Prefect has no such variable", nearest(name, known)+"it has "+strings.Join(known, ", ")+", and those of other options", "worker.image")
+			v.reject(key, value, "the template of the prefect-aws for this Prefect has no such variable", strict.Nearest(name, known)+"it has "+strings.Join(known, ", ")+", and those of other options", "worker.image")
 		}
 		if kind := kinds[name]; jobVariable(value) != kind {
 			v.reject(key, value, "the variable is "+kind, "correct the value")
