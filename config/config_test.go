@@ -783,6 +783,7 @@ var rejected = []struct{ name, yaml, keys string }{
 	{"a namespace over the registry", "cluster: {namespace: docker.io}", "cluster.namespace"},
 	{"a namespace over the image's registry", "cluster: {namespace: example.com}\nworker: {image: 'reg.example.com/w:1', prefect_version: '3'}", "cluster.namespace"},
 	{"a namespace over the API", "cluster: {namespace: example.com}\nprefect: {api_url: 'https://prefect.example.com/api'}", "cluster.namespace"},
+	{"a namespace that resolvers answer themselves", "cluster: {namespace: flows.localhost}", "cluster.namespace"},
 	{"a namespace over PyPI", "cluster: {namespace: pypi.org}\nworker: {extra_pip_packages: [s3fs]}", "cluster.namespace"},
 
 	// Hosts that no task can reach.

@@ -194,6 +194,11 @@ func (v *validator) namespace() {
 	if !e.Cluster.Namespaced() {
 		return
 	}
+	for _, special := range []string{"localhost", "invalid", "arpa"} { // RFC 6761
+		if within(namespace, special) {
+			v.reject("cluster.namespace", namespace, "resolvers look up no name in "+special+" as others", "write for example default.prefect.local")
+		}
+	}
 	for _, host := range e.hosts() {
 		if within(host, namespace) {
 			v.reject("cluster.namespace", namespace, "a private namespace hides all other names in it from the VPC, and a task needs "+host,
