@@ -28,7 +28,7 @@ import (
 func (u *up) placeholders(ctx context.Context) (map[string]string, error) {
 	m := &placeholderMaker{ctx: ctx, cfg: awsConfig(u.state), ids: map[string]string{}}
 	m.ec2 = query.NewEC2(m.cfg)
-	err := errors.Join(m.network(u.env.Network), m.names(u.env), m.roles(u.env.IAM.Existing), m.image(u.env.Worker.Image), m.image(u.env.WorkPool.Job.Image))
+	err := errors.Join(m.network(u.env.Network), m.names(u.env), m.roles(u.env.IAM.Existing), m.topic(u.env.Monitoring.TopicARN), m.image(u.env.Worker.Image), m.image(u.env.WorkPool.Job.Image))
 	if err != nil {
 		return nil, fmt.Errorf("make a placeholder for what exists: %w", err)
 	}
@@ -202,6 +202,16 @@ func (m *placeholderMaker) image(name string) error {
 		there(registry.CallJSON(m.ctx, "CreateRepository", map[string]string{"repositoryName": in.Repository}, &struct{}{})),
 		there(registry.CallJSON(m.ctx, "PutImage", image, &struct{}{})),
 	)
+}
+
+// topic makes the topic that alarms are sent to.
+func (m *placeholderMaker) topic(arn string) error {
+	if arn == "" {
+		return nil
+	}
+	name := arn[strings.LastIndexByte(arn, ':')+1:]
+	m.ids[arn] = iam.Account{Partition: "aws", Region: m.cfg.Region, ID: emulatorAccount}.Of("sns", name)
+	return query.NewSNS(m.cfg).Call(m.ctx, "CreateTopic", query.Params{"Name": name}, nil)
 }
 
 // inAccount is how the ARN of a role or policy, and an image in ECR, begins, with the account.

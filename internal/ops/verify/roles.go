@@ -436,9 +436,10 @@ func (c *checklist) neededStatements(f *findings, r *role) {
 			}
 			for _, action := range statement.Action {
 				for _, resource := range statement.Resource {
-					resource = c.known(resource)
-					result := r.allows(iam.Request{Action: action, Resource: resource, Context: context})
-					c.decided(f, r, result, fmt.Sprintf("the %s %s may call %s", r.noun, r.name, action),
+					request := iam.Request{Action: action, Context: context}
+					resource, _ = request.Substitute(c.known(resource)) // a policy's variable is none in a request
+					request.Resource = resource
+					c.decided(f, r, r.allows(request), fmt.Sprintf("the %s %s may call %s", r.noun, r.name, action),
 						fmt.Sprintf("the %s %s may not call %s on %s, which it needs", r.noun, r.name, action, stackjson.Shown(resource)))
 				}
 			}
