@@ -211,7 +211,10 @@ func (m *placeholderMaker) topic(arn string) error {
 	}
 	name := arn[strings.LastIndexByte(arn, ':')+1:]
 	m.ids[arn] = iam.Account{Partition: "aws", Region: m.cfg.Region, ID: emulatorAccount}.Of("sns", name)
-	return query.NewSNS(m.cfg).Call(m.ctx, "CreateTopic", query.Params{"Name": name}, nil)
+	const policy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":["cloudwatch.amazonaws.com","events.amazonaws.com"]},"Action":"sns:Publish","Resource":"*"}]}`
+	topics := query.NewSNS(m.cfg)
+	return errors.Join(topics.Call(m.ctx, "CreateTopic", query.Params{"Name": name}, nil),
+		topics.Call(m.ctx, "SetTopicAttributes", query.Params{"TopicArn": m.ids[arn], "AttributeName": "Policy", "AttributeValue": policy}, nil))
 }
 
 // inAccount is how the ARN of a role or policy, and an image in ECR, begins, with the account.
