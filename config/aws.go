@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"prefect-worker-ecs/config/strict"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,7 +20,7 @@ const environmentNameRule = "an environment's name is 1 to 30 lower-case letters
 // name refuses a file name that cannot be a stack's.
 func (v *validator) name() {
 	if !environmentName.MatchString(v.env.Name) {
-		v.problems = append(v.problems, newProblem(v.env.source.file, 0, "file name", v.env.Name,
+		v.problems = append(v.problems, strict.NewProblem(v.env.source.File, 0, "file name", v.env.Name,
 			environmentNameRule, "rename the file, for example to prod.yaml"))
 	}
 }
@@ -45,7 +46,7 @@ func (v *validator) regions() {
 	for _, region := range []struct{ key, code string }{{"region", e.Region}, {"backend.region", e.Backend.Region}} {
 		if _, known := awsRegions[region.code]; !known && region.code != "" {
 			v.reject(region.key, region.code, "there is no such region in the list of AWS's SDKs",
-				nearest(region.code, slices.Sorted(maps.Keys(awsRegions)))+"correct it; for a region that is newer than this program update github.com/hashicorp/aws-sdk-go-base in go.mod", "region")
+				strict.Nearest(region.code, slices.Sorted(maps.Keys(awsRegions)))+"correct it; for a region that is newer than this program update github.com/hashicorp/aws-sdk-go-base in go.mod", "region")
 		}
 	}
 	own, state := awsRegions[e.Region], awsRegions[e.Backend.Region]
@@ -71,17 +72,6 @@ func (e *Environment) freeZone() string {
 			return zone
 		}
 	}
-}
-
-// nearest is the beginning of a fix that points to the known word which a mistyped one most
-// likely meant, or nothing.
-func nearest(word string, known []string) string {
-	for _, k := range known {
-		if editDistance(word, k) <= 2 {
-			return "did you mean " + k + "? If not, "
-		}
-	}
-	return ""
 }
 
 // arns refuses ARNs of another partition, region or account than the environment's: roles
@@ -119,7 +109,7 @@ func (v *validator) arns() {
 		refs = append(refs, reference{fmt.Sprintf("worker.kms_key_arns[%d]", i), text, e.Region})
 	}
 	for _, of := range e.taskVariables() {
-		for _, name := range sortedKeys(of.secrets) {
+		for _, name := range slices.Sorted(maps.Keys(of.secrets)) {
 			refs = append(refs, reference{of.block + ".secrets." + name, of.secrets[name], e.Region})
 		}
 	}
@@ -140,15 +130,22 @@ func (v *validator) arns() {
 		}
 	}
 	// The state may be kept in another account.
-	if parsed, err := arn.Parse(e.Backend.KMSKeyARN); err == nil {
-		v.place("backend.kms_key_arn", e.Backend.KMSKeyARN, parsed, e.Backend.Region)
+	for _, ref := range []reference{{"backend.kms_key_arn", e.Backend.KMSKeyARN, e.Backend.Region}, {"backend.assume_role_arn", e.Backend.AssumeRoleARN, ""}} {
+		if parsed, err := arn.Parse(ref.text); err == nil {
+			v.place(ref.key, ref.text, parsed, ref.region)
+		}
 	}
 }
 
-// place refuses an ARN of another partition or region.
+// place refuses an ARN of another partition or region, and a role of AWS's own.
 func (v *validator) place(key, text string, parsed arn.ARN, region string) {
 	if partition, known := awsRegions[v.env.Region]; known && parsed.Partition != partition.ID() {
 		v.reject(key, text, fmt.Sprintf("the region %s is in the partition %s, and the ARN is of %s", v.env.Region, partition.ID(), parsed.Partition), "write the ARN of a resource in that partition", "region")
+	}
+	for _, reserved := range reservedPaths {
+		if strings.HasPrefix(parsed.Resource, "role"+reserved) {
+			v.reject(key, text, "only AWS itself assumes the roles below "+reserved, "name a role of your own")
+		}
 	}
 	if region != "" && parsed.Region != region {
 		v.reject(key, text, "keys, secrets and topics are used in their own region, here "+region, "write the ARN of one there; keys and secrets can be replicated to other regions", "region")
@@ -167,7 +164,7 @@ func (v *validator) tags() {
 	if count > most {
 		v.reject("tags", fmt.Sprintf("%d tags", count), fmt.Sprintf("AWS takes %d tags on a resource, with Name, Project, Environment and ManagedBy, which the program sets", most), fmt.Sprintf("remove %d", count-most))
 	}
-	keys := sortedKeys(tags)
+	keys := slices.Sorted(maps.Keys(tags))
 	for i, key := range keys {
 		if strings.HasPrefix(strings.ToLower(key), "aws:") {
 			v.reject("tags."+key, tags[key], "AWS keeps keys that begin with aws: for itself", "rename the key")
@@ -210,7 +207,10 @@ func (v *validator) ownNames() {
 		}
 		taken[c.id()] = c
 	}
-	for _, reserved := range []string{"/aws-service-role/", "/aws-reserved/"} {
+	if group := e.WorkerSecurityGroup(); strings.HasPrefix(strings.ToLower(group), "sg-") || strings.EqualFold(group, "default") {
+		v.reject("network.security_group_name", group, "EC2 keeps names that begin with sg-, and the name default, for itself", "choose another name")
+	}
+	for _, reserved := range reservedPaths {
 		if strings.HasPrefix(e.IAM.Path, reserved) {
 			v.reject("iam.path", e.IAM.Path, "IAM keeps the path "+reserved+" for roles that AWS makes", "write for example /prefect/")
 		}
@@ -219,6 +219,9 @@ func (v *validator) ownNames() {
 		v.reject("logs.group", e.Logs.Group, "AWS keeps names that begin with aws/ for itself", "choose another name")
 	}
 }
+
+// reservedPaths are those of roles that AWS makes, for its own services.
+var reservedPaths = []string{"/aws-service-role/", "/aws-reserved/"}
 
 // reservedRanges are those that CreateVpc refuses ("VPC CIDR blocks" in the Amazon VPC User
 // Guide) or that no host can have (RFC 6890).

@@ -279,6 +279,10 @@ var alsoAccepted = []string{
 	"iam: {task_statements: [{actions: ['s3:GetObject'], resources: ['arn:aws:s3:::a/*', 'arn:aws:s3:us-east-1:123456789012:accesspoint/a', 'arn:aws:iam::aws:policy/ReadOnlyAccess', 'arn:aws:sqs:*:*:q', 'arn:aws:dynamodb:us-*:123456789012:table/t', 'arn:aws:apigateway:us-east-1::/restapis/*', 'arn:aws:cloudwatch::123456789012:dashboard/d'], " +
 		"conditions: {StringEquals: {'aws:PrincipalTag/team': [a, b]}, Bool: {'aws:SecureTransport': 'true'}, NumericLessThan: {'s3:max-keys': '10'}, IpAddress: {'aws:SourceIp': [10.0.0.0/8, '2001:db8::/32', 10.0.0.1]}, DateGreaterThan: {'aws:CurrentTime': '2030-01-01T00:00:00Z'}, ArnLike: {'aws:SourceArn': 'arn:aws:s3:::*'}, 'Null': {'aws:TokenIssueTime': 'true'}, StringLike: {'s3:prefix': '${aws:username}/*'}}}]}",
 	"region: us-gov-west-1\niam: {path: /team/aws-service-role/, task_statements: [{actions: ['s3:GetObject'], resources: ['arn:aws-us-gov:s3:::a/*']}]}",
+	"network: {vpc_cidr: 100.64.0.0/16, proxy: 'http://100.64.9.9:3128/'}\nprefect: {api_url: 'http://100.64.9.9:4200/api', authentication: none}",
+	"worker: {image: 'prefecthq/prefect:3-latest', task_family: main, service_name: etl-worker, environment: &e {A: x, AWS_DEFAULT_REGION: us-east-1}}\nwork_pool: {type: ecs, job: {environment: {<<: *e, AWS_DEFAULT_REGION: eu-west-1}, variables: {labels: '{}', match_latest_revision_in_family: 'true', container_name: flow}}}\niam: {flow_task_families: [etl]}",
+	"server: {enabled: true, database: {instance_class: db.x2iedn.xlarge}}\nworker: {registry_credentials: '" + secret + "', extra_pip_packages: ['boto3[crt,a.b]>=1,!=1.5,']}",
+	"iam: {task_statements: [{actions: ['S3:GetObject'], resources: ['arn:aws:bedrock:us-east-1::foundation-model/*', 'arn:aws:ec2:us-east-1::image/*', 'arn:aws:route53:::hostedzone/Z1'], conditions: {StringEquals: {'cognito-identity.amazonaws.com:sub': x, 'aws:ResourceTag/cost center': y}, BinaryEquals: {'kms:x': QUJD}, NotIpAddress: {'aws:SourceIp': '::1'}}}]}",
 	"network: {egress: [{description: NTP, protocol: udp, from_port: 123, cidr: 169.254.169.123/32}, {description: all, from_port: 1, to_port: 65535, cidr: 0.0.0.0/0}]}",
 }
 
@@ -469,6 +473,11 @@ var rejected = []struct{ name, yaml, keys string }{
 	{"a proxy of an empty part", "network: {proxy: 'http://proxy..example.com:3128'}", "network.proxy"},
 	{"a proxy on the task itself", "network: {proxy: 'http://localhost:3128'}", "network.proxy"},
 	{"a proxy without a route", "network: {proxy: 'http://192.168.1.1:3128'}", "network.proxy"},
+	{"hosts that nothing on the internet leads to", "network: {proxy: 'http://198.18.0.1:3128'}\nserver: {enabled: true, database: {existing_host: 100.64.0.9, existing_secret: '" + secret + "'}}", "network.proxy server.database.existing_host"},
+	{"a part of a host's name that is too long", "network: {proxy: 'http://" + strings.Repeat("a", 64) + ".example.com:3128'}", "network.proxy"},
+	{"a group's name that EC2 keeps", "network: {security_group_name: SG-prefect}", "network.security_group_name"},
+	{"the name of each VPC's own group", "network: {security_group_name: default}", "network.security_group_name"},
+	{"one name for two groups", "network: {security_group_name: Prefect_server_sg}\nserver: {enabled: true}", "network.security_group_name"},
 	{"an API without a route", "prefect: {api_url: 'http://192.168.7.7:4200/api'}", "prefect.api_url"},
 	{"a database without a route", "server: {enabled: true, database: {existing_host: 172.31.0.9, existing_secret: 'arn:aws:secretsmanager:us-east-1:123456789012:secret:a-AbCdEf'}}", "server.database.existing_host"},
 	{"exceptions that are no hosts", "network: {proxy: 'http://proxy.example.com:3128', no_proxy: [a..b, 10.0.0.256, -a]}", "network.no_proxy[0] network.no_proxy[1] network.no_proxy[2]"},
@@ -524,6 +533,13 @@ var rejected = []struct{ name, yaml, keys string }{
 	{"more runs than memory beside the guard", "worker: {cpu: 2048, memory: 10240, concurrency_limit: 74, protect_runs: true}", "worker.concurrency_limit"},
 	{"more runs than memory", "worker: {concurrency_limit: 3}", "worker.concurrency_limit"},
 	{"variable name", "worker: {environment: {A-B: x}}", "worker.environment.A-B"},
+	{"variables of the program in another case, and those of ECS", "worker: {environment: {prefect_api_url: x, ECS_AGENT_URI: x, AWS_CONTAINER_CREDENTIALS_FULL_URI: x}, secrets: {Prefect_Api_Key: '" + secret + "'}}",
+		"worker.environment.AWS_CONTAINER_CREDENTIALS_FULL_URI worker.environment.ECS_AGENT_URI worker.environment.prefect_api_url worker.secrets.Prefect_Api_Key"},
+	{"a worker that starts tasks in another region", "worker: {environment: {AWS_DEFAULT_REGION: eu-west-1}}\nwork_pool: {type: ecs}", "worker.environment.AWS_DEFAULT_REGION"},
+	{"parameters of no name", "worker: {secrets: {A: '" + parameter + "//x', B: '" + parameter + "/'}}", "worker.secrets.A worker.secrets.B"},
+	{"user and password for ECR", "worker: {image: '123456789012.dkr.ecr.us-east-1.amazonaws.com/w:1', prefect_version: '3', registry_credentials: '" + secret + "'}", "worker.registry_credentials"},
+	{"a registry of ECR with a digit missing", "worker: {image: '12345678901.dkr.ecr.us-east-1.amazonaws.com/w:1', prefect_version: '3'}", "worker.image"},
+	{"a block that is none to be merged", "worker: {environment: {<<: x, A: y}}", "worker.environment"},
 	{"API key as a variable", "worker: {environment: {PREFECT_API_KEY: pnu_0123456789abcdef}}", "worker.environment.PREFECT_API_KEY"},
 	{"port of the health check", "worker: {environment: {PREFECT_WORKER_WEBSERVER_PORT: '9'}}", "worker.environment.PREFECT_WORKER_WEBSERVER_PORT"},
 	{"a credential under another name", "worker: {environment: {HARMLESS: AKIAIOSFODNN7EXAMPLE}}", "worker.environment.HARMLESS"},
@@ -548,6 +564,7 @@ var rejected = []struct{ name, yaml, keys string }{
 	{"pool name of Prefect's", "work_pool: {name: prefect-pool}", "work_pool.name"},
 	{"queue twice", "work_pool: {queues: [a, a]}", "work_pool.queues[1]"},
 	{"prefect as a package", "worker: {extra_pip_packages: [prefect==3.0.0]}", "worker.extra_pip_packages[0]"},
+	{"requirements that pip cannot read", "worker: {extra_pip_packages: ['boto3==1.0==2.0', 'pandas[,]', 'a[b,]']}", "worker.extra_pip_packages[0] worker.extra_pip_packages[1] worker.extra_pip_packages[2]"},
 	{"two packages in one entry", "worker: {extra_pip_packages: ['a b']}", "worker.extra_pip_packages[0]"},
 	{"prefect-aws unpinned in a 2.x image", "worker: {extra_pip_packages: [prefect_aws]}", "worker.extra_pip_packages[0]"},
 	{"prefect-aws for Prefect 3 in a 2.x image", "worker: {extra_pip_packages: [prefect-aws==0.7.11]}", "worker.extra_pip_packages[0]"},
@@ -584,7 +601,7 @@ var rejected = []struct{ name, yaml, keys string }{
 	{"task policy", "iam: {task_policy_arns: [AdministratorAccess]}", "iam.task_policy_arns[0]"},
 	{"execution policy", "iam: {execution_policy_arns: [AdministratorAccess]}", "iam.execution_policy_arns[0]"},
 	{"text for addresses of public subnets", "network: {map_public_ip_on_launch: 'on'}", "network.map_public_ip_on_launch"},
-	{"name of the security group", "network: {security_group_name: 'ü'}", "network.security_group_name"},
+	{"name of the security group", "network: {security_group_name: 'a '}", "network.security_group_name"},
 	{"family of the task definition", "worker: {task_family: a/b}", "worker.task_family"},
 	{"name of the container", "worker: {container_name: a b}", "worker.container_name"},
 	{"flow roles of a process pool", "iam: {flow_execution_role_name: a, flow_task_role: {name: b, policy_arns: ['arn:aws:iam::123456789012:policy/p']}}",
@@ -593,6 +610,7 @@ var rejected = []struct{ name, yaml, keys string }{
 	{"alarms that nobody gets", "monitoring: {enabled: true}", "monitoring.emails"},
 	{"alarms to a topic and to addresses", "monitoring: {enabled: true, emails: [a@example.com], topic_arn: 'arn:aws:sns:us-east-1:123456789012:on-call'}", "monitoring.emails"},
 	{"monitoring", "monitoring: {enabled: maybe, topic_arn: 'arn:aws:sns:us-east-1:123456789012:on-call.fifo', late_minutes: 0, pending_minutes: 1}", "monitoring.enabled monitoring.topic_arn monitoring.late_minutes monitoring.pending_minutes"},
+	{"an address with a part that is too long", "monitoring: {enabled: true, emails: [a@" + strings.Repeat("a", 64) + ".com]}", "monitoring.emails[0]"},
 	{"an address without a host", "monitoring: {enabled: true, emails: [on-call]}", "monitoring.emails[0]"},
 	{"a topic in another region", "monitoring: {enabled: true, topic_arn: 'arn:aws:sns:eu-west-1:123456789012:on-call'}", "monitoring.topic_arn"},
 	{"a service whose alarms have too long names", "monitoring: {enabled: true, emails: [a@example.com]}\nworker: {service_name: " + strings.Repeat("w", 47) + "}", "worker.service_name"},
@@ -637,6 +655,8 @@ var rejected = []struct{ name, yaml, keys string }{
 	{"a job's image with a blank", "work_pool: {type: ecs, job: {image: 'a b'}}", "work_pool.job.image"},
 	{"variables of a job", "work_pool: {type: ecs, job: {variables: {cluster: a, api_token: abcdef123456, 'a-b': c, env: '{}', aws_credentials: d, comand: e}}}",
 		"work_pool.job.variables.a-b work_pool.job.variables.api_token work_pool.job.variables.aws_credentials work_pool.job.variables.cluster work_pool.job.variables.comand work_pool.job.variables.env"},
+	{"variables of another type than the template's", "work_pool: {type: ecs, job: {variables: {match_latest_revision_in_family: maybe, labels: a, command: '[]', container_name: a b, name: '5', task_start_timeout_seconds: soon}}}",
+		"work_pool.job.variables.match_latest_revision_in_family work_pool.job.variables.labels work_pool.job.variables.command work_pool.job.variables.container_name work_pool.job.variables.name work_pool.job.variables.task_start_timeout_seconds"},
 	{"a variable that the template of Prefect 3 has not", "worker: {image: 'prefecthq/prefect:3-latest'}\nwork_pool: {type: ecs, job: {variables: {stream_output: 'true'}}}", "work_pool.job.variables.stream_output"},
 	{"a task definition that the worker may not run", "work_pool: {type: ecs, job: {secrets: {A: '" + secret + "'}, variables: {task_definition_arn: 'arn:aws:ecs:us-east-1:123456789012:task-definition/other:1'}}}", "work_pool.job.variables.task_definition_arn work_pool.job.secrets"},
 	{"a task definition of another account", "account_id: '111111111111'\nwork_pool: {type: ecs, job: {variables: {task_definition_arn: 'arn:aws:ecs:us-east-1:123456789012:task-definition/prefect_ecs-work-pool_x:1'}}}", "work_pool.job.variables.task_definition_arn"},
@@ -646,20 +666,26 @@ var rejected = []struct{ name, yaml, keys string }{
 	{"a blank in the name of an ecs pool", "work_pool: {type: ecs, name: my pool}", "work_pool.name"},
 	{"a long name of an ecs pool", "work_pool: {type: ecs, name: " + strings.Repeat("p", 211) + "}", "work_pool.name"},
 	{"families that are the worker's", "work_pool: {type: ecs}\niam: {flow_task_families: [etl, dev]}", "iam.flow_task_families[1]"},
+	{"families of the program's own task definitions", "work_pool: {type: ecs}\nworker: {task_family: etl-worker}\nserver: {enabled: true}\niam: {flow_task_families: [etl, prefect-]}", "iam.flow_task_families[0] iam.flow_task_families[1]"},
 	{"a worker in the families of its flows", "work_pool: {type: ecs, name: p}\nworker: {service_name: prefect_p_worker}", "iam.flow_task_families[0]"},
 	{"flow role of a process pool", "iam: {flow_role_arns: ['arn:aws:iam::123456789012:role/flow']}", "iam.flow_role_arns"},
+	{"roles of others for flows", "work_pool: {type: ecs}\nmonitoring: {enabled: true, emails: [a@example.com]}\niam: {flow_role_arns: ['arn:aws:iam::123456789012:role/prefect-ecs-flow-logs', 'arn:aws:iam::123456789012:role/Prefect-Task-Role', 'arn:aws:iam::123456789012:role/dev-worker-probe-schedule', 'arn:aws:iam::123456789012:role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS']}",
+		"iam.flow_role_arns[0] iam.flow_role_arns[1] iam.flow_role_arns[2] iam.flow_role_arns[3]"},
+	{"a role to assume that the stack makes", "assume_role_arn: arn:aws:iam::123456789012:role/prefect-task-role", "assume_role_arn"},
+	{"a role for the state in another partition", "backend: {type: s3, bucket: states, assume_role_arn: 'arn:aws-cn:iam::999999999999:role/states'}", "backend.assume_role_arn"},
 	{"the worker's role for flows", "work_pool: {type: ecs}\niam: {flow_role_arns: ['arn:aws:iam::123456789012:role/prefect-task-execution-role']}", "iam.flow_role_arns[0]"},
 	{"existing roles that the stack makes", "work_pool: {type: ecs}\niam: {existing: {task_role: 'arn:aws:iam::123456789012:role/Prefect-task-execution-role', flow_execution_role: 'arn:aws:iam::123456789012:role/x/prefect-task-execution-role'}}", "iam.existing.task_role iam.existing.flow_execution_role"},
 	{"an existing role of the worker for flows", "work_pool: {type: ecs}\niam: {existing: {execution_role: 'arn:aws:iam::123456789012:role/a', flow_task_role: 'arn:aws:iam::123456789012:role/a'}}", "iam.existing.flow_task_role"},
 	{"a condition operator that IAM does not have", "iam: {task_statements: [{actions: ['s3:GetObject'], resources: ['arn:aws:s3:::a/*'], conditions: {StringEqual: {'aws:x': y}}}]}", "iam.task_statements[0].conditions.StringEqual"},
-	{"values that an operator does not compare", "iam: {task_statements: [{actions: ['s3:GetObject'], resources: ['arn:aws:s3:::a/*'], conditions: {Bool: {'aws:SecureTransport': 'yes'}, NumericLessThan: {'s3:max-keys': ten}, IpAddress: {'aws:SourceIp': [10.0.0.0/8, office]}, StringEquals: {'aws:x': []}, DateLessThan: {'aws:CurrentTime': tomorrow}, ArnLike: {'aws:SourceArn': bucket}}}]}",
-		"iam.task_statements[0].conditions.Bool.aws:SecureTransport iam.task_statements[0].conditions.NumericLessThan.s3:max-keys iam.task_statements[0].conditions.IpAddress.aws:SourceIp iam.task_statements[0].conditions.StringEquals.aws:x iam.task_statements[0].conditions.DateLessThan.aws:CurrentTime iam.task_statements[0].conditions.ArnLike.aws:SourceArn"},
-	{"ARNs that nothing has", "iam: {task_statements: [{actions: ['s3:GetObject'], resources: ['arn:aws-cn:s3:::b', 'arn:aws:s3:us-east-1::b', 'arn:aws:iam:us-east-1:123456789012:role/r', 'arn:aws:sqs::123456789012:q', 'arn:aws:sqs:us-east-9:123456789012:q', 'arn:aws:sqs:us-east-1:1234:q', 'arn:aws-foo:s3:::b']}]}",
-		"iam.task_statements[0].resources[0] iam.task_statements[0].resources[1] iam.task_statements[0].resources[2] iam.task_statements[0].resources[3] iam.task_statements[0].resources[4] iam.task_statements[0].resources[5] iam.task_statements[0].resources[6]"},
+	{"values that an operator does not compare", "iam: {task_statements: [{actions: ['s3:GetObject'], resources: ['arn:aws:s3:::a/*'], conditions: {Bool: {'aws:SecureTransport': 'yes'}, NumericLessThan: {'s3:max-keys': ten}, IpAddress: {'aws:SourceIp': [10.0.0.0/8, 10.0.0.0/99]}, StringEquals: {'aws:x': []}, DateLessThan: {'aws:CurrentTime': '2030-13-01'}, BinaryEquals: {'kms:x': ä}, ArnLike: {'aws:SourceArn': bucket}}}]}",
+		"iam.task_statements[0].conditions.Bool.aws:SecureTransport iam.task_statements[0].conditions.NumericLessThan.s3:max-keys iam.task_statements[0].conditions.IpAddress.aws:SourceIp iam.task_statements[0].conditions.StringEquals.aws:x iam.task_statements[0].conditions.DateLessThan.aws:CurrentTime iam.task_statements[0].conditions.BinaryEquals.kms:x iam.task_statements[0].conditions.ArnLike.aws:SourceArn"},
+	{"ARNs that nothing has", "iam: {task_statements: [{actions: ['s3:GetObject'], resources: ['arn:aws-cn:s3:::b', 'arn:aws:s3:us-east-1::b', 'arn:aws:iam:us-east-1:123456789012:role/r', 'arn:aws:sqs::123456789012:q', 'arn:aws:sqs:us-east-9:123456789012:q', 'arn:aws:sqs:us-east-1:1234:q', 'arn:aws-foo:s3:::b', 'arn:aws:sqs:us-east-1::q', 'arn:aws:iam:::role/r', 'arn:aws:s3::123456789012:b']}]}",
+		"iam.task_statements[0].resources[0] iam.task_statements[0].resources[1] iam.task_statements[0].resources[2] iam.task_statements[0].resources[3] iam.task_statements[0].resources[4] iam.task_statements[0].resources[5] iam.task_statements[0].resources[6] iam.task_statements[0].resources[7] iam.task_statements[0].resources[8] iam.task_statements[0].resources[9]"},
 	{"a path of AWS", "iam: {path: /aws-service-role/ecs/}", "iam.path"},
 	{"more tags than AWS takes", "tags: {" + tags(47) + "}", "tags"},
 	{"a class of instances without PostgreSQL", "server: {enabled: true, database: {instance_class: db.r4.large}}", "server.database.instance_class"},
-	{"a size that no instance has", "server: {enabled: true, database: {instance_class: db.t4g.huge}}", "server.database.instance_class"},
+	{"a size that no instance has", "server: {enabled: true, database: {instance_class: db.t4g.4xlarge}}", "server.database.instance_class"},
+	{"a size that no other instance has", "server: {enabled: true, database: {instance_class: db.m6g.micro}}", "server.database.instance_class"},
 	{"a job's image on this machine", "worker: {image: 'prefecthq/prefect:3-latest'}\nwork_pool: {type: ecs, job: {image: 'localhost:5000/a:1'}}", "work_pool.job.image"},
 	{"a job's image that moves to the next major version", "worker: {image: 'prefecthq/prefect:3-latest'}\nwork_pool: {type: ecs, job: {image: prefecthq/prefect}}", "work_pool.job.image"},
 	{"an image of another partition", "worker: {image: '123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/w:1', prefect_version: '3'}", "worker.image"},
@@ -757,6 +783,7 @@ var rejected = []struct{ name, yaml, keys string }{
 	{"a namespace over the registry", "cluster: {namespace: docker.io}", "cluster.namespace"},
 	{"a namespace over the image's registry", "cluster: {namespace: example.com}\nworker: {image: 'reg.example.com/w:1', prefect_version: '3'}", "cluster.namespace"},
 	{"a namespace over the API", "cluster: {namespace: example.com}\nprefect: {api_url: 'https://prefect.example.com/api'}", "cluster.namespace"},
+	{"a namespace that resolvers answer themselves", "cluster: {namespace: flows.localhost}", "cluster.namespace"},
 	{"a namespace over PyPI", "cluster: {namespace: pypi.org}\nworker: {extra_pip_packages: [s3fs]}", "cluster.namespace"},
 
 	// Hosts that no task can reach.
@@ -854,6 +881,9 @@ func TestEnvironmentsThatFightOverNames(t *testing.T) {
 		{"one service of a cluster", "worker: {service_name: w}", "name_suffix: -b\ncluster: {name: prefect-cluster, existing: true}\nworker: {service_name: w}", "worker.service_name"},
 		{"a server and a service of one cluster", "worker: {service_name: flows}", "name_suffix: -b\ncluster: {name: prefect-cluster, existing: true}\nserver: {enabled: true, name: flows}", "server.name"},
 		{"one namespace of a VPC", "network: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234567]}}", "name_suffix: -b\nnetwork: {existing: {vpc_id: vpc-01234567, subnet_ids: [subnet-01234568]}}", "cluster.namespace"},
+		{"one pair of tags", "", "name_suffix: -b\ntags: {Environment: dev}", "tags.Environment"},
+		{"a role of the other for flows", "", "name_suffix: -b\nwork_pool: {type: ecs}\niam: {flow_role_arns: ['arn:aws:iam::123456789012:role/x/Prefect-task-execution-role'], existing: {flow_task_role: 'arn:aws:iam::123456789012:role/prefect-ecs-flow-logs'}}", "iam.flow_role_arns[0] iam.existing.flow_task_role"},
+		{"the role of the other's flows for flows", "", "name_suffix: -b\nwork_pool: {type: ecs}\niam: {existing: {flow_task_role: 'arn:aws:iam::123456789012:role/prefect-task-role'}}", ""},
 		{"one event queue", "worker: {image: 'prefecthq/prefect:3-latest', service_name: w}\nwork_pool: {type: ecs}",
 			"name_suffix: -prod\nworker: {image: 'prefecthq/prefect:3-latest', service_name: w}\nwork_pool: {type: ecs}", "worker.service_name"},
 	} {
@@ -1025,11 +1055,8 @@ func FuzzLoad(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		env := base()
-		problems := decodeYAML("dev.yaml", data, env)
-		env.Name = "dev"
-		env.complete()
-		for _, p := range append(problems, env.Validate()...) {
+		_, problems := parse("dev.yaml", data)
+		for _, p := range problems {
 			if p.Rule == "" || p.Fix == "" || p.File != "dev.yaml" {
 				t.Errorf("a problem without words: %+v", p)
 			}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -10,9 +11,9 @@ import (
 // uniqueName is a name that can exist once, and the setting that gives it.
 type uniqueName struct{ kind, key, value string }
 
-// id is the same for two uniqueNames that clash. IAM ignores case in names.
+// id is the same for two uniqueNames that clash. IAM and EC2 ignore case in names.
 func (c uniqueName) id() string {
-	if c.kind == "role" {
+	if c.kind == "role" || strings.HasPrefix(c.kind, "security group") {
 		return c.kind + strings.ToLower(c.value)
 	}
 	return c.kind + c.value
@@ -32,7 +33,14 @@ func (e *Environment) uniqueNames() []uniqueName {
 	add(!e.Logs.Existing, regional("log group", "logs.group", e.Logs.Group))
 	add(e.IAM.Existing.ExecutionRole == "", uniqueName{"role", "iam.execution_role_name", e.IAM.ExecutionRoleName})
 	add(e.IAM.Existing.TaskRole == "", uniqueName{"role", "iam.task_role_name", e.IAM.TaskRoleName})
-	add(e.Network.Exists(), uniqueName{"security group in " + e.Network.Existing.VPCID, "network.security_group_name", e.WorkerSecurityGroup()})
+	vpc := cmp.Or(e.Network.Existing.VPCID, "the VPC of "+e.Name)
+	group := func(made bool, key, name string) { add(made, uniqueName{"security group in " + vpc, key, name}) }
+	group(e.Server.Enabled, "server.enabled", e.SecurityGroup(ServerSecurityGroup))
+	group(e.Server.Enabled && e.Server.OwnDatabase(), "server.enabled", e.SecurityGroup(DatabaseSecurityGroup))
+	group(len(e.Network.Endpoints) > 0 && !e.Network.Exists(), "network.endpoints", EndpointsSecurityGroup)
+	group(true, "network.security_group_name", e.WorkerSecurityGroup())
+	// By them the deployer's policy distinguishes what is whose.
+	add(true, uniqueName{"pair of the tags Project and Environment", "tags.Environment", e.Tags["Project"] + " and " + e.Tags["Environment"]})
 	add(e.Network.Exists() && e.Cluster.Namespaced(), uniqueName{"namespace in " + e.Network.Existing.VPCID, "cluster.namespace", e.Cluster.Namespace})
 	if e.Network.FlowLogs != FlowLogsNone {
 		uniqueNames = append(uniqueNames,
@@ -95,9 +103,9 @@ func conflicts(envs []*Environment) Problems {
 			if a, b := env.Backend, other.Backend; a.Type == BackendS3 && b.Type == BackendS3 && a.Bucket == b.Bucket {
 				switch lock := ".tflock"; { // which Terraform adds to the key
 				case a.Key == b.Key:
-					v.reject("backend.key", a.Key, "each environment has a state of its own, and "+other.source.file+" uses this one", "choose another key")
+					v.reject("backend.key", a.Key, "each environment has a state of its own, and "+other.source.File+" uses this one", "choose another key")
 				case a.Key == b.Key+lock || a.Key+lock == b.Key:
-					v.reject("backend.key", a.Key, "it is the lock file of the other, and "+other.source.file+" has the key "+b.Key, "choose another key")
+					v.reject("backend.key", a.Key, "it is the lock file of the other, and "+other.source.File+" has the key "+b.Key, "choose another key")
 				}
 			}
 			if a, b := env.account(), other.account(); a != "" && b != "" && a != b {
@@ -109,10 +117,14 @@ func conflicts(envs []*Environment) Problems {
 			}
 			for _, c := range env.uniqueNames() {
 				if taken[c.id()] {
-					v.reject(c.key, c.value, fmt.Sprintf("a %s of this name can exist once, and %s has it too", c.kind, other.source.file),
+					v.reject(c.key, c.value, fmt.Sprintf("a %s of this name can exist once, and %s has it too", c.kind, other.source.File),
 						env.anotherName(c.key)+"; if the two are in different accounts, set account_id in both")
 				}
 			}
+			v.flowRoles(other)
+			w := &validator{env: other}
+			w.flowRoles(env)
+			problems = append(problems, w.problems...)
 		}
 		problems = append(problems, v.problems...)
 	}

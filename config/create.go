@@ -43,7 +43,7 @@ func Create(dir, name string) (file string, err error) {
 	}
 	for _, env := range envs {
 		if env.Name == name {
-			return "", fmt.Errorf("the environment %s exists already: %s; choose another name", name, env.source.file)
+			return "", fmt.Errorf("the environment %s exists already: %s; choose another name", name, env.source.File)
 		}
 	}
 	text, err := beside(envs, name)

@@ -77,6 +77,7 @@ func (e *Environment) normalize() {
 	p := &e.Prefect
 	p.AccountID, p.WorkspaceID = strings.ToLower(p.AccountID), strings.ToLower(p.WorkspaceID)
 	p.APIURL = strings.TrimRight(p.APIURL, "/")
+	e.Network.Proxy = strings.TrimSuffix(e.Network.Proxy, "/")
 	if u, err := url.Parse(p.APIURL); err == nil && u.User == nil {
 		u.Host = strings.ToLower(strings.TrimSuffix(u.Host, ":"))
 		u.Host = strings.Replace(u.Host, u.Hostname(), strings.TrimSuffix(u.Hostname(), "."), 1)

@@ -1,10 +1,17 @@
 package config
 
 import (
+	"cmp"
+	"encoding/base64"
 	"fmt"
+	"maps"
+	"net/netip"
+	"prefect-worker-ecs/config/strict"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 )
@@ -36,6 +43,7 @@ func (v *validator) existing() {
 		key, arn string
 		settings []string
 	}{
+		{"assume_role_arn", e.AssumeRoleARN, nil},
 		{"iam.existing.execution_role", x.ExecutionRole, []string{"iam.execution_role_name", "iam.execution_policy_arns"}},
 		{"iam.existing.task_role", x.TaskRole, []string{"iam.task_role_name", "iam.task_policy_arns", "iam.task_statements"}},
 		{"iam.existing.flow_execution_role", x.FlowExecutionRole, []string{"iam.flow_execution_role_name"}},
@@ -54,66 +62,86 @@ func (v *validator) existing() {
 	if x.FlowExecutionRole != "" && x.FlowExecutionRole == x.ExecutionRole {
 		v.reject("iam.existing.flow_execution_role", x.FlowExecutionRole, "whoever starts a flow could read all secrets of the worker with the worker's execution role", "name another role", "iam.existing.execution_role")
 	}
-	v.flowRoles()
+	v.flowRoles(e)
 	if w := e.Worker; len(w.KMSKeyARNs) > 0 && len(w.Secrets)+len(e.WorkPool.Job.Secrets) == 0 && w.RegistryCredentials == "" {
 		v.reject("worker.kms_key_arns", w.KMSKeyARNs[0], "there is nothing that they encrypt: none of worker.secrets, work_pool.job.secrets and worker.registry_credentials", "remove it; the key of the API key's secret is secret.kms_key_arn")
 	}
 }
 
-// flowRoles rejects roles for flows that are another's: whoever may set job variables can run code as
-// any role that the worker may pass.
-func (v *validator) flowRoles() {
-	e := v.env
-	if !e.WorkPool.FlowsAreTasks() {
+// rolesOfOthers are the roles of the environment that flows must not have, and the options that name them: by
+// name in lower case, as IAM ignores it, or by ARN where they exist. The task role of a process pool is one for flows.
+func (e *Environment) rolesOfOthers() map[string]string {
+	x := e.IAM.Existing
+	roles := map[string]string{x.ExecutionRole: "iam.existing.execution_role", x.TaskRole: "iam.existing.task_role", x.FlowExecutionRole: "iam.existing.flow_execution_role"}
+	forFlows := []string{"iam.flow_task_role.name"}
+	if e.WorkPool.FlowsInWorker() {
+		forFlows = append(forFlows, "iam.task_role_name", "iam.existing.task_role")
+	}
+	for _, c := range e.uniqueNames() {
+		if c.kind == "role" {
+			roles[strings.ToLower(c.value)] = c.key
+		}
+	}
+	maps.DeleteFunc(roles, func(role, key string) bool { return role == "" || slices.Contains(forFlows, key) })
+	return roles
+}
+
+// flowRoles rejects roles for flows that have another use in an environment: whoever may set job variables can run
+// code as any role that the worker may pass.
+func (v *validator) flowRoles(in *Environment) {
+	if !v.env.WorkPool.FlowsAreTasks() {
 		return
 	}
-	others := map[string]string{ // by name, and by ARN for those that exist
-		e.IAM.ExecutionRoleName: "the worker's execution role, which reads its secrets", e.IAM.TaskRoleName: "the worker's task role, which may start tasks",
-		e.IAM.FlowExecutionRoleName:  "the execution role of flow tasks, which reads the API's credential",
-		e.IAM.Existing.ExecutionRole: "the worker's execution role, which reads its secrets", e.IAM.Existing.TaskRole: "the worker's task role, which may start tasks",
-		e.IAM.Existing.FlowExecutionRole: "the execution role of flow tasks, which reads the API's credential",
-	}
-	if e.Server.Enabled {
-		others[e.Server.ExecutionRole()], others[e.Server.TaskRole()] = "the Prefect server's execution role, which reads its passwords", "the Prefect server's task role"
-	}
-	if e.HasProbe() {
-		others[e.ProbeRole()] = "the probe's role, which reads the API's credential"
-	}
-	delete(others, "")
+	others := in.rolesOfOthers()
 	check := func(key, role string) {
-		whose := others[role]
-		if name := role[strings.LastIndex(role, "/")+1:]; whose == "" && strings.Contains(role, ":role/") {
-			whose = others[name]
-		}
-		if role != "" && whose != "" {
-			v.reject(key, role, "it is "+whose+", and flows would have its permissions", "name a role that is for flows only, or let the program make one with iam.flow_task_role")
+		if use := cmp.Or(others[role], others[strings.ToLower(role[strings.LastIndex(role, "/")+1:])]); use != "" && role != "" {
+			v.reject(key, role, fmt.Sprintf("it is the role of %s in %s, and flows would have its permissions", use, cmp.Or(in.source.File, in.Name)), "name a role that is for flows only, or let the program make one with iam.flow_task_role")
 		}
 	}
-	for i, role := range e.IAM.FlowRoleARNs {
+	for i, role := range v.env.IAM.FlowRoleARNs {
 		check(fmt.Sprintf("iam.flow_role_arns[%d]", i), role)
 	}
-	check("iam.existing.flow_task_role", e.IAM.Existing.FlowTaskRole)
+	check("iam.existing.flow_task_role", v.env.IAM.Existing.FlowTaskRole)
 }
 
 // Forms of a condition in a policy ("IAM JSON policy elements: Condition operators").
 var (
 	conditionOperator = regexp.MustCompile(`^((ForAllValues|ForAnyValue):)?(String(Not)?Equals(IgnoreCase)?|String(Not)?Like|(Numeric|Date)(Not)?Equals|(Numeric|Date)(Less|Greater)Than(Equals)?|Bool|BinaryEquals|(Not)?IpAddress|Arn(Not)?(Equals|Like))(IfExists)?$|^Null$`)
-	conditionKey      = regexp.MustCompile(`^[A-Za-z0-9-]+:\S+$`)
+	conditionKey      = regexp.MustCompile(`^[A-Za-z0-9./_-]+:\S.*$`) // that of an identity provider begins with its host
 	// conditionOperators are what a mistyped operator is compared with.
 	conditionOperators = []string{"StringEquals", "StringNotEquals", "StringLike", "StringNotLike", "NumericEquals", "DateLessThan", "DateGreaterThan", "Bool", "IpAddress", "ArnEquals", "ArnLike", "Null"}
 	conditionValues    = []struct {
 		operator      string // a part of its name
 		what, example string
-		value         *regexp.Regexp
+		valid         func(string) bool
 	}{
-		{"Bool", "true or false", `"true"`, regexp.MustCompile(`^(true|false)$`)},
-		{"Null", "true or false", `"true"`, regexp.MustCompile(`^(true|false)$`)},
-		{"Numeric", "a number", `"3600"`, regexp.MustCompile(`^-?\d+(\.\d+)?$`)},
-		{"Date", "a date", `"2030-01-31T00:00:00Z"`, regexp.MustCompile(`^\d{4}-\d\d-\d\d(T[0-9:.]+(Z|[+-]\d\d:\d\d))?$|^\d+$`)},
-		{"IpAddress", "an address or a range", "10.0.0.0/8", regexp.MustCompile(`^[0-9a-fA-F.:]*[.:][0-9a-fA-F.:]*(/\d{1,3})?$`)},
-		{"Arn", "an ARN", "arn:aws:s3:::example/*", regexp.MustCompile(`^arn:|^\*`)},
+		{"Bool", "true or false", `"true"`, regexp.MustCompile(`^(true|false)$`).MatchString},
+		{"Null", "true or false", `"true"`, regexp.MustCompile(`^(true|false)$`).MatchString},
+		{"Numeric", "a number", `"3600"`, regexp.MustCompile(`^-?\d+(\.\d+)?$`).MatchString},
+		{"Date", "a date", `"2030-01-31T00:00:00Z"`, isDate},
+		{"Binary", "Base64", "QUJD", func(s string) bool { _, err := base64.StdEncoding.DecodeString(s); return err == nil }},
+		{"IpAddress", "an address or a range", "10.0.0.0/8", isRange},
+		{"Arn", "an ARN", "arn:aws:s3:::example/*", regexp.MustCompile(`^arn:|^\*`).MatchString},
 	}
 )
+
+// isDate reports whether text is a date of ISO 8601 as IAM takes it, or seconds since 1970.
+func isDate(text string) bool {
+	if _, err := strconv.ParseUint(text, 10, 63); err == nil {
+		return true
+	}
+	return slices.ContainsFunc([]string{time.DateOnly, time.RFC3339, "2006-01-02T15:04Z07:00"}, func(layout string) bool {
+		_, err := time.Parse(layout, text)
+		return err == nil
+	})
+}
+
+// isRange reports whether text is an IP address or a range of them.
+func isRange(text string) bool {
+	_, err := netip.ParseAddr(text)
+	_, noRange := netip.ParsePrefix(text)
+	return err == nil || noRange == nil
+}
 
 // statements refuses statements of which something is missing, or that allow more than anybody
 // would write on purpose.
@@ -135,11 +163,11 @@ func (v *validator) checkStatements(list string, statements []Statement) {
 		for j, resource := range s.Resources {
 			v.resource(fmt.Sprintf("%s[%d]", key("resources"), j), resource)
 		}
-		for _, operator := range sortedKeys(s.Conditions) {
+		for _, operator := range slices.Sorted(maps.Keys(s.Conditions)) {
 			if !conditionOperator.MatchString(operator) {
-				v.reject(key("conditions."+operator), operator, "IAM has no such condition operator", nearest(operator, conditionOperators)+"rename it, for example to StringEquals")
+				v.reject(key("conditions."+operator), operator, "IAM has no such condition operator", strict.Nearest(operator, conditionOperators)+"rename it, for example to StringEquals")
 			}
-			for _, name := range sortedKeys(s.Conditions[operator]) {
+			for _, name := range slices.Sorted(maps.Keys(s.Conditions[operator])) {
 				key, values := key("conditions."+operator+"."+name), s.Conditions[operator][name]
 				if !conditionKey.MatchString(name) {
 					v.reject(key, strings.Join(values, ", "), "a condition key is service:Name", "rename it, for example to aws:RequestedRegion")
@@ -149,7 +177,7 @@ func (v *validator) checkStatements(list string, statements []Statement) {
 				}
 				for _, of := range conditionValues {
 					for _, value := range values {
-						if strings.Contains(operator, of.operator) && !of.value.MatchString(value) && !strings.Contains(value, "${") {
+						if strings.Contains(operator, of.operator) && !of.valid(value) && !strings.Contains(value, "${") {
 							v.reject(key, value, "the operator "+operator+" compares "+of.what, "write for example "+of.example)
 						}
 					}
@@ -166,6 +194,8 @@ const (
 		" payments route53-recovery-control route53-recovery-readiness savingsplans shield sso sts waf "
 	partlyWithoutRegion = " apigateway artifact aws-marketplace bedrock cloudwatch codecatalyst codestar directconnect dynamodb ec2 eks elasticache elasticloadbalancing es" +
 		" health license-manager quicksight ram rds route53 s3 ssm support trustedadvisor verifiedpermissions wellarchitected "
+	// Services all of whose ARNs have an account, of those that flows use most.
+	withAccount = " athena batch codebuild dynamodb ecr ecs elasticfilesystem events firehose glue iam kinesis kms lambda logs redshift secretsmanager sns sqs states sts "
 )
 
 // resource rejects an ARN that none of a service's resources has.
@@ -179,6 +209,10 @@ func (v *validator) resource(key, text string) {
 	v.place(key, text, arn.ARN{Partition: part[1]}, "")
 	partition, known := awsRegions[region]
 	switch regionless := strings.Contains(withoutRegion, service) || service == " s3 " && part[4] == ""; {
+	case part[4] == "" && strings.Contains(withAccount, service):
+		v.reject(key, text, "ARNs of"+service+"have an account", "write its 12 digits before the last part, or *")
+	case part[4] != "" && region == "" && service == " s3 ":
+		v.reject(key, text, "ARNs of buckets and their objects have no account", "write "+strings.Replace(text, ":"+part[4]+":", "::", 1))
 	case region != "" && regionless:
 		v.reject(key, text, "ARNs of"+service+"have no region", "write "+strings.Replace(text, ":"+region+":", "::", 1))
 	case region == "" && !regionless && !strings.Contains(partlyWithoutRegion, service):

@@ -25,6 +25,7 @@ const (
 	awsDocs       = "https://docs.aws.amazon.com/"
 	fixCharacters = "shorten it or replace the other characters"
 	sourceIDs     = awsDocs + "AWSEC2/latest/UserGuide/resource-ids.html"
+	dnsLabel      = `[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?`
 	fixKeyARN     = "copy it from the console or from aws kms describe-key"
 )
 
@@ -95,7 +96,7 @@ var formats = map[string]format{
 		source: awsDocs + "AWSEC2/latest/APIReference/API_IpRange.html",
 	},
 	"proxy-url": {
-		pattern: regexp.MustCompile(`^http://[A-Za-z0-9._-]+:\d{1,5}$`), longest: 500, example: "http://proxy.example.com:3128",
+		pattern: regexp.MustCompile(`^http://[A-Za-z0-9._-]+:\d{1,5}/?$`), longest: 500, example: "http://proxy.example.com:3128",
 		rule: "a proxy is http://, its host, and its port; without user and password, which would stand in plaintext", fix: "write for example http://proxy.example.com:3128",
 		source: "https://www.python-httpx.org/environment_variables/",
 	},
@@ -110,12 +111,12 @@ var formats = map[string]format{
 		source: awsDocs + "AmazonECS/latest/APIReference/API_CreateService.html",
 	},
 	"security-group-name": {
-		pattern: regexp.MustCompile(`^[A-Za-z0-9 ._\-:/()#,@\[\]+=&;{}!$*]+$`), longest: 255, example: "prefect_worker_sg",
-		rule: "the name of a security group has 1 to 255 ASCII letters, digits, spaces and ._-:/()#,@[]+=&;{}!$*", fix: fixCharacters,
+		pattern: regexp.MustCompile(`^[A-Za-z0-9._\-:/()#,@\[\]+=&;{}!$*]([A-Za-z0-9 ._\-:/()#,@\[\]+=&;{}!$*]*[A-Za-z0-9._\-:/()#,@\[\]+=&;{}!$*])?$`), longest: 255, example: "prefect_worker_sg",
+		rule: "the name of a security group has 1 to 255 ASCII letters, digits, spaces and ._-:/()#,@[]+=&;{}!$*, with no space at its ends", fix: fixCharacters,
 		source: awsDocs + "AWSEC2/latest/APIReference/API_CreateSecurityGroup.html",
 	},
 	"dns-name": {
-		pattern: regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`), longest: 253, example: "default.prefect.local",
+		pattern: regexp.MustCompile(`^(` + dnsLabel + `\.)*` + dnsLabel + `$`), longest: 253, example: "default.prefect.local",
 		rule: "a DNS name has parts of letters, digits and hyphens, each part of at most 63 characters and all of at most 253", fix: "write for example default.prefect.local",
 		source: "https://www.rfc-editor.org/rfc/rfc1123#section-2",
 	},
@@ -134,7 +135,7 @@ var formats = map[string]format{
 		source: "https://pubs.opengroup.org/onlinepubs/9799919799/basedefs/V1_chap08.html",
 	},
 	"pip-requirement": {
-		pattern: regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(\[[A-Za-z0-9._,-]+\])?((===?|~=|!=|<=?|>=?)[A-Za-z0-9.*+!_-]+,?)*$`), example: "s3fs==2025.3.0",
+		pattern: regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(\[[A-Za-z0-9._-]+(,[A-Za-z0-9._-]+)*\])?((===?|~=|!=|<=?|>=?)[A-Za-z0-9.*+!_-]+(,|$))*$`), example: "s3fs==2025.3.0",
 		rule:   "an entry is one package with an optional version and no spaces, since the image splits the list at spaces",
 		fix:    "write for example s3fs==2025.3.0; for anything else build an image of your own",
 		source: "https://packaging.python.org/en/latest/specifications/dependency-specifiers/",
@@ -155,7 +156,7 @@ var formats = map[string]format{
 		source: "https://www.rfc-editor.org/rfc/rfc9562",
 	},
 	"iam-action": {
-		pattern: regexp.MustCompile(`^[a-z0-9-]+:[A-Za-z][A-Za-z0-9]*\*?$`), longest: 128, example: "s3:GetObject",
+		pattern: regexp.MustCompile(`^[A-Za-z0-9-]+:[A-Za-z][A-Za-z0-9]*\*?$`), longest: 128, example: "s3:GetObject",
 		rule: "an action is service:Name, with a star at the end of the name at most: one for all of a service stands also for what AWS adds to it", fix: "name the actions, for example s3:GetObject or s3:Get*",
 		source: awsDocs + "service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html",
 	},
@@ -181,7 +182,7 @@ var formats = map[string]format{
 		source: awsDocs + "AmazonECS/latest/developerguide/secrets-envvar-secrets-manager.html",
 	},
 	"secret-reference": {
-		pattern: regexp.MustCompile(`^arn:aws(-[a-z]+)*:(secretsmanager:[a-z0-9-]+:\d{12}:secret:[A-Za-z0-9/_+=.@!-]+-[A-Za-z0-9]{6}(:[^:]*:[^:]*:|:[^:]*::[^:]*)?|ssm:[a-z0-9-]+:\d{12}:parameter/[A-Za-z0-9_./-]+)$`), example: "arn:aws:secretsmanager:us-east-1:123456789012:secret:db-AbCdEf:password::",
+		pattern: regexp.MustCompile(`^arn:aws(-[a-z]+)*:(secretsmanager:[a-z0-9-]+:\d{12}:secret:[A-Za-z0-9/_+=.@!-]+-[A-Za-z0-9]{6}(:[^:]*:[^:]*:|:[^:]*::[^:]*)?|ssm:[a-z0-9-]+:\d{12}:parameter(/[A-Za-z0-9_.-]+)+)$`), example: "arn:aws:secretsmanager:us-east-1:123456789012:secret:db-AbCdEf:password::",
 		rule:   "the value is the whole ARN of a secret in Secrets Manager, with the six characters that AWS adds and, if wanted, :json-key:version-stage: or :json-key::version-id, or the ARN of a parameter",
 		fix:    "copy the ARN from the console, from aws secretsmanager describe-secret or from aws ssm get-parameter",
 		source: awsDocs + "AmazonECS/latest/APIReference/API_Secret.html",
@@ -192,8 +193,8 @@ var formats = map[string]format{
 		source: awsDocs + "AmazonRDS/latest/APIReference/API_CreateDBInstance.html",
 	},
 	"instance-class": {
-		pattern: regexp.MustCompile(`^db\.[a-z]+[0-9][a-z0-9-]*\.(micro|small|medium|large|[0-9]*xlarge)$`), longest: 40, example: "db.t4g.small",
-		rule: "a class of instances of RDS looks like db.t4g.micro", fix: "write one that your region has for PostgreSQL: aws rds describe-orderable-db-instance-options --engine postgres",
+		pattern: regexp.MustCompile(`^db\.(t[0-9][a-z]*\.(micro|small|medium|large|2?xlarge)|[a-su-z][a-z]*[0-9][a-z0-9-]*\.(large|([1-9][0-9]*)?xlarge))$`), longest: 40, example: "db.t4g.small",
+		rule: "a class of instances of RDS looks like db.t4g.micro, and only those that begin with db.t have sizes below large, and none above 2xlarge", fix: "write one that your region has for PostgreSQL: aws rds describe-orderable-db-instance-options --engine postgres",
 		source: awsDocs + "AmazonRDS/latest/UserGuide/Concepts.DBInstanceClass.html",
 	},
 	"database-name": {
@@ -222,7 +223,7 @@ var formats = map[string]format{
 		source: awsDocs + "IAM/latest/APIReference/API_CreateRole.html",
 	},
 	"e-mail": {
-		pattern: regexp.MustCompile(`^[A-Za-z0-9!#$%&'*+/=?^_{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_{|}~-]+)*@([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,}$`), longest: 254, example: "on-call@example.com",
+		pattern: regexp.MustCompile(`^[A-Za-z0-9!#$%&'*+/=?^_{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_{|}~-]+)*@(` + dnsLabel + `\.)+[A-Za-z]{2,}$`), longest: 254, example: "on-call@example.com",
 		rule: "the value is an e-mail address of ASCII characters, with a domain", fix: "write for example on-call@example.com",
 		source: "https://www.rfc-editor.org/rfc/rfc5321#section-4.1.2",
 	},

@@ -15,6 +15,7 @@ import (
 	validator6 "github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v3"
 
+	"prefect-worker-ecs/config/strict"
 	"prefect-worker-ecs/internal/test/golden"
 )
 
@@ -55,8 +56,8 @@ func properties(schema *jsonschema.Schema, path string, visit func(path string, 
 		return
 	}
 	for pair := schema.Properties.Oldest(); pair != nil; pair = pair.Next() {
-		visit(join(path, pair.Key), pair.Value)
-		properties(pair.Value, join(path, pair.Key), visit)
+		visit(strict.Join(path, pair.Key), pair.Value)
+		properties(pair.Value, strict.Join(path, pair.Key), visit)
 	}
 }
 
@@ -204,10 +205,7 @@ func TestTheSchemaIsTheProgram(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		env := base()
-		problems := decodeYAML("dev.yaml", []byte(text), env)
-		env.Name = "dev"
-		env.complete()
+		env, problems := decode("dev.yaml", []byte(text))
 		v := &validator{env: env}
 		v.checkShape()
 		problems = append(problems, v.problems...)

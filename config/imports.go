@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"prefect-worker-ecs/config/strict"
 	"prefect-worker-ecs/internal/base/atomicfile"
 )
 
@@ -45,7 +46,7 @@ func (e *Environment) readImports(dir string) Problems {
 		err = json.Unmarshal(text, &e.Imports)
 	}
 	if err != nil {
-		return Problems{newProblem(filepath.ToSlash(file), 0, "", "", "the file is JSON with ids by addresses, but "+err.Error(), "remove it; workerctl adopt "+e.Name+" writes it again")}
+		return Problems{strict.NewProblem(filepath.ToSlash(file), 0, "", "", "the file is JSON with ids by addresses, but "+err.Error(), "remove it; workerctl adopt "+e.Name+" writes it again")}
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"prefect-worker-ecs/config/strict"
 	"prefect-worker-ecs/internal/base/redact"
 )
 
@@ -92,7 +93,7 @@ func environmentFiles(dir string) ([]string, Problems, error) {
 		}
 		file := filepath.Join(dir, name)
 		refuse := func(rule, fix string) {
-			problems = append(problems, newProblem(filepath.ToSlash(file), 0, "", "", rule, fix))
+			problems = append(problems, strict.NewProblem(filepath.ToSlash(file), 0, "", "", rule, fix))
 		}
 		ext := filepath.Ext(name)
 		other := strings.TrimSuffix(name, ext) + ".yaml"
@@ -121,19 +122,26 @@ func environmentFiles(dir string) ([]string, Problems, error) {
 func read(file string) (*Environment, Problems) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return &Environment{}, Problems{newProblem(filepath.ToSlash(file), 0, "", "", "the file must be readable, but "+err.Error(), "fix its permissions")}
+		return &Environment{}, Problems{strict.NewProblem(filepath.ToSlash(file), 0, "", "", "the file must be readable, but "+err.Error(), "fix its permissions")}
 	}
 	return parse(file, data)
 }
 
 // parse reads and checks the environment that a file of this name and content is.
 func parse(file string, data []byte) (*Environment, Problems) {
+	env, problems := decode(file, data)
+	return env, append(problems, env.Validate()...)
+}
+
+// decode is parse without the check.
+func decode(file string, data []byte) (*Environment, Problems) {
 	env := base()
 	// Slashes on every system, so that a message is the same everywhere.
-	problems := decodeYAML(filepath.ToSlash(file), data, env)
+	var problems Problems
+	env.source.Source, problems = strict.Decode(filepath.ToSlash(file), data, env, formerKey)
 	env.Name = strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
 	env.complete()
-	return env, append(problems, env.Validate()...)
+	return env, problems
 }
 
 // noEnvironmentError says that a folder is there and holds no environment.
@@ -141,4 +149,29 @@ type noEnvironmentError struct{ dir string }
 
 func (e noEnvironmentError) Error() string {
 	return fmt.Sprintf("there is no environment in %s; add a file such as dev.yaml, which may be empty", e.dir)
+}
+
+// source is where the values of an environment come from.
+type source struct {
+	strict.Source
+	// variables are the keys whose values come from a Terraform variable, and where it is set.
+	variables map[string]string
+}
+
+// Problem is one thing in the configuration that cannot work.
+type Problem = strict.Problem
+
+// Problems are all that is wrong with a configuration.
+type Problems = strict.Problems
+
+// formerKey returns what to do instead of a key of earlier releases, or of one with the name of a credential.
+func formerKey(key string) string {
+	if redact.Named(key) {
+		return "remove the line, and replace the credential if others may have seen it; the API key is given in the Terraform variable prefect_api_key (export TF_VAR_prefect_api_key=...)"
+	}
+	return map[string]string{
+		"adopt":     "remove the line, and call workerctl adopt: it finds what exists, and writes what is to be imported into a file of its own",
+		"policy":    "write it as iam.flow_task_role.statements: {actions: [...], resources: [...]}, or as a managed policy in policy_arns",
+		"public_ip": "remove the line: with network.nat: none the worker runs in the public subnets, with a public address",
+	}[key]
 }

@@ -1,10 +1,6 @@
 package config
 
-import (
-	"fmt"
-	"net/url"
-	"strings"
-)
+import "fmt"
 
 // HasProbe reports whether the stack has the probe, whose metrics alarms and scaling are on.
 func (e *Environment) HasProbe() bool { return e.Monitoring.Enabled || e.Worker.Scales() }
@@ -28,22 +24,8 @@ func (e *Environment) AlarmTopic() string { return e.Worker.ServiceName + "-alar
 // is made of the service's.
 func (e *Environment) DeploymentRule() string { return e.Worker.ServiceName + "-failed-deployment" }
 
-// ProbeInVPC reports whether the probe must be in the VPC, because nothing else reaches the API: it
-// is the in-stack server, or has a private address or a name that no public zone has.
-func (e *Environment) ProbeInVPC() bool {
-	if e.Server.Enabled {
-		return true
-	}
-	u, err := url.Parse(e.Prefect.APIURL)
-	if err != nil || e.Prefect.APIURL == "" {
-		return false
-	}
-	host := u.Hostname()
-	if ip, isAddress := parseAddress(host); isAddress {
-		return ip.IsPrivate()
-	}
-	return privateName.MatchString(host) || strings.HasSuffix(host, "."+e.Cluster.Namespace)
-}
+// ProbeInVPC reports whether the probe must be in the VPC, because nothing else reaches the API.
+func (e *Environment) ProbeInVPC() bool { return e.Server.Enabled || e.insideAPI() }
 
 // monitoring rejects alarms without a recipient, and a probe that could not work.
 func (v *validator) monitoring() {

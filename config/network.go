@@ -43,6 +43,13 @@ func (e *Environment) SecurityGroup(name string) string {
 	return name
 }
 
+// Names of the security groups beside the worker's in a VPC of the program's own.
+const (
+	ServerSecurityGroup    = "prefect_server_sg"
+	DatabaseSecurityGroup  = "prefect_database_sg"
+	EndpointsSecurityGroup = "prefect_endpoints_sg"
+)
+
 // WorkerSecurityGroup is the name of the worker's.
 func (e *Environment) WorkerSecurityGroup() string {
 	return cmp.Or(e.Network.SecurityGroupName, e.SecurityGroup("prefect_worker_sg"))
@@ -301,7 +308,7 @@ func (e *Environment) insideAPI() bool {
 		return false
 	}
 	if ip, isAddress := parseAddress(u.Hostname()); isAddress {
-		return ip.IsPrivate() // in the VPC, or in one that exists: see unreachable
+		return private(ip) // in the VPC, or in one that exists: see unreachable
 	}
 	return privateName.MatchString(u.Hostname()) || within(u.Hostname(), e.Cluster.Namespace)
 }

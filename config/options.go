@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/json"
 	"fmt"
+	"prefect-worker-ecs/config/strict"
 	"reflect"
 	"slices"
 	"strings"
@@ -47,7 +48,7 @@ var options = sync.OnceValue(func() []Option {
 				continue
 			}
 			property, _ := schema.Properties.Get(key)
-			path, field := join(path, key), append(slices.Clone(field), f.Index...)
+			path, field := strict.Join(path, key), append(slices.Clone(field), f.Index...)
 			if f.Type.Kind() == reflect.Struct {
 				walk(f.Type, property, path, field)
 			} else {
@@ -87,8 +88,8 @@ func (o Option) Origin(e *Environment) (file string, line int) {
 	if variable, isVariable := e.source.variables[o.Key]; isVariable {
 		return variable, 0
 	}
-	if line, given := e.source.lines[o.Key]; given {
-		return e.source.file, line
+	if line, given := e.source.Lines[o.Key]; given {
+		return e.source.File, line
 	}
 	return "", 0
 }

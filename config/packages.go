@@ -139,6 +139,11 @@ func (v *validator) registry(key, image, domain string) {
 	if in, inECR := ParseECRImage(image); inECR && awsRegions[in.Region].ID() != v.env.Partition() {
 		v.reject(key, image, "the registry is in no region of the partition "+v.env.Partition(), "push the image to a registry in "+v.env.Region, "region")
 	}
+	if _, inECR := ParseECRImage(image); !inECR && strings.Contains(domain, ".dkr.ecr.") {
+		v.reject(key, image, "a registry of ECR is ACCOUNT.dkr.ecr.REGION.amazonaws.com, with the 12 digits of the account", "correct the host")
+	} else if inECR && v.env.Worker.RegistryCredentials != "" {
+		v.reject("worker.registry_credentials", v.env.Worker.RegistryCredentials, "ECS does not sign in to ECR with user and password, and an image is there: "+image, "remove it: the execution role pulls from ECR", key)
+	}
 	if why := v.env.unreachable(u.Hostname()); why != "" {
 		v.reject(key, image, "a task on Fargate cannot reach "+why, "push the image to a registry that it can reach, such as ECR")
 	}

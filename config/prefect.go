@@ -18,7 +18,7 @@ const CloudAPIURL = "https://api.prefect.cloud/api/accounts/"
 var cloudAPIPath = regexp.MustCompile(`^/api/accounts/[0-9a-f-]{36}/workspaces/[0-9a-f-]{36}$`)
 
 // hostName is a DNS name as resolvers take it: with underscores, which host names lack.
-var hostName = regexp.MustCompile(`^([A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?\.)*[A-Za-z]([A-Za-z0-9-]*[A-Za-z0-9])?$`)
+var hostName = regexp.MustCompile(`^([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
 
 // isCloud reports whether a host is one of Prefect Cloud's.
 func isCloud(host string) bool {
@@ -82,8 +82,9 @@ func (v *validator) port(key, text string, u *url.URL) {
 
 // hostSyntax rejects what is neither an address nor the name of a host.
 func (v *validator) hostSyntax(key, text, host string) {
-	if _, isAddress := parseAddress(host); !isAddress && !hostName.MatchString(strings.TrimSuffix(host, ".")) {
-		v.reject(key, text, "a host is an IP address, or a DNS name whose last part is no number", "correct the name of the host")
+	name := strings.TrimSuffix(host, ".")
+	if _, isAddress := parseAddress(host); !isAddress && (!hostName.MatchString(name) || len(name) > formats["dns-name"].longest) {
+		v.reject(key, text, "a host is an IP address, or a DNS name of at most 253 characters with parts of at most 63, the last of which is no number", "correct the name of the host")
 	}
 }
 
@@ -122,7 +123,7 @@ func (e *Environment) unreachable(host string) string {
 			return "a link-local address, which means its own host"
 		case ip.Is6():
 			return "an IPv6 address: the VPC has none"
-		case ip.IsPrivate() && !e.Network.Exists() && err == nil && !vpc.Contains(ip):
+		case private(ip) && !e.Network.Exists() && err == nil && !vpc.Contains(ip):
 			return "a private address to which the program's own VPC, " + e.Network.VPCCIDR + ", has no route"
 		}
 		for _, reserved := range reservedRanges {
@@ -147,6 +148,16 @@ func (e *Environment) unreachable(host string) string {
 		return "a name of a local network other than the VPC's own, " + e.Cluster.Namespace
 	}
 	return ""
+}
+
+// unrouted are the ranges that no route of the internet leads to, beside those of RFC 1918: shared addresses of
+// providers (RFC 6598), documentation (RFC 5737) and benchmarks (RFC 2544). A VPC may have them.
+var unrouted = []netip.Prefix{netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.18.0.0/15"),
+	netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("203.0.113.0/24")}
+
+// private reports whether an address is one of a private network.
+func private(ip netip.Addr) bool {
+	return ip.IsPrivate() || slices.ContainsFunc(unrouted, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
 // parseAddress reads an IP address in all the forms that resolvers take (inet_aton): 127.1,
@@ -182,6 +193,11 @@ func (v *validator) namespace() {
 	namespace := e.Cluster.Namespace
 	if !e.Cluster.Namespaced() {
 		return
+	}
+	for _, special := range []string{"localhost", "invalid", "arpa"} { // RFC 6761
+		if within(namespace, special) {
+			v.reject("cluster.namespace", namespace, "resolvers look up no name in "+special+" as others", "write for example default.prefect.local")
+		}
 	}
 	for _, host := range e.hosts() {
 		if within(host, namespace) {

@@ -2,11 +2,13 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 
+	"prefect-worker-ecs/config/strict"
 	"prefect-worker-ecs/internal/base/redact"
 )
 
@@ -30,9 +32,9 @@ func (v *validator) checkValue(o Option, value reflect.Value) {
 		v.checkList(o, value)
 	case reflect.Map:
 		texts, _ := value.Interface().(map[string]string) // conditions of a statement are looked at with it
-		for _, name := range sortedKeys(texts) {
-			v.checkText(join(o.Key, name), name, nil, o.extra("x-names"))
-			v.checkText(join(o.Key, name), value.MapIndex(reflect.ValueOf(name)).String(), nil, o.extra("x-values"))
+		for _, name := range slices.Sorted(maps.Keys(texts)) {
+			v.checkText(strict.Join(o.Key, name), name, nil, o.extra("x-names"))
+			v.checkText(strict.Join(o.Key, name), value.MapIndex(reflect.ValueOf(name)).String(), nil, o.extra("x-values"))
 		}
 	}
 }
@@ -133,11 +135,11 @@ func (v *validator) checkTexts(key string, value reflect.Value) {
 		names := value.MapKeys()
 		slices.SortFunc(names, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
 		for _, name := range names {
-			v.checkTexts(join(key, name.String()), value.MapIndex(name))
+			v.checkTexts(strict.Join(key, name.String()), value.MapIndex(name))
 		}
 	case reflect.Struct:
 		for f := range value.Type().Fields() {
-			v.checkTexts(join(key, f.Tag.Get("yaml")), value.FieldByIndex(f.Index))
+			v.checkTexts(strict.Join(key, f.Tag.Get("yaml")), value.FieldByIndex(f.Index))
 		}
 	}
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"prefect-worker-ecs/config/strict"
 	"strings"
 )
 
@@ -59,7 +60,7 @@ func (v *validator) reject(key string, value any, rule, fix string, related ...s
 	source := v.env.source
 	for _, k := range append(related, key) {
 		for ; k != ""; k = parent(k) {
-			if source.unread[k] {
+			if source.Unread[k] {
 				return // the value here is not the user's, and the file's problem is reported already
 			}
 		}
@@ -70,12 +71,12 @@ func (v *validator) reject(key string, value any, rule, fix string, related ...s
 		}
 	}
 	text := fmt.Sprint(value)
-	line, given := source.lines[key]
+	line, given := source.Lines[key]
 	file, isVariable := source.variables[key]
 	if isVariable {
 		line = 0
 	} else {
-		file = source.file
+		file = source.File
 	}
 	if !given && !isVariable {
 		if text += " (the default)"; text == " (the default)" {
@@ -85,7 +86,7 @@ func (v *validator) reject(key string, value any, rule, fix string, related ...s
 			related = append(related, k)
 		}
 		for _, other := range related {
-			if line = source.lines[other]; line > 0 {
+			if line = source.Lines[other]; line > 0 {
 				break
 			}
 		}
@@ -93,7 +94,7 @@ func (v *validator) reject(key string, value any, rule, fix string, related ...s
 	if file == "" {
 		file = v.env.Name
 	}
-	v.problems = append(v.problems, newProblem(file, line, key, text, rule, fix))
+	v.problems = append(v.problems, strict.NewProblem(file, line, key, text, rule, fix))
 }
 
 // parent is the key of the list or block that a key belongs to: "" for the file.
@@ -103,7 +104,7 @@ func parent(key string) string {
 
 // given reports whether the file sets the key.
 func (e *Environment) given(key string) bool {
-	_, given := e.source.lines[key]
+	_, given := e.source.Lines[key]
 	return given
 }
 

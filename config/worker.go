@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 
+	"prefect-worker-ecs/config/strict"
 	"prefect-worker-ecs/internal/base/redact"
 )
 
@@ -115,7 +117,9 @@ var reservedVariables = map[string]string{
 	"PREFECT_WORKER_WEBSERVER_HOST":                        "remove it: the health check requests 127.0.0.1",
 	"PREFECT_WORKER_WEBSERVER_PORT":                        "remove it: the health check requests port 8080",
 	"EXTRA_PIP_PACKAGES":                                   "set worker.extra_pip_packages",
+	"ECS_AGENT_URI":                                        "remove it: ECS sets it",
 	"ECS_CONTAINER_METADATA_URI_V4":                        "remove it: ECS sets it",
+	"AWS_CONTAINER_CREDENTIALS_FULL_URI":                   "remove it: ECS sets AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
 	"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI":               "remove it: ECS sets it",
 	"PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_NAME": "remove it: the program makes the queue and names it",
 }
@@ -124,7 +128,7 @@ var reservedVariables = map[string]string{
 // that hold a credential.
 func (v *validator) variables() {
 	for _, of := range v.env.taskVariables() {
-		for _, name := range sortedKeys(of.environment) {
+		for _, name := range slices.Sorted(maps.Keys(of.environment)) {
 			key, value := of.block+".environment."+name, of.environment[name]
 			v.reserved(of.block, key, name, value)
 			if secretVariable(name, value) {
@@ -132,7 +136,7 @@ func (v *validator) variables() {
 					fmt.Sprintf("put it in Secrets Manager or the Parameter Store and its ARN in %s.secrets.%s", of.block, name))
 			}
 		}
-		for _, name := range sortedKeys(of.secrets) {
+		for _, name := range slices.Sorted(maps.Keys(of.secrets)) {
 			key, value := of.block+".secrets."+name, of.secrets[name]
 			v.reserved(of.block, key, name, value)
 			if _, twice := of.environment[name]; twice {
@@ -149,8 +153,11 @@ func (v *validator) variables() {
 }
 
 // reserved refuses a variable that the program sets. The entrypoint of Prefect's images installs EXTRA_PIP_PACKAGES
-// for a flow task as well.
+// for a flow task as well. Prefect reads its settings in any case.
 func (v *validator) reserved(block, key, name, value string) {
+	if upper := strings.ToUpper(name); strings.HasPrefix(upper, "PREFECT_") {
+		name = upper
+	}
 	if fix, set := reservedVariables[name]; set && (block == "worker" || name != "EXTRA_PIP_PACKAGES") {
 		v.reject(key, value, "the program sets this variable itself", fix)
 	}
@@ -271,10 +278,16 @@ func (v *validator) flows() {
 		v.reject("work_pool.name", name, fmt.Sprintf("the worker of an ecs pool makes task definitions of the family prefect_NAME_ID, and ECS takes letters, digits, hyphens and underscores in it, here at most %d", longest),
 			"choose another name for the pool", "work_pool.type")
 	}
-	for i, family := range v.env.IAM.FlowTaskFamilies {
-		if strings.HasPrefix(v.env.Worker.ServiceName, family) {
-			v.reject(fmt.Sprintf("iam.flow_task_families[%d]", i), family, "the prefix is also that of the worker's own task definition, "+v.env.Worker.ServiceName+", and whoever starts a flow could then start a worker with a command of his own",
-				"write a longer prefix, or another worker.service_name", "worker.service_name", "work_pool.name")
+	own := []struct{ key, family string }{{"worker.task_family", v.env.Worker.Family()}}
+	if v.env.Server.Enabled {
+		own = append(own, struct{ key, family string }{"server.name", v.env.Server.Name})
+	}
+	for i, prefix := range v.env.IAM.FlowTaskFamilies {
+		for _, o := range own {
+			if strings.HasPrefix(o.family, prefix) {
+				v.reject(fmt.Sprintf("iam.flow_task_families[%d]", i), prefix, "the prefix is also that of a task definition of the program's own, "+o.family+", and whoever starts a flow could then start it with a command of his own",
+					"write a longer prefix, or set "+o.key, o.key, "worker.service_name", "work_pool.name")
+			}
 		}
 	}
 	if role := v.env.IAM.FlowTaskRole; !role.Enabled() && v.env.IAM.Existing.FlowTaskRole == "" {
@@ -293,28 +306,66 @@ var jobVariables = map[string]string{
 	"env": "work_pool.job.environment", "aws_credentials": "iam.task_statements: the worker calls AWS with its task role",
 }
 
-// Variables of the template that a person may set: those of all releases of prefect-aws, and those of the ones
-// before 0.6.0 (read in the releases of prefectAWSPins).
+// Variables of the template that a person may set, and what each is: those of all releases of prefect-aws, and those
+// of the ones before 0.6.0 (read in the releases of prefectAWSPins).
 var (
-	furtherJobVariables = []string{"command", "container_name", "labels", "match_latest_revision_in_family", "name", "task_definition_arn"}
-	olderJobVariables   = []string{"stream_output", "task_start_timeout_seconds", "task_watch_poll_interval"}
+	furtherJobVariables = map[string]string{"command": isText, "container_name": isText, "labels": "an object, such as {\"team\": \"data\"}",
+		"match_latest_revision_in_family": isSwitch, "name": isText, "task_definition_arn": isText}
+	olderJobVariables = map[string]string{"stream_output": isSwitch, "task_start_timeout_seconds": isNumber, "task_watch_poll_interval": isNumber}
 )
+
+// What a variable of a template is.
+const (
+	isText   = "text"
+	isSwitch = "true or false"
+	isNumber = "a number"
+)
+
+// jobVariable returns what a value is that a template gets as JSON or as text.
+func jobVariable(text string) string {
+	var value any
+	if json.Unmarshal([]byte(text), &value) != nil {
+		return isText
+	}
+	switch value.(type) {
+	case string:
+		return isText
+	case bool:
+		return isSwitch
+	case float64:
+		return isNumber
+	case map[string]any:
+		return furtherJobVariables["labels"]
+	}
+	return "" // null, or a list
+}
 
 // jobs refuses what flow tasks cannot be started with.
 func (v *validator) jobs() {
 	job := v.env.WorkPool.Job
 	runtime, err := v.env.Worker.Runtime()
-	known := furtherJobVariables
-	if err != nil || !secretOfFlows.Check(runtime.Prefect) {
-		known = append(known, olderJobVariables...)
+	const region = "AWS_DEFAULT_REGION"
+	if other, given := v.env.Worker.Environment[region]; given && other != v.env.Region {
+		v.reject("worker.environment."+region, other, "the worker starts flow tasks in this region, and the cluster is in "+v.env.Region, "remove it; flow tasks get theirs in work_pool.job.environment", "region")
 	}
-	for _, name := range sortedKeys(job.Variables) {
+	kinds := maps.Clone(furtherJobVariables)
+	if err != nil || !secretOfFlows.Check(runtime.Prefect) {
+		maps.Copy(kinds, olderJobVariables)
+	}
+	known := slices.Sorted(maps.Keys(kinds))
+	for _, name := range slices.Sorted(maps.Keys(job.Variables)) {
 		key, value := "work_pool.job.variables."+name, job.Variables[name]
 		if option, own := jobVariables[name]; own {
 			v.reject(key, value, "the program sets this variable itself", "set "+option)
 		}
 		if !slices.Contains(known, name) {
-			v.reject(key, value, "the template of the prefect-aws for this Prefect has no such variable", nearest(name, known)+"it has "+strings.Join(known, ", ")+", and those of other options", "worker.image")
+			v.reject(key, value, "the template of the prefect-aws for this Prefect has no such variable", strict.Nearest(name, known)+"it has "+strings.Join(known, ", ")+", and those of other options", "worker.image")
+		}
+		if kind := kinds[name]; jobVariable(value) != kind {
+			v.reject(key, value, "the variable is "+kind, "correct the value")
+		}
+		if name == "container_name" && !formats["ecs-name"].accepts(value) {
+			v.reject(key, value, formats["ecs-name"].rule, formats["ecs-name"].fix)
 		}
 		if secretVariable(name, value) {
 			v.reject(key, value, "the variable holds a credential by its name or value, and the pool's template is in plaintext", "let the flow read it from Secrets Manager, with iam.flow_task_role")

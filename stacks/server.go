@@ -52,7 +52,7 @@ func newServer(stack cdktf.TerraformStack, env *config.Environment, cfg serverCo
 		KMSKeyARN:          env.Secret.KMSKeyARN,
 		VPCID:              cfg.network.VPCID,
 		SubnetIDs:          cfg.network.PrivateSubnetIDs,
-		SecurityGroup:      env.SecurityGroup(database.SecurityGroupName),
+		SecurityGroup:      env.SecurityGroup(config.DatabaseSecurityGroup),
 		Protect:            env.Protect,
 	})
 	return &ownServer{database: db, server: server.New(stack, "server", server.Config{
@@ -76,7 +76,7 @@ func newServer(stack cdktf.TerraformStack, env *config.Environment, cfg serverCo
 		VPCID:                  cfg.network.VPCID,
 		SubnetIDs:              cfg.subnets,
 		PublicIP:               env.Network.PublicIP(),
-		SecurityGroup:          env.SecurityGroup(server.SecurityGroupName),
+		SecurityGroup:          env.SecurityGroup(config.ServerSecurityGroup),
 		Endpoints:              cfg.network.Endpoints,
 		Proxy:                  env.ProxyVariables(regionReference),
 		ProxyPort:              env.Network.ProxyPort(),

@@ -259,8 +259,9 @@ func newBackend(stack cdktf.TerraformStack, env *config.Environment) {
 }
 
 // keptOfImports are arguments, by resource types, that stay as they are in AWS: for a description a group would be
-// replaced, and AWS does not remove the defaults of Service Connect, which services of others use.
-var keptOfImports = map[string]string{"aws_security_group": "description", "aws_ecs_cluster": "service_connect_defaults"}
+// replaced, and AWS does not remove the defaults of Service Connect, which services of others use, nor the log of
+// ExecuteCommand.
+var keptOfImports = map[string][]string{"aws_security_group": {"description"}, "aws_ecs_cluster": {"configuration", "service_connect_defaults"}}
 
 // newImports takes over what exists already, with Terraform's import blocks: CDKTF's ImportFrom
 // would start Terraform at each synth to read its version. Once imported the blocks do nothing.
@@ -276,8 +277,8 @@ func newImports(stack cdktf.TerraformStack, env *config.Environment) {
 		kind, name, _ := strings.Cut(address, ".")
 		if named, _ := resources[kind].(map[string]any); named[name] != nil {
 			blocks = append(blocks, map[string]string{"to": address, "id": tf.Literal(env.Imports[address])})
-			if ignored := keptOfImports[kind]; ignored != "" {
-				stack.AddOverride(jsii.String("resource."+address+".lifecycle.ignore_changes"), []string{ignored})
+			if ignored := keptOfImports[kind]; ignored != nil {
+				stack.AddOverride(jsii.String("resource."+address+".lifecycle.ignore_changes"), ignored)
 			}
 		}
 	}

@@ -46,7 +46,7 @@ func byHand(t *testing.T, cfg aws.Config) (vpc, service string) {
 	must(cloud.AuthorizeSecurityGroupEgress(ctx, &ec2.AuthorizeSecurityGroupEgressInput{GroupId: group, IpPermissions: []ec2types.IpPermission{
 		{IpProtocol: aws.String("tcp"), FromPort: aws.Int32(443), ToPort: aws.Int32(443), IpRanges: []ec2types.IpRange{{CidrIp: aws.String("0.0.0.0/0")}}}}}))
 
-	role := must(roles.CreateRole(ctx, &iam.CreateRoleInput{RoleName: aws.String("prefect-task-execution-role"),
+	role := must(roles.CreateRole(ctx, &iam.CreateRoleInput{RoleName: aws.String("prefect-task-execution-role"), MaxSessionDuration: aws.Int32(7200),
 		AssumeRolePolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ecs-tasks.amazonaws.com"},"Action":"sts:AssumeRole"}]}`)})).Role
 	must(roles.AttachRolePolicy(ctx, &iam.AttachRolePolicyInput{RoleName: role.RoleName, PolicyArn: aws.String("arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy")}))
 	must(secretsmanager.NewFromConfig(cfg).CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: aws.String("prefect-api-key-new-2"), SecretString: aws.String("pnu_of_before")}))
@@ -57,7 +57,7 @@ func byHand(t *testing.T, cfg aws.Config) (vpc, service string) {
 	for _, in := range []*string{&other, &vpc} {
 		must(discovery.CreatePrivateDnsNamespace(ctx, &servicediscovery.CreatePrivateDnsNamespaceInput{Name: aws.String("default.prefect.local"), Vpc: in}))
 	}
-	must(cluster.CreateCluster(ctx, &ecs.CreateClusterInput{ClusterName: aws.String("prefect-cluster")}))
+	must(cluster.CreateCluster(ctx, &ecs.CreateClusterInput{ClusterName: aws.String("prefect-cluster"), Configuration: &ecstypes.ClusterConfiguration{ExecuteCommandConfiguration: &ecstypes.ExecuteCommandConfiguration{Logging: ecstypes.ExecuteCommandLoggingDefault}}}))
 	must(cluster.RegisterTaskDefinition(ctx, &ecs.RegisterTaskDefinitionInput{Family: aws.String("dev-worker"), Cpu: aws.String("256"), Memory: aws.String("512"),
 		NetworkMode: ecstypes.NetworkModeAwsvpc, RequiresCompatibilities: []ecstypes.Compatibility{ecstypes.CompatibilityFargate}, ExecutionRoleArn: role.Arn,
 		ContainerDefinitions: []ecstypes.ContainerDefinition{{Name: aws.String("worker"), Image: aws.String("prefecthq/prefect:2-latest")}}}))

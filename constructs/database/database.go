@@ -19,9 +19,6 @@ import (
 	"prefect-worker-ecs/constructs/tf"
 )
 
-// SecurityGroupName is the name of the database's security group in a VPC of the program's own.
-const SecurityGroupName = "prefect_database_sg"
-
 // Config says which database New builds.
 type Config struct {
 	Server config.Server
@@ -89,7 +86,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Database {
 		"secret_id": *tf.ID(secret), "version_id": "${" + version.Address + ".version_id}",
 	})
 
-	group := block.NewSecurityGroup(scope, "security-group", SecurityGroupName, cfg.SecurityGroup, "Database of the Prefect server: in from the server, nothing out", cfg.VPCID)
+	group := block.NewSecurityGroup(scope, "security-group", config.DatabaseSecurityGroup, cfg.SecurityGroup, "Database of the Prefect server: in from the server, nothing out", cfg.VPCID)
 	subnets := tf.WithAddress(dbsubnetgroup.NewDbSubnetGroup(scope, jsii.String("subnets"), &dbsubnetgroup.DbSubnetGroupConfig{
 		Name:        &s.Name,
 		Description: jsii.String("Private subnets of the Prefect server's database"),

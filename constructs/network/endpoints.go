@@ -11,13 +11,10 @@ import (
 	"prefect-worker-ecs/constructs/tf"
 )
 
-// EndpointsSecurityGroup is the name of the security group of the interface endpoints.
-const EndpointsSecurityGroup = "prefect_endpoints_sg"
-
 // endpoints builds interface endpoints in the private subnets. Who may connect to them, each
 // says who needs one.
 func (b *builder) endpoints(n *Network) {
-	group := block.NewSecurityGroup(b.scope, "endpoints-security-group", EndpointsSecurityGroup, EndpointsSecurityGroup, "VPC endpoints: in from the worker, nothing out", *tf.ID(b.vpc))
+	group := block.NewSecurityGroup(b.scope, "endpoints-security-group", config.EndpointsSecurityGroup, config.EndpointsSecurityGroup, "VPC endpoints: in from the worker, nothing out", *tf.ID(b.vpc))
 	for _, service := range b.Network.Endpoints {
 		n.Routes = append(n.Routes, tf.WithAddress(vpcendpoint.NewVpcEndpoint(b.scope, jsii.String(string(service)+"-endpoint"), &vpcendpoint.VpcEndpointConfig{
 			VpcId:             tf.ID(b.vpc),

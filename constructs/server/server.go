@@ -22,12 +22,8 @@ import (
 	"prefect-worker-ecs/internal/aws/iam"
 )
 
-// SecurityGroupName is the name of the server's security group in a VPC of the program's own,
-// ContainerName that of its container.
-const (
-	SecurityGroupName = "prefect_server_sg"
-	ContainerName     = "prefect-server"
-)
+// ContainerName is the name of the server's container.
+const ContainerName = "prefect-server"
 
 // Config says which server New builds.
 type Config struct {
@@ -184,7 +180,7 @@ func newContainer(cfg Config) fargate.Container {
 // newSecurityGroup lets in the worker and flow tasks, which share its group, and out what
 // the server needs: HTTPS for the image and the APIs of AWS, and its database.
 func newSecurityGroup(scope constructs.Construct, cfg Config) (block.SecurityGroup, []cdktf.ITerraformDependable) {
-	group := block.NewSecurityGroup(scope, "security-group", SecurityGroupName, cfg.SecurityGroup, "Prefect server: in from the worker and its flows, HTTPS and the database out", cfg.VPCID)
+	group := block.NewSecurityGroup(scope, "security-group", config.ServerSecurityGroup, cfg.SecurityGroup, "Prefect server: in from the worker and its flows, HTTPS and the database out", cfg.VPCID)
 	rules := []cdktf.ITerraformDependable{
 		group.Ingress(scope, "server", "The worker and its flows", config.ServerPort, cfg.Clients),
 		cfg.Clients.Egress(scope, "prefect_api", "Prefect server", cfg.APIPort, &group),

@@ -37,7 +37,7 @@ func (r Request) condition(operator, key string, wanted []string) (truth, string
 	for _, value := range values {
 		one := negated
 		for _, want := range wanted {
-			text, known := r.substitute(want)
+			text, known := r.Substitute(want)
 			if !known {
 				return maybe, "the variable in " + text
 			}

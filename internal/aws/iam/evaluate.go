@@ -150,7 +150,7 @@ func (p Principals) match(request Request) truth {
 func (r Request) matchResource(patterns []string) (truth, string) {
 	best, reason := no, ""
 	for _, pattern := range patterns {
-		pattern, known := r.substitute(pattern)
+		pattern, known := r.Substitute(pattern)
 		t := matches(pattern, r.Resource, false)
 		if !known && t == no {
 			t, reason = maybe, "the variable in "+pattern
@@ -160,9 +160,9 @@ func (r Request) matchResource(patterns []string) (truth, string) {
 	return best, reason
 }
 
-// substitute puts the values of policy variables such as ${aws:PrincipalAccount} into text.
+// Substitute puts the values of policy variables such as ${aws:PrincipalAccount} into text.
 // It returns false if one is not known.
-func (r Request) substitute(text string) (string, bool) {
+func (r Request) Substitute(text string) (string, bool) {
 	known := true
 	var b strings.Builder
 	for {

@@ -1,10 +1,12 @@
 package restype
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
 	discoverytypes "github.com/aws/aws-sdk-go-v2/service/servicediscovery/types"
 
@@ -12,14 +14,16 @@ import (
 )
 
 // Beside returns, in sentences, what AWS has in or on the found resources that is not in the stack, and that
-// therefore stays: AWS deletes no VPC, namespace or role before it.
+// therefore stays: AWS deletes no VPC, cluster, namespace or role before it.
 func (f *Search) Beside() (all []string, err error) {
 	for _, look := range []struct {
 		kind string
 		look func(id string) ([]string, error)
 	}{
-		{"aws_vpc", f.groupsBeside},
+		{"aws_vpc", f.networkBeside},
 		{"aws_vpc", f.flowLogsBeside},
+		{"aws_security_group", f.rulesBeside},
+		{"aws_ecs_cluster", f.ecsServicesBeside},
 		{"aws_service_discovery_private_dns_namespace", f.servicesBeside},
 		{"aws_iam_role", f.policiesBeside},
 	} {
@@ -38,14 +42,81 @@ func (f *Search) Beside() (all []string, err error) {
 	return all, nil
 }
 
-func (f *Search) groupsBeside(vpc string) (all []string, err error) {
-	groups, err := f.aws.ec2.SecurityGroups(f.Context, query.Filters("vpc-id", vpc))
+func (f *Search) networkBeside(vpc string) (all []string, err error) {
+	in := query.Filters("vpc-id", vpc)
+	add := func(kind, noun, id string) {
+		if !f.taken[kind+" "+id] {
+			all = append(all, fmt.Sprintf("the %s of the VPC %s: delete it before make destroy", noun, vpc))
+		}
+	}
+	groups, err := f.aws.ec2.SecurityGroups(f.Context, in)
 	for _, g := range groups {
-		if g.Name != "default" && !f.taken["aws_security_group "+g.ID] {
-			all = append(all, fmt.Sprintf("the security group %s (%s) of the VPC %s: delete it before make destroy", g.ID, g.Name, vpc))
+		if g.Name != "default" {
+			add("aws_security_group", fmt.Sprintf("security group %s (%s)", g.ID, g.Name), g.ID)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	endpoints, err := f.aws.ec2.VPCEndpoints(f.Context, in)
+	for _, e := range endpoints {
+		if e.State != "deleted" {
+			add("aws_vpc_endpoint", fmt.Sprintf("endpoint %s (%s)", e.ID, e.ServiceName), e.ID)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	subnets, err := f.aws.ec2.Subnets(f.Context, in)
+	for _, s := range subnets {
+		add("aws_subnet", fmt.Sprintf("subnet %s (%s)", s.ID, s.CIDRBlock), s.ID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	tables, err := f.aws.ec2.RouteTables(f.Context, in)
+	for _, t := range tables {
+		if len(t.Associations) == 0 || !t.Associations[0].Main {
+			add("aws_route_table", "route table "+t.ID, t.ID)
 		}
 	}
 	return all, err
+}
+
+// rulesBeside are the rules of a security group of the stack that others have added.
+func (f *Search) rulesBeside(group string) (all []string, err error) {
+	rules, err := f.aws.ec2.SecurityGroupRules(f.Context, query.Filters("group-id", group))
+	for _, r := range rules {
+		direction, preposition := "ingress", "from"
+		if r.IsEgress {
+			direction, preposition = "egress", "to"
+		}
+		if !f.taken["aws_vpc_security_group_"+direction+"_rule "+r.ID] {
+			ports := fmt.Sprintf("%s %d-%d", r.Protocol, r.FromPort, r.ToPort)
+			if r.Protocol == "-1" {
+				ports = "everything"
+			}
+			all = append(all, fmt.Sprintf("the %s rule %s of the security group %s (%s %s %s): delete it, or name what is needed of it in network.egress",
+				direction, r.ID, group, ports, preposition, cmp.Or(r.CIDRIPv4, r.CIDRIPv6, r.PrefixListID, r.ReferencedGroup)))
+		}
+	}
+	return all, err
+}
+
+func (f *Search) ecsServicesBeside(cluster string) (all []string, err error) {
+	pages := ecs.NewListServicesPaginator(f.aws.ecs, &ecs.ListServicesInput{Cluster: &cluster})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(f.Context)
+		if err != nil {
+			return nil, err
+		}
+		for _, arn := range page.ServiceArns {
+			if name := arn[strings.LastIndexByte(arn, '/')+1:]; !f.taken["aws_ecs_service "+cluster+"/"+name] {
+				all = append(all, fmt.Sprintf("the service %s of the cluster %s: delete it before make destroy", name, cluster))
+			}
+		}
+	}
+	return all, nil
 }
 
 func (f *Search) flowLogsBeside(vpc string) (all []string, err error) {

@@ -19,6 +19,7 @@ var ec2Types = []Type{
 		Replaces: []string{"cidr_block"},
 		Grants: []Grant{
 			{Read: "ec2:DescribeVpcs ec2:DescribeNetworkAcls ec2:DescribeRouteTables ec2:DescribeSecurityGroups"},
+			{Find: "ec2:DescribeFlowLogs ec2:DescribeSubnets ec2:DescribeVpcEndpoints"},
 			{Read: "ec2:DescribeVpcAttribute", On: "ec2:vpc/*", When: Own},
 			{Write: "ec2:CreateVpc", On: "ec2:vpc/*", When: Tagged},
 			{Write: "ec2:ModifyVpcAttribute ec2:DeleteVpc", On: "ec2:vpc/*", When: Own},

@@ -1,6 +1,8 @@
 package restype
 
 import (
+	"cmp"
+
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 )
@@ -23,10 +25,10 @@ var ecsTypes = []Type{
 		},
 	},
 	{
-		Name:        "aws_ecs_cluster_capacity_providers",
-		NotImported: "it is a setting of the cluster",
-		Loss:        Nothing,
-		Replaces:    []string{"cluster_name"},
+		Name:     "aws_ecs_cluster_capacity_providers",
+		Find:     (*Search).cluster,
+		Loss:     Nothing,
+		Replaces: []string{"cluster_name"},
 		Grants: []Grant{
 			{Read: "ecs:DescribeClusters", On: "ecs:cluster/{cluster_name}"},
 			{Write: "ecs:PutClusterCapacityProviders", On: "ecs:cluster/{cluster_name}"},
@@ -46,6 +48,7 @@ var ecsTypes = []Type{
 		},
 		Grants: []Grant{
 			{Read: "ecs:DescribeServices", On: "ecs:service/{cluster}/{name}"},
+			{Find: "ecs:ListServices", When: InCluster},
 			// verify: what runs.
 			{Read: "ecs:ListTasks", When: InCluster},
 			{Read: "ecs:DescribeTasks ecs:GetTaskProtection", On: "ecs:task/{cluster}/*"},
@@ -79,11 +82,12 @@ var ecsTypes = []Type{
 }
 
 func (f *Search) cluster(r Resource) (string, error) {
-	out, err := f.aws.ecs.DescribeClusters(f.Context, &ecs.DescribeClustersInput{Clusters: []string{r.text("name")}})
+	name := cmp.Or(r.text("name"), r.text("cluster_name"))
+	out, err := f.aws.ecs.DescribeClusters(f.Context, &ecs.DescribeClustersInput{Clusters: []string{name}})
 	if err != nil || len(out.Clusters) == 0 || aws.ToString(out.Clusters[0].Status) == "INACTIVE" {
 		return "", orNone(err)
 	}
-	return r.text("name"), nil
+	return name, nil
 }
 
 func (f *Search) service(r Resource) (string, error) {

@@ -21,7 +21,7 @@ var snsTypes = []Type{
 	},
 	{
 		Name:        "aws_sns_topic_policy",
-		NotImported: "it is a setting of the topic",
+		NotImported: "it is a setting of the topic, and replaces the one that is there",
 		Loss:        Nothing,
 		Replaces:    []string{"arn"},
 		Grants: []Grant{

@@ -27,7 +27,7 @@ var sqsTypes = []Type{
 	},
 	{
 		Name:        "aws_sqs_queue_policy",
-		NotImported: "it is a setting of the queue",
+		NotImported: "it is a setting of the queue, and replaces the one that is there",
 		Loss:        Nothing,
 		Replaces:    []string{"queue_url"},
 		Grants: []Grant{
@@ -37,7 +37,7 @@ var sqsTypes = []Type{
 	},
 	{
 		Name:        "aws_sqs_queue_redrive_policy",
-		NotImported: "it is a setting of the queue",
+		NotImported: "it is a setting of the queue, and replaces the one that is there",
 		Loss:        Nothing,
 		Replaces:    []string{"queue_url"},
 		Grants: []Grant{

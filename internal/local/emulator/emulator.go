@@ -15,7 +15,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -60,10 +59,6 @@ type Options struct {
 	Detached bool
 	// Started is called with the process before it is ready. Default: no call.
 	Started func(proc.Identity)
-	// RunningTasks is the running count that every ECS service reports; the
-	// emulator runs no tasks. A service is stable when it reports at least as
-	// many as are desired. Default 1.
-	RunningTasks int
 }
 
 // Emulator is an AWS emulator that runs, or ran.
@@ -97,10 +92,6 @@ func Start(ctx context.Context, opt Options) (*Emulator, error) {
 	if err := os.Remove(portFile); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("start the AWS emulator: %w", err)
 	}
-	running := opt.RunningTasks
-	if running == 0 {
-		running = 1
-	}
 	cmd := exec.Command(opt.Python.Python(), script, portFile)
 	cmd.Dir = dir
 	// moto is made with boto3, which fails where a profile of the user's is not found.
@@ -110,7 +101,6 @@ func Start(ctx context.Context, opt Options) (*Emulator, error) {
 		// moto's default. Without it, moto looks for the account of each request in the IAM of all
 		// partitions, and makes that first.
 		"MOTO_ACCOUNT_ID="+Account,
-		"MOTO_ECS_SERVICE_RUNNING="+strconv.Itoa(running),
 	)
 	e := &Emulator{Log: logPath}
 	e.Process, err = proc.Launch(ctx, proc.Server{

@@ -178,12 +178,24 @@ func refusesMalformedCalls(t *testing.T, e *Emulator) {
 	}
 }
 
-// keepsWhatIsInUse: a VPC with a security group, a namespace with a service, and a service with an instance
-// are deleted after them only.
+// keepsWhatIsInUse: a VPC with a security group or a subnet, a cluster or namespace with a service, and a service with
+// an instance are deleted after them only.
 func keepsWhatIsInUse(t *testing.T, e *Emulator) {
 	cfg := testtools.AWS(t, e.Env(Region))
 	network, names := ec2.NewFromConfig(cfg), servicediscovery.NewFromConfig(cfg)
-	// GIVEN a VPC with a security group, and a namespace with a service that has an instance
+	// GIVEN VPCs with a security group and a subnet, a cluster with a service, and a namespace with one that has an instance
+	cluster, name := ecs.NewFromConfig(cfg), aws.String("kept")
+	_, err := cluster.CreateCluster(t.Context(), &ecs.CreateClusterInput{ClusterName: name})
+	_, definitionErr := cluster.RegisterTaskDefinition(t.Context(), &ecs.RegisterTaskDefinitionInput{Family: name, ContainerDefinitions: []types.ContainerDefinition{{Name: name, Image: name, Memory: aws.Int32(512)}}})
+	_, serviceErr := cluster.CreateService(t.Context(), &ecs.CreateServiceInput{Cluster: name, ServiceName: name, TaskDefinition: name, DesiredCount: aws.Int32(0)})
+	other, vpcErr := network.CreateVpc(t.Context(), &ec2.CreateVpcInput{CidrBlock: aws.String("10.1.0.0/16")})
+	if err := errors.Join(err, definitionErr, serviceErr, vpcErr); err != nil {
+		t.Fatal(err)
+	}
+	subnet, err := network.CreateSubnet(t.Context(), &ec2.CreateSubnetInput{VpcId: other.Vpc.VpcId, CidrBlock: aws.String("10.1.0.0/24")})
+	if err != nil {
+		t.Fatal(err)
+	}
 	vpc, err := network.CreateVpc(t.Context(), &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16")})
 	if err != nil {
 		t.Fatal(err)
@@ -207,8 +219,14 @@ func keepsWhatIsInUse(t *testing.T, e *Emulator) {
 	if _, err := names.RegisterInstance(t.Context(), &servicediscovery.RegisterInstanceInput{ServiceId: service.Service.Id, InstanceId: aws.String("i"), Attributes: map[string]string{"AWS_INSTANCE_IPV4": "10.0.0.4"}}); err != nil {
 		t.Fatal(err)
 	}
-	deleteVPC := func() error {
-		_, err := network.DeleteVpc(t.Context(), &ec2.DeleteVpcInput{VpcId: vpc.Vpc.VpcId})
+	deleteVPC := func(id *string) func() error {
+		return func() error {
+			_, err := network.DeleteVpc(t.Context(), &ec2.DeleteVpcInput{VpcId: id})
+			return err
+		}
+	}
+	deleteCluster := func() error {
+		_, err := cluster.DeleteCluster(t.Context(), &ecs.DeleteClusterInput{Cluster: name})
 		return err
 	}
 	deleteNamespace := func() error {
@@ -219,8 +237,9 @@ func keepsWhatIsInUse(t *testing.T, e *Emulator) {
 		_, err := names.DeleteService(t.Context(), &servicediscovery.DeleteServiceInput{Id: service.Service.Id})
 		return err
 	}
-	// THEN none of the three is deleted
-	for code, call := range map[string]func() error{"DependencyViolation": deleteVPC, "ResourceInUse: The specified namespace": deleteNamespace, "ResourceInUse: The specified service": deleteService} {
+	// THEN none of them is deleted
+	for code, call := range map[string]func() error{*vpc.Vpc.VpcId + "' has dependencies": deleteVPC(vpc.Vpc.VpcId), *other.Vpc.VpcId + "' has dependencies": deleteVPC(other.Vpc.VpcId),
+		"ClusterContainsServicesException": deleteCluster, "ResourceInUse: The specified namespace": deleteNamespace, "ResourceInUse: The specified service": deleteService} {
 		if err := call(); err == nil || !strings.Contains(err.Error(), code) {
 			t.Errorf("%v, want %s", err, code)
 		}
@@ -228,7 +247,9 @@ func keepsWhatIsInUse(t *testing.T, e *Emulator) {
 	// WHEN what they hold goes THEN they go
 	_, err = network.DeleteSecurityGroup(t.Context(), &ec2.DeleteSecurityGroupInput{GroupId: group.GroupId})
 	_, instanceErr := names.DeregisterInstance(t.Context(), &servicediscovery.DeregisterInstanceInput{ServiceId: service.Service.Id, InstanceId: aws.String("i")})
-	if err := errors.Join(err, instanceErr, deleteVPC(), deleteService(), deleteNamespace()); err != nil {
+	_, subnetErr := network.DeleteSubnet(t.Context(), &ec2.DeleteSubnetInput{SubnetId: subnet.Subnet.SubnetId})
+	_, serviceErr = cluster.DeleteService(t.Context(), &ecs.DeleteServiceInput{Cluster: name, Service: name})
+	if err := errors.Join(err, instanceErr, subnetErr, serviceErr, deleteVPC(vpc.Vpc.VpcId)(), deleteVPC(other.Vpc.VpcId)(), deleteCluster(), deleteService(), deleteNamespace()); err != nil {
 		t.Error(err)
 	}
 }

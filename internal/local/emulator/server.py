@@ -49,6 +49,7 @@ import moto.ecs.exceptions as ecs_exceptions
 import moto.ecs.models as ecs_models
 import moto.ecs.responses as ecs_responses
 import moto.events.models as events_models
+import moto.iam.models as iam_models
 import moto.rds.models as rds_models
 import moto.servicediscovery.models as discovery_models
 import moto.sqs.models as sqs_models
@@ -219,6 +220,24 @@ def keep_service_fields():
         return answer
 
     responses.create_service = create_service
+
+
+def run_all_tasks_of_a_service():
+    """A service is stable at once. With moto it runs no task until it is updated, and Terraform would wait for it."""
+    init = ecs_models.Service.__init__
+
+    def steady(self, *args, **kwargs):
+        init(self, *args, **kwargs)
+        self.running_count, self.pending_count = self.desired_count, 0
+        for deployment in self.deployments:
+            deployment.update(
+                runningCount=self.desired_count,
+                pendingCount=0,
+                rolloutState="COMPLETED",
+                rolloutStateReason=f"ECS deployment {deployment['id']} completed.",
+            )
+
+    ecs_models.Service.__init__ = steady
 
 
 def update_deployment_with_service():
@@ -701,12 +720,15 @@ def route_to_gateway_endpoints():
 
 
 def refuse_to_delete_what_is_in_use():
-    """DeleteVpc takes security groups of others with it, and Cloud Map deletes what holds services or instances."""
-    network, discovery = vpcs.VPCBackend, discovery_models.ServiceDiscoveryBackend
+    """DeleteVpc takes what others have in it along, and Cloud Map and ECS delete what holds services or instances."""
+    network, discovery, ecs = vpcs.VPCBackend, discovery_models.ServiceDiscoveryBackend, ecs_models.EC2ContainerServiceBackend
+    delete_cluster = ecs.delete_cluster
     delete_vpc, delete_namespace, delete_service = network.delete_vpc, discovery.delete_namespace, discovery.delete_service
 
     def of_vpc(self, vpc_id):
-        if any(group.name != "default" for group in self.groups.get(vpc_id, {}).values()):
+        inside = [s for zone in self.subnets.values() for s in zone.values()] + list(self.vpc_end_points.values())
+        groups = self.groups.get(vpc_id, {}).values()
+        if any(group.name != "default" for group in groups) or any(one.vpc_id == vpc_id and one.state != "deleted" for one in inside):
             raise ec2_exceptions.DependencyViolationError(f"The vpc '{vpc_id}' has dependencies and cannot be deleted.")
         return delete_vpc(self, vpc_id)
 
@@ -723,6 +745,13 @@ def refuse_to_delete_what_is_in_use():
             raise in_use("service")
         return delete_service(self, service_id)
 
+    def of_cluster(self, cluster_str):
+        name = self._get_cluster(cluster_str).name
+        if any(service.cluster_name == name and service.status == "ACTIVE" for service in self.services.values()):
+            raise JsonRESTError("ClusterContainsServicesException", "The Cluster cannot be deleted while Services are active.")
+        return delete_cluster(self, cluster_str)
+
+    ecs.delete_cluster = of_cluster
     network.delete_vpc, discovery.delete_namespace, discovery.delete_service = of_vpc, of_namespace, of_service
 
 
@@ -745,6 +774,19 @@ def refuse_capacity_providers_that_the_cluster_lacks():
 
     for name in ("run_task", "create_service", "update_service"):
         setattr(responses, name, checked(getattr(responses, name)))
+
+
+def keep_the_description_of_a_role():
+    """UpdateRole takes a description away that the call does not have."""
+    backend = iam_models.IAMBackend
+    original = backend.update_role
+
+    def update_role(self, role_name, role_description, *others):
+        if role_description is None:
+            role_description = self.get_role(role_name).description
+        return original(self, role_name, role_description, *others)
+
+    backend.update_role = update_role
 
 
 def keep_the_policies_of_a_queue():
@@ -845,6 +887,7 @@ def main(port_file):
     refuse_malformed_calls()
     refuse_sizes_that_fargate_lacks()
     keep_service_fields()
+    run_all_tasks_of_a_service()
     update_deployment_with_service()
     run_tasks_as_fargate()
     protect_tasks()
@@ -861,6 +904,7 @@ def main(port_file):
     route_to_gateway_endpoints()
     refuse_to_delete_what_is_in_use()
     refuse_capacity_providers_that_the_cluster_lacks()
+    keep_the_description_of_a_role()
     keep_the_policies_of_a_queue()
     wait_for_messages_without_the_lock()
     answer_quickly()

@@ -29,7 +29,7 @@ import (
 func (u *up) placeholders(ctx context.Context) (map[string]string, error) {
 	m := &placeholderMaker{ctx: ctx, cfg: u.aws(), ids: map[string]string{}}
 	m.ec2 = query.NewEC2(m.cfg)
-	err := errors.Join(m.network(u.env.Network), m.names(u.env), m.roles(u.env.IAM.Existing), m.image(u.env.Worker.Image), m.image(u.env.WorkPool.Job.Image))
+	err := errors.Join(m.network(u.env.Network), m.names(u.env), m.roles(u.env.IAM.Existing), m.topic(u.env.Monitoring.TopicARN), m.image(u.env.Worker.Image), m.image(u.env.WorkPool.Job.Image))
 	if err != nil {
 		return nil, fmt.Errorf("make a placeholder for what exists: %w", err)
 	}
@@ -203,6 +203,19 @@ func (m *placeholderMaker) image(name string) error {
 		there(registry.CallJSON(m.ctx, "CreateRepository", map[string]string{"repositoryName": in.Repository}, &struct{}{})),
 		there(registry.CallJSON(m.ctx, "PutImage", image, &struct{}{})),
 	)
+}
+
+// topic makes the topic that alarms are sent to.
+func (m *placeholderMaker) topic(arn string) error {
+	if arn == "" {
+		return nil
+	}
+	name := arn[strings.LastIndexByte(arn, ':')+1:]
+	m.ids[arn] = iam.Account{Partition: "aws", Region: m.cfg.Region, ID: emulator.Account}.Of("sns", name)
+	const policy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":["cloudwatch.amazonaws.com","events.amazonaws.com"]},"Action":"sns:Publish","Resource":"*"}]}`
+	topics := query.NewSNS(m.cfg)
+	return errors.Join(topics.Call(m.ctx, "CreateTopic", query.Params{"Name": name}, nil),
+		topics.Call(m.ctx, "SetTopicAttributes", query.Params{"TopicArn": m.ids[arn], "AttributeName": "Policy", "AttributeValue": policy}, nil))
 }
 
 // inAccount is how the ARN of a role or policy, and an image in ECR, begins, with the account.

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/aws/query"
 	"prefect-worker-ecs/internal/local/emulator"
 	"prefect-worker-ecs/internal/local/pyenv"
 	"prefect-worker-ecs/internal/test/testtools"
@@ -31,13 +32,15 @@ func TestPlaceholders(t *testing.T) {
 		change(&env.Network)
 		return env
 	}
+	private := network("1", func(n *config.Network) { n.SecurityGroupIDs = []string{"sg-1"} })
+	private.Monitoring.TopicARN = "arn:aws:sns:us-east-1:210987654321:on-call"
 	for name, test := range map[string]struct {
 		env  *config.Environment
 		ids  int
 		way  string // the default route's target begins so
 		ends int    // endpoints
 	}{
-		"private": {network("1", func(n *config.Network) { n.SecurityGroupIDs = []string{"sg-1"} }), 4, "nat-", 0},
+		"private": {private, 5, "nat-", 0},
 		"public":  {network("2", func(n *config.Network) { n.Existing.Public = true }), 3, "igw-", 0},
 		"closed":  {network("3", func(n *config.Network) { n.Endpoints = []config.Endpoint{"ecr.api", "logs"} }), 3, "", 3},
 	} {
@@ -62,6 +65,11 @@ func TestPlaceholders(t *testing.T) {
 			}
 			if !maps.Equal(mine(first), mine(second)) || len(mine(first)) != test.ids {
 				t.Errorf("first %v, then %v, want %d", first, second, test.ids)
+			}
+			if topic := test.env.Monitoring.TopicARN; topic != "" {
+				if _, err := query.NewSNS(u.aws()).Topic(t.Context(), first[topic]); err != nil {
+					t.Error(err)
+				}
 			}
 			// AND what leads out is what the environment says
 			client := ec2.NewFromConfig(u.aws())

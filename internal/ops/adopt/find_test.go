@@ -134,13 +134,21 @@ func TestFind(t *testing.T) {
 		call(t, roles.PutRolePolicy, &iam.PutRolePolicyInput{RoleName: role, PolicyName: &policy, PolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iam:PassRole","Resource":"*"}]}`)})
 	}
 	call(t, roles.AttachRolePolicy, &iam.AttachRolePolicyInput{RoleName: role, PolicyArn: readOnly})
+	endpoint := call(t, cloud.CreateVpcEndpoint, &ec2.CreateVpcEndpointInput{VpcId: vpc, ServiceName: aws.String("com.amazonaws.us-east-1.dynamodb")}).VpcEndpoint.VpcEndpointId
+	table := call(t, cloud.CreateRouteTable, &ec2.CreateRouteTableInput{VpcId: vpc}).RouteTable.RouteTableId
+	theirs := call(t, cloud.CreateSubnet, &ec2.CreateSubnetInput{VpcId: vpc, CidrBlock: aws.String("10.0.99.0/24")}).Subnet.SubnetId
+	tasks, name := awsecs.NewFromConfig(cfg), aws.String("theirs")
+	call(t, tasks.CreateCluster, &awsecs.CreateClusterInput{ClusterName: aws.String("prefect-cluster")})
+	call(t, tasks.RegisterTaskDefinition, &awsecs.RegisterTaskDefinitionInput{Family: name, Cpu: aws.String("256"), Memory: aws.String("512"), ContainerDefinitions: []ecstypes.ContainerDefinition{{Name: name, Image: name}}})
+	call(t, tasks.CreateService, &awsecs.CreateServiceInput{Cluster: aws.String("prefect-cluster"), ServiceName: name, TaskDefinition: name, DesiredCount: aws.Int32(0)})
 	// WHEN the stack is looked for
 	_, beside, err := find(dev)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// THEN theirs are said, and the program's own are not
-	want := []string{"the security group " + *group + " (theirs)", "the flow log " + logs[1], "the Cloud Map service " + *service + " (theirs)",
+	want := []string{"the security group " + *group + " (theirs)", "the endpoint " + *endpoint + " (com.amazonaws.us-east-1.dynamodb)", "the subnet " + *theirs + " (10.0.99.0/24)", "the route table " + *table, "the flow log " + logs[1],
+		"the egress rule ", "the service theirs of the cluster prefect-cluster", "the Cloud Map service " + *service + " (theirs)",
 		"the policy pass-all of the role " + *role, "the policy " + *readOnly + " of the role " + *role}
 	if !slices.EqualFunc(beside, want, strings.HasPrefix) {
 		t.Errorf("beside are %q, want %q", beside, want)
@@ -180,7 +188,7 @@ func TestFind(t *testing.T) {
 	}
 
 	// GIVEN a service that is scaled
-	tasks, scaler := awsecs.NewFromConfig(cfg), applicationautoscaling.NewFromConfig(cfg)
+	scaler := applicationautoscaling.NewFromConfig(cfg)
 	cluster, worker := "prefect-cluster-full", "flow-worker"
 	call(t, tasks.CreateCluster, &awsecs.CreateClusterInput{ClusterName: &cluster})
 	call(t, tasks.RegisterTaskDefinition, &awsecs.RegisterTaskDefinitionInput{Family: &worker, Cpu: aws.String("256"), Memory: aws.String("512"), ContainerDefinitions: []ecstypes.ContainerDefinition{{Name: &worker, Image: &worker}}})

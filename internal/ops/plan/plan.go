@@ -76,6 +76,11 @@ func planned(c *tfjson.Change) []Attribute {
 			}
 		}
 	}
+	for _, side := range []any{before, after} {
+		if all, _ := side.(map[string]any); all["tags_all"] != nil {
+			delete(all, "tags") // they are among those
+		}
+	}
 	attributes := differ(before, after)
 	for i, a := range attributes {
 		attributes[i].ForcesReplacement = slices.ContainsFunc(c.ReplacePaths, func(path any) bool {

@@ -202,10 +202,17 @@ func flatten(path string, v any, into map[string]string) {
 	switch v := v.(type) {
 	case nil:
 	case map[string]any:
+		_, statement := v["Effect"]
 		for key, item := range v {
+			if one, text := item.(string); text && statement && (key == "Action" || key == "Resource") {
+				item = []any{one} // IAM takes either form
+			}
 			flatten(join(path, key), item, into)
 		}
 	case []any:
+		if len(v) == 0 {
+			return // Terraform has null and an empty list for nothing
+		}
 		names := names(v)
 		if names == nil {
 			into[path] = show(path, encode(v))
@@ -225,6 +232,8 @@ func flatten(path string, v any, into map[string]string) {
 		if v != "" {
 			into[path] = show(path, v)
 		}
+	case bool:
+		into[path] = strconv.FormatBool(v) // no credential, whatever its name
 	default:
 		into[path] = show(path, encode(v))
 	}
@@ -247,9 +256,9 @@ func names(list []any) []string {
 			return nil
 		}
 		numbers = append(numbers, fmt.Sprint(i))
-		keys := []any{object["name"], object["Name"], object["Sid"], object["sid"]}
-		if actions, _ := object["Action"].([]any); len(actions) > 0 {
-			keys = append(keys, actions[0]) // of a statement without a name
+		keys := []any{object["name"], object["Name"], object["Sid"], object["sid"], object["id"]}
+		if action := first(object["Action"]); action != "" { // of a statement without a name
+			keys = append(keys, action, action+" on "+first(object["Resource"]))
 		}
 		for _, key := range keys {
 			if name, ok := key.(string); ok && name != "" && !slices.Contains(own, name) {
@@ -262,6 +271,15 @@ func names(list []any) []string {
 		return own
 	}
 	return numbers
+}
+
+// first is a text, or the first one of a list.
+func first(v any) string {
+	if list, _ := v.([]any); len(list) > 0 {
+		v = list[0]
+	}
+	text, _ := v.(string)
+	return text
 }
 
 // show is a value as it may be shown: the last part of the path says what it is. The value of

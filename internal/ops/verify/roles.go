@@ -474,10 +474,10 @@ func (c *checklist) neededStatements(f *findings, r *role) {
 			}
 			for _, action := range statement.Action {
 				for _, resource := range statement.Resource {
-					resource = c.known(resource)
-					result := r.allows(iam.Request{Action: action, Resource: resource, Context: context})
-					f.decided(result, fmt.Sprintf("the %s %s may call %s", r.noun, r.name, action),
-						fmt.Sprintf("the %s %s may not call %s on %s, which it needs", r.noun, r.name, action, stackjson.Shown(resource)), r.fix)
+					request := iam.Request{Action: action, Context: context}
+					request.Resource, _ = request.Substitute(c.known(resource)) // a request has no variable of a policy
+					f.decided(r.allows(request), fmt.Sprintf("the %s %s may call %s", r.noun, r.name, action),
+						fmt.Sprintf("the %s %s may not call %s on %s, which it needs", r.noun, r.name, action, stackjson.Shown(request.Resource)), r.fix)
 				}
 			}
 		}

@@ -160,6 +160,7 @@ var calls = map[string]string{
 	"ecs:DescribeClusters":            "cluster/{clusters}",
 	"ecs:DescribeServices":            "service/{cluster}/{services}",
 	"ecs:ListClusters":                "",
+	"ecs:ListServices":                "",
 	"ecs:ListTasks":                   "",
 	"ecs:PutClusterCapacityProviders": "cluster/{cluster}",
 	"ecs:UpdateService":               "service/{cluster}/{service}",

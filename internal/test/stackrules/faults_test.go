@@ -192,7 +192,7 @@ var faults = map[string][]fault{
 		{"ecs", "resource.aws_sqs_queue.task_events.visibility_timeout_seconds", 0}, {"ecs", "resource.aws_sqs_queue.task_events.message_retention_seconds", 60}, {"ecs", "resource.aws_sqs_queue.task_events_dead_letters.message_retention_seconds", 60},
 	},
 	"events-of-this-worker": {
-		{"ecs", "resource.aws_cloudwatch_event_rule.task_events.event_pattern", `{"source":["aws.ecs"]}`}, {"ecs", "resource.aws_cloudwatch_event_target.task_events.arn", "arn:aws:sqs:us-east-1:999999999999:q"},
+		{"ecs", "resource.aws_cloudwatch_event_rule.task_events.event_pattern", `{"source":["aws.ecs"]}`}, {"full", "resource.aws_cloudwatch_event_rule.failed_deployment.event_pattern.source.0", "aws.ec2"}, {"ecs", "resource.aws_cloudwatch_event_target.task_events.arn", "arn:aws:sqs:us-east-1:999999999999:q"},
 		{"full", "resource.aws_cloudwatch_event_rule.ended_task.event_pattern.detail.group", nil}, {"full", "resource.aws_cloudwatch_event_rule.ended_task.event_pattern.detail.clusterArn", nil}, {"full", "resource.aws_cloudwatch_event_rule.failed_deployment.event_pattern.resources", nil},
 		{"full", "resource.aws_cloudwatch_event_rule.failed_deployment.event_pattern.detail.eventName.0", nil}, {"ecs", "resource.aws_cloudwatch_event_rule.task_events.event_pattern.detail-type.0", nil},
 		{"full", "resource.aws_cloudwatch_event_target.ended_task.rule", "${aws_cloudwatch_event_rule.failed_deployment.name}"},
@@ -210,7 +210,7 @@ var faults = map[string][]fault{
 		{"full", alarm + "silent_worker.metric_query.2.metric.metric_name", "TasksDesired"}, {"full", alarm + "silent_worker.metric_query.2.metric.period", 3600}, {"full", alarm + "memory.alarm_name", "memory"},
 	},
 	"alarms-watch-this-worker": {
-		{"full", alarm + "memory.dimensions.ServiceName", "other"}, {"full", alarm + "silent_worker.metric_query.2.metric.dimensions", nil}, {"server", alarm + "database_storage.dimensions", nil},
+		{"full", alarm + "memory.dimensions.ServiceName", "other"}, {"full", alarm + "orphaned_runs.namespace", nil}, {"full", "resource.aws_cloudwatch_log_metric_filter.known_failures.metric_transformation.namespace", "x"}, {"full", alarm + "silent_worker.metric_query.2.metric.dimensions", nil}, {"server", alarm + "database_storage.dimensions", nil},
 		{"full", "resource.aws_cloudwatch_log_metric_filter.known_failures.log_group_name", "/"}, {"full", "resource.aws_cloudwatch_log_metric_filter.known_failures.metric_transformation.name", "x"},
 		{"full", "resource.aws_cloudwatch_log_metric_filter.known_failures.pattern", ""}, {"full", "resource.aws_cloudwatch_log_metric_filter.known_failures.metric_transformation.value", "0"},
 	},
@@ -220,7 +220,7 @@ var faults = map[string][]fault{
 		{"full", alarm + "scale_out.alarm_actions.0", "arn:aws:sns:us-east-1:999999999999:x"}, {"full", "resource.aws_sns_topic_subscription.alarms_1.topic_arn", "x"}, {"full", "resource.aws_sns_topic_subscription.alarms_1.protocol", "sms"},
 	},
 	"scales-as-configured": {
-		{"full", "resource.aws_appautoscaling_target.worker.max_capacity", 300}, {"full", "resource.aws_appautoscaling_target.worker.resource_id", "service/company/other"},
+		{"full", "resource.aws_appautoscaling_target.worker.max_capacity", 300}, {"full", "resource.aws_appautoscaling_target.worker.scalable_dimension", "x"}, {"full", "resource.aws_appautoscaling_policy.scale_in.policy_type", "TargetTrackingScaling"}, {"full", "resource.aws_appautoscaling_target.worker.resource_id", "service/company/other"},
 		{"full", "resource.aws_appautoscaling_policy.scale_in.step_scaling_policy_configuration.step_adjustment.0.scaling_adjustment", -10},
 		{"full", "resource.aws_appautoscaling_policy.scale_out.step_scaling_policy_configuration.step_adjustment.0.scaling_adjustment", -1},
 		{"full", "resource.aws_appautoscaling_policy.scale_out.step_scaling_policy_configuration.adjustment_type", "ExactCapacity"},
@@ -231,6 +231,19 @@ var faults = map[string][]fault{
 		{"full", "resource.aws_scheduler_schedule.probe.schedule_expression", "rate(1 day)"}, {"full", "resource.aws_scheduler_schedule.probe.state", "DISABLED"}, {"full", "resource.aws_scheduler_schedule.probe.target.arn", "x"},
 		{"full", "resource.aws_lambda_function.probe.filename", "x.zip"}, {"full", "resource.aws_lambda_function.probe.handler", "x"}, {"full", "resource.aws_lambda_function.probe.timeout", 900},
 		{"full", "resource.aws_lambda_function.probe.environment.variables.CREDENTIAL", "pnu_x"}, {"full", "resource.aws_lambda_function.probe.environment.variables.QUEUES", nil}, {"full", "resource.aws_lambda_function.probe.depends_on.0", nil},
+	},
+	"named-as-configured": {
+		{"full", "resource.aws_ecs_task_definition.worker.family", "other"}, {"server", "resource.aws_db_instance.server.identifier", "other"}, {"full", "resource.aws_iam_role.task.name", "other"}, {"dev", container + ".name", "other"},
+		{"ecs", "resource.aws_cloudwatch_event_rule.task_events.name", "other"}, {"full", "resource.aws_lambda_function.probe.function_name", "other"}, {"existing", "resource.aws_security_group.prefect_worker_sg.name", "other"},
+	},
+	"connected-as-configured": {
+		{"existing", "resource.aws_ecs_service.worker.cluster", "default"}, {"full", "resource.aws_ecs_cluster_capacity_providers.main.capacity_providers.1", nil}, {"dev", "resource.aws_secretsmanager_secret_version.prefect_api_key.secret_id", "x"},
+		{"dev", "resource.aws_flow_log.main.log_destination", "x"}, {"ecs", "resource.aws_sqs_queue_redrive_policy.task_events.queue_url", "x"}, {"dev", "resource.aws_subnet.private_1.vpc_id", nil},
+		{"full", "resource.aws_nat_gateway.nat_2.allocation_id", "${aws_eip.nat_1.id}"}, {"dev", container + ".logConfiguration.options.awslogs-region", "eu-west-1"},
+	},
+	"database-as-configured": {{"server", "resource.aws_db_instance.server.username", "postgres"}, {"server", "resource.aws_db_instance.server.engine_version", nil}, {"server", "resource.aws_db_parameter_group.server.family", "postgres11"}},
+	"values-are-checked": {
+		{"dev", "resource.aws_ecs_task_definition.worker.lifecycle.precondition", nil}, {"dev", "resource.aws_secretsmanager_secret_version.prefect_api_key.lifecycle", nil}, {"server", "resource.aws_ecs_task_definition.worker.lifecycle.precondition.0.condition", "${true}"},
 	},
 	"provider-as-configured": {
 		{"dev", "provider.aws.0.access_key", "AKIA"}, {"dev", "provider.aws.0.endpoints", list{object{}}}, {"dev", "provider.aws.0.assume_role", list{object{}}}, {"full", "provider.aws.0.allowed_account_ids", nil},

@@ -87,14 +87,20 @@ var monitoringRules = []rule{
 		}
 		s.each("aws_cloudwatch_metric_alarm", func(e element) {
 			for _, path := range []string{"", "metric_query.1.metric.", "metric_query.2.metric."} {
-				if namespace := e.text(path + "namespace"); namespace != "" && e.name != "log_failures" { // a log filter's metric has none
-					s.want(e, path+"dimensions", dimensions[namespace])
+				if e.get(path+"metric_name") == nil {
+					continue
+				}
+				namespace := map[string]string{"memory": "AWS/ECS", "dead_letters": "AWS/SQS", "database_storage": "AWS/RDS", "database_connections": "AWS/RDS"}[e.name]
+				s.want(e, path+"namespace", cmp.Or(namespace, "PrefectWorker"))
+				if e.name != "log_failures" { // a log filter's metric has none
+					s.want(e, path+"dimensions", dimensions[e.text(path+"namespace")])
 				}
 			}
 		})
 		s.all("aws_cloudwatch_log_metric_filter", "log_group_name", s.logGroup("name"))
 		s.all("aws_cloudwatch_log_metric_filter", "pattern", symptoms.FilterPattern())
 		s.all("aws_cloudwatch_log_metric_filter", "metric_transformation.value", "1")
+		s.all("aws_cloudwatch_log_metric_filter", "metric_transformation.namespace", "PrefectWorker")
 		s.all("aws_cloudwatch_log_metric_filter", "metric_transformation.name", s.signals()["log_failures"].metric)
 	}},
 	{"silence-is-judged", "a worker that reports nothing must not look healthy, and one that is paused must not wake anybody", func(s *stack) {
@@ -129,6 +135,9 @@ var monitoringRules = []rule{
 		s.all("aws_appautoscaling_target", "min_capacity", s.env.Worker.Scaling.Min)
 		s.all("aws_appautoscaling_target", "max_capacity", s.env.Worker.Scaling.Max)
 		s.all("aws_appautoscaling_policy", "resource_id", ref("aws_appautoscaling_target.worker.resource_id"))
+		s.all("aws_appautoscaling_policy", "policy_type", "StepScaling")
+		s.all("aws_appautoscaling_target", "service_namespace", "ecs")
+		s.all("aws_appautoscaling_target", "scalable_dimension", "ecs:service:DesiredCount")
 		const steps = "step_scaling_policy_configuration."
 		s.all("aws_appautoscaling_policy", steps+"adjustment_type", "ChangeInCapacity")
 		s.all("aws_appautoscaling_policy", steps+"metric_aggregation_type", "Maximum")

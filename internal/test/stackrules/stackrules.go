@@ -29,7 +29,7 @@ type rule struct {
 	check        func(s *stack)
 }
 
-var rules = slices.Concat(typeRules, networkRules, iamRules, taskRules, storageRules, monitoringRules, terraformRules)
+var rules = slices.Concat(typeRules, networkRules, iamRules, taskRules, storageRules, monitoringRules, terraformRules, wiringRules)
 
 // Check judges the Terraform JSON that was synthesized for an environment.
 func Check(file []byte, env *config.Environment) ([]Finding, error) {

@@ -69,6 +69,7 @@ var storageRules = []rule{
 		if s.env.Cluster.Existing {
 			cluster = account.Of("ecs", "cluster/"+s.env.Cluster.Name)
 		}
+		s.all("aws_cloudwatch_event_rule", "event_pattern.source", []string{"aws.ecs"})
 		s.all("aws_cloudwatch_event_rule.task_events", "event_pattern.detail", map[string][]string{"clusterArn": {cluster}})
 		for name, content := range map[string]string{
 			"task_events":       `"ECS Task State Change"`,
@@ -109,7 +110,7 @@ var storageRules = []rule{
 				ignored = []string{"description"} // AWS never changes it, and another one would replace the group
 			}
 			if e.kind == "aws_ecs_cluster" && s.env.Imports[e.address()] != "" {
-				ignored = []string{"service_connect_defaults"} // AWS keeps them, and services of others use them
+				ignored = []string{"configuration", "service_connect_defaults"} // AWS keeps them, and services of others use them
 			}
 			if e.address() == "aws_ecs_service.worker" && s.env.Worker.Scaling.Max > 0 {
 				ignored = []string{"desired_count"} // it is Application Auto Scaling's

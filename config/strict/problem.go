@@ -1,4 +1,4 @@
-package config
+package strict
 
 import (
 	"fmt"
@@ -31,9 +31,9 @@ type Problem struct {
 // longestShown is how much of a value a message shows, in characters.
 const longestShown = 200
 
-// newProblem makes a problem that holds no credential, whatever the user wrote: it must not
+// NewProblem makes a problem that holds no credential, whatever the user wrote: it must not
 // get from the file into a log as well.
-func newProblem(file string, line int, key, value, rule, fix string) Problem {
+func NewProblem(file string, line int, key, value, rule, fix string) Problem {
 	shown := redact.Value(key, value)
 	if shown == value && strings.ContainsFunc(value, unicode.IsControl) {
 		shown = strconv.Quote(value) // a terminal would obey what is in it

@@ -1,10 +1,13 @@
-package config
+// Package strict reads YAML into Go types: all problems at once, each with its key, line, rule and fix. What cannot be
+// decoded is left out, so that the rest can still be judged.
+package strict
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"reflect"
 	"regexp"
 	"slices"
@@ -13,58 +16,61 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
-
-	"prefect-worker-ecs/internal/base/redact"
 )
 
-// source remembers where the values of an environment stand in its file.
-type source struct {
-	file  string
-	lines map[string]int
-	// unread are the keys whose values could not be decoded, so that defaults
+// Source is where the values of a file stand.
+type Source struct {
+	// File is its name, as it is shown.
+	File string
+	// Lines are the lines of the keys that have a value.
+	Lines map[string]int
+	// Unread are the keys whose values could not be decoded, so that defaults
 	// stand in their place.
-	unread map[string]bool
-	// variables are the keys whose values come from a Terraform variable, and where it is set.
-	variables map[string]string
+	Unread map[string]bool
 }
 
-// decodeYAML reads one document over the defaults in env. The YAML library alone
-// reports types by their Go names and stops at some errors, so the tree is first
-// compared with the Go types: that gives every problem, with its key, at once. What
-// cannot be decoded is left out of env, so that the rest can still be validated.
-func decodeYAML(file string, data []byte, env *Environment) Problems {
-	env.source = source{file: file, lines: map[string]int{}, unread: map[string]bool{}}
-	c := checker{source: env.source}
-	if problem := checkBytes(file, data); problem != nil {
-		return Problems{*problem}
+// Decode reads one document over the defaults in a struct. former returns what to do about an unknown key of which that is
+// known, or nothing.
+//
+// The YAML library alone reports types by their Go names and stops at some errors, so the tree is first
+// compared with the Go types: that gives every problem, with its key, at once.
+func Decode(file string, data []byte, into any, former func(key string) (fix string)) (Source, Problems) {
+	c := checker{Source: Source{File: file, Lines: map[string]int{}, Unread: map[string]bool{}}, former: former}
+	c.decode(data, into)
+	return c.Source, c.problems
+}
+
+// decode reads the document, if it is one.
+func (c *checker) decode(data []byte, into any) {
+	if problem := checkBytes(c.File, data); problem != nil {
+		c.problems = Problems{*problem}
+		return
 	}
 
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, second yaml.Node
 	switch err := decoder.Decode(&doc); {
 	case errors.Is(err, io.EOF):
-		return nil
+		return
 	case err != nil:
-		return Problems{syntaxProblem(file, data, err)}
+		c.problems = Problems{syntaxProblem(c.File, data, err)}
+		return
 	}
 	if err := decoder.Decode(&second); err == nil {
-		return Problems{newProblem(file, second.Line, "", "", "a file holds one YAML document, and a second one begins here",
+		c.problems = Problems{NewProblem(c.File, second.Line, "", "", "a file holds one YAML document, and a second one begins here",
 			"remove the line --- and what follows it; each environment has a file of its own")}
+		return
 	} else if !errors.Is(err, io.EOF) {
-		return Problems{syntaxProblem(file, data, err)}
+		c.problems = Problems{syntaxProblem(c.File, data, err)}
+		return
 	}
-
 	root := doc.Content[0]
-	if isNull(root) {
-		return nil
+	if isNull(root) || !c.check(root, reflect.TypeOf(into).Elem(), "") {
+		return
 	}
-	if !c.check(root, reflect.TypeFor[Environment](), "") {
-		return c.problems
+	if err := root.Decode(into); err != nil {
+		c.problems = append(c.problems, syntaxProblem(c.File, data, err))
 	}
-	if err := root.Decode(env); err != nil {
-		return append(c.problems, syntaxProblem(file, data, err))
-	}
-	return c.problems
 }
 
 // checkBytes refuses what is no text, which the YAML library reports without a line.
@@ -79,7 +85,7 @@ func checkBytes(file string, data []byte) *Problem {
 		default:
 			continue
 		}
-		p := newProblem(file, n+1, "", "", rule, fix)
+		p := NewProblem(file, n+1, "", "", rule, fix)
 		return &p
 	}
 	return nil
@@ -105,23 +111,24 @@ func syntaxProblem(file string, data []byte, err error) Problem {
 			line = 1 + bytes.Count(before, []byte("\n"))
 		}
 	} else if strings.Contains(text, "exceeded max depth") {
-		return newProblem(file, line, "", "", "the file nests blocks deeper than anything here needs", "remove the brackets that are too many")
+		return NewProblem(file, line, "", "", "the file nests blocks deeper than anything here needs", "remove the brackets that are too many")
 	}
 	fix := "fix the syntax there; two spaces indent a level, and no tabs"
 	if strings.HasPrefix(text, "mapping values") {
 		fix = "indent each level by two spaces, and put a value that ends in a colon or has one before a space in quotes: 'arn:...:token::'"
 	}
-	return newProblem(file, line, "", "", "the file must be valid YAML, but "+text, fix)
+	return NewProblem(file, line, "", "", "the file must be valid YAML, but "+text, fix)
 }
 
 // checker compares a YAML tree with Go types.
 type checker struct {
-	source
+	Source
 	problems Problems
+	former   func(key string) string
 }
 
 func (c *checker) add(node *yaml.Node, key, value, rule, fix string) {
-	c.problems = append(c.problems, newProblem(c.file, node.Line, key, value, rule, fix))
+	c.problems = append(c.problems, NewProblem(c.File, node.Line, key, value, rule, fix))
 }
 
 // check reports whether node can become a value of type t, and records the problems
@@ -131,8 +138,8 @@ func (c *checker) check(node *yaml.Node, t reflect.Type, path string) bool {
 	if node.Kind == yaml.AliasNode {
 		node = node.Alias
 	}
-	if _, known := c.lines[path]; !known {
-		c.lines[path] = node.Line
+	if _, known := c.Lines[path]; !known {
+		c.Lines[path] = node.Line
 	}
 
 	is := func(tag string) bool { return node.Kind == yaml.ScalarNode && node.ShortTag() == tag }
@@ -143,7 +150,7 @@ func (c *checker) check(node *yaml.Node, t reflect.Type, path string) bool {
 		}
 		c.checkMapping(node, t, path)
 	case reflect.Slice:
-		if t == reflect.TypeFor[Values]() && node.Kind == yaml.ScalarNode {
+		if node.Kind == yaml.ScalarNode && reflect.PointerTo(t).Implements(reflect.TypeFor[yaml.Unmarshaler]()) { // which reads one as a list
 			return c.check(node, t.Elem(), path)
 		}
 		if node.Kind != yaml.SequenceNode {
@@ -153,7 +160,7 @@ func (c *checker) check(node *yaml.Node, t reflect.Type, path string) bool {
 		for i, item := range node.Content {
 			valid = c.check(item, t.Elem(), fmt.Sprintf("%s[%d]", path, i)) && valid
 		}
-		c.unread[path] = !valid
+		c.Unread[path] = !valid
 		return valid
 	case reflect.String:
 		if node.Kind != yaml.ScalarNode {
@@ -169,7 +176,7 @@ func (c *checker) check(node *yaml.Node, t reflect.Type, path string) bool {
 			return c.wrongType(node, path, "true or false", "write true or false, without quotes; yes and on are text in YAML")
 		}
 	default:
-		panic(fmt.Sprintf("config: no YAML rule for Go type %s at %s", t, path))
+		panic(fmt.Sprintf("strict: no YAML rule for Go type %s at %s", t, path))
 	}
 	return true
 }
@@ -202,14 +209,20 @@ func (c *checker) checkMapping(node *yaml.Node, t reflect.Type, path string) {
 	kept := node.Content[:0:0]
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		key, value := node.Content[i], node.Content[i+1]
-		full := join(path, key.Value)
+		if key.ShortTag() == "!!merge" { // the keys of a block that stands elsewhere in the file
+			if c.check(value, t, path) {
+				kept = append(kept, key, value)
+			}
+			continue
+		}
+		full := Join(path, key.Value)
 		if line, twice := seen[key.Value]; twice {
 			c.add(key, full, text(value), fmt.Sprintf("a key stands once in a block, and this one is also on line %d", line), "remove one of the two")
 			continue
 		}
 		seen[key.Value] = key.Line
 		if !isNull(value) { // a key without a value gives none
-			c.lines[full] = key.Line
+			c.Lines[full] = key.Line
 		}
 
 		elem, known := fields[key.Value]
@@ -218,7 +231,7 @@ func (c *checker) checkMapping(node *yaml.Node, t reflect.Type, path string) {
 		}
 		switch {
 		case !known:
-			c.add(key, full, text(value), "the key is not known; known here: "+strings.Join(sortedKeys(fields), ", "), unknownFix(key.Value, fields))
+			c.add(key, full, text(value), "the key is not known; known here: "+strings.Join(slices.Sorted(maps.Keys(fields)), ", "), c.unknownFix(key.Value, fields))
 		case isNull(value):
 			if t.Kind() == reflect.Map {
 				c.wrongType(value, full, "text", "give it a value, or \"\" for an empty one")
@@ -232,7 +245,7 @@ func (c *checker) checkMapping(node *yaml.Node, t reflect.Type, path string) {
 
 func (c *checker) wrongType(node *yaml.Node, path, want, fix string) bool {
 	c.add(node, path, text(node), "the value must be "+want, fix)
-	c.unread[path] = true
+	c.Unread[path] = true
 	return false
 }
 
@@ -250,25 +263,26 @@ func yamlFields(t reflect.Type) map[string]reflect.Type {
 	return fields
 }
 
-// removedKeys are keys of earlier releases, and what to do instead.
-var removedKeys = map[string]string{
-	"adopt":     "remove the line, and call workerctl adopt: it finds what exists, and writes what is to be imported into a file of its own",
-	"policy":    "write it as iam.flow_task_role.statements: {actions: [...], resources: [...]}, or as a managed policy in policy_arns",
-	"public_ip": "remove the line: with network.nat: none the worker runs in the public subnets, with a public address",
-}
-
 // unknownFix points to the known key that a mistyped one most likely meant.
-func unknownFix(key string, fields map[string]reflect.Type) string {
-	if redact.Named(key) {
-		return "remove the line, and replace the credential if others may have seen it; the API key is given in the Terraform variable prefect_api_key (export TF_VAR_prefect_api_key=...)"
-	}
-	if fix, former := removedKeys[key]; former {
+func (c *checker) unknownFix(key string, fields map[string]reflect.Type) string {
+	if fix := c.former(key); fix != "" {
 		return fix
 	}
-	if hint := nearest(strings.ReplaceAll(key, "-", "_"), sortedKeys(fields)); hint != "" {
+	if hint := Nearest(strings.ReplaceAll(key, "-", "_"), slices.Sorted(maps.Keys(fields))); hint != "" {
 		return hint + "remove the line"
 	}
 	return "remove the line or correct the key"
+}
+
+// Nearest is the beginning of a fix that points to the known word which a mistyped one most
+// likely meant, or nothing.
+func Nearest(word string, known []string) string {
+	for _, k := range known {
+		if editDistance(word, k) <= 2 {
+			return "did you mean " + k + "? If not, "
+		}
+	}
+	return ""
 }
 
 // editDistance is the number of letters to insert, remove or replace to get from a to b
@@ -293,15 +307,6 @@ func editDistance(a, b string) int {
 	return row[len(b)]
 }
 
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for key := range m {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
-}
-
 func isNull(node *yaml.Node) bool {
 	return node.Kind == yaml.ScalarNode && node.ShortTag() == "!!null"
 }
@@ -320,7 +325,8 @@ func text(node *yaml.Node) string {
 	}
 }
 
-func join(path, key string) string {
+// Join is the path of a key in a block.
+func Join(path, key string) string {
 	if path == "" {
 		return key
 	}
