@@ -2,7 +2,7 @@ package config
 
 import "strings"
 
-// Variable is the environment variable in which Prefect's client finds its credential:
+// Variable returns the environment variable in which Prefect's client finds its credential:
 // PREFECT_API_KEY, PREFECT_API_AUTH_STRING, or "" where it needs none.
 func (a Authentication) Variable() string {
 	switch a {
@@ -15,11 +15,11 @@ func (a Authentication) Variable() string {
 	}
 }
 
-// TerraformVariable is the Terraform variable that carries the credential into the secret:
+// TerraformVariable returns the Terraform variable that carries the credential into the secret:
 // prefect_api_key, prefect_api_auth_string, or "" where there is none.
 func (a Authentication) TerraformVariable() string { return strings.ToLower(a.Variable()) }
 
-// Noun is what a person calls the credential.
+// Noun returns what a person calls the credential.
 func (a Authentication) Noun() string {
 	if a == AuthBasic {
 		return "user and password"

@@ -37,7 +37,7 @@ var awsRegions = func() map[string]endpoints.Partition {
 	return regions
 }()
 
-// Partition is that of the environment's region: aws, aws-cn, aws-us-gov, ...
+// Partition returns the partition of the environment's region: aws, aws-cn, aws-us-gov, ...
 func (e *Environment) Partition() string { return awsRegions[e.Region].ID() }
 
 // regions refuses regions that do not exist, and zones of another region.

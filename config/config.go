@@ -646,7 +646,7 @@ func (v *Values) UnmarshalYAML(node *yaml.Node) error {
 	return node.Decode((*[]string)(v))
 }
 
-// JSONSchema is the schema of either form.
+// JSONSchema returns the schema of either form.
 func (Values) JSONSchema() *jsonschema.Schema {
 	text := &jsonschema.Schema{Type: "string"}
 	return &jsonschema.Schema{OneOf: []*jsonschema.Schema{text, {Type: "array", Items: text}}}

@@ -11,7 +11,7 @@ import (
 // uniqueName is a name that can exist once, and the setting that gives it.
 type uniqueName struct{ kind, key, value string }
 
-// id is the same for two uniqueNames that clash. IAM and EC2 ignore case in names.
+// id returns the same for two uniqueNames that clash. IAM and EC2 ignore case in names.
 func (c uniqueName) id() string {
 	if c.kind == "role" || strings.HasPrefix(c.kind, "security group") {
 		return c.kind + strings.ToLower(c.value)
@@ -19,7 +19,7 @@ func (c uniqueName) id() string {
 	return c.kind + c.value
 }
 
-// uniqueNames are the names that the environment takes. Those of a region carry it; roles
+// uniqueNames returns the names that the environment takes. Those of a region carry it; roles
 // belong to the whole account.
 func (e *Environment) uniqueNames() []uniqueName {
 	regional := func(kind, key, value string) uniqueName { return uniqueName{kind + " in " + e.Region, key, value} }
@@ -72,7 +72,7 @@ func (e *Environment) uniqueNames() []uniqueName {
 	return uniqueNames
 }
 
-// account is the account that the environment is deployed to, if it says so.
+// account returns the account that the environment is deployed to, if it says so.
 func (e *Environment) account() string {
 	if e.AccountID != "" {
 		return e.AccountID
@@ -81,7 +81,7 @@ func (e *Environment) account() string {
 	return role.AccountID
 }
 
-// anotherName is the fix for a name that is taken: the suffix, where the name is made of it and the file has
+// anotherName returns the fix for a name that is taken: the suffix, where the name is made of it and the file has
 // none.
 func (e *Environment) anotherName(key string) string {
 	for _, o := range options() {

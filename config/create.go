@@ -60,7 +60,7 @@ func Create(dir, name string) (file string, err error) {
 	return file, nil
 }
 
-// beside is the text of a new environment: the first suffix and range that make it valid
+// beside returns the text of a new environment: the first suffix and range that make it valid
 // beside others.
 func beside(envs []*Environment, name string) (string, error) {
 	vpc := freeRange(envs)
@@ -85,7 +85,7 @@ func beside(envs []*Environment, name string) (string, error) {
 	}
 }
 
-// freeRange is the first /16 of 10.0.0.0/8 that no environment's VPC has, or the default
+// freeRange returns the first /16 of 10.0.0.0/8 that no environment's VPC has, or the default
 // where they have all.
 func freeRange(envs []*Environment) string {
 	for n := range 256 {

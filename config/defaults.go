@@ -15,7 +15,7 @@ func Default(name string) *Environment {
 	return env
 }
 
-// base holds the defaults that depend on nothing else. YAML is decoded over it.
+// base returns the defaults that depend on nothing else. YAML is decoded over it.
 func base() *Environment {
 	env := &Environment{}
 	for _, o := range options() {
@@ -88,7 +88,7 @@ func (e *Environment) normalize() {
 	}
 }
 
-// defaultSubnets are three subnets of 256 addresses, from the first-th of the VPC on. Whether
+// defaultSubnets returns three subnets of 256 addresses, from the first-th of the VPC on. Whether
 // they fit is left to validation, and so is a VPC whose range is none: the subnets are
 // then those of the default, so that it alone is reported.
 func defaultSubnets(vpcCIDR string, first byte) []string {
@@ -105,17 +105,17 @@ func defaultSubnets(vpcCIDR string, first byte) []string {
 	return cidrs
 }
 
-// FlowLogGroup is the name of the log group of the VPC's flow logs.
+// FlowLogGroup returns the name of the log group of the VPC's flow logs.
 func (e *Environment) FlowLogGroup() string { return "/vpc/" + e.Network.Name }
 
-// FlowLogRole is the name of the role that writes the VPC's flow logs.
+// FlowLogRole returns the name of the role that writes the VPC's flow logs.
 func (e *Environment) FlowLogRole() string { return e.Network.Name + "-flow-logs" }
 
-// FlowFamily is how the families of the task definitions begin that prefect-aws makes for the
+// FlowFamily returns the prefix of the families of the task definitions that prefect-aws makes for the
 // pool: prefect_<pool>_<id of the deployment>.
 func (e *Environment) FlowFamily() string { return "prefect_" + e.WorkPool.Name + "_" }
 
-// FlowStream is how the log streams of the pool's flow tasks begin, as prefect-aws names them.
+// FlowStream returns the prefix of the log streams of the pool's flow tasks, as prefect-aws names them.
 func (e *Environment) FlowStream() string { return "prefect-logs_" + e.WorkPool.Name + "_" }
 
 // FlowsReadCredential reports whether flow tasks get the credential of the Prefect API from Secrets
@@ -125,7 +125,7 @@ func (e *Environment) FlowsReadCredential() bool {
 	return err == nil && e.WorkPool.FlowsAreTasks() && e.Prefect.Authentication != AuthNone && secretOfFlows.Check(runtime.Prefect)
 }
 
-// EventQueue is the name of the SQS queue in which the worker learns what became of the
+// EventQueue returns the name of the SQS queue in which the worker learns what became of the
 // tasks of its flow runs. Empty where it needs none: a process pool has no such tasks,
 // and with Prefect 2 the worker watches them itself.
 func (e *Environment) EventQueue() string {
@@ -136,7 +136,7 @@ func (e *Environment) EventQueue() string {
 	return e.Worker.ServiceName + "-task-events"
 }
 
-// DeadLetterQueue is the name of the queue for messages that nobody could process.
+// DeadLetterQueue returns the name of the queue for messages that could not be processed.
 func DeadLetterQueue(queue string) string { return queue + "-dlq" }
 
 // HasFlowTaskRole reports whether the flow tasks of an ecs pool have a role, made or existing.

@@ -68,7 +68,7 @@ func (v *validator) existing() {
 	}
 }
 
-// rolesOfOthers are the roles of the environment that flows must not have, and the options that name them: by
+// rolesOfOthers returns the roles of the environment that flows must not have, and the options that name them: by
 // name in lower case, as IAM ignores it, or by ARN where they exist. The task role of a process pool is one for flows.
 func (e *Environment) rolesOfOthers() map[string]string {
 	x := e.IAM.Existing

@@ -70,7 +70,7 @@ type Runtime struct {
 	PrefectAWS bool
 }
 
-// Major is the major version of Prefect in the image.
+// Major returns the major version of Prefect in the image.
 func (r Runtime) Major() int { return int(r.Prefect.Major()) }
 
 // Runtime returns what the worker's image holds. The error says, for a person, why that

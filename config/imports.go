@@ -15,7 +15,7 @@ import (
 // importsEnd is how the names of the files end that workerctl adopt writes.
 const importsEnd = ".imports.json"
 
-// ImportsFile is the file, beside the environment's own in dir, in which `workerctl adopt` leaves
+// ImportsFile returns the file, beside the environment's own in dir, in which `workerctl adopt` leaves
 // what Terraform is to import: ids by address. It need not exist.
 func ImportsFile(dir, name string) string { return filepath.Join(dir, name+importsEnd) }
 

@@ -133,7 +133,7 @@ func parse(file string, data []byte) (*Environment, Problems) {
 	return env, append(problems, env.Validate()...)
 }
 
-// decode is parse without the check.
+// decode returns parse without the check.
 func decode(file string, data []byte) (*Environment, Problems) {
 	env := base()
 	// Slashes on every system, so that a message is the same everywhere.

@@ -5,22 +5,22 @@ import "fmt"
 // HasProbe reports whether the stack has the probe, whose metrics alarms and scaling are on.
 func (e *Environment) HasProbe() bool { return e.Monitoring.Enabled || e.Worker.Scales() }
 
-// Probe is the name of the function that reads the Prefect API, and of its schedule.
+// Probe returns the name of the function that reads the Prefect API, and of its schedule.
 func (e *Environment) Probe() string { return e.Worker.ServiceName + "-probe" }
 
-// ProbeRole is the name of the role of the probe's code.
+// ProbeRole returns the name of the role of the probe's code.
 func (e *Environment) ProbeRole() string { return e.Probe() }
 
-// ScheduleRole is the name of the role with which the schedule starts the probe.
+// ScheduleRole returns the name of the role with which the schedule starts the probe.
 func (e *Environment) ScheduleRole() string { return e.Probe() + "-schedule" }
 
-// ProbeLogGroup is the log group of the probe, which Lambda names after the function.
+// ProbeLogGroup returns the log group of the probe, which Lambda names after the function.
 func (e *Environment) ProbeLogGroup() string { return "/aws/lambda/" + e.Probe() }
 
-// AlarmTopic is the name of the topic that alarms are sent to, where the stack makes it.
+// AlarmTopic returns the name of the topic that alarms are sent to, where the stack makes it.
 func (e *Environment) AlarmTopic() string { return e.Worker.ServiceName + "-alarms" }
 
-// DeploymentRule is the name of the event rule for failed deployments, the longest name that
+// DeploymentRule returns the name of the event rule for failed deployments, the longest name that
 // is made of the service's.
 func (e *Environment) DeploymentRule() string { return e.Worker.ServiceName + "-failed-deployment" }
 

@@ -26,7 +26,7 @@ func (n Network) PublicIP() bool {
 	return n.NAT == NATNone && !n.Isolated()
 }
 
-// TaskSubnets is the number of subnets in which tasks run.
+// TaskSubnets returns the number of subnets in which tasks run.
 func (n Network) TaskSubnets() int {
 	if n.Exists() {
 		return len(n.Existing.SubnetIDs)
@@ -34,7 +34,7 @@ func (n Network) TaskSubnets() int {
 	return len(n.PrivateSubnetCIDRs) // as many as there are public ones
 }
 
-// SecurityGroup is the name of a security group of the stack. In a VPC that exists other
+// SecurityGroup returns the name of a security group of the stack. In a VPC that exists other
 // environments may have one too.
 func (e *Environment) SecurityGroup(name string) string {
 	if e.Network.Exists() {
@@ -50,12 +50,12 @@ const (
 	EndpointsSecurityGroup = "prefect_endpoints_sg"
 )
 
-// WorkerSecurityGroup is the name of the worker's.
+// WorkerSecurityGroup returns the name of the worker's security group.
 func (e *Environment) WorkerSecurityGroup() string {
 	return cmp.Or(e.Network.SecurityGroupName, e.SecurityGroup("prefect_worker_sg"))
 }
 
-// Address is what the rule's resource is called: by what the rule is, so that the others stay
+// Address returns the name of the rule's resource, derived from the rule itself, so that the others stay
 // when one of the list goes.
 func (r Egress) Address() string {
 	ports := strconv.Itoa(r.FromPort)
@@ -66,7 +66,7 @@ func (r Egress) Address() string {
 	return strings.NewReplacer(".", "_", "/", "_", "-", "_").Replace(fmt.Sprintf("%s_%s_to_%s", r.Protocol, ports, peer))
 }
 
-// ProxyPort is the port of network.proxy, 0 without one.
+// ProxyPort returns the port of network.proxy, 0 without one.
 func (n Network) ProxyPort() int {
 	u, err := url.Parse(n.Proxy)
 	if err != nil {
@@ -76,7 +76,7 @@ func (n Network) ProxyPort() int {
 	return port
 }
 
-// ProxyVariables are the environment variables of a container that reaches the internet
+// ProxyVariables returns the environment variables of a container that reaches the internet
 // through network.proxy, none without one. region is that of the endpoints, a Terraform
 // reference or a code.
 //
@@ -101,7 +101,7 @@ func (e *Environment) ProxyVariables(region string) map[string]string {
 	return map[string]string{"HTTP_PROXY": n.Proxy, "HTTPS_PROXY": n.Proxy, "NO_PROXY": strings.Join(append(direct, n.NoProxy...), ",")}
 }
 
-// host is the name at which clients reach the service.
+// host returns the name at which clients reach the service.
 func (p Endpoint) host(region, suffix string) string {
 	switch p {
 	case "ecr.api":
@@ -220,7 +220,7 @@ type need struct {
 	why      string
 }
 
-// neededEndpoints are those without which no task starts, or the worker cannot work. The image,
+// neededEndpoints returns the endpoints without which no task starts, or the worker cannot work. The image,
 // the log and the secrets are requested by ECS through the task's own network interface
 // ("Amazon ECR interface VPC endpoints" in the Amazon ECR User Guide), the others by prefect-aws.
 func (e *Environment) neededEndpoints() []need {

@@ -60,10 +60,10 @@ var options = sync.OnceValue(func() []Option {
 	return all
 })
 
-// Options are all options, in the order of their declaration.
+// Options returns all options, in the order of their declaration.
 func Options() []Option { return slices.Clone(options()) }
 
-// Fields are the keys of each entry of an option that is a list of blocks, such as
+// Fields returns the keys of each entry of an option that is a list of blocks, such as
 // network.egress, with "[]" for the entry's place. None for other options.
 func (o Option) Fields() []Option {
 	list := o.declared.Type
@@ -79,10 +79,10 @@ func (o Option) Fields() []Option {
 	return all
 }
 
-// Value is the option's value in an environment.
+// Value returns the option's value in an environment.
 func (o Option) Value(e *Environment) any { return o.in(e).Interface() }
 
-// Origin is what set the option in an environment: the file with the line, or a Terraform
+// Origin returns what set the option in an environment: the file with the line, or a Terraform
 // variable (WithVariables), whose line is 0. It is empty where the value is the default.
 func (o Option) Origin(e *Environment) (file string, line int) {
 	if variable, isVariable := e.source.variables[o.Key]; isVariable {
@@ -94,11 +94,11 @@ func (o Option) Origin(e *Environment) (file string, line int) {
 	return "", 0
 }
 
-// Variable is the Terraform variable that may override the option when it is deployed, or
+// Variable returns the Terraform variable that may override the option when it is deployed, or
 // nothing.
 func (o Option) Variable() string { return o.extra("x-variable") }
 
-// Default is the default in words: the value, what it is calculated from, or nothing.
+// Default returns the default in words: the value, what it is calculated from, or nothing.
 func (o Option) Default() string {
 	switch def := o.Schema.Default.(type) {
 	case nil:
@@ -110,7 +110,7 @@ func (o Option) Default() string {
 	}
 }
 
-// in is the option's field in an environment.
+// in returns the option's field in an environment.
 func (o Option) in(e *Environment) reflect.Value {
 	return reflect.ValueOf(e).Elem().FieldByIndex(o.field)
 }
@@ -149,7 +149,7 @@ func (o Option) setDefault(e *Environment) {
 	}
 }
 
-// limits are the lowest and highest value of a number.
+// limits returns the lowest and highest value of a number.
 func (o Option) limits() (lowest, highest int) {
 	low, _ := o.Schema.Minimum.Int64()
 	high, _ := o.Schema.Maximum.Int64()

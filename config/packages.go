@@ -10,7 +10,7 @@ import (
 	"github.com/distribution/reference"
 )
 
-// PipPackages are all packages to install when the container starts: the configured
+// PipPackages returns all packages to install when the container starts: the configured
 // ones and, for an ecs pool whose image lacks it, the release of prefect-aws that
 // fits the image's Prefect.
 func (e *Environment) PipPackages() []string {
@@ -21,7 +21,7 @@ func (e *Environment) PipPackages() []string {
 	return packages
 }
 
-// ImagePackages are those that an ecs pool's worker finds in its image beside Prefect: a local run, which has no
+// ImagePackages returns the packages that an ecs pool's worker finds in its image beside Prefect: a local run, which has no
 // images, installs them.
 func (e *Environment) ImagePackages() []string {
 	if runtime, err := e.Worker.Runtime(); err == nil && e.WorkPool.FlowsAreTasks() && runtime.PrefectAWS {
@@ -30,7 +30,7 @@ func (e *Environment) ImagePackages() []string {
 	return nil
 }
 
-// prefectAWS is the release of prefect-aws that fits, as a requirement.
+// prefectAWS returns the release of prefect-aws that fits, as a requirement.
 func (r Runtime) prefectAWS() []string {
 	for _, pin := range prefectAWSPins {
 		if pin.prefect.Check(r.Prefect) {
@@ -47,7 +47,7 @@ var requirement = regexp.MustCompile(`^([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9]
 // specifications has one hyphen for each run of them.
 var separators = regexp.MustCompile(`[-_.]+`)
 
-// packageName is the normalized name in a requirement, and what it says of versions.
+// packageName returns the normalized name in a requirement, and what it says of versions.
 func packageName(text string) (name, versions string) {
 	m := requirement.FindStringSubmatch(text)
 	if m == nil {
@@ -184,7 +184,7 @@ func (v *validator) packages() {
 	}
 }
 
-// shortVersion is Prefect's version without the parts that a floating tag leaves open.
+// shortVersion returns Prefect's version without the parts that a floating tag leaves open.
 func shortVersion(r Runtime) string {
 	return strings.ReplaceAll(r.Prefect.String(), fmt.Sprintf(".%d", newest), "")
 }

@@ -25,7 +25,7 @@ func isCloud(host string) bool {
 	return host == "prefect.cloud" || strings.HasSuffix(host, ".prefect.cloud")
 }
 
-// UIURL is the address of the user interface that belongs to the Prefect API: of the workspace on
+// UIURL returns the address of the user interface that belongs to the Prefect API: of the workspace on
 // Prefect Cloud, and the same without /api on a server. It is empty where the API is not known.
 func (p Prefect) UIURL() string {
 	if workspace, ok := strings.CutPrefix(p.APIURL, CloudAPIURL); ok {
@@ -102,7 +102,7 @@ func within(host, zone string) bool {
 	return host == zone || strings.HasSuffix(host, "."+zone)
 }
 
-// unreachable says why no task in the VPC can reach a host, or nothing. Names: RFC 6761
+// unreachable returns why no task in the VPC can reach a host, or nothing. Names: RFC 6761
 // (localhost, invalid), RFC 6762 (local), RFC 8375 (home.arpa), and those of Docker Desktop
 // and Kubernetes. A VPC that exists may have private zones, and routes to other networks.
 // Addresses: RFC 6890; the VPC has no IPv6.
@@ -207,7 +207,7 @@ func (v *validator) namespace() {
 	}
 }
 
-// hosts are names that a task looks up and that nobody can register in the namespace before it runs.
+// hosts returns the names that a task looks up and that cannot be registered in the namespace before it runs.
 func (e *Environment) hosts() []string {
 	var hosts []string
 	if u, err := url.Parse(e.Prefect.APIURL); e.Server.Enabled {
@@ -291,7 +291,7 @@ func (v *validator) secret() {
 	}
 }
 
-// APIPort is the TCP port of a Prefect API URL: the one it names, or 80 for http and
+// APIPort returns the TCP port of a Prefect API URL: the one it names, or 80 for http and
 // 443 for https. 443 for an empty URL, which stands for Prefect Cloud.
 func APIPort(apiURL string) int {
 	u, err := url.Parse(apiURL)
@@ -307,7 +307,7 @@ func APIPort(apiURL string) int {
 	return 443
 }
 
-// RemoteAPIPort is the TCP port of a Prefect API outside of the stack, 0 for the in-stack server.
+// RemoteAPIPort returns the TCP port of a Prefect API outside of the stack, 0 for the in-stack server.
 func (e *Environment) RemoteAPIPort() int {
 	if e.Server.Enabled {
 		return 0

@@ -16,7 +16,7 @@ const ServerUser = "prefect"
 // ServerRecord is the name of the server in the cluster's namespace.
 const ServerRecord = "prefect"
 
-// ownAPIURL is the address of the in-stack Prefect server.
+// ownAPIURL returns the address of the in-stack Prefect server.
 func (e *Environment) ownAPIURL() string {
 	return fmt.Sprintf("http://%s.%s:%d/api", ServerRecord, e.Cluster.Namespace, ServerPort)
 }
@@ -43,13 +43,13 @@ func (e *Environment) useOwnServer() {
 // OwnDatabase reports whether the stack makes the server's database.
 func (s Server) OwnDatabase() bool { return s.Database.ExistingHost == "" }
 
-// ExecutionRole is the name of the role with which ECS starts the server.
+// ExecutionRole returns the name of the role with which ECS starts the server.
 func (s Server) ExecutionRole() string { return s.Name + "-execution-role" }
 
-// TaskRole is the name of the role of the server's container.
+// TaskRole returns the name of the role of the server's container.
 func (s Server) TaskRole() string { return s.Name + "-task-role" }
 
-// DatabaseSecret is the name of the secret with the password of the in-stack server's database.
+// DatabaseSecret returns the name of the secret with the password of the in-stack server's database.
 func (s Server) DatabaseSecret() string { return s.Name + "-database" }
 
 // GeneratedCredential reports whether the stack itself makes the credential of the Prefect API.
@@ -144,7 +144,7 @@ var reservedWords = func() map[string]bool {
 	return words
 }()
 
-// sectionKeys are the keys of all options that begin so.
+// sectionKeys returns the keys of all options that begin so.
 func sectionKeys(prefix string) []string {
 	var keys []string
 	for _, o := range options() {

@@ -97,7 +97,7 @@ func (v *validator) reject(key string, value any, rule, fix string, related ...s
 	v.problems = append(v.problems, strict.NewProblem(file, line, key, text, rule, fix))
 }
 
-// parent is the key of the list or block that a key belongs to: "" for the file.
+// parent returns the key of the list or block that a key belongs to: "" for the file.
 func parent(key string) string {
 	return key[:max(strings.LastIndexByte(key, '['), strings.LastIndexByte(key, '.'), 0)]
 }

@@ -1,6 +1,6 @@
 package config
 
-// WithVariables is the environment as it is deployed with Terraform variables, and what is
+// WithVariables returns the environment as it is deployed with Terraform variables, and what is
 // wrong with it then. lookup gives the value of a variable, and in words where it is set;
 // an empty value means that it is not, as in the stack.
 func (e *Environment) WithVariables(lookup func(name string) (value, where string)) (*Environment, Problems) {

@@ -18,7 +18,7 @@ import (
 // WorkerStream is how the log streams of the worker's tasks begin.
 const WorkerStream = "prefect-worker"
 
-// Family is the family of the worker's task definition.
+// Family returns the family of the worker's task definition.
 func (w Worker) Family() string { return cmp.Or(w.TaskFamily, w.ServiceName) }
 
 // fargateSizes are the memory sizes in MiB that Fargate takes for each CPU size: from,

@@ -96,7 +96,7 @@ var (
 	unknownAnchor = regexp.MustCompile(`unknown anchor '([^']+)' referenced`)
 )
 
-// syntaxProblem is an error of the YAML library. Some of them name no line.
+// syntaxProblem returns an error of the YAML library. Some of them name no line.
 func syntaxProblem(file string, data []byte, err error) Problem {
 	text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "yaml: "), "unmarshal errors:\n  ")
 	line := 1 // which the library does not name
@@ -274,7 +274,7 @@ func (c *checker) unknownFix(key string, fields map[string]reflect.Type) string 
 	return "remove the line or correct the key"
 }
 
-// Nearest is the beginning of a fix that points to the known word which a mistyped one most
+// Nearest returns the beginning of a fix that points to the known word which a mistyped one most
 // likely meant, or nothing.
 func Nearest(word string, known []string) string {
 	for _, k := range known {
@@ -285,7 +285,7 @@ func Nearest(word string, known []string) string {
 	return ""
 }
 
-// editDistance is the number of letters to insert, remove or replace to get from a to b
+// editDistance returns the number of letters to insert, remove or replace to get from a to b
 // (Levenshtein).
 func editDistance(a, b string) int {
 	row := make([]int, len(b)+1)
@@ -325,7 +325,7 @@ func text(node *yaml.Node) string {
 	}
 }
 
-// Join is the path of a key in a block.
+// Join returns the path of a key in a block.
 func Join(path, key string) string {
 	if path == "" {
 		return key

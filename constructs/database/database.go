@@ -145,7 +145,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Database {
 	}
 }
 
-// URL is the connection URL, without the password: it reaches the server as PGPASSWORD, so
+// URL returns the connection URL, without the password: it reaches the server as PGPASSWORD, so
 // that it may hold any character. A connection without TLS is not made.
 func (d *Database) URL(cfg config.Database) string {
 	return "postgresql+asyncpg://" + cfg.User + "@" + d.Host + ":" + strconv.Itoa(cfg.Port) + "/" + cfg.Name + "?ssl=require"

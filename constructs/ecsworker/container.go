@@ -86,7 +86,7 @@ func command(cfg Config) []string {
 
 const batchSize = "PREFECT_LOGGING_TO_API_BATCH_SIZE"
 
-// environment is in plaintext.
+// environment returns the container's variables, which are in plaintext.
 func environment(cfg Config) []fargate.Variable {
 	values := map[string]string{
 		"PREFECT_API_URL": cfg.APIURL,

@@ -196,7 +196,7 @@ func newService(scope constructs.Construct, cfg Config, worker *ECSWorker) tf.Ad
 	return tf.WithAddress(ecsservice.NewEcsService(scope, jsii.String("service"), service), "aws_ecs_service.worker")
 }
 
-// workerName is a shell expression for a name that no other task has. Prefect knows a
+// workerName returns a shell expression for a name that no other task has. Prefect knows a
 // worker by its name: two tasks with one name, as in each rolling deployment, would
 // be one worker. On Fargate the last part of the metadata address is the task's id
 // and, after a hyphen, a number for the container.

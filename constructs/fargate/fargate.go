@@ -76,7 +76,7 @@ type LogConfiguration struct {
 	Options   map[string]string `json:"options"`
 }
 
-// HTTPHealthCheck is a health check that requests a URL inside the container. Python, because the image
+// HTTPHealthCheck returns a health check that requests a URL inside the container. Python, because the image
 // has no curl; a list and no shell, so that no quotes nest.
 func HTTPHealthCheck(url string, startPeriodSeconds int) HealthCheck {
 	return HealthCheck{
@@ -162,7 +162,7 @@ type Placement struct {
 // tasks that must stay healthy, and the tasks that may run.
 type DeploymentPercent struct{ MinHealthy, Max int }
 
-// NewService is the configuration of a service, which the caller completes.
+// NewService returns the configuration of a service, which the caller completes.
 func NewService(name string, cluster, definition *string, count int, at Placement, limits DeploymentPercent) *ecsservice.EcsServiceConfig {
 	return &ecsservice.EcsServiceConfig{
 		Name:            &name,

@@ -6,9 +6,9 @@ import (
 	"prefect-worker-ecs/internal/aws/iam"
 )
 
-// flowRoles builds the roles of flow tasks. They are others than the worker's: whoever may
-// set the variables of a flow run could have the code of his flow run as any role that the
-// worker may pass, and the worker's execution role reads all of its secrets.
+// flowRoles builds the roles of flow tasks. They are not the worker's: a user who may
+// set the variables of a flow run can run code in any role that the worker may pass, and the worker's execution
+// role reads all of its secrets.
 func (b *builder) flowRoles(roles *IAM) {
 	exist, own := b.IAM.Existing, b.IAM.FlowTaskRole
 	roles.FlowExecution = b.role("flow-execution", exist.FlowExecutionRole, b.IAM.FlowExecutionRoleName, "Starts the tasks of Prefect flow runs: pulls the image, writes the log")
@@ -23,18 +23,18 @@ func (b *builder) flowRoles(roles *IAM) {
 	b.inline(roles.FlowTask, "flow-task-policy", "flow_task", "flows", statements(own.Statements)...)
 }
 
-// startFlows is what ECS does before and while a flow task runs.
+// startFlows returns the statements for what ECS does before and while a flow task runs.
 func (b *builder) startFlows() []iam.Statement {
 	flow := b.FlowTasks
 	return append(b.startTasks("WriteFlowLogs", b.flowStreams()), b.readSecrets(flow.SecretARNs, flow.SecretKMSKeyARN, flow.KMSKeyARNs)...)
 }
 
-// flowStreams are the log streams of flow tasks.
+// flowStreams returns the log streams of flow tasks.
 func (b *builder) flowStreams() string {
 	return b.LogGroupARN + ":log-stream:" + b.FlowTasks.LogStream + "*"
 }
 
-// runFlows is what the ecs worker of prefect-aws calls, each action as narrow as
+// runFlows returns the statements for what the ecs worker of prefect-aws calls, each action as narrow as
 // AWS lets it be (the Service Authorization Reference says which ones support resource-level permissions, and
 // which condition keys). A key that a call may lack stands in a condition that then holds.
 func (b *builder) runFlows(roles *IAM) []iam.Statement {

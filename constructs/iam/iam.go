@@ -168,7 +168,7 @@ func (b *builder) inline(to *Role, id, address, name string, statements ...iam.S
 	}
 }
 
-// statements are those of a file, in which nothing is a reference of Terraform's.
+// statements returns the statements of a file, in which nothing is a reference of Terraform's.
 func statements(given []config.Statement) []iam.Statement {
 	literal := func(texts []string) []string {
 		all := make([]string, len(texts))
@@ -190,7 +190,7 @@ func statements(given []config.Statement) []iam.Statement {
 	return all
 }
 
-// startTasks is what ECS does before and while a task runs, beside reading secrets. AWS's own
+// startTasks returns the statements for what ECS does before and while a task runs, beside reading secrets. AWS's own
 // policy for it would let the role write to every log group.
 func (b *builder) startTasks(sid, streams string) []iam.Statement {
 	return []iam.Statement{
@@ -201,7 +201,7 @@ func (b *builder) startTasks(sid, streams string) []iam.Statement {
 	}
 }
 
-// readSecrets is what ECS reads before it starts a task.
+// readSecrets returns the statements for what ECS reads before it starts a task.
 func (b *builder) readSecrets(arns []string, credentialKey string, keys []string) []iam.Statement {
 	var secrets, parameters []string
 	for _, arn := range arns {

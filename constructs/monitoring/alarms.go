@@ -56,7 +56,7 @@ const (
 	below   = "LessThanThreshold"
 )
 
-// probeMetric is one that the probe publishes.
+// probeMetric returns a metric of the probe.
 func (cfg Config) probeMetric(name string) metric {
 	return metric{probe.Namespace, name, map[string]*string{probe.Dimension: &cfg.Environment.Worker.ServiceName}, "Maximum"}
 }
@@ -66,7 +66,7 @@ func one(m metric) map[string]metric { return map[string]metric{"": m} }
 // logFailures counts the log lines that show a known failure.
 const logFailures = "LogFailures"
 
-// alarms are all alarms of the environment.
+// alarms returns all alarms of the environment.
 func (cfg Config) alarms() []alarm {
 	env := cfg.Environment
 	service := func(name, stat string) map[string]metric {
@@ -177,7 +177,7 @@ func (cfg Config) newAlarm(scope constructs.Construct, a alarm, topic *string) s
 	return *tf.ARN(tf.WithAddress(cloudwatchmetricalarm.NewCloudwatchMetricAlarm(scope, jsii.String("alarm-"+a.name), c), "aws_cloudwatch_metric_alarm."+strings.ReplaceAll(a.name, "-", "_")))
 }
 
-// queries are the expression of the alarm and its metrics.
+// queries returns the expression of the alarm and its metrics.
 func (a alarm) queries() []*cloudwatchmetricalarm.CloudwatchMetricAlarmMetricQuery {
 	queries := []*cloudwatchmetricalarm.CloudwatchMetricAlarmMetricQuery{{
 		Id: jsii.String("result"), Expression: &a.expression, Label: &a.name, ReturnData: jsii.Bool(true),

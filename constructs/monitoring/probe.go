@@ -99,7 +99,7 @@ func (cfg Config) newRole(scope constructs.Construct, id, address, name, descrip
 	return role, role.Inline(id+"-policy", address, name, statements...)
 }
 
-// probePermissions is what the probe calls, each action as narrow as AWS lets it be (Service
+// probePermissions returns the statements for what the probe calls, each action as narrow as AWS lets it be (Service
 // Authorization Reference).
 func (cfg Config) probePermissions(logGroupARN string) []iam.Statement {
 	env, account := cfg.Environment, cfg.Account

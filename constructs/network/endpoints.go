@@ -29,12 +29,12 @@ func (b *builder) endpoints(n *Network) {
 	n.Endpoints = &group
 }
 
-// serviceName is the name of an endpoint's service in the region.
+// serviceName returns the name of an endpoint's service in the region.
 func (b *builder) serviceName(service config.Endpoint) string {
 	return "com.amazonaws." + b.Account.Region + "." + string(service)
 }
 
-// endpointName is what an endpoint is called in addresses.
+// endpointName returns the name of an endpoint in addresses.
 func endpointName(service config.Endpoint) string {
 	return strings.ReplaceAll(string(service), ".", "_")
 }

@@ -47,7 +47,7 @@ func (b *builder) existing() *Network {
 		}), "data.aws_route_tables."+name)
 		tf.WithAddress(dataawsroutetable.NewDataAwsRouteTable(b.scope, jsii.String(name+"-route-table"), &dataawsroutetable.DataAwsRouteTableConfig{
 			RouteTableId: jsii.String(fmt.Sprintf("${try(%s.ids[0], %s.ids[0])}", own.Address, mainTable.Address)),
-			Lifecycle:    tf.Postconditions(b.wayOut(id)),
+			Lifecycle:    tf.Postconditions(b.egressRule(id)),
 		}), "data.aws_route_table."+name)
 		if x.Public {
 			n.PublicSubnetIDs = append(n.PublicSubnetIDs, *tf.ID(subnet))
@@ -58,7 +58,7 @@ func (b *builder) existing() *Network {
 	return n
 }
 
-// subnetRules are what tasks need of a subnet; zones are those of the subnets before it.
+// subnetRules returns what tasks need of a subnet; zones are those of the subnets before it.
 func (b *builder) subnetRules(id string, zones []string) []tf.Rule {
 	x := b.Network.Existing
 	free := (b.Tasks + len(x.SubnetIDs) - 1) / len(x.SubnetIDs)
@@ -81,8 +81,8 @@ func (b *builder) subnetRules(id string, zones []string) []tf.Rule {
 	return rules
 }
 
-// wayOut is what the route table of a subnet must have.
-func (b *builder) wayOut(subnet string) tf.Rule {
+// egressRule returns the rule for the route table of a subnet.
+func (b *builder) egressRule(subnet string) tf.Rule {
 	switch {
 	case b.Network.Isolated():
 		return tf.Rule{

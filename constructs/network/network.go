@@ -122,7 +122,7 @@ func New(scope constructs.Construct, id string, cfg Config) *Network {
 	return n
 }
 
-// name is the Name tag, which the original design has on every part.
+// name returns the Name tag, which the original design has on every part.
 func (b *builder) name() *map[string]*string { return tf.NameTag(b.Network.Name) }
 
 // zonesWithoutFargate are the ids of the availability zones in which no task on Fargate can
@@ -131,7 +131,7 @@ func (b *builder) name() *map[string]*string { return tf.NameTag(b.Network.Name)
 // same zone in all accounts; a name such as us-east-1a does not.
 var zonesWithoutFargate = []string{"use1-az3", "usw1-az2", "cac1-az3", "apne1-az3", "cnn1-az3", "cnn1-az4"}
 
-// zones are the availability zones of the subnets, one for each pair.
+// zones returns the availability zones of the subnets, one for each pair.
 func (b *builder) zones() []string {
 	if len(b.Network.AvailabilityZones) > 0 {
 		return b.Network.AvailabilityZones

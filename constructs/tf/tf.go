@@ -140,7 +140,7 @@ func JSON(v any) *string {
 	return jsii.String(strings.TrimSuffix(b.String(), "\n"))
 }
 
-// Optional is nil for the empty string, which leaves an argument out.
+// Optional returns nil for the empty string, which leaves an argument out.
 func Optional(s string) *string {
 	if s == "" {
 		return nil
@@ -148,7 +148,7 @@ func Optional(s string) *string {
 	return &s
 }
 
-// NameTag is the tag that AWS shows as the resource's name.
+// NameTag returns the tag that AWS shows as the resource's name.
 func NameTag(name string) *map[string]*string {
 	return &map[string]*string{"Name": jsii.String(name)}
 }

@@ -83,7 +83,7 @@ func (f *Search) networkBeside(vpc string) (all []string, err error) {
 	return all, err
 }
 
-// rulesBeside are the rules of a security group of the stack that others have added.
+// rulesBeside returns the rules of a security group of the stack that others have added.
 func (f *Search) rulesBeside(group string) (all []string, err error) {
 	rules, err := f.aws.ec2.SecurityGroupRules(f.Context, query.Filters("group-id", group))
 	for _, r := range rules {

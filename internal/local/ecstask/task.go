@@ -223,7 +223,7 @@ func (t *task) finish() {
 	<-t.copied
 }
 
-// exitCode is as a shell, Docker and ECS have it: 128 + the signal for a
+// exitCode returns the exit code as a shell, Docker and ECS have it: 128 + the signal for a
 // process that a signal ended.
 func (t *task) exitCode() int {
 	if status, ok := t.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {

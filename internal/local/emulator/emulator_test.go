@@ -87,7 +87,7 @@ func answersAsAWS(t *testing.T, e *Emulator) {
 		}))
 	}
 	must(client.CreateService(t.Context(), &ecs.CreateServiceInput{
-		Cluster: aws.String("c"), ServiceName: aws.String("s"), TaskDefinition: aws.String("f:1"), DesiredCount: aws.Int32(1),
+		Cluster: aws.String("c"), ServiceName: aws.String("s"), TaskDefinition: aws.String("f:1"), DesiredCount: aws.Int32(2),
 		EnableExecuteCommand: true, EnableECSManagedTags: true,
 		DeploymentConfiguration: &types.DeploymentConfiguration{
 			DeploymentCircuitBreaker: &types.DeploymentCircuitBreaker{Enable: true, Rollback: true},
@@ -104,8 +104,8 @@ func answersAsAWS(t *testing.T, e *Emulator) {
 
 	// THEN all is as it would be on AWS
 	s := got.Services[0]
-	if s.RunningCount != 1 || !s.EnableExecuteCommand || !s.EnableECSManagedTags || s.AvailabilityZoneRebalancing != types.AvailabilityZoneRebalancingDisabled {
-		t.Errorf("running %d, exec %v, managed tags %v, rebalancing %q; want 1, true, true, DISABLED",
+	if s.RunningCount != 2 || !s.EnableExecuteCommand || !s.EnableECSManagedTags || s.AvailabilityZoneRebalancing != types.AvailabilityZoneRebalancingDisabled {
+		t.Errorf("running %d, exec %v, managed tags %v, rebalancing %q; want 2, true, true, DISABLED",
 			s.RunningCount, s.EnableExecuteCommand, s.EnableECSManagedTags, s.AvailabilityZoneRebalancing)
 	}
 	if s.DeploymentConfiguration == nil || s.DeploymentConfiguration.DeploymentCircuitBreaker == nil || !s.DeploymentConfiguration.DeploymentCircuitBreaker.Rollback {

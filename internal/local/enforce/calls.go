@@ -158,7 +158,7 @@ var needs = map[string]func(context.Context, *APICall) ([]Permission, error){
 	"sts:GetCallerIdentity": func(context.Context, *APICall) ([]Permission, error) { return nil, nil },
 }
 
-// everything is for calls without resource-level permissions.
+// everything returns the permission for a call without resource-level permissions.
 func everything(_ context.Context, c *APICall) ([]Permission, error) {
 	return []Permission{c.On(c.Action, "*", nil)}, nil
 }

@@ -31,7 +31,7 @@ const (
 // and AWS STS quotas" in the IAM User Guide).
 const managedPolicyLimit = 6144
 
-// Parts are the policy as managed policies, to be attached together: one may have 6144
+// Parts returns the policy as managed policies, to be attached together: one may have 6144
 // characters.
 func Parts(whole iam.Document) []iam.Document {
 	parts := []iam.Document{iam.New()}
@@ -54,7 +54,7 @@ func size(document iam.Document) int {
 	return len(text)
 }
 
-// Policy is the policy that a deployer of the stack needs. It fails for a stack with a resource
+// Policy returns the policy that a deployer of the stack needs. It fails for a stack with a resource
 // of a type that it does not have, or a name that only AWS has.
 func Policy(stack *stackjson.Stack, purpose Purpose) (iam.Document, error) {
 	w := writer{stack: stack, purpose: purpose, pairs: map[string]pair{}}
@@ -200,7 +200,7 @@ func (w writer) add(g restype.Grant, arguments map[string]any) error {
 	return nil
 }
 
-// role are the arguments of a role of the stack, nil if the stack has none of that name.
+// role returns the arguments of a role of the stack, nil if the stack has none of that name.
 func (w writer) role(name string) map[string]any {
 	for _, address := range w.stack.Names("aws_iam_role") {
 		if role := w.stack.Resource("aws_iam_role", address); role["name"] == name {
@@ -210,7 +210,7 @@ func (w writer) role(name string) map[string]any {
 	return nil
 }
 
-// boundary is the permissions boundary of a role, or of the role that a policy is for.
+// boundary returns the permissions boundary of a role, or of the role that a policy is for.
 func (w writer) boundary(arguments map[string]any) string {
 	if name, err := w.stack.NameOf(arguments["role"]); err == nil {
 		arguments = w.role(name)
@@ -219,7 +219,7 @@ func (w writer) boundary(arguments map[string]any) string {
 	return boundary
 }
 
-// texts are those of an argument that holds ARNs.
+// texts returns the ARNs that an argument holds.
 func texts(argument any) []string {
 	switch argument := argument.(type) {
 	case []string:
@@ -294,7 +294,7 @@ func inside(arguments map[string]any) error {
 	return nil
 }
 
-// arn is the ARN of a pattern such as ecs:service/{cluster}/{name}. It is empty if an argument is
+// arn returns the ARN of a pattern such as ecs:service/{cluster}/{name}. It is empty if an argument is
 // not set.
 func (w writer) arn(pattern string, arguments map[string]any) (string, error) {
 	account := w.stack.Account()

@@ -84,9 +84,9 @@ func TestParts(t *testing.T) {
 	}
 }
 
-// TestNoWayOut: whoever has only the policy of an environment cannot give himself, or a task,
+// TestNoPrivilegeEscalation: whoever has only the policy of an environment cannot give himself, or a task,
 // more rights than it is about.
-func TestNoWayOut(t *testing.T) {
+func TestNoPrivilegeEscalation(t *testing.T) {
 	const account = "arn:aws:iam::123456789012:"
 	tags := map[string][]string{"aws:resourcetag/project": {"another"}, "aws:resourcetag/environment": {"dev"}}
 	attempts := map[string]iam.Request{

@@ -153,7 +153,7 @@ func (d *Deployment) AWS(ctx context.Context) (aws.Config, error) {
 // attemptTimeout is how long AWS may take to answer one attempt of a call.
 const attemptTimeout = 7 * time.Second
 
-// callers is the configuration with the credentials of the AWS CLI.
+// callers returns the configuration with the credentials of the AWS CLI.
 func (d *Deployment) callers(ctx context.Context) (aws.Config, error) {
 	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(d.Environment.Region), awsconfig.WithRetryMaxAttempts(2),
 		awsconfig.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(attemptTimeout)), awsconfig.WithLogger(logging.Nop{}))
@@ -216,7 +216,7 @@ func (d *Deployment) CheckCredentials(ctx context.Context) error {
 	}
 }
 
-// cause is the innermost error of a chain, in one line: what AWS or the system said, without the
+// cause returns the innermost error of a chain, in one line: what AWS or the system said, without the
 // SDK's account of what it tried.
 func cause(err error) string {
 	var refused smithy.APIError

@@ -62,7 +62,7 @@ func Plan(environment string, plan *tfjson.Plan) Report {
 	return r
 }
 
-// planned are the attributes of a change.
+// planned returns the attributes of a change.
 func planned(c *tfjson.Change) []Attribute {
 	before := mask(c.Before, c.BeforeSensitive, sensitive)
 	after := mask(mask(c.After, c.AfterUnknown, unknown), c.AfterSensitive, sensitive)

@@ -10,7 +10,7 @@ import (
 // marks are how the actions are written before an address, as Terraform has it.
 var marks = map[Action]string{Create: "+", Import: "<-", Change: "~", Replace: "-/+", Destroy: "-"}
 
-// Summary is the report in a line, with Terraform's own counts: a replacement is an addition and a
+// Summary returns the report in a line, with Terraform's own counts: a replacement is an addition and a
 // destruction, and an import may come with a change.
 func (r Report) Summary() string {
 	counts := map[string]int{}
@@ -45,7 +45,7 @@ func (r Report) Summary() string {
 	return strings.Join(all, ", ")
 }
 
-// Lost is the number of resources that are destroyed, or destroyed and created again.
+// Lost returns the number of resources that are destroyed, or destroyed and created again.
 func (r Report) Lost() int {
 	n := 0
 	for _, c := range r.Changes {
@@ -114,7 +114,7 @@ func forced(a Attribute) string {
 	return ""
 }
 
-// lines are the values as the lines of a diff.
+// lines returns the values as the lines of a diff.
 func (a Attribute) lines() []string {
 	var lines []string
 	for _, side := range []struct{ mark, value string }{{"-", a.Before}, {"+", a.After}} {

@@ -122,7 +122,7 @@ func (r *Report) finish() {
 	r.Warnings = slices.Concat(r.Warnings, destroyed, replaced, further)
 }
 
-// risks are changes that destroy nothing and hurt all the same.
+// risks returns changes that destroy nothing and hurt all the same.
 func risks(c Resource) []string {
 	var all []string
 	for _, a := range c.Attributes {
@@ -170,7 +170,7 @@ func differ(before, after any) []Attribute {
 	return attributes
 }
 
-// elements is a change of a list of plain values as those that go and those that come, unless all do or only their
+// elements returns a change of a list of plain values as the removed and the added ones, unless all do or only their
 // order changes.
 func elements(a Attribute) Attribute {
 	var before, after []any
@@ -246,7 +246,7 @@ func join(path, key string) string {
 	return path + "." + key
 }
 
-// names are what a person calls the elements of a list of objects: their own names if each
+// names returns names for the elements of a list of objects: their own names if each
 // has another one, or else their numbers. Nil: the elements are no objects.
 func names(list []any) []string {
 	var numbers, own []string
@@ -273,7 +273,7 @@ func names(list []any) []string {
 	return numbers
 }
 
-// first is a text, or the first one of a list.
+// first returns a text, or the first one of a list.
 func first(v any) string {
 	if list, _ := v.([]any); len(list) > 0 {
 		v = list[0]
@@ -282,7 +282,7 @@ func first(v any) string {
 	return text
 }
 
-// show is a value as it may be shown: the last part of the path says what it is. The value of
+// show returns a value as it may be shown: the last part of the path says what it is. The value of
 // a variable of a container goes by the variable's name.
 func show(path, value string) string {
 	path = strings.TrimSuffix(path, ".value")

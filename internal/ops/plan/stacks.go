@@ -82,7 +82,7 @@ func replace(changes map[string]Resource, old, now map[string]any) {
 	}
 }
 
-// reference is the address of the resource that an argument refers to. Empty: it refers to none.
+// reference returns the address of the resource that an argument refers to. Empty: it refers to none.
 func reference(argument any) string {
 	text, _ := argument.(string)
 	inner, ok := strings.CutPrefix(text, "${aws_")
@@ -93,14 +93,14 @@ func reference(argument any) string {
 	return "aws_" + parts[0] + "." + parts[1]
 }
 
-// region is the default of the variable for the region.
+// region returns the default of the variable for the region.
 func region(parts map[string]any) string {
 	variable, _ := parts["variable.aws_region"].(map[string]any)
 	text, _ := variable["default"].(string)
 	return text
 }
 
-// parts are the parts of a stack by their addresses: resources, data sources, variables,
+// parts returns the parts of a stack by their addresses: resources, data sources, variables,
 // outputs, locals, and settings of providers and the backend.
 func parts(file []byte) (map[string]any, error) {
 	all := map[string]any{}

@@ -52,7 +52,7 @@ type Tunnel struct {
 	dir     string
 }
 
-// Ended is closed when the session has ended.
+// Ended returns a channel that is closed when the session has ended.
 func (t *Tunnel) Ended() <-chan struct{} { return t.ended }
 
 // Open opens a tunnel. It needs the AWS CLI and its Session Manager plugin.
@@ -160,7 +160,7 @@ func target(ctx context.Context, opt Options) (string, error) {
 	return "", fmt.Errorf("the task of the service %s has not started yet", opt.Service)
 }
 
-// running are the running tasks of a service, at least one.
+// running returns the running tasks of a service, at least one.
 func running(ctx context.Context, cfg aws.Config, cluster, service string) ([]types.Task, error) {
 	client := ecs.NewFromConfig(cfg)
 	list, err := client.ListTasks(ctx, &ecs.ListTasksInput{Cluster: &cluster, ServiceName: &service, DesiredStatus: types.DesiredStatusRunning})

@@ -46,7 +46,7 @@ var badCredentials = []string{"InvalidClientTokenId", "ExpiredToken", "ExpiredTo
 // Codes with which AWS says that the caller may not do this one thing.
 var notAllowed = []string{"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "KMSAccessDeniedException"}
 
-// unreadable is the finding for what AWS did not return: neither right nor wrong. what
+// unreadable returns the finding for what AWS did not return: neither right nor wrong. what
 // says what it is.
 func unreadable(what string, err error) finding {
 	detail := what + " could not be read: " + Reason(err)

@@ -24,7 +24,7 @@ const (
 // flowTimeout is how long the flow may take: enough for the start of a task on Fargate.
 const flowTimeout = 5 * time.Minute
 
-// flow is the smoke test: after all other checks it runs a small flow through the pool, and removes it.
+// flow runs a small flow through the pool, after all other checks, and removes it.
 func (c *checklist) flow(ctx context.Context) (result finding) {
 	for name := range c.outcomes {
 		if name != checkFlow {

@@ -90,7 +90,7 @@ func (c *checklist) started(ctx context.Context, subnets []query.Subnet) string 
 	return "; tasks of this deployment have started in " + strings.Join(slices.Compact(places), ", ")
 }
 
-// networkFix is for what is wrong with the network.
+// networkFix returns the fix for what is wrong with the network.
 func (c *checklist) networkFix() string {
 	if c.env.Network.Exists() {
 		return "fix it in the VPC, of which the program creates nothing, or name other subnets in network.existing.subnet_ids"

@@ -84,7 +84,7 @@ func (c *checklist) credentialFix() string {
 	return fmt.Sprintf("make a new API key in Prefect, with the role Worker in the workspace; give it in TF_VAR_prefect_api_key, raise secret.version in config/environments/%s.yaml and %s", c.env.Name, c.deploy())
 }
 
-// unreachable is the finding for what the Prefect API did not return.
+// unreachable returns the finding for what the Prefect API did not return.
 func unreachable(what string, err error) finding {
 	fix := "try again"
 	if errors.Is(err, api.ErrUnauthorized) {
@@ -278,7 +278,7 @@ func (c *checklist) stalled(now time.Time) (time.Duration, bool) {
 	return age, age > c.pollLimit()
 }
 
-// pollLimit is how long a worker that lives may be silent: two polls, whose interval varies by 30 %, and
+// pollLimit returns how long a worker that lives may be silent: two polls, whose interval varies by 30 %, and
 // the time of the server.
 func (c *checklist) pollLimit() time.Duration {
 	interval := 10.0 // Prefect's default for PREFECT_WORKER_QUERY_SECONDS

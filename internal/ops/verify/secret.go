@@ -81,7 +81,7 @@ func (c *checklist) secret(ctx context.Context) finding {
 	return ok("%s holds %s of %d characters", name, map[bool]string{true: "user and password", false: "a key"}[authentication == config.AuthBasic], len(value))
 }
 
-// generateFix is for a credential that the stack itself makes.
+// generateFix returns the fix for a credential that the stack itself makes.
 func (c *checklist) generateFix() string {
 	return fmt.Sprintf("have the stack make new ones, for the server and the worker: raise secret.version in config/environments/%s.yaml and %s", c.env.Name, c.deploy())
 }

@@ -83,7 +83,7 @@ func (c *checklist) workerService(ctx context.Context) finding {
 	return stable
 }
 
-// finishing says which tasks of earlier deployments are still there. Empty: none.
+// finishing returns which tasks of earlier deployments are still there. Empty: none.
 func (c *checklist) finishing() string {
 	if len(c.Finishing) == 0 {
 		return ""

@@ -73,7 +73,7 @@ type Report struct {
 	Log []string `json:"log,omitempty"`
 }
 
-// NotChecked is the report when nothing could be checked.
+// NotChecked returns the report when nothing could be checked.
 func NotChecked(environment string, err error) Report {
 	return Report{Environment: environment, Outcome: Unknown, Error: redact.Text(err.Error()), Checks: []Check{}}
 }
@@ -382,7 +382,7 @@ func (c *checklist) applies(check string) bool {
 
 func (c *checklist) deploy() string { return "make deploy ENV=" + c.env.Name }
 
-// deployFix is for something that is not there.
+// deployFix returns the fix for something that is not there.
 func (c *checklist) deployFix() string {
 	return fmt.Sprintf("deploy it: %s; if it is deployed, are region (%s) and account right?", c.deploy(), c.opt.AWS.Region)
 }

@@ -274,7 +274,7 @@ func (c *Client) Recorded(at time.Time) {
 	}
 }
 
-// detail is the short text of an error answer, without the credential in case the
+// detail returns the short text of an error answer, without the credential in case the
 // other side repeats it.
 func (c *Client) detail(raw []byte) string {
 	var answer struct {
@@ -328,7 +328,7 @@ func (c *Client) SetTemplate(ctx context.Context, pool string, template map[stri
 	return c.do(ctx, http.MethodPatch, []string{"work_pools", pool}, map[string]any{"base_job_template": template}, nil)
 }
 
-// DefaultTemplate is the base job template that the API itself has in store for pools of a
+// DefaultTemplate returns the base job template that the API itself has in store for pools of a
 // type, as its user interface does. It may be older than that of the worker.
 func (c *Client) DefaultTemplate(ctx context.Context, poolType string) (map[string]any, error) {
 	var collections map[string]map[string]struct {
@@ -476,7 +476,7 @@ func (c *Client) workers(ctx context.Context, pool, status string, after time.Ti
 	return slices.DeleteFunc(workers, func(w Worker) bool { return w.Status != "" && w.Status != status }), err
 }
 
-// Freshness is how old the heartbeat of a worker that lives may be. Prefect calls a worker
+// Freshness returns how old the heartbeat of a worker that lives may be. Prefect calls a worker
 // online for three intervals, so for 90 s after its end; a worker that lives has sent one within
 // two (its interval varies by 30 %).
 func (w Worker) Freshness() time.Duration {
@@ -656,7 +656,7 @@ func (c *Client) LastStartAndEnd(ctx context.Context, pool string, queues []stri
 // submitting is the line with which a worker takes a run.
 var submitting = regexp.MustCompile(`^Worker '(.+)' submitting flow run '`)
 
-// WorkerOf is the name of the worker that took a run: a label with Prefect 3, with 2 a line in
+// WorkerOf returns the name of the worker that took a run: a label with Prefect 3, with 2 a line in
 // the run's log. Empty: it is not known.
 func (c *Client) WorkerOf(ctx context.Context, run FlowRun) (string, error) {
 	if name, ok := run.Labels["prefect.worker.name"].(string); ok {

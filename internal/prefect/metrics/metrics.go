@@ -58,7 +58,7 @@ func Read(ctx context.Context, client *cloudwatch.Client, service string) (Last,
 	return last, nil
 }
 
-// Query is the query number i of GetMetricData: one of the metrics of the worker of a service.
+// Query returns query i of GetMetricData: one of the metrics of the worker of a service.
 func Query(i int, service, name string) types.MetricDataQuery {
 	return types.MetricDataQuery{Id: aws.String(fmt.Sprintf("q%d", i)), Label: &name, MetricStat: &types.MetricStat{
 		Metric: &types.Metric{Namespace: aws.String(probe.Namespace), MetricName: &name,

@@ -42,7 +42,7 @@ const TasksMissing = "TasksMissing"
 // is where Terraform runs.
 const ArchiveName = "probe.zip"
 
-// Archive is the function's code as Lambda takes it, the same bytes on every machine: with a
+// Archive returns the function's code as Lambda takes it, the same bytes on every machine: with a
 // fixed time, and not compressed, because another release of Go may compress otherwise.
 func Archive() []byte {
 	var b bytes.Buffer
@@ -62,7 +62,7 @@ func Archive() []byte {
 	return b.Bytes()
 }
 
-// Hash is what Lambda calls the archive's CodeSha256.
+// Hash returns the archive's CodeSha256 of Lambda.
 func Hash() string {
 	sum := sha256.Sum256(Archive())
 	return base64.StdEncoding.EncodeToString(sum[:])

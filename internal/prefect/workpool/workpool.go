@@ -112,7 +112,7 @@ func Read(ctx context.Context, cfg aws.Config, env *config.Environment) (Wanted,
 	return w, nil
 }
 
-// Configured is what the configuration alone says of flow tasks.
+// Configured returns what is wanted of flow tasks by the configuration alone.
 func Configured(env *config.Environment) Wanted {
 	job := env.WorkPool.Job
 	task := map[string]any{"ephemeralStorage": nil, "runtimePlatform": nil}
@@ -161,7 +161,7 @@ func Configured(env *config.Environment) Wanted {
 // Prefect server has in store are older than them.
 const secretARN = "_secret_arn"
 
-// credential is the variable with the ARN of the secret of the Prefect API's credential.
+// credential returns the variable with the ARN of the secret of the Prefect API's credential.
 func credential(a config.Authentication) string { return a.TerraformVariable() + secretARN }
 
 // originalDefault is the key of a variable under which the template keeps the default that pool apply has replaced.
@@ -178,7 +178,7 @@ func (c Change) String() string {
 	return fmt.Sprintf("%s: %s -> %s", c.Field, show(c.Field, c.Old), show(c.Field, c.New))
 }
 
-// Difference is what there is and what is configured, as verify says it.
+// Difference returns what there is and what is configured, as verify says it.
 func (c Change) Difference() string {
 	return fmt.Sprintf("%s is %s, configured is %s", c.Field, show(c.Field, c.Old), show(c.Field, c.New))
 }
@@ -284,7 +284,7 @@ func (w Wanted) Fit(template Template) (Template, []Change, error) {
 	return fitted, changes, nil
 }
 
-// object is the object at a key, which is made if there is none.
+// object returns the object at a key, which is made if there is none.
 func object(of map[string]any, key string) map[string]any {
 	inner, ok := of[key].(map[string]any)
 	if !ok {
@@ -313,7 +313,7 @@ func sorted(v any) any {
 	return v
 }
 
-// plain is a value as JSON has it.
+// plain returns a value as JSON has it.
 func plain(v any) any {
 	text, err := json.Marshal(v)
 	if err != nil {

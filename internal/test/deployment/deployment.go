@@ -323,7 +323,7 @@ type call struct {
 	aws clients
 }
 
-// deploy are the permissions that a call needs.
+// deploy returns the permissions that a call needs.
 func (c call) deploy(ctx context.Context, resources string) ([]enforce.Permission, error) {
 	tags := c.requestTags()
 	var all []enforce.Permission
@@ -377,7 +377,7 @@ func (c call) deploy(ctx context.Context, resources string) ([]enforce.Permissio
 	return append(all, c.PassTo("scheduler.amazonaws.com", role)...), nil
 }
 
-// resources are the ARNs of a pattern.
+// resources returns the ARNs of a pattern.
 func (c call) resources(pattern string) []string {
 	texts := []string{pattern}
 	for strings.Contains(texts[0], "{") {
@@ -429,7 +429,7 @@ func (c call) kind(resource string) string {
 	return "unknown/" + id
 }
 
-// values are those of a parameter, which may be a list: in JSON, or as Name.1 or Name.member.1
+// values returns the values of a parameter, which may be a list: in JSON, or as Name.1 or Name.member.1
 // in a query.
 func (c call) values(name string) []string {
 	var all []string
@@ -451,7 +451,7 @@ func (c call) values(name string) []string {
 	return slices.DeleteFunc(all, func(value string) bool { return value == "" })
 }
 
-// requestTags are the condition keys of the tags that the call gives.
+// requestTags returns the condition keys of the tags that the call gives.
 func (c call) requestTags() map[string][]string {
 	tags := map[string][]string{}
 	for key, value := range c.Parameters {
@@ -506,7 +506,7 @@ func (c call) roleKeys(ctx context.Context, all []enforce.Permission) error {
 	return nil
 }
 
-// resourceTags are the condition keys of the tags that a resource of EC2, Application Auto Scaling or Cloud Map has: no
+// resourceTags returns the condition keys of the tags that a resource of EC2, Application Auto Scaling or Cloud Map has: no
 // policy asks for those of others.
 func (c call) resourceTags(ctx context.Context, arn string) (map[string][]string, error) {
 	context := map[string][]string{}
@@ -548,7 +548,7 @@ func (c call) resourceTags(ctx context.Context, arn string) (map[string][]string
 	return context, nil
 }
 
-// associated is the resource that is joined to another one by an association, and any other id
+// associated returns the resource that is joined to another one by an association, and any other id
 // as it is.
 func (c call) associated(ctx context.Context, id string) string {
 	filter := func(name string) []ec2types.Filter { return []ec2types.Filter{{Name: &name, Values: []string{id}}} }
@@ -565,7 +565,7 @@ func (c call) associated(ctx context.Context, id string) string {
 	return id
 }
 
-// tags are those of a resource of EC2.
+// tags returns the tags of a resource of EC2.
 func (a clients) tags(ctx context.Context, id string) (map[string]string, error) {
 	out, err := a.ec2.DescribeTags(ctx, &ec2.DescribeTagsInput{Filters: []ec2types.Filter{{Name: aws.String("resource-id"), Values: []string{id}}}})
 	if err != nil {

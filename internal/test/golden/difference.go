@@ -227,7 +227,7 @@ func elementName(element map[string]any, i int) string {
 	return strconv.Itoa(i)
 }
 
-// collapse is the reverse of expand.
+// collapse returns the reverse of expand.
 func collapse(value any) any {
 	object, ok := value.(map[string]any)
 	if !ok {
