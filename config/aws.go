@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"prefect-worker-ecs/config/strict"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/hashicorp/aws-sdk-go-base/v2/endpoints"
+
+	"prefect-worker-ecs/config/strict"
 )
 
 var environmentName = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,28}[a-z0-9])?$`)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"prefect-worker-ecs/config/strict"
 	"regexp"
 	"slices"
 	"strconv"
@@ -14,6 +13,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
+
+	"prefect-worker-ecs/config/strict"
 )
 
 // existing refuses settings of what exists and is taken as it is.

@@ -3,13 +3,14 @@ package config
 import (
 	"encoding/json"
 	"fmt"
-	"prefect-worker-ecs/config/strict"
 	"reflect"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/invopop/jsonschema"
+
+	"prefect-worker-ecs/config/strict"
 )
 
 // Option is one setting of the YAML files: a leaf of Environment with all that stands

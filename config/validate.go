@@ -2,8 +2,9 @@ package config
 
 import (
 	"fmt"
-	"prefect-worker-ecs/config/strict"
 	"strings"
+
+	"prefect-worker-ecs/config/strict"
 )
 
 // Validate reports everything in the environment that could not work. None of it calls
