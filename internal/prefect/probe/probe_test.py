@@ -14,7 +14,7 @@ import unittest
 from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-# The runtime of Lambda holds both; whoever runs the tests need not.
+# Of the runtime of Lambda, and not of the tests.
 AWS = {}
 sys.modules["boto3"] = types.SimpleNamespace(client=lambda name, config: AWS[name])
 sys.modules["botocore"] = types.ModuleType("botocore")
@@ -22,13 +22,12 @@ sys.modules["botocore.config"] = types.SimpleNamespace(Config=dict)
 
 import probe  # noqa: E402
 
-NOW = datetime.now(timezone.utc)
 KEY = "pnu_marker"
 SCALING = json.dumps({"min": 0, "max": 4, "slots": 2})
 
 
 def ago(**time):
-    return (NOW - timedelta(**time)).isoformat().replace("+00:00", "Z")
+    return (datetime.now(timezone.utc) - timedelta(**time)).isoformat().replace("+00:00", "Z")
 
 
 def run(number, state, since, **more):
