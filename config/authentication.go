@@ -19,7 +19,7 @@ func (a Authentication) Variable() string {
 // prefect_api_key, prefect_api_auth_string, or "" where there is none.
 func (a Authentication) TerraformVariable() string { return strings.ToLower(a.Variable()) }
 
-// Noun returns what a person calls the credential.
+// Noun returns the name of the credential in messages.
 func (a Authentication) Noun() string {
 	if a == AuthBasic {
 		return "user and password"

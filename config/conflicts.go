@@ -11,7 +11,7 @@ import (
 // uniqueName is a name that can exist once, and the setting that gives it.
 type uniqueName struct{ kind, key, value string }
 
-// id returns the same for two uniqueNames that clash. IAM and EC2 ignore case in names.
+// id returns a text that is the same for two uniqueNames that clash. IAM and EC2 ignore case in names.
 func (c uniqueName) id() string {
 	if c.kind == "role" || strings.HasPrefix(c.kind, "security group") {
 		return c.kind + strings.ToLower(c.value)

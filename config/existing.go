@@ -70,7 +70,7 @@ func (v *validator) existing() {
 }
 
 // rolesOfOthers returns the roles of the environment that flows must not have, and the options that name them: by
-// name in lower case, as IAM ignores it, or by ARN where they exist. The task role of a process pool is one for flows.
+// name in lower case, as IAM ignores case, or by ARN where they exist. The task role of a process pool is one for flows.
 func (e *Environment) rolesOfOthers() map[string]string {
 	x := e.IAM.Existing
 	roles := map[string]string{x.ExecutionRole: "iam.existing.execution_role", x.TaskRole: "iam.existing.task_role", x.FlowExecutionRole: "iam.existing.flow_execution_role"}
@@ -87,8 +87,8 @@ func (e *Environment) rolesOfOthers() map[string]string {
 	return roles
 }
 
-// flowRoles rejects roles for flows that have another use in an environment: whoever may set job variables can run
-// code as any role that the worker may pass.
+// flowRoles rejects roles for flows that have another use in an environment: a user who may set job variables can run
+// code in any role that the worker may pass.
 func (v *validator) flowRoles(in *Environment) {
 	if !v.env.WorkPool.FlowsAreTasks() {
 		return

@@ -306,22 +306,23 @@ var jobVariables = map[string]string{
 	"env": "work_pool.job.environment", "aws_credentials": "iam.task_statements: the worker calls AWS with its task role",
 }
 
-// Variables of the template that a person may set, and what each is: those of all releases of prefect-aws, and those
+// Variables of the template that a person may set, and the kind of each: those of all releases of prefect-aws, and those
 // of the ones before 0.6.0 (read in the releases of prefectAWSPins).
 var (
-	furtherJobVariables = map[string]string{"command": isText, "container_name": isText, "labels": "an object, such as {\"team\": \"data\"}",
+	furtherJobVariables = map[string]string{"command": isText, "container_name": isText, "labels": isObject,
 		"match_latest_revision_in_family": isSwitch, "name": isText, "task_definition_arn": isText}
 	olderJobVariables = map[string]string{"stream_output": isSwitch, "task_start_timeout_seconds": isNumber, "task_watch_poll_interval": isNumber}
 )
 
-// What a variable of a template is.
+// The kinds of values of template variables.
 const (
 	isText   = "text"
 	isSwitch = "true or false"
 	isNumber = "a number"
+	isObject = `an object, such as {"team": "data"}`
 )
 
-// jobVariable returns what a value is that a template gets as JSON or as text.
+// jobVariable returns the kind of a value of a template variable, which is JSON or else text.
 func jobVariable(text string) string {
 	var value any
 	if json.Unmarshal([]byte(text), &value) != nil {
@@ -335,7 +336,7 @@ func jobVariable(text string) string {
 	case float64:
 		return isNumber
 	case map[string]any:
-		return furtherJobVariables["labels"]
+		return isObject
 	}
 	return "" // null, or a list
 }

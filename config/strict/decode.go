@@ -29,8 +29,8 @@ type Source struct {
 	Unread map[string]bool
 }
 
-// Decode reads one document over the defaults in a struct. former returns what to do about an unknown key of which that is
-// known, or nothing.
+// Decode reads one document over the defaults in a struct. former returns the fix for a key of earlier releases, and
+// nothing for any other unknown key.
 //
 // The YAML library alone reports types by their Go names and stops at some errors, so the tree is first
 // compared with the Go types: that gives every problem, with its key, at once.

@@ -1,6 +1,7 @@
 package stackrules
 
 import (
+	"fmt"
 	"strings"
 
 	"prefect-worker-ecs/config"
@@ -72,7 +73,7 @@ var wiringRules = []rule{
 			s.each(address, func(e element) {
 				conditions := e.list("lifecycle.precondition")
 				for i := range max(len(conditions), 1) {
-					if at := "lifecycle.precondition." + string(rune('0'+i)) + ".condition"; !strings.Contains(e.text(at), "var.") && !strings.Contains(e.text(at), "local.") {
+					if at := fmt.Sprintf("lifecycle.precondition.%d.condition", i); !strings.Contains(e.text(at), "var.") && !strings.Contains(e.text(at), "local.") {
 						s.report(e.address()+"."+at, "is %s, and checks no variable", show(e.get(at)))
 					}
 				}
