@@ -50,29 +50,29 @@ func (f *Search) networkBeside(vpc string) (all []string, err error) {
 		}
 	}
 	groups, err := f.aws.ec2.SecurityGroups(f.Context, in)
+	if err != nil {
+		return nil, err
+	}
 	for _, g := range groups {
 		if g.Name != "default" {
 			add("aws_security_group", fmt.Sprintf("security group %s (%s)", g.ID, g.Name), g.ID)
 		}
 	}
+	endpoints, err := f.aws.ec2.VPCEndpoints(f.Context, in)
 	if err != nil {
 		return nil, err
 	}
-	endpoints, err := f.aws.ec2.VPCEndpoints(f.Context, in)
 	for _, e := range endpoints {
 		if e.State != "deleted" {
 			add("aws_vpc_endpoint", fmt.Sprintf("endpoint %s (%s)", e.ID, e.ServiceName), e.ID)
 		}
 	}
+	subnets, err := f.aws.ec2.Subnets(f.Context, in)
 	if err != nil {
 		return nil, err
 	}
-	subnets, err := f.aws.ec2.Subnets(f.Context, in)
 	for _, s := range subnets {
 		add("aws_subnet", fmt.Sprintf("subnet %s (%s)", s.ID, s.CIDRBlock), s.ID)
-	}
-	if err != nil {
-		return nil, err
 	}
 	tables, err := f.aws.ec2.RouteTables(f.Context, in)
 	for _, t := range tables {

@@ -95,7 +95,7 @@ func Start(ctx context.Context, opt Options) (*Emulator, error) {
 	cmd := exec.Command(opt.Python.Python(), script, portFile)
 	cmd.Dir = dir
 	// moto is made with boto3, which fails where a profile of the user's is not found.
-	cmd.Env = append(WithoutUsers(pyenv.Environ()),
+	cmd.Env = append(WithoutUserSettings(pyenv.Environ()),
 		// AmazonECSTaskExecutionRolePolicy and the like exist only with this.
 		"MOTO_IAM_LOAD_MANAGED_POLICIES=true",
 		// moto's default. Without it, moto looks for the account of each request in the IAM of all
@@ -165,9 +165,9 @@ func (e *Emulator) Config(region string) aws.Config {
 	}
 }
 
-// WithoutUsers returns the variables of environ without what the user has set for deployments to AWS: an account,
+// WithoutUserSettings returns the variables of environ without what the user has set for deployments to AWS: an account,
 // values, and arguments of Terraform, which can name another state.
-func WithoutUsers(environ []string) []string {
+func WithoutUserSettings(environ []string) []string {
 	return slices.DeleteFunc(environ, func(variable string) bool {
 		return slices.ContainsFunc([]string{"AWS_", "TF_VAR_", "TF_CLI_ARGS", "TF_WORKSPACE=", "TF_DATA_DIR="}, func(prefix string) bool {
 			return strings.HasPrefix(variable, prefix)

@@ -155,7 +155,7 @@ func (r *run) terraform(ctx context.Context, p project.Project, apiURL, command 
 
 // environ returns the variables of a process that finds the emulator, and no AWS of the user's.
 func (r *run) environ() []string {
-	return append(emulator.WithoutUsers(os.Environ()), r.state.Emulator.Env(r.state.Region)...)
+	return append(emulator.WithoutUserSettings(os.Environ()), r.state.Emulator.Env(r.state.Region)...)
 }
 
 // applied returns Terraform's own summary.

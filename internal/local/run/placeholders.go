@@ -245,14 +245,8 @@ func (u *up) grant(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, role := range []string{"execution_role", "task_role", "flow_execution_role", "flow_task_role"} {
-		arn, _ := stack.Output(role + "_arn").(string)
-		needed, exists := stack.Output(role + "_policy").(string)
-		if !exists {
-			continue
-		}
-		// What is known only after apply, the end of a secret's ARN, may be anything here.
-		if err := query.NewIAM(u.aws()).Call(ctx, "PutRolePolicy", query.Params{"RoleName": iam.ResourceName(arn), "PolicyName": "needed", "PolicyDocument": stackjson.Shown(needed)}, nil); err != nil {
+	for arn, policy := range stack.NeededPolicies() {
+		if err := query.NewIAM(u.aws()).Call(ctx, "PutRolePolicy", query.Params{"RoleName": iam.ResourceName(arn), "PolicyName": "needed", "PolicyDocument": policy}, nil); err != nil {
 			return fmt.Errorf("give %s what it must be allowed: %w", arn, err)
 		}
 	}

@@ -73,7 +73,7 @@ func (s *supervisor) runProbe(ctx context.Context) error {
 	if _, err := logs.CreateLogStream(ctx, &cloudwatchlogs.CreateLogStreamInput{LogGroupName: aws.String(env.ProbeLogGroup()), LogStreamName: stream}); err != nil {
 		return fmt.Errorf("write the log of the function: %w", err)
 	}
-	variables := append(emulator.WithoutUsers(pyenv.Environ()), s.platform(proxy)...)
+	variables := append(emulator.WithoutUserSettings(pyenv.Environ()), s.platform(proxy)...)
 	for name, value := range function.Environment.Variables {
 		variables = append(variables, name+"="+value)
 	}

@@ -24,7 +24,7 @@ import (
 	"prefect-worker-ecs/internal/terraform/stackjson"
 )
 
-// Options says what is supervised. All fields are required, but for those of which the comment says otherwise.
+// Options says what is supervised. Fields are required unless their comments say otherwise.
 type Options struct {
 	// Emulator is the AWS emulator, and Region the region in it.
 	Emulator *emulator.Emulator
@@ -121,7 +121,7 @@ func (s *supervisor) close() {
 	_ = s.events.Close()
 }
 
-// record writes down a call.
+// record writes a call to the journal, and a refused one to the log too.
 func (s *supervisor) record(c enforce.Call) {
 	s.write(s.calls, c)
 	if !c.Allowed {
@@ -131,7 +131,7 @@ func (s *supervisor) record(c enforce.Call) {
 
 func (s *supervisor) write(to *journal, line any) {
 	if err := to.write(line); err != nil {
-		fmt.Fprintln(s.Log, "keep the record:", err)
+		fmt.Fprintln(s.Log, "write the journal:", err)
 	}
 }
 
@@ -164,11 +164,11 @@ func (s *supervisor) service(ctx context.Context) (ecstask.Service, error) {
 	return ecstask.Service{Task: task, Count: int(service.DesiredCount), Protected: s.protected}, nil
 }
 
-// task returns the options of a task with these roles, of which the credentials have the name of.
-func (s *supervisor) task(definition types.TaskDefinition, dir Folder, of, execution, role string) ecstask.Options {
+// task returns the options of a task with these roles. Its credentials are issued under the name.
+func (s *supervisor) task(definition types.TaskDefinition, dir Folder, name, execution, role string) ecstask.Options {
 	return ecstask.Options{
 		Definition: definition, Cluster: s.Cluster, Dir: string(dir), Image: s.image,
-		AWS: s.proxy.Config(enforce.Execution, execution, of), Platform: append(s.platform(s.proxy), s.proxy.Platform(of, role)...),
+		AWS: s.proxy.Config(enforce.Execution, execution, name), Platform: append(s.platform(s.proxy), s.proxy.Platform(name, role)...),
 	}
 }
 
@@ -229,8 +229,7 @@ func stackPolicies(file []byte, region string) (map[string][]iam.Document, error
 	}
 	all := map[string][]iam.Document{}
 	add := func(role, text string) error {
-		// What is known only after apply, the end of a secret's ARN, may be anything here.
-		document, err := iam.Parse(stackjson.Shown(text))
+		document, err := iam.Parse(text)
 		if err != nil {
 			return fmt.Errorf("a policy of the role %s in the stack: %w", role, err)
 		}
@@ -243,16 +242,14 @@ func stackPolicies(file []byte, region string) (map[string][]iam.Document, error
 		_, of, _ := strings.Cut(address, ".")
 		role, _ := stack.Resource("aws_iam_role", of)["name"].(string)
 		text, _ := policy["policy"].(string)
-		if err := add(role, text); err != nil {
+		// What is known only after apply, the end of a secret's ARN, may be anything here.
+		if err := add(role, stackjson.Shown(text)); err != nil {
 			return nil, err
 		}
 	}
-	for _, role := range []string{"execution_role", "task_role", "flow_execution_role", "flow_task_role"} {
-		arn, _ := stack.Output(role + "_arn").(string)
-		if text, exists := stack.Output(role + "_policy").(string); exists {
-			if err := add(iam.ResourceName(arn), text); err != nil {
-				return nil, err
-			}
+	for arn, policy := range stack.NeededPolicies() {
+		if err := add(iam.ResourceName(arn), policy); err != nil {
+			return nil, err
 		}
 	}
 	return all, nil

@@ -173,7 +173,7 @@ func (r *reader) prefect(ctx context.Context) {
 		r.unread("workers", "could not be read", err)
 	}
 	for _, w := range workers {
-		if id, ours := strings.CutPrefix(w.Name, env.Worker.ServiceName+"-"); ours && slices.Contains(r.Tasks, id) && w.LastHeartbeat.After(r.heartbeat) {
+		if r.IsCurrent(env, w.Name) && w.LastHeartbeat.After(r.heartbeat) {
 			r.heartbeat = w.LastHeartbeat
 		}
 		r.add("workers", data{"name": w.Name, "heartbeat": w.LastHeartbeat}, "%s, heartbeat %.0f s ago", w.Name, max(0, now.Sub(w.LastHeartbeat).Seconds()))
@@ -233,20 +233,12 @@ func (r *reader) metrics(ctx context.Context) {
 func (r *reader) log(ctx context.Context) {
 	client := cloudwatchlogs.NewFromConfig(r.opt.AWS)
 	_, lines, err := r.Log(ctx, client, r.opt.Environment)
-	before := lines // the last heartbeat
-	if err == nil && !r.heartbeat.IsZero() {
-		since := r.Evidence
-		since.Deployment.CreatedAt = &r.heartbeat
-		var after []string
-		_, after, err = since.Log(ctx, client, r.opt.Environment)
-		before = lines[:max(0, len(lines)-len(after))]
-	}
 	if err != nil {
 		r.unread("log", "could not be read", err)
 		return
 	}
 	telling := func(lines []string) []string { return symptoms.WithoutFrames(symptoms.OfWorker(lines)) }
-	all, silent := telling(lines), r.heartbeat.IsZero()
+	all := telling(lines)
 	for i, line := range slices.Backward(all) {
 		symptom, known := symptoms.Of(line)
 		if !known && !strings.Contains(line, "ERROR") {
@@ -256,8 +248,17 @@ func (r *reader) log(ctx context.Context) {
 		switch {
 		case symptom.OfRun && symptoms.Submitted(all[i+1:]):
 			over = "before the last flow run was started: "
-		case !symptom.OfRun && !silent && i < len(telling(before)):
-			over = "before the last heartbeat: "
+		case !symptom.OfRun && !r.heartbeat.IsZero():
+			since := r.Evidence
+			since.Deployment.CreatedAt = &r.heartbeat
+			_, after, err := since.Log(ctx, client, r.opt.Environment)
+			if err != nil {
+				r.unread("log", "could not be read", err)
+				return
+			}
+			if before := lines[:max(0, len(lines)-len(after))]; i < len(telling(before)) {
+				over = "before the last heartbeat: "
+			}
 		}
 		r.add("last error", data{"line": text, "over": over != ""}, "%s%.200s", over, text)
 		return

@@ -6,8 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"prefect-worker-ecs/internal/base/poll"
@@ -103,8 +101,7 @@ func (c *checklist) ranHere(ctx context.Context, run api.FlowRun, detail string)
 	if c.env.Worker.Scales() {
 		c.workerService(ctx) // the task was perhaps started for this run
 	}
-	task, own := strings.CutPrefix(worker, c.env.Worker.ServiceName+"-")
-	if !own || !slices.Contains(c.Tasks, task) {
+	if !c.IsCurrent(c.env, worker) {
 		return failed(fmt.Sprintf("%s, but another worker took it: %s", detail, worker), "stop the other worker, or give it a work pool of its own; whether that of this service works is seen without it")
 	}
 	ctx, cancel = context.WithTimeout(ctx, Timeout)

@@ -86,7 +86,7 @@ const readImages = 20
 // their containers.
 func (c *checklist) starts(ctx context.Context, f *findings, job workpool.Job, images, secrets []string) {
 	images = slices.DeleteFunc(images, func(image string) bool { _, inECR := config.ParseECRImage(image); return !inECR })
-	credential, _ := c.credentialSource() // of which the check of the roles says it
+	credential, _ := c.credentialSource() // that one is in the check of the roles
 	secrets = slices.DeleteFunc(secrets, func(from string) bool { return config.SecretARN(from) == credential })
 	if len(images)+len(secrets) == 0 {
 		return

@@ -200,7 +200,7 @@ func (c *checklist) worker(ctx context.Context) finding {
 		return unreachable("the workers of "+c.env.WorkPool.Name, err)
 	}
 	for _, w := range offline {
-		if id, ours := strings.CutPrefix(w.Name, c.env.Worker.ServiceName+"-"); ours && slices.Contains(c.Tasks, id) {
+		if c.IsCurrent(c.env, w.Name) {
 			workers = append(workers, w)
 		}
 	}

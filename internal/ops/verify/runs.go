@@ -165,8 +165,8 @@ func (c *checklist) bound(late []flowruns.Run, s flowruns.Survey) string {
 	return "they wait for one of " + strings.Join(waits, " and ") + ", all of which are taken"
 }
 
-// Interruption returns a warning that names the flow runs that end when the tasks of the deployed worker are stopped. Empty: none do. byECS says
-// that ECS replaces them, which waits for runs that are protected.
+// Interruption returns a warning that names the flow runs that end when the tasks of the deployed worker are stopped.
+// Empty: none do. byECS says that ECS replaces the tasks, which waits for runs that are protected.
 func Interruption(ctx context.Context, opt Options, byECS bool) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*Timeout)
 	defer cancel()

@@ -139,6 +139,12 @@ type Evidence struct {
 	credential string // the worker's
 }
 
+// IsCurrent reports whether a worker runs in a task of the current deployment, of which it has the id in its name.
+func (e *Evidence) IsCurrent(env *config.Environment, worker string) bool {
+	task, own := strings.CutPrefix(worker, env.Worker.ServiceName+"-")
+	return own && slices.Contains(e.Tasks, task)
+}
+
 // checklist makes the checks. A check writes fields that only checks after it read.
 type checklist struct {
 	Evidence
@@ -405,7 +411,7 @@ func (f *findings) add(part finding) {
 	}
 }
 
-// decided records a request that policies do not allow; whether and denied are what is in doubt, and what is so.
+// decided records a decision of policies that is not to allow: "whether <whether> could not be judged", or denied.
 func (f *findings) decided(result iam.Result, whether, denied, fix string) {
 	switch result.Decision {
 	case iam.Allowed:

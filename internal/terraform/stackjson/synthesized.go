@@ -134,6 +134,21 @@ func (s *Stack) NameOf(value any) (string, error) {
 // Output returns the evaluated value of an output, nil if the stack has none of that name.
 func (s *Stack) Output(name string) any { return s.evaluate(s.outputs[name]) }
 
+// NeededPolicies returns the policies that roles which exist must have, by the ARNs of the roles, from the outputs for
+// those who create such roles. What is known only after apply, such as the end of a secret's ARN, is question marks,
+// which IAM takes for any character.
+func (s *Stack) NeededPolicies() map[string]string {
+	all := map[string]string{}
+	for name := range s.outputs {
+		if role, found := strings.CutSuffix(name, "_role_policy"); found {
+			arn, _ := s.Output(role + "_role_arn").(string)
+			policy, _ := s.Output(name).(string)
+			all[arn] = Shown(policy)
+		}
+	}
+	return all
+}
+
 // Names returns the names of the resources of a type, sorted.
 func (s *Stack) Names(kind string) []string { return slices.Sorted(maps.Keys(s.resources[kind])) }
 

@@ -41,7 +41,7 @@ type reader struct {
 
 func newReader(t *testing.T, e *emulator.Emulator) *reader {
 	t.Helper()
-	cfg := emulated(e)
+	cfg := e.Config(emulator.Region)
 	return &reader{t, ec2.NewFromConfig(cfg), ecs.NewFromConfig(cfg), iam.NewFromConfig(cfg),
 		secretsmanager.NewFromConfig(cfg), cloudwatchlogs.NewFromConfig(cfg), servicediscovery.NewFromConfig(cfg),
 		cloudwatch.NewFromConfig(cfg), lambda.NewFromConfig(cfg), scheduler.NewFromConfig(cfg), applicationautoscaling.NewFromConfig(cfg)}

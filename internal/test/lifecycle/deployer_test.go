@@ -4,25 +4,14 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
-
 	"prefect-worker-ecs/internal/aws/iam"
-	"prefect-worker-ecs/internal/local/emulator"
 	"prefect-worker-ecs/internal/local/enforce"
 	"prefect-worker-ecs/internal/ops/deployer"
 	"prefect-worker-ecs/internal/terraform/stackjson"
 	"prefect-worker-ecs/internal/test/deployment"
 )
 
-// emulated is the emulator, with keys that may do everything. It is not from variables, which
-// all tests of a process share.
-func emulated(e *emulator.Emulator) aws.Config {
-	return aws.Config{Region: "us-east-1", BaseEndpoint: &e.Endpoint, Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")}
-}
-
-// may makes the tools those of somebody who has only the policy of the environment, but for
-// some actions.
+// may gives the tools the policy of the environment only, without some actions.
 func (d *life) may(purpose deployer.Purpose, but ...string) {
 	d.t.Helper()
 	d.deployer = d.proxy.As("arn:aws:iam::123456789012:user/deployer", d.policy(purpose, but...))

@@ -90,7 +90,8 @@ func newLife(t *testing.T) *life {
 	if d.program, err = testtools.Project(t).Build(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	d.proxy, err = enforce.Start(enforce.Options{AWS: emulated(aws), Deployer: deployment.Permissions(emulated(aws)), Journal: func(call enforce.Call) {
+	cfg := aws.Config(emulator.Region)
+	d.proxy, err = enforce.Start(enforce.Options{AWS: cfg, Deployer: deployment.Permissions(cfg), Journal: func(call enforce.Call) {
 		d.journal.mu.Lock()
 		defer d.journal.mu.Unlock()
 		d.journal.calls = append(d.journal.calls, call)

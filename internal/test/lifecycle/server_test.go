@@ -13,11 +13,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/rds/types"
 	"github.com/google/go-cmp/cmp"
 
+	"prefect-worker-ecs/internal/local/emulator"
 	"prefect-worker-ecs/internal/ops/deployer"
 )
 
 func (d *life) rds() *rds.Client {
-	return rds.NewFromConfig(emulated(d.emulator))
+	return rds.NewFromConfig(d.emulator.Config(emulator.Region))
 }
 
 // ownServer is an environment with a Prefect server of its own that can be destroyed, that is
