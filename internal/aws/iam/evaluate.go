@@ -1,6 +1,9 @@
 package iam
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Request is one call.
 type Request struct {
@@ -104,10 +107,10 @@ func (s Statement) applies(request Request) (truth, string) {
 		and(s.NotPrincipal.match(request).not(), "its principal")
 	}
 	if s.Action != nil {
-		and(matchAny(s.Action, request.Action, true), "")
+		and(matchAny(s.Action, request.Action), "")
 	}
 	if s.NotAction != nil {
-		and(matchAny(s.NotAction, request.Action, true).not(), "")
+		and(matchAny(s.NotAction, request.Action).not(), "")
 	}
 	if s.Resource != nil {
 		t, why := request.matchResource(s.Resource)
@@ -142,7 +145,7 @@ func (p Principals) match(request Request) truth {
 		}
 	}
 	if service {
-		return matchAny(p["Service"], request.Caller, true)
+		return matchAny(p["Service"], request.Caller)
 	}
 	return no
 }
@@ -151,7 +154,7 @@ func (r Request) matchResource(patterns []string) (truth, string) {
 	best, reason := no, ""
 	for _, pattern := range patterns {
 		pattern, known := r.Substitute(pattern)
-		t := matches(pattern, r.Resource, false)
+		t := truthOf(wildcard(pattern, r.Resource))
 		if !known && t == no {
 			t, reason = maybe, "the variable in "+pattern
 		}
@@ -186,20 +189,11 @@ func (r Request) Substitute(text string) (string, bool) {
 	}
 }
 
-func matchAny(patterns []string, value string, fold bool) truth {
-	for _, pattern := range patterns {
-		if matches(pattern, value, fold) == yes {
-			return yes
-		}
-	}
-	return no
-}
-
-func matches(pattern, value string, fold bool) truth {
-	if fold {
-		pattern, value = strings.ToLower(pattern), strings.ToLower(value)
-	}
-	return truthOf(wildcard(pattern, value))
+// matchAny reports whether a value, in upper or lower case, matches one of the patterns.
+func matchAny(patterns []string, value string) truth {
+	return truthOf(slices.ContainsFunc(patterns, func(pattern string) bool {
+		return wildcard(strings.ToLower(pattern), strings.ToLower(value))
+	}))
 }
 
 // wildcard matches * and ? as IAM does: * also spans slashes and colons. Each * is tried
