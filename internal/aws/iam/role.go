@@ -18,7 +18,7 @@ type Role struct {
 }
 
 // ReadRole reads the policies of a role. The errors of IAM come as they are.
-func ReadRole(ctx context.Context, client query.IAM, name string) (Role, error) {
+func ReadRole(ctx context.Context, client query.Client, name string) (Role, error) {
 	role := Role{Inline: map[string]string{}}
 	names, err := client.RolePolicies(ctx, name)
 	if err != nil {
@@ -51,7 +51,7 @@ func ReadRole(ctx context.Context, client query.IAM, name string) (Role, error) 
 
 // ReadManaged reads the version of a managed policy that is in force, of AWS or the
 // account; a permissions boundary is one. The errors of IAM come as they are.
-func ReadManaged(ctx context.Context, client query.IAM, arn string) (Document, error) {
+func ReadManaged(ctx context.Context, client query.Client, arn string) (Document, error) {
 	text, err := client.ManagedPolicy(ctx, arn)
 	if err != nil {
 		return Document{}, err

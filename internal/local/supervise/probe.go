@@ -46,7 +46,7 @@ func (s *supervisor) runProbe(ctx context.Context) error {
 		return err
 	}
 	scaler := autoscaling.Scaler{AWS: s.aws, Cluster: s.Cluster, Service: s.Service, Minute: probeEvery}
-	function, err := query.NewLambda(s.aws).Function(ctx, env.Probe())
+	function, err := query.New(s.aws).Function(ctx, env.Probe())
 	if err != nil {
 		return fmt.Errorf("read the function %s: %w", env.Probe(), err)
 	}

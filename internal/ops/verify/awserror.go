@@ -65,6 +65,14 @@ func unreadable(what string, err error) finding {
 // errEmpty stands for an answer of success without the requested data, as a proxy may give it.
 var errEmpty = errors.New("the answer is empty")
 
+// orEmpty returns the error of a call, or errEmpty if its answer lacks what it is about.
+func orEmpty(err error, empty bool) error {
+	if err == nil && empty {
+		return errEmpty
+	}
+	return err
+}
+
 // operation returns the name of the API operation that failed, such as ecs:DescribeServices.
 func operation(err error) string {
 	var failed *smithy.OperationError

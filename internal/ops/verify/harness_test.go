@@ -26,12 +26,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	cwtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
-	awsiam "github.com/aws/aws-sdk-go-v2/service/iam"
-	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
@@ -91,13 +87,7 @@ type harness struct {
 	opt      Options
 	services int
 
-	cloudwatch *cloudwatch.Client
-	ec2        *ec2.Client
-	ecs        *ecs.Client
-	iam        *awsiam.Client
-	kms        *kms.Client
-	logs       *cloudwatchlogs.Client
-	secrets    *secretsmanager.Client
+	clients
 }
 
 func newHarness(t *testing.T) *harness {
@@ -151,8 +141,7 @@ func newHarness(t *testing.T) *harness {
 	}
 	h.environ = emu.Env(emulator.Region)
 	h.aws = testtools.AWS(t, h.environ)
-	h.cloudwatch, h.ec2, h.ecs, h.iam = cloudwatch.NewFromConfig(h.aws), ec2.NewFromConfig(h.aws), ecs.NewFromConfig(h.aws), awsiam.NewFromConfig(h.aws)
-	h.kms, h.logs, h.secrets = kms.NewFromConfig(h.aws), cloudwatchlogs.NewFromConfig(h.aws), secretsmanager.NewFromConfig(h.aws)
+	h.clients = newClients(h.aws)
 	// GIVEN the stack with all that watches the worker, and a worker that works
 	h.createPool(t, h.two, "good", "process")
 	h.opt = h.synthesize(t, h.yaml("good", h.two.APIURL(), "")+"monitoring: {enabled: true, emails: [a@example.com]}\n")
@@ -284,10 +273,7 @@ func (h *harness) serviceOf(t *testing.T, yaml string) Options {
 	name := fmt.Sprintf("case-%d", h.services)
 	opt := h.synthesize(t, strings.Replace(yaml, "worker: {", "worker: {service_name: "+name+", ", 1)+"logs: {group: /"+name+"}\n")
 	call(t, h.logs.CreateLogGroup, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: &opt.Environment.Logs.Group})
-	stack, err := stackjson.Parse(opt.Stack, iam.Account{Partition: "aws", Region: "us-east-1", ID: "123456789012"}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	stack := parsed(t, opt)
 	text, _ := stack.Resource("aws_ecs_task_definition", "worker")["container_definitions"].(string)
 	var containers []types.ContainerDefinition
 	if err := json.Unmarshal([]byte(text), &containers); err != nil {
@@ -305,6 +291,16 @@ func (h *harness) serviceOf(t *testing.T, yaml string) Options {
 	call(t, h.ecs.CreateService, &ecs.CreateServiceInput{Cluster: aws.String("prefect-cluster"), ServiceName: &name, TaskDefinition: definition.TaskDefinitionArn,
 		DesiredCount: aws.Int32(1), LaunchType: types.LaunchTypeFargate, NetworkConfiguration: service.NetworkConfiguration})
 	return opt
+}
+
+// parsed is the stack of the options in the account of the emulator.
+func parsed(t *testing.T, opt Options) *stackjson.Stack {
+	t.Helper()
+	stack, err := stackjson.Parse(opt.Stack, iam.Account{Partition: "aws", Region: "us-east-1", ID: "123456789012"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stack
 }
 
 func (h *harness) secretARN(t *testing.T) string {
@@ -372,10 +368,7 @@ func eventually(t *testing.T, what string, condition func() bool) {
 // reader makes the options those of somebody who has only the environment's policy for reading.
 func (h *harness) reader(t *testing.T, opt Options) Options {
 	t.Helper()
-	stack, err := stackjson.Parse(opt.Stack, iam.Account{Partition: "aws", Region: "us-east-1", ID: "123456789012"}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	stack := parsed(t, opt)
 	document, err := deployer.Policy(stack, deployer.Read)
 	if err != nil {
 		t.Fatal(err)
@@ -430,11 +423,16 @@ type want struct {
 	status  Status
 	fix     string
 	details []string
+	also    *want
 }
 
-func failing(check string, details ...string) want { return want{check, Failed, "", details} }
+func failing(check string, details ...string) want {
+	return want{check: check, status: Failed, details: details}
+}
 
-func unsure(check string, details ...string) want { return want{check, Unknown, "", details} }
+func unsure(check string, details ...string) want {
+	return want{check: check, status: Unknown, details: details}
+}
 
 // fixedBy adds a text of the fix.
 func (w want) fixedBy(text string) want {
@@ -442,23 +440,27 @@ func (w want) fixedBy(text string) want {
 	return w
 }
 
+// and adds what verify has to say of another check.
+func (w want) and(also want) want {
+	w.also = &also
+	return w
+}
+
 // well says that nothing is wrong.
 var well = want{status: OK}
 
-// judge reports whether a report says what is wanted, and fails the test if not.
-func (w want) judge(t *testing.T, report Report) bool {
+// judge fails the test if a report does not say what is wanted.
+func (w want) judge(t *testing.T, report Report) {
 	t.Helper()
 	noSecret(t, report)
 	if !w.in(report) || report.Outcome != w.status {
 		t.Errorf("want %s %s with %q, fix %q:\n%s", w.check, w.status, w.details, w.fix, text(report))
-		return false
 	}
-	return true
 }
 
 // in reports whether a report says what is wanted of the check.
 func (w want) in(report Report) bool {
-	return w.check == "" || slices.ContainsFunc(report.Checks, func(c Check) bool {
+	return w.check == "" || (w.also == nil || w.also.in(report)) && slices.ContainsFunc(report.Checks, func(c Check) bool {
 		lacks := slices.ContainsFunc(w.details, func(detail string) bool { return !strings.Contains(c.Detail, detail) })
 		return c.Name == w.check && c.Status == w.status && !lacks && strings.Contains(c.Fix, w.fix) && (c.Fix != "" || c.Status == OK)
 	})
@@ -618,10 +620,6 @@ func (h *harness) json(t *testing.T, service, target string, in any) {
 	if text, _ := io.ReadAll(response.Body); response.StatusCode != http.StatusOK {
 		t.Fatalf("%s: %s %s", target, response.Status, text)
 	}
-}
-
-func filter(name, value string) []ec2types.Filter {
-	return []ec2types.Filter{{Name: &name, Values: []string{value}}}
 }
 
 // each changes the items of EC2's answers of one type.

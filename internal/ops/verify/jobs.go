@@ -165,7 +165,7 @@ func (c *checklist) parameter(ctx context.Context, f *findings, r *role, arn str
 	if !strings.Contains(name, "/") {
 		names = append(names, name) // of one part the ARN does not say whether it begins with a slash
 	}
-	found, key, err := c.aws.ssm.Parameter(ctx, names...)
+	found, key, err := c.aws.Parameter(ctx, names...)
 	switch {
 	case err != nil:
 		f.unreadable("the parameter "+name, err)

@@ -104,7 +104,7 @@ func (c *checklist) pool(ctx context.Context) finding {
 				names = append(names, p.Name)
 			}
 		}
-		return failed(fmt.Sprintf("there is no work pool %s; there are: %s", want.Name, orNone(strings.Join(names, ", "))),
+		return failed(fmt.Sprintf("there is no work pool %s; there are: %s", want.Name, cmp.Or(strings.Join(names, ", "), "none")),
 			fmt.Sprintf("create it: workerctl pool apply %s; or correct work_pool.name", c.env.Name)).prerequisite()
 	}
 	if err != nil {

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/base/redact"
 )
@@ -25,10 +27,11 @@ func (w Wanted) Problems(env *config.Environment, job Job, apiURL string) []stri
 	if credentials := job.Configuration["aws_credentials"]; credentials != nil {
 		p.add("aws_credentials is set: the worker calls AWS with those and not with its task role")
 	}
-	if arn := text(job.Request["taskDefinition"]); arn != "" {
-		p.family("task_definition_arn", arn[strings.LastIndex(arn, "/")+1:], env)
-		if cluster := text(w.Defaults["cluster"]); strings.HasPrefix(arn, "arn:") && account(arn) != account(cluster) {
-			p.add("task_definition_arn %s is in the account %s, and the worker in %s", arn, account(arn), account(cluster))
+	if definition := text(job.Request["taskDefinition"]); definition != "" {
+		p.family("task_definition_arn", definition[strings.LastIndex(definition, "/")+1:], env)
+		cluster, _ := arn.Parse(text(w.Defaults["cluster"]))
+		if of, err := arn.Parse(definition); err == nil && of.AccountID != cluster.AccountID {
+			p.add("task_definition_arn %s is in the account %s, and the worker in %s", definition, of.AccountID, cluster.AccountID)
 		}
 	} else {
 		p.family("family", text(job.Definition["family"]), env)
@@ -95,8 +98,7 @@ func (p *problems) definition(w Wanted, job Job, env *config.Environment) {
 		p.add("the network mode is %s, and Fargate takes awsvpc only", mode)
 	}
 	p.size("the task definition", job.Definition)
-	overrides, _ := job.Request["overrides"].(map[string]any)
-	p.role(w, env, "execution_role_arn", cmp.Or(text(overrides["executionRoleArn"]), text(job.Definition["executionRoleArn"])), true)
+	p.role(w, env, "execution_role_arn", cmp.Or(text(job.Overrides["executionRoleArn"]), text(job.Definition["executionRoleArn"])), true)
 	logs, _ := job.Container["logConfiguration"].(map[string]any)
 	options, _ := logs["options"].(map[string]any)
 	switch group, prefix := text(options["awslogs-group"]), text(options["awslogs-stream-prefix"]); {
@@ -167,10 +169,9 @@ func (p *problems) request(w Wanted, job Job, env *config.Environment) {
 	if count := text(job.Request["count"]); count != "" && count != "1" {
 		p.add("count is %s: each flow run would be started in so many tasks", count)
 	}
-	overrides, _ := job.Request["overrides"].(map[string]any)
-	p.size("the request", merged(job.Definition, overrides))
-	p.role(w, env, "task_role_arn", cmp.Or(text(overrides["taskRoleArn"]), text(job.Definition["taskRoleArn"])), false)
-	for _, container := range objects(overrides["containerOverrides"]) {
+	p.size("the request", merged(job.Definition, job.Overrides))
+	p.role(w, env, "task_role_arn", cmp.Or(text(job.Overrides["taskRoleArn"]), text(job.Definition["taskRoleArn"])), false)
+	for _, container := range objects(job.Overrides["containerOverrides"]) {
 		name := container["name"]
 		if text(job.Request["taskDefinition"]) == "" && !slices.ContainsFunc(objects(job.Definition["containerDefinitions"]), func(c map[string]any) bool { return c["name"] == name }) {
 			p.add("the request changes the container %s, which the task definition has not", text(name))
@@ -282,14 +283,6 @@ func list(v any) []string {
 	return all
 }
 
-// account returns the account in an ARN.
-func account(arn string) string {
-	if parts := strings.SplitN(arn, ":", 6); len(parts) == 6 {
-		return parts[4]
-	}
-	return ""
-}
-
 // Image returns the image of the container that runs the flow. Empty: that of a task definition which exists.
 func (j Job) Image() string {
 	if text(j.Request["taskDefinition"]) != "" {
@@ -320,11 +313,7 @@ func (w Wanted) Fixed(job Job) []string {
 	options, _ := job.Container["logConfiguration"].(map[string]any)
 	log, _ := options["options"].(map[string]any)
 	wantedLog, _ := w.Defaults["cloudwatch_logs_options"].(map[string]any)
-	overrides, _ := job.Request["overrides"].(map[string]any)
-	taskRole := job.Definition["taskRoleArn"]
-	if overrides["taskRoleArn"] != nil {
-		taskRole = overrides["taskRoleArn"]
-	}
+	run := merged(job.Definition, job.Overrides)
 	launch := job.Request["launchType"]
 	if strategy := objects(job.Request["capacityProviderStrategy"]); len(strategy) == 1 && launch == nil {
 		launch = strategy[0]["capacityProvider"]
@@ -342,22 +331,15 @@ func (w Wanted) Fixed(job Job) []string {
 		got, want any
 	}{
 		{"image", job.Container["image"], w.Defaults["image"]},
-		{"cpu", merged(job.Definition, overrides)["cpu"], w.Defaults["cpu"]},
-		{"memory", merged(job.Definition, overrides)["memory"], w.Defaults["memory"]},
+		{"cpu", run["cpu"], w.Defaults["cpu"]},
+		{"memory", run["memory"], w.Defaults["memory"]},
 		{"launch_type", launch, w.Defaults["launch_type"]},
-		{"task_role_arn", taskRole, w.Defaults["task_role_arn"]},
+		{"task_role_arn", run["taskRoleArn"], w.Defaults["task_role_arn"]},
 		{"the log group", log["awslogs-group"], wantedLog["awslogs-group"]},
 	} {
 		if want := text(field.want); want != "" && text(field.got) != want {
-			all = append(all, redact.Text(fmt.Sprintf("%s is %s whatever the variable says, which is %s", field.name, orNone(text(field.got)), want)))
+			all = append(all, redact.Text(fmt.Sprintf("%s is %s whatever the variable says, which is %s", field.name, cmp.Or(text(field.got), "none"), want)))
 		}
 	}
 	return all
-}
-
-func orNone(s string) string {
-	if s == "" {
-		return "none"
-	}
-	return s
 }

@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 
 	"prefect-worker-ecs/config"
@@ -57,7 +58,7 @@ func Read(ctx context.Context, cfg aws.Config, env *config.Environment) (Wanted,
 	}
 	service := services.Services[0]
 	place := *service.NetworkConfiguration.AwsvpcConfiguration
-	subnets, err := query.NewEC2(cfg).Subnets(ctx, query.Params{"SubnetId": place.Subnets})
+	subnets, err := query.New(cfg).Subnets(ctx, query.Params{"SubnetId": place.Subnets})
 	if err != nil || len(subnets) == 0 {
 		return Wanted{}, fmt.Errorf("read the subnets of the service %s: %w", env.Worker.ServiceName, err)
 	}
@@ -66,15 +67,15 @@ func Read(ctx context.Context, cfg aws.Config, env *config.Environment) (Wanted,
 		return Wanted{}, fmt.Errorf("read the task definition of the service %s: %w", env.Worker.ServiceName, err)
 	}
 
-	part := strings.SplitN(aws.ToString(service.ClusterArn), ":", 6)
-	if len(part) < 6 {
-		return Wanted{}, fmt.Errorf("the cluster of the service %s has no ARN", env.Worker.ServiceName)
+	cluster, err := arn.Parse(aws.ToString(service.ClusterArn))
+	if err != nil {
+		return Wanted{}, fmt.Errorf("the cluster of the service %s: %w", env.Worker.ServiceName, err)
 	}
 	role := func(existing, name string) string {
 		if existing != "" {
 			return existing
 		}
-		return fmt.Sprintf("arn:%s:iam::%s:role%s%s", part[1], part[4], cmp.Or(env.IAM.Path, "/"), name)
+		return fmt.Sprintf("arn:%s:iam::%s:role%s%s", cluster.Partition, cluster.AccountID, cmp.Or(env.IAM.Path, "/"), name)
 	}
 	w := Configured(env)
 	maps.Copy(w.Defaults, map[string]any{
@@ -87,7 +88,7 @@ func Read(ctx context.Context, cfg aws.Config, env *config.Environment) (Wanted,
 		},
 		"configure_cloudwatch_logs": true,
 		"cloudwatch_logs_options": map[string]any{
-			"awslogs-group": env.Logs.Group, "awslogs-create-group": "false", "awslogs-region": part[3],
+			"awslogs-group": env.Logs.Group, "awslogs-create-group": "false", "awslogs-region": cluster.Region,
 		},
 	})
 	for _, container := range definition.TaskDefinition.ContainerDefinitions {
@@ -200,9 +201,9 @@ func show(field string, value any) string {
 // Fit returns the template with all that is wanted, and what of it differs. It is an error if
 // the template lacks a variable.
 func (w Wanted) Fit(template Template) (Template, []Change, error) {
-	fitted, err := copied(template)
-	if err != nil {
-		return nil, nil, err
+	fitted, _ := plain(template).(map[string]any)
+	if fitted == nil {
+		fitted = Template{}
 	}
 	variables := object(object(fitted, "variables"), "properties")
 	job := object(fitted, "job_configuration")
@@ -324,21 +325,6 @@ func plain(v any) any {
 		panic(fmt.Sprintf("workpool: decode %T: %v", v, err))
 	}
 	return decoded
-}
-
-func copied(template Template) (Template, error) {
-	text, err := json.Marshal(template)
-	if err != nil {
-		return nil, fmt.Errorf("the pool's template: %w", err)
-	}
-	fitted := Template{}
-	if err := json.Unmarshal(text, &fitted); err != nil {
-		return nil, fmt.Errorf("the pool's template: %w", err)
-	}
-	if fitted == nil {
-		fitted = Template{}
-	}
-	return fitted, nil
 }
 
 // Plan is what is to be done to a pool.
