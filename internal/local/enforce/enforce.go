@@ -346,16 +346,11 @@ func Decide(call Call, identity, boundary, stack []iam.Document) Call {
 
 // policies returns all policies of a role, and its boundary, nil without one.
 func (g *Proxy) policies(ctx context.Context, role string) (identity, boundary []iam.Document, err error) {
-	policies, err := iam.ReadRole(ctx, g.query, role)
+	found, err := g.query.Role(ctx, role)
 	if err != nil {
 		return nil, nil, err
 	}
-	got, err := g.query.Role(ctx, role)
-	if err != nil || got.Boundary == "" {
-		return policies.Policies, nil, err
-	}
-	document, err := iam.ReadManaged(ctx, g.query, got.Boundary)
-	return policies.Policies, []iam.Document{document}, err
+	return iam.ReadPolicies(ctx, g.query, role, found.Boundary)
 }
 
 // ErrNotJudged is the reason for refusing a call that the table does not have.

@@ -174,19 +174,9 @@ func (c *checklist) role(ctx context.Context, f *findings, use roleUse, arn stri
 	}
 	c.trust(f, r, found.TrustPolicy)
 
-	policies, err := iam.ReadRole(ctx, c.aws.Client, r.name)
-	if err != nil {
+	if r.identity, r.boundary, err = iam.ReadPolicies(ctx, c.aws.Client, r.name, found.Boundary); err != nil {
 		f.unreadable(fmt.Sprintf("the policies of the %s %s", noun, r.name), err)
 		return nil
-	}
-	r.identity = policies.Policies
-	if found.Boundary != "" {
-		document, err := iam.ReadManaged(ctx, c.aws.Client, found.Boundary)
-		if err != nil {
-			f.unreadable(fmt.Sprintf("the permissions boundary of the %s %s", noun, r.name), err)
-			return nil
-		}
-		r.boundary = []iam.Document{document}
 	}
 	return r
 }
