@@ -4,7 +4,6 @@
 package restype
 
 import (
-	"maps"
 	"slices"
 	"strings"
 
@@ -112,9 +111,6 @@ func Of(name string) (Type, bool) {
 	t, ok := all[name]
 	return t, ok
 }
-
-// Names returns the names of all types, sorted.
-func Names() []string { return slices.Sorted(maps.Keys(all)) }
 
 // ARN returns the ARN of a pattern as in Grant.On, without arguments in braces, in an account. Some
 // services have no region or account in their ARNs ("Resource types defined by" each service in the

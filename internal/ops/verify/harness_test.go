@@ -271,7 +271,7 @@ func (h *harness) serviceOf(t *testing.T, yaml string) Options {
 	t.Helper()
 	h.services++
 	name := fmt.Sprintf("case-%d", h.services)
-	opt := h.synthesize(t, strings.Replace(yaml, "worker: {", "worker: {service_name: "+name+", ", 1)+"logs: {group: /"+name+"}\n")
+	opt := h.synthesize(t, named(yaml, name)+"logs: {group: /"+name+"}\n")
 	call(t, h.logs.CreateLogGroup, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: &opt.Environment.Logs.Group})
 	stack := parsed(t, opt)
 	text, _ := stack.Resource("aws_ecs_task_definition", "worker")["container_definitions"].(string)
@@ -280,7 +280,7 @@ func (h *harness) serviceOf(t *testing.T, yaml string) Options {
 		t.Fatal(err)
 	}
 	for i := range containers[0].Secrets {
-		containers[0].Secrets[i].ValueFrom = aws.String(h.secretARN(t))
+		containers[0].Secrets[i].ValueFrom = aws.String(h.secretARN(t, opt))
 	}
 	good := call(t, h.ecs.DescribeTaskDefinition, &ecs.DescribeTaskDefinitionInput{TaskDefinition: aws.String("dev-worker")}).TaskDefinition
 	definition := call(t, h.ecs.RegisterTaskDefinition, &ecs.RegisterTaskDefinitionInput{
@@ -303,17 +303,25 @@ func parsed(t *testing.T, opt Options) *stackjson.Stack {
 	return stack
 }
 
-func (h *harness) secretARN(t *testing.T) string {
-	t.Helper()
-	return *call(t, h.secrets.DescribeSecret, &secretsmanager.DescribeSecretInput{SecretId: aws.String(secretID)}).ARN
+// named is a YAML, which ends with settings of the worker, with the name of a service.
+func named(yaml, service string) string {
+	return strings.Replace(yaml, "worker: {", "worker: {service_name: "+service+", ", 1)
 }
 
-// secretID is the name of the worker's secret.
-const secretID = "prefect-api-key-new-2"
+// The names of the secrets with a key, and with user and password.
+const (
+	secretID    = "prefect-api-key-new-2"
+	basicSecret = "basic"
+)
 
-func (h *harness) put(t *testing.T, credential string) {
+// secretARN is that of the credential of an environment.
+func (h *harness) secretARN(t *testing.T, opt Options) string {
 	t.Helper()
-	call(t, h.secrets.PutSecretValue, &secretsmanager.PutSecretValueInput{SecretId: aws.String(secretID), SecretString: &credential})
+	name := secretID
+	if opt.Environment.Prefect.Authentication == config.AuthBasic {
+		name = basicSecret
+	}
+	return *call(t, h.secrets.DescribeSecret, &secretsmanager.DescribeSecretInput{SecretId: &name}).ARN
 }
 
 // publish publishes the metrics of a worker that works, as its probe would.
