@@ -124,8 +124,10 @@ func (x *scaled) none() bool { return x.service().DesiredCount == 0 && len(x.run
 // until waits for a condition.
 func (x *scaled) until(what string, limit time.Duration, holds func() bool) {
 	x.t.Helper()
-	for end := time.Now().Add(limit); !holds(); time.Sleep(500 * time.Millisecond) {
-		if time.Now().After(end) {
+	began := time.Now()
+	defer func() { x.t.Logf("%.0f s: %s", time.Since(began).Seconds(), what) }()
+	for ; !holds(); time.Sleep(500 * time.Millisecond) {
+		if time.Since(began) > limit {
 			x.t.Fatalf("not within %v: %s\n%s\n%s", limit, what, proc.Tail(filepath.Join(x.workerctl.dir, "supervisor.log"), 60), proc.Tail(x.run.tasks().Log(), 40))
 		}
 	}
@@ -149,9 +151,9 @@ func TestScaling(t *testing.T) {
 	t.Parallel()
 	// GIVEN a service of none to four tasks, each with one slot, which the guard releases after a minute
 	x := newScaled(t)
-	// WHEN 18 runs of 5 s are submitted, and a deployment comes when several workers have some
+	// WHEN 12 runs of 5 s are submitted, and a deployment comes when several workers have some
 	var runs []string
-	for range 18 {
+	for range 12 {
 		runs = append(runs, x.submit(5))
 	}
 	most := 0
