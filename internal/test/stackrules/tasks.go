@@ -163,7 +163,7 @@ var taskRules = []rule{
 // task's role, and a change of it is reviewed.
 const (
 	startGuard = `guard=$1; shift; while :; do python -c "$guard"; echo "task protection: flow runs of this task may be stopped: the guard ended with status $?"; sleep 10; done & `
-	guardSum   = "282c03c4ca29ce4acb2ee7e22f1bacf34e70ace1c426cde868317823e76f868c"
+	guardSum   = "a7349551ab81c7a46789d4406d5cf3e12f4c18feb9a5b9bf0a4deb3d59bab5b0"
 )
 
 // workerOptions are the options that may follow the pool and its type.
