@@ -54,6 +54,14 @@ func (h *harness) changeIAM(t *testing.T, action string, params query.Params) {
 	}
 }
 
+// changeJSON makes a call of the JSON protocol that must succeed.
+func (h *harness) changeJSON(t *testing.T, service query.Service, operation string, in any) {
+	t.Helper()
+	if err := h.CallJSON(t.Context(), service, operation, in, &struct{}{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // inline gives a role a further inline policy.
 func (h *harness) inline(role, statement string) change {
 	return func(t *testing.T, _ *Options) func() {
@@ -239,28 +247,27 @@ func (h *harness) secretCases() []testCase {
 			if keyPolicy != "" {
 				in["Type"], in["KeyId"] = "SecureString", *call(t, h.kms.CreateKey, &kms.CreateKeyInput{Policy: &keyPolicy}).KeyMetadata.Arn
 			}
-			h.json(t, "ssm", "AmazonSSM.PutParameter", in)
+			h.changeJSON(t, query.SSM, "PutParameter", in)
 			return func() {
 				undo()
-				h.json(t, "ssm", "AmazonSSM.DeleteParameter", map[string]any{"Name": name})
+				h.changeJSON(t, query.SSM, "DeleteParameter", map[string]any{"Name": name})
 			}
 		}
 	}
 	// image has the container run an image of a repository with the tag 7.
 	image := func(reference string, policy ...string) change {
 		return func(t *testing.T, opt *Options) func() {
-			const registry = "AmazonEC2ContainerRegistry_V20150921."
 			repository := map[string]any{"repositoryName": "team/flows"}
-			h.json(t, "ecr", registry+"CreateRepository", repository)
-			h.json(t, "ecr", registry+"PutImage", map[string]any{"repositoryName": "team/flows", "imageTag": "7", "imageManifest": `{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json","config":{"digest":"sha256:1","size":1},"layers":[]}`})
+			h.changeJSON(t, query.ECR, "CreateRepository", repository)
+			h.changeJSON(t, query.ECR, "PutImage", map[string]any{"repositoryName": "team/flows", "imageTag": "7", "imageManifest": `{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json","config":{"digest":"sha256:1","size":1},"layers":[]}`})
 			for _, text := range policy {
-				h.json(t, "ecr", registry+"SetRepositoryPolicy", map[string]any{"repositoryName": "team/flows", "policyText": text})
+				h.changeJSON(t, query.ECR, "SetRepositoryPolicy", map[string]any{"repositoryName": "team/flows", "policyText": text})
 			}
 			edited(func(out *ecs.DescribeTaskDefinitionOutput) {
 				out.TaskDefinition.ContainerDefinitions[0].Image = &reference
 			})(t, opt)
 			return func() {
-				h.json(t, "ecr", registry+"DeleteRepository", map[string]any{"repositoryName": "team/flows", "force": true})
+				h.changeJSON(t, query.ECR, "DeleteRepository", map[string]any{"repositoryName": "team/flows", "force": true})
 			}
 		}
 	}

@@ -92,15 +92,8 @@ type harness struct {
 
 func newHarness(t *testing.T) *harness {
 	t.Helper()
-	testtools.Require(t, testtools.Node, testtools.Terraform)
-	p, err := project.Find(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := &harness{project: p, stackDir: t.TempDir(), envs: map[int]pyenv.Env{2: testtools.Environment(t, pyenv.Prefect2), 3: testtools.Environment(t, pyenv.Prefect3)}}
+	h := &harness{project: testtools.Project(t), stackDir: t.TempDir(), envs: map[int]pyenv.Env{2: testtools.Environment(t, pyenv.Prefect2), 3: testtools.Environment(t, pyenv.Prefect3)}}
 	moto := testtools.Environment(t, pyenv.Moto)
-	var emu *emulator.Emulator
-	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir()}
 	// The servers see no settings of the user's, and take another port if the wanted one is in use.
 	t.Setenv("PREFECT_API_URL", "https://api.prefect.cloud/api/accounts/a/workspaces/w")
 	t.Setenv("PREFECT_API_KEY", "of-the-user")
@@ -111,35 +104,34 @@ func newHarness(t *testing.T) *harness {
 	defer taken.Close()
 	wanted := taken.Addr().(*net.TCPAddr).Port
 	together, ctx := errgroup.WithContext(t.Context())
-	together.Go(func() (err error) {
-		emu, err = emulator.Start(ctx, emulator.Options{Python: moto, Dir: dirs[0]})
-		return err
-	})
-	together.Go(func() (err error) {
-		h.two, err = prefectserver.Start(ctx, prefectserver.Options{Env: h.envs[2], Dir: dirs[1], Port: wanted})
-		return err
-	})
-	together.Go(func() (err error) {
-		h.three, err = prefectserver.Start(ctx, prefectserver.Options{Env: h.envs[3], Dir: dirs[2], Port: wanted, ExtraEnv: []string{"PREFECT_SERVER_API_AUTH_STRING=" + basic}})
-		return err
-	})
-	err = together.Wait()
-	t.Cleanup(func() {
-		if emu != nil {
+	together.Go(func() error {
+		emu, err := emulator.Start(ctx, emulator.Options{Python: moto, Dir: t.TempDir()})
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() {
 			if err := emu.Stop(context.Background()); err != nil {
 				t.Error(err)
 			}
-		}
-		for _, server := range []*prefectserver.Server{h.two, h.three} {
-			if server != nil {
-				end(t, server)
-			}
-		}
+		})
+		h.environ = emu.Env(emulator.Region)
+		return nil
 	})
-	if err != nil {
+	for major, server := range map[int]**prefectserver.Server{2: &h.two, 3: &h.three} {
+		together.Go(func() (err error) {
+			options := prefectserver.Options{Env: h.envs[major], Dir: t.TempDir(), Port: wanted}
+			if major == 3 {
+				options.ExtraEnv = []string{"PREFECT_SERVER_API_AUTH_STRING=" + basic}
+			}
+			if *server, err = prefectserver.Start(ctx, options); err == nil {
+				t.Cleanup(func() { end(t, *server) })
+			}
+			return err
+		})
+	}
+	if err := together.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	h.environ = emu.Env(emulator.Region)
 	h.aws = testtools.AWS(t, h.environ)
 	h.clients = newClients(h.aws)
 	// GIVEN the stack with all that watches the worker, and a worker that works
@@ -604,30 +596,6 @@ func edited[Out any](edit func(*Out)) change {
 		}
 		return out, err
 	})
-}
-
-// json makes a call of the JSON protocol.
-func (h *harness) json(t *testing.T, service, target string, in any) {
-	t.Helper()
-	body, err := json.Marshal(in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := http.NewRequest(http.MethodPost, *h.aws.BaseEndpoint, bytes.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
-	r.Header.Set("X-Amz-Target", target)
-	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/"+service+"/aws4_request, SignedHeaders=host, Signature=x")
-	response, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	if text, _ := io.ReadAll(response.Body); response.StatusCode != http.StatusOK {
-		t.Fatalf("%s: %s %s", target, response.Status, text)
-	}
 }
 
 // each changes the items of EC2's answers of one type.

@@ -91,22 +91,18 @@ func Read(ctx context.Context, cfg aws.Config, env *config.Environment) (Wanted,
 			"awslogs-group": env.Logs.Group, "awslogs-create-group": "false", "awslogs-region": cluster.Region,
 		},
 	})
+	if env.HasFlowTaskRole() {
+		w.Defaults["task_role_arn"] = role(env.IAM.Existing.FlowTaskRole, env.IAM.FlowTaskRole.Name)
+	}
 	for _, container := range definition.TaskDefinition.ContainerDefinitions {
 		for _, v := range container.Environment {
 			if aws.ToString(v.Name) == "PREFECT_API_URL" {
 				w.apiURL = aws.ToString(v.Value)
 			}
 		}
-	}
-	if env.HasFlowTaskRole() {
-		w.Defaults["task_role_arn"] = role(env.IAM.Existing.FlowTaskRole, env.IAM.FlowTaskRole.Name)
-	}
-	if env.FlowsReadCredential() {
-		for _, container := range definition.TaskDefinition.ContainerDefinitions {
-			for _, secret := range container.Secrets {
-				if aws.ToString(secret.Name) == env.Prefect.Authentication.Variable() {
-					w.Defaults[credential(env.Prefect.Authentication)] = aws.ToString(secret.ValueFrom)
-				}
+		for _, secret := range container.Secrets {
+			if env.FlowsReadCredential() && aws.ToString(secret.Name) == env.Prefect.Authentication.Variable() {
+				w.Defaults[credential(env.Prefect.Authentication)] = aws.ToString(secret.ValueFrom)
 			}
 		}
 	}
