@@ -159,8 +159,8 @@ func (r Resource) number(argument string) int {
 // missing reports whether an error of AWS means that there is no such resource: the codes of the services' errors
 // for it ("Errors" of each call in their API references).
 func missing(err error) bool {
-	var api smithy.APIError
-	return errors.As(err, &api) && slices.Contains([]string{
+	api, ok := errors.AsType[smithy.APIError](err)
+	return ok && slices.Contains([]string{
 		"ClusterNotFoundException", "DashboardNotFoundError", "ObjectNotFoundException", "DBInstanceNotFound", "DBInstanceNotFoundFault", "DBParameterGroupNotFound",
 		"DBParameterGroupNotFoundFault", "DBSubnetGroupNotFoundFault", "NoSuchEntity", "NotFound", "NotFoundException",
 		"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "ResourceNotFound", "ResourceNotFoundException",

@@ -197,8 +197,8 @@ func (d *Deployment) CheckCredentials(ctx context.Context) error {
 	}
 	identity, err := sts.NewFromConfig(cfg).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	role := d.Environment.AssumeRoleARN
-	switch refused := smithy.APIError(nil); {
-	case errors.As(err, &refused):
+	switch _, refused := errors.AsType[smithy.APIError](err); {
+	case refused:
 		return fmt.Errorf("AWS does not accept the credentials (%s); %s", cause(err), login)
 	case err != nil:
 		return fmt.Errorf("AWS cannot be reached in %s (%s); check the network and the proxy", d.Environment.Region, cause(err))
@@ -217,8 +217,7 @@ func (d *Deployment) CheckCredentials(ctx context.Context) error {
 // cause returns the innermost error of a chain, in one line: what AWS or the system said, without the
 // SDK's account of what it tried.
 func cause(err error) string {
-	var refused smithy.APIError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[smithy.APIError](err); ok {
 		return refused.ErrorCode() + ": " + refused.ErrorMessage()
 	}
 	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {

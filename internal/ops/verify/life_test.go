@@ -47,8 +47,8 @@ func (h *harness) lives(t *testing.T) {
 	credential := call(t, h.secrets.CreateSecret, &secretsmanager.CreateSecretInput{Name: aws.String(basicSecret), SecretString: aws.String(basic)}).ARN
 	undo := h.inline(executionRole, fmt.Sprintf(`{"Effect":"Allow","Action":"secretsmanager:GetSecretValue","Resource":%q}`, *credential))(t, nil)
 	defer undo()
-	two := h.life(t, 2, h.two, h.yaml("life", h.two.APIURL(), ""))
-	three := h.life(t, 3, h.three, strings.Replace(h.yaml("life", h.three.APIURL(), prefect3), "prefect: {", "prefect: {authentication: basic, ", 1))
+	two := h.life(t, 2, h.two, h.yaml("lived", h.two.APIURL(), ""))
+	three := h.life(t, 3, h.three, strings.Replace(h.yaml("lived", h.three.APIURL(), prefect3), "prefect: {", "prefect: {authentication: basic, ", 1))
 	t.Run("both", func(t *testing.T) {
 		for _, l := range []*life{two, three} {
 			t.Run(fmt.Sprintf("Prefect %d", l.major), func(t *testing.T) {
@@ -77,7 +77,7 @@ func (h *harness) lives(t *testing.T) {
 // life prepares a service with a name of its own, its pool and its probe.
 func (h *harness) life(t *testing.T, major int, server *prefectserver.Server, yaml string) *life {
 	t.Helper()
-	h.createPool(t, server, "life", "process")
+	h.createPool(t, server, "lived", "process")
 	l := &life{h: h, t: t, major: major, opt: h.serviceOf(t, yaml), server: server, client: h.client(t, server)}
 	l.service = l.opt.Environment.Worker.ServiceName
 	l.probe.Python, l.probe.Archive = testtools.Environment(t, pyenv.Moto).Python(), filepath.Join(t.TempDir(), probe.ArchiveName)
@@ -144,7 +144,7 @@ func (l *life) goes(t *testing.T) {
 	l.t = t
 	ctx, h := t.Context(), l.h
 	dir := t.TempDir()
-	submit := h.flow(t, l.server, "life", dir)
+	submit := h.flow(t, l.server, "lived", dir)
 	pool := flowruns.Pool{Environment: l.opt.Environment, API: l.client, ECS: h.ecs}
 	refused := func(id, why string) {
 		t.Helper()
@@ -171,7 +171,7 @@ func (l *life) goes(t *testing.T) {
 	if !(want{check: checkFlow, status: OK, details: []string{"ran to COMPLETED"}}).in(report) {
 		t.Errorf("the flow:\n%s", text(report))
 	}
-	if runs, err := l.client.Overdue(ctx, "life", nil, time.Now().Add(time.Hour)); err != nil || len(runs) != 0 {
+	if runs, err := l.client.Overdue(ctx, "lived", nil, time.Now().Add(time.Hour)); err != nil || len(runs) != 0 {
 		t.Errorf("runs left: %v, %v", runs, err)
 	}
 
@@ -206,7 +206,7 @@ func (l *life) goes(t *testing.T) {
 	}
 	worker := l.opt
 	worker.only = withNeeds([]string{checkWorker})
-	dead := failing(checkWorker, "life").fixedBy("aws ecs stop-task --cluster prefect-cluster --task ")
+	dead := failing(checkWorker, "lived").fixedBy("aws ecs stop-task --cluster prefect-cluster --task ")
 	eventually(t, "a failed verification", func() bool { return dead.in(Run(ctx, worker)) })
 	if report := Run(ctx, worker); !(want{check: checkService, status: OK, details: []string{"1 of 1 tasks running"}}).in(report) {
 		t.Errorf("the emulator should still count a task:\n%s", text(report))
@@ -217,7 +217,7 @@ func (l *life) goes(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.stop()
-	failing(checkWorker, "no worker of this service is online in life").
+	failing(checkWorker, "no worker of this service is online in lived").
 		and(failing(checkRuns, lost+") is lost for ", "in the task ").fixedBy("workerctl runs end RUN dev")).judge(t, Run(ctx, l.opt))
 	l.until(map[string]float64{"WorkersOnline": 0, "FlowRunsRunning": 1, "FlowRunsLost": 1})
 	// AND no deployment ends it any more
@@ -226,7 +226,7 @@ func (l *life) goes(t *testing.T) {
 	// WHEN a run was taken and its worker is gone before it started, THEN it is orphaned
 	h.prefect(t, l.server, "POST", "/flow_runs/"+waiting+"/set_state", map[string]any{"state": map[string]any{"type": "PENDING", "name": "Pending"}})
 	l.until(map[string]float64{"FlowRunsPending": 1, "FlowRunsOrphaned": 0, "FlowRunsDue": 0, "PoolPaused": 0})
-	h.prefect(t, l.server, "PATCH", "/work_pools/life", map[string]any{"is_paused": true})
+	h.prefect(t, l.server, "PATCH", "/work_pools/lived", map[string]any{"is_paused": true})
 	l.until(map[string]float64{"FlowRunsPending": 1, "FlowRunsOrphaned": 1, "PoolPaused": 1}, "PENDING_MINUTES=0")
 	// AND a person sees the lost run, and the other if he waits for less long
 	pool.Environment.Monitoring.PendingMinutes = 0
@@ -243,7 +243,7 @@ func (l *life) goes(t *testing.T) {
 	if err != nil || !strings.HasPrefix(ended, "each task of the service was created after the run was taken") {
 		t.Errorf("%q, %v", ended, err)
 	}
-	h.prefect(t, l.server, "POST", "/work_pools/life/workers/heartbeat", map[string]any{"name": "laptop"})
+	h.prefect(t, l.server, "POST", "/work_pools/lived/workers/heartbeat", map[string]any{"name": "laptop"})
 	refused(waiting, "is not known (worker: \"\"), so that it may still live, and would run twice; ")
 	refused("00000000-0000-4000-8000-000000000000", "there is no flow run 0000")
 	evidence, err := pool.Stopped(ctx, lost)
@@ -261,7 +261,7 @@ func (l *life) goes(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused(lost, "is SCHEDULED: no worker has it")
-	h.prefect(t, l.server, "PATCH", "/work_pools/life", map[string]any{"is_paused": false})
+	h.prefect(t, l.server, "PATCH", "/work_pools/lived", map[string]any{"is_paused": false})
 	// THEN another worker runs that to its end
 	w = h.run(t, l.opt)
 	l.until(map[string]float64{"WorkersOnline": 1, "FlowRunsRunning": 1, "FlowRunsLost": 0})
@@ -278,7 +278,7 @@ func (l *life) goes(t *testing.T) {
 	// WHEN it ends, and others are online whose names begin alike, THEN none of those counts
 	w.stop()
 	for _, name := range []string{"laptop", "b-0123456789abcdef0123456789abcdef", "0123456789abcdef0123456789abcdef"} {
-		h.prefect(t, l.server, "POST", "/work_pools/life/workers/heartbeat", map[string]any{"name": l.service + "-" + name})
+		h.prefect(t, l.server, "POST", "/work_pools/lived/workers/heartbeat", map[string]any{"name": l.service + "-" + name})
 	}
-	failing(checkWorker, "no worker of this service is online in life\nnot of a running task of the current deployment: ").judge(t, Run(ctx, l.opt))
+	failing(checkWorker, "no worker of this service is online in lived\nnot of a running task of the current deployment: ").judge(t, Run(ctx, l.opt))
 }

@@ -165,11 +165,8 @@ const (
 )
 
 func tryAgain(err error) bool {
-	var status *StatusError
-	if !errors.As(err, &status) {
-		return false
-	}
-	return status.Status == http.StatusTooManyRequests || status.Status == http.StatusBadGateway || status.Status == http.StatusServiceUnavailable
+	status, ok := errors.AsType[*StatusError](err)
+	return ok && (status.Status == http.StatusTooManyRequests || status.Status == http.StatusBadGateway || status.Status == http.StatusServiceUnavailable)
 }
 
 // do sends body as JSON and reads the answer into answer, if it is not nil.
@@ -218,8 +215,8 @@ func (c *Client) once(ctx context.Context, method string, path []string, body, a
 		if errors.Is(ctx.Err(), context.Canceled) {
 			return ctx.Err()
 		}
-		var inner *url.Error // Its text holds the whole URL; its cause does not.
-		if errors.As(err, &inner) {
+		// Its text holds the whole URL; its cause does not.
+		if inner, ok := errors.AsType[*url.Error](err); ok {
 			err = inner.Err
 		}
 		return fmt.Errorf("%w: %s at %s: %w", ErrUnreachable, request, target.Host, err)
