@@ -157,125 +157,92 @@ func (h *harness) roleCases() []testCase {
 	}
 }
 
-func (h *harness) secretCases() []testCase {
-	id := aws.String(secretID)
+func (h *harness) secretCases(t *testing.T) []testCase {
+	const delegates = `{"Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:root"},"Action":"kms:*","Resource":"*"}]}`
+	const forAnother = `{"Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:role/another"},"Action":"kms:Decrypt","Resource":"*"}]}`
+	forRole := strings.ReplaceAll(forAnother, "another", executionRole)
+	const likeAWS = `{"Statement":[{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"kms:Decrypt","Resource":"*","Condition":{"StringEquals":{"kms:CallerAccount":"123456789012","kms:ViaService":"secretsmanager.us-east-1.amazonaws.com"}}}]}`
+	// GIVEN keys, secrets, parameters and images that no container of the stack uses
+	key := func(policy string) *string {
+		return call(t, h.kms.CreateKey, &kms.CreateKeyInput{Policy: &policy}).KeyMetadata.Arn
+	}
+	secret := func(name string, value *string) *string {
+		return call(t, h.secrets.CreateSecret, &secretsmanager.CreateSecretInput{Name: &name, SecretString: value}).ARN
+	}
+	further, leaving := secret("further", aws.String("{}")), secret("leaving", aws.String("x"))
+	call(t, h.secrets.DeleteSecret, &secretsmanager.DeleteSecretInput{SecretId: leaving, RecoveryWindowInDays: aws.Int64(7)})
+	for _, name := range []string{"/flows/token", "token"} {
+		h.changeJSON(t, query.SSM, "PutParameter", map[string]any{"Name": name, "Value": "x", "Type": "String"})
+	}
+	h.changeJSON(t, query.SSM, "PutParameter", map[string]any{"Name": "/flows/locked", "Value": "x", "Type": "SecureString", "KeyId": key(delegates)})
+	for repository, policy := range map[string]string{
+		"team/flows":  "",
+		"team/denied": `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"ecr:BatchGetImage"}]}`,
+		"team/shared": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"999999999999"},"Action":"ecr:*"}]}`,
+	} {
+		h.changeJSON(t, query.ECR, "CreateRepository", map[string]any{"repositoryName": repository})
+		h.changeJSON(t, query.ECR, "PutImage", map[string]any{"repositoryName": repository, "imageTag": "7", "imageManifest": `{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json","config":{"digest":"sha256:1","size":1},"layers":[]}`})
+		if policy != "" {
+			h.changeJSON(t, query.ECR, "SetRepositoryPolicy", map[string]any{"repositoryName": repository, "policyText": policy})
+		}
+	}
+
 	text := func(text string) change {
 		return edited(func(out *secretsmanager.GetSecretValueOutput) { out.SecretString = &text })
 	}
 	binary := edited(func(out *secretsmanager.GetSecretValueOutput) {
 		out.SecretString, out.SecretBinary = nil, []byte(apiKey)
 	})
-	key := func(policy string, then ...func(t *testing.T, key *string)) change {
-		return func(t *testing.T, opt *Options) func() {
-			k := call(t, h.kms.CreateKey, &kms.CreateKeyInput{Policy: &policy}).KeyMetadata
-			for _, then := range then {
-				then(t, k.KeyId)
-			}
-			return edited(func(out *secretsmanager.DescribeSecretOutput) { out.KmsKeyId = k.Arn })(t, opt)
-		}
+	deleted := func(t *testing.T, _ *Options) func() {
+		id := aws.String(secretID)
+		call(t, h.secrets.DeleteSecret, &secretsmanager.DeleteSecretInput{SecretId: id, RecoveryWindowInDays: aws.Int64(7)})
+		return func() { call(t, h.secrets.RestoreSecret, &secretsmanager.RestoreSecretInput{SecretId: id}) }
 	}
 	ownCredential := func(_ *testing.T, opt *Options) func() {
 		opt.Credential = apiKey
 		return nil
-	}
-	disabled := func(t *testing.T, key *string) { call(t, h.kms.DisableKey, &kms.DisableKeyInput{KeyId: key}) }
-	toBeDeleted := func(t *testing.T, key *string) {
-		call(t, h.kms.ScheduleKeyDeletion, &kms.ScheduleKeyDeletionInput{KeyId: key})
-	}
-	granted := func(t *testing.T, key *string) {
-		call(t, h.kms.CreateGrant, &kms.CreateGrantInput{KeyId: key, GranteePrincipal: aws.String("arn:aws:iam::123456789012:role/" + executionRole), Operations: []kmstypes.GrantOperation{kmstypes.GrantOperationDecrypt}})
-	}
-	logKey := func(then ...func(t *testing.T, key *string)) change {
-		return func(t *testing.T, opt *Options) func() {
-			k := call(t, h.kms.CreateKey, &kms.CreateKeyInput{}).KeyMetadata
-			for _, then := range then {
-				then(t, k.KeyId)
-			}
-			return env(func(e *config.Environment) { e.Logs.KMSKeyARN = *k.Arn })(t, opt)
-		}
-	}
-	deleted := func(t *testing.T, _ *Options) func() {
-		call(t, h.secrets.DeleteSecret, &secretsmanager.DeleteSecretInput{SecretId: id, RecoveryWindowInDays: aws.Int64(7)})
-		return func() { call(t, h.secrets.RestoreSecret, &secretsmanager.RestoreSecretInput{SecretId: id}) }
 	}
 	policy := func(effect string) change {
 		return edited(func(out *secretsmanager.GetResourcePolicyOutput) {
 			out.ResourcePolicy = aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"` + effect + `","Principal":"*","Action":"secretsmanager:GetSecretValue","Resource":"*"}]}`)
 		})
 	}
-	// further gives the container another secret, which the role may read.
-	further := func(create secretsmanager.CreateSecretInput, then func(t *testing.T, arn *string)) change {
-		return func(t *testing.T, opt *Options) func() {
-			create.Name = aws.String("further")
-			arn := call(t, h.secrets.CreateSecret, &create).ARN
-			undo := h.inline(executionRole, fmt.Sprintf(`{"Effect":"Allow","Action":"secretsmanager:GetSecretValue","Resource":%q}`, *arn))(t, opt)
-			if then != nil {
-				then(t, arn)
-			}
+	// under has the credential encrypted with a key of that policy.
+	under := func(policy string) change {
+		arn := key(policy)
+		return edited(func(out *secretsmanager.DescribeSecretOutput) { out.KmsKeyId = arn })
+	}
+	state := func(state kmstypes.KeyState) change {
+		return edited(func(out *kms.DescribeKeyOutput) { out.KeyMetadata.KeyState, out.KeyMetadata.Enabled = state, false })
+	}
+	granted := edited(func(out *kms.ListGrantsOutput) {
+		out.Grants = []kmstypes.GrantListEntry{{Operations: []kmstypes.GrantOperation{kmstypes.GrantOperationDecrypt}}}
+	})
+	logKey := func() change {
+		arn := *key(delegates)
+		return env(func(e *config.Environment) { e.Logs.KMSKeyARN = arn })
+	}
+	// reads has the container read a secret or a parameter, and the role allowed actions.
+	reads := func(from string, actions ...string) change {
+		return both(h.inline(executionRole, fmt.Sprintf(`{"Effect":"Allow","Action":["%s"],"Resource":"*"}`, strings.Join(actions, `","`))),
 			edited(func(out *ecs.DescribeTaskDefinitionOutput) {
 				c := &out.TaskDefinition.ContainerDefinitions[0]
-				c.Secrets = append(c.Secrets, types.Secret{Name: aws.String("FURTHER"), ValueFrom: aws.String(*arn + ":key::")})
-			})(t, opt)
-			return func() {
-				undo()
-				_, _ = h.secrets.DeleteSecret(t.Context(), &secretsmanager.DeleteSecretInput{SecretId: arn, ForceDeleteWithoutRecovery: aws.Bool(true)})
-			}
-		}
+				c.Secrets = append(c.Secrets, types.Secret{Name: aws.String("FURTHER"), ValueFrom: &from})
+			}))
 	}
-	remove := func(forced bool) func(t *testing.T, arn *string) {
-		return func(t *testing.T, arn *string) {
-			in := &secretsmanager.DeleteSecretInput{SecretId: arn, ForceDeleteWithoutRecovery: &forced}
-			if !forced {
-				in.RecoveryWindowInDays = aws.Int64(7)
-			}
-			call(t, h.secrets.DeleteSecret, in)
-		}
+	image := func(reference string) change {
+		return edited(func(out *ecs.DescribeTaskDefinitionOutput) {
+			out.TaskDefinition.ContainerDefinitions[0].Image = &reference
+		})
 	}
-	// parameter gives the container a parameter, which is there or not and which the role may read.
-	parameter := func(name string, there bool, keyPolicy string, further ...string) change {
-		return func(t *testing.T, opt *Options) func() {
-			arn := "arn:aws:ssm:us-east-1:123456789012:parameter/" + strings.TrimPrefix(name, "/")
-			undo := h.inline(executionRole, fmt.Sprintf(`{"Effect":"Allow","Action":["%s"],"Resource":"*"}`, strings.Join(append(further, "ssm:GetParameters"), `","`)))(t, opt)
-			edited(func(out *ecs.DescribeTaskDefinitionOutput) {
-				c := &out.TaskDefinition.ContainerDefinitions[0]
-				c.Secrets = append(c.Secrets, types.Secret{Name: aws.String("PARAMETER"), ValueFrom: &arn})
-			})(t, opt)
-			if !there {
-				return undo
-			}
-			in := map[string]any{"Name": name, "Value": "x", "Type": "String"}
-			if keyPolicy != "" {
-				in["Type"], in["KeyId"] = "SecureString", *call(t, h.kms.CreateKey, &kms.CreateKeyInput{Policy: &keyPolicy}).KeyMetadata.Arn
-			}
-			h.changeJSON(t, query.SSM, "PutParameter", in)
-			return func() {
-				undo()
-				h.changeJSON(t, query.SSM, "DeleteParameter", map[string]any{"Name": name})
-			}
-		}
-	}
-	// image has the container run an image of a repository with the tag 7.
-	image := func(reference string, policy ...string) change {
-		return func(t *testing.T, opt *Options) func() {
-			repository := map[string]any{"repositoryName": "team/flows"}
-			h.changeJSON(t, query.ECR, "CreateRepository", repository)
-			h.changeJSON(t, query.ECR, "PutImage", map[string]any{"repositoryName": "team/flows", "imageTag": "7", "imageManifest": `{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json","config":{"digest":"sha256:1","size":1},"layers":[]}`})
-			for _, text := range policy {
-				h.changeJSON(t, query.ECR, "SetRepositoryPolicy", map[string]any{"repositoryName": "team/flows", "policyText": text})
-			}
-			edited(func(out *ecs.DescribeTaskDefinitionOutput) {
-				out.TaskDefinition.ContainerDefinitions[0].Image = &reference
-			})(t, opt)
-			return func() {
-				h.changeJSON(t, query.ECR, "DeleteRepository", map[string]any{"repositoryName": "team/flows", "force": true})
-			}
-		}
-	}
-	const ecr = "123456789012.dkr.ecr.us-east-1.amazonaws.com/"
-	const delegates = `{"Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:root"},"Action":"kms:*","Resource":"*"}]}`
-	const forAnother = `{"Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:role/another"},"Action":"kms:Decrypt","Resource":"*"}]}`
-	forRole := strings.ReplaceAll(forAnother, "another", executionRole)
-	const likeAWS = `{"Statement":[{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"kms:Decrypt","Resource":"*","Condition":{"StringEquals":{"kms:CallerAccount":"123456789012","kms:ViaService":"secretsmanager.us-east-1.amazonaws.com"}}}]}`
+	const (
+		ecr       = "123456789012.dkr.ecr.us-east-1.amazonaws.com/"
+		parameter = "arn:aws:ssm:us-east-1:123456789012:parameter/"
+		absent    = "arn:aws:secretsmanager:us-east-1:123456789012:secret:absent-AbCdEf"
+		getSecret = "secretsmanager:GetSecretValue"
+		getSSM    = "ssm:GetParameters"
+	)
+	notRead := want{check: checkRoles, status: OK, details: []string{"not read: the values of FURTHER"}}
 	return []testCase{
 		{"another key", text("pnu_another"), well},
 		{"characters that no key has", text("pnu_ä"), failing(checkSecret, "characters that no API key has")},
@@ -289,29 +256,29 @@ func (h *harness) secretCases() []testCase {
 		{"its own policy denies", policy("Deny"), failing(checkRoles, "denied by the statement Deny secretsmanager:GetSecretValue of the resource's own policy")},
 		{"its own policy allows", policy("Allow"), well},
 		{"its own policy allows, and that of the role does not", both(policy("Allow"), h.own(secretID, "another")), well},
-		{"a customer's key without kms:Decrypt", key(delegates), failing(checkRoles, "may not call kms:Decrypt")},
-		{"a key whose policy does not delegate", key(forAnother), failing(checkRoles, "may not call kms:Decrypt")},
-		{"a key whose policy names the role", key(forRole), well},
-		{"a key for all that come through Secrets Manager", key(likeAWS), well},
-		{"a key whose policy names the role, which denies it", both(key(forRole), h.inline(executionRole, `{"Effect":"Deny","Action":"kms:*","Resource":"*"}`)), failing(checkRoles, "may not call kms:Decrypt")},
-		{"a further secret", further(secretsmanager.CreateSecretInput{SecretString: aws.String("{}")}, nil), want{check: checkRoles, status: OK, details: []string{"not read: the values of FURTHER"}}},
-		{"a further secret without a value", further(secretsmanager.CreateSecretInput{}, nil), failing(checkRoles, "the secret further-", "has no value, so that no task can start")},
-		{"a further secret that is to be deleted", further(secretsmanager.CreateSecretInput{SecretString: aws.String("x")}, remove(false)), failing(checkRoles, "is scheduled for deletion, so that no task can start")},
-		{"a further secret that does not exist", further(secretsmanager.CreateSecretInput{SecretString: aws.String("x")}, remove(true)), failing(checkRoles, "does not exist, so that no task can start")},
-		{"a key with a grant for the role", key(forAnother, granted), well},
-		{"a disabled key", key(delegates, disabled), failing(checkRoles, "is Disabled, so that no task can start")},
+		{"a customer's key without kms:Decrypt", under(delegates), failing(checkRoles, "may not call kms:Decrypt")},
+		{"a key whose policy does not delegate", under(forAnother), failing(checkRoles, "may not call kms:Decrypt")},
+		{"a key whose policy names the role", under(forRole), well},
+		{"a key for all that come through Secrets Manager", under(likeAWS), well},
+		{"a key whose policy names the role, which denies it", both(under(forRole), h.inline(executionRole, `{"Effect":"Deny","Action":"kms:*","Resource":"*"}`)), failing(checkRoles, "may not call kms:Decrypt")},
+		{"a further secret", reads(*further+":key::", getSecret), notRead},
+		{"a further secret without a value", reads(*secret("empty", nil), getSecret), failing(checkRoles, "the secret empty-", "has no value, so that no task can start")},
+		{"a further secret that is to be deleted", reads(*leaving, getSecret), failing(checkRoles, "is scheduled for deletion, so that no task can start")},
+		{"a further secret that does not exist", reads(absent, getSecret), failing(checkRoles, "does not exist, so that no task can start")},
+		{"a key with a grant for the role", both(under(forAnother), granted), well},
+		{"a disabled key", both(under(delegates), state(kmstypes.KeyStateDisabled)), failing(checkRoles, "is Disabled, so that no task can start")},
 		{"the log group's key", logKey(), well},
-		{"the log group's key is disabled", logKey(disabled), failing(checkRoles, "the KMS key of the log group is Disabled, so that no line of a log is kept")},
-		{"a key that is to be deleted", key(delegates, toBeDeleted), failing(checkRoles, "is to be deleted, so that no task can start").fixedBy("cancel-key-deletion")},
-		{"a parameter", parameter("/flows/token", true, ""), want{check: checkRoles, status: OK, details: []string{"not read: the values of PARAMETER"}}},
-		{"a parameter without a slash", parameter("token", true, ""), well},
-		{"a parameter under a customer's key without kms:Decrypt", parameter("/flows/token", true, delegates), failing(checkRoles, "may not call kms:Decrypt on the key of the parameter flows/token")},
-		{"a parameter under a customer's key with kms:Decrypt", parameter("/flows/token", true, delegates, "kms:Decrypt"), well},
-		{"a parameter that does not exist", parameter("/flows/token", false, ""), failing(checkRoles, "the parameter flows/token does not exist, so that no task can start")},
-		{"a parameter that may not be looked up", both(parameter("/flows/token", true, ""), refusing("DescribeParameters")), unsure(checkRoles, "the parameter flows/token could not be read: AccessDeniedException").fixedBy("ssm:DescribeParameters")},
+		{"the log group's key is disabled", both(logKey(), state(kmstypes.KeyStateDisabled)), failing(checkRoles, "the KMS key of the log group is Disabled, so that no line of a log is kept")},
+		{"a key that is to be deleted", both(under(delegates), state(kmstypes.KeyStatePendingDeletion)), failing(checkRoles, "is to be deleted, so that no task can start").fixedBy("cancel-key-deletion")},
+		{"a parameter", reads(parameter+"flows/token", getSSM), notRead},
+		{"a parameter without a slash", reads(parameter+"token", getSSM), well},
+		{"a parameter under a customer's key without kms:Decrypt", reads(parameter+"flows/locked", getSSM), failing(checkRoles, "may not call kms:Decrypt on the key of the parameter flows/locked")},
+		{"a parameter under a customer's key with kms:Decrypt", reads(parameter+"flows/locked", getSSM, "kms:Decrypt"), well},
+		{"a parameter that does not exist", reads(parameter+"flows/absent", getSSM), failing(checkRoles, "the parameter flows/absent does not exist, so that no task can start")},
+		{"a parameter that may not be looked up", both(reads(parameter+"flows/token", getSSM), refusing("DescribeParameters")), unsure(checkRoles, "the parameter flows/token could not be read: AccessDeniedException").fixedBy("ssm:DescribeParameters")},
 		{"an image in ECR", image(ecr + "team/flows:7"), well},
-		{"an image whose repository denies it", image(ecr+"team/flows:7", `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"ecr:BatchGetImage"}]}`), failing(checkRoles, "may not call ecr:BatchGetImage on", "of the resource's own policy")},
-		{"an image whose repository allows another account", image(ecr+"team/flows:7", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"999999999999"},"Action":"ecr:*"}]}`), well},
+		{"an image whose repository denies it", image(ecr + "team/denied:7"), failing(checkRoles, "may not call ecr:BatchGetImage on", "of the resource's own policy")},
+		{"an image whose repository allows another account", image(ecr + "team/shared:7"), well},
 		{"an image of another account", image("999999999999.dkr.ecr.us-east-1.amazonaws.com/team/flows:8"), well},
 		{"a tag that is not in ECR", image(ecr + "team/flows:8"), failing(checkRoles, "the image "+ecr+"team/flows:8 is not in ECR").fixedBy("worker.image")},
 		{"a repository that is not in ECR", image(ecr + "flows:7"), failing(checkRoles, "flows:7 is not in ECR, so that no task can start with it")},

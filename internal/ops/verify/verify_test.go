@@ -35,7 +35,7 @@ func TestVerify(t *testing.T) {
 		})
 	}
 	group("roles", h.roleCases(), []string{checkRoles})
-	group("secret", h.secretCases(), []string{checkSecret, checkRoles, checkAPI})
+	group("secret", h.secretCases(t), []string{checkSecret, checkRoles, checkAPI})
 	group("network", h.networkCases(), []string{checkNetwork, checkDefinition})
 	group("service", h.serviceCases(), nil)
 	group("Prefect", h.prefectCases(), []string{checkWorker, checkRuns})
