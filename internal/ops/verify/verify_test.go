@@ -140,7 +140,7 @@ func (h *harness) inTime(t *testing.T) {
 	}
 }
 
-// TestEachCheckComesAfterThoseThatItNeeds: await of a check that stands later would wait forever.
+// TestEachCheckComesAfterThoseThatItNeeds: two that need each other would wait forever.
 func TestEachCheckComesAfterThoseThatItNeeds(t *testing.T) {
 	made := map[string]bool{}
 	for _, check := range checks {
