@@ -52,7 +52,7 @@ type Result struct {
 // Evaluate decides the request by policies of one kind: all identity policies of a role, or
 // one resource policy.
 func Evaluate(documents []Document, request Request) Result {
-	var allowed, unsure Result
+	var allowed, perhapsDenied, perhapsAllowed Result
 	for _, document := range documents {
 		for _, s := range document.Statement {
 			met, reason := s.applies(request)
@@ -61,21 +61,20 @@ func Evaluate(documents []Document, request Request) Result {
 				return Result{ExplicitlyDenied, s.name(), ""}
 			case met == yes && s.Effect == "Allow":
 				allowed = Result{Allowed, s.name(), ""}
-			case met == maybe && (s.Effect == "Deny" || unsure.Statement == ""):
-				unsure = Result{Unknown, s.name(), reason}
-				if s.Effect == "Deny" {
-					unsure.Decision = ExplicitlyDenied // for the moment: it outweighs an Allow
-				}
+			case met == maybe && s.Effect == "Deny":
+				perhapsDenied = Result{Unknown, s.name(), reason}
+			case met == maybe && perhapsAllowed.Statement == "":
+				perhapsAllowed = Result{Unknown, s.name(), reason}
 			}
 		}
 	}
 	switch {
-	case unsure.Decision == ExplicitlyDenied, unsure.Decision == Unknown && allowed.Decision != Allowed:
-		unsure.Decision = Unknown
-		return unsure
-	default:
+	case perhapsDenied.Decision == Unknown:
+		return perhapsDenied
+	case allowed.Decision == Allowed:
 		return allowed
 	}
+	return perhapsAllowed
 }
 
 // Within limits what identity policies decided by a permissions boundary.

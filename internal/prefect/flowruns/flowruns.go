@@ -225,7 +225,8 @@ func (p Pool) underway(ctx context.Context) ([]taken, error) {
 	if err != nil {
 		return nil, err
 	}
-	var outlived func(time.Time) bool
+	var before time.Time
+	looked := false
 	for i, r := range runs {
 		task, known := tasks[r.Task]
 		runs[i].gone = known && stopped(task)
@@ -234,28 +235,28 @@ func (p Pool) underway(ctx context.Context) ([]taken, error) {
 		}
 		// With Prefect 2 only the run's log names the worker: one that was killed has not sent it, and Prefect Cloud
 		// deletes it after days.
-		if outlived == nil {
-			if outlived, err = p.outlived(ctx); err != nil {
+		if !looked {
+			if before, err = p.outlived(ctx); err != nil {
 				return nil, err
 			}
+			looked = true
 		}
-		runs[i].gone = outlived(r.Since)
+		runs[i].gone = r.Since.Before(before)
 	}
 	return runs, nil
 }
 
-// outlived returns what reports whether a worker that took a run at a point of time is gone, whichever it was: each task of
-// the service is younger, and no other worker is online in the pool.
-func (p Pool) outlived(ctx context.Context) (func(taken time.Time) bool, error) {
-	never := func(time.Time) bool { return false }
+// outlived returns the point of time before which whatever worker took a run is gone: each task of the service is
+// younger, and no other worker is online in the pool. Zero: there is none.
+func (p Pool) outlived(ctx context.Context) (before time.Time, err error) {
 	service := p.Environment.Worker.ServiceName
 	workers, err := p.API.OnlineWorkers(ctx, p.Environment.WorkPool.Name, time.Time{})
 	if err != nil {
-		return nil, fmt.Errorf("which workers are online: %w", err)
+		return time.Time{}, fmt.Errorf("which workers are online: %w", err)
 	}
 	for _, w := range workers {
 		if id, ours := strings.CutPrefix(w.Name, service+"-"); !ours || !IsTask(id) {
-			return never, nil
+			return time.Time{}, nil
 		}
 	}
 	var ids []string
@@ -264,7 +265,7 @@ func (p Pool) outlived(ctx context.Context) (func(taken time.Time) bool, error) 
 		for pages.HasMorePages() {
 			page, err := pages.NextPage(ctx)
 			if err != nil {
-				return nil, fmt.Errorf("which tasks the service has: %w", err)
+				return time.Time{}, fmt.Errorf("which tasks the service has: %w", err)
 			}
 			for _, arn := range page.TaskArns {
 				ids = append(ids, lastPart(arn))
@@ -273,19 +274,19 @@ func (p Pool) outlived(ctx context.Context) (func(taken time.Time) bool, error) 
 	}
 	tasks, err := p.tasks(ctx, ids)
 	if err != nil {
-		return nil, err
+		return time.Time{}, err
 	}
-	oldest := time.Now()
+	before = time.Now()
 	for _, id := range ids {
 		task, known := tasks[id]
 		if !known {
-			return never, nil
+			return time.Time{}, nil
 		}
-		if !stopped(task) && aws.ToTime(task.CreatedAt).Before(oldest) {
-			oldest = aws.ToTime(task.CreatedAt)
+		if !stopped(task) && aws.ToTime(task.CreatedAt).Before(before) {
+			before = aws.ToTime(task.CreatedAt)
 		}
 	}
-	return oldest.After, nil
+	return before, nil
 }
 
 // tasks returns tasks by their ids. Nil: ECS has it no more, because it stopped more than an hour ago. Without an entry:
@@ -367,11 +368,11 @@ func (p Pool) Stopped(ctx context.Context, id string) (evidence string, err erro
 		return "", err
 	}
 	if worker == "" && p.Environment.WorkPool.FlowsInWorker() {
-		outlived, err := p.outlived(ctx)
+		before, err := p.outlived(ctx)
 		if err != nil {
 			return "", err
 		}
-		if outlived(run.StateDetail.Timestamp) {
+		if run.StateDetail.Timestamp.Before(before) {
 			return "each task of the service was created after the run was taken, and no other worker is online", nil
 		}
 	}
