@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -475,15 +474,10 @@ func (h *harness) prefectCases() []testCase {
 	}
 	// ahead is the server behind a proxy whose clock is wrong.
 	ahead := apiAt(func(t *testing.T) string {
-		target, _ := url.Parse(h.two.URL)
-		proxy := httputil.NewSingleHostReverseProxy(target)
-		proxy.ModifyResponse = func(r *http.Response) error {
-			r.Header.Set("Date", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat))
-			return nil
-		}
-		server := httptest.NewServer(proxy)
-		t.Cleanup(server.Close)
-		return server.URL + "/api"
+		return before(t, h.two.URL, func(w http.ResponseWriter, _ *http.Request) bool {
+			w.Header().Set("Date", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat))
+			return false
+		}) + "/api"
 	})
 	queues := func(names ...string) change {
 		return env(func(e *config.Environment) { e.WorkPool.Queues = names })

@@ -496,26 +496,36 @@ func (h *harness) prefect(t *testing.T, server *prefectserver.Server, method, pa
 	})
 }
 
-// front is a server before Prefect 2's that answers some requests itself: answer returns the
-// status to answer with, or 0 to pass the request on.
-func (h *harness) front(t *testing.T, answer func(*http.Request) int) string {
+// before is the address of a server that passes to another what it does not answer itself.
+func before(t *testing.T, address string, answers func(http.ResponseWriter, *http.Request) bool) string {
 	t.Helper()
-	target, err := url.Parse(h.two.URL)
+	target, err := url.Parse(address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	proxy := httputil.NewSingleHostReverseProxy(target)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if status := answer(r); status != 0 {
+		if !answers(w, r) {
+			proxy.ServeHTTP(w, r)
+		}
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// front is a server before Prefect 2's that answers some requests itself: answer returns the
+// status to answer with, or 0 to pass the request on.
+func (h *harness) front(t *testing.T, answer func(*http.Request) int) string {
+	t.Helper()
+	return before(t, h.two.URL, func(w http.ResponseWriter, r *http.Request) bool {
+		status := answer(r)
+		if status != 0 {
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(status)
 			fmt.Fprintf(w, `{"detail":%q}`, http.StatusText(status))
-			return
 		}
-		proxy.ServeHTTP(w, r)
-	}))
-	t.Cleanup(server.Close)
-	return server.URL + "/api"
+		return status != 0
+	}) + "/api"
 }
 
 // call makes a request that must succeed.
@@ -566,23 +576,17 @@ func empty(operation string) change {
 // page answers to one operation of AWS with a page and 200, as a proxy may.
 func page(operation string) change {
 	return func(t *testing.T, opt *Options) func() {
-		target, err := url.Parse(*opt.AWS.BaseEndpoint)
-		if err != nil {
-			t.Fatal(err)
-		}
-		proxy := httputil.NewSingleHostReverseProxy(target)
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		address := before(t, *opt.AWS.BaseEndpoint, func(w http.ResponseWriter, r *http.Request) bool {
 			body, _ := io.ReadAll(r.Body)
-			if strings.HasSuffix(r.Header.Get("X-Amz-Target"), "."+operation) || strings.Contains(string(body)+"&", "Action="+operation+"&") {
-				fmt.Fprint(w, "<html><body>log in</body></html>")
-				return
-			}
 			r.Body = io.NopCloser(bytes.NewReader(body))
-			proxy.ServeHTTP(w, r)
-		}))
-		t.Cleanup(server.Close)
+			meant := strings.HasSuffix(r.Header.Get("X-Amz-Target"), "."+operation) || strings.Contains(string(body)+"&", "Action="+operation+"&")
+			if meant {
+				fmt.Fprint(w, "<html><body>log in</body></html>")
+			}
+			return meant
+		})
 		opt.AWS = opt.AWS.Copy()
-		opt.AWS.BaseEndpoint = &server.URL
+		opt.AWS.BaseEndpoint = &address
 		return nil
 	}
 }

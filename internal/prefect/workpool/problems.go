@@ -18,9 +18,9 @@ import (
 // Problems returns why flow runs cannot work that are started with the job: in the eyes of the worker, of the
 // roles' policies and of Fargate. What differs from the configuration and works is none, such as another image in
 // a deployment. apiURL is that of the worker.
-func (w Wanted) Problems(env *config.Environment, job Job, apiURL string) []string {
+func (w Wanted) Problems(job Job, apiURL string) []string {
 	p := problems{}
-	if env.WorkPool.FlowsInWorker() {
+	if w.env.WorkPool.FlowsInWorker() {
 		p.process(job.Configuration, apiURL)
 		return p
 	}
@@ -28,16 +28,16 @@ func (w Wanted) Problems(env *config.Environment, job Job, apiURL string) []stri
 		p.add("aws_credentials is set: the worker calls AWS with those and not with its task role")
 	}
 	if definition := text(job.Request["taskDefinition"]); definition != "" {
-		p.family("task_definition_arn", definition[strings.LastIndex(definition, "/")+1:], env)
+		p.family("task_definition_arn", definition[strings.LastIndex(definition, "/")+1:], w.env)
 		cluster, _ := arn.Parse(text(w.Defaults["cluster"]))
 		if of, err := arn.Parse(definition); err == nil && of.AccountID != cluster.AccountID {
 			p.add("task_definition_arn %s is in the account %s, and the worker in %s", definition, of.AccountID, cluster.AccountID)
 		}
 	} else {
-		p.family("family", text(job.Definition["family"]), env)
-		p.definition(w, job, env)
+		p.family("family", text(job.Definition["family"]), w.env)
+		p.definition(w, job)
 	}
-	p.request(w, job, env)
+	p.request(w, job)
 	p.command(job, apiURL)
 	return p
 }
@@ -58,7 +58,7 @@ func (p *problems) family(variable, family string, env *config.Environment) {
 }
 
 // definition checks the task definition.
-func (p *problems) definition(w Wanted, job Job, env *config.Environment) {
+func (p *problems) definition(w Wanted, job Job) {
 	essential := false
 	task, _ := strconv.Atoi(text(job.Definition["memory"]))
 	for _, container := range objects(job.Definition["containerDefinitions"]) {
@@ -98,22 +98,22 @@ func (p *problems) definition(w Wanted, job Job, env *config.Environment) {
 		p.add("the network mode is %s, and Fargate takes awsvpc only", mode)
 	}
 	p.size("the task definition", job.Definition)
-	p.role(w, env, "execution_role_arn", cmp.Or(text(job.Overrides["executionRoleArn"]), text(job.Definition["executionRoleArn"])), true)
+	p.role(w, "execution_role_arn", cmp.Or(text(job.Overrides["executionRoleArn"]), text(job.Definition["executionRoleArn"])), true)
 	logs, _ := job.Container["logConfiguration"].(map[string]any)
 	options, _ := logs["options"].(map[string]any)
 	switch group, prefix := text(options["awslogs-group"]), text(options["awslogs-stream-prefix"]); {
 	case logs == nil:
 	case text(logs["logDriver"]) != "awslogs":
 		p.add("the log driver is %s, and the flow execution role may write to CloudWatch only", text(logs["logDriver"]))
-	case group != env.Logs.Group:
-		p.add("the log group is %s, and the flow execution role may write to %s only", group, env.Logs.Group)
-	case !strings.HasPrefix(prefix, env.FlowStream()):
-		p.add("cloudwatch_logs_prefix is %s, and the flow execution role may only write to streams that begin with %s", prefix, env.FlowStream())
+	case group != w.env.Logs.Group:
+		p.add("the log group is %s, and the flow execution role may write to %s only", group, w.env.Logs.Group)
+	case !strings.HasPrefix(prefix, w.env.FlowStream()):
+		p.add("cloudwatch_logs_prefix is %s, and the flow execution role may only write to streams that begin with %s", prefix, w.env.FlowStream())
 	}
 }
 
 // request checks the request of RunTask.
-func (p *problems) request(w Wanted, job Job, env *config.Environment) {
+func (p *problems) request(w Wanted, job Job) {
 	cluster, wanted := text(job.Request["cluster"]), text(w.Defaults["cluster"])
 	switch {
 	case cluster == "":
@@ -170,7 +170,7 @@ func (p *problems) request(w Wanted, job Job, env *config.Environment) {
 		p.add("count is %s: each flow run would be started in so many tasks", count)
 	}
 	p.size("the request", merged(job.Definition, job.Overrides))
-	p.role(w, env, "task_role_arn", cmp.Or(text(job.Overrides["taskRoleArn"]), text(job.Definition["taskRoleArn"])), false)
+	p.role(w, "task_role_arn", cmp.Or(text(job.Overrides["taskRoleArn"]), text(job.Definition["taskRoleArn"])), false)
 	for _, container := range objects(job.Overrides["containerOverrides"]) {
 		name := container["name"]
 		if text(job.Request["taskDefinition"]) == "" && !slices.ContainsFunc(objects(job.Definition["containerDefinitions"]), func(c map[string]any) bool { return c["name"] == name }) {
@@ -243,8 +243,8 @@ func (j Job) Unproven() []string {
 }
 
 // role checks that the worker may pass a role.
-func (p *problems) role(w Wanted, env *config.Environment, variable, arn string, needed bool) {
-	allowed := slices.Clone(env.IAM.FlowRoleARNs)
+func (p *problems) role(w Wanted, variable, arn string, needed bool) {
+	allowed := slices.Clone(w.env.IAM.FlowRoleARNs)
 	for _, own := range []string{"execution_role_arn", "task_role_arn"} {
 		if role := text(w.Defaults[own]); role != "" {
 			allowed = append(allowed, role)

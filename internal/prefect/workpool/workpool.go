@@ -392,7 +392,7 @@ func Prepare(ctx context.Context, client *api.Client, pool config.WorkPool, want
 		return plan, err
 	}
 	job := plan.template.Job(pool.Name, nil, wanted.env.PrefectMajor())
-	if problems := append(wanted.Problems(wanted.env, job, wanted.apiURL), wanted.Fixed(job)...); len(problems) > 0 {
+	if problems := append(wanted.Problems(job, wanted.apiURL), wanted.Fixed(job)...); len(problems) > 0 {
 		return plan, fmt.Errorf("flow runs could not work with the template of the work pool %s:\n%s\n%s", pool.Name, strings.Join(problems, "\n"), ResetFix)
 	}
 	return plan, nil
