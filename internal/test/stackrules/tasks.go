@@ -81,9 +81,9 @@ var taskRules = []rule{
 		s.each("container", func(e element) {
 			allowed, have := s.environment(e.name), map[string]bool{}
 			for _, v := range e.list("environment") {
-				name := fmt.Sprint(get(v, "name"))
+				name := fmt.Sprint(Get(v, "name"))
 				have[name] = true
-				if want, ok := allowed[name]; ok && get(v, "value") != want || !ok && !slices.Contains(strings.Fields(settings), name) {
+				if want, ok := allowed[name]; ok && Get(v, "value") != want || !ok && !slices.Contains(strings.Fields(settings), name) {
 					s.report(e.address()+".environment", "sets %s, which no option does, or to another value", name)
 				}
 			}
@@ -98,7 +98,7 @@ var taskRules = []rule{
 		s.each("container", func(e element) {
 			have, want := map[string]string{}, s.secrets(e.name)
 			for _, v := range e.list("secrets") {
-				have[fmt.Sprint(get(v, "name"))] = fmt.Sprint(get(v, "valueFrom"))
+				have[fmt.Sprint(Get(v, "name"))] = fmt.Sprint(Get(v, "valueFrom"))
 			}
 			if !maps.Equal(have, want) {
 				s.report(e.address()+".secrets", "are %s, want %s", show(have), show(want))
