@@ -67,7 +67,7 @@ func memorySizes(cpu int) string {
 const (
 	workerMiB  = 171
 	flowRunMiB = 136
-	guardMiB   = 22
+	guardMiB   = 24
 )
 
 // fargate refuses sizes that Fargate lacks, and more flow runs than there is memory for.

@@ -163,7 +163,7 @@ var taskRules = []rule{
 // task's role, and a change of it is reviewed.
 const (
 	startGuard = `guard=$1; shift; while :; do python -c "$guard"; echo "task protection: flow runs of this task may be stopped: the guard ended with status $?"; sleep 10; done & `
-	guardSum   = "a7349551ab81c7a46789d4406d5cf3e12f4c18feb9a5b9bf0a4deb3d59bab5b0"
+	guardSum   = "e4a2a9dd276399d0363c28bba4e6b84cb0d8cde196399062ec89c9fbf34bb7f0"
 )
 
 // workerOptions are the options that may follow the pool and its type.
