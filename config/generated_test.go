@@ -357,11 +357,7 @@ func allowed(o Option) string {
 	if schema.Items != nil {
 		schema = schema.Items
 	}
-	format := schema.Format
-	if format == "" {
-		format = o.extra("x-values")
-	}
-	f, known := formats[format]
+	f := o.format()
 	switch {
 	case len(schema.Enum) > 0:
 		var values []string
@@ -369,7 +365,7 @@ func allowed(o Option) string {
 			values = append(values, fmt.Sprintf("`%v`", value))
 		}
 		text = strings.Join(values, ", ")
-	case known:
+	case f.pattern != nil:
 		text, source = f.rule+", such as `"+f.example+"`", f.source
 	case schema.Type == "integer":
 		lowest, highest := o.limits()

@@ -8,10 +8,13 @@ import base64
 import http.client
 import json
 import os
+import ssl
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+
+import certifi
 
 # Seconds without a flow run after which the task is released.
 IDLE = 60
@@ -50,8 +53,11 @@ def pending():
         "work_pools": {"name": {"any_": [env["PREFECT_WORK_POOL_NAME"]]}},
     }
     request = urllib.request.Request(env["PREFECT_API_URL"] + "/flow_runs/count", json.dumps(runs).encode(), headers)
+    # The same certificates as Prefect's client has.
+    certificates = env.get("PREFECT_API_SSL_CERT_FILE") or env.get("SSL_CERT_FILE") or certifi.where()
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        tls = ssl.create_default_context(cafile=certificates)
+        with urllib.request.urlopen(request, timeout=10, context=tls) as answer:
             return json.load(answer) > 0
     except urllib.error.HTTPError as error:
         return error.code >= 500  # a worker whose requests are refused takes no runs
