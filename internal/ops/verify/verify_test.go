@@ -2,6 +2,8 @@ package verify
 
 import (
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,11 +16,13 @@ import (
 // servers, the program's own stack. Each case can be run alone: -run 'TestVerify/roles/NotAction'.
 func TestVerify(t *testing.T) {
 	h := newHarness(t)
+	right, all := 0, 0
 	// group runs cases, each with its own check, some others and those that they need, or else with all.
 	group := func(name string, cases []testCase, with []string) {
 		t.Run(name, func(t *testing.T) {
 			for _, c := range cases {
-				t.Run(c.name, func(t *testing.T) {
+				all++
+				if t.Run(c.name, func(t *testing.T) {
 					// WHEN one thing is changed
 					opt := h.opt
 					if with != nil {
@@ -30,7 +34,9 @@ func TestVerify(t *testing.T) {
 					h.publish(t)
 					// THEN verify says what, and nothing else
 					c.want.judge(t, Run(t.Context(), opt))
-				})
+				}) {
+					right++
+				}
 			}
 		})
 	}
@@ -56,6 +62,13 @@ func TestVerify(t *testing.T) {
 	})
 	t.Run("lives", h.lives)
 	group("plan", h.planCases(), []string{checkService, checkConfigured}) // the last: what has drifted stays so
+	page, err := os.ReadFile(filepath.Join(h.project.Root, "docs", "operate.md"))
+	_, left, _ := strings.Cut(string(page), "What it does not look at:\n\n")
+	left, _, found := strings.Cut(left, "\n\n")
+	if err != nil || !found {
+		t.Errorf("docs/operate.md does not say what is known and left: %v", err)
+	}
+	t.Logf("%d of %d judged rightly; known and left:\n%s", right, all, left)
 }
 
 // withNeeds returns checks with those that they need.
