@@ -6,8 +6,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
-
-	"prefect-worker-ecs/config"
 )
 
 func TestHelpFitsTheTerminal(t *testing.T) {
@@ -48,15 +46,5 @@ func TestHelpFitsTheTerminal(t *testing.T) {
 	// AND without a terminal the text is as it was written
 	if text := help(runs, 0); !strings.HasPrefix(text, runs.Long+"\n\nUsage:\n") {
 		t.Errorf("%s", text)
-	}
-}
-
-func TestEnvironmentsAreCompleted(t *testing.T) {
-	inProject(t, map[string]string{config.Dir + "/dev.yaml": "", config.Dir + "/prod.yaml": ""})
-	for _, args := range []string{"verify", "runs retry x", "local up"} {
-		out, _, err := workerctl(t, append(append([]string{"__complete"}, strings.Fields(args)...), "")...)
-		if err != nil || !strings.HasPrefix(out, "dev\nprod\n") {
-			t.Errorf("%s: %q, %v", args, out, err)
-		}
 	}
 }

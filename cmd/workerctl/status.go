@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
 	"prefect-worker-ecs/internal/ops/status"
@@ -22,26 +20,21 @@ Exit status: 0 everything could be read, 2 something could not, 1 a wrong config
 			if err != nil {
 				return err
 			}
-			return showStatus(cmd, status.Read(cmd.Context(), opt), asJSON)
+			s := status.Read(cmd.Context(), opt)
+			if err := cmd.Context().Err(); err != nil {
+				return err
+			}
+			if asJSON {
+				err = writeJSON(cmd.OutOrStdout(), s)
+			} else {
+				err = s.Print(cmd.OutOrStdout())
+			}
+			if err == nil && s.Incomplete {
+				return exitCode(2) // as of verify: it could not be found out
+			}
+			return err
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
-}
-
-func showStatus(cmd *cobra.Command, s status.Status, asJSON bool) error {
-	if err := cmd.Context().Err(); err != nil {
-		return err
-	}
-	if asJSON {
-		if err := writeJSON(cmd.OutOrStdout(), s); err != nil {
-			return err
-		}
-	} else if err := s.Print(cmd.OutOrStdout()); err != nil {
-		return fmt.Errorf("status: %w", err)
-	}
-	if s.Incomplete {
-		return exitCode(2) // as of verify: it could not be found out
-	}
-	return nil
 }
