@@ -82,35 +82,7 @@ func (s *healthState) add(c *healthCheck, ok bool, sinceStart time.Duration) {
 	}
 }
 
-// watch runs the check on its interval, until ctx ends or the container is
-// unhealthy. It calls changed with each new status.
-func (c *healthCheck) watch(ctx context.Context, env []string, dir string, changed func(Health)) {
-	started := time.Now()
-	state := healthState{status: HealthUnknown}
-	wait := time.NewTimer(c.interval)
-	defer wait.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-wait.C:
-		}
-		ok := c.run(ctx, env, dir)
-		if ctx.Err() != nil {
-			return
-		}
-		before := state.status
-		state.add(c, ok, time.Since(started))
-		if state.status != before {
-			changed(state.status)
-		}
-		if state.status == Unhealthy {
-			return
-		}
-		wait.Reset(c.interval) // From the end of one to the start of the next, as Docker does.
-	}
-}
-
+// run reports whether the check succeeds now.
 func (c *healthCheck) run(ctx context.Context, env []string, dir string) bool {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()

@@ -33,7 +33,7 @@ func serveMetadata(opt Options, c types.ContainerDefinition, taskID string, star
 	if err != nil {
 		return nil, fmt.Errorf("serve the task's metadata: %w", err)
 	}
-	taskARN := opt.taskARN(taskID)
+	taskARN := opt.TaskARN(taskID)
 	containerInfo := map[string]any{
 		"DockerId":      taskID + "-" + containerRuntimeID,
 		"Name":          aws.ToString(c.Name),

@@ -13,7 +13,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
-	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"prefect-worker-ecs/internal/base/proc"
 )
@@ -52,7 +51,7 @@ func startTask(ctx context.Context, opt Options, c types.ContainerDefinition, id
 		}
 	}()
 
-	secrets, err := resolveSecrets(ctx, secretsmanager.NewFromConfig(opt.AWS), c.Secrets)
+	secrets, err := resolveSecrets(ctx, opt.AWS, c.Secrets)
 	if err != nil {
 		return nil, err
 	}
@@ -167,36 +166,35 @@ func (t *task) run(args []string, log *logSink) error {
 }
 
 // watch returns when the container has ended or was stopped, and says why it was, in ECS's
-// words. It calls changed with each new status of the health check.
+// words. It runs the health check on its interval and calls changed with each new status.
 func (t *task) watch(ctx context.Context, changed func(Health)) string {
-	checking, endCheck := context.WithCancel(ctx)
-	health := make(chan Health)
-	checked := make(chan struct{})
-	go func() {
-		defer close(checked)
-		if t.check != nil {
-			t.check.watch(checking, t.env, t.work, func(h Health) {
-				select {
-				case health <- h:
-				case <-checking.Done():
-				}
-			})
-		}
-	}()
-	defer func() { endCheck(); <-checked }()
+	started := time.Now()
+	state := healthState{status: HealthUnknown}
 	for {
+		var due <-chan time.Time
+		if t.check != nil {
+			due = time.After(t.check.interval) // from the end of one to the start of the next, as Docker does
+		}
 		select {
 		case <-t.ended:
 			return "Essential container in task exited"
-		case h := <-health:
-			changed(h)
-			if h == Unhealthy {
-				t.stop()
-				return "Task failed container health checks"
-			}
 		case <-ctx.Done():
 			t.stop()
 			return StoppedByService
+		case <-due:
+		}
+		ok := t.check.run(ctx, t.env, t.work)
+		if ctx.Err() != nil {
+			continue
+		}
+		before := state.status
+		state.add(t.check, ok, time.Since(started))
+		if state.status != before {
+			changed(state.status)
+		}
+		if state.status == Unhealthy {
+			t.stop()
+			return "Task failed container health checks"
 		}
 	}
 }

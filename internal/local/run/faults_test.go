@@ -90,16 +90,7 @@ func TestOwnServer(t *testing.T) {
 	time.Sleep(4 * time.Second)
 	t.Log("the database is away for 5 and for 30 seconds while a flow runs")
 	for _, away := range []time.Duration{5 * time.Second, 30 * time.Second} {
-		if err := s.OwnServer.Database.Halt(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(away)
-		if err := s.OwnServer.Database.Again(t.Context(), false, nil); err != nil {
-			t.Fatal(err)
-		}
-		if err := w.record(func(now *State) { now.OwnServer.Database.Process = s.OwnServer.Database.Process }); err != nil {
-			t.Fatal(err)
-		}
+		b.restartDatabase(away)
 		time.Sleep(8 * time.Second)
 	}
 	t.Log("the password is rotated, with which the server ends, and the flow runs on")
@@ -126,15 +117,6 @@ func TestOwnServer(t *testing.T) {
 	if _, err := os.Stat(s.OwnServer.Database.Dir); err == nil {
 		t.Error("the database's folder is still there")
 	}
-}
-
-// record changes the state as the program would.
-func (w workerctl) record(change func(*State)) error {
-	r := &run{dir: w.dir}
-	if err := r.load("dev"); err != nil {
-		return err
-	}
-	return r.update(change)
 }
 
 // faultBench is a local run with a server of its own, for faults.
@@ -324,6 +306,19 @@ func (b *faultBench) log(id string) string {
 	return all.String()
 }
 
+// restartDatabase starts the database again after some time, and records its process as up does.
+func (b *faultBench) restartDatabase(away time.Duration) {
+	b.t.Helper()
+	database, r := b.s.OwnServer.Database, &run{dir: b.w.dir}
+	if err := database.Halt(b.t.Context()); err != nil {
+		b.t.Fatal(err)
+	}
+	time.Sleep(away)
+	if err := errors.Join(database.Launch(b.t.Context(), nil), r.load("dev"), r.update(func(s *State) { s.OwnServer.Database.Process = database.Process })); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
 // rotate does to the password what a deployment with another password_version does: the
 // secret, the database, and then the server restarts. In between the server has the old one.
 func (b *faultBench) rotate() {
@@ -336,9 +331,7 @@ func (b *faultBench) rotate() {
 	if err := b.s.OwnServer.Database.Provide(b.t.Context(), "prefect", password, "prefect"); err != nil {
 		b.t.Fatal(err)
 	}
-	if err := b.s.OwnServer.Database.CutConnections(b.t.Context()); err != nil {
-		b.t.Fatal(err)
-	}
+	b.restartDatabase(0) // which cuts its connections
 	time.Sleep(5 * time.Second)
 	before := b.process("server")
 	if err := before.Stop(b.t.Context(), syscall.SIGKILL, time.Second); err != nil {
@@ -394,14 +387,6 @@ func (b *faultBench) way() {
 	case <-way.Ended():
 	case <-time.After(5 * time.Second):
 		b.t.Error("the session goes on")
-	}
-	opt.Service = "nobody"
-	if _, err := tunnel.Open(b.t.Context(), opt); err == nil || !strings.Contains(err.Error(), "nobody") {
-		b.t.Errorf("a service without a task: %v", err)
-	}
-	opt.Programs = b.t.TempDir()
-	if _, err := tunnel.Open(b.t.Context(), opt); err == nil || !strings.Contains(err.Error(), "is not installed") {
-		b.t.Errorf("without the programs: %v", err)
 	}
 }
 

@@ -13,8 +13,6 @@ import (
 	"testing"
 
 	"prefect-worker-ecs/internal/base/proc"
-	"prefect-worker-ecs/internal/local/emulator"
-	"prefect-worker-ecs/internal/local/prefectserver"
 	"prefect-worker-ecs/internal/terraform/project"
 )
 
@@ -192,7 +190,7 @@ func TestPlacesThatAreNoFolderForARun(t *testing.T) {
 	var out strings.Builder
 	project := options(t, "", &out).Project.Root
 	for dir, want := range map[string]string{
-		filepath.Join(home, "file"):          "file is a file, and a local run needs a folder; name another one with --dir",
+		filepath.Join(home, "file"):          "not a directory; name another one with --dir",
 		filepath.Join(home, "file", "below"): "not a directory; name another one with --dir",
 		home:                                 home + " holds .profile, and no local run made it",
 		project:                              "and no local run made it",
@@ -353,30 +351,5 @@ func TestAnUnknownEnvironmentIsAnErrorForAll(t *testing.T) {
 	release()
 	if err := Down(t.Context(), opt); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestPagesOfWhatRuns(t *testing.T) {
-	opt := options(t, filepath.Join(t.TempDir(), "run"), new(strings.Builder))
-	// GIVEN a run of which only one server was started THEN there is nothing to look at
-	r := &run{dir: opt.Dir}
-	release, err := r.claim("dev")
-	if err != nil {
-		t.Fatal(err)
-	}
-	release()
-	e := &emulator.Emulator{Endpoint: "http://127.0.0.1:5000"}
-	if err := r.update(func(s *State) { s.Emulator = e }); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := opt.Pages(); err == nil || !strings.HasPrefix(err.Error(), "nothing of the local run of dev runs; ") {
-		t.Errorf("got %v", err)
-	}
-	// WHEN both run THEN both have a page
-	if err := r.update(func(s *State) { s.Prefect = &prefectserver.Server{URL: "http://127.0.0.1:4200"} }); err != nil {
-		t.Fatal(err)
-	}
-	if prefect, aws, err := opt.Pages(); err != nil || prefect != "http://127.0.0.1:4200" || aws != "http://127.0.0.1:5000/moto-api/" {
-		t.Errorf("%s, %s, %v", prefect, aws, err)
 	}
 }

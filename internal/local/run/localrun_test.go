@@ -25,6 +25,7 @@ import (
 
 	"prefect-worker-ecs/internal/base/proc"
 	"prefect-worker-ecs/internal/local/ecstask"
+	"prefect-worker-ecs/internal/local/enforce"
 	"prefect-worker-ecs/internal/local/pyenv"
 	"prefect-worker-ecs/internal/terraform/project"
 	"prefect-worker-ecs/internal/test/testtools"
@@ -162,6 +163,11 @@ func (w workerctl) processes() []proc.Identity {
 	return ids
 }
 
+// alive are those that run.
+func (w workerctl) alive() []proc.Identity {
+	return slices.DeleteFunc(w.processes(), func(id proc.Identity) bool { return !id.Alive() })
+}
+
 func (w workerctl) assertAllEnded(ids []proc.Identity) {
 	w.t.Helper()
 	for _, id := range ids {
@@ -175,11 +181,12 @@ func TestLocalRun(t *testing.T) {
 	t.Parallel()
 	w := newWorkerctl(t)
 	// GIVEN a worker on Spot with a policy that AWS manages
-	write(t, w.config, map[string]string{"dev.yaml": `account_id: '210987654321'
+	const environment = `account_id: '210987654321'
 work_pool: {queues: [urgent, all the rest]}
 worker: {spot: true}
 iam: {task_policy_arns: ['arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess']}
-`})
+`
+	write(t, w.config, map[string]string{"dev.yaml": environment})
 
 	// WHEN the local run is brought up
 	out := w.must("up", "dev")
@@ -190,20 +197,25 @@ iam: {task_policy_arns: ['arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess']}
 			t.Fatalf("the output lacks %q:\n%s", want, out)
 		}
 	}
-	first := w.processes()
+	first := w.alive()
 	if len(first) != 4 {
-		t.Errorf("%d processes are recorded, want emulator, Prefect server, supervisor and worker: %+v", len(first), w.state())
-	}
-	for _, id := range first {
-		if !id.Alive() {
-			t.Errorf("process %d of %v does not run", id.PID, first)
-		}
+		t.Fatalf("%d processes run, want emulator, Prefect server, supervisor and worker: %+v", len(first), w.state())
 	}
 	if status := w.must("status", "dev"); strings.Contains(status, "not running") || strings.Count(status, "running") != 4 {
 		t.Errorf("status:\n%s", status)
 	}
 	s := w.state()
 	cfg := s.Emulator.Config(s.Region)
+
+	// AND its pages are known
+	if out := w.must("open", "dev"); out != "  Prefect         "+s.Prefect.URL+"\n  AWS emulator    "+s.Emulator.Endpoint+"/moto-api/\n" {
+		t.Errorf("open: %s", out)
+	}
+
+	// AND no flow run needs a person
+	if out := w.must("runs", "dev"); out != "No flow run of ecs-work-pool is late, orphaned or lost.\n" {
+		t.Errorf("runs: %s", out)
+	}
 
 	// AND all resources were created
 	if !strings.Contains(out, "2 imported, ") {
@@ -246,29 +258,14 @@ iam: {task_policy_arns: ['arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess']}
 	}
 	assertNowhere(t, w.dir, *secret.SecretString, "of-the-user", "of.the.user")
 
-	// WHEN its pool is paused, or its queue, and it is brought up again
-	patch(t, s.Prefect.APIURL()+"/work_pools/ecs-work-pool", `{"is_paused": true}`)
-	out = w.refused()
-	patch(t, s.Prefect.APIURL()+"/work_pools/ecs-work-pool", `{"is_paused": false}`)
-	patch(t, s.Prefect.APIURL()+"/work_pools/ecs-work-pool/queues/urgent", `{"concurrency_limit": 0}`)
-	atOnce := w.refused()
-	patch(t, s.Prefect.APIURL()+"/work_pools/ecs-work-pool/queues/urgent", `{"concurrency_limit": 1}`)
-	// THEN it says so
-	if want := "workerctl: the work pool ecs-work-pool of the local run is paused, and a paused pool hands out no flow run; resume it at " + s.Prefect.URL + "/work-pools\n"; !strings.HasSuffix(out, want) {
-		t.Errorf("got %s\nwant %s", out, want)
+	// WHEN Terraform fails THEN its error is shown, and all that ran runs
+	write(t, w.config, map[string]string{"dev.yaml": strings.Replace(environment, "Access'", "Access', 'arn:aws:iam::aws:policy/NoSuchPolicy'", 1)})
+	if out := w.refused(); !strings.Contains(out, "NoSuchEntity") {
+		t.Errorf("a policy that does not exist:\n%s", out)
 	}
-	if want := "workerctl: the queue urgent of the work pool ecs-work-pool of the local run has a concurrency limit of 0, with which no flow run starts; change it at " + s.Prefect.URL + "/work-pools\n"; !strings.HasSuffix(atOnce, want) {
-		t.Errorf("got %s\nwant %s", atOnce, want)
-	}
-
-	// AND all that ran runs
-	if now := w.processes(); !slices.Equal(now, first) {
+	write(t, w.config, map[string]string{"dev.yaml": environment})
+	if now := w.alive(); !slices.Equal(now, first) {
 		t.Errorf("before %v, now %v", first, now)
-	}
-	for _, id := range first {
-		if !id.Alive() {
-			t.Errorf("process %d was stopped", id.PID)
-		}
 	}
 
 	// WHEN it is brought up again, after the supervisor was killed
@@ -288,16 +285,30 @@ iam: {task_policy_arns: ['arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess']}
 		t.Error("the first worker still runs")
 	}
 
+	// WHEN a call was denied before THEN it does not count for the next up
+	denied, err := json.Marshal(enforce.Call{Time: time.Now(), Kind: enforce.Task, Role: "r", Action: "s3:GetObject", Resource: "*", Problem: "nothing allows it"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, w.dir, map[string]string{"task/calls.jsonl": string(denied)})
+	if _, err := (&run{dir: w.dir}).allowed(); err == nil {
+		t.Error("the denied call is allowed")
+	}
+
 	// WHEN its task is replaced while a flow of one's own runs on it, by a change of the configuration
 	last := w.processes()
 	own, running := filepath.Join(t.TempDir(), "own.py"), filepath.Join(t.TempDir(), "running")
-	flow := fmt.Sprintf("import pathlib, time\nfrom prefect import flow\n\n@flow\ndef mine():\n    file = pathlib.Path(%q)\n    file.touch()\n    for _ in range(900):\n        if file.exists():\n            time.sleep(0.1)\n", running)
-	if err := os.WriteFile(own, []byte(flow), 0o644); err != nil {
-		t.Fatal(err)
+	const flow = "import pathlib, time\nfrom prefect import flow\n\n@flow\ndef mine(days: int, name: str, to: str):\n    file = pathlib.Path(to)\n    file.write_text(f'{days + 1} {name}')\n" +
+		"    for _ in range(900):\n        if file.exists():\n            time.sleep(0.1)\n"
+	write(t, filepath.Dir(own), map[string]string{"own.py": flow})
+	// (One beside the run's folder is refused: it would be copied into itself.)
+	write(t, filepath.Dir(w.dir), map[string]string{"own.py": flow})
+	if out, err := w.command("run", filepath.Join(filepath.Dir(w.dir), "own.py"), "dev").CombinedOutput(); err == nil || !strings.Contains(string(out), "move the flow into a folder of its own") {
+		t.Errorf("a flow beside the run's folder: %v\n%s", err, out)
 	}
 	ended := make(chan string, 1)
 	go func() {
-		out, err := w.command("run", own, "dev").CombinedOutput()
+		out, err := w.command("run", own, "dev", "--param", "days=7", "-p", "name=a b=c", "-p", "to="+running).CombinedOutput()
 		ended <- fmt.Sprint(string(out), err)
 	}()
 	for _, err := os.Stat(running); err != nil; _, err = os.Stat(running) {
@@ -317,8 +328,8 @@ iam: {task_policy_arns: ['arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess']}
 	for scanner := bufio.NewScanner(lines); scanner.Scan(); {
 		if _, text, found := strings.Cut(scanner.Text(), "warning: "); found {
 			warning = text
-			if err := os.Remove(running); err != nil {
-				t.Error(err)
+			if got, err := os.ReadFile(running); err != nil || string(got) != "8 a b=c" || os.Remove(running) != nil {
+				t.Errorf("the flow had %q, %v", got, err)
 			}
 		}
 	}
@@ -426,7 +437,7 @@ func (w workerctl) deploying() upInProgress {
 		w.t.Fatalf("the deployment does not begin:\n%s", up.output)
 	}
 	for end := time.Now().Add(time.Minute); len(up.ids) < 4; time.Sleep(20 * time.Millisecond) {
-		// Emulator, (unused) supervisor, Prefect server and the CLI, which starts last.
+		// Emulator, (unused) supervisor, Prefect server and Terraform, which starts last.
 		if up.ids = w.processes(); time.Now().After(end) {
 			w.t.Fatalf("recorded: %+v", w.state())
 		}

@@ -14,12 +14,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
-	"github.com/aws/aws-sdk-go-v2/service/iam"
 
 	"prefect-worker-ecs/internal/base/proc"
 	"prefect-worker-ecs/internal/local/ecstask"
 	"prefect-worker-ecs/internal/local/pyenv"
-	"prefect-worker-ecs/internal/prefect/api"
 	"prefect-worker-ecs/internal/prefect/flowruns"
 	"prefect-worker-ecs/internal/test/testtools"
 )
@@ -49,19 +47,7 @@ func newScaled(t *testing.T) *scaled {
 	if out := w.must("up", "dev"); !strings.Contains(out, "ProtectTask; ") {
 		t.Errorf("the hello flow was not protected:\n%s", out)
 	}
-	s := w.state()
-	cfg := s.Emulator.Config(s.Region)
-	x := &scaled{tasks: &tasks{workerctl: w, t: t, run: &run{dir: w.dir, state: *s}, ecs: ecs.NewFromConfig(cfg), iam: iam.NewFromConfig(cfg)}, marks: filepath.Join(t.TempDir(), "marks")}
-	var err error
-	if x.client, err = api.New(s.Prefect.APIURL(), ""); err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	write(t, dir, map[string]string{"mark.py": markFlow})
-	if x.deployment, err = x.client.Deploy(t.Context(), api.LocalFlow{Name: "mark", Pool: "ecs-work-pool", Dir: dir, Entrypoint: "mark.py:mark"}); err != nil {
-		t.Fatal(err)
-	}
-	return x
+	return &scaled{tasks: w.serving("ecs-work-pool", "mark", markFlow), marks: filepath.Join(t.TempDir(), "marks")}
 }
 
 func (x *scaled) submit(seconds float64) string {

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -62,18 +61,12 @@ func (s *supervisor) runProbe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	proxy, err := s.probeProxy()
-	if err != nil {
-		return err
-	}
-	defer proxy.Close()
-
-	role := proxy.Config(enforce.Function, function.Role, env.Probe())
+	role := s.proxy.Config(enforce.Function, function.Role, env.Probe())
 	logs, stream := cloudwatchlogs.NewFromConfig(role), aws.String(time.Now().UTC().Format("2006/01/02/[$LATEST]150405"))
 	if _, err := logs.CreateLogStream(ctx, &cloudwatchlogs.CreateLogStreamInput{LogGroupName: aws.String(env.ProbeLogGroup()), LogStreamName: stream}); err != nil {
 		return fmt.Errorf("write the log of the function: %w", err)
 	}
-	variables := append(emulator.WithoutUserSettings(pyenv.Environ()), s.platform(proxy)...)
+	variables := append(emulator.WithoutUserSettings(pyenv.Environ()), s.platform()...)
 	for name, value := range function.Environment.Variables {
 		variables = append(variables, name+"="+value)
 	}
@@ -101,21 +94,4 @@ func (s *supervisor) runProbe(ctx context.Context) error {
 		_, now, err := s.Deployed()
 		return err == nil && !bytes.Equal(now, stack), err
 	})
-}
-
-// probeProxy enforces the permissions of the probe's role. Of calls that are made again and again the first is on
-// record, and each that is refused.
-func (s *supervisor) probeProxy() (*enforce.Proxy, error) {
-	var mu sync.Mutex
-	seen := map[string]bool{}
-	return enforce.Start(enforce.Options{AWS: s.aws, Stack: s.policies, Journal: func(c enforce.Call) {
-		mu.Lock()
-		defer mu.Unlock()
-		if key := c.Action + c.Problem; !seen[key] {
-			seen[key] = true
-			s.record(c)
-		} else if !c.Allowed {
-			fmt.Fprintln(s.Log, c)
-		}
-	}})
 }

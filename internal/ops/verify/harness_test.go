@@ -240,32 +240,24 @@ func (h *harness) run(t *testing.T, opt Options) *worker {
 	env := opt.Environment
 	out := call(t, h.ecs.DescribeTaskDefinition, &ecs.DescribeTaskDefinitionInput{TaskDefinition: &env.Worker.ServiceName})
 	services := call(t, h.ecs.DescribeServices, &ecs.DescribeServicesInput{Cluster: &env.Cluster.Name, Services: []string{env.Worker.ServiceName}}).Services
-	reporter, err := ecstask.NewReporter(h.ecs, services[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	runtime, err := env.Worker.Runtime()
-	if err != nil {
-		t.Fatal(err)
+	deployment := *services[0].Deployments[0].Id
+	task := ecstask.Options{
+		Definition: *out.TaskDefinition, Cluster: env.Cluster.Name, Service: env.Worker.ServiceName, AWS: h.aws,
+		Image: func(context.Context, []string) (pyenv.Env, error) { return h.envs[env.PrefectMajor()], nil },
+		Dir:   t.TempDir(),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &worker{}
+	task.Notify = func(e ecstask.Event) {
+		if err := ecstask.Report(ctx, h.ecs, env.Cluster.Name, task.TaskARN(e.TaskID), deployment, e); err != nil {
+			t.Error(err)
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.events = append(w.events, e)
+	}
 	done := make(chan error, 1)
-	go func() {
-		done <- ecstask.Run(ctx, ecstask.Fixed(ecstask.Options{
-			Definition: *out.TaskDefinition, Cluster: env.Cluster.Name, Service: env.Worker.ServiceName, AWS: h.aws,
-			Image: func(context.Context, []string) (pyenv.Env, error) { return h.envs[runtime.Major()], nil },
-			Dir:   t.TempDir(),
-			Notify: func(e ecstask.Event) {
-				if err := reporter.Report(ctx, e); err != nil {
-					t.Error(err)
-				}
-				w.mu.Lock()
-				defer w.mu.Unlock()
-				w.events = append(w.events, e)
-			},
-		}))
-	}()
+	go func() { done <- ecstask.Run(ctx, ecstask.Fixed(task)) }()
 	w.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
