@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,10 +59,7 @@ ecs:DescribeTasks.`,
 			}
 			fmt.Fprintf(out, "  API             %s/api\n", t.URL)
 			if env.Prefect.Authentication == config.AuthBasic {
-				secret := env.Secret.Name
-				if env.Secret.ExistingARN != "" {
-					secret = env.Secret.ExistingARN
-				}
+				secret := cmp.Or(env.Secret.ExistingARN, env.Secret.Name)
 				fmt.Fprintf(out, "  user:password   aws secretsmanager get-secret-value --secret-id %s --region %s --query SecretString --output text\n"+
 					"                  (the prefect command takes both in PREFECT_API_AUTH_STRING)\n", secret, env.Region)
 			} else {

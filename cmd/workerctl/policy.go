@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -41,11 +42,8 @@ only sts:AssumeRole on it. Terraform does not assume it for the state.`,
 				return err
 			}
 			env := d.Environment
-			if account == "" {
-				account = env.AccountID
-			}
-			if account == "" {
-				account = "*"
+			account = cmp.Or(account, env.AccountID, "*")
+			if account == "*" {
 				fmt.Fprintln(cmd.ErrOrStderr(), "note: the account is unknown and written as *; set account_id, or give --account")
 			}
 			stack, err := d.StackIn(cmd.Context(), account)

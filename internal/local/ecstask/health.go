@@ -1,11 +1,13 @@
 package ecstask
 
 import (
+	"cmp"
 	"context"
 	"os/exec"
 	"syscall"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
 
@@ -25,19 +27,13 @@ func newHealthCheck(h *types.HealthCheck) *healthCheck {
 		return nil
 	}
 	seconds := func(p *int32, unset int32) time.Duration {
-		if p == nil || *p == 0 {
-			return time.Duration(unset) * time.Second
-		}
-		return time.Duration(*p) * time.Second
+		return time.Duration(cmp.Or(aws.ToInt32(p), unset)) * time.Second
 	}
 	c := &healthCheck{
 		interval:    seconds(h.Interval, 30),
 		timeout:     seconds(h.Timeout, 5),
 		startPeriod: seconds(h.StartPeriod, 0),
-		retries:     3,
-	}
-	if h.Retries != nil && *h.Retries > 0 {
-		c.retries = int(*h.Retries)
+		retries:     int(cmp.Or(aws.ToInt32(h.Retries), 3)),
 	}
 	switch h.Command[0] {
 	case "CMD":

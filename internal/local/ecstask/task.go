@@ -1,6 +1,7 @@
 package ecstask
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -76,15 +77,13 @@ func startTask(ctx context.Context, opt Options, c types.ContainerDefinition, id
 	if err != nil {
 		return nil, fmt.Errorf("container image: %w", err)
 	}
-	if opt.PortVariable == "" {
-		opt.PortVariable = healthPortVariable
-	}
-	port, err := t.moveHealthPort(declared, opt.PortVariable, opt.Port)
+	variable := cmp.Or(opt.PortVariable, healthPortVariable)
+	port, err := t.moveHealthPort(declared, variable, opt.Port)
 	if err != nil {
 		return nil, err
 	}
 	t.env = environ(append(files, "PATH="+image.Bin()+":"+systemPath, "LANG=C.UTF-8", "LC_ALL=C.UTF-8"),
-		platform, c, secrets, append([]string{opt.PortVariable + "=" + port}, opt.Local...))
+		platform, c, secrets, append([]string{variable + "=" + port}, opt.Local...))
 	if err := t.run(l.args, log); err != nil {
 		return nil, err
 	}
@@ -126,12 +125,8 @@ func (t *task) moveHealthPort(declared []string, variable string, number int) (s
 		number = free
 	}
 	port := strconv.Itoa(number)
-	from := lookup(declared, variable)
-	if from == "" {
-		from = healthPort
-	}
 	if t.check != nil {
-		t.check.command = movePort(t.check.command, from, port)
+		t.check.command = movePort(t.check.command, cmp.Or(lookup(declared, variable), healthPort), port)
 	}
 	return port, nil
 }

@@ -25,15 +25,15 @@ import (
 
 // lines is a flow with many lines in its log.
 const (
-	count = 3000
+	count = 600
 	lines = `import time
 from prefect import flow
 
 @flow(log_prints=True)
 def lines():
-    for n in range(3000):
+    for n in range(600):
         print(f"line {n}.")
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 if __name__ == "__main__":
     lines()

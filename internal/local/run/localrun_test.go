@@ -383,7 +383,7 @@ func TestInterruptLeavesNothing(t *testing.T) {
 	// THEN it says so and nothing runs; down removes the logs that stayed
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 130 {
-		t.Errorf("ended with %v, want exit status 130:\n%s", err, up.output)
+		t.Errorf("ended with %v, want exit status 130:\n%s", err, proc.Tail(up.log, 100))
 	}
 	w.assertAllEnded(up.ids)
 	if out := w.must("status", "dev"); !strings.Contains(out, "The last local run of dev has ended; its logs are in "+w.dir) {
@@ -413,33 +413,31 @@ func TestInterruptLeavesNothing(t *testing.T) {
 
 // upInProgress is an up that deploys.
 type upInProgress struct {
-	cmd    *exec.Cmd
-	output *watchedBuffer
-	ended  chan error
-	ids    []proc.Identity
+	cmd   *exec.Cmd
+	log   string // path of its output
+	ended chan error
+	ids   []proc.Identity
 }
 
 // deploying starts an up and returns when it has begun to deploy.
 func (w workerctl) deploying() upInProgress {
 	w.t.Helper()
-	up := upInProgress{cmd: w.command("up", "dev"), output: &watchedBuffer{text: "deploying the stack", seen: make(chan struct{})}, ended: make(chan error, 1)}
-	up.cmd.Stdout, up.cmd.Stderr = up.output, up.output
+	up := upInProgress{cmd: w.command("up", "dev"), log: filepath.Join(w.t.TempDir(), "log"), ended: make(chan error, 1)}
+	log, err := os.Create(up.log)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer log.Close()
+	up.cmd.Stdout, up.cmd.Stderr = log, log
 	if err := up.cmd.Start(); err != nil {
 		w.t.Fatal(err)
 	}
 	go func() { up.ended <- up.cmd.Wait() }()
-	select {
-	case <-up.output.seen:
-	case err := <-up.ended:
-		w.t.Fatalf("it ended before the deployment: %v\n%s", err, up.output)
-	case <-time.After(3 * time.Minute):
-		_ = up.cmd.Process.Kill()
-		w.t.Fatalf("the deployment does not begin:\n%s", up.output)
-	}
-	for end := time.Now().Add(time.Minute); len(up.ids) < 4; time.Sleep(20 * time.Millisecond) {
-		// Emulator, (unused) supervisor, Prefect server and Terraform, which starts last.
+	// Emulator, (unused) supervisor, Prefect server and Terraform, which starts last.
+	for end := time.Now().Add(4 * time.Minute); len(up.ids) < 4 || !strings.Contains(proc.Tail(up.log, 100), "deploying the stack"); time.Sleep(20 * time.Millisecond) {
 		if up.ids = w.processes(); time.Now().After(end) {
-			w.t.Fatalf("recorded: %+v", w.state())
+			_ = up.cmd.Process.Kill()
+			w.t.Fatalf("the deployment does not begin: %+v\n%s", w.state(), proc.Tail(up.log, 100))
 		}
 	}
 	return up
@@ -449,31 +447,6 @@ func (w workerctl) deploying() upInProgress {
 func patch(t *testing.T, url, change string) {
 	t.Helper()
 	testtools.PostPrefect(t, http.MethodPatch, url, json.RawMessage(change), nil)
-}
-
-// watchedBuffer closes seen when text was written to it.
-type watchedBuffer struct {
-	mu   sync.Mutex
-	buf  bytes.Buffer
-	text string
-	once sync.Once
-	seen chan struct{}
-}
-
-func (b *watchedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	n, err := b.buf.Write(p)
-	if strings.Contains(b.buf.String(), b.text) {
-		b.once.Do(func() { close(b.seen) })
-	}
-	return n, err
-}
-
-func (b *watchedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // assertNowhere fails if a file below dir holds one of the secrets.

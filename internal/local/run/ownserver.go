@@ -86,9 +86,8 @@ func (u *up) startOwnServer(ctx context.Context, port int) error {
 		if own == nil {
 			own = &OwnServer{}
 		}
-		own.TaskDefinition = arn
 		if err := u.update(func(s *State) {
-			s.OwnServer = own
+			s.OwnServer, own.TaskDefinition = own, arn
 			s.Prefect = &prefectserver.Server{URL: fmt.Sprintf("http://127.0.0.1:%d", port), Port: port, Log: u.serverTasks().Log()}
 		}); err != nil {
 			return err
@@ -124,12 +123,11 @@ func (u *up) provideDatabase(ctx context.Context, cfg aws.Config, definition typ
 	}
 	return u.p.Step("starting PostgreSQL in place of RDS", func() (string, error) {
 		if u.state.OwnServer.Database == nil {
-			var id proc.Identity
-			database, err := postgres.Start(ctx, func(p proc.Identity) { id = p; u.starting(p) })
+			database, err := postgres.Start(ctx, u.starting)
 			if err != nil {
 				return "", err
 			}
-			if err := u.update(func(s *State) { s.OwnServer.Database = database; s.started(id) }); err != nil {
+			if err := u.update(func(s *State) { s.OwnServer.Database = database; s.started(database.Process) }); err != nil {
 				return "", err
 			}
 		}

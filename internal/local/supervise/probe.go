@@ -17,7 +17,6 @@ import (
 
 	"prefect-worker-ecs/internal/aws/query"
 	"prefect-worker-ecs/internal/base/poll"
-	"prefect-worker-ecs/internal/local/autoscaling"
 	"prefect-worker-ecs/internal/local/emulator"
 	"prefect-worker-ecs/internal/local/enforce"
 	"prefect-worker-ecs/internal/local/pyenv"
@@ -44,7 +43,6 @@ func (s *supervisor) runProbe(ctx context.Context) error {
 	if err != nil || !env.HasProbe() {
 		return err
 	}
-	scaler := autoscaling.Scaler{AWS: s.aws, Cluster: s.Cluster, Service: s.Service, Minute: probeEvery}
 	function, err := query.NewLambda(s.aws).Function(ctx, env.Probe())
 	if err != nil {
 		return fmt.Errorf("read the function %s: %w", env.Probe(), err)
@@ -86,7 +84,7 @@ func (s *supervisor) runProbe(ctx context.Context) error {
 			LogEvents: []logtypes.InputLogEvent{{Timestamp: aws.Int64(time.Now().UnixMilli()), Message: aws.String(strings.TrimSpace(printed))}}}); err != nil && ctx.Err() == nil {
 			fmt.Fprintln(s.Log, "write the log of the function:", err)
 		}
-		if scaled, err := scaler.Scale(ctx); err != nil && ctx.Err() == nil {
+		if scaled, err := s.scale(ctx); err != nil && ctx.Err() == nil {
 			fmt.Fprintln(s.Log, "scaling:", err)
 		} else if scaled != "" {
 			fmt.Fprintf(s.Log, "%s scaled %s\n", time.Now().Format("15:04:05"), scaled)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
@@ -89,6 +90,8 @@ type supervisor struct {
 	proxy *enforce.Proxy
 	// probed are the calls of the probe that were allowed.
 	probed sync.Map
+	// cooldown is when each scaling policy may act again.
+	cooldown map[string]time.Time
 
 	definition types.TaskDefinition // the last one
 }
@@ -99,7 +102,7 @@ func start(opt Options) (*supervisor, error) {
 			return nil, err
 		}
 	}
-	s := &supervisor{Options: opt, aws: opt.Emulator.Config(opt.Region)}
+	s := &supervisor{Options: opt, aws: opt.Emulator.Config(opt.Region), cooldown: map[string]time.Time{}}
 	s.ecs = ecs.NewFromConfig(s.aws)
 	var err error
 	s.proxy, err = enforce.Start(enforce.Options{AWS: s.aws, Stack: s.policies, Journal: s.record})
