@@ -4,26 +4,21 @@ import (
 	"github.com/spf13/cobra"
 
 	"prefect-worker-ecs/internal/ops/status"
+	"prefect-worker-ecs/internal/ops/verify"
 )
 
 func newStatusCommand() *cobra.Command {
 	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "status [ENVIRONMENT]",
-		Short: "Show what runs, on one screen: tasks, workers, flow runs, last error (default: dev)",
-		Long: `Show what runs, on one screen: tasks, workers, flow runs, last error.
+	cmd := workerCommand("status", "Show what runs, on one screen: tasks, workers, flow runs, last error",
+		`Show what runs, on one screen: tasks, workers, flow runs, last error.
 
 Exit status: 0 everything could be read, 2 something could not, 1 a wrong configuration.`,
-		Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			opt, err := verifyOptions(cmd, args)
-			if err != nil {
-				return err
-			}
+		func(cmd *cobra.Command, opt verify.Options) error {
 			s := status.Read(cmd.Context(), opt)
 			if err := cmd.Context().Err(); err != nil {
 				return err
 			}
+			var err error
 			if asJSON {
 				err = writeJSON(cmd.OutOrStdout(), s)
 			} else {
@@ -33,8 +28,7 @@ Exit status: 0 everything could be read, 2 something could not, 1 a wrong config
 				return exitCode(2) // as of verify: it could not be found out
 			}
 			return err
-		},
-	}
+		})
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }

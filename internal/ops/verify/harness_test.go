@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -111,26 +110,20 @@ func newHarness(t *testing.T) *harness {
 	moto := testtools.Environment(t, pyenv.Moto)
 	var emu *emulator.Emulator
 	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir()}
-	// The servers see no settings of the user's, and take another port if the wanted one is in use.
+	// The servers see no settings of the user's.
 	t.Setenv("PREFECT_API_URL", "https://api.prefect.cloud/api/accounts/a/workspaces/w")
 	t.Setenv("PREFECT_API_KEY", "of-the-user")
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
-	wanted := taken.Addr().(*net.TCPAddr).Port
 	together, ctx := errgroup.WithContext(t.Context())
 	together.Go(func() (err error) {
 		emu, err = emulator.Start(ctx, emulator.Options{Python: moto, Dir: dirs[0]})
 		return err
 	})
 	together.Go(func() (err error) {
-		h.two, err = prefectserver.Start(ctx, prefectserver.Options{Env: h.envs[2], Dir: dirs[1], Port: wanted})
+		h.two, err = prefectserver.Start(ctx, prefectserver.Options{Env: h.envs[2], Dir: dirs[1]})
 		return err
 	})
 	together.Go(func() (err error) {
-		h.three, err = prefectserver.Start(ctx, prefectserver.Options{Env: h.envs[3], Dir: dirs[2], Port: wanted, ExtraEnv: []string{"PREFECT_SERVER_API_AUTH_STRING=" + basic}})
+		h.three, err = prefectserver.Start(ctx, prefectserver.Options{Env: h.envs[3], Dir: dirs[2], ExtraEnv: []string{"PREFECT_SERVER_API_AUTH_STRING=" + basic}})
 		return err
 	})
 	err = together.Wait()
