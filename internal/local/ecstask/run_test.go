@@ -115,9 +115,7 @@ func definition(script string, change func(*types.ContainerDefinition)) types.Ta
 func TestTaskWithAWS(t *testing.T) {
 	// GIVEN an emulator
 	e, err := emulator.Start(t.Context(), emulator.Options{Python: testtools.Environment(t, pyenv.Moto), Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	t.Cleanup(func() { _ = e.Stop(context.Background()) })
 	cfg := aws.Config{Region: emulator.Region, BaseEndpoint: &e.Endpoint, Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")}
 	t.Run("gets its secrets, and its output reaches the log group", func(t *testing.T) { getsItsSecrets(t, cfg) })
@@ -128,9 +126,7 @@ func getsItsSecrets(t *testing.T, cfg aws.Config) {
 	ctx := t.Context()
 	// GIVEN a secret and a log group
 	secret, err := secretsmanager.NewFromConfig(cfg).CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: aws.String("plain"), SecretString: aws.String("p-value")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	logs := cloudwatchlogs.NewFromConfig(cfg)
 	if _, err := logs.CreateLogGroup(ctx, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: aws.String("/ecs/w")}); err != nil {
 		t.Fatal(err)
@@ -158,9 +154,7 @@ func getsItsSecrets(t *testing.T, cfg aws.Config) {
 	got, err := logs.GetLogEvents(ctx, &cloudwatchlogs.GetLogEventsInput{
 		LogGroupName: aws.String("/ecs/w"), LogStreamName: aws.String("pre/worker/" + first.TaskID), StartFromHead: aws.Bool(true),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	var lines []string
 	for _, e := range got.Events {
 		lines = append(lines, *e.Message)
@@ -207,9 +201,7 @@ func TestUnhealthyTaskIsReplaced(t *testing.T) {
 		t.Fatalf("health %s, want HEALTHY", e.Health)
 	}
 	// WHEN it becomes unhealthy
-	if err := os.WriteFile(sick, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, os.WriteFile(sick, nil, 0o600))
 	// THEN it is stopped and another one starts
 	if e := r.next(HealthChanged); e.Health != Unhealthy {
 		t.Fatalf("health %s, want UNHEALTHY", e.Health)

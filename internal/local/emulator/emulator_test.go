@@ -71,20 +71,10 @@ func do[In, Out, Options any](t *testing.T, f func(context.Context, *In, ...func
 	}
 }
 
-// call makes a call that must succeed.
-func call[In, Out, Options any](t *testing.T, f func(context.Context, *In, ...func(*Options)) (*Out, error), in *In) *Out {
-	t.Helper()
-	out, err := f(t.Context(), in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
-
 // registerDefinition registers a task definition.
 func registerDefinition(t *testing.T, client *ecs.Client, family, memory string) {
 	t.Helper()
-	call(t, client.RegisterTaskDefinition, &ecs.RegisterTaskDefinitionInput{
+	testtools.Call(t, client.RegisterTaskDefinition, &ecs.RegisterTaskDefinitionInput{
 		Family: &family, Cpu: aws.String("256"), Memory: &memory, NetworkMode: types.NetworkModeAwsvpc,
 		ContainerDefinitions: []types.ContainerDefinition{{Name: aws.String("worker"), Image: aws.String("i")}},
 	})
@@ -100,10 +90,10 @@ func answersAsAWS(t *testing.T, e *Emulator) {
 	client := ecs.NewFromConfig(testtools.AWS(t, e.Env(Region)))
 
 	// GIVEN a service with the settings that moto drops
-	call(t, client.CreateCluster, &ecs.CreateClusterInput{ClusterName: aws.String("c"), CapacityProviders: []string{"FARGATE_SPOT"}})
+	testtools.Call(t, client.CreateCluster, &ecs.CreateClusterInput{ClusterName: aws.String("c"), CapacityProviders: []string{"FARGATE_SPOT"}})
 	registerDefinition(t, client, "f", "512")
 	registerDefinition(t, client, "f", "1024")
-	call(t, client.CreateService, &ecs.CreateServiceInput{
+	testtools.Call(t, client.CreateService, &ecs.CreateServiceInput{
 		Cluster: aws.String("c"), ServiceName: aws.String("s"), TaskDefinition: aws.String("f:1"), DesiredCount: aws.Int32(2),
 		EnableExecuteCommand: true, EnableECSManagedTags: true,
 		DeploymentConfiguration: &types.DeploymentConfiguration{
@@ -111,10 +101,10 @@ func answersAsAWS(t *testing.T, e *Emulator) {
 		},
 	})
 	// WHEN it moves to the second task definition and is read back
-	call(t, client.UpdateService, &ecs.UpdateServiceInput{
+	testtools.Call(t, client.UpdateService, &ecs.UpdateServiceInput{
 		Cluster: aws.String("c"), Service: aws.String("s"), TaskDefinition: aws.String("f:2"),
 	})
-	s := call(t, client.DescribeServices, &ecs.DescribeServicesInput{Cluster: aws.String("c"), Services: []string{"s"}}).Services[0]
+	s := testtools.Call(t, client.DescribeServices, &ecs.DescribeServicesInput{Cluster: aws.String("c"), Services: []string{"s"}}).Services[0]
 
 	// THEN all is as it would be on AWS
 	if s.RunningCount != 2 || !s.EnableExecuteCommand || !s.EnableECSManagedTags || s.AvailabilityZoneRebalancing != types.AvailabilityZoneRebalancingDisabled {
@@ -132,8 +122,8 @@ func answersAsAWS(t *testing.T, e *Emulator) {
 	cfg := testtools.AWS(t, e.Env(Region))
 	cfg.HTTPClient = &losesOne{}
 	network := ec2.NewFromConfig(cfg)
-	call(t, network.AllocateAddress, &ec2.AllocateAddressInput{})
-	if got := call(t, network.DescribeAddresses, &ec2.DescribeAddressesInput{}); len(got.Addresses) != 1 {
+	testtools.Call(t, network.AllocateAddress, &ec2.AllocateAddressInput{})
+	if got := testtools.Call(t, network.DescribeAddresses, &ec2.DescribeAddressesInput{}); len(got.Addresses) != 1 {
 		t.Errorf("%d addresses, want 1", len(got.Addresses))
 	}
 }
@@ -142,7 +132,7 @@ func answersAsAWS(t *testing.T, e *Emulator) {
 func refusesMalformedCalls(t *testing.T, e *Emulator) {
 	cfg := testtools.AWS(t, e.Env(Region))
 	tasks, secrets, roles, groups := ecs.NewFromConfig(cfg), secretsmanager.NewFromConfig(cfg), iam.NewFromConfig(cfg), cloudwatchlogs.NewFromConfig(cfg)
-	call(t, tasks.CreateCluster, &ecs.CreateClusterInput{ClusterName: aws.String("on-demand"), CapacityProviders: []string{"FARGATE"}})
+	testtools.Call(t, tasks.CreateCluster, &ecs.CreateClusterInput{ClusterName: aws.String("on-demand"), CapacityProviders: []string{"FARGATE"}})
 	tests := map[string]struct {
 		call func() error
 		want string
@@ -179,16 +169,16 @@ func keepsWhatIsInUse(t *testing.T, e *Emulator) {
 	cfg := testtools.AWS(t, e.Env(Region))
 	network, discovery, cluster, name := ec2.NewFromConfig(cfg), servicediscovery.NewFromConfig(cfg), ecs.NewFromConfig(cfg), aws.String("kept")
 	// GIVEN a VPC with a subnet and a security group, a cluster with a service, and a namespace with one that has an instance
-	vpc := call(t, network.CreateVpc, &ec2.CreateVpcInput{CidrBlock: aws.String("10.1.0.0/16")}).Vpc.VpcId
-	subnet := call(t, network.CreateSubnet, &ec2.CreateSubnetInput{VpcId: vpc, CidrBlock: aws.String("10.1.0.0/24")}).Subnet.SubnetId
-	group := call(t, network.CreateSecurityGroup, &ec2.CreateSecurityGroupInput{GroupName: name, Description: name, VpcId: vpc}).GroupId
-	call(t, cluster.CreateCluster, &ecs.CreateClusterInput{ClusterName: name})
+	vpc := testtools.Call(t, network.CreateVpc, &ec2.CreateVpcInput{CidrBlock: aws.String("10.1.0.0/16")}).Vpc.VpcId
+	subnet := testtools.Call(t, network.CreateSubnet, &ec2.CreateSubnetInput{VpcId: vpc, CidrBlock: aws.String("10.1.0.0/24")}).Subnet.SubnetId
+	group := testtools.Call(t, network.CreateSecurityGroup, &ec2.CreateSecurityGroupInput{GroupName: name, Description: name, VpcId: vpc}).GroupId
+	testtools.Call(t, cluster.CreateCluster, &ecs.CreateClusterInput{ClusterName: name})
 	registerDefinition(t, cluster, *name, "512")
-	call(t, cluster.CreateService, &ecs.CreateServiceInput{Cluster: name, ServiceName: name, TaskDefinition: name, DesiredCount: aws.Int32(0)})
-	call(t, discovery.CreateHttpNamespace, &servicediscovery.CreateHttpNamespaceInput{Name: name})
-	namespace := call(t, discovery.ListNamespaces, &servicediscovery.ListNamespacesInput{}).Namespaces[0].Id
-	service := call(t, discovery.CreateService, &servicediscovery.CreateServiceInput{Name: name, NamespaceId: namespace}).Service.Id
-	call(t, discovery.RegisterInstance, &servicediscovery.RegisterInstanceInput{ServiceId: service, InstanceId: name, Attributes: map[string]string{"AWS_INSTANCE_IPV4": "10.0.0.4"}})
+	testtools.Call(t, cluster.CreateService, &ecs.CreateServiceInput{Cluster: name, ServiceName: name, TaskDefinition: name, DesiredCount: aws.Int32(0)})
+	testtools.Call(t, discovery.CreateHttpNamespace, &servicediscovery.CreateHttpNamespaceInput{Name: name})
+	namespace := testtools.Call(t, discovery.ListNamespaces, &servicediscovery.ListNamespacesInput{}).Namespaces[0].Id
+	service := testtools.Call(t, discovery.CreateService, &servicediscovery.CreateServiceInput{Name: name, NamespaceId: namespace}).Service.Id
+	testtools.Call(t, discovery.RegisterInstance, &servicediscovery.RegisterInstanceInput{ServiceId: service, InstanceId: name, Attributes: map[string]string{"AWS_INSTANCE_IPV4": "10.0.0.4"}})
 
 	deleteVPC := do(t, network.DeleteVpc, &ec2.DeleteVpcInput{VpcId: vpc})
 	deleteCluster := do(t, cluster.DeleteCluster, &ecs.DeleteClusterInput{Cluster: name})
@@ -237,8 +227,8 @@ func tasksWaitForTheirAgent(t *testing.T, e *Emulator) {
 	cfg := testtools.AWS(t, e.Env(Region))
 	client, queues, network := ecs.NewFromConfig(cfg), sqs.NewFromConfig(cfg), ec2.NewFromConfig(cfg)
 	// GIVEN a rule that sends the events of a cluster's tasks to a queue
-	call(t, client.CreateCluster, &ecs.CreateClusterInput{ClusterName: aws.String("c"), CapacityProviders: []string{"FARGATE_SPOT"}})
-	queue := call(t, queues.CreateQueue, &sqs.CreateQueueInput{QueueName: aws.String("q")})
+	testtools.Call(t, client.CreateCluster, &ecs.CreateClusterInput{ClusterName: aws.String("c"), CapacityProviders: []string{"FARGATE_SPOT"}})
+	queue := testtools.Call(t, queues.CreateQueue, &sqs.CreateQueueInput{QueueName: aws.String("q")})
 	rules := func(operation, body string) {
 		t.Helper()
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, e.Endpoint, strings.NewReader(body))
@@ -258,11 +248,11 @@ func tasksWaitForTheirAgent(t *testing.T, e *Emulator) {
 	}
 	rules("PutRule", `{"Name":"r","EventPattern":"{\"source\":[\"aws.ecs\"],\"detail-type\":[\"ECS Task State Change\"],\"detail\":{\"clusterArn\":[\"arn:aws:ecs:us-east-1:123456789012:cluster/c\"]}}"}`)
 	rules("PutTargets", `{"Rule":"r","Targets":[{"Id":"1","Arn":"arn:aws:sqs:us-east-1:123456789012:q"}]}`)
-	subnets := call(t, network.DescribeSubnets, &ec2.DescribeSubnetsInput{})
-	groups := call(t, network.DescribeSecurityGroups, &ec2.DescribeSecurityGroupsInput{})
+	subnets := testtools.Call(t, network.DescribeSubnets, &ec2.DescribeSubnetsInput{})
+	groups := testtools.Call(t, network.DescribeSecurityGroups, &ec2.DescribeSecurityGroupsInput{})
 	registerDefinition(t, client, "f", "512")
 	// WHEN tasks are run on Fargate Spot, and one of them is looked at again and again
-	out := call(t, client.RunTask, &ecs.RunTaskInput{Cluster: aws.String("c"), TaskDefinition: aws.String("f"), Count: aws.Int32(2),
+	out := testtools.Call(t, client.RunTask, &ecs.RunTaskInput{Cluster: aws.String("c"), TaskDefinition: aws.String("f"), Count: aws.Int32(2),
 		CapacityProviderStrategy: []types.CapacityProviderStrategyItem{{CapacityProvider: aws.String("FARGATE_SPOT"), Weight: 1}},
 		NetworkConfiguration:     &types.NetworkConfiguration{AwsvpcConfiguration: &types.AwsVpcConfiguration{Subnets: []string{*subnets.Subnets[0].SubnetId}, SecurityGroups: []string{*groups.SecurityGroups[0].GroupId}}},
 	})
@@ -271,7 +261,7 @@ func tasksWaitForTheirAgent(t *testing.T, e *Emulator) {
 	}
 	see := func(i int) types.Task {
 		t.Helper()
-		return call(t, client.DescribeTasks, &ecs.DescribeTasksInput{Cluster: aws.String("c"), Tasks: []string{*out.Tasks[i].TaskArn}}).Tasks[0]
+		return testtools.Call(t, client.DescribeTasks, &ecs.DescribeTasksInput{Cluster: aws.String("c"), Tasks: []string{*out.Tasks[i].TaskArn}}).Tasks[0]
 	}
 	// THEN it waits for its agent
 	for range 3 {
@@ -282,7 +272,7 @@ func tasksWaitForTheirAgent(t *testing.T, e *Emulator) {
 	// WHEN the agent reports
 	report := func(i int, status, reason string, changes ...types.ContainerStateChange) {
 		t.Helper()
-		call(t, client.SubmitTaskStateChange, &ecs.SubmitTaskStateChangeInput{Cluster: aws.String("c"), Task: out.Tasks[i].TaskArn, Status: &status, Reason: &reason, Containers: changes})
+		testtools.Call(t, client.SubmitTaskStateChange, &ecs.SubmitTaskStateChangeInput{Cluster: aws.String("c"), Task: out.Tasks[i].TaskArn, Status: &status, Reason: &reason, Containers: changes})
 	}
 	report(0, "RUNNING", "")
 	report(0, "STOPPED", "Essential container in task exited", types.ContainerStateChange{ExitCode: aws.Int32(137)})
@@ -291,7 +281,7 @@ func tasksWaitForTheirAgent(t *testing.T, e *Emulator) {
 		t.Errorf("stopped: %s, %d, %s", *task.LastStatus, aws.ToInt32(task.Containers[0].ExitCode), task.StopCode)
 	}
 	// WHEN somebody stops the other one THEN it is stopped when the agent says so
-	call(t, client.StopTask, &ecs.StopTaskInput{Cluster: aws.String("c"), Task: out.Tasks[1].TaskArn, Reason: aws.String("enough")})
+	testtools.Call(t, client.StopTask, &ecs.StopTaskInput{Cluster: aws.String("c"), Task: out.Tasks[1].TaskArn, Reason: aws.String("enough")})
 	if task := see(1); *task.LastStatus != "PROVISIONING" || *task.DesiredStatus != "STOPPED" {
 		t.Errorf("after StopTask: %s, desired %s", *task.LastStatus, *task.DesiredStatus)
 	}
@@ -302,7 +292,7 @@ func tasksWaitForTheirAgent(t *testing.T, e *Emulator) {
 	// AND each change was an event
 	var events []string
 	for len(events) < 6 {
-		got := call(t, queues.ReceiveMessage, &sqs.ReceiveMessageInput{QueueUrl: queue.QueueUrl, MaxNumberOfMessages: 10})
+		got := testtools.Call(t, queues.ReceiveMessage, &sqs.ReceiveMessageInput{QueueUrl: queue.QueueUrl, MaxNumberOfMessages: 10})
 		if len(got.Messages) == 0 {
 			t.Fatalf("only %d events", len(events))
 		}

@@ -18,23 +18,23 @@ import (
 func protectsTasks(t *testing.T, e *Emulator) {
 	client, cluster := ecs.NewFromConfig(testtools.AWS(t, e.Env(Region))), aws.String("scaled")
 	// GIVEN a service that wants one task and has three, as during deployments
-	call(t, client.CreateCluster, &ecs.CreateClusterInput{ClusterName: cluster})
+	testtools.Call(t, client.CreateCluster, &ecs.CreateClusterInput{ClusterName: cluster})
 	for range 2 {
 		registerDefinition(t, client, "w", "512")
 	}
-	made := call(t, client.CreateService, &ecs.CreateServiceInput{Cluster: cluster, ServiceName: aws.String("w"), TaskDefinition: aws.String("w:1"), DesiredCount: aws.Int32(1)})
+	made := testtools.Call(t, client.CreateService, &ecs.CreateServiceInput{Cluster: cluster, ServiceName: aws.String("w"), TaskDefinition: aws.String("w:1"), DesiredCount: aws.Int32(1)})
 	first := *made.Service.Deployments[0].Id
 	arn := func(id string) string { return "arn:aws:ecs:us-east-1:123456789012:task/scaled/" + id }
 	report := func(id, status, deployment string) {
 		t.Helper()
-		call(t, client.SubmitTaskStateChange, &ecs.SubmitTaskStateChangeInput{Cluster: cluster, Task: aws.String(arn(id)), Status: &status, Reason: &deployment})
+		testtools.Call(t, client.SubmitTaskStateChange, &ecs.SubmitTaskStateChangeInput{Cluster: cluster, Task: aws.String(arn(id)), Status: &status, Reason: &deployment})
 	}
 	for _, id := range []string{"a", "b", "c"} {
 		report(id, "RUNNING", first)
 	}
 	protect := func(on bool, id string) string {
 		t.Helper()
-		out := call(t, client.UpdateTaskProtection, &ecs.UpdateTaskProtectionInput{Cluster: cluster, Tasks: []string{arn(id)}, ProtectionEnabled: on, ExpiresInMinutes: aws.Int32(2880)})
+		out := testtools.Call(t, client.UpdateTaskProtection, &ecs.UpdateTaskProtectionInput{Cluster: cluster, Tasks: []string{arn(id)}, ProtectionEnabled: on, ExpiresInMinutes: aws.Int32(2880)})
 		if len(out.Failures) > 0 {
 			return aws.ToString(out.Failures[0].Reason)
 		}
@@ -50,10 +50,10 @@ func protectsTasks(t *testing.T, e *Emulator) {
 		}
 	}
 	// AND a deployment shows the one before as long as a task of it is protected
-	call(t, client.UpdateService, &ecs.UpdateServiceInput{Cluster: cluster, Service: aws.String("w"), TaskDefinition: aws.String("w:2")})
+	testtools.Call(t, client.UpdateService, &ecs.UpdateServiceInput{Cluster: cluster, Service: aws.String("w"), TaskDefinition: aws.String("w:2")})
 	deployments := func() string {
 		t.Helper()
-		got := call(t, client.DescribeServices, &ecs.DescribeServicesInput{Cluster: cluster, Services: []string{"w"}})
+		got := testtools.Call(t, client.DescribeServices, &ecs.DescribeServicesInput{Cluster: cluster, Services: []string{"w"}})
 		var all []string
 		for _, d := range got.Services[0].Deployments {
 			all = append(all, fmt.Sprintf("%s %s %d", *d.Status, strings.TrimPrefix(*d.TaskDefinition, "arn:aws:ecs:us-east-1:123456789012:task-definition/"), d.RunningCount))
@@ -74,18 +74,18 @@ func scalesServices(t *testing.T, e *Emulator) {
 	cfg := testtools.AWS(t, e.Env(Region))
 	client, resource := applicationautoscaling.NewFromConfig(cfg), aws.String("service/scaled/w")
 	// GIVEN a target with tags
-	target := call(t, client.RegisterScalableTarget, &applicationautoscaling.RegisterScalableTargetInput{ServiceNamespace: scaling.ServiceNamespaceEcs, ResourceId: resource,
+	target := testtools.Call(t, client.RegisterScalableTarget, &applicationautoscaling.RegisterScalableTargetInput{ServiceNamespace: scaling.ServiceNamespaceEcs, ResourceId: resource,
 		ScalableDimension: scaling.ScalableDimensionECSServiceDesiredCount, MinCapacity: aws.Int32(0), MaxCapacity: aws.Int32(4), Tags: map[string]string{"Environment": "dev", "Old": "x"}})
 	// WHEN they change THEN they are read back
-	call(t, client.TagResource, &applicationautoscaling.TagResourceInput{ResourceARN: target.ScalableTargetARN, Tags: map[string]string{"New": "y"}})
-	call(t, client.UntagResource, &applicationautoscaling.UntagResourceInput{ResourceARN: target.ScalableTargetARN, TagKeys: []string{"Old"}})
-	tags := call(t, client.ListTagsForResource, &applicationautoscaling.ListTagsForResourceInput{ResourceARN: target.ScalableTargetARN}).Tags
+	testtools.Call(t, client.TagResource, &applicationautoscaling.TagResourceInput{ResourceARN: target.ScalableTargetARN, Tags: map[string]string{"New": "y"}})
+	testtools.Call(t, client.UntagResource, &applicationautoscaling.UntagResourceInput{ResourceARN: target.ScalableTargetARN, TagKeys: []string{"Old"}})
+	tags := testtools.Call(t, client.ListTagsForResource, &applicationautoscaling.ListTagsForResourceInput{ResourceARN: target.ScalableTargetARN}).Tags
 	if !maps.Equal(tags, map[string]string{"Environment": "dev", "New": "y"}) {
 		t.Errorf("tags %v", tags)
 	}
 	// WHEN a policy changes THEN its ARN stays
 	put := func(change int32) string {
-		return *call(t, client.PutScalingPolicy, &applicationautoscaling.PutScalingPolicyInput{PolicyName: aws.String("p"), PolicyType: scaling.PolicyTypeStepScaling,
+		return *testtools.Call(t, client.PutScalingPolicy, &applicationautoscaling.PutScalingPolicyInput{PolicyName: aws.String("p"), PolicyType: scaling.PolicyTypeStepScaling,
 			ServiceNamespace: scaling.ServiceNamespaceEcs, ResourceId: resource, ScalableDimension: scaling.ScalableDimensionECSServiceDesiredCount,
 			StepScalingPolicyConfiguration: &scaling.StepScalingPolicyConfiguration{AdjustmentType: scaling.AdjustmentTypeChangeInCapacity,
 				StepAdjustments: []scaling.StepAdjustment{{MetricIntervalLowerBound: aws.Float64(0), ScalingAdjustment: &change}}}}).PolicyARN

@@ -71,7 +71,7 @@ LOCK = threading.Lock()
 
 
 def patch(owner, name):
-    """Puts the decorated function in the place of a method, which it gets as its first argument."""
+    """Replaces a method by the decorated function, which gets the original as its first argument."""
 
     def replace(function):
         original = getattr(owner, name, None)

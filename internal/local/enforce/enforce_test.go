@@ -44,17 +44,13 @@ const worker = `{"Version":"2012-10-17","Statement":[
 
 func TestCallsOfARoleAreDecided(t *testing.T) {
 	e, err := emulator.Start(t.Context(), emulator.Options{Python: testtools.Environment(t, pyenv.Moto), Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	t.Cleanup(func() { _ = e.Stop(context.Background()) })
 	all := testtools.AWS(t, e.Env(emulator.Region))
 	all.BaseEndpoint = &e.Endpoint
 	must := func(_ any, err error) {
 		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, err)
 	}
 	// GIVEN a role of a worker, one that is not ECS's, and what the worker works with
 	roles := awsiam.NewFromConfig(all)
@@ -93,17 +89,13 @@ func TestCallsOfARoleAreDecided(t *testing.T) {
 	var calls []Call
 	documents := []iam.Document{parse(t, worker), parse(t, `{"Statement":[{"Sid":"ReceiveTaskEvents","Effect":"Allow","Action":"sqs:GetQueueUrl","Resource":"arn:aws:sqs:us-east-1:123456789012:q"}]}`)}
 	g, err := Start(Options{AWS: all, Stack: func(string) []iam.Document { return documents }, Journal: func(c Call) { mu.Lock(); defer mu.Unlock(); calls = append(calls, c) }})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	t.Cleanup(g.Close)
 
 	// WHEN a container asks for its credentials, as the SDKs do
 	answer := func(variables []string) (int, map[string]string) {
 		resp, err := http.Get(strings.TrimPrefix(variables[0], "AWS_CONTAINER_CREDENTIALS_FULL_URI="))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, err)
 		defer resp.Body.Close()
 		keys := map[string]string{}
 		_ = json.NewDecoder(resp.Body).Decode(&keys)
@@ -203,9 +195,7 @@ func TestCallsOfARoleAreDecided(t *testing.T) {
 func parse(t *testing.T, text string) iam.Document {
 	t.Helper()
 	document, err := iam.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	return document
 }
 

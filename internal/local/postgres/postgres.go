@@ -95,7 +95,7 @@ func Start(ctx context.Context, started func(proc.Identity)) (_ *Server, err err
 	return s, s.Launch(ctx, started)
 }
 
-// Launch starts it, with all that was in it before Halt. started: see Start.
+// Launch starts it again after Halt, with all that was in it. started is called as by Start.
 func (s *Server) Launch(ctx context.Context, started func(proc.Identity)) (err error) {
 	at := func(name string) string { return filepath.Join(s.Dir, name) }
 	settings := map[string]string{

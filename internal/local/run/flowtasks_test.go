@@ -107,9 +107,7 @@ func (w workerctl) serving(pool, function, flow string) *tasks {
 func (x *tasks) submit(seconds float64) string {
 	x.t.Helper()
 	run, err := x.client.Run(x.t.Context(), x.deployment, map[string]any{"seconds": seconds})
-	if err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.NoError(x.t, err)
 	return run.ID
 }
 
@@ -136,17 +134,11 @@ func (x *tasks) await(id string, states ...string) api.FlowRun {
 func (x *tasks) task(run string) types.Task {
 	x.t.Helper()
 	for _, status := range []types.DesiredStatus{types.DesiredStatusRunning, types.DesiredStatusStopped} {
-		listed, err := x.ecs.ListTasks(x.t.Context(), &ecs.ListTasksInput{Cluster: aws.String("prefect-cluster"), DesiredStatus: status})
-		if err != nil {
-			x.t.Fatal(err)
-		}
+		listed := testtools.Call(x.t, x.ecs.ListTasks, &ecs.ListTasksInput{Cluster: aws.String("prefect-cluster"), DesiredStatus: status})
 		if len(listed.TaskArns) == 0 {
 			continue
 		}
-		out, err := x.ecs.DescribeTasks(x.t.Context(), &ecs.DescribeTasksInput{Cluster: aws.String("prefect-cluster"), Tasks: listed.TaskArns, Include: []types.TaskField{types.TaskFieldTags}})
-		if err != nil {
-			x.t.Fatal(err)
-		}
+		out := testtools.Call(x.t, x.ecs.DescribeTasks, &ecs.DescribeTasksInput{Cluster: aws.String("prefect-cluster"), Tasks: listed.TaskArns, Include: []types.TaskField{types.TaskFieldTags}})
 		for _, task := range out.Tasks {
 			if slices.ContainsFunc(task.Tags, func(tag types.Tag) bool { return aws.ToString(tag.Value) == run }) {
 				return task
@@ -182,35 +174,24 @@ func (x *tasks) process(task types.Task) proc.Identity {
 // kill ends the container of a run's task.
 func (x *tasks) kill(run string) {
 	x.t.Helper()
-	if err := x.process(x.task(run)).Stop(x.t.Context(), syscall.SIGKILL, time.Second); err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.NoError(x.t, x.process(x.task(run)).Stop(x.t.Context(), syscall.SIGKILL, time.Second))
 }
 
 // onSpot lets the pool's tasks run on Spot from now on.
 func (x *tasks) onSpot() {
 	x.t.Helper()
 	pool, err := x.client.WorkPool(x.t.Context(), tasksPool)
-	if err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.NoError(x.t, err)
 	launch := pool.BaseJobTemplate["variables"].(map[string]any)["properties"].(map[string]any)["launch_type"].(map[string]any)
 	launch["default"] = "FARGATE_SPOT"
-	if err := x.client.SetTemplate(x.t.Context(), tasksPool, pool.BaseJobTemplate); err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.NoError(x.t, x.client.SetTemplate(x.t.Context(), tasksPool, pool.BaseJobTemplate))
 }
 
 func (x *tasks) policy(role, name string) string {
 	x.t.Helper()
-	out, err := x.iam.GetRolePolicy(x.t.Context(), &iam.GetRolePolicyInput{RoleName: &role, PolicyName: &name})
-	if err != nil {
-		x.t.Fatal(err)
-	}
+	out := testtools.Call(x.t, x.iam.GetRolePolicy, &iam.GetRolePolicyInput{RoleName: &role, PolicyName: &name})
 	text, err := url.PathUnescape(*out.PolicyDocument)
-	if err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.NoError(x.t, err)
 	return text
 }
 
@@ -219,9 +200,7 @@ func (x *tasks) without(role, name, sid string, do func()) {
 	x.t.Helper()
 	before := x.policy(role, name)
 	var document map[string]any
-	if err := json.Unmarshal([]byte(before), &document); err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.NoError(x.t, json.Unmarshal([]byte(before), &document))
 	statements := document["Statement"].([]any)
 	left := slices.DeleteFunc(slices.Clone(statements), func(s any) bool { return s.(map[string]any)["Sid"] == sid })
 	if len(left) != len(statements)-1 {
@@ -230,9 +209,7 @@ func (x *tasks) without(role, name, sid string, do func()) {
 	// AWS takes no policy that says nothing.
 	document["Statement"] = append(left, map[string]string{"Effect": "Allow", "Action": "sts:GetCallerIdentity", "Resource": "*"})
 	after, err := json.Marshal(document)
-	if err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.NoError(x.t, err)
 	put := func(text string) {
 		if _, err := x.iam.PutRolePolicy(context.WithoutCancel(x.t.Context()), &iam.PutRolePolicyInput{RoleName: &role, PolicyName: &name, PolicyDocument: &text}); err != nil {
 			x.t.Fatal(err)
@@ -265,9 +242,7 @@ func (x *tasks) needed(do func(), statements ...right) {
 	if _, err := x.run.allowed(); err == nil {
 		x.t.Errorf("without %v the run is good", statements)
 	}
-	if err := os.Truncate(filepath.Join(x.run.dir, "task", "calls.jsonl"), 0); err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.NoError(x.t, os.Truncate(filepath.Join(x.run.dir, "task", "calls.jsonl"), 0))
 }
 
 // refusals are what is said of the refused calls that begin so.
@@ -319,9 +294,7 @@ func (x *tasks) killWorker() (next func()) {
 	x.t.Helper()
 	events := x.run.tasks().Events()
 	first := events[slices.IndexFunc(events, func(e ecstask.Event) bool { return e.Kind == ecstask.Started })]
-	if err := first.Process.Stop(x.t.Context(), syscall.SIGKILL, time.Second); err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.NoError(x.t, first.Process.Stop(x.t.Context(), syscall.SIGKILL, time.Second))
 	return func() {
 		x.t.Helper()
 		for end := time.Now().Add(time.Minute); ; time.Sleep(time.Second) {
@@ -339,9 +312,7 @@ func (x *tasks) killWorker() (next func()) {
 // cancel cancels a run, with which its task ends.
 func (x *tasks) cancel(run string) {
 	x.t.Helper()
-	if err := x.client.Cancel(x.t.Context(), run); err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.NoError(x.t, x.client.Cancel(x.t.Context(), run))
 	x.await(run, "CANCELLED")
 	if task := x.stopped(run); aws.ToInt32(task.Containers[0].ExitCode) != 0 {
 		x.t.Errorf("the task of the cancelled run ended with %d", aws.ToInt32(task.Containers[0].ExitCode))
@@ -351,9 +322,7 @@ func (x *tasks) cancel(run string) {
 // end takes the run down. (What was deployed is gone with the emulator, which saves the time to destroy it.)
 func (x *tasks) end() {
 	x.t.Helper()
-	if err := x.run.state.Emulator.Process.Stop(x.t.Context(), syscall.SIGKILL, time.Second); err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.NoError(x.t, x.run.state.Emulator.Process.Stop(x.t.Context(), syscall.SIGKILL, time.Second))
 	x.must("down", "dev")
 	if _, err := os.Stat(x.dir); err == nil {
 		x.t.Error("the run's folder is still there")
@@ -405,9 +374,7 @@ func TestFlowsOfAnECSPoolWithPrefect3(t *testing.T) {
 
 	// WHEN a task is killed, and an operator stops another one
 	x.kill(killed)
-	if _, err := x.ecs.StopTask(t.Context(), &ecs.StopTaskInput{Cluster: aws.String("prefect-cluster"), Task: x.task(stopped).TaskArn, Reason: aws.String("by a person")}); err != nil {
-		t.Fatal(err)
-	}
+	testtools.Call(t, x.ecs.StopTask, &ecs.StopTaskInput{Cluster: aws.String("prefect-cluster"), Task: x.task(stopped).TaskArn, Reason: aws.String("by a person")})
 	// THEN ECS says why they ended
 	if task := x.stopped(killed); aws.ToInt32(task.Containers[0].ExitCode) != 137 || task.StopCode != "EssentialContainerExited" {
 		t.Errorf("the killed task ended with %v, %s", task.Containers[0].ExitCode, task.StopCode)
@@ -466,9 +433,7 @@ func TestFlowsOfAnECSPoolWithPrefect3(t *testing.T) {
 
 	// WHEN the supervisor is killed while a flow task runs
 	process := x.process(x.task(left))
-	if err := x.run.state.Supervisor.Stop(t.Context(), syscall.SIGKILL, time.Second); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, x.run.state.Supervisor.Stop(t.Context(), syscall.SIGKILL, time.Second))
 	// THEN down finds the task
 	if !process.Alive() {
 		t.Error("the flow task ended with the supervisor")
@@ -483,9 +448,7 @@ func TestFlowsOfAnECSPoolWithPrefect3(t *testing.T) {
 func (x *tasks) unread() {
 	x.t.Helper()
 	queue := "nobody-reads"
-	if _, err := sqs.NewFromConfig(x.run.aws()).CreateQueue(x.t.Context(), &sqs.CreateQueueInput{QueueName: &queue}); err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.Call(x.t, sqs.NewFromConfig(x.run.aws()).CreateQueue, &sqs.CreateQueueInput{QueueName: &queue})
 	err := (&up{run: x.run, p: terminal.NewProgress(io.Discard)}).observe(x.t.Context(), queue, time.Second)
 	if want := "the worker does not read the events of its tasks from the queue nobody-reads within 1s, so that a flow run whose task crashes would stay running"; err == nil || !strings.HasPrefix(err.Error(), want) {
 		x.t.Errorf("got  %v\nwant %s", err, want)
@@ -497,9 +460,7 @@ func (x *tasks) unread() {
 func (x *tasks) drift() {
 	x.t.Helper()
 	opt, err := x.run.checklist()
-	if err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.NoError(x.t, err)
 	find := func(opt verify.Options, check, detail, fix string) {
 		x.t.Helper()
 		report := verify.Run(x.t.Context(), opt)
@@ -521,9 +482,7 @@ func (x *tasks) drift() {
 	if err != nil || len(endpoints.VpcEndpoints) != 1 {
 		x.t.Fatalf("%v, %d endpoints of logs", err, len(endpoints.VpcEndpoints))
 	}
-	if _, err := client.DeleteVpcEndpoints(x.t.Context(), &ec2.DeleteVpcEndpointsInput{VpcEndpointIds: []string{*endpoints.VpcEndpoints[0].VpcEndpointId}}); err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.Call(x.t, client.DeleteVpcEndpoints, &ec2.DeleteVpcEndpointsInput{VpcEndpointIds: []string{*endpoints.VpcEndpoints[0].VpcEndpointId}})
 	find(opt, "network", "has no endpoint of logs", network)
 	const image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/flows:7"
 	deployment := x.run.state.Prefect.APIURL() + "/deployments/" + x.deployment
@@ -541,11 +500,7 @@ func (x *tasks) drift() {
 		find(opt, "roles of the next task", "the execution role execution may not call logs:PutLogEvents", "give it what the output execution_role_policy says")
 	})
 	logs, group := cloudwatchlogs.NewFromConfig(opt.AWS), aws.String("/ecs/prefect-worker")
-	if _, err := logs.DeleteLogGroup(x.t.Context(), &cloudwatchlogs.DeleteLogGroupInput{LogGroupName: group}); err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.Call(x.t, logs.DeleteLogGroup, &cloudwatchlogs.DeleteLogGroupInput{LogGroupName: group})
 	find(opt, "log", "the log group /ecs/prefect-worker does not exist", "")
-	if _, err := logs.CreateLogGroup(x.t.Context(), &cloudwatchlogs.CreateLogGroupInput{LogGroupName: group}); err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.Call(x.t, logs.CreateLogGroup, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: group})
 }

@@ -15,6 +15,7 @@ import (
 
 	"prefect-worker-ecs/internal/base/proc"
 	"prefect-worker-ecs/internal/terraform/project"
+	"prefect-worker-ecs/internal/test/testtools"
 )
 
 // write makes files, with their folders. A name that ends in a slash is an empty folder.
@@ -23,17 +24,11 @@ func write(t *testing.T, dir string, files map[string]string) {
 	for name, content := range files {
 		path := filepath.Join(dir, name)
 		if strings.HasSuffix(name, "/") {
-			if err := os.MkdirAll(path, 0o755); err != nil {
-				t.Fatal(err)
-			}
+			testtools.NoError(t, os.MkdirAll(path, 0o755))
 			continue
 		}
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		testtools.NoError(t, os.WriteFile(path, []byte(content), 0o644))
 	}
 }
 
@@ -56,9 +51,7 @@ func tree(t *testing.T, dir string) []string {
 		all = append(all, line)
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	return all
 }
 
@@ -70,9 +63,7 @@ func stateOfRun(folder, environment, more string) string {
 func options(t *testing.T, dir string, out *strings.Builder) Options {
 	t.Helper()
 	project, err := project.Find(".")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	return Options{Project: project, Environment: "dev", Dir: dir, Out: out, Program: "/bin/workerctl"}
 }
 
@@ -109,9 +100,7 @@ func TestAFolderThatIsNotOursIsLeftAlone(t *testing.T) {
 			real := dir
 			if test.link != "" {
 				real = filepath.Join(parent, test.link)
-				if err := os.Symlink(real, dir); err != nil {
-					t.Fatal(err)
-				}
+				testtools.NoError(t, os.Symlink(real, dir))
 			}
 			for name, content := range test.files {
 				write(t, real, map[string]string{name: strings.ReplaceAll(content, "HERE", real)})
@@ -151,9 +140,7 @@ func stranger(t *testing.T) proc.Identity {
 	t.Helper()
 	cmd := exec.Command("sleep", "600")
 	id, err := proc.Start(cmd, false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	t.Cleanup(func() {
@@ -207,25 +194,19 @@ func TestOnlyWhatARunMadeIsRemoved(t *testing.T) {
 			}
 			r := &run{dir: dir}
 			release, err := r.claim("dev")
-			if err != nil {
-				t.Fatal(err)
-			}
+			testtools.NoError(t, err)
 			write(t, dir, map[string]string{
 				"terraform.log": "", "emulator/port": "1", "prefect/prefect.db": "", "prefect/prefect.db-wal": "", "prefect/home/a/b": "", "task/events.jsonl": "",
 				"task/task-0123/root/x": "", "flow/hello.py": "", "workspace/cdktf.out/stacks/dev/.terraform/x": "",
 				"workspace/terraform.dev.tfstate": "", "workspace/terraform.dev.tfstate.backup": "", "workspace/config/environments/dev.yaml": "",
 			})
-			if err := os.Symlink(elsewhere, filepath.Join(dir, "prefect", "home", "link")); err != nil {
-				t.Fatal(err)
-			}
+			testtools.NoError(t, os.Symlink(elsewhere, filepath.Join(dir, "prefect", "home", "link")))
 			write(t, dir, test.users)
 			release()
 
 			// WHEN it is taken down
 			var out strings.Builder
-			if err := Down(t.Context(), options(t, dir, &out)); err != nil {
-				t.Fatal(err)
-			}
+			testtools.NoError(t, Down(t.Context(), options(t, dir, &out)))
 
 			// THEN what others put there is left, and said
 			want := "The last local run of dev has ended; its files are removed.\n"
@@ -261,13 +242,9 @@ func TestALinkInPlaceOfARunsFolderIsNotFollowed(t *testing.T) {
 	r := &run{dir: filepath.Join(parent, "run")}
 	write(t, parent, map[string]string{"elsewhere/server.py": "mine"})
 	release, err := r.claim("dev")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	defer release()
-	if err := os.Symlink(filepath.Join(parent, "elsewhere"), r.emulatorDir()); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, os.Symlink(filepath.Join(parent, "elsewhere"), r.emulatorDir()))
 	// WHEN the folder is cleared for another run
 	if left, err := r.clear(); err != nil || len(left) > 0 {
 		t.Fatalf("%q, %v", left, err)
@@ -285,9 +262,7 @@ func TestOneCommandAtATime(t *testing.T) {
 	// GIVEN a run that a command works on
 	dir := filepath.Join(t.TempDir(), "run")
 	release, err := (&run{dir: dir}).claim("dev")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	var out strings.Builder
 	// THEN others are refused until it ends, and nothing is left beside the folder
 	for _, command := range []func() error{
@@ -299,9 +274,7 @@ func TestOneCommandAtATime(t *testing.T) {
 		}
 	}
 	release()
-	if err := Down(t.Context(), options(t, dir, &out)); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, Down(t.Context(), options(t, dir, &out)))
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the folder: %v", err)
 	}
@@ -326,9 +299,7 @@ func TestAnUnknownEnvironmentIsAnErrorForAll(t *testing.T) {
 	// BUT a run whose file was removed since can be taken down
 	r := &run{dir: opt.Dir}
 	release, err := r.claim("prdo")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	release()
 	if err := Down(t.Context(), opt); err != nil {
 		t.Error(err)

@@ -61,9 +61,7 @@ func newWorkerctl(t *testing.T) workerctl {
 	testtools.Environment(t, pyenv.Moto)
 	testtools.Environment(t, pyenv.Prefect2)
 	program, err := build()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	w := workerctl{t: t, program: program, dir: filepath.Join(t.TempDir(), "run"), config: t.TempDir()}
 	// The account is not the emulator's, and the worker serves some queues only.
 	write(t, w.config, map[string]string{"dev.yaml": "account_id: '210987654321'\nwork_pool: {queues: [urgent, all the rest]}\n"})
@@ -118,9 +116,7 @@ func (w workerctl) must(args ...string) string {
 // stopTask stops the worker's task as ECS does, and waits for the end of the worker.
 func (w workerctl) stopTask() {
 	w.t.Helper()
-	if err := w.state().Supervisor.Stop(w.t.Context(), syscall.SIGTERM, 2*time.Minute); err != nil {
-		w.t.Fatal(err)
-	}
+	testtools.NoError(w.t, w.state().Supervisor.Stop(w.t.Context(), syscall.SIGTERM, 2*time.Minute))
 	events := (&run{dir: w.dir}).tasks().Events()
 	if last := events[len(events)-1]; last.Kind != ecstask.Stopped || last.ExitCode != 0 {
 		w.t.Errorf("the worker ended so: %+v\n%s", last, proc.Tail(w.dir+"/task/container.log", 30))
@@ -238,10 +234,7 @@ iam: {task_policy_arns: ['arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess']}
 		if time.Now().After(deadline) {
 			t.Fatalf("the log group holds:\n%s", text)
 		}
-		events, err := logs.FilterLogEvents(t.Context(), &cloudwatchlogs.FilterLogEventsInput{LogGroupName: aws.String("/ecs/prefect-worker")})
-		if err != nil {
-			t.Fatal(err)
-		}
+		events := testtools.Call(t, logs.FilterLogEvents, &cloudwatchlogs.FilterLogEventsInput{LogGroupName: aws.String("/ecs/prefect-worker")})
 		text = ""
 		for _, e := range events.Events {
 			text += *e.Message + "\n"
@@ -249,10 +242,7 @@ iam: {task_policy_arns: ['arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess']}
 	}
 
 	// AND the key is in the secret, is not the user's, and is in no file of the run
-	secret, err := secretsmanager.NewFromConfig(cfg).GetSecretValue(t.Context(), &secretsmanager.GetSecretValueInput{SecretId: aws.String("prefect-api-key-new-2")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	secret := testtools.Call(t, secretsmanager.NewFromConfig(cfg).GetSecretValue, &secretsmanager.GetSecretValueInput{SecretId: aws.String("prefect-api-key-new-2")})
 	if !strings.HasPrefix(*secret.SecretString, "local_") {
 		t.Error("the secret does not hold the key of the local run")
 	}
@@ -269,9 +259,7 @@ iam: {task_policy_arns: ['arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess']}
 	}
 
 	// WHEN it is brought up again, after the supervisor was killed
-	if err := s.Supervisor.Stop(t.Context(), syscall.SIGKILL, time.Second); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, s.Supervisor.Stop(t.Context(), syscall.SIGKILL, time.Second))
 	out = w.must("up", "dev")
 
 	// THEN what still runs is used again, and the worker that was left alone is replaced
@@ -287,9 +275,7 @@ iam: {task_policy_arns: ['arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess']}
 
 	// WHEN a call was denied before THEN it does not count for the next up
 	denied, err := json.Marshal(enforce.Call{Time: time.Now(), Kind: enforce.Task, Role: "r", Action: "s3:GetObject", Resource: "*", Problem: "nothing allows it"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	write(t, w.dir, map[string]string{"task/calls.jsonl": string(denied)})
 	if _, err := (&run{dir: w.dir}).allowed(); err == nil {
 		t.Error("the denied call is allowed")
@@ -344,9 +330,7 @@ iam: {task_policy_arns: ['arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess']}
 	last = append(last, w.processes()...)
 
 	// WHEN the Prefect server is killed
-	if err := s.Prefect.Process.Stop(t.Context(), syscall.SIGKILL, time.Second); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, s.Prefect.Process.Stop(t.Context(), syscall.SIGKILL, time.Second))
 	// THEN status says so
 	if status := w.must("status", "dev"); !strings.Contains(status, "✗ Prefect server  not running") {
 		t.Errorf("status:\n%s", status)
@@ -375,9 +359,7 @@ func TestInterruptLeavesNothing(t *testing.T) {
 	up := w.deploying()
 
 	// WHEN it is interrupted
-	if err := up.cmd.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, up.cmd.Process.Signal(os.Interrupt))
 	err := <-up.ended
 
 	// THEN it says so and nothing runs; down removes the logs that stayed
@@ -398,9 +380,7 @@ func TestInterruptLeavesNothing(t *testing.T) {
 
 	// WHEN another one is killed there, and its CLI deploys on
 	up = w.deploying()
-	if err := up.cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, up.cmd.Process.Kill())
 	<-up.ended
 
 	// THEN down ends and removes all of it
@@ -424,14 +404,10 @@ func (w workerctl) deploying() upInProgress {
 	w.t.Helper()
 	up := upInProgress{cmd: w.command("up", "dev"), log: filepath.Join(w.t.TempDir(), "log"), ended: make(chan error, 1)}
 	log, err := os.Create(up.log)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testtools.NoError(w.t, err)
 	defer log.Close()
 	up.cmd.Stdout, up.cmd.Stderr = log, log
-	if err := up.cmd.Start(); err != nil {
-		w.t.Fatal(err)
-	}
+	testtools.NoError(w.t, up.cmd.Start())
 	go func() { up.ended <- up.cmd.Wait() }()
 	// Emulator, (unused) supervisor, Prefect server and Terraform, which starts last.
 	for end := time.Now().Add(4 * time.Minute); len(up.ids) < 4 || !strings.Contains(proc.Tail(up.log, 100), "deploying the stack"); time.Sleep(20 * time.Millisecond) {
@@ -474,7 +450,5 @@ func assertNowhere(t *testing.T, dir string, secrets ...string) {
 		}
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 }

@@ -53,41 +53,30 @@ func newScaled(t *testing.T) *scaled {
 func (x *scaled) submit(seconds float64) string {
 	x.t.Helper()
 	run, err := x.client.Run(x.t.Context(), x.deployment, map[string]any{"seconds": seconds, "file": x.marks})
-	if err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.NoError(x.t, err)
 	return run.ID
 }
 
 func (x *scaled) service() types.Service {
 	x.t.Helper()
 	s, err := ecstask.Describe(x.t.Context(), x.ecs, "prefect-cluster", "dev-worker")
-	if err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.NoError(x.t, err)
 	return s
 }
 
 // deploy deploys another revision of the definition, and returns its ARN.
 func (x *scaled) deploy(label string) string {
 	x.t.Helper()
-	now, err := x.ecs.DescribeTaskDefinition(x.t.Context(), &ecs.DescribeTaskDefinitionInput{TaskDefinition: x.service().TaskDefinition})
-	if err != nil {
-		x.t.Fatal(err)
-	}
+	now := testtools.Call(x.t, x.ecs.DescribeTaskDefinition, &ecs.DescribeTaskDefinitionInput{TaskDefinition: x.service().TaskDefinition})
 	d := now.TaskDefinition
 	d.ContainerDefinitions[0].DockerLabels = map[string]string{"revision": label}
 	next, err := x.ecs.RegisterTaskDefinition(x.t.Context(), &ecs.RegisterTaskDefinitionInput{
 		Family: d.Family, Cpu: d.Cpu, Memory: d.Memory, NetworkMode: d.NetworkMode, RequiresCompatibilities: d.RequiresCompatibilities, RuntimePlatform: d.RuntimePlatform,
 		ExecutionRoleArn: d.ExecutionRoleArn, TaskRoleArn: d.TaskRoleArn, ContainerDefinitions: d.ContainerDefinitions,
 	})
-	if err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.NoError(x.t, err)
 	arn := next.TaskDefinition.TaskDefinitionArn
-	if _, err := x.ecs.UpdateService(x.t.Context(), &ecs.UpdateServiceInput{Cluster: aws.String("prefect-cluster"), Service: aws.String("dev-worker"), TaskDefinition: arn}); err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.Call(x.t, x.ecs.UpdateService, &ecs.UpdateServiceInput{Cluster: aws.String("prefect-cluster"), Service: aws.String("dev-worker"), TaskDefinition: arn})
 	return *arn
 }
 
@@ -137,9 +126,7 @@ func (x *scaled) states(runs []string) map[string]int {
 func (x *scaled) retryOrphans(retried map[string]bool) {
 	x.t.Helper()
 	checklist, err := x.run.checklist()
-	if err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.NoError(x.t, err)
 	pool := flowruns.Pool{Environment: checklist.Environment, API: x.client, ECS: x.ecs}
 	list, _ := pool.List(x.t.Context()) // a server with many processes beside it may be slow
 	for _, r := range list {
@@ -158,9 +145,9 @@ func TestScaling(t *testing.T) {
 	t.Parallel()
 	// GIVEN a service of none to four tasks, each with one slot, which the guard releases after a minute
 	x := newScaled(t)
-	// WHEN 18 runs of 5 s are submitted, and a deployment comes when several workers have some
+	// WHEN 12 runs of 5 s are submitted, and a deployment comes when several workers have some
 	var runs []string
-	for range 18 {
+	for range 12 {
 		runs = append(runs, x.submit(5))
 	}
 	most := 0

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/test/testtools"
 )
 
 const localAPI = "http://127.0.0.1:4200/api"
@@ -15,9 +16,7 @@ const localAPI = "http://127.0.0.1:4200/api"
 func localized(t *testing.T, user string, ids map[string]string) (env *config.Environment, local string, leftOut []string) {
 	t.Helper()
 	raw, why, err := localSettings([]byte(user), localAPI, ids)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	dir := t.TempDir()
 	write(t, dir, map[string]string{"dev.yaml": string(raw)})
 	envs, err := config.LoadLocal(dir)
@@ -64,9 +63,7 @@ work_pool: {name: my-pool, type: ecs, job: {secrets: {B: "arn:aws:secretsmanager
 func TestWhatExistsHasAPlaceholder(t *testing.T) {
 	// GIVEN an environment in an account where nearly everything exists
 	user, err := os.ReadFile("../../../testdata/environments/existing.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	ids := map[string]string{"vpc-0123456789abcdef0": "vpc-00000001", "subnet-0123456789abcdef0": "subnet-00000001", "subnet-0123456789abcdef1": "subnet-00000002",
 		"sg-0123456789abcdef0": "sg-00000001", "sg-0123456789abcdef1": "sg-00000002"}
 	// WHEN it becomes that of a local run
