@@ -6,6 +6,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+
+	"prefect-worker-ecs/internal/test/testtools"
 )
 
 func TestHelpFitsTheTerminal(t *testing.T) {
@@ -31,9 +33,7 @@ func TestHelpFitsTheTerminal(t *testing.T) {
 
 	// AND what is moved to another line stands under the text
 	runs, _, err := newRootCommand().Find([]string{"runs"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	for _, want := range []string{
 		"  orphaned  Pending, and the worker or task that took it is\n            gone, or for longer than\n            monitoring.pending_minutes (10)\n  lost",
 		"\"workerctl runs retry\nRUN\" reschedules one,",

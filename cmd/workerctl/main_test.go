@@ -120,9 +120,7 @@ func TestTheRegionToVerifyIsTheOneDeployedTo(t *testing.T) {
 		cmd := newVerifyCommand()
 		cmd.SetContext(t.Context())
 		opt, err := verifyOptions(cmd, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, err)
 		if opt.Environment.Name != "dev" || opt.AWS.Region != want || len(opt.Stack) == 0 {
 			t.Errorf("TF_VAR_aws_region=%s: %s in %s, want dev in %s", variable, opt.Environment.Name, opt.AWS.Region, want)
 		}
@@ -193,9 +191,7 @@ func inProject(t *testing.T, files map[string]string) {
 	root := t.TempDir()
 	write := func(name, content string) {
 		file := filepath.Join(root, filepath.FromSlash(name))
-		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(content), 0o644)); err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(content), 0o644)))
 	}
 	write("cmd/workerctl/main.go", "package main") // what a project is known by
 	for name, content := range files {
@@ -275,9 +271,7 @@ func TestConfigShowsWhatIsInForce(t *testing.T) {
 	// AND a program gets the same
 	stdout, _, err = workerctl(t, "config", "dev", "--json")
 	var settings []setting
-	if err := errors.Join(err, json.Unmarshal([]byte(stdout), &settings)); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, errors.Join(err, json.Unmarshal([]byte(stdout), &settings)))
 	if len(settings) != len(config.Options()) || settings[0] != (setting{"region", "eu-west-1", "variable", "TF_VAR_aws_region"}) {
 		t.Errorf("%d settings, the first %+v", len(settings), settings[0])
 	}
@@ -340,19 +334,11 @@ func TestARoleIsAssumed(t *testing.T) {
 	inProject(t, map[string]string{config.Dir + "/dev.yaml": "assume_role_arn: " + role})
 	// WHEN the role may be assumed THEN its credentials are used
 	d, err := deployment.Open("dev")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := d.CheckCredentials(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
+	testtools.NoError(t, d.CheckCredentials(t.Context()))
 	cfg, err := d.AWS(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := sts.NewFromConfig(cfg).GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{}); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
+	testtools.Call(t, sts.NewFromConfig(cfg).GetCallerIdentity, &sts.GetCallerIdentityInput{})
 	want := []string{"GetCallerIdentity  by mine", "AssumeRole " + role + " by mine", "GetCallerIdentity  by of-the-role"}
 	if !slices.Equal(asked, want) {
 		t.Errorf("asked %q, want %q", asked, want)

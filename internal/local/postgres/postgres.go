@@ -35,16 +35,14 @@ func Find() string {
 		folders = append([]string{filepath.Dir(program)}, folders...)
 	}
 	for _, dir := range folders {
-		if runnable(filepath.Join(dir, "postgres")) && runnable(filepath.Join(dir, "initdb")) && runnable(filepath.Join(dir, "psql")) {
+		_, postgres := exec.LookPath(filepath.Join(dir, "postgres"))
+		_, initdb := exec.LookPath(filepath.Join(dir, "initdb"))
+		_, psql := exec.LookPath(filepath.Join(dir, "psql"))
+		if errors.Join(postgres, initdb, psql) == nil {
 			return dir
 		}
 	}
 	return ""
-}
-
-func runnable(file string) bool {
-	info, err := os.Stat(file)
-	return err == nil && info.Mode()&0o111 != 0
 }
 
 // Server is a PostgreSQL that runs, or ran.
