@@ -356,10 +356,6 @@ func (b *faultBench) drift() {
 	testtools.NoError(b.t, err)
 	cfg := b.s.Emulator.Config(b.s.Region)
 	network := ec2.NewFromConfig(cfg)
-	must := func(_ any, err error) {
-		b.t.Helper()
-		testtools.NoError(b.t, err)
-	}
 	groups, err := network.DescribeSecurityGroups(b.t.Context(), &ec2.DescribeSecurityGroupsInput{Filters: []ec2types.Filter{{Name: aws.String("group-name"), Values: []string{"prefect_server_sg-dev"}}}})
 	if err != nil || len(groups.SecurityGroups) != 1 {
 		b.t.Fatalf("the server's security group: %v, %v", groups, err)
@@ -390,24 +386,24 @@ func (b *faultBench) drift() {
 		reach       func(context.Context) (string, func(), error)
 	}{
 		{"network", "prefect_server_sg-dev allows what is not configured: ingress of tcp 4200 from 0.0.0.0/0", verify.Failed, func() {
-			must(network.AuthorizeSecurityGroupIngress(b.t.Context(), &ec2.AuthorizeSecurityGroupIngressInput{GroupId: group, IpPermissions: world}))
+			testtools.Call(b.t, network.AuthorizeSecurityGroupIngress, &ec2.AuthorizeSecurityGroupIngressInput{GroupId: group, IpPermissions: world})
 		}, func() {
-			must(network.RevokeSecurityGroupIngress(b.t.Context(), &ec2.RevokeSecurityGroupIngressInput{GroupId: group, IpPermissions: world}))
+			testtools.Call(b.t, network.RevokeSecurityGroupIngress, &ec2.RevokeSecurityGroupIngressInput{GroupId: group, IpPermissions: world})
 		}, nil},
 		{"roles of the next task", "the execution role of the Prefect server prefect-server-execution-role may not call secretsmanager:GetSecretValue on ", verify.Failed, func() {
-			must(roles.DeleteRolePolicy(b.t.Context(), &iam.DeleteRolePolicyInput{RoleName: execution.RoleName, PolicyName: execution.PolicyName}))
+			testtools.Call(b.t, roles.DeleteRolePolicy, &iam.DeleteRolePolicyInput{RoleName: execution.RoleName, PolicyName: execution.PolicyName})
 		}, func() {
-			must(roles.PutRolePolicy(b.t.Context(), &iam.PutRolePolicyInput{RoleName: execution.RoleName, PolicyName: execution.PolicyName, PolicyDocument: aws.String(document)}))
+			testtools.Call(b.t, roles.PutRolePolicy, &iam.PutRolePolicyInput{RoleName: execution.RoleName, PolicyName: execution.PolicyName, PolicyDocument: aws.String(document)})
 		}, nil},
 		{"Prefect server", "the running task of the Prefect server is not registered in Cloud Map", verify.Failed, func() {
-			must(discovery.DeregisterInstance(b.t.Context(), &servicediscovery.DeregisterInstanceInput{ServiceId: record, InstanceId: task.Id}))
+			testtools.Call(b.t, discovery.DeregisterInstance, &servicediscovery.DeregisterInstanceInput{ServiceId: record, InstanceId: task.Id})
 		}, func() {
-			must(discovery.RegisterInstance(b.t.Context(), &servicediscovery.RegisterInstanceInput{ServiceId: record, InstanceId: task.Id, Attributes: task.Attributes}))
+			testtools.Call(b.t, discovery.RegisterInstance, &servicediscovery.RegisterInstanceInput{ServiceId: record, InstanceId: task.Id, Attributes: task.Attributes})
 		}, nil},
 		{"Prefect server", "00000000000000000000000000000000 is registered in Cloud Map and no running task of the Prefect server", verify.Failed, func() {
-			must(discovery.RegisterInstance(b.t.Context(), &servicediscovery.RegisterInstanceInput{ServiceId: record, InstanceId: aws.String(strings.Repeat("0", 32)), Attributes: task.Attributes}))
+			testtools.Call(b.t, discovery.RegisterInstance, &servicediscovery.RegisterInstanceInput{ServiceId: record, InstanceId: aws.String(strings.Repeat("0", 32)), Attributes: task.Attributes})
 		}, func() {
-			must(discovery.DeregisterInstance(b.t.Context(), &servicediscovery.DeregisterInstanceInput{ServiceId: record, InstanceId: aws.String(strings.Repeat("0", 32))}))
+			testtools.Call(b.t, discovery.DeregisterInstance, &servicediscovery.DeregisterInstanceInput{ServiceId: record, InstanceId: aws.String(strings.Repeat("0", 32))})
 		}, nil},
 		{"Prefect API", "there is no connection from here: no plugin", verify.Unknown, nothing, nothing, func(context.Context) (string, func(), error) {
 			return "", nil, errors.New("no plugin")
