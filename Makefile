@@ -99,11 +99,19 @@ generate: ## Regenerate what is made from the options: docs/configuration.md and
 
 # Four packages at a time, and in them four of the tests that may run together: those that
 # deploy mostly wait for Terraform, and Terraform for a database. The longest go first. With five
-# all takes longer: servers of Prefect that wait are asked all the while. (lint calls vet.)
+# all takes longer: servers of Prefect that wait use processor time all the while. (lint calls vet.)
+GOTEST := go test -vet=off -count=1 -p 4 -parallel 4 -timeout 40m
 .PHONY: test
 test: ## Run all tests
-	go test -vet=off -count=1 -p 4 -parallel 4 -timeout 40m -skip '^TestScaling$$' ./internal/local/run ./internal/test/lifecycle ./cmd/workerctl ./internal/ops/verify ./...
-	go test -vet=off -count=1 -timeout 40m ./internal/local/run -run '^TestScaling$$' # eight workers, which slow down all others
+	$(GOTEST) -skip '^TestScaling$$' ./internal/local/run ./internal/test/lifecycle ./cmd/workerctl $$(go list ./... | grep -v /ops/verify)
+	@$(MAKE) --no-print-directory -j 2 test-verify test-scaling
+
+# These two wait more than they calculate, and would slow down all others: TestScaling has up to eight workers.
+.PHONY: test-verify test-scaling
+test-verify:
+	$(GOTEST) ./internal/ops/verify
+test-scaling:
+	$(GOTEST) ./internal/local/run -run '^TestScaling$$'
 
 .PHONY: bench
 bench: ## Measure synth with and without the fast start, and workerctl plan against terraform plan

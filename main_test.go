@@ -244,21 +244,7 @@ func (s stack) arguments() map[string]bool {
 // get is the value at a path such as resource.aws_vpc.main.cidr_block, as JSON. A number
 // in the path is an index. Absent values are "".
 func (s stack) get(path string) string {
-	var at any = map[string]any(s)
-	for part := range strings.SplitSeq(path, ".") {
-		switch node := at.(type) {
-		case map[string]any:
-			at = node[part]
-		case []any:
-			var i int
-			if _, err := fmt.Sscan(part, &i); err != nil || i >= len(node) {
-				return ""
-			}
-			at = node[i]
-		default:
-			return ""
-		}
-	}
+	at := stackrules.Get(map[string]any(s), path)
 	if at == nil {
 		return ""
 	}

@@ -81,64 +81,31 @@ func (e *Environment) freeZone() string {
 // says which account it is. Source: "Amazon Resource Names" in the IAM User Guide.
 func (v *validator) arns() {
 	e := v.env
-	type reference struct{ key, text, region string }
-	refs := []reference{
-		{"assume_role_arn", e.AssumeRoleARN, ""},
-		{"secret.existing_arn", e.Secret.ExistingARN, e.Region},
-		{"secret.kms_key_arn", e.Secret.KMSKeyARN, e.Region},
-		{"logs.kms_key_arn", e.Logs.KMSKeyARN, e.Region},
-		{"server.database.existing_secret", e.Server.Database.ExistingSecret, e.Region},
-		{"monitoring.topic_arn", e.Monitoring.TopicARN, e.Region},
-		{"iam.permissions_boundary_arn", e.IAM.PermissionsBoundaryARN, ""},
-	}
-	for i, text := range e.IAM.ExecutionPolicyARNs {
-		refs = append(refs, reference{fmt.Sprintf("iam.execution_policy_arns[%d]", i), text, ""})
-	}
-	for i, text := range e.IAM.TaskPolicyARNs {
-		refs = append(refs, reference{fmt.Sprintf("iam.task_policy_arns[%d]", i), text, ""})
-	}
-	for i, text := range e.IAM.FlowTaskRole.PolicyARNs {
-		refs = append(refs, reference{fmt.Sprintf("iam.flow_task_role.policy_arns[%d]", i), text, ""})
-	}
-	for i, text := range e.IAM.FlowRoleARNs {
-		refs = append(refs, reference{fmt.Sprintf("iam.flow_role_arns[%d]", i), text, ""})
-	}
-	refs = append(refs, reference{"worker.registry_credentials", e.Worker.RegistryCredentials, e.Region},
-		reference{"iam.existing.execution_role", e.IAM.Existing.ExecutionRole, ""}, reference{"iam.existing.task_role", e.IAM.Existing.TaskRole, ""},
-		reference{"iam.existing.flow_execution_role", e.IAM.Existing.FlowExecutionRole, ""}, reference{"iam.existing.flow_task_role", e.IAM.Existing.FlowTaskRole, ""})
-	for i, text := range e.Worker.KMSKeyARNs {
-		refs = append(refs, reference{fmt.Sprintf("worker.kms_key_arns[%d]", i), text, e.Region})
-	}
-	for _, of := range e.taskVariables() {
-		for _, name := range slices.Sorted(maps.Keys(of.secrets)) {
-			refs = append(refs, reference{of.block + ".secrets." + name, of.secrets[name], e.Region})
-		}
-	}
-	refs = append(refs, reference{"work_pool.job.variables.task_definition_arn", e.WorkPool.Job.Variables["task_definition_arn"], e.Region})
 	account, from := e.AccountID, "account_id"
-	for _, ref := range refs {
-		parsed, err := arn.Parse(ref.text)
-		if err != nil {
-			continue // empty, or rejected as malformed
-		}
-		v.place(ref.key, ref.text, parsed, ref.region)
-		switch {
-		case parsed.AccountID == "aws": // a policy of AWS's own
-		case account == "":
-			account, from = parsed.AccountID, ref.key
-		case parsed.AccountID != account:
-			v.reject(ref.key, ref.text, fmt.Sprintf("an environment is in one account, and %s says %s", from, account), "write the ARN of a resource in that account", from)
-		}
-	}
-	// The state may be kept in another account.
-	for _, ref := range []reference{{"backend.kms_key_arn", e.Backend.KMSKeyARN, e.Backend.Region}, {"backend.assume_role_arn", e.Backend.AssumeRoleARN, ""}} {
-		if parsed, err := arn.Parse(ref.text); err == nil {
-			v.place(ref.key, ref.text, parsed, ref.region)
-		}
+	for _, o := range options() {
+		ofState := strings.HasPrefix(o.Key, "backend.") // which may be kept in another account
+		eachText(o.Key, o.in(e), func(key, text string) {
+			parsed, err := arn.Parse(text)
+			if err != nil || !o.format().isARN() && key != taskDefinitionKey {
+				return // empty, rejected as malformed, or what people use for themselves
+			}
+			region := e.Region
+			if ofState {
+				region = e.Backend.Region
+			}
+			v.place(key, text, parsed, region)
+			switch {
+			case ofState || parsed.AccountID == "aws": // a policy of AWS's own
+			case account == "":
+				account, from = parsed.AccountID, key
+			case parsed.AccountID != account:
+				v.reject(key, text, fmt.Sprintf("an environment is in one account, and %s says %s", from, account), "write the ARN of a resource in that account", from)
+			}
+		})
 	}
 }
 
-// place refuses an ARN of another partition or region, and a role of AWS's own.
+// place refuses an ARN of another partition or region, and a role of AWS's own. ARNs of IAM have no region.
 func (v *validator) place(key, text string, parsed arn.ARN, region string) {
 	if partition, known := awsRegions[v.env.Region]; known && parsed.Partition != partition.ID() {
 		v.reject(key, text, fmt.Sprintf("the region %s is in the partition %s, and the ARN is of %s", v.env.Region, partition.ID(), parsed.Partition), "write the ARN of a resource in that partition", "region")
@@ -148,7 +115,7 @@ func (v *validator) place(key, text string, parsed arn.ARN, region string) {
 			v.reject(key, text, "only AWS itself assumes the roles below "+reserved, "name a role of your own")
 		}
 	}
-	if region != "" && parsed.Region != region {
+	if parsed.Region != "" && parsed.Region != region {
 		v.reject(key, text, "keys, secrets and topics are used in their own region, here "+region, "write the ARN of one there; keys and secrets can be replicated to other regions", "region")
 	}
 }

@@ -272,8 +272,8 @@ var alsoAccepted = []string{
 	"network: {proxy: 'http://proxy.example.com:4200'}\nserver: {enabled: true, database: {user: postgres, name: postgres, instance_class: db.r6gd.12xlarge}}",
 	"server: {enabled: true}\nsecret: {recovery_window_days: 30, kms_key_arn: '" + key + "'}",
 	"server: {enabled: true, database: {existing_host: db.example.com, existing_secret: '" + secret + "'}}\nsecret: {kms_key_arn: '" + key + "'}",
-	"tags: {" + tags(46) + "}",
-	"tags: {Name: x, Project: y, " + tags(46) + "}",
+	"tags: {" + many(46, "T%d: x") + "}",
+	"tags: {Name: x, Project: y, " + many(46, "T%d: x") + "}",
 	"worker: {image: '999999999999.dkr.ecr.eu-west-1.amazonaws.com/w:1', prefect_version: '3'}\naccount_id: '123456789012'",
 	"worker: {image: 'prefecthq/prefect:3-latest'}\nwork_pool: {type: ecs, job: {image: '999999999999.dkr.ecr.eu-west-1.amazonaws.com/w:1'}}\niam: {existing: {flow_execution_role: '" + role + "'}}",
 	"iam: {task_statements: [{actions: ['s3:GetObject'], resources: ['arn:aws:s3:::a/*', 'arn:aws:s3:us-east-1:123456789012:accesspoint/a', 'arn:aws:iam::aws:policy/ReadOnlyAccess', 'arn:aws:sqs:*:*:q', 'arn:aws:dynamodb:us-*:123456789012:table/t', 'arn:aws:apigateway:us-east-1::/restapis/*', 'arn:aws:cloudwatch::123456789012:dashboard/d'], " +
@@ -292,11 +292,11 @@ func TestAlsoAccepted(t *testing.T) {
 	}
 }
 
-// tags are n tags.
-func tags(n int) string {
+// many returns n entries of this form, each with its number.
+func many(n int, form string) string {
 	var all []string
 	for i := range n {
-		all = append(all, fmt.Sprintf("T%d: x", i))
+		all = append(all, fmt.Sprintf(form, i))
 	}
 	return strings.Join(all, ", ")
 }
@@ -626,9 +626,9 @@ var rejected = []struct{ name, yaml, keys string }{
 	{"statements that deny", "iam: {task_statements: [{effect: Deny, actions: [s3:GetObject], resources: ['arn:aws:s3:::b']}]}", "iam.task_statements[0].effect"},
 	{"conditions that IAM has not", "iam: {task_statements: [{actions: [s3:GetObject], resources: ['arn:aws:s3:::b'], conditions: {Equals: {'a:b': c}, StringLike: {region: d}}}]}", "iam.task_statements[0].conditions.Equals iam.task_statements[0].conditions.StringLike.region"},
 	{"conditions that are no text", "iam: {task_statements: [{actions: [s3:GetObject], resources: ['arn:aws:s3:::b'], conditions: {Bool: {'aws:SecureTransport': true}}}]}", "iam.task_statements[0].conditions.Bool.aws:SecureTransport"},
-	{"more statements than a policy holds", "iam: {task_statements: [{actions: [" + actions(400) + "], resources: ['arn:aws:s3:::b']}]}", "iam.task_statements"},
-	{"statements and families that are too long together", "work_pool: {type: ecs}\niam: {flow_task_families: [" + families(8) + "], task_statements: [{actions: [" + actions(200) + "], resources: ['arn:aws:s3:::b']}]}", "iam.flow_task_families"},
-	{"statements of flows that are too long", "work_pool: {type: ecs}\niam: {flow_task_role: {statements: [{actions: [" + actions(600) + "], resources: ['arn:aws:s3:::b']}]}}", "iam.flow_task_role.statements"},
+	{"more statements than a policy holds", "iam: {task_statements: [{actions: [" + many(400, "s3:GetObject%d") + "], resources: ['arn:aws:s3:::b']}]}", "iam.task_statements"},
+	{"statements and families that are too long together", "work_pool: {type: ecs}\niam: {flow_task_families: [" + many(8, "family-%d") + "], task_statements: [{actions: [" + many(200, "s3:GetObject%d") + "], resources: ['arn:aws:s3:::b']}]}", "iam.flow_task_families"},
+	{"statements of flows that are too long", "work_pool: {type: ecs}\niam: {flow_task_role: {statements: [{actions: [" + many(600, "s3:GetObject%d") + "], resources: ['arn:aws:s3:::b']}]}}", "iam.flow_task_role.statements"},
 	{"statements of flows that a process pool has not", "iam: {flow_task_role: {statements: [{actions: [s3:GetObject], resources: ['arn:aws:s3:::b']}]}}", "iam.flow_task_role.statements"},
 	{"a path without slashes", "iam: {path: flows}", "iam.path"},
 	{"roles that exist, by name", "work_pool: {type: ecs}\niam: {existing: {execution_role: a, task_role: b, flow_execution_role: c, flow_task_role: d}}", "iam.existing.execution_role iam.existing.task_role iam.existing.flow_execution_role iam.existing.flow_task_role"},
@@ -682,7 +682,7 @@ var rejected = []struct{ name, yaml, keys string }{
 	{"ARNs that nothing has", "iam: {task_statements: [{actions: ['s3:GetObject'], resources: ['arn:aws-cn:s3:::b', 'arn:aws:s3:us-east-1::b', 'arn:aws:iam:us-east-1:123456789012:role/r', 'arn:aws:sqs::123456789012:q', 'arn:aws:sqs:us-east-9:123456789012:q', 'arn:aws:sqs:us-east-1:1234:q', 'arn:aws-foo:s3:::b', 'arn:aws:sqs:us-east-1::q', 'arn:aws:iam:::role/r', 'arn:aws:s3::123456789012:b']}]}",
 		"iam.task_statements[0].resources[0] iam.task_statements[0].resources[1] iam.task_statements[0].resources[2] iam.task_statements[0].resources[3] iam.task_statements[0].resources[4] iam.task_statements[0].resources[5] iam.task_statements[0].resources[6] iam.task_statements[0].resources[7] iam.task_statements[0].resources[8] iam.task_statements[0].resources[9]"},
 	{"a path of AWS", "iam: {path: /aws-service-role/ecs/}", "iam.path"},
-	{"more tags than AWS takes", "tags: {" + tags(47) + "}", "tags"},
+	{"more tags than AWS takes", "tags: {" + many(47, "T%d: x") + "}", "tags"},
 	{"a class of instances without PostgreSQL", "server: {enabled: true, database: {instance_class: db.r4.large}}", "server.database.instance_class"},
 	{"a size that no instance has", "server: {enabled: true, database: {instance_class: db.t4g.4xlarge}}", "server.database.instance_class"},
 	{"a size that no other instance has", "server: {enabled: true, database: {instance_class: db.m6g.micro}}", "server.database.instance_class"},
@@ -830,36 +830,9 @@ var rejected = []struct{ name, yaml, keys string }{
 	{"no limit in a process pool", "worker: {concurrency_limit: 0}", "worker.concurrency_limit"},
 	{"a registry on this machine", "worker: {image: 'localhost:443/w:1', prefect_version: '3'}", "worker.image"},
 	{"a registry at a closed port", "worker: {image: 'reg.example.com:5000/w:1', prefect_version: '3'}", "worker.image"},
-	{"policies that are too large", "work_pool: {type: ecs}\niam: {flow_task_families: [" + families(60) + "]}", "iam.flow_task_families"},
-	{"more secrets than a policy holds", "worker: {secrets: {" + secrets(120) + "}}", "worker.secrets"},
+	{"policies that are too large", "work_pool: {type: ecs}\niam: {flow_task_families: [" + many(60, "family-%d") + "]}", "iam.flow_task_families"},
+	{"more secrets than a policy holds", "worker: {secrets: {" + many(120, "V%d: 'arn:aws:secretsmanager:us-east-1:123456789012:secret:s%[1]d-AbCdEf'") + "}}", "worker.secrets"},
 	{"a task definition that is too large", "worker: {environment: {A: " + strings.Repeat("x", 60000) + "}}", "worker.environment"},
-}
-
-// actions are n actions.
-func actions(n int) string {
-	var all []string
-	for i := range n {
-		all = append(all, fmt.Sprintf("s3:GetObject%d", i))
-	}
-	return strings.Join(all, ", ")
-}
-
-// families are n families of tasks.
-func families(n int) string {
-	var all []string
-	for i := range n {
-		all = append(all, fmt.Sprintf("family-%d", i))
-	}
-	return strings.Join(all, ", ")
-}
-
-// secrets are n variables, each from a secret of its own.
-func secrets(n int) string {
-	var all []string
-	for i := range n {
-		all = append(all, fmt.Sprintf("V%d: 'arn:aws:secretsmanager:us-east-1:123456789012:secret:s%d-AbCdEf'", i, i))
-	}
-	return strings.Join(all, ", ")
 }
 
 func TestEnvironmentsThatFightOverNames(t *testing.T) {

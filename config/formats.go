@@ -1,7 +1,9 @@
 package config
 
 import (
+	"fmt"
 	"regexp"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -24,7 +26,6 @@ type format struct {
 const (
 	awsDocs       = "https://docs.aws.amazon.com/"
 	fixCharacters = "shorten it or replace the other characters"
-	sourceIDs     = awsDocs + "AWSEC2/latest/UserGuide/resource-ids.html"
 	dnsLabel      = `[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?`
 	fixKeyARN     = "copy it from the console or from aws kms describe-key"
 )
@@ -32,6 +33,20 @@ const (
 // accepts reports whether a text has the form.
 func (f format) accepts(text string) bool {
 	return f.pattern.MatchString(text) && (f.longest == 0 || utf8.RuneCountInString(text) <= f.longest)
+}
+
+// isARN reports whether the form is that of ARNs.
+func (f format) isARN() bool {
+	return f.pattern != nil && strings.HasPrefix(f.pattern.String(), "^arn:")
+}
+
+// resourceID returns the form of the ids of a type of resource in EC2, which a command of aws ec2 lists.
+func resourceID(prefix, of, command string) format {
+	return format{
+		pattern: regexp.MustCompile(`^` + prefix + `-[0-9a-f]{8}([0-9a-f]{9})?$`), example: prefix + "-0123456789abcdef0",
+		rule: fmt.Sprintf("the id of %s is %s- and 8 or 17 hexadecimal digits", of, prefix), fix: "copy it from the console or from aws ec2 " + command,
+		source: awsDocs + "AWSEC2/latest/UserGuide/resource-ids.html",
+	}
 }
 
 var formats = map[string]format{
@@ -74,22 +89,10 @@ var formats = map[string]format{
 		rule: "the value is an IPv4 range in CIDR notation", fix: "write for example 10.0.0.0/16",
 		source: awsDocs + "vpc/latest/userguide/vpc-cidr-blocks.html",
 	},
-	"vpc-id": {
-		pattern: regexp.MustCompile(`^vpc-[0-9a-f]{8}([0-9a-f]{9})?$`), example: "vpc-0123456789abcdef0",
-		rule: "the id of a VPC is vpc- and 8 or 17 hexadecimal digits", fix: "copy it from the console or from aws ec2 describe-vpcs", source: sourceIDs,
-	},
-	"subnet-id": {
-		pattern: regexp.MustCompile(`^subnet-[0-9a-f]{8}([0-9a-f]{9})?$`), example: "subnet-0123456789abcdef0",
-		rule: "the id of a subnet is subnet- and 8 or 17 hexadecimal digits", fix: "copy it from the console or from aws ec2 describe-subnets", source: sourceIDs,
-	},
-	"security-group-id": {
-		pattern: regexp.MustCompile(`^sg-[0-9a-f]{8}([0-9a-f]{9})?$`), example: "sg-0123456789abcdef0",
-		rule: "the id of a security group is sg- and 8 or 17 hexadecimal digits", fix: "copy it from the console or from aws ec2 describe-security-groups", source: sourceIDs,
-	},
-	"prefix-list-id": {
-		pattern: regexp.MustCompile(`^pl-[0-9a-f]{8}([0-9a-f]{9})?$`), example: "pl-0123456789abcdef0",
-		rule: "the id of a prefix list is pl- and 8 or 17 hexadecimal digits", fix: "copy it from the console or from aws ec2 describe-managed-prefix-lists", source: sourceIDs,
-	},
+	"vpc-id":            resourceID("vpc", "a VPC", "describe-vpcs"),
+	"subnet-id":         resourceID("subnet", "a subnet", "describe-subnets"),
+	"security-group-id": resourceID("sg", "a security group", "describe-security-groups"),
+	"prefix-list-id":    resourceID("pl", "a prefix list", "describe-managed-prefix-lists"),
 	"rule-description": {
 		pattern: regexp.MustCompile(`^[A-Za-z0-9 ._:/()#,@\[\]+=&;{}!$*-]+$`), longest: 255, example: "Warehouse",
 		rule: "the description of a rule has 1 to 255 ASCII letters, digits, spaces and ._-:/()#,@[]+=&;{}!$*", fix: fixCharacters,

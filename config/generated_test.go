@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -21,10 +20,6 @@ import (
 
 // What is generated from the options: `make generate` runs these tests with -update, which
 // writes the files, and without it they fail where a file is out of date.
-const (
-	schemaFile = "environments.schema.json"
-	pageFile   = "../docs/configuration.md"
-)
 
 // documented is the schema of Environment with the doc comments of the Go source.
 func documented(t *testing.T) *jsonschema.Schema {
@@ -69,7 +64,7 @@ func meaning(comment string) string {
 }
 
 func TestGeneratedSchema(t *testing.T) {
-	golden.Equal(t, schemaFile, string(editorSchema(t)))
+	golden.Equal(t, "environments.schema.json", string(editorSchema(t)))
 }
 
 // editorSchema is what editors and validators are given: patterns in place of the names of
@@ -311,17 +306,8 @@ func findOption(t *testing.T, key string) Option {
 	return Options()[i]
 }
 
-var table = regexp.MustCompile(`(?s)(<!-- options: written by make generate -->\n).*(<!-- end of options -->)`)
-
 func TestGeneratedPage(t *testing.T) {
-	page, err := os.ReadFile(pageFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !table.Match(page) {
-		t.Fatalf("%s has no place for the options", pageFile)
-	}
-	golden.Equal(t, pageFile, table.ReplaceAllString(string(page), "${1}"+strings.ReplaceAll(optionTables(t), "$", "$$")+"${2}"))
+	golden.Section(t, "../docs/configuration.md", "options", optionTables(t))
 }
 
 // optionTables are the options as Markdown, a table for each block of the file.
@@ -371,11 +357,7 @@ func allowed(o Option) string {
 	if schema.Items != nil {
 		schema = schema.Items
 	}
-	format := schema.Format
-	if format == "" {
-		format = o.extra("x-values")
-	}
-	f, known := formats[format]
+	f := o.format()
 	switch {
 	case len(schema.Enum) > 0:
 		var values []string
@@ -383,7 +365,7 @@ func allowed(o Option) string {
 			values = append(values, fmt.Sprintf("`%v`", value))
 		}
 		text = strings.Join(values, ", ")
-	case known:
+	case f.pattern != nil:
 		text, source = f.rule+", such as `"+f.example+"`", f.source
 	case schema.Type == "integer":
 		lowest, highest := o.limits()

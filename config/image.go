@@ -83,6 +83,15 @@ func (w Worker) Runtime() (Runtime, error) {
 	return runtime, nil
 }
 
+// PrefectMajor returns the major version of Prefect in the worker's image, 3 if it is not known.
+func (e *Environment) PrefectMajor() int {
+	runtime, err := e.Worker.Runtime()
+	if err != nil {
+		return 3
+	}
+	return runtime.Major()
+}
+
 func (w Worker) runtime() (Runtime, *Problem) {
 	refuse := func(rule, fix string) (Runtime, *Problem) {
 		return Runtime{}, &Problem{Key: "worker.image", Value: w.Image, Rule: rule, Fix: fix}
@@ -171,13 +180,16 @@ func mustConstraint(text string) *semver.Constraints {
 	return c
 }
 
-// prefectAWSPins are the releases of prefect-aws that the program installs, each with
-// the releases of Prefect that its metadata on PyPI allows. An unpinned install
-// into a 2.x image would replace Prefect 2 by 3. The first match counts.
-var prefectAWSPins = []struct {
+// prefectAWSPin is a release of prefect-aws, and the releases of Prefect that it goes with.
+type prefectAWSPin struct {
 	prefect *semver.Constraints
 	release string
-}{
+}
+
+// prefectAWSPins are the releases of prefect-aws that the program installs, each with
+// the releases of Prefect that its metadata on PyPI allows. An unpinned install
+// into a 2.x image would replace Prefect 2 by 3.
+var prefectAWSPins = []prefectAWSPin{
 	{mustConstraint(">=3.8.4, <4.0.0"), "0.7.12"},
 	{mustConstraint(">=3.7.0, <3.8.4"), "0.7.11"},
 	{mustConstraint(">=3.4.7, <3.7.0"), "0.6.0"},

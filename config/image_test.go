@@ -93,12 +93,12 @@ func TestFargateSizes(t *testing.T) {
 		256: {512, 1024, 2048, 3}, 512: {1024, 2048, 4096, 4}, 1024: {2048, 3072, 8192, 7}, 2048: {4096, 5120, 16384, 13},
 		4096: {8192, 9216, 30720, 23}, 8192: {16384, 20480, 61440, 12}, 16384: {32768, 40960, 122880, 12},
 	} {
-		sizes := fargateMemory(cpu)
+		sizes := FargateMemory(cpu)
 		if got := [4]int{sizes[0], sizes[1], sizes[len(sizes)-1], len(sizes)}; got != want {
 			t.Errorf("cpu %d: %v, want %v", cpu, got, want)
 		}
 	}
-	if sizes := fargateMemory(300); sizes != nil {
+	if sizes := FargateMemory(300); sizes != nil {
 		t.Errorf("cpu 300: %v, want none", sizes)
 	}
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -119,6 +120,16 @@ func (o Option) in(e *Environment) reflect.Value {
 func (o Option) extra(name string) string {
 	text, _ := o.Schema.Extras[name].(string)
 	return text
+}
+
+// format returns the form of the option's texts: of the value, the entries of a list, or the values of a map. It is
+// empty where the option has none.
+func (o Option) format() format {
+	name := cmp.Or(o.Schema.Format, o.extra("x-values"))
+	if o.Schema.Items != nil {
+		name = o.Schema.Items.Format
+	}
+	return formats[name]
 }
 
 // derived reports whether the default is made of other values, named in braces.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	version "github.com/aquasecurity/go-pep440-version"
@@ -16,7 +17,7 @@ import (
 func (e *Environment) PipPackages() []string {
 	packages := append([]string(nil), e.Worker.ExtraPipPackages...)
 	if runtime, err := e.Worker.Runtime(); err == nil && e.WorkPool.FlowsAreTasks() && !runtime.PrefectAWS && !hasPackage(packages, "prefect-aws") {
-		packages = append(packages, runtime.prefectAWS()...)
+		packages = append(packages, "prefect-aws=="+runtime.prefectAWS())
 	}
 	return packages
 }
@@ -25,19 +26,15 @@ func (e *Environment) PipPackages() []string {
 // images, installs them.
 func (e *Environment) ImagePackages() []string {
 	if runtime, err := e.Worker.Runtime(); err == nil && e.WorkPool.FlowsAreTasks() && runtime.PrefectAWS {
-		return runtime.prefectAWS()
+		return []string{"prefect-aws==" + runtime.prefectAWS()}
 	}
 	return nil
 }
 
-// prefectAWS returns the release of prefect-aws that fits, as a requirement.
-func (r Runtime) prefectAWS() []string {
-	for _, pin := range prefectAWSPins {
-		if pin.prefect.Check(r.Prefect) {
-			return []string{"prefect-aws==" + pin.release}
-		}
-	}
-	return nil
+// prefectAWS returns the release of prefect-aws that fits. There is one for each supported release of Prefect.
+func (r Runtime) prefectAWS() string {
+	i := slices.IndexFunc(prefectAWSPins, func(pin prefectAWSPin) bool { return pin.prefect.Check(r.Prefect) })
+	return prefectAWSPins[i].release
 }
 
 // requirement splits what the format pip-requirement accepts: name, extras, versions.
@@ -57,12 +54,10 @@ func packageName(text string) (name, versions string) {
 }
 
 func hasPackage(packages []string, name string) bool {
-	for _, p := range packages {
-		if found, _ := packageName(p); found == name {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(packages, func(p string) bool {
+		found, _ := packageName(p)
+		return found == name
+	})
 }
 
 // image refuses an image whose content is unknown, or is said to be what it is not.
@@ -191,12 +186,7 @@ func shortVersion(r Runtime) string {
 
 // prefectAWS refuses a release of prefect-aws that would change the image's Prefect.
 func (v *validator) prefectAWS(key, requirement string, runtime Runtime) {
-	var pin string
-	for _, p := range prefectAWSPins {
-		if p.prefect.Check(runtime.Prefect) {
-			pin = p.release
-		}
-	}
+	pin := runtime.prefectAWS()
 	_, text, exact := strings.Cut(requirement, "==")
 	release := parseVersion(text)
 	// prefect-aws 0.5.0 was the first that requires Prefect 3 (its metadata on PyPI).

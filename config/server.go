@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 )
 
@@ -87,10 +86,7 @@ func (v *validator) server() {
 	case a == AuthBasic && !firstBasic.Check(runtime.Prefect):
 		v.reject("worker.image", v.env.Worker.Image, "the server of this release of Prefect 3 has no user and password, or no health check beside them", "use Prefect 3.1.13 or later", "server.enabled")
 	}
-	if sizes := fargateMemory(s.CPU); sizes != nil && !slices.Contains(sizes, s.MemoryMiB) {
-		v.reject("server.memory", s.MemoryMiB, fmt.Sprintf("with cpu %d Fargate takes a memory of %s MiB", s.CPU, memorySizes(s.CPU)),
-			"set server.memory to one of them, or another server.cpu", "server.cpu")
-	}
+	v.taskSizes("server", s.CPU, s.MemoryMiB)
 	if s.OwnDatabase() {
 		v.rejectIgnored("the stack makes the database and its password itself", "remove it, or set server.database.existing_host", "server.database.existing_secret")
 		if n := v.env.Network.TaskSubnets(); n < 2 {
@@ -148,7 +144,7 @@ var reservedWords = func() map[string]bool {
 func sectionKeys(prefix string) []string {
 	var keys []string
 	for _, o := range options() {
-		if len(o.Key) > len(prefix) && o.Key[:len(prefix)] == prefix && o.Key != prefix+"enabled" {
+		if strings.HasPrefix(o.Key, prefix) && o.Key != prefix+"enabled" {
 			keys = append(keys, o.Key)
 		}
 	}

@@ -119,27 +119,28 @@ func (v *validator) checkOneOf(o Option, i int, entry reflect.Value) {
 // checkPlaintext refuses what must not be in plaintext in any option.
 func (v *validator) checkPlaintext() {
 	for _, o := range options() {
-		v.checkTexts(o.Key, o.in(v.env))
+		eachText(o.Key, o.in(v.env), v.clearText)
 	}
 }
 
-func (v *validator) checkTexts(key string, value reflect.Value) {
+// eachText calls visit with each text in the value of an option, and its key.
+func eachText(key string, value reflect.Value, visit func(key, text string)) {
 	switch value.Kind() {
 	case reflect.String:
-		v.clearText(key, value.String())
+		visit(key, value.String())
 	case reflect.Slice:
 		for i := range value.Len() {
-			v.checkTexts(fmt.Sprintf("%s[%d]", key, i), value.Index(i))
+			eachText(fmt.Sprintf("%s[%d]", key, i), value.Index(i), visit)
 		}
 	case reflect.Map:
 		names := value.MapKeys()
 		slices.SortFunc(names, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
 		for _, name := range names {
-			v.checkTexts(strict.Join(key, name.String()), value.MapIndex(name))
+			eachText(strict.Join(key, name.String()), value.MapIndex(name), visit)
 		}
 	case reflect.Struct:
 		for f := range value.Type().Fields() {
-			v.checkTexts(strict.Join(key, f.Tag.Get("yaml")), value.FieldByIndex(f.Index))
+			eachText(strict.Join(key, f.Tag.Get("yaml")), value.FieldByIndex(f.Index), visit)
 		}
 	}
 }

@@ -33,8 +33,8 @@ var fargateSizes = map[int]struct{ from, to, step int }{
 	16384: {32768, 122880, 8192},
 }
 
-// fargateMemory lists the memory sizes for a CPU size, none if Fargate lacks it.
-func fargateMemory(cpu int) []int {
+// FargateMemory returns the memory sizes in MiB that Fargate takes with a CPU size, none if it lacks that size.
+func FargateMemory(cpu int) []int {
 	size, ok := fargateSizes[cpu]
 	switch {
 	case !ok:
@@ -50,7 +50,7 @@ func fargateMemory(cpu int) []int {
 }
 
 func memorySizes(cpu int) string {
-	sizes := fargateMemory(cpu)
+	sizes := FargateMemory(cpu)
 	if len(sizes) > 4 {
 		return fmt.Sprintf("%d to %d in steps of %d", sizes[0], sizes[len(sizes)-1], sizes[1]-sizes[0])
 	}
@@ -67,7 +67,7 @@ func memorySizes(cpu int) string {
 const (
 	workerMiB  = 171
 	flowRunMiB = 136
-	guardMiB   = 18
+	guardMiB   = 24
 )
 
 // fargate refuses sizes that Fargate lacks, and more flow runs than there is memory for.
@@ -99,7 +99,7 @@ func (v *validator) fargate() {
 }
 
 func (v *validator) taskSizes(block string, cpu, memory int) {
-	if sizes := fargateMemory(cpu); sizes != nil && !slices.Contains(sizes, memory) {
+	if sizes := FargateMemory(cpu); sizes != nil && !slices.Contains(sizes, memory) {
 		v.reject(block+".memory", memory, fmt.Sprintf("with cpu %d Fargate takes a memory of %s MiB", cpu, memorySizes(cpu)),
 			fmt.Sprintf("set %[1]s.memory to one of them, or another %[1]s.cpu", block), block+".cpu")
 	}
@@ -314,6 +314,9 @@ var (
 	olderJobVariables = map[string]string{"stream_output": isSwitch, "task_start_timeout_seconds": isNumber, "task_watch_poll_interval": isNumber}
 )
 
+// taskDefinitionKey is the template variable with the task definition that flows run with.
+const taskDefinitionKey = "work_pool.job.variables.task_definition_arn"
+
 // The kinds of values of template variables.
 const (
 	isText   = "text"
@@ -373,7 +376,7 @@ func (v *validator) jobs() {
 		}
 	}
 	if text, given := job.Variables["task_definition_arn"]; given {
-		const key = "work_pool.job.variables.task_definition_arn"
+		const key = taskDefinitionKey
 		family := text[strings.LastIndexByte(text, '/')+1:]
 		if !slices.ContainsFunc(v.env.IAM.FlowTaskFamilies, func(allowed string) bool { return strings.HasPrefix(family, allowed) }) {
 			v.reject(key, text, "the worker may only run families that begin with "+strings.Join(v.env.IAM.FlowTaskFamilies, " or "), "add the family to iam.flow_task_families", "iam.flow_task_families")

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/agext/levenshtein"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -278,33 +279,11 @@ func (c *checker) unknownFix(key string, fields map[string]reflect.Type) string 
 // likely meant, or nothing.
 func Nearest(word string, known []string) string {
 	for _, k := range known {
-		if editDistance(word, k) <= 2 {
+		if levenshtein.Distance(word, k, nil) <= 2 {
 			return "did you mean " + k + "? If not, "
 		}
 	}
 	return ""
-}
-
-// editDistance returns the number of letters to insert, remove or replace to get from a to b
-// (Levenshtein).
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replace := diagonal
-			if a[i] != b[j] {
-				replace++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replace, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }
 
 func isNull(node *yaml.Node) bool {

@@ -4,15 +4,22 @@ A flow run is a process with PREFECT__FLOW_RUN_ID in its environment, in Prefect
 of the ECS agent, which only processes of this task have, excludes others where /proc shows more.
 """
 
+import base64
 import http.client
 import json
 import os
+import ssl
 import time
+import urllib.error
 import urllib.parse
+import urllib.request
 
-# Seconds without a flow run after which the task is released. A worker polls each 10 s, and a run that it has taken
-# has a process at the latest when a request without an answer was given up and repeated.
-IDLE = 30 + float(os.environ["PREFECT_API_REQUEST_TIMEOUT"])
+import certifi
+
+# Seconds without a flow run after which the task is released.
+IDLE = 60
+# Seconds after which it is released although the work pool has a Pending run, or the API does not answer.
+LONGEST = 900
 # The longest time for which ECS protects a task (48 hours), renewed after half of it.
 MINUTES = 2880
 
@@ -31,6 +38,31 @@ def busy():
             if b"\0PREFECT__FLOW_RUN_ID=" in environ and own in environ:
                 return True
     return False
+
+
+def pending():
+    """Reports whether a run of the work pool is Pending: a worker has taken it, and it may have no process yet."""
+    env = os.environ
+    headers = {"Content-Type": "application/json", **json.loads(env.get("PREFECT_CLIENT_CUSTOM_HEADERS") or "{}")}
+    if env.get("PREFECT_API_KEY"):
+        headers["Authorization"] = "Bearer " + env["PREFECT_API_KEY"]
+    elif env.get("PREFECT_API_AUTH_STRING"):
+        headers["Authorization"] = "Basic " + base64.b64encode(env["PREFECT_API_AUTH_STRING"].encode()).decode()
+    runs = {
+        "flow_runs": {"state": {"type": {"any_": ["PENDING"]}}},
+        "work_pools": {"name": {"any_": [env["PREFECT_WORK_POOL_NAME"]]}},
+    }
+    request = urllib.request.Request(env["PREFECT_API_URL"] + "/flow_runs/count", json.dumps(runs).encode(), headers)
+    # The same certificates as Prefect's client has.
+    certificates = env.get("PREFECT_API_SSL_CERT_FILE") or env.get("SSL_CERT_FILE") or certifi.where()
+    try:
+        tls = ssl.create_default_context(cafile=certificates)
+        with urllib.request.urlopen(request, timeout=10, context=tls) as answer:
+            return json.load(answer) > 0
+    except urllib.error.HTTPError as error:
+        return error.code >= 500  # a worker whose requests are refused takes no runs
+    except Exception:
+        return True
 
 
 def protect(on):
@@ -56,6 +88,8 @@ while True:
         if busy():
             seen = now
         wanted = now - seen < IDLE
+        if protected and not wanted and now - seen < LONGEST and pending():
+            wanted, pause = True, 5
         if wanted != protected or wanted and now - since > MINUTES * 30:
             protect(wanted)
             protected, since, problem = wanted, now, ""

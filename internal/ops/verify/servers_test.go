@@ -3,6 +3,10 @@ package verify
 import (
 	"context"
 	"errors"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -50,8 +54,34 @@ func (h *harness) serve(t *testing.T, s *prefectserver.Server) {
 		if err != nil || run.State != "SCHEDULED" || run.Ended() {
 			t.Errorf("run %+v, %v; want SCHEDULED", run, err)
 		}
+		for _, state := range []string{"PENDING", "RUNNING"} {
+			h.prefect(t, s, http.MethodPost, "/flow_runs/"+run.ID+"/set_state", map[string]any{"state": map[string]any{"type": state}})
+			if got, want := h.guardSeesPending(t, s), state == "PENDING"; got != want {
+				t.Errorf("the guard of a worker says of a run that is %s: Pending is %t", state, got)
+			}
+		}
 	}
 	lifeOfAPool(t, client)
+}
+
+// guardSeesPending reports whether the guard of the worker's container sees a Pending run in the pool p.
+func (h *harness) guardSeesPending(t *testing.T, s *prefectserver.Server) bool {
+	t.Helper()
+	code, err := os.ReadFile(filepath.Join(h.project.Root, "constructs", "ecsworker", "guard.py"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	functions, _, _ := strings.Cut(string(code), "\nprotected, ")
+	cmd := exec.CommandContext(t.Context(), h.envs[3].Python(), "-c", functions+"\nprint(pending())")
+	cmd.Env = []string{"ECS_AGENT_URI=x", "PREFECT_WORK_POOL_NAME=p", "PREFECT_API_URL=" + s.APIURL()}
+	if s == h.three {
+		cmd.Env = append(cmd.Env, "PREFECT_API_AUTH_STRING="+basic)
+	}
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out) == "True\n"
 }
 
 // end stops a server, after which nothing of it is left.

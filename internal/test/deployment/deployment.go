@@ -363,7 +363,8 @@ func (c call) deploy(ctx context.Context, resources string) ([]enforce.Permissio
 	}
 	switch c.Service {
 	case "iam":
-		return all, c.roleKeys(ctx, all)
+		c.roleKeys(ctx, all)
+		return all, nil
 	case "ecs":
 		for _, r := range all {
 			r.Context["ecs:cluster"] = []string{c.Cluster()}
@@ -480,12 +481,12 @@ func (c call) requestTags() map[string][]string {
 }
 
 // roleKeys puts the condition keys of IAM, and the path of the role, into permissions.
-func (c call) roleKeys(ctx context.Context, all []enforce.Permission) error {
+func (c call) roleKeys(ctx context.Context, all []enforce.Permission) {
 	boundary, arn := c.Text("PermissionsBoundary"), ""
 	if role := c.Text("RoleName"); role != "" && c.Action != "iam:CreateRole" {
 		got, err := c.aws.iam.GetRole(ctx, &iam.GetRoleInput{RoleName: &role})
 		if err != nil {
-			return nil // AWS says itself that there is none
+			return // AWS says itself that there is none
 		}
 		arn = aws.ToString(got.Role.Arn)
 		if got.Role.PermissionsBoundary != nil {
@@ -503,7 +504,6 @@ func (c call) roleKeys(ctx context.Context, all []enforce.Permission) error {
 			r.Context["iam:policyarn"] = []string{policy}
 		}
 	}
-	return nil
 }
 
 // resourceTags returns the condition keys of the tags that a resource of EC2, Application Auto Scaling or Cloud Map has: no

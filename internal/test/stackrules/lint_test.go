@@ -30,15 +30,15 @@ func template(stack object) object {
 			switch kind {
 			case "aws_ecs_task_definition":
 				elements[id] = object{"Type": "AWS::ECS::TaskDefinition", "Properties": object{
-					"Family": get(r, "family"), "Cpu": get(r, "cpu"), "Memory": get(r, "memory"), "NetworkMode": get(r, "network_mode"), "RequiresCompatibilities": get(r, "requires_compatibilities"),
-					"ExecutionRoleArn": evaluated(get(r, "execution_role_arn")), "ContainerDefinitions": capitalized(evaluated(get(r, "container_definitions"))),
+					"Family": Get(r, "family"), "Cpu": Get(r, "cpu"), "Memory": Get(r, "memory"), "NetworkMode": Get(r, "network_mode"), "RequiresCompatibilities": Get(r, "requires_compatibilities"),
+					"ExecutionRoleArn": evaluated(Get(r, "execution_role_arn")), "ContainerDefinitions": capitalized(evaluated(Get(r, "container_definitions"))),
 				}}
 			case "aws_iam_role":
-				elements[id] = object{"Type": "AWS::IAM::Role", "Properties": object{"RoleName": get(r, "name"), "AssumeRolePolicyDocument": evaluated(get(r, "assume_role_policy"))}}
+				elements[id] = object{"Type": "AWS::IAM::Role", "Properties": object{"RoleName": Get(r, "name"), "AssumeRolePolicyDocument": evaluated(Get(r, "assume_role_policy"))}}
 			case "aws_iam_role_policy":
-				elements[id] = object{"Type": "AWS::IAM::RolePolicy", "Properties": object{"PolicyName": get(r, "name"), "RoleName": "role", "PolicyDocument": evaluated(get(r, "policy"))}}
+				elements[id] = object{"Type": "AWS::IAM::RolePolicy", "Properties": object{"PolicyName": Get(r, "name"), "RoleName": "role", "PolicyDocument": evaluated(Get(r, "policy"))}}
 			case "aws_sqs_queue_policy":
-				elements[id] = object{"Type": "AWS::SQS::QueuePolicy", "Properties": object{"Queues": list{"https://sqs.us-east-1.amazonaws.com/123456789012/q"}, "PolicyDocument": evaluated(get(r, "policy"))}}
+				elements[id] = object{"Type": "AWS::SQS::QueuePolicy", "Properties": object{"Queues": list{"https://sqs.us-east-1.amazonaws.com/123456789012/q"}, "PolicyDocument": evaluated(Get(r, "policy"))}}
 			}
 		}
 	}

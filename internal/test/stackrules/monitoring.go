@@ -145,7 +145,7 @@ var monitoringRules = []rule{
 		s.all("aws_appautoscaling_policy.scale_in", steps+"step_adjustment", []map[string]any{{"metric_interval_upper_bound": "0", "scaling_adjustment": -1}})
 		s.each("aws_appautoscaling_policy", func(e element) {
 			for i, step := range e.list(steps + "step_adjustment") {
-				if change, _ := get(step, "scaling_adjustment").(float64); (change > 0) != (e.name == "scale_out") {
+				if change, _ := Get(step, "scaling_adjustment").(float64); (change > 0) != (e.name == "scale_out") {
 					s.report(fmt.Sprintf("%s.%sstep_adjustment.%d", e.address(), steps, i), "changes the number of tasks by %v", change)
 				}
 			}

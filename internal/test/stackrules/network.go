@@ -208,7 +208,7 @@ func checkExisting(s *stack) {
 	must := func(address, condition string) {
 		found := false
 		s.each(address, func(e element) {
-			found = slices.ContainsFunc(e.list("lifecycle.postcondition"), func(p any) bool { return get(p, "condition") == ref(condition) })
+			found = slices.ContainsFunc(e.list("lifecycle.postcondition"), func(p any) bool { return Get(p, "condition") == ref(condition) })
 		})
 		if !found {
 			s.report(address, "has no postcondition %s", condition)

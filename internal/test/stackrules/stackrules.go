@@ -145,10 +145,10 @@ func (s *stack) only(at string, names any, allowed string) {
 	}
 }
 
-// get returns the value at a path such as network_configuration.subnets.0, nil if there is none.
-func (e element) get(path string) any { return get(e.arguments, path) }
+func (e element) get(path string) any { return Get(e.arguments, path) }
 
-func get(at any, path string) any {
+// Get returns the value at a path in JSON such as network_configuration.subnets.0, nil if there is none.
+func Get(at any, path string) any {
 	for part := range strings.SplitSeq(path, ".") {
 		switch node := at.(type) {
 		case map[string]any:

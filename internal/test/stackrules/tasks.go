@@ -81,9 +81,9 @@ var taskRules = []rule{
 		s.each("container", func(e element) {
 			allowed, have := s.environment(e.name), map[string]bool{}
 			for _, v := range e.list("environment") {
-				name := fmt.Sprint(get(v, "name"))
+				name := fmt.Sprint(Get(v, "name"))
 				have[name] = true
-				if want, ok := allowed[name]; ok && get(v, "value") != want || !ok && !slices.Contains(strings.Fields(settings), name) {
+				if want, ok := allowed[name]; ok && Get(v, "value") != want || !ok && !slices.Contains(strings.Fields(settings), name) {
 					s.report(e.address()+".environment", "sets %s, which no option does, or to another value", name)
 				}
 			}
@@ -98,7 +98,7 @@ var taskRules = []rule{
 		s.each("container", func(e element) {
 			have, want := map[string]string{}, s.secrets(e.name)
 			for _, v := range e.list("secrets") {
-				have[fmt.Sprint(get(v, "name"))] = fmt.Sprint(get(v, "valueFrom"))
+				have[fmt.Sprint(Get(v, "name"))] = fmt.Sprint(Get(v, "valueFrom"))
 			}
 			if !maps.Equal(have, want) {
 				s.report(e.address()+".secrets", "are %s, want %s", show(have), show(want))
@@ -163,7 +163,7 @@ var taskRules = []rule{
 // task's role, and a change of it is reviewed.
 const (
 	startGuard = `guard=$1; shift; while :; do python -c "$guard"; echo "task protection: flow runs of this task may be stopped: the guard ended with status $?"; sleep 10; done & `
-	guardSum   = "282c03c4ca29ce4acb2ee7e22f1bacf34e70ace1c426cde868317823e76f868c"
+	guardSum   = "e4a2a9dd276399d0363c28bba4e6b84cb0d8cde196399062ec89c9fbf34bb7f0"
 )
 
 // workerOptions are the options that may follow the pool and its type.

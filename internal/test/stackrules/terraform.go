@@ -64,7 +64,7 @@ var terraformRules = []rule{
 	}},
 	{"credential-goes-to-the-api", "where the credential is sent follows from prefect_api_url", func(s *stack) {
 		s.only("locals", s.root["locals"], "console_domain prefect_api_port prefect_api_url")
-		url := fmt.Sprint(get(s.root, "locals.prefect_api_url"))
+		url := fmt.Sprint(Get(s.root, "locals.prefect_api_url"))
 		hosts := host.FindAllString(url, -1)
 		if !strings.HasPrefix(url, `${var.prefect_api_url != "" ? `) || len(hosts) != 1 || !strings.HasPrefix(config.CloudAPIURL, hosts[0]+"/") {
 			s.report("locals.prefect_api_url", "is %s", url)
@@ -91,7 +91,7 @@ var terraformRules = []rule{
 	{"imports-as-found", "what is imported is changed by the next deployment, and removed by destroy", func(s *stack) {
 		blocks, _ := s.root["import"].([]any)
 		for _, b := range blocks {
-			if to, id := fmt.Sprint(get(b, "to")), fmt.Sprint(get(b, "id")); s.env.Imports[to] != id {
+			if to, id := fmt.Sprint(Get(b, "to")), fmt.Sprint(Get(b, "id")); s.env.Imports[to] != id {
 				s.report("import", "takes over %s as %s", id, to)
 			}
 		}
