@@ -103,7 +103,7 @@ func protection(client *ecs.Client, cluster, taskARN string) http.HandlerFunc {
 		switch {
 		case err != nil:
 			code, message := "ServerException", err.Error()
-			if api := smithy.APIError(nil); errors.As(err, &api) {
+			if api, ok := errors.AsType[smithy.APIError](err); ok {
 				code, message = api.ErrorCode(), api.ErrorMessage()
 			}
 			refuse(http.StatusBadRequest, code, message)

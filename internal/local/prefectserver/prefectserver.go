@@ -46,45 +46,39 @@ type Options struct {
 
 // Server is a Prefect server that runs, or ran.
 type Server struct {
-	// URL is where its user interface is, such as http://127.0.0.1:43210.
-	URL string `json:"url"`
-	// Port is the port of URL.
+	// Port is its port on 127.0.0.1.
 	Port int `json:"port"`
 	// Process is the server's process.
 	Process proc.Identity `json:"process"`
-	// Log is the path of its log.
-	Log string `json:"log"`
 }
 
+// URL returns where its user interface is, such as http://127.0.0.1:43210.
+func (s *Server) URL() string { return "http://127.0.0.1:" + strconv.Itoa(s.Port) }
+
 // APIURL returns the address of its API, the value for PREFECT_API_URL.
-func (s *Server) APIURL() string { return s.URL + "/api" }
+func (s *Server) APIURL() string { return s.URL() + "/api" }
 
 // Start starts a server and returns when its API answers. If it does not start,
 // or ctx ends first, nothing is left running and the error holds the end of its
 // log.
 func Start(ctx context.Context, opt Options) (*Server, error) {
-	dir, port := opt.Dir, opt.Port
+	dir, s := opt.Dir, &Server{Port: opt.Port}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("start the Prefect server: %w", err)
 	}
 	if err := newDatabase(ctx, opt.Env, filepath.Join(dir, "prefect.db")); err != nil {
 		return nil, fmt.Errorf("start the Prefect server: %w", err)
 	}
-	if port == 0 {
-		var err error
-		if port, err = proc.FreePort(); err != nil {
+	var err error
+	if s.Port == 0 {
+		if s.Port, err = proc.FreePort(); err != nil {
 			return nil, fmt.Errorf("start the Prefect server: %w", err)
 		}
-	}
-	s := &Server{
-		URL:  "http://127.0.0.1:" + strconv.Itoa(port),
-		Port: port,
-		Log:  filepath.Join(dir, "prefect-server.log"),
 	}
 	// What "prefect server start --background" of both major versions runs. In the foreground
 	// that of Prefect 2 is one process more, which waits for this one and takes 2 s of processor.
 	cmd := exec.Command(opt.Env.Python(), "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app",
-		"--host", "127.0.0.1", "--port", strconv.Itoa(port), "--timeout-keep-alive", "5")
+		"--host", "127.0.0.1", "--port", strconv.Itoa(s.Port), "--timeout-keep-alive", "5")
 	cmd.Dir = dir
 	cmd.Env = append(Environ(filepath.Join(dir, "home")),
 		databaseVariable(filepath.Join(dir, "prefect.db")),
@@ -97,9 +91,8 @@ func Start(ctx context.Context, opt Options) (*Server, error) {
 		"PREFECT_UI_STATIC_DIRECTORY="+filepath.Join(dir, "ui"),
 	)
 	cmd.Env = append(cmd.Env, opt.ExtraEnv...)
-	var err error
 	s.Process, err = proc.Launch(ctx, proc.Server{
-		Name: "the Prefect server", Cmd: cmd, Log: s.Log, Started: opt.Started, Timeout: startTimeout, Ready: s.Ready,
+		Name: "the Prefect server", Cmd: cmd, Log: filepath.Join(dir, "prefect-server.log"), Started: opt.Started, Timeout: startTimeout, Ready: s.Ready,
 	})
 	if err != nil {
 		return nil, err

@@ -61,7 +61,7 @@ func TestASlowServer(t *testing.T) {
 				t.Run(outage, func(t *testing.T) {
 					t.Parallel()
 					// GIVEN a server that is away for 90 s after the first lines, and slow with all others
-					f := newFront(t, server.URL, frozen)
+					f := newFront(t, server.URL(), frozen)
 					// WHEN a flow runs with the settings of the worker's container
 					file := filepath.Join(t.TempDir(), "lines.py")
 					testtools.NoError(t, os.WriteFile(file, []byte(lines), 0o644))

@@ -204,7 +204,7 @@ iam: {task_policy_arns: ['arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess']}
 	cfg := s.Emulator.Config(s.Region)
 
 	// AND its pages are known
-	if out := w.must("open", "dev"); out != "  Prefect         "+s.Prefect.URL+"\n  AWS emulator    "+s.Emulator.Endpoint+"/moto-api/\n" {
+	if out := w.must("open", "dev"); out != "  Prefect         "+s.Prefect.URL()+"\n  AWS emulator    "+s.Emulator.Endpoint+"/moto-api/\n" {
 		t.Errorf("open: %s", out)
 	}
 

@@ -88,7 +88,7 @@ func (u *up) startOwnServer(ctx context.Context, port int) error {
 		}
 		if err := u.update(func(s *State) {
 			s.OwnServer, own.TaskDefinition = own, arn
-			s.Prefect = &prefectserver.Server{URL: fmt.Sprintf("http://127.0.0.1:%d", port), Port: port, Log: u.serverTasks().Log()}
+			s.Prefect = &prefectserver.Server{Port: port}
 		}); err != nil {
 			return err
 		}
@@ -97,7 +97,7 @@ func (u *up) startOwnServer(ctx context.Context, port int) error {
 		}
 		before := fmt.Sprintf("running the task definition %s as ECS would, until its API answers", iam.ResourceName(arn))
 		if err := u.p.Step(before, func() (string, error) {
-			return fmt.Sprintf("Prefect server %s, from task definition %s", u.state.Prefect.URL, iam.ResourceName(arn)), u.launchOwnServer(ctx)
+			return fmt.Sprintf("Prefect server %s, from task definition %s", u.state.Prefect.URL(), iam.ResourceName(arn)), u.launchOwnServer(ctx)
 		}); err != nil {
 			return err
 		}
@@ -167,7 +167,7 @@ func (u *up) launchOwnServer(ctx context.Context) error {
 		return u.state.Prefect.Ready(ctx), nil
 	})
 	if err != nil {
-		return fmt.Errorf("%w; the end of its output:\n%s", err, proc.Tail(u.state.Prefect.Log, 30))
+		return fmt.Errorf("%w; the end of its output:\n%s", err, proc.Tail(u.serverTasks().Log(), 30))
 	}
 	return nil
 }

@@ -47,7 +47,7 @@ func (o Options) Pages() (prefect, aws string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	return r.state.Prefect.URL, r.state.Emulator.Endpoint + "/moto-api/", nil
+	return r.state.Prefect.URL(), r.state.Emulator.Endpoint + "/moto-api/", nil
 }
 
 // running returns the run, of which both servers were started.

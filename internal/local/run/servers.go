@@ -35,7 +35,7 @@ func (u *up) startPrefect(ctx context.Context, port int) (err error) {
 			if err != nil {
 				return "", err
 			}
-			return "Prefect server: " + s.URL, u.update(func(st *State) { st.Prefect = s; st.started(s.Process) })
+			return "Prefect server: " + s.URL(), u.update(func(st *State) { st.Prefect = s; st.started(s.Process) })
 		})
 		if err != nil {
 			return err

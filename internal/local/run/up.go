@@ -180,7 +180,7 @@ func (u *up) summary() {
 			p.Line("%s", terminal.Wrap("  "+l, terminal.Width(u.opt.Out)))
 		}
 	}
-	p.Line("\n%s\n  user interface  %s\n  API             %s", bold("Prefect"), s.Prefect.URL, s.Prefect.APIURL())
+	p.Line("\n%s\n  user interface  %s\n  API             %s", bold("Prefect"), s.Prefect.URL(), s.Prefect.APIURL())
 	if s.OwnServer != nil && u.env.Prefect.Authentication == config.AuthBasic {
 		p.Line("  user:password   aws secretsmanager get-secret-value --secret-id %s --query SecretString --output text", u.env.Secret.Name)
 	}

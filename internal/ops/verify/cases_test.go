@@ -764,7 +764,7 @@ func (h *harness) apiCases() []testCase {
 	// dated is the server behind a proxy whose clock is wrong.
 	dated := func(ahead time.Duration) change {
 		return apiAt(func(t *testing.T) string {
-			target, _ := url.Parse(h.two.URL)
+			target, _ := url.Parse(h.two.URL())
 			proxy := httputil.NewSingleHostReverseProxy(target)
 			proxy.ModifyResponse = func(r *http.Response) error {
 				r.Header.Set("Date", time.Now().Add(ahead).UTC().Format(http.TimeFormat))

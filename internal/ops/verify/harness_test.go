@@ -483,7 +483,7 @@ func (h *harness) prefect(t *testing.T, server *prefectserver.Server, method, pa
 // status to answer with, or 0 to pass the request on.
 func (h *harness) front(t *testing.T, answer func(*http.Request) int) string {
 	t.Helper()
-	target, err := url.Parse(h.two.URL)
+	target, err := url.Parse(h.two.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
