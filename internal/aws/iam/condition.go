@@ -24,7 +24,9 @@ func (r Request) condition(operator, key string, wanted []string) (truth, string
 	if name == "Null" {
 		return truthOf(len(wanted) == 1 && strings.EqualFold(wanted[0], strconv.FormatBool(len(values) == 0))), ""
 	}
-	compare, negated, ok := comparison(name)
+	// NotEquals, NotLike and NotIpAddress are the others, negated.
+	negated := strings.Contains(name, "Not")
+	compare, ok := comparisons[strings.Replace(name, "Not", "", 1)]
 	if !ok || (set != "" && set != "ForAnyValue" && set != "ForAllValues") {
 		return maybe, "the condition operator " + operator
 	}
@@ -33,7 +35,8 @@ func (r Request) condition(operator, key string, wanted []string) (truth, string
 		return truthOf(ifExists || negated || set == "ForAllValues"), ""
 	}
 
-	met := set == "ForAllValues" || (set == "" && negated)
+	all := set == "ForAllValues" || (set == "" && negated)
+	met := all
 	for _, value := range values {
 		one := negated
 		for _, want := range wanted {
@@ -49,7 +52,7 @@ func (r Request) condition(operator, key string, wanted []string) (truth, string
 				one = !negated
 			}
 		}
-		if set == "ForAllValues" || (set == "" && negated) {
+		if all {
 			met = met && one
 		} else {
 			met = met || one
@@ -58,75 +61,60 @@ func (r Request) condition(operator, key string, wanted []string) (truth, string
 	return truthOf(met), ""
 }
 
-// comparison returns what an operator compares by, and whether it negates that.
-func comparison(operator string) (compare func(value, want string) (bool, error), negated, ok bool) {
-	plain := func(f func(value, want string) bool) func(string, string) (bool, error) {
-		return func(value, want string) (bool, error) { return f(value, want), nil }
-	}
-	equal := plain(func(value, want string) bool { return value == want })
-	like := plain(func(value, want string) bool { return wildcard(want, value) })
-	number := func(f func(value, want float64) bool) func(string, string) (bool, error) {
-		return func(value, want string) (bool, error) {
-			v, err := strconv.ParseFloat(value, 64)
-			if err != nil {
-				return false, err
-			}
-			w, err := strconv.ParseFloat(want, 64)
-			return f(v, w), err
-		}
-	}
-	date := func(f func(value, want time.Time) bool) func(string, string) (bool, error) {
-		return func(value, want string) (bool, error) {
-			v, err := time.Parse(time.RFC3339, value)
-			if err != nil {
-				return false, err
-			}
-			w, err := time.Parse(time.RFC3339, want)
-			return f(v, w), err
-		}
-	}
-	address := func(value, want string) (bool, error) {
-		ip, err := netip.ParseAddr(value)
+// comparisons are what operators compare a value by with one that is wanted.
+var comparisons = map[string]func(value, want string) (bool, error){
+	"StringEquals":           plain(func(value, want string) bool { return value == want }),
+	"StringEqualsIgnoreCase": plain(strings.EqualFold),
+	"StringLike":             plain(like),
+	// For ARNs IAM treats Equals and Like alike.
+	"ArnEquals":                plain(like),
+	"ArnLike":                  plain(like),
+	"Bool":                     plain(strings.EqualFold),
+	"NumericEquals":            parsed(number, func(v, w float64) bool { return v == w }),
+	"NumericLessThan":          parsed(number, func(v, w float64) bool { return v < w }),
+	"NumericLessThanEquals":    parsed(number, func(v, w float64) bool { return v <= w }),
+	"NumericGreaterThan":       parsed(number, func(v, w float64) bool { return v > w }),
+	"NumericGreaterThanEquals": parsed(number, func(v, w float64) bool { return v >= w }),
+	"DateEquals":               parsed(date, time.Time.Equal),
+	"DateLessThan":             parsed(date, time.Time.Before),
+	"DateLessThanEquals":       parsed(date, func(v, w time.Time) bool { return !v.After(w) }),
+	"DateGreaterThan":          parsed(date, time.Time.After),
+	"DateGreaterThanEquals":    parsed(date, func(v, w time.Time) bool { return !v.Before(w) }),
+	"IpAddress":                inRange,
+}
+
+func like(value, want string) bool { return wildcard(want, value) }
+
+func number(text string) (float64, error) { return strconv.ParseFloat(text, 64) }
+
+func date(text string) (time.Time, error) { return time.Parse(time.RFC3339, text) }
+
+// plain compares texts.
+func plain(compare func(value, want string) bool) func(value, want string) (bool, error) {
+	return func(value, want string) (bool, error) { return compare(value, want), nil }
+}
+
+// parsed compares what texts are parsed to.
+func parsed[T any](parse func(string) (T, error), compare func(value, want T) bool) func(value, want string) (bool, error) {
+	return func(value, want string) (bool, error) {
+		v, err := parse(value)
 		if err != nil {
 			return false, err
 		}
-		if !strings.Contains(want, "/") {
-			want += map[bool]string{true: "/32", false: "/128"}[!strings.Contains(want, ":")]
-		}
-		prefix, err := netip.ParsePrefix(want)
-		return err == nil && prefix.Contains(ip), err
+		w, err := parse(want)
+		return err == nil && compare(v, w), err
 	}
-	operators := map[string]struct {
-		compare func(value, want string) (bool, error)
-		negated bool
-	}{
-		"StringEquals":              {equal, false},
-		"StringNotEquals":           {equal, true},
-		"StringEqualsIgnoreCase":    {plain(strings.EqualFold), false},
-		"StringNotEqualsIgnoreCase": {plain(strings.EqualFold), true},
-		"StringLike":                {like, false},
-		"StringNotLike":             {like, true},
-		// For ARNs IAM treats Equals and Like alike.
-		"ArnEquals":                {like, false},
-		"ArnLike":                  {like, false},
-		"ArnNotEquals":             {like, true},
-		"ArnNotLike":               {like, true},
-		"Bool":                     {plain(strings.EqualFold), false},
-		"NumericEquals":            {number(func(v, w float64) bool { return v == w }), false},
-		"NumericNotEquals":         {number(func(v, w float64) bool { return v == w }), true},
-		"NumericLessThan":          {number(func(v, w float64) bool { return v < w }), false},
-		"NumericLessThanEquals":    {number(func(v, w float64) bool { return v <= w }), false},
-		"NumericGreaterThan":       {number(func(v, w float64) bool { return v > w }), false},
-		"NumericGreaterThanEquals": {number(func(v, w float64) bool { return v >= w }), false},
-		"DateEquals":               {date(time.Time.Equal), false},
-		"DateNotEquals":            {date(time.Time.Equal), true},
-		"DateLessThan":             {date(time.Time.Before), false},
-		"DateLessThanEquals":       {date(func(v, w time.Time) bool { return !v.After(w) }), false},
-		"DateGreaterThan":          {date(time.Time.After), false},
-		"DateGreaterThanEquals":    {date(func(v, w time.Time) bool { return !v.Before(w) }), false},
-		"IpAddress":                {address, false},
-		"NotIpAddress":             {address, true},
+}
+
+// inRange reports whether an IP address is one, or in a range of them.
+func inRange(value, want string) (bool, error) {
+	ip, err := netip.ParseAddr(value)
+	if err != nil {
+		return false, err
 	}
-	o, ok := operators[operator]
-	return o.compare, o.negated, ok
+	if !strings.Contains(want, "/") {
+		want = fmt.Sprintf("%s/%d", want, ip.BitLen())
+	}
+	prefix, err := netip.ParsePrefix(want)
+	return err == nil && prefix.Contains(ip), err
 }

@@ -1,6 +1,9 @@
 package iam
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Request is one call.
 type Request struct {
@@ -49,7 +52,7 @@ type Result struct {
 // Evaluate decides the request by policies of one kind: all identity policies of a role, or
 // one resource policy.
 func Evaluate(documents []Document, request Request) Result {
-	var allowed, unsure Result
+	var allowed, perhapsDenied, perhapsAllowed Result
 	for _, document := range documents {
 		for _, s := range document.Statement {
 			met, reason := s.applies(request)
@@ -58,21 +61,20 @@ func Evaluate(documents []Document, request Request) Result {
 				return Result{ExplicitlyDenied, s.name(), ""}
 			case met == yes && s.Effect == "Allow":
 				allowed = Result{Allowed, s.name(), ""}
-			case met == maybe && (s.Effect == "Deny" || unsure.Statement == ""):
-				unsure = Result{Unknown, s.name(), reason}
-				if s.Effect == "Deny" {
-					unsure.Decision = ExplicitlyDenied // for the moment: it outweighs an Allow
-				}
+			case met == maybe && s.Effect == "Deny":
+				perhapsDenied = Result{Unknown, s.name(), reason}
+			case met == maybe && perhapsAllowed.Statement == "":
+				perhapsAllowed = Result{Unknown, s.name(), reason}
 			}
 		}
 	}
 	switch {
-	case unsure.Decision == ExplicitlyDenied, unsure.Decision == Unknown && allowed.Decision != Allowed:
-		unsure.Decision = Unknown
-		return unsure
-	default:
+	case perhapsDenied.Decision == Unknown:
+		return perhapsDenied
+	case allowed.Decision == Allowed:
 		return allowed
 	}
+	return perhapsAllowed
 }
 
 // Within limits what identity policies decided by a permissions boundary.
@@ -104,10 +106,10 @@ func (s Statement) applies(request Request) (truth, string) {
 		and(s.NotPrincipal.match(request).not(), "its principal")
 	}
 	if s.Action != nil {
-		and(matchAny(s.Action, request.Action, true), "")
+		and(matchAny(s.Action, request.Action), "")
 	}
 	if s.NotAction != nil {
-		and(matchAny(s.NotAction, request.Action, true).not(), "")
+		and(matchAny(s.NotAction, request.Action).not(), "")
 	}
 	if s.Resource != nil {
 		t, why := request.matchResource(s.Resource)
@@ -142,7 +144,7 @@ func (p Principals) match(request Request) truth {
 		}
 	}
 	if service {
-		return matchAny(p["Service"], request.Caller, true)
+		return matchAny(p["Service"], request.Caller)
 	}
 	return no
 }
@@ -151,7 +153,7 @@ func (r Request) matchResource(patterns []string) (truth, string) {
 	best, reason := no, ""
 	for _, pattern := range patterns {
 		pattern, known := r.Substitute(pattern)
-		t := matches(pattern, r.Resource, false)
+		t := truthOf(wildcard(pattern, r.Resource))
 		if !known && t == no {
 			t, reason = maybe, "the variable in "+pattern
 		}
@@ -186,20 +188,11 @@ func (r Request) Substitute(text string) (string, bool) {
 	}
 }
 
-func matchAny(patterns []string, value string, fold bool) truth {
-	for _, pattern := range patterns {
-		if matches(pattern, value, fold) == yes {
-			return yes
-		}
-	}
-	return no
-}
-
-func matches(pattern, value string, fold bool) truth {
-	if fold {
-		pattern, value = strings.ToLower(pattern), strings.ToLower(value)
-	}
-	return truthOf(wildcard(pattern, value))
+// matchAny reports whether a value, in upper or lower case, matches one of the patterns.
+func matchAny(patterns []string, value string) truth {
+	return truthOf(slices.ContainsFunc(patterns, func(pattern string) bool {
+		return wildcard(strings.ToLower(pattern), strings.ToLower(value))
+	}))
 }
 
 // wildcard matches * and ? as IAM does: * also spans slashes and colons. Each * is tried

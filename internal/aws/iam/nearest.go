@@ -1,6 +1,9 @@
 package iam
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Nearest returns the statement that comes closest to allowing the request, and what keeps it from
 // doing so: "" if it allows it. The name is empty if none is about the action or the resource.
@@ -41,12 +44,7 @@ func Nearest(documents []Document, request Request) (name, why string) {
 // sameService reports whether the statement allows another action of the service.
 func (s Statement) sameService(action string) bool {
 	service, _, _ := strings.Cut(action, ":")
-	for _, other := range s.Action {
-		if strings.HasPrefix(other, service+":") {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.Action, func(other string) bool { return strings.HasPrefix(other, service+":") })
 }
 
 // unmet returns the key of a condition that the request does not meet.

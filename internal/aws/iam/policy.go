@@ -11,6 +11,7 @@ package iam
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -158,14 +159,9 @@ func ECSExec() Statement {
 
 // If adds a condition to the statement.
 func (s Statement) If(operator, key string, values ...string) Statement {
-	condition := Condition{}
-	for op, keys := range s.Condition {
-		condition[op] = keys
-	}
-	keys := map[string]Values{key: values}
-	for k, v := range condition[operator] {
-		keys[k] = v
-	}
+	condition, keys := Condition{}, map[string]Values{key: values}
+	maps.Copy(condition, s.Condition)
+	maps.Copy(keys, condition[operator])
 	condition[operator] = keys
 	s.Condition = condition
 	return s

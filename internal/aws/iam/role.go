@@ -7,51 +7,44 @@ import (
 	"prefect-worker-ecs/internal/aws/query"
 )
 
-// Role is what a role in IAM may do by its policies, without its permissions boundary.
-type Role struct {
-	// Inline are the role's own policies by name, as IAM gives them.
-	Inline map[string]string
-	// Attached are the ARNs of the managed policies that are attached.
-	Attached []string
-	// Policies are all of both.
-	Policies []Document
-}
-
-// ReadRole reads the policies of a role. The errors of IAM come as they are.
-func ReadRole(ctx context.Context, client query.IAM, name string) (Role, error) {
-	role := Role{Inline: map[string]string{}}
-	names, err := client.RolePolicies(ctx, name)
+// ReadPolicies reads what a role may do: its own and the attached policies, and its permissions boundary, nil if
+// the ARN of one is empty. The errors of IAM come as they are.
+func ReadPolicies(ctx context.Context, client query.Client, role, boundary string) (identity, limit []Document, err error) {
+	names, err := client.RolePolicies(ctx, role)
 	if err != nil {
-		return Role{}, err
+		return nil, nil, err
 	}
-	for _, policy := range names {
-		text, err := client.RolePolicy(ctx, name, policy)
+	for _, name := range names {
+		text, err := client.RolePolicy(ctx, role, name)
 		if err != nil {
-			return Role{}, err
+			return nil, nil, err
 		}
 		document, err := Parse(text)
 		if err != nil {
-			return Role{}, fmt.Errorf("policy %s: %w", policy, err)
+			return nil, nil, fmt.Errorf("policy %s: %w", name, err)
 		}
-		role.Inline[policy] = text
-		role.Policies = append(role.Policies, document)
+		identity = append(identity, document)
 	}
-	if role.Attached, err = client.AttachedPolicies(ctx, name); err != nil {
-		return Role{}, err
+	attached, err := client.AttachedPolicies(ctx, role)
+	if err != nil {
+		return nil, nil, err
 	}
-	for _, arn := range role.Attached {
-		document, err := ReadManaged(ctx, client, arn)
+	for _, arn := range attached {
+		document, err := readManaged(ctx, client, arn)
 		if err != nil {
-			return Role{}, err
+			return nil, nil, err
 		}
-		role.Policies = append(role.Policies, document)
+		identity = append(identity, document)
 	}
-	return role, nil
+	if boundary == "" {
+		return identity, nil, nil
+	}
+	document, err := readManaged(ctx, client, boundary)
+	return identity, []Document{document}, err
 }
 
-// ReadManaged reads the version of a managed policy that is in force, of AWS or the
-// account; a permissions boundary is one. The errors of IAM come as they are.
-func ReadManaged(ctx context.Context, client query.IAM, arn string) (Document, error) {
+// readManaged reads the version of a managed policy that is in force, of AWS or the account.
+func readManaged(ctx context.Context, client query.Client, arn string) (Document, error) {
 	text, err := client.ManagedPolicy(ctx, arn)
 	if err != nil {
 		return Document{}, err

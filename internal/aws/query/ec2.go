@@ -3,17 +3,7 @@ package query
 import (
 	"context"
 	"maps"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
 )
-
-// EC2 is a client of Amazon EC2. The types of what it returns have the fields that are read.
-type EC2 struct{ client }
-
-// NewEC2 returns a client of EC2.
-func NewEC2(cfg aws.Config) EC2 {
-	return EC2{newClient(cfg, service{id: "EC2", name: "ec2", version: "2016-11-15"})}
-}
 
 // Filters returns the parameters for filters: name, value, name, value.
 func Filters(pairs ...string) Params {
@@ -32,14 +22,14 @@ type Page[T any] struct {
 	NextToken string `xml:"nextToken"`
 }
 
-// describe returns the items of all pages.
-func describe[T any](ctx context.Context, c EC2, action string, params Params) ([]T, error) {
+// describe returns the items of all pages. Their types have the fields that are read.
+func describe[T any](ctx context.Context, c Client, action string, params Params) ([]T, error) {
 	call := Params{}
 	maps.Copy(call, params)
 	var items []T
 	for {
 		var page Page[T]
-		if err := c.Call(ctx, action, call, &page); err != nil {
+		if err := c.Call(ctx, EC2, action, call, &page); err != nil {
 			return nil, err
 		}
 		for _, set := range page.Sets {
@@ -58,7 +48,7 @@ type VPC struct {
 }
 
 // VPCs returns the VPCs that the parameters of DescribeVpcs select.
-func (c EC2) VPCs(ctx context.Context, params Params) ([]VPC, error) {
+func (c Client) VPCs(ctx context.Context, params Params) ([]VPC, error) {
 	return describe[VPC](ctx, c, "DescribeVpcs", params)
 }
 
@@ -72,7 +62,7 @@ type Subnet struct {
 }
 
 // Subnets returns the subnets that the parameters of DescribeSubnets select.
-func (c EC2) Subnets(ctx context.Context, params Params) ([]Subnet, error) {
+func (c Client) Subnets(ctx context.Context, params Params) ([]Subnet, error) {
 	return describe[Subnet](ctx, c, "DescribeSubnets", params)
 }
 
@@ -82,7 +72,7 @@ type InternetGateway struct {
 }
 
 // InternetGateways returns the gateways that the parameters of DescribeInternetGateways select.
-func (c EC2) InternetGateways(ctx context.Context, params Params) ([]InternetGateway, error) {
+func (c Client) InternetGateways(ctx context.Context, params Params) ([]InternetGateway, error) {
 	return describe[InternetGateway](ctx, c, "DescribeInternetGateways", params)
 }
 
@@ -97,7 +87,7 @@ type NATGateway struct {
 }
 
 // NATGateways returns the gateways that the parameters of DescribeNatGateways select.
-func (c EC2) NATGateways(ctx context.Context, params Params) ([]NATGateway, error) {
+func (c Client) NATGateways(ctx context.Context, params Params) ([]NATGateway, error) {
 	return describe[NATGateway](ctx, c, "DescribeNatGateways", params)
 }
 
@@ -108,7 +98,7 @@ type Address struct {
 }
 
 // Addresses returns the addresses that the parameters of DescribeAddresses select.
-func (c EC2) Addresses(ctx context.Context, params Params) ([]Address, error) {
+func (c Client) Addresses(ctx context.Context, params Params) ([]Address, error) {
 	return describe[Address](ctx, c, "DescribeAddresses", params)
 }
 
@@ -131,7 +121,7 @@ type Route struct {
 }
 
 // RouteTables returns the tables that the parameters of DescribeRouteTables select.
-func (c EC2) RouteTables(ctx context.Context, params Params) ([]RouteTable, error) {
+func (c Client) RouteTables(ctx context.Context, params Params) ([]RouteTable, error) {
 	return describe[RouteTable](ctx, c, "DescribeRouteTables", params)
 }
 
@@ -142,7 +132,7 @@ type SecurityGroup struct {
 }
 
 // SecurityGroups returns the groups that the parameters of DescribeSecurityGroups select.
-func (c EC2) SecurityGroups(ctx context.Context, params Params) ([]SecurityGroup, error) {
+func (c Client) SecurityGroups(ctx context.Context, params Params) ([]SecurityGroup, error) {
 	return describe[SecurityGroup](ctx, c, "DescribeSecurityGroups", params)
 }
 
@@ -169,7 +159,7 @@ type Tag struct {
 }
 
 // SecurityGroupRules returns the rules that the parameters of DescribeSecurityGroupRules select.
-func (c EC2) SecurityGroupRules(ctx context.Context, params Params) ([]SecurityGroupRule, error) {
+func (c Client) SecurityGroupRules(ctx context.Context, params Params) ([]SecurityGroupRule, error) {
 	return describe[SecurityGroupRule](ctx, c, "DescribeSecurityGroupRules", params)
 }
 
@@ -193,7 +183,7 @@ type NetworkACLEntry struct {
 }
 
 // NetworkACLs returns the ACLs that the parameters of DescribeNetworkAcls select.
-func (c EC2) NetworkACLs(ctx context.Context, params Params) ([]NetworkACL, error) {
+func (c Client) NetworkACLs(ctx context.Context, params Params) ([]NetworkACL, error) {
 	return describe[NetworkACL](ctx, c, "DescribeNetworkAcls", params)
 }
 
@@ -209,7 +199,7 @@ type VPCEndpoint struct {
 }
 
 // VPCEndpoints returns the endpoints that the parameters of DescribeVpcEndpoints select.
-func (c EC2) VPCEndpoints(ctx context.Context, params Params) ([]VPCEndpoint, error) {
+func (c Client) VPCEndpoints(ctx context.Context, params Params) ([]VPCEndpoint, error) {
 	return describe[VPCEndpoint](ctx, c, "DescribeVpcEndpoints", params)
 }
 
@@ -222,11 +212,11 @@ type FlowLog struct {
 }
 
 // FlowLogs returns the flow logs that the parameters of DescribeFlowLogs select.
-func (c EC2) FlowLogs(ctx context.Context, params Params) ([]FlowLog, error) {
+func (c Client) FlowLogs(ctx context.Context, params Params) ([]FlowLog, error) {
 	return describe[FlowLog](ctx, c, "DescribeFlowLogs", params)
 }
 
 // Tags returns the tags that the parameters of DescribeTags select.
-func (c EC2) Tags(ctx context.Context, params Params) ([]Tag, error) {
+func (c Client) Tags(ctx context.Context, params Params) ([]Tag, error) {
 	return describe[Tag](ctx, c, "DescribeTags", params)
 }

@@ -3,23 +3,7 @@ package query
 import (
 	"context"
 	"errors"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/hashicorp/aws-sdk-go-base/v2/endpoints"
 )
-
-// IAM is a client of AWS Identity and Access Management. Policies come percent-encoded, as IAM
-// returns them.
-type IAM struct{ client }
-
-// NewIAM returns a client of IAM.
-func NewIAM(cfg aws.Config) IAM {
-	return IAM{newClient(cfg, service{id: "IAM", name: "iam", version: "2010-05-08", global: map[string][2]string{
-		endpoints.AwsPartitionID:      {"iam.amazonaws.com", "us-east-1"},
-		endpoints.AwsCnPartitionID:    {"iam.cn-north-1.amazonaws.com.cn", "cn-north-1"},
-		endpoints.AwsUsGovPartitionID: {"iam.us-gov.amazonaws.com", "us-gov-west-1"},
-	}})}
-}
 
 // orEmpty returns the error of a call, or one if the answer lacks what it is about.
 func orEmpty(err error, value string) error {
@@ -29,7 +13,7 @@ func orEmpty(err error, value string) error {
 	return err
 }
 
-// Role is a role in IAM.
+// Role is a role in IAM. Policies come percent-encoded, as IAM returns them.
 type Role struct {
 	TrustPolicy string `xml:"AssumeRolePolicyDocument"`
 	// Boundary is the ARN of its permissions boundary, empty if it has none.
@@ -37,11 +21,11 @@ type Role struct {
 }
 
 // Role returns a role.
-func (c IAM) Role(ctx context.Context, name string) (Role, error) {
+func (c Client) Role(ctx context.Context, name string) (Role, error) {
 	var out struct {
 		Role Role `xml:"GetRoleResult>Role"`
 	}
-	err := c.Call(ctx, "GetRole", Params{"RoleName": name}, &out)
+	err := c.Call(ctx, IAM, "GetRole", Params{"RoleName": name}, &out)
 	return out.Role, orEmpty(err, out.Role.TrustPolicy)
 }
 
@@ -53,12 +37,12 @@ type names struct {
 }
 
 // list returns the items of all pages that an operation lists for a role.
-func (c IAM) list(ctx context.Context, operation, role string) (all names, err error) {
+func (c Client) list(ctx context.Context, operation, role string) (all names, err error) {
 	for {
 		var out struct {
 			Result names `xml:",any"`
 		}
-		if err := c.Call(ctx, operation, Params{"RoleName": role, "Marker": all.Marker}, &out); err != nil {
+		if err := c.Call(ctx, IAM, operation, Params{"RoleName": role, "Marker": all.Marker}, &out); err != nil {
 			return names{}, err
 		}
 		all = names{append(all.Own, out.Result.Own...), append(all.Attached, out.Result.Attached...), out.Result.Marker}
@@ -69,38 +53,38 @@ func (c IAM) list(ctx context.Context, operation, role string) (all names, err e
 }
 
 // RolePolicies returns the names of a role's own policies.
-func (c IAM) RolePolicies(ctx context.Context, role string) ([]string, error) {
+func (c Client) RolePolicies(ctx context.Context, role string) ([]string, error) {
 	all, err := c.list(ctx, "ListRolePolicies", role)
 	return all.Own, err
 }
 
 // RolePolicy returns one of a role's own policies.
-func (c IAM) RolePolicy(ctx context.Context, role, name string) (string, error) {
+func (c Client) RolePolicy(ctx context.Context, role, name string) (string, error) {
 	var out struct {
 		Document string `xml:"GetRolePolicyResult>PolicyDocument"`
 	}
-	err := c.Call(ctx, "GetRolePolicy", Params{"RoleName": role, "PolicyName": name}, &out)
+	err := c.Call(ctx, IAM, "GetRolePolicy", Params{"RoleName": role, "PolicyName": name}, &out)
 	return out.Document, orEmpty(err, out.Document)
 }
 
 // AttachedPolicies returns the ARNs of the managed policies of a role.
-func (c IAM) AttachedPolicies(ctx context.Context, role string) ([]string, error) {
+func (c Client) AttachedPolicies(ctx context.Context, role string) ([]string, error) {
 	all, err := c.list(ctx, "ListAttachedRolePolicies", role)
 	return all.Attached, err
 }
 
 // ManagedPolicy returns the version of a managed policy that is in force.
-func (c IAM) ManagedPolicy(ctx context.Context, arn string) (string, error) {
+func (c Client) ManagedPolicy(ctx context.Context, arn string) (string, error) {
 	var policy struct {
 		Version string `xml:"GetPolicyResult>Policy>DefaultVersionId"`
 	}
-	err := c.Call(ctx, "GetPolicy", Params{"PolicyArn": arn}, &policy)
+	err := c.Call(ctx, IAM, "GetPolicy", Params{"PolicyArn": arn}, &policy)
 	if err := orEmpty(err, policy.Version); err != nil {
 		return "", err
 	}
 	var version struct {
 		Document string `xml:"GetPolicyVersionResult>PolicyVersion>Document"`
 	}
-	err = c.Call(ctx, "GetPolicyVersion", Params{"PolicyArn": arn, "VersionId": policy.Version}, &version)
+	err = c.Call(ctx, IAM, "GetPolicyVersion", Params{"PolicyArn": arn, "VersionId": policy.Version}, &version)
 	return version.Document, orEmpty(err, version.Document)
 }

@@ -62,33 +62,15 @@ func (p Params) form(prefix string, form url.Values) url.Values {
 	return form
 }
 
-// service is an API.
-type service struct {
-	// id is the SDK's name of the service ("Service ID"), and name that in host names and signatures.
-	id, name string
-	version  string
-	// host begins the host name where that is another than name.
-	host string
-	// target begins the name of an operation in the JSON protocol. Empty: the service has another one.
-	target string
-	// rest says that each operation has a path, and the answers are in JSON.
-	rest bool
-	// global are the host and the region of the signature by partition, for a service that has one
-	// endpoint for all regions.
-	global map[string][2]string
+// Client makes calls of all the services.
+type Client struct {
+	cfg     aws.Config
+	retryer aws.Retryer
 }
 
-// client calls an API.
-type client struct {
-	service
-	cfg      aws.Config
-	retryer  aws.Retryer
-	endpoint string
-	region   string // of the signature
-}
-
-func newClient(cfg aws.Config, s service) client {
-	c := client{service: s, cfg: cfg, retryer: retry.NewStandard()}
+// New returns a client.
+func New(cfg aws.Config) Client {
+	c := Client{cfg: cfg, retryer: retry.NewStandard()}
 	if cfg.Retryer != nil {
 		c.retryer = cfg.Retryer()
 	}
@@ -98,26 +80,31 @@ func newClient(cfg aws.Config, s service) client {
 	if c.cfg.HTTPClient == nil {
 		c.cfg.HTTPClient = awshttp.NewBuildableClient()
 	}
-	c.endpoint, c.region = c.resolve()
 	return c
 }
 
-// resolve returns the endpoint and the region of the signature: what the user has configured
+// In returns a client of the services in another region.
+func (c Client) In(region string) Client {
+	c.cfg.Region = region
+	return c
+}
+
+// resolve returns the endpoint of a service and the region of the signature: what the user has configured
 // (AWS_ENDPOINT_URL and the like, also for one service), or the public endpoint.
-func (c client) resolve() (endpoint, region string) {
+func (c Client) resolve(s Service) (endpoint, region string) {
 	_, all := os.LookupEnv("AWS_ENDPOINT_URL")
-	_, own := os.LookupEnv("AWS_ENDPOINT_URL_" + strings.ToUpper(strings.ReplaceAll(c.id, " ", "_")))
+	_, own := os.LookupEnv("AWS_ENDPOINT_URL_" + strings.ToUpper(strings.ReplaceAll(s.id, " ", "_")))
 	fips := ""
 	for _, source := range c.cfg.ConfigSources {
-		if s, ok := source.(interface {
+		if of, ok := source.(interface {
 			GetServiceBaseEndpoint(context.Context, string) (string, bool, error)
 		}); ok && (own || !all) && endpoint == "" {
-			endpoint, _, _ = s.GetServiceBaseEndpoint(context.Background(), c.id)
+			endpoint, _, _ = of.GetServiceBaseEndpoint(context.Background(), s.id)
 		}
-		if s, ok := source.(interface {
+		if of, ok := source.(interface {
 			GetUseFIPSEndpoint(context.Context) (aws.FIPSEndpointState, bool, error)
 		}); ok {
-			if state, _, _ := s.GetUseFIPSEndpoint(context.Background()); state == aws.FIPSEndpointStateEnabled {
+			if state, _, _ := of.GetUseFIPSEndpoint(context.Background()); state == aws.FIPSEndpointStateEnabled {
 				fips = "-fips"
 			}
 		}
@@ -132,49 +119,50 @@ func (c client) resolve() (endpoint, region string) {
 	if partition.ID() == endpoints.AwsUsGovPartitionID {
 		fips = "" // its endpoints are all validated
 	}
-	if global, ok := c.global[partition.ID()]; ok {
-		return "https://" + strings.Replace(global[0], c.name, c.name+fips, 1), global[1]
+	if global, ok := s.global[partition.ID()]; ok {
+		return "https://" + strings.Replace(global[0], s.name, s.name+fips, 1), global[1]
 	}
-	host := c.name + fips
-	if fips == "" && c.host != "" {
-		host = c.host
+	host := s.name + fips
+	if fips == "" && s.host != "" {
+		host = s.host
 	}
 	return fmt.Sprintf("https://%s.%s.%s", host, c.cfg.Region, partition.DNSSuffix()), c.cfg.Region
 }
 
-// Call makes a call of the Query protocol. out is a pointer to a struct with the fields of the answer
+// Call makes a call to a service with the Query protocol. out is a pointer to a struct with the fields of the answer
 // that are read (encoding/xml), nil if there are none. The errors are those of the SDK.
-func (c client) Call(ctx context.Context, action string, params Params, out any) error {
-	form := params.form("", url.Values{"Action": {action}, "Version": {c.version}})
-	return c.send(ctx, action, http.MethodPost, "/", form.Encode(), out)
+func (c Client) Call(ctx context.Context, s Service, action string, params Params, out any) error {
+	form := params.form("", url.Values{"Action": {action}, "Version": {s.version}})
+	return c.send(ctx, s, action, http.MethodPost, "/", form.Encode(), out)
 }
 
-// CallJSON makes a call of the JSON protocol.
-func (c client) CallJSON(ctx context.Context, operation string, in, out any) error {
+// CallJSON makes a call to a service with the JSON protocol.
+func (c Client) CallJSON(ctx context.Context, s Service, operation string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
 		return err
 	}
-	return c.send(ctx, operation, http.MethodPost, "/", string(body), out)
+	return c.send(ctx, s, operation, http.MethodPost, "/", string(body), out)
 }
 
 // send runs an operation through the steps of the SDK, which APIOptions of aws.Config may extend.
-func (c client) send(ctx context.Context, operation, method, path, body string, out any) error {
+func (c Client) send(ctx context.Context, s Service, operation, method, path, body string, out any) error {
+	endpoint, region := c.resolve(s)
 	var skew time.Duration // between the clocks of this machine and of AWS, as the last attempt showed
 	stack := middleware.NewStack(operation, smithyhttp.NewStackRequest)
 	err := errors.Join(
-		stack.Initialize.Add(&awsmiddleware.RegisterServiceMetadata{ServiceID: c.id, SigningName: c.name, Region: c.cfg.Region, OperationName: operation}, middleware.Before),
+		stack.Initialize.Add(&awsmiddleware.RegisterServiceMetadata{ServiceID: s.id, SigningName: s.name, Region: c.cfg.Region, OperationName: operation}, middleware.Before),
 		stack.Serialize.Add(middleware.SerializeMiddlewareFunc("OperationSerializer", func(ctx context.Context, in middleware.SerializeInput, next middleware.SerializeHandler) (result middleware.SerializeOutput, metadata middleware.Metadata, err error) {
 			r := in.Request.(*smithyhttp.Request)
 			r.Method = method
-			if r.URL, err = url.Parse(strings.TrimRight(c.endpoint, "/") + path); err != nil {
+			if r.URL, err = url.Parse(strings.TrimRight(endpoint, "/") + path); err != nil {
 				return result, metadata, &smithy.SerializationError{Err: err}
 			}
 			if method == http.MethodPost {
 				r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-				if c.target != "" {
+				if s.target != "" {
 					r.Header.Set("Content-Type", "application/x-amz-json-1.1")
-					r.Header.Set("X-Amz-Target", c.target+"."+operation)
+					r.Header.Set("X-Amz-Target", s.target+"."+operation)
 				}
 				if r, err = r.SetStream(strings.NewReader(body)); err != nil {
 					return result, metadata, &smithy.SerializationError{Err: err}
@@ -190,7 +178,7 @@ func (c client) send(ctx context.Context, operation, method, path, body string, 
 		stack.Finalize.Add(middleware.FinalizeMiddlewareFunc("Signing", func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (result middleware.FinalizeOutput, metadata middleware.Metadata, err error) {
 			credentials, err := c.cfg.Credentials.Retrieve(ctx)
 			if err == nil {
-				err = v4.NewSigner().SignHTTP(ctx, credentials, in.Request.(*smithyhttp.Request).Request, v4.GetPayloadHash(ctx), c.name, c.region, time.Now().Add(skew))
+				err = v4.NewSigner().SignHTTP(ctx, credentials, in.Request.(*smithyhttp.Request).Request, v4.GetPayloadHash(ctx), s.name, region, time.Now().Add(skew))
 			}
 			if err != nil {
 				return result, metadata, &v4.SigningError{Err: err}
@@ -204,7 +192,7 @@ func (c client) send(ctx context.Context, operation, method, path, body string, 
 				return result, metadata, err
 			}
 			result.Result = out
-			return result, metadata, c.read(operation, result.RawResponse.(*smithyhttp.Response), out)
+			return result, metadata, s.read(operation, result.RawResponse.(*smithyhttp.Response), out)
 		}), middleware.After),
 		awsmiddleware.AddRecordResponseTiming(stack),
 	)
@@ -216,19 +204,19 @@ func (c client) send(ctx context.Context, operation, method, path, body string, 
 		_, _, err = handler.Handle(middleware.SetLogger(ctx, c.cfg.Logger), nil)
 	}
 	if err != nil {
-		return &smithy.OperationError{ServiceID: c.id, OperationName: operation, Err: err}
+		return &smithy.OperationError{ServiceID: s.id, OperationName: operation, Err: err}
 	}
 	return nil
 }
 
 // read reads an answer, an error among them. EC2 has a list of errors where other services have one.
-func (c client) read(operation string, response *smithyhttp.Response, out any) error {
+func (s Service) read(operation string, response *smithyhttp.Response, out any) error {
 	defer response.Body.Close()
 	content, err := io.ReadAll(response.Body)
 	if err != nil {
 		return &smithy.DeserializationError{Err: err}
 	}
-	if c.target != "" || c.rest {
+	if s.target != "" || s.rest {
 		return readJSON(content, response, out)
 	}
 	if response.StatusCode < 300 {

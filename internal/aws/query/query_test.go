@@ -48,7 +48,7 @@ func TestCallsAndAnswers(t *testing.T) {
 		`200 <DescribeSubnetsResponse xmlns="http://ec2"><requestId>r</requestId><subnetSet><item><subnetId>b</subnetId><vpcId>v</vpcId></item></subnetSet></DescribeSubnetsResponse>`)
 	// WHEN they are read
 	params := Filters("vpc-id", "v", "tag:Name", "x y")
-	subnets, err := NewEC2(cfg).Subnets(t.Context(), params)
+	subnets, err := New(cfg).Subnets(t.Context(), params)
 	// THEN all are there
 	if err != nil || len(subnets) != 2 || subnets[0] != (Subnet{ID: "a", FreeAddresses: 7}) || subnets[1] != (Subnet{ID: "b", VPCID: "v"}) {
 		t.Errorf("%v, %v", subnets, err)
@@ -73,8 +73,8 @@ func TestCallsAndAnswers(t *testing.T) {
 func TestJSON(t *testing.T) {
 	// GIVEN an image, and one that is not there
 	cfg, requests := answering(t, `200 {"imageDetails":[{"imageDigest":"sha256:1"}]}`, `400 {"__type":"com.amazonaws.ecr#ImageNotFoundException","message":"none"}`)
-	found, err := NewECR(cfg).Image(t.Context(), "123456789012", "team/flows", ImageID{Tag: "7"})
-	_, missing := NewECR(cfg).Image(t.Context(), "123456789012", "team/flows", ImageID{Digest: "sha256:2"})
+	found, err := New(cfg).Image(t.Context(), "123456789012", "team/flows", ImageID{Tag: "7"})
+	_, missing := New(cfg).Image(t.Context(), "123456789012", "team/flows", ImageID{Digest: "sha256:2"})
 	// THEN both are said
 	var answer smithy.APIError
 	if err != nil || found != 1 || !errors.As(missing, &answer) || answer.ErrorCode() != "ImageNotFoundException" || answer.ErrorMessage() != "none" {
@@ -89,14 +89,14 @@ func TestJSON(t *testing.T) {
 	}
 	// WHEN a parameter is on the second page
 	cfg, requests = answering(t, `200 {"Parameters":[],"NextToken":"n"}`, `200 {"Parameters":[{"Name":"/a","KeyId":"k"}]}`)
-	there, key, err := NewSSM(cfg).Parameter(t.Context(), "/a")
+	there, key, err := New(cfg).Parameter(t.Context(), "/a")
 	if err != nil || !there || key != "k" || len(*requests) != 2 || !strings.Contains((*requests)[1].Form.Encode(), "NextToken") {
 		t.Errorf("%t, %v, %v", there, err, *requests)
 	}
 	// AND what is no answer of AWS is an error
 	cfg, _ = answering(t, `200 <html>`, `503 <html>`)
 	for range 2 {
-		if there, _, err := NewSSM(cfg).Parameter(t.Context(), "/a"); err == nil || there {
+		if there, _, err := New(cfg).Parameter(t.Context(), "/a"); err == nil || there {
 			t.Errorf("%t, %v", there, err)
 		}
 	}
@@ -111,30 +111,30 @@ func TestErrors(t *testing.T) {
 		call       func(context.Context, aws.Config) error
 	}{
 		{"of EC2", "UnauthorizedOperation", 1, []string{denied}, func(ctx context.Context, cfg aws.Config) error {
-			_, err := NewEC2(cfg).VPCs(ctx, nil)
+			_, err := New(cfg).VPCs(ctx, nil)
 			return err
 		}},
 		{"of IAM", "NoSuchEntity", 1, []string{`404 <ErrorResponse><Error><Type>Sender</Type><Code>NoSuchEntity</Code><Message>none</Message></Error></ErrorResponse>`}, func(ctx context.Context, cfg aws.Config) error {
-			_, err := NewIAM(cfg).Role(ctx, "x")
+			_, err := New(cfg).Role(ctx, "x")
 			return err
 		}},
 		{"that passes", "", 2, []string{"503 ", `200 <DescribeDBInstancesResponse><DescribeDBInstancesResult><DBInstances><DBInstance><DBInstanceStatus>available</DBInstanceStatus></DBInstance></DBInstances></DescribeDBInstancesResult></DescribeDBInstancesResponse>`}, func(ctx context.Context, cfg aws.Config) error {
-			status, err := NewRDS(cfg).InstanceStatus(ctx, "x")
+			status, err := New(cfg).InstanceStatus(ctx, "x")
 			if err == nil && status != "available" {
 				err = errors.New(status)
 			}
 			return err
 		}},
 		{"that is none: a page of a proxy", "none", 1, []string{"200 <html></html>"}, func(ctx context.Context, cfg aws.Config) error {
-			_, err := NewEC2(cfg).VPCs(ctx, nil)
+			_, err := New(cfg).VPCs(ctx, nil)
 			return err
 		}},
 		{"that is none: nothing", "none", 1, []string{"200 <GetRoleResponse></GetRoleResponse>"}, func(ctx context.Context, cfg aws.Config) error {
-			_, err := NewIAM(cfg).Role(ctx, "x")
+			_, err := New(cfg).Role(ctx, "x")
 			return err
 		}},
 		{"of a proxy", "none", 2, []string{"502 <html>"}, func(ctx context.Context, cfg aws.Config) error {
-			_, err := NewRoute53(cfg).ZoneVPCs(ctx, "/hostedzone/Z")
+			_, err := New(cfg).ZoneVPCs(ctx, "/hostedzone/Z")
 			return err
 		}},
 	} {
@@ -164,7 +164,7 @@ func TestErrors(t *testing.T) {
 	// AND who cannot be reached is known
 	cfg, _ := answering(t, "200 ")
 	cfg.BaseEndpoint, cfg.RetryMaxAttempts = aws.String("http://127.0.0.1:1"), 1
-	if _, err := NewEC2(cfg).VPCs(t.Context(), nil); !errors.As(err, new(*smithyhttp.RequestSendError)) {
+	if _, err := New(cfg).VPCs(t.Context(), nil); !errors.As(err, new(*smithyhttp.RequestSendError)) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -186,7 +186,7 @@ func TestAClockThatIsWrongIsCorrected(t *testing.T) {
 	defer server.Close()
 	cfg.BaseEndpoint = &server.URL
 	// WHEN a call is made THEN its second attempt is signed with AWS's time
-	if err := NewIAM(cfg).Call(t.Context(), "GetUser", nil, nil); err != nil || len(*requests) != 2 {
+	if err := New(cfg).Call(t.Context(), IAM, "GetUser", nil, nil); err != nil || len(*requests) != 2 {
 		t.Errorf("%d attempts, %v", len(*requests), err)
 	}
 }
@@ -217,9 +217,10 @@ func TestEndpoints(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ec2, iam := NewEC2(cfg), NewIAM(cfg)
-			if ec2.endpoint != test.ec2 || iam.endpoint != test.iam || ec2.region != test.region || iam.region != test.signed {
-				t.Errorf("EC2 %s in %s, IAM %s in %s", ec2.endpoint, ec2.region, iam.endpoint, iam.region)
+			ec2, ec2Region := New(cfg).resolve(EC2)
+			iam, iamRegion := New(cfg).resolve(IAM)
+			if ec2 != test.ec2 || iam != test.iam || ec2Region != test.region || iamRegion != test.signed {
+				t.Errorf("EC2 %s in %s, IAM %s in %s", ec2, ec2Region, iam, iamRegion)
 			}
 		})
 	}
@@ -232,8 +233,8 @@ func TestTopicsRulesAndFunctions(t *testing.T) {
 		`200 <GetTopicAttributesResponse><GetTopicAttributesResult><Attributes><entry><key>Policy</key><value>{"a": 1}</value></entry></Attributes></GetTopicAttributesResult></GetTopicAttributesResponse>`,
 		`200 <ListSubscriptionsByTopicResponse><ListSubscriptionsByTopicResult><NextToken>n</NextToken><Subscriptions><member><SubscriptionArn>PendingConfirmation</SubscriptionArn><Endpoint>a@b.de</Endpoint><Protocol>email</Protocol></member></Subscriptions></ListSubscriptionsByTopicResult></ListSubscriptionsByTopicResponse>`,
 		`200 <ListSubscriptionsByTopicResponse><ListSubscriptionsByTopicResult><Subscriptions><member><SubscriptionArn>arn:s</SubscriptionArn></member></Subscriptions></ListSubscriptionsByTopicResult></ListSubscriptionsByTopicResponse>`)
-	topic, err := NewSNS(cfg).Topic(t.Context(), "arn:t")
-	subscriptions, failed := NewSNS(cfg).Subscriptions(t.Context(), "arn:t")
+	topic, err := New(cfg).Topic(t.Context(), "arn:t")
+	subscriptions, failed := New(cfg).Subscriptions(t.Context(), "arn:t")
 	// THEN all is read
 	if err != nil || topic.Attribute("Policy") != `{"a": 1}` || topic.Attribute("Other") != "" {
 		t.Errorf("%v, %v", topic, err)
@@ -243,19 +244,19 @@ func TestTopicsRulesAndFunctions(t *testing.T) {
 	}
 	// WHEN a rule's targets, a function and a schedule are read
 	cfg, requests = answering(t, `200 {"Targets":[{"Id":"1","Arn":"arn:q"}]}`, `200 {"CodeSha256":"c","Role":"arn:r","Environment":{"Variables":{"A":"1"}}}`, `404+ResourceNotFoundException:http://a/ {"Message":"none"}`, `200 {"Name":"s"}`)
-	targets, err := NewEvents(cfg).Targets(t.Context(), "r")
+	targets, err := New(cfg).EventTargets(t.Context(), "r")
 	if err != nil || targets["arn:q"] != "1" {
 		t.Errorf("%v, %v", targets, err)
 	}
-	function, err := NewLambda(cfg).Function(t.Context(), "f")
+	function, err := New(cfg).Function(t.Context(), "f")
 	if err != nil || function.CodeSHA256 != "c" || function.Role != "arn:r" || function.Environment.Variables["A"] != "1" {
 		t.Errorf("%v, %v", function, err)
 	}
 	var answer smithy.APIError
-	if err := NewScheduler(cfg).Schedule(t.Context(), "a b"); !errors.As(err, &answer) || answer.ErrorCode() != "ResourceNotFoundException" || answer.ErrorMessage() != "none" {
+	if err := New(cfg).Schedule(t.Context(), "a b"); !errors.As(err, &answer) || answer.ErrorCode() != "ResourceNotFoundException" || answer.ErrorMessage() != "none" {
 		t.Errorf("a schedule that is not there: %v", err)
 	}
-	if err := NewScheduler(cfg).Schedule(t.Context(), "s"); err != nil {
+	if err := New(cfg).Schedule(t.Context(), "s"); err != nil {
 		t.Error(err)
 	}
 	// THEN each request is that of its API

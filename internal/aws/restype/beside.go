@@ -49,7 +49,7 @@ func (f *Search) networkBeside(vpc string) (all []string, err error) {
 			all = append(all, fmt.Sprintf("the %s of the VPC %s: delete it before make destroy", noun, vpc))
 		}
 	}
-	groups, err := f.aws.ec2.SecurityGroups(f.Context, in)
+	groups, err := f.aws.SecurityGroups(f.Context, in)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func (f *Search) networkBeside(vpc string) (all []string, err error) {
 			add("aws_security_group", fmt.Sprintf("security group %s (%s)", g.ID, g.Name), g.ID)
 		}
 	}
-	endpoints, err := f.aws.ec2.VPCEndpoints(f.Context, in)
+	endpoints, err := f.aws.VPCEndpoints(f.Context, in)
 	if err != nil {
 		return nil, err
 	}
@@ -67,14 +67,14 @@ func (f *Search) networkBeside(vpc string) (all []string, err error) {
 			add("aws_vpc_endpoint", fmt.Sprintf("endpoint %s (%s)", e.ID, e.ServiceName), e.ID)
 		}
 	}
-	subnets, err := f.aws.ec2.Subnets(f.Context, in)
+	subnets, err := f.aws.Subnets(f.Context, in)
 	if err != nil {
 		return nil, err
 	}
 	for _, s := range subnets {
 		add("aws_subnet", fmt.Sprintf("subnet %s (%s)", s.ID, s.CIDRBlock), s.ID)
 	}
-	tables, err := f.aws.ec2.RouteTables(f.Context, in)
+	tables, err := f.aws.RouteTables(f.Context, in)
 	for _, t := range tables {
 		if len(t.Associations) == 0 || !t.Associations[0].Main {
 			add("aws_route_table", "route table "+t.ID, t.ID)
@@ -85,7 +85,7 @@ func (f *Search) networkBeside(vpc string) (all []string, err error) {
 
 // rulesBeside returns the rules of a security group of the stack that others have added.
 func (f *Search) rulesBeside(group string) (all []string, err error) {
-	rules, err := f.aws.ec2.SecurityGroupRules(f.Context, query.Filters("group-id", group))
+	rules, err := f.aws.SecurityGroupRules(f.Context, query.Filters("group-id", group))
 	for _, r := range rules {
 		direction, preposition := "ingress", "from"
 		if r.IsEgress {
@@ -120,7 +120,7 @@ func (f *Search) ecsServicesBeside(cluster string) (all []string, err error) {
 }
 
 func (f *Search) flowLogsBeside(vpc string) (all []string, err error) {
-	logs, err := f.aws.ec2.FlowLogs(f.Context, query.Filters("resource-id", vpc))
+	logs, err := f.aws.FlowLogs(f.Context, query.Filters("resource-id", vpc))
 	for _, l := range logs {
 		if !f.taken["aws_flow_log "+l.ID] && len(f.Stack.Names("aws_flow_log")) > 0 {
 			all = append(all, fmt.Sprintf("the flow log %s of the VPC %s: that of the stack records the same a second time; network.flow_logs: none leaves it out", l.ID, vpc))
@@ -148,11 +148,11 @@ func (f *Search) servicesBeside(namespace string) (all []string, err error) {
 }
 
 func (f *Search) policiesBeside(role string) (all []string, err error) {
-	inline, err := f.aws.iam.RolePolicies(f.Context, role)
+	inline, err := f.aws.RolePolicies(f.Context, role)
 	if err != nil {
 		return nil, err
 	}
-	attached, err := f.aws.iam.AttachedPolicies(f.Context, role)
+	attached, err := f.aws.AttachedPolicies(f.Context, role)
 	add := func(kind, separator string, policies []string) {
 		for _, p := range policies {
 			if !f.taken[kind+" "+role+separator+p] {

@@ -187,7 +187,7 @@ var ec2Types = []Type{
 			{Write: "ec2:CreateFlowLogs", On: "ec2:vpc-flow-log/*", When: Tagged},
 			{Write: "ec2:CreateFlowLogs", On: "ec2:vpc/*", When: Own},
 			{Write: "ec2:DeleteFlowLogs", On: "ec2:vpc-flow-log/*", When: Own},
-			{Write: "iam:PassRole", On: "iam:role/{iam_role_arn}", When: ToFlowLogs},
+			{Write: "iam:PassRole", On: "iam:role/{iam_role_arn}", PassedTo: "vpc-flow-logs"},
 		},
 	},
 	{
@@ -200,42 +200,12 @@ var ec2Types = []Type{
 			{Write: "ec2:CreateSecurityGroup", On: "ec2:vpc/{id}"},
 		},
 	},
-	{
-		Name: "data.aws_subnet",
-		Grants: []Grant{
-			{Read: "ec2:DescribeSubnets"},
-		},
-	},
-	{
-		Name: "data.aws_route_table",
-		Grants: []Grant{
-			{Read: "ec2:DescribeRouteTables"},
-		},
-	},
-	{
-		Name: "data.aws_route_tables",
-		Grants: []Grant{
-			{Read: "ec2:DescribeRouteTables"},
-		},
-	},
-	{
-		Name: "data.aws_vpc_endpoint",
-		Grants: []Grant{
-			{Read: "ec2:DescribeVpcEndpoints"},
-		},
-	},
-	{
-		Name: "data.aws_availability_zones",
-		Grants: []Grant{
-			{Read: "ec2:DescribeAvailabilityZones"},
-		},
-	},
 }
 
 // vpc returns the VPC with the address range and the Name tag.
 func (f *Search) vpc(r Resource) (string, error) {
 	tags, _ := r.arguments["tags"].(map[string]any)
-	vpcs, err := f.aws.ec2.VPCs(f.Context, query.Filters("cidr", r.text("cidr_block"), "tag:Name", fmt.Sprint(tags["Name"])))
+	vpcs, err := f.aws.VPCs(f.Context, query.Filters("cidr", r.text("cidr_block"), "tag:Name", fmt.Sprint(tags["Name"])))
 	if err != nil {
 		return "", err
 	}
@@ -251,7 +221,7 @@ func (f *Search) subnet(r Resource) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	subnets, err := f.aws.ec2.Subnets(f.Context, query.Filters("vpc-id", vpc, "cidr-block", r.text("cidr_block")))
+	subnets, err := f.aws.Subnets(f.Context, query.Filters("vpc-id", vpc, "cidr-block", r.text("cidr_block")))
 	if err != nil || len(subnets) == 0 {
 		return "", orNone(err)
 	}
@@ -263,7 +233,7 @@ func (f *Search) internetGateway(r Resource) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	gateways, err := f.aws.ec2.InternetGateways(f.Context, query.Filters("attachment.vpc-id", vpc))
+	gateways, err := f.aws.InternetGateways(f.Context, query.Filters("attachment.vpc-id", vpc))
 	if err != nil || len(gateways) == 0 {
 		return "", orNone(err)
 	}
@@ -276,7 +246,7 @@ func (f *Search) natGateway(r Resource) (string, error) {
 	if err != nil || vpc == "" {
 		return "", orNone(err)
 	}
-	gateways, err := f.aws.ec2.NATGateways(f.Context, query.Filters("vpc-id", vpc, "state", "available"))
+	gateways, err := f.aws.NATGateways(f.Context, query.Filters("vpc-id", vpc, "state", "available"))
 	if err != nil {
 		return "", err
 	}
@@ -315,7 +285,7 @@ func (f *Search) natAddress(r Resource) (string, error) {
 		if gateway == "" {
 			continue
 		}
-		gateways, err := f.aws.ec2.NATGateways(f.Context, query.Params{"NatGatewayId": []string{gateway}})
+		gateways, err := f.aws.NATGateways(f.Context, query.Params{"NatGatewayId": []string{gateway}})
 		if err != nil {
 			return "", err
 		}
@@ -326,7 +296,7 @@ func (f *Search) natAddress(r Resource) (string, error) {
 		}
 	}
 	tags, _ := r.arguments["tags"].(map[string]any)
-	addresses, err := f.aws.ec2.Addresses(f.Context, query.Filters("domain", "vpc", "tag:Name", fmt.Sprint(tags["Name"])))
+	addresses, err := f.aws.Addresses(f.Context, query.Filters("domain", "vpc", "tag:Name", fmt.Sprint(tags["Name"])))
 	if err != nil {
 		return "", err
 	}
@@ -344,7 +314,7 @@ func (f *Search) tableOf(subnet any) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	tables, err := f.aws.ec2.RouteTables(f.Context, query.Filters("association.subnet-id", id))
+	tables, err := f.aws.RouteTables(f.Context, query.Filters("association.subnet-id", id))
 	if err != nil || len(tables) == 0 {
 		return "", orNone(err)
 	}
@@ -371,7 +341,7 @@ func (f *Search) route(r Resource) (string, error) {
 		return "", err
 	}
 	to := r.text("destination_cidr_block")
-	tables, err := f.aws.ec2.RouteTables(f.Context, query.Params{"RouteTableId": []string{table}})
+	tables, err := f.aws.RouteTables(f.Context, query.Params{"RouteTableId": []string{table}})
 	if err != nil {
 		return "", err
 	}
@@ -398,7 +368,7 @@ func (f *Search) securityGroup(r Resource) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	groups, err := f.aws.ec2.SecurityGroups(f.Context, query.Filters("vpc-id", vpc, "group-name", r.text("name")))
+	groups, err := f.aws.SecurityGroups(f.Context, query.Filters("vpc-id", vpc, "group-name", r.text("name")))
 	if err != nil || len(groups) == 0 {
 		return "", orNone(err)
 	}
@@ -416,7 +386,7 @@ func (f *Search) securityGroupRule(r Resource) (string, error) {
 			return "", err
 		}
 	}
-	rules, err := f.aws.ec2.SecurityGroupRules(f.Context, query.Filters("group-id", group))
+	rules, err := f.aws.SecurityGroupRules(f.Context, query.Filters("group-id", group))
 	if err != nil {
 		return "", err
 	}
@@ -437,7 +407,7 @@ func (f *Search) endpoint(r Resource) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	endpoints, err := f.aws.ec2.VPCEndpoints(f.Context, query.Filters("vpc-id", vpc, "service-name", r.text("service_name")))
+	endpoints, err := f.aws.VPCEndpoints(f.Context, query.Filters("vpc-id", vpc, "service-name", r.text("service_name")))
 	if err != nil {
 		return "", err
 	}
@@ -457,7 +427,7 @@ func (f *Search) flowLog(r Resource) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	logs, err := f.aws.ec2.FlowLogs(f.Context, query.Filters("resource-id", vpc))
+	logs, err := f.aws.FlowLogs(f.Context, query.Filters("resource-id", vpc))
 	if err != nil {
 		return "", err
 	}

@@ -64,19 +64,13 @@ var ecsTypes = []Type{
 			{Read: "ecs:DescribeTaskDefinition"},
 			{Write: "ecs:RegisterTaskDefinition ecs:TagResource ecs:UntagResource", On: "ecs:task-definition/{family}:*"},
 			{Write: "ecs:DeregisterTaskDefinition"},
-			{Write: "iam:PassRole", On: "iam:role/{execution_role_arn} iam:role/{task_role_arn}", When: ToECS},
+			{Write: "iam:PassRole", On: "iam:role/{execution_role_arn} iam:role/{task_role_arn}", PassedTo: "ecs-tasks"},
 			// verify: whether the task may read them, and the credential that the worker uses.
 			{Read: "secretsmanager:DescribeSecret secretsmanager:GetResourcePolicy", On: "{existing_secrets}"},
 			{Read: "secretsmanager:GetSecretValue", On: "{existing_credential}"},
 			// verify: whether they are there; those of flow tasks are not in the stack.
 			{Read: "ssm:DescribeParameters", On: "{all_parameters}"},
 			{Read: "ecr:DescribeImages ecr:GetRepositoryPolicy", On: "ecr:repository/*"},
-		},
-	},
-	{
-		Name: "data.aws_ecs_clusters",
-		Grants: []Grant{
-			{Read: "ecs:ListClusters"},
 		},
 	},
 }

@@ -6,7 +6,7 @@ var eventsTypes = []Type{
 		Name: "aws_cloudwatch_event_rule",
 		ARN:  "events:rule/{name}",
 		Find: func(f *Search, r Resource) (string, error) {
-			return r.text("name"), f.aws.events.Rule(f.Context, r.text("name"))
+			return r.text("name"), f.aws.EventRule(f.Context, r.text("name"))
 		},
 		Loss:     Nothing,
 		Replaces: []string{"name"},
@@ -32,7 +32,7 @@ func (f *Search) eventTarget(r Resource) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	targets, err := f.aws.events.Targets(f.Context, rule)
+	targets, err := f.aws.EventTargets(f.Context, rule)
 	if err != nil {
 		return "", err
 	}

@@ -8,7 +8,7 @@ var iamTypes = []Type{
 		Name: "aws_iam_role",
 		ARN:  "iam:role/{name}",
 		Find: func(f *Search, r Resource) (string, error) {
-			_, err := f.aws.iam.Role(f.Context, r.text("name"))
+			_, err := f.aws.Role(f.Context, r.text("name"))
 			return r.text("name"), err
 		},
 		Loss:     "running tasks lose their permissions",
@@ -31,7 +31,7 @@ var iamTypes = []Type{
 			if err != nil {
 				return "", err
 			}
-			_, err = f.aws.iam.RolePolicy(f.Context, role, r.text("name"))
+			_, err = f.aws.RolePolicy(f.Context, role, r.text("name"))
 			return role + ":" + r.text("name"), err
 		},
 		Loss:     Nothing,
@@ -41,7 +41,7 @@ var iamTypes = []Type{
 			{Write: "iam:PutRolePolicy iam:DeleteRolePolicy", On: "iam:role/{role}", When: Bounded},
 			// verify: whether the worker may decrypt its secrets, and the credential that it uses.
 			{Read: "kms:DescribeKey kms:GetKeyPolicy kms:ListGrants", On: "{keys}"},
-			{Read: "kms:Decrypt", On: "{keys}", When: ViaSecretsManager},
+			{Read: "kms:Decrypt", On: "{keys}", Via: "secretsmanager"},
 			// verify: the secrets and parameters of flow tasks.
 			{Read: "secretsmanager:DescribeSecret secretsmanager:GetResourcePolicy", On: "{existing_secrets}"},
 			{Read: "ssm:DescribeParameters", On: "{all_parameters}"},
@@ -66,7 +66,7 @@ func (f *Search) attachment(r Resource) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	attached, err := f.aws.iam.AttachedPolicies(f.Context, role)
+	attached, err := f.aws.AttachedPolicies(f.Context, role)
 	if err != nil || !slices.Contains(attached, r.text("policy_arn")) {
 		return "", orNone(err)
 	}

@@ -35,12 +35,6 @@ var logsTypes = []Type{
 			{Write: "logs:PutMetricFilter logs:DeleteMetricFilter", On: "logs:log-group:{log_group_name} logs:log-group:{log_group_name}:*"},
 		},
 	},
-	{
-		Name: "data.aws_cloudwatch_log_groups",
-		Grants: []Grant{
-			{Read: "logs:DescribeLogGroups"},
-		},
-	},
 }
 
 func (f *Search) logGroup(r Resource) (string, error) {

@@ -5,7 +5,7 @@ var rdsTypes = []Type{
 	{
 		Name: "aws_db_instance",
 		Find: func(f *Search, r Resource) (string, error) {
-			_, err := f.aws.rds.InstanceStatus(f.Context, r.text("identifier"))
+			_, err := f.aws.InstanceStatus(f.Context, r.text("identifier"))
 			return r.text("identifier"), err
 		},
 		Loss:     "its data goes with it, but for a final snapshot",
@@ -23,7 +23,7 @@ var rdsTypes = []Type{
 	{
 		Name: "aws_db_subnet_group",
 		Find: func(f *Search, r Resource) (string, error) {
-			return r.text("name"), f.aws.rds.SubnetGroup(f.Context, r.text("name"))
+			return r.text("name"), f.aws.SubnetGroup(f.Context, r.text("name"))
 		},
 		Loss:     Nothing,
 		Replaces: []string{"name"},
@@ -35,7 +35,7 @@ var rdsTypes = []Type{
 	{
 		Name: "aws_db_parameter_group",
 		Find: func(f *Search, r Resource) (string, error) {
-			found, err := f.aws.rds.ParameterGroup(f.Context, r.text("name"))
+			found, err := f.aws.ParameterGroup(f.Context, r.text("name"))
 			if err == nil && !found {
 				err = errNone
 			}

@@ -4,7 +4,6 @@
 package restype
 
 import (
-	"maps"
 	"slices"
 	"strings"
 
@@ -55,6 +54,8 @@ type Grant struct {
 	On string
 	// When limits it further.
 	When Condition
+	// PassedTo is the service that a role is passed to, and Via the one that uses a key for the caller.
+	PassedTo, Via string
 }
 
 // Condition limits a grant to what belongs to the environment.
@@ -74,26 +75,32 @@ const (
 	InCluster
 	// Bounded: the role has the permissions boundary of the environment, if there is one.
 	Bounded
-	// ToECS: the role is passed to ECS tasks.
-	ToECS
-	// ToFlowLogs: the role is passed to VPC flow logs.
-	ToFlowLogs
-	// ToLambda: the role is passed to Lambda.
-	ToLambda
-	// ToScheduler: the role is passed to EventBridge Scheduler.
-	ToScheduler
 	// ThatPolicy: the attached policy is the one of the argument policy_arn.
 	ThatPolicy
-	// ViaSecretsManager: Secrets Manager uses the key for the caller.
-	ViaSecretsManager
-	// ViaS3: S3 uses the key for the caller.
-	ViaS3
 )
+
+// readOnly are the actions on all resources of the types for which Terraform needs no others, or none at all.
+var readOnly = map[string]string{
+	"backend.local":                                "",
+	"data.aws_availability_zones":                  "ec2:DescribeAvailabilityZones",
+	"data.aws_caller_identity":                     "",
+	"data.aws_cloudwatch_log_groups":               "logs:DescribeLogGroups",
+	"data.aws_ecs_clusters":                        "ecs:ListClusters",
+	"data.aws_partition":                           "",
+	"data.aws_route_table":                         "ec2:DescribeRouteTables",
+	"data.aws_route_tables":                        "ec2:DescribeRouteTables",
+	"data.aws_subnet":                              "ec2:DescribeSubnets",
+	"data.aws_vpc_endpoint":                        "ec2:DescribeVpcEndpoints",
+	"ephemeral.aws_secretsmanager_random_password": "secretsmanager:GetRandomPassword",
+}
 
 var all = func() map[string]Type {
 	types := map[string]Type{}
+	for name, actions := range readOnly {
+		types[name] = Type{Name: name, Grants: []Grant{{Read: actions}}}
+	}
 	for _, t := range slices.Concat(applicationautoscalingTypes, cloudwatchTypes, ec2Types, ecsTypes, eventsTypes, iamTypes, lambdaTypes, logsTypes, rdsTypes,
-		schedulerTypes, secretsmanagerTypes, servicediscoveryTypes, snsTypes, sqsTypes, terraformTypes) {
+		s3Types, schedulerTypes, secretsmanagerTypes, servicediscoveryTypes, snsTypes, sqsTypes) {
 		types[t.Name] = t
 	}
 	return types
@@ -104,9 +111,6 @@ func Of(name string) (Type, bool) {
 	t, ok := all[name]
 	return t, ok
 }
-
-// Names returns the names of all types, sorted.
-func Names() []string { return slices.Sorted(maps.Keys(all)) }
 
 // ARN returns the ARN of a pattern as in Grant.On, without arguments in braces, in an account. Some
 // services have no region or account in their ARNs ("Resource types defined by" each service in the

@@ -32,8 +32,7 @@ func incomplete(t Type) []string {
 }
 
 func TestEachTypeIsComplete(t *testing.T) {
-	for _, name := range Names() {
-		kind, _ := Of(name)
+	for name, kind := range all {
 		if lacks := incomplete(kind); len(lacks) > 0 {
 			t.Errorf("%s lacks %s", name, strings.Join(lacks, ", "))
 		}

@@ -22,27 +22,27 @@ import (
 )
 
 type clients struct {
+	query.Client
 	autoscaling *applicationautoscaling.Client
 	cloudwatch  *cloudwatch.Client
 	discovery   *servicediscovery.Client
-	ec2         query.EC2
 	ecs         *ecs.Client
-	events      query.Events
-	iam         query.IAM
-	lambda      query.Lambda
 	logs        *cloudwatchlogs.Client
-	rds         query.RDS
-	route53     query.Route53
-	scheduler   query.Scheduler
 	secrets     *secretsmanager.Client
-	sns         query.SNS
 	sqs         *sqs.Client
 }
 
 func newClients(cfg aws.Config) clients {
-	return clients{applicationautoscaling.NewFromConfig(cfg), cloudwatch.NewFromConfig(cfg), servicediscovery.NewFromConfig(cfg), query.NewEC2(cfg), ecs.NewFromConfig(cfg),
-		query.NewEvents(cfg), query.NewIAM(cfg), query.NewLambda(cfg), cloudwatchlogs.NewFromConfig(cfg), query.NewRDS(cfg),
-		query.NewRoute53(cfg), query.NewScheduler(cfg), secretsmanager.NewFromConfig(cfg), query.NewSNS(cfg), sqs.NewFromConfig(cfg)}
+	return clients{
+		Client:      query.New(cfg),
+		autoscaling: applicationautoscaling.NewFromConfig(cfg),
+		cloudwatch:  cloudwatch.NewFromConfig(cfg),
+		discovery:   servicediscovery.NewFromConfig(cfg),
+		ecs:         ecs.NewFromConfig(cfg),
+		logs:        cloudwatchlogs.NewFromConfig(cfg),
+		secrets:     secretsmanager.NewFromConfig(cfg),
+		sqs:         sqs.NewFromConfig(cfg),
+	}
 }
 
 // errNone says that there is no such thing in AWS.
@@ -159,8 +159,8 @@ func (r Resource) number(argument string) int {
 // missing reports whether an error of AWS means that there is no such resource: the codes of the services' errors
 // for it ("Errors" of each call in their API references).
 func missing(err error) bool {
-	var api smithy.APIError
-	return errors.As(err, &api) && slices.Contains([]string{
+	api, ok := errors.AsType[smithy.APIError](err)
+	return ok && slices.Contains([]string{
 		"ClusterNotFoundException", "DashboardNotFoundError", "ObjectNotFoundException", "DBInstanceNotFound", "DBInstanceNotFoundFault", "DBParameterGroupNotFound",
 		"DBParameterGroupNotFoundFault", "DBSubnetGroupNotFoundFault", "NoSuchEntity", "NotFound", "NotFoundException",
 		"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "ResourceNotFound", "ResourceNotFoundException",

@@ -22,8 +22,8 @@ var secretsmanagerTypes = []Type{
 			{Find: "secretsmanager:ListSecrets"},
 			// verify: the same as for the keys of a role's policy, which an existing role has not.
 			{Read: "kms:DescribeKey kms:GetKeyPolicy kms:ListGrants", On: "{kms_key_id}"},
-			{Read: "kms:Decrypt", On: "{kms_key_id}", When: ViaSecretsManager},
-			{Write: "kms:GenerateDataKey", On: "{kms_key_id}", When: ViaSecretsManager},
+			{Read: "kms:Decrypt", On: "{kms_key_id}", Via: "secretsmanager"},
+			{Write: "kms:GenerateDataKey", On: "{kms_key_id}", Via: "secretsmanager"},
 			{Write: "secretsmanager:CreateSecret secretsmanager:UpdateSecret secretsmanager:DeleteSecret secretsmanager:TagResource secretsmanager:UntagResource", On: "secretsmanager:secret:{name}-??????"},
 		},
 	},
@@ -35,12 +35,6 @@ var secretsmanagerTypes = []Type{
 		Grants: []Grant{
 			{Read: "secretsmanager:DescribeSecret secretsmanager:GetSecretValue", On: "secretsmanager:secret:{secret_id}-??????"},
 			{Write: "secretsmanager:PutSecretValue secretsmanager:UpdateSecretVersionStage", On: "secretsmanager:secret:{secret_id}-??????"},
-		},
-	},
-	{
-		Name: "ephemeral.aws_secretsmanager_random_password",
-		Grants: []Grant{
-			{Read: "secretsmanager:GetRandomPassword"},
 		},
 	},
 	{

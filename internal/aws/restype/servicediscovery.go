@@ -64,7 +64,7 @@ func (f *Search) namespace(r Resource) (string, error) {
 			if n.Type != discoverytypes.NamespaceTypeDnsPrivate || aws.ToString(n.Name) != r.text("name") || n.Properties == nil || n.Properties.DnsProperties == nil {
 				continue
 			}
-			vpcs, err := f.aws.route53.ZoneVPCs(f.Context, aws.ToString(n.Properties.DnsProperties.HostedZoneId))
+			vpcs, err := f.aws.ZoneVPCs(f.Context, aws.ToString(n.Properties.DnsProperties.HostedZoneId))
 			if err != nil {
 				return "", err
 			}

@@ -9,7 +9,7 @@ var snsTypes = []Type{
 		ARN:  "sns:{name}",
 		Find: func(f *Search, r Resource) (string, error) {
 			topic := ARN(f.Account, "sns:"+r.text("name"))
-			_, err := f.aws.sns.Topic(f.Context, topic)
+			_, err := f.aws.Topic(f.Context, topic)
 			return topic, err
 		},
 		Loss:     Nothing,
@@ -45,7 +45,7 @@ var snsTypes = []Type{
 
 // subscription finds no subscription that is not confirmed: it has no ARN until then.
 func (f *Search) subscription(r Resource) (string, error) {
-	subscriptions, err := f.aws.sns.Subscriptions(f.Context, r.text("topic_arn"))
+	subscriptions, err := f.aws.Subscriptions(f.Context, r.text("topic_arn"))
 	if err != nil {
 		return "", err
 	}

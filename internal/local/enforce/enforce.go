@@ -83,7 +83,7 @@ type Options struct {
 type Proxy struct {
 	opt      Options
 	ecs      *ecs.Client
-	iam      query.IAM
+	query    query.Client
 	sts      *sts.Client
 	listener net.Listener
 	server   *http.Server
@@ -114,7 +114,7 @@ func Start(opt Options) (*Proxy, error) {
 		return nil, fmt.Errorf("start the proxy in front of the emulator: %w", err)
 	}
 	g := &Proxy{
-		opt: opt, ecs: ecs.NewFromConfig(opt.AWS), iam: query.NewIAM(opt.AWS), sts: sts.NewFromConfig(opt.AWS),
+		opt: opt, ecs: ecs.NewFromConfig(opt.AWS), query: query.New(opt.AWS), sts: sts.NewFromConfig(opt.AWS),
 		listener: listener, tasks: map[string]string{}, keys: map[string]principal{},
 	}
 	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
@@ -193,7 +193,7 @@ func (g *Proxy) assume(ctx context.Context, kind Kind, role, task string) (aws.C
 	if kind == Function {
 		caller, service = "lambda.amazonaws.com", "Lambda"
 	}
-	got, err := g.iam.Role(ctx, name)
+	got, err := g.query.Role(ctx, name)
 	if err != nil {
 		return aws.Credentials{}, fmt.Errorf("%s was unable to assume the role %s: %w", service, role, err)
 	}
@@ -336,16 +336,11 @@ func Decide(call Call, identity, boundary, stack []iam.Document) Call {
 
 // policies returns all policies of a role, and its boundary, nil without one.
 func (g *Proxy) policies(ctx context.Context, role string) (identity, boundary []iam.Document, err error) {
-	policies, err := iam.ReadRole(ctx, g.iam, role)
+	found, err := g.query.Role(ctx, role)
 	if err != nil {
 		return nil, nil, err
 	}
-	got, err := g.iam.Role(ctx, role)
-	if err != nil || got.Boundary == "" {
-		return policies.Policies, nil, err
-	}
-	document, err := iam.ReadManaged(ctx, g.iam, got.Boundary)
-	return policies.Policies, []iam.Document{document}, err
+	return iam.ReadPolicies(ctx, g.query, role, found.Boundary)
 }
 
 // ErrNotJudged is the reason for refusing a call that the table does not have.

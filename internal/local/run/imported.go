@@ -54,13 +54,13 @@ func (u *up) imported(ctx context.Context, yaml []byte) error {
 }
 
 func (u *up) makeVPC(ctx context.Context, vpc map[string]any) (string, error) {
-	m := &placeholderMaker{ctx: ctx, ec2: query.NewEC2(u.aws())}
+	m := &placeholderMaker{ctx: ctx, aws: query.New(u.aws())}
 	id, err := m.create("CreateVpc", query.Params{"CidrBlock": vpc["cidr_block"]})
 	if err != nil {
 		return "", err
 	}
 	for argument, attribute := range map[string]string{"enable_dns_support": "EnableDnsSupport", "enable_dns_hostnames": "EnableDnsHostnames"} {
-		if err := m.ec2.Call(ctx, "ModifyVpcAttribute", query.Params{"VpcId": id, attribute: query.Params{"Value": vpc[argument] == true}}, nil); err != nil {
+		if err := m.aws.Call(ctx, query.EC2, "ModifyVpcAttribute", query.Params{"VpcId": id, attribute: query.Params{"Value": vpc[argument] == true}}, nil); err != nil {
 			return "", err
 		}
 	}

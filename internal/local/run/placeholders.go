@@ -26,8 +26,7 @@ import (
 // placeholders makes in the emulator what the environment names as existing, and returns which id
 // or ARN stands for which of the user's. What an earlier up made is found again.
 func (u *up) placeholders(ctx context.Context) (map[string]string, error) {
-	m := &placeholderMaker{ctx: ctx, cfg: u.aws(), ids: map[string]string{}}
-	m.ec2 = query.NewEC2(m.cfg)
+	m := &placeholderMaker{ctx: ctx, cfg: u.aws(), aws: query.New(u.aws()), ids: map[string]string{}}
 	err := errors.Join(m.network(u.env.Network), m.names(u.env), m.roles(u.env.IAM.Existing), m.topic(u.env.Monitoring.TopicARN), m.image(u.env.Worker.Image), m.image(u.env.WorkPool.Job.Image))
 	if err != nil {
 		return nil, fmt.Errorf("make a placeholder for what exists: %w", err)
@@ -39,7 +38,7 @@ func (u *up) placeholders(ctx context.Context) (map[string]string, error) {
 type placeholderMaker struct {
 	ctx context.Context
 	cfg aws.Config
-	ec2 query.EC2
+	aws query.Client
 	ids map[string]string
 }
 
@@ -60,7 +59,7 @@ func (m *placeholderMaker) create(action string, params query.Params) (string, e
 		Gateway string `xml:"internetGateway>internetGatewayId"`
 		NAT     string `xml:"natGateway>natGatewayId"`
 	}
-	err := m.ec2.Call(m.ctx, action, params, &out)
+	err := m.aws.Call(m.ctx, query.EC2, action, params, &out)
 	return out.VPC + out.Subnet + out.Group + out.Gateway + out.NAT, err
 }
 
@@ -70,7 +69,7 @@ func (m *placeholderMaker) network(n config.Network) error {
 	if !n.Exists() {
 		return nil
 	}
-	found, err := m.ec2.Tags(m.ctx, query.Filters("key", placeholderTag))
+	found, err := m.aws.Tags(m.ctx, query.Filters("key", placeholderTag))
 	if err != nil {
 		return err
 	}
@@ -112,7 +111,7 @@ func (m *placeholderMaker) vpc(n config.Network) error {
 	var zones struct {
 		Names []string `xml:"availabilityZoneInfo>item>zoneName"`
 	}
-	if err := m.ec2.Call(m.ctx, "DescribeAvailabilityZones", nil, &zones); err != nil {
+	if err := m.aws.Call(m.ctx, query.EC2, "DescribeAvailabilityZones", nil, &zones); err != nil {
 		return err
 	}
 	for i, subnet := range n.Existing.SubnetIDs {
@@ -128,7 +127,7 @@ func (m *placeholderMaker) vpc(n config.Network) error {
 // egress gives the VPC's main route table a default route, or makes the endpoints that the VPC has
 // instead.
 func (m *placeholderMaker) egress(n config.Network, vpc string) error {
-	tables, err := m.ec2.RouteTables(m.ctx, query.Filters("vpc-id", vpc))
+	tables, err := m.aws.RouteTables(m.ctx, query.Filters("vpc-id", vpc))
 	if err != nil || len(tables) == 0 {
 		return errors.Join(err, errors.New("the VPC has no main route table"))
 	}
@@ -191,16 +190,14 @@ func (m *placeholderMaker) image(name string) error {
 	if !ok {
 		return nil
 	}
-	cfg := m.cfg.Copy()
-	cfg.Region = in.Region
-	registry := query.NewECR(cfg)
+	registry := m.aws.In(in.Region)
 	image := map[string]string{"repositoryName": in.Repository, "imageTag": cmp.Or(in.Tag, "latest"), "imageManifest": `{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json"}`}
 	if in.Digest != "" {
 		image["imageDigest"] = in.Digest
 	}
 	return errors.Join(
-		unlessThere(registry.CallJSON(m.ctx, "CreateRepository", map[string]string{"repositoryName": in.Repository}, &struct{}{})),
-		unlessThere(registry.CallJSON(m.ctx, "PutImage", image, &struct{}{})),
+		unlessThere(registry.CallJSON(m.ctx, query.ECR, "CreateRepository", map[string]string{"repositoryName": in.Repository}, &struct{}{})),
+		unlessThere(registry.CallJSON(m.ctx, query.ECR, "PutImage", image, &struct{}{})),
 	)
 }
 
@@ -212,9 +209,8 @@ func (m *placeholderMaker) topic(arn string) error {
 	name := arn[strings.LastIndexByte(arn, ':')+1:]
 	m.ids[arn] = iam.Account{Partition: "aws", Region: m.cfg.Region, ID: emulator.Account}.Of("sns", name)
 	const policy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":["cloudwatch.amazonaws.com","events.amazonaws.com"]},"Action":"sns:Publish","Resource":"*"}]}`
-	topics := query.NewSNS(m.cfg)
-	return errors.Join(topics.Call(m.ctx, "CreateTopic", query.Params{"Name": name}, nil),
-		topics.Call(m.ctx, "SetTopicAttributes", query.Params{"TopicArn": m.ids[arn], "AttributeName": "Policy", "AttributeValue": policy}, nil))
+	return errors.Join(m.aws.Call(m.ctx, query.SNS, "CreateTopic", query.Params{"Name": name}, nil),
+		m.aws.Call(m.ctx, query.SNS, "SetTopicAttributes", query.Params{"TopicArn": m.ids[arn], "AttributeName": "Policy", "AttributeValue": policy}, nil))
 }
 
 // inAccount is how the ARN of a role or policy, and an image in ECR, begins, with the account.
@@ -229,7 +225,7 @@ func (m *placeholderMaker) roles(x config.ExistingRoles) error {
 		}
 		_, path, _ := strings.Cut(arn, ":role")
 		slash := strings.LastIndex(path, "/")
-		err := query.NewIAM(m.cfg).Call(m.ctx, "CreateRole", query.Params{"RoleName": path[slash+1:], "Path": path[:slash+1], "AssumeRolePolicyDocument": trust}, nil)
+		err := m.aws.Call(m.ctx, query.IAM, "CreateRole", query.Params{"RoleName": path[slash+1:], "Path": path[:slash+1], "AssumeRolePolicyDocument": trust}, nil)
 		if err := unlessThere(err); err != nil {
 			return err
 		}
@@ -245,7 +241,7 @@ func (u *up) grant(ctx context.Context) error {
 		return err
 	}
 	for arn, policy := range stack.NeededPolicies() {
-		if err := query.NewIAM(u.aws()).Call(ctx, "PutRolePolicy", query.Params{"RoleName": iam.ResourceName(arn), "PolicyName": "needed", "PolicyDocument": policy}, nil); err != nil {
+		if err := query.New(u.aws()).Call(ctx, query.IAM, "PutRolePolicy", query.Params{"RoleName": iam.ResourceName(arn), "PolicyName": "needed", "PolicyDocument": policy}, nil); err != nil {
 			return fmt.Errorf("give %s what it must be allowed: %w", arn, err)
 		}
 	}

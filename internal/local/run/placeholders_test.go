@@ -61,7 +61,7 @@ func TestPlaceholders(t *testing.T) {
 				t.Errorf("first %v, then %v, want %d", first, second, test.ids)
 			}
 			if topic := test.env.Monitoring.TopicARN; topic != "" {
-				if _, err := query.NewSNS(u.aws()).Topic(t.Context(), first[topic]); err != nil {
+				if _, err := query.New(u.aws()).Topic(t.Context(), first[topic]); err != nil {
 					t.Error(err)
 				}
 			}

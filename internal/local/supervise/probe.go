@@ -43,7 +43,7 @@ func (s *supervisor) runProbe(ctx context.Context) error {
 	if err != nil || !env.HasProbe() {
 		return err
 	}
-	function, err := query.NewLambda(s.aws).Function(ctx, env.Probe())
+	function, err := query.New(s.aws).Function(ctx, env.Probe())
 	if err != nil {
 		return fmt.Errorf("read the function %s: %w", env.Probe(), err)
 	}

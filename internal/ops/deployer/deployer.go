@@ -145,18 +145,16 @@ func (w writer) add(g restype.Grant, arguments map[string]any) error {
 		if g.When == restype.ThatPolicy {
 			add("ArnEquals", "iam:PolicyARN", fmt.Sprint(arguments["policy_arn"]))
 		}
-	case restype.ToECS:
-		add("StringEquals", "iam:PassedToService", "ecs-tasks.amazonaws.com")
-	case restype.ToFlowLogs:
-		add("StringEquals", "iam:PassedToService", "vpc-flow-logs.amazonaws.com")
-	case restype.ToLambda:
-		add("StringEquals", "iam:PassedToService", "lambda.amazonaws.com")
-	case restype.ToScheduler:
-		add("StringEquals", "iam:PassedToService", "scheduler.amazonaws.com")
-	case restype.ViaSecretsManager:
-		add("StringEquals", "kms:ViaService", "secretsmanager."+account.Region+".amazonaws.com")
-	case restype.ViaS3:
-		add("StringEquals", "kms:ViaService", fmt.Sprintf("s3.%s.amazonaws.com", arguments["region"]))
+	}
+	if g.PassedTo != "" {
+		add("StringEquals", "iam:PassedToService", g.PassedTo+".amazonaws.com")
+	}
+	if g.Via != "" {
+		region, given := arguments["region"].(string) // that of a bucket
+		if !given {
+			region = account.Region
+		}
+		add("StringEquals", "kms:ViaService", g.Via+"."+region+".amazonaws.com")
 	}
 	resources := []string{"*"}
 	if g.On == "" {

@@ -16,15 +16,25 @@ import (
 	"prefect-worker-ecs/internal/test/golden"
 )
 
+// The golden stacks and their policies, which all tests share.
+var (
+	stacks   map[string][]byte
+	policies = map[string]iam.Document{}
+)
+
 // environments returns those with a golden stack.
 func environments(t *testing.T) []string {
 	t.Helper()
-	return slices.Sorted(maps.Keys(golden.Stacks(t)))
+	if stacks == nil {
+		stacks = golden.Stacks(t)
+	}
+	return slices.Sorted(maps.Keys(stacks))
 }
 
 func stackOf(t *testing.T, name string) *stackjson.Stack {
 	t.Helper()
-	stack, err := stackjson.Parse(golden.Stacks(t)[name], iam.Account{Partition: "aws", Region: "us-east-1", ID: "123456789012"}, nil)
+	environments(t)
+	stack, err := stackjson.Parse(stacks[name], iam.Account{Partition: "aws", Region: "us-east-1", ID: "123456789012"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,10 +43,15 @@ func stackOf(t *testing.T, name string) *stackjson.Stack {
 
 func policyOf(t *testing.T, name string, purpose Purpose) iam.Document {
 	t.Helper()
+	key := fmt.Sprint(name, purpose)
+	if document, made := policies[key]; made {
+		return document
+	}
 	document, err := Policy(stackOf(t, name), purpose)
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
+	policies[key] = document
 	return document
 }
 

@@ -196,31 +196,28 @@ func (d *Deployment) CheckCredentials(ctx context.Context) error {
 		return fmt.Errorf("there are no AWS credentials; %s", login)
 	}
 	identity, err := sts.NewFromConfig(cfg).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
-	var refused smithy.APIError
 	role := d.Environment.AssumeRoleARN
-	switch {
-	case err == nil && role != "":
-		if cfg, err = d.AWS(ctx); err == nil {
-			_, err = cfg.Credentials.Retrieve(ctx)
-		}
-		if err != nil {
-			return fmt.Errorf("%s is not authorized to assume the role %s of assume_role_arn (%s); let the role's trust policy name it, or use other credentials", aws.ToString(identity.Arn), role, cause(err))
-		}
-		return nil
-	case err == nil:
-		return nil
-	case errors.As(err, &refused):
-		return fmt.Errorf("AWS does not accept the credentials (%s: %s); %s", refused.ErrorCode(), refused.ErrorMessage(), login)
-	default:
+	switch _, refused := errors.AsType[smithy.APIError](err); {
+	case refused:
+		return fmt.Errorf("AWS does not accept the credentials (%s); %s", cause(err), login)
+	case err != nil:
 		return fmt.Errorf("AWS cannot be reached in %s (%s); check the network and the proxy", d.Environment.Region, cause(err))
+	case role == "":
+		return nil
 	}
+	if cfg, err = d.AWS(ctx); err == nil {
+		_, err = cfg.Credentials.Retrieve(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("%s is not authorized to assume the role %s of assume_role_arn (%s); let the role's trust policy name it, or use other credentials", aws.ToString(identity.Arn), role, cause(err))
+	}
+	return nil
 }
 
 // cause returns the innermost error of a chain, in one line: what AWS or the system said, without the
 // SDK's account of what it tried.
 func cause(err error) string {
-	var refused smithy.APIError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[smithy.APIError](err); ok {
 		return refused.ErrorCode() + ": " + refused.ErrorMessage()
 	}
 	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {

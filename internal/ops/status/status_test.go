@@ -86,42 +86,24 @@ func running() map[string]any {
 	}
 }
 
-func TestStatusOfAScaledService(t *testing.T) {
+// scaled answers with metrics of the probe, and with a task of the deployment before.
+func scaled(metrics string) func(answers map[string]any) {
 	const task = "arn:aws:ecs:us-east-1:123456789012:task/prefect-cluster/"
-	metric := func(name string, value int) string {
-		return fmt.Sprintf("<member><Label>%s</Label><Timestamps><member>%s</member></Timestamps><Values><member>%d</member></Values></member>", name, time.Now().UTC().Format(time.RFC3339), value)
-	}
-	for name, test := range map[string]struct {
-		metrics string
-		want    string
-	}{
-		"three are needed":  {metric("ProbeErrors", 0) + metric("TasksNeeded", 3), "scaling: 0 to 4 tasks, 3 needed "},
-		"nothing published": {metric("ProbeErrors", 0), "scaling: 0 to 4 tasks, how many are needed was not published lately\n"},
-	} {
-		// GIVEN a service with a task of the deployment before
-		answers := running()
-		answers["GetMetricData"] = test.metrics
-		answers["ListTasks"] = func(in fields) any {
+	return func(a map[string]any) {
+		a["GetMetricData"] = metrics
+		a["ListTasks"] = func(in fields) any {
 			if in["serviceName"] != nil {
 				return fields{"taskArns": []string{task + "0123", task + "0456"}}
 			}
 			return fields{"taskArns": []string{task + "0123"}}
 		}
-		answers["DescribeTasks"] = fields{"tasks": []any{fields{"taskArn": task + "0123", "lastStatus": "RUNNING"}, fields{"taskArn": task + "0456", "lastStatus": "RUNNING"}}}
-		opt := serve(t, answers)
-		opt.Environment.Worker.Scaling, opt.Environment.Worker.ProtectRuns = config.Scaling{Max: 4}, true
-		// WHEN its status is read THEN it says what is needed and what finishes
-		var screen strings.Builder
-		if err := Read(t.Context(), opt).Print(&screen); err != nil {
-			t.Fatal(err)
-		}
-		lines := regexp.MustCompile(`  +`).ReplaceAllString(screen.String(), ": ")
-		for _, want := range []string{test.want, "0123 running\n", "0456 running, of the deployment before until its flow runs have ended\n"} {
-			if !strings.Contains(lines, want) {
-				t.Errorf("%s: %q is not in the status:\n%s", name, want, lines)
-			}
-		}
+		a["DescribeTasks"] = fields{"tasks": []any{fields{"taskArn": task + "0123", "lastStatus": "RUNNING"}, fields{"taskArn": task + "0456", "lastStatus": "RUNNING"}}}
 	}
+}
+
+// metric is a result of GetMetricData.
+func metric(name string, value int) string {
+	return fmt.Sprintf("<member><Label>%s</Label><Timestamps><member>%s</member></Timestamps><Values><member>%d</member></Values></member>", name, time.Now().UTC().Format(time.RFC3339), value)
 }
 
 func TestStatus(t *testing.T) {
@@ -159,12 +141,20 @@ func TestStatus(t *testing.T) {
 		"no service":     {func(a map[string]any) { a["DescribeServices"] = fields{"failures": []any{fields{"reason": "MISSING"}}} }, []string{"ECS service: there is no service dev-worker in the cluster\n"}},
 		"no permissions": {func(a map[string]any) { delete(a, "FilterLogEvents"); delete(a, "DescribeTasks") }, []string{"tasks: could not be read: AccessDeniedException: not authorized\n", "log: could not be read: AccessDeniedException: not authorized\n"}},
 		"no secret":      {func(a map[string]any) { delete(a, "GetSecretValue") }, []string{"credential in Secrets Manager: the secret key-AbCdEf could not be read: AccessDeniedException"}},
+		"a service that is scaled": {scaled(metric("ProbeErrors", 0) + metric("TasksNeeded", 3)), []string{
+			"scaling: 0 to 4 tasks, 3 needed ", "0123 running\n", "0456 running, of the deployment before until its flow runs have ended\n",
+		}},
+		"one whose need is not published": {scaled(metric("ProbeErrors", 0)), []string{"scaling: 0 to 4 tasks, how many are needed was not published lately\n"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			answers := running()
 			test.change(answers)
+			opt := serve(t, answers)
+			if answers["GetMetricData"] != nil {
+				opt.Environment.Worker.Scaling, opt.Environment.Worker.ProtectRuns = config.Scaling{Max: 4}, true
+			}
 			var screen strings.Builder
-			if err := Read(t.Context(), serve(t, answers)).Print(&screen); err != nil {
+			if err := Read(t.Context(), opt).Print(&screen); err != nil {
 				t.Fatal(err)
 			}
 			lines := regexp.MustCompile(`  +`).ReplaceAllString(screen.String(), ": ")

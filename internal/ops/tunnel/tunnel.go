@@ -39,9 +39,10 @@ type Options struct {
 	Path string
 	// Programs is a folder with the AWS CLI and its plugin. Default: they are on the PATH.
 	Programs string
-	// Timeout is how long that may take. Default 30 s.
-	Timeout time.Duration
 }
+
+// timeout is how long a tunnel may take to open.
+const timeout = 30 * time.Second
 
 // Tunnel is an open way.
 type Tunnel struct {
@@ -74,9 +75,6 @@ func Open(ctx context.Context, opt Options) (_ *Tunnel, err error) {
 	} else {
 		l.Close()
 	}
-	if opt.Timeout == 0 {
-		opt.Timeout = 30 * time.Second
-	}
 	t := &Tunnel{URL: fmt.Sprintf("http://127.0.0.1:%d", opt.LocalPort), ended: make(chan struct{})}
 	if t.dir, err = os.MkdirTemp("", "prefect-tunnel-"); err != nil {
 		return nil, err
@@ -93,7 +91,7 @@ func Open(ctx context.Context, opt Options) (_ *Tunnel, err error) {
 		return nil, err
 	}
 	t.process, err = proc.Launch(ctx, proc.Server{
-		Name: "the session", Cmd: cmd, Log: filepath.Join(t.dir, "session.log"), Timeout: opt.Timeout,
+		Name: "the session", Cmd: cmd, Log: filepath.Join(t.dir, "session.log"), Timeout: timeout,
 		Ready: func(ctx context.Context) bool { return poll.Answers(ctx, t.URL+opt.Path) },
 	})
 	if err != nil {

@@ -22,31 +22,30 @@ import (
 )
 
 type clients struct {
+	query.Client
 	autoscaling *applicationautoscaling.Client
 	cloudwatch  *cloudwatch.Client
-	ec2         query.EC2
 	discovery   *servicediscovery.Client
-	ecr         func(region string) query.ECR
 	ecs         *ecs.Client
-	iam         query.IAM
 	kms         *kms.Client
 	logs        *cloudwatchlogs.Client
-	rds         query.RDS
 	secrets     *secretsmanager.Client
-	sns         query.SNS
-	ssm         query.SSM
 	sts         *sts.Client
 }
 
 func newClients(cfg aws.Config) clients {
-	cfg.Logger = logging.Nop{}                  // its warnings about connections are for nobody here
-	registry := func(region string) query.ECR { // that of an image may be in another region
-		in := cfg.Copy()
-		in.Region = region
-		return query.NewECR(in)
+	cfg.Logger = logging.Nop{} // its warnings about connections are for nobody here
+	return clients{
+		Client:      query.New(cfg),
+		autoscaling: applicationautoscaling.NewFromConfig(cfg),
+		cloudwatch:  cloudwatch.NewFromConfig(cfg),
+		discovery:   servicediscovery.NewFromConfig(cfg),
+		ecs:         ecs.NewFromConfig(cfg),
+		kms:         kms.NewFromConfig(cfg),
+		logs:        cloudwatchlogs.NewFromConfig(cfg),
+		secrets:     secretsmanager.NewFromConfig(cfg),
+		sts:         sts.NewFromConfig(cfg),
 	}
-	return clients{applicationautoscaling.NewFromConfig(cfg), cloudwatch.NewFromConfig(cfg), query.NewEC2(cfg), servicediscovery.NewFromConfig(cfg), registry, ecs.NewFromConfig(cfg), query.NewIAM(cfg), kms.NewFromConfig(cfg),
-		cloudwatchlogs.NewFromConfig(cfg), query.NewRDS(cfg), secretsmanager.NewFromConfig(cfg), query.NewSNS(cfg), query.NewSSM(cfg), sts.NewFromConfig(cfg)}
 }
 
 // account checks which account the credentials are for, and places the stack there.

@@ -98,7 +98,7 @@ func (c *checklist) subscriptions(ctx context.Context, f *findings) {
 		return
 	}
 	arn, _ := policy["arn"].(string)
-	subscriptions, err := c.aws.sns.Subscriptions(ctx, arn)
+	subscriptions, err := c.aws.Subscriptions(ctx, arn)
 	switch {
 	case is(err, "NotFound", "NotFoundException"):
 		f.failed("there is no topic "+arn+", so that nobody is notified of an alarm", c.deployFix())
@@ -119,10 +119,8 @@ func (c *checklist) existingTopic(ctx context.Context, f *findings) {
 	if arn == "" {
 		return
 	}
-	topic, err := c.aws.sns.Topic(ctx, arn)
-	if err == nil && topic.Attribute("Policy") == "" {
-		err = errEmpty
-	}
+	topic, err := c.aws.Topic(ctx, arn)
+	err = orEmpty(err, topic.Attribute("Policy") == "")
 	switch {
 	case is(err, "NotFound", "NotFoundException"):
 		f.failed("there is no topic "+arn+", so that nobody is notified of an alarm", "create it, or correct monitoring.topic_arn")

@@ -16,8 +16,7 @@ func Reason(err error) string {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Sprintf("there was no answer within %s", Timeout)
 	}
-	var api smithy.APIError
-	if errors.As(err, &api) {
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		return api.ErrorCode() + ": " + api.ErrorMessage()
 	}
 	// The SDK's own errors are chains; what went wrong is at their end.
@@ -29,8 +28,8 @@ func Reason(err error) string {
 }
 
 func is(err error, codes ...string) bool {
-	var api smithy.APIError
-	return errors.As(err, &api) && slices.Contains(codes, api.ErrorCode())
+	api, ok := errors.AsType[smithy.APIError](err)
+	return ok && slices.Contains(codes, api.ErrorCode())
 }
 
 const (
@@ -65,10 +64,18 @@ func unreadable(what string, err error) finding {
 // errEmpty stands for an answer of success without the requested data, as a proxy may give it.
 var errEmpty = errors.New("the answer is empty")
 
+// orEmpty returns the error of a call, or errEmpty if its answer lacks what it is about.
+func orEmpty(err error, empty bool) error {
+	if err == nil && empty {
+		return errEmpty
+	}
+	return err
+}
+
 // operation returns the name of the API operation that failed, such as ecs:DescribeServices.
 func operation(err error) string {
-	var failed *smithy.OperationError
-	if !errors.As(err, &failed) {
+	failed, ok := errors.AsType[*smithy.OperationError](err)
+	if !ok {
 		return "it"
 	}
 	prefix := strings.ToLower(strings.ReplaceAll(failed.Service(), " ", ""))

@@ -25,12 +25,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	cwtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
-	awsiam "github.com/aws/aws-sdk-go-v2/service/iam"
-	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
@@ -90,62 +86,47 @@ type harness struct {
 	opt      Options
 	services int
 
-	cloudwatch *cloudwatch.Client
-	ec2        *ec2.Client
-	ecs        *ecs.Client
-	iam        *awsiam.Client
-	kms        *kms.Client
-	logs       *cloudwatchlogs.Client
-	secrets    *secretsmanager.Client
+	clients
 }
 
 func newHarness(t *testing.T) *harness {
 	t.Helper()
-	testtools.Require(t, testtools.Node, testtools.Terraform)
-	p, err := project.Find(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := &harness{project: p, stackDir: t.TempDir(), envs: map[int]pyenv.Env{2: testtools.Environment(t, pyenv.Prefect2), 3: testtools.Environment(t, pyenv.Prefect3)}}
+	h := &harness{project: testtools.Project(t), stackDir: t.TempDir(), envs: map[int]pyenv.Env{2: testtools.Environment(t, pyenv.Prefect2), 3: testtools.Environment(t, pyenv.Prefect3)}}
 	moto := testtools.Environment(t, pyenv.Moto)
-	var emu *emulator.Emulator
-	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir()}
 	// The servers see no settings of the user's.
 	t.Setenv("PREFECT_API_URL", "https://api.prefect.cloud/api/accounts/a/workspaces/w")
 	t.Setenv("PREFECT_API_KEY", "of-the-user")
 	together, ctx := errgroup.WithContext(t.Context())
-	together.Go(func() (err error) {
-		emu, err = emulator.Start(ctx, emulator.Options{Python: moto, Dir: dirs[0]})
-		return err
-	})
-	together.Go(func() (err error) {
-		h.two, err = prefectserver.Start(ctx, prefectserver.Options{Env: h.envs[2], Dir: dirs[1]})
-		return err
-	})
-	together.Go(func() (err error) {
-		h.three, err = prefectserver.Start(ctx, prefectserver.Options{Env: h.envs[3], Dir: dirs[2], ExtraEnv: []string{"PREFECT_SERVER_API_AUTH_STRING=" + basic}})
-		return err
-	})
-	err = together.Wait()
-	t.Cleanup(func() {
-		if emu != nil {
+	together.Go(func() error {
+		emu, err := emulator.Start(ctx, emulator.Options{Python: moto, Dir: t.TempDir()})
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() {
 			if err := emu.Stop(context.Background()); err != nil {
 				t.Error(err)
 			}
-		}
-		for _, server := range []*prefectserver.Server{h.two, h.three} {
-			if server != nil {
-				end(t, server)
-			}
-		}
+		})
+		h.environ = emu.Env(emulator.Region)
+		return nil
 	})
-	if err != nil {
+	for major, server := range map[int]**prefectserver.Server{2: &h.two, 3: &h.three} {
+		together.Go(func() (err error) {
+			options := prefectserver.Options{Env: h.envs[major], Dir: t.TempDir()}
+			if major == 3 {
+				options.ExtraEnv = []string{"PREFECT_SERVER_API_AUTH_STRING=" + basic}
+			}
+			if *server, err = prefectserver.Start(ctx, options); err == nil {
+				t.Cleanup(func() { end(t, *server) })
+			}
+			return err
+		})
+	}
+	if err := together.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	h.environ = emu.Env(emulator.Region)
 	h.aws = testtools.AWS(t, h.environ)
-	h.cloudwatch, h.ec2, h.ecs, h.iam = cloudwatch.NewFromConfig(h.aws), ec2.NewFromConfig(h.aws), ecs.NewFromConfig(h.aws), awsiam.NewFromConfig(h.aws)
-	h.kms, h.logs, h.secrets = kms.NewFromConfig(h.aws), cloudwatchlogs.NewFromConfig(h.aws), secretsmanager.NewFromConfig(h.aws)
+	h.clients = newClients(h.aws)
 	// GIVEN the stack with all that watches the worker, and a worker that works
 	h.createPool(t, h.two, "good", "process")
 	h.opt = h.synthesize(t, h.yaml("good", h.two.APIURL(), "")+"monitoring: {enabled: true, emails: [a@example.com]}\n")
@@ -267,19 +248,16 @@ func (h *harness) serviceOf(t *testing.T, yaml string) Options {
 	t.Helper()
 	h.services++
 	name := fmt.Sprintf("case-%d", h.services)
-	opt := h.synthesize(t, strings.Replace(yaml, "worker: {", "worker: {service_name: "+name+", ", 1)+"logs: {group: /"+name+"}\n")
+	opt := h.synthesize(t, named(yaml, name)+"logs: {group: /"+name+"}\n")
 	call(t, h.logs.CreateLogGroup, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: &opt.Environment.Logs.Group})
-	stack, err := stackjson.Parse(opt.Stack, iam.Account{Partition: "aws", Region: "us-east-1", ID: "123456789012"}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	stack := parsed(t, opt)
 	text, _ := stack.Resource("aws_ecs_task_definition", "worker")["container_definitions"].(string)
 	var containers []types.ContainerDefinition
 	if err := json.Unmarshal([]byte(text), &containers); err != nil {
 		t.Fatal(err)
 	}
 	for i := range containers[0].Secrets {
-		containers[0].Secrets[i].ValueFrom = aws.String(h.secretARN(t))
+		containers[0].Secrets[i].ValueFrom = aws.String(h.secretARN(t, opt))
 	}
 	good := call(t, h.ecs.DescribeTaskDefinition, &ecs.DescribeTaskDefinitionInput{TaskDefinition: aws.String("dev-worker")}).TaskDefinition
 	definition := call(t, h.ecs.RegisterTaskDefinition, &ecs.RegisterTaskDefinitionInput{
@@ -292,17 +270,35 @@ func (h *harness) serviceOf(t *testing.T, yaml string) Options {
 	return opt
 }
 
-func (h *harness) secretARN(t *testing.T) string {
+// parsed is the stack of the options in the account of the emulator.
+func parsed(t *testing.T, opt Options) *stackjson.Stack {
 	t.Helper()
-	return *call(t, h.secrets.DescribeSecret, &secretsmanager.DescribeSecretInput{SecretId: aws.String(secretID)}).ARN
+	stack, err := stackjson.Parse(opt.Stack, iam.Account{Partition: "aws", Region: "us-east-1", ID: "123456789012"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stack
 }
 
-// secretID is the name of the worker's secret.
-const secretID = "prefect-api-key-new-2"
+// named is a YAML, which ends with settings of the worker, with the name of a service.
+func named(yaml, service string) string {
+	return strings.Replace(yaml, "worker: {", "worker: {service_name: "+service+", ", 1)
+}
 
-func (h *harness) put(t *testing.T, credential string) {
+// The names of the secrets with a key, and with user and password.
+const (
+	secretID    = "prefect-api-key-new-2"
+	basicSecret = "basic"
+)
+
+// secretARN is that of the credential of an environment.
+func (h *harness) secretARN(t *testing.T, opt Options) string {
 	t.Helper()
-	call(t, h.secrets.PutSecretValue, &secretsmanager.PutSecretValueInput{SecretId: aws.String(secretID), SecretString: &credential})
+	name := secretID
+	if opt.Environment.Prefect.Authentication == config.AuthBasic {
+		name = basicSecret
+	}
+	return *call(t, h.secrets.DescribeSecret, &secretsmanager.DescribeSecretInput{SecretId: &name}).ARN
 }
 
 // publish publishes the metrics of a worker that works, as its probe would.
@@ -357,10 +353,7 @@ func eventually(t *testing.T, what string, condition func() bool) {
 // reader makes the options those of somebody who has only the environment's policy for reading.
 func (h *harness) reader(t *testing.T, opt Options) Options {
 	t.Helper()
-	stack, err := stackjson.Parse(opt.Stack, iam.Account{Partition: "aws", Region: "us-east-1", ID: "123456789012"}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	stack := parsed(t, opt)
 	document, err := deployer.Policy(stack, deployer.Read)
 	if err != nil {
 		t.Fatal(err)
@@ -415,11 +408,16 @@ type want struct {
 	status  Status
 	fix     string
 	details []string
+	also    *want
 }
 
-func failing(check string, details ...string) want { return want{check, Failed, "", details} }
+func failing(check string, details ...string) want {
+	return want{check: check, status: Failed, details: details}
+}
 
-func unsure(check string, details ...string) want { return want{check, Unknown, "", details} }
+func unsure(check string, details ...string) want {
+	return want{check: check, status: Unknown, details: details}
+}
 
 // fixedBy adds a text of the fix.
 func (w want) fixedBy(text string) want {
@@ -427,23 +425,27 @@ func (w want) fixedBy(text string) want {
 	return w
 }
 
+// and adds what verify has to say of another check.
+func (w want) and(also want) want {
+	w.also = &also
+	return w
+}
+
 // well says that nothing is wrong.
 var well = want{status: OK}
 
-// judge reports whether a report says what is wanted, and fails the test if not.
-func (w want) judge(t *testing.T, report Report) bool {
+// judge fails the test if a report does not say what is wanted.
+func (w want) judge(t *testing.T, report Report) {
 	t.Helper()
 	noSecret(t, report)
 	if !w.in(report) || report.Outcome != w.status {
 		t.Errorf("want %s %s with %q, fix %q:\n%s", w.check, w.status, w.details, w.fix, text(report))
-		return false
 	}
-	return true
 }
 
 // in reports whether a report says what is wanted of the check.
 func (w want) in(report Report) bool {
-	return w.check == "" || slices.ContainsFunc(report.Checks, func(c Check) bool {
+	return w.check == "" || (w.also == nil || w.also.in(report)) && slices.ContainsFunc(report.Checks, func(c Check) bool {
 		lacks := slices.ContainsFunc(w.details, func(detail string) bool { return !strings.Contains(c.Detail, detail) })
 		return c.Name == w.check && c.Status == w.status && !lacks && strings.Contains(c.Fix, w.fix) && (c.Fix != "" || c.Status == OK)
 	})
@@ -479,26 +481,36 @@ func (h *harness) prefect(t *testing.T, server *prefectserver.Server, method, pa
 	})
 }
 
-// front is a server before Prefect 2's that answers some requests itself: answer returns the
-// status to answer with, or 0 to pass the request on.
-func (h *harness) front(t *testing.T, answer func(*http.Request) int) string {
+// before is the address of a server that passes to another what it does not answer itself.
+func before(t *testing.T, address string, answers func(http.ResponseWriter, *http.Request) bool) string {
 	t.Helper()
-	target, err := url.Parse(h.two.URL())
+	target, err := url.Parse(address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	proxy := httputil.NewSingleHostReverseProxy(target)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if status := answer(r); status != 0 {
+		if !answers(w, r) {
+			proxy.ServeHTTP(w, r)
+		}
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// front is a server before Prefect 2's that answers some requests itself: answer returns the
+// status to answer with, or 0 to pass the request on.
+func (h *harness) front(t *testing.T, answer func(*http.Request) int) string {
+	t.Helper()
+	return before(t, h.two.URL(), func(w http.ResponseWriter, r *http.Request) bool {
+		status := answer(r)
+		if status != 0 {
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(status)
 			fmt.Fprintf(w, `{"detail":%q}`, http.StatusText(status))
-			return
 		}
-		proxy.ServeHTTP(w, r)
-	}))
-	t.Cleanup(server.Close)
-	return server.URL + "/api"
+		return status != 0
+	}) + "/api"
 }
 
 // call makes a request that must succeed.
@@ -549,23 +561,17 @@ func empty(operation string) change {
 // page answers to one operation of AWS with a page and 200, as a proxy may.
 func page(operation string) change {
 	return func(t *testing.T, opt *Options) func() {
-		target, err := url.Parse(*opt.AWS.BaseEndpoint)
-		if err != nil {
-			t.Fatal(err)
-		}
-		proxy := httputil.NewSingleHostReverseProxy(target)
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		address := before(t, *opt.AWS.BaseEndpoint, func(w http.ResponseWriter, r *http.Request) bool {
 			body, _ := io.ReadAll(r.Body)
-			if strings.HasSuffix(r.Header.Get("X-Amz-Target"), "."+operation) || strings.Contains(string(body)+"&", "Action="+operation+"&") {
-				fmt.Fprint(w, "<html><body>log in</body></html>")
-				return
-			}
 			r.Body = io.NopCloser(bytes.NewReader(body))
-			proxy.ServeHTTP(w, r)
-		}))
-		t.Cleanup(server.Close)
+			meant := strings.HasSuffix(r.Header.Get("X-Amz-Target"), "."+operation) || strings.Contains(string(body)+"&", "Action="+operation+"&")
+			if meant {
+				fmt.Fprint(w, "<html><body>log in</body></html>")
+			}
+			return meant
+		})
 		opt.AWS = opt.AWS.Copy()
-		opt.AWS.BaseEndpoint = &server.URL
+		opt.AWS.BaseEndpoint = &address
 		return nil
 	}
 }
@@ -579,34 +585,6 @@ func edited[Out any](edit func(*Out)) change {
 		}
 		return out, err
 	})
-}
-
-// json makes a call of the JSON protocol.
-func (h *harness) json(t *testing.T, service, target string, in any) {
-	t.Helper()
-	body, err := json.Marshal(in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := http.NewRequest(http.MethodPost, *h.aws.BaseEndpoint, bytes.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
-	r.Header.Set("X-Amz-Target", target)
-	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/"+service+"/aws4_request, SignedHeaders=host, Signature=x")
-	response, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	if text, _ := io.ReadAll(response.Body); response.StatusCode != http.StatusOK {
-		t.Fatalf("%s: %s %s", target, response.Status, text)
-	}
-}
-
-func filter(name, value string) []ec2types.Filter {
-	return []ec2types.Filter{{Name: &name, Values: []string{value}}}
 }
 
 // each changes the items of EC2's answers of one type.

@@ -34,7 +34,7 @@ func (c *checklist) jobs(ctx context.Context) finding {
 	url := variable(c.Container, "PREFECT_API_URL")
 	major := c.env.PrefectMajor()
 	job := template.Job(c.Pool.Name, nil, major)
-	problems := wanted.Problems(c.env, job, url)
+	problems := wanted.Problems(job, url)
 	if ecsPool {
 		problems = append(problems, wanted.Fixed(job)...)
 	}
@@ -54,7 +54,7 @@ func (c *checklist) jobs(ctx context.Context) finding {
 	c.deployments(ctx, &f, func(variables map[string]any) (problems, further []string) {
 		job := template.Job(c.Pool.Name, variables, major)
 		images, secrets = append(images, job.Image()), append(secrets, job.Secrets()...)
-		return wanted.Problems(c.env, job, url), slices.DeleteFunc(job.Unproven(), func(setting string) bool { return slices.Contains(unproven, setting) })
+		return wanted.Problems(job, url), slices.DeleteFunc(job.Unproven(), func(setting string) bool { return slices.Contains(unproven, setting) })
 	})
 	c.starts(ctx, &f, job, images, secrets)
 	return f.finding("")
@@ -165,7 +165,7 @@ func (c *checklist) parameter(ctx context.Context, f *findings, r *role, arn str
 	if !strings.Contains(name, "/") {
 		names = append(names, name) // of one part the ARN does not say whether it begins with a slash
 	}
-	found, key, err := c.aws.ssm.Parameter(ctx, names...)
+	found, key, err := c.aws.Parameter(ctx, names...)
 	switch {
 	case err != nil:
 		f.unreadable("the parameter "+name, err)

@@ -46,20 +46,20 @@ func (c *checklist) apiAnswers(ctx context.Context) finding {
 	c.API = client
 	_, err = client.WorkPools(ctx)
 	c.answered = !errors.Is(err, api.ErrUnreachable)
-	var status *api.StatusError
+	status, isStatus := errors.AsType[*api.StatusError](err)
 	switch {
-	case errors.As(err, &status) && status.Foreign && errors.Is(err, api.ErrUnauthorized):
+	case isStatus && status.Foreign && errors.Is(err, api.ErrUnauthorized):
 		return unknown(fmt.Sprintf("something before the API, such as a proxy or a firewall, rejects the request: %v", err), "let it pass the requests to "+url+"; whether it passes those of the worker is seen in the log below").prerequisite()
-	case errors.As(err, &status) && status.Status == 401:
+	case isStatus && status.Status == 401:
 		return failed("the API rejects the "+c.env.Prefect.Authentication.Noun()+": "+err.Error(), c.credentialFix()).prerequisite()
 	case errors.Is(err, api.ErrUnauthorized):
 		return unknown("the credential may not list the work pools: "+err.Error(), "give it the role Worker in the workspace")
 	case errors.Is(err, api.ErrNotFound):
 		return failed(fmt.Sprintf("%s answers, but is not the API of a workspace (404)", url),
 			"set prefect_account_id and prefect_workspace_id, or a prefect_api_url of the form "+config.CloudAPIURL+"<uuid>/workspaces/<uuid>; a self-hosted API ends in /api").prerequisite()
-	case errors.As(err, &status) && status.Temporary():
+	case isStatus && status.Temporary():
 		return unknown("the API is in trouble: "+err.Error(), "look at the server, or at https://prefect.status.io; then try again").prerequisite()
-	case errors.As(err, &status) && status.Location != "":
+	case isStatus && status.Location != "":
 		return failed(fmt.Sprintf("%s redirects to %s, where the worker does not follow with what it sends", url, redact.Text(status.Location)),
 			"set prefect_api_url to the address behind it, which ends in /api, and deploy").prerequisite()
 	case errors.As(err, new(*tls.CertificateVerificationError)):
@@ -104,7 +104,7 @@ func (c *checklist) pool(ctx context.Context) finding {
 				names = append(names, p.Name)
 			}
 		}
-		return failed(fmt.Sprintf("there is no work pool %s; there are: %s", want.Name, orNone(strings.Join(names, ", "))),
+		return failed(fmt.Sprintf("there is no work pool %s; there are: %s", want.Name, cmp.Or(strings.Join(names, ", "), "none")),
 			fmt.Sprintf("create it: workerctl pool apply %s; or correct work_pool.name", c.env.Name)).prerequisite()
 	}
 	if err != nil {

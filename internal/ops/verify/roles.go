@@ -163,7 +163,7 @@ func (c *checklist) role(ctx context.Context, f *findings, use roleUse, arn stri
 		f.failed("the task definition has no "+noun, c.deploy())
 		return nil
 	}
-	found, err := c.aws.iam.Role(ctx, r.name)
+	found, err := c.aws.Role(ctx, r.name)
 	switch {
 	case is(err, "NoSuchEntity", "NoSuchEntityException"):
 		f.failed(fmt.Sprintf("the %s %s does not exist, so that %s", noun, r.name, r.effect), r.fix)
@@ -174,19 +174,9 @@ func (c *checklist) role(ctx context.Context, f *findings, use roleUse, arn stri
 	}
 	c.trust(f, r, found.TrustPolicy)
 
-	policies, err := iam.ReadRole(ctx, c.aws.iam, r.name)
-	if err != nil {
+	if r.identity, r.boundary, err = iam.ReadPolicies(ctx, c.aws.Client, r.name, found.Boundary); err != nil {
 		f.unreadable(fmt.Sprintf("the policies of the %s %s", noun, r.name), err)
 		return nil
-	}
-	r.identity = policies.Policies
-	if found.Boundary != "" {
-		document, err := iam.ReadManaged(ctx, c.aws.iam, found.Boundary)
-		if err != nil {
-			f.unreadable(fmt.Sprintf("the permissions boundary of the %s %s", noun, r.name), err)
-			return nil
-		}
-		r.boundary = []iam.Document{document}
 	}
 	return r
 }
@@ -293,7 +283,7 @@ func (c *checklist) pulls(ctx context.Context, f *findings, r *role, image strin
 
 // repositoryPolicy returns the policy of a repository in this account's ECR, if it has one.
 func (c *checklist) repositoryPolicy(ctx context.Context, f *findings, in config.ECRImage) []iam.Document {
-	text, err := c.aws.ecr(in.Region).RepositoryPolicy(ctx, in.Account, in.Repository)
+	text, err := c.aws.In(in.Region).RepositoryPolicy(ctx, in.Account, in.Repository)
 	switch {
 	case is(err, "RepositoryPolicyNotFoundException", "RepositoryNotFoundException"):
 		return nil
@@ -311,7 +301,7 @@ func (c *checklist) image(ctx context.Context, f *findings, image string, in con
 	if in.Digest == "" {
 		id.Tag = in.Tag
 	}
-	found, err := c.aws.ecr(in.Region).Image(ctx, in.Account, in.Repository, id)
+	found, err := c.aws.In(in.Region).Image(ctx, in.Account, in.Repository, id)
 	switch {
 	case is(err, "RepositoryNotFoundException", "ImageNotFoundException"):
 		f.failed(fmt.Sprintf("the image %s is not in ECR, so that no task can start with it", image), "push it, or name another one (worker.image, work_pool.job.image, or that of the deployment)")

@@ -23,7 +23,7 @@ const namedRuns = 5
 // that is gone. Runs that wait for a slot are a backlog and no failure.
 func (c *checklist) runs(ctx context.Context) finding {
 	survey, err := flowruns.Pool{Environment: c.env, API: c.API, ECS: c.aws.ecs}.Survey(ctx)
-	if aws := smithy.APIError(nil); errors.As(err, &aws) {
+	if _, ofAWS := errors.AsType[smithy.APIError](err); ofAWS {
 		return unreadable("the flow runs", err)
 	} else if err != nil {
 		return unreachable("the flow runs", err)

@@ -59,3 +59,14 @@ func TestABacklogIsNoFailure(t *testing.T) {
 		}
 	}
 }
+
+// TestAFlowOfAnotherWorker: it proves nothing of the worker that is verified.
+func TestAFlowOfAnotherWorker(t *testing.T) {
+	c := newChecklist(Options{Environment: config.Default("dev")})
+	c.Tasks = []string{newTask}
+	run := api.FlowRun{Labels: map[string]any{"prefect.worker.name": "dev-worker-" + oldTask}}
+	f := c.ranHere(t.Context(), run, "it ran")
+	if f.status != Failed || f.detail != "it ran, but another worker took it: dev-worker-"+oldTask {
+		t.Errorf("%s %q", f.status, f.detail)
+	}
+}

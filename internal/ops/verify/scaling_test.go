@@ -2,6 +2,7 @@ package verify
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -17,11 +18,15 @@ import (
 	"prefect-worker-ecs/internal/prefect/metrics"
 )
 
-// answers is an AWS that answers operations of JSON protocols.
+// answers is an AWS that answers operations of JSON protocols, and which account it is.
 func answers(t *testing.T, by func(operation string, parameters map[string]any) any) aws.Config {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+		if operation == "" { // STS speaks XML
+			fmt.Fprint(w, `<GetCallerIdentityResponse><GetCallerIdentityResult><Account>123456789012</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`)
+			return
+		}
 		parameters := map[string]any{}
 		_ = json.NewDecoder(r.Body).Decode(&parameters)
 		w.Header().Set("Content-Type", "application/x-amz-json-1.1")

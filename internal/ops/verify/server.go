@@ -23,14 +23,9 @@ func (c *checklist) ownServer(ctx context.Context) finding {
 		return missing
 	}
 	var f findings
-	out, err := c.aws.ecs.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: s.TaskDefinition})
-	if err == nil && out.TaskDefinition == nil {
-		err = errEmpty
-	}
-	if err != nil {
+	var err error
+	if c.server, err = c.taskDefinition(ctx, s); err != nil {
 		f.unreadable("the task definition of the Prefect server", err)
-	} else {
-		c.server = *out.TaskDefinition
 	}
 	stable := c.stable(ctx, s, "its log: the streams prefect-server/ in "+c.env.Logs.Group)
 	f.add(stable)
@@ -76,14 +71,11 @@ func (c *checklist) database(ctx context.Context) finding {
 	if !server.OwnDatabase() {
 		return ok("%s is not this stack's; whether it answers is seen by the API", server.Database.ExistingHost)
 	}
-	status, err := c.aws.rds.InstanceStatus(ctx, server.Name)
+	status, err := c.aws.InstanceStatus(ctx, server.Name)
 	if is(err, "DBInstanceNotFound", "DBInstanceNotFoundFault") {
 		return failed("there is no database "+server.Name, c.deployFix())
 	}
-	if err == nil && status == "" {
-		err = errEmpty
-	}
-	if err != nil {
+	if err := orEmpty(err, status == ""); err != nil {
 		return unreadable("the database "+server.Name, err)
 	}
 	if !slices.Contains(answering, status) {

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/local/prefectserver"
@@ -36,10 +35,6 @@ func (h *harness) serve(t *testing.T, s *prefectserver.Server) {
 	}
 	if _, err := client.WorkPool(t.Context(), "absent"); !errors.Is(err, api.ErrNotFound) {
 		t.Errorf("a pool that does not exist: %v, want ErrNotFound", err)
-	}
-	workers, err := client.OnlineWorkers(t.Context(), "p", time.Now())
-	if err != nil || len(workers) != 0 {
-		t.Errorf("workers %v, %v; want none", workers, err)
 	}
 	for range 2 { // The second time it exists.
 		id, err := client.Deploy(t.Context(), api.LocalFlow{Name: "f", Pool: "p", Dir: t.TempDir(), Entrypoint: "f.py:f"})
@@ -138,29 +133,9 @@ func lifeOfAPool(t *testing.T, client *api.Client) {
 		t.Errorf("a second time: %v", again.Lines())
 	}
 
-	// WHEN a person changed a field that is ours, and one that is not
 	found, err := client.WorkPool(t.Context(), pool.Name)
 	if err != nil {
 		t.Fatal(err)
-	}
-	variables := found.BaseJobTemplate["variables"].(map[string]any)["properties"].(map[string]any)
-	variables["cpu"].(map[string]any)["default"] = 4096
-	variables["stream_output"].(map[string]any)["default"] = true
-	if err := client.SetTemplate(t.Context(), pool.Name, found.BaseJobTemplate); err != nil {
-		t.Fatal(err)
-	}
-	// THEN ours is shown, and set; the other one stays
-	plan = prepare(pool)
-	if got := plan.Lines(); !slices.Equal(got, []string{"cpu: 4096 -> 512"}) {
-		t.Errorf("plan %q", got)
-	}
-	apply(plan)
-	if found, err = client.WorkPool(t.Context(), pool.Name); err != nil {
-		t.Fatal(err)
-	}
-	variables = found.BaseJobTemplate["variables"].(map[string]any)["properties"].(map[string]any)
-	if variables["stream_output"].(map[string]any)["default"] != true {
-		t.Error("a field of others was changed")
 	}
 	// AND the secrets that the server's own template does not know reach the job
 	job := found.BaseJobTemplate["job_configuration"].(map[string]any)

@@ -197,16 +197,24 @@ func (c *checklist) stoppedTasks(ctx context.Context, s types.Service) []string 
 	return lines
 }
 
+// taskDefinition reads the task definition of a service.
+func (c *checklist) taskDefinition(ctx context.Context, s types.Service) (types.TaskDefinition, error) {
+	out, err := c.aws.ecs.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: s.TaskDefinition})
+	if err != nil {
+		return types.TaskDefinition{}, err
+	}
+	if out.TaskDefinition == nil {
+		return types.TaskDefinition{}, errEmpty
+	}
+	return *out.TaskDefinition, nil
+}
+
 // definition checks that the service runs the worker's container.
 func (c *checklist) definition(ctx context.Context) finding {
-	out, err := c.aws.ecs.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: c.Service.TaskDefinition})
-	if err == nil && out.TaskDefinition == nil {
-		err = errEmpty
-	}
+	d, err := c.taskDefinition(ctx, c.Service)
 	if err != nil {
 		return unreadable("the task definition of the service", err).prerequisite()
 	}
-	d := *out.TaskDefinition
 	c.Definition = d
 	// By its name: a sidecar may stand before it.
 	name := c.containerName()

@@ -162,13 +162,8 @@ type checklist struct {
 	// server is what the in-stack Prefect server runs. Without a container: it is not known.
 	server types.TaskDefinition
 
-	outcomes map[string]*outcome
-}
-
-// outcome is the finding of a check, once it is done.
-type outcome struct {
-	done    chan struct{}
-	finding finding
+	// outcomes make each check once, and return its finding.
+	outcomes map[string]func() finding
 }
 
 // finding is what a check found.
@@ -277,7 +272,7 @@ func connect(ctx context.Context, opt Options) (*checklist, error) {
 	opt.only = []string{checkAccount, checkCluster, checkService, checkDefinition, checkSecret, checkAPI}
 	c := newChecklist(opt)
 	for _, check := range c.run(ctx).Checks {
-		if c.outcomes[check.Name].finding.prerequisiteFailed {
+		if c.await(check.Name).prerequisiteFailed {
 			c.closeAPI()
 			return c, fmt.Errorf("%s: %s; %s", check.Name, check.Detail, check.Fix)
 		}
@@ -286,27 +281,21 @@ func connect(ctx context.Context, opt Options) (*checklist, error) {
 }
 
 func newChecklist(opt Options) *checklist {
-	return &checklist{opt: opt, env: opt.Environment, aws: newClients(opt.AWS), closeAPI: func() {}, outcomes: map[string]*outcome{}}
+	return &checklist{opt: opt, env: opt.Environment, aws: newClients(opt.AWS), closeAPI: func() {}, outcomes: map[string]func() finding{}}
 }
 
 // run makes the checks that there is something for.
 func (c *checklist) run(ctx context.Context) Report {
-	for _, check := range checks {
-		if c.applies(check.name) {
-			c.outcomes[check.name] = &outcome{done: make(chan struct{})}
-		}
-	}
 	for i, check := range checks {
-		if o := c.outcomes[check.name]; o != nil {
-			go func() {
-				defer close(o.done)
-				o.finding = c.check(ctx, i)
-			}()
+		if c.applies(check.name) {
+			c.outcomes[check.name] = sync.OnceValue(func() finding { return c.check(ctx, i) })
 		}
 	}
+	var running sync.WaitGroup
 	for name := range c.outcomes {
-		c.await(name)
+		running.Go(func() { c.await(name) })
 	}
+	running.Wait()
 	report := Report{Environment: c.env.Name, Outcome: OK, Checks: []Check{}}
 	for _, check := range checks {
 		if c.outcomes[check.name] == nil {
@@ -355,15 +344,12 @@ func (c *checklist) check(ctx context.Context, i int) finding {
 	return check.run(c, ctx)
 }
 
-// await waits for a check that stands earlier in the list, and returns its finding. That of a check
-// that is not made is empty.
+// await returns the finding of a check, once it is made. That of a check that is not made is empty.
 func (c *checklist) await(name string) finding {
-	o := c.outcomes[name]
-	if o == nil {
-		return finding{}
+	if made := c.outcomes[name]; made != nil {
+		return made()
 	}
-	<-o.done
-	return o.finding
+	return finding{}
 }
 
 // applies reports whether there is something to check.

@@ -116,23 +116,23 @@ func (p Pool) Survey(ctx context.Context) (Survey, error) {
 	}
 	s.moved(start)
 	s.moved(end)
-	underway, runs, gone, err := p.underway(ctx)
+	underway, err := p.underway(ctx)
 	if err != nil {
 		return s, err
 	}
 	var others []Run
 	pendingLimit := time.Duration(p.Environment.Monitoring.PendingMinutes) * time.Minute
-	for i, run := range runs {
+	for _, taken := range underway {
+		run, pending, gone := taken.Run, taken.pending, taken.gone
 		age := now.Sub(run.Since)
-		pending := underway[i].State == "PENDING"
 		served := len(queues) == 0 || slices.Contains(queues, run.Queue)
 		switch {
-		case pending && (age > pendingLimit || gone[i] && (age > submitted || p.Environment.WorkPool.FlowsInWorker())):
+		case pending && (age > pendingLimit || gone && (age > submitted || p.Environment.WorkPool.FlowsInWorker())):
 			run.Issue = Orphaned
 			if served {
 				s.Orphaned = append(s.Orphaned, run)
 			}
-		case !pending && gone[i]:
+		case !pending && gone:
 			run.Issue = Lost
 			if served {
 				s.Lost = append(s.Lost, run)
@@ -175,107 +175,45 @@ func (p Pool) InWorker(ctx context.Context) ([]Run, error) {
 	if !p.Environment.WorkPool.FlowsInWorker() {
 		return nil, nil
 	}
-	_, runs, gone, err := p.underway(ctx)
+	underway, err := p.underway(ctx)
 	var in []Run
-	for i, run := range runs {
-		if err == nil && run.Task != "" && !gone[i] {
-			in = append(in, run)
+	for _, taken := range underway {
+		if taken.Task != "" && !taken.gone {
+			in = append(in, taken.Run)
 		}
 	}
 	return in, err
 }
 
-// underway returns the runs that a worker has taken and that have not ended, where each is, and whether what
-// ran it is gone.
-func (p Pool) underway(ctx context.Context) (underway []api.FlowRun, runs []Run, gone []bool, err error) {
-	if underway, err = p.API.Underway(ctx, p.Environment.WorkPool.Name, nil); err != nil {
-		return nil, nil, nil, fmt.Errorf("which flow runs are underway: %w", err)
-	}
-	if runs, err = p.places(ctx, underway); err != nil {
-		return nil, nil, nil, err
-	}
-	if gone, err = p.gone(ctx, runs); err != nil || !p.Environment.WorkPool.FlowsInWorker() {
-		return underway, runs, gone, err
-	}
-	// With Prefect 2 only the run's log names the worker: one that was killed has not sent it, and Prefect Cloud deletes
-	// it after days.
-	var outlived func(time.Time) bool
-	for i, run := range runs {
-		if run.Worker != "" {
-			continue
-		}
-		if outlived == nil {
-			if outlived, err = p.outlived(ctx); err != nil {
-				return nil, nil, nil, err
-			}
-		}
-		gone[i] = outlived(run.Since)
-	}
-	return underway, runs, gone, nil
+// taken is a run that a worker has taken and that has not ended.
+type taken struct {
+	Run
+	pending bool
+	// gone says that what ran it is: its own task, or that of its worker, has stopped. What is not known counts as
+	// there, and so do the runs of a worker that is frozen or cut off from the API: they go on.
+	gone bool
 }
 
-// outlived returns what reports whether a worker that took a run at a point of time is gone, whichever it was: each task of
-// the service is younger, and no other worker is online in the pool.
-func (p Pool) outlived(ctx context.Context) (func(taken time.Time) bool, error) {
-	never := func(time.Time) bool { return false }
-	service := p.Environment.Worker.ServiceName
-	workers, err := p.API.OnlineWorkers(ctx, p.Environment.WorkPool.Name, time.Time{})
+// underway returns the runs that a worker has taken and that have not ended, with the worker and the task of each.
+func (p Pool) underway(ctx context.Context) ([]taken, error) {
+	found, err := p.API.Underway(ctx, p.Environment.WorkPool.Name)
 	if err != nil {
-		return nil, fmt.Errorf("which workers are online: %w", err)
+		return nil, fmt.Errorf("which flow runs are underway: %w", err)
 	}
-	for _, w := range workers {
-		if id, ours := strings.CutPrefix(w.Name, service+"-"); !ours || !IsTask(id) {
-			return never, nil
-		}
-	}
-	var ids []string
-	for _, status := range []types.DesiredStatus{types.DesiredStatusRunning, types.DesiredStatusStopped} {
-		pages := ecs.NewListTasksPaginator(p.ECS, &ecs.ListTasksInput{Cluster: &p.Environment.Cluster.Name, ServiceName: &service, DesiredStatus: status})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(ctx)
-			if err != nil {
-				return nil, fmt.Errorf("which tasks the service has: %w", err)
-			}
-			for _, arn := range page.TaskArns {
-				ids = append(ids, lastPart(arn))
-			}
-		}
-	}
-	tasks, err := p.tasks(ctx, ids)
-	if err != nil {
-		return nil, err
-	}
-	oldest := time.Now()
-	for _, id := range ids {
-		task, known := tasks[id]
-		if !known {
-			return never, nil
-		}
-		if !stopped(task) && aws.ToTime(task.CreatedAt).Before(oldest) {
-			oldest = aws.ToTime(task.CreatedAt)
-		}
-	}
-	return oldest.After, nil
-}
-
-// places returns runs that are underway with the worker that took each and the task that it runs in.
-func (p Pool) places(ctx context.Context, underway []api.FlowRun) ([]Run, error) {
-	runs := make([]Run, len(underway))
-	group, ctx := errgroup.WithContext(ctx)
+	runs := make([]taken, len(found))
+	group, within := errgroup.WithContext(ctx)
 	group.SetLimit(8) // with Prefect 2 each takes a call of the API
-	for i, r := range underway {
+	for i, r := range found {
 		group.Go(func() (err error) {
-			runs[i] = Run{ID: r.ID, Name: r.Name, Since: r.StateDetail.Timestamp, Queue: r.Queue}
-			runs[i].Worker, runs[i].Task, err = p.place(ctx, r)
+			run := Run{ID: r.ID, Name: r.Name, Since: r.StateDetail.Timestamp, Queue: r.Queue}
+			run.Worker, run.Task, err = p.place(within, r)
+			runs[i] = taken{Run: run, pending: r.State == "PENDING"}
 			return err
 		})
 	}
-	return runs, group.Wait()
-}
-
-// gone returns of each run whether what ran it is gone: its own task, or that of its worker, has stopped. What is not
-// known counts as there, and so do the runs of a worker that is frozen or cut off from the API: they go on.
-func (p Pool) gone(ctx context.Context, runs []Run) ([]bool, error) {
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
 	var ids []string
 	for _, r := range runs {
 		if r.Task != "" {
@@ -284,12 +222,71 @@ func (p Pool) gone(ctx context.Context, runs []Run) ([]bool, error) {
 	}
 	slices.Sort(ids)
 	tasks, err := p.tasks(ctx, slices.Compact(ids))
-	gone := make([]bool, len(runs))
+	if err != nil {
+		return nil, err
+	}
+	var before time.Time
+	looked := false
 	for i, r := range runs {
 		task, known := tasks[r.Task]
-		gone[i] = known && stopped(task)
+		runs[i].gone = known && stopped(task)
+		if r.Worker != "" || !p.Environment.WorkPool.FlowsInWorker() {
+			continue
+		}
+		// With Prefect 2 only the run's log names the worker: one that was killed has not sent it, and Prefect Cloud
+		// deletes it after days.
+		if !looked {
+			if before, err = p.outlived(ctx); err != nil {
+				return nil, err
+			}
+			looked = true
+		}
+		runs[i].gone = r.Since.Before(before)
 	}
-	return gone, err
+	return runs, nil
+}
+
+// outlived returns the point of time before which whatever worker took a run is gone: each task of the service is
+// younger, and no other worker is online in the pool. Zero: there is none.
+func (p Pool) outlived(ctx context.Context) (before time.Time, err error) {
+	service := p.Environment.Worker.ServiceName
+	workers, err := p.API.OnlineWorkers(ctx, p.Environment.WorkPool.Name, time.Time{})
+	if err != nil {
+		return time.Time{}, fmt.Errorf("which workers are online: %w", err)
+	}
+	for _, w := range workers {
+		if id, ours := strings.CutPrefix(w.Name, service+"-"); !ours || !IsTask(id) {
+			return time.Time{}, nil
+		}
+	}
+	var ids []string
+	for _, status := range []types.DesiredStatus{types.DesiredStatusRunning, types.DesiredStatusStopped} {
+		pages := ecs.NewListTasksPaginator(p.ECS, &ecs.ListTasksInput{Cluster: &p.Environment.Cluster.Name, ServiceName: &service, DesiredStatus: status})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				return time.Time{}, fmt.Errorf("which tasks the service has: %w", err)
+			}
+			for _, arn := range page.TaskArns {
+				ids = append(ids, lastPart(arn))
+			}
+		}
+	}
+	tasks, err := p.tasks(ctx, ids)
+	if err != nil {
+		return time.Time{}, err
+	}
+	before = time.Now()
+	for _, id := range ids {
+		task, known := tasks[id]
+		if !known {
+			return time.Time{}, nil
+		}
+		if !stopped(task) && aws.ToTime(task.CreatedAt).Before(before) {
+			before = aws.ToTime(task.CreatedAt)
+		}
+	}
+	return before, nil
 }
 
 // tasks returns tasks by their ids. Nil: ECS has it no more, because it stopped more than an hour ago. Without an entry:
@@ -371,11 +368,11 @@ func (p Pool) Stopped(ctx context.Context, id string) (evidence string, err erro
 		return "", err
 	}
 	if worker == "" && p.Environment.WorkPool.FlowsInWorker() {
-		outlived, err := p.outlived(ctx)
+		before, err := p.outlived(ctx)
 		if err != nil {
 			return "", err
 		}
-		if outlived(run.StateDetail.Timestamp) {
+		if run.StateDetail.Timestamp.Before(before) {
 			return "each task of the service was created after the run was taken, and no other worker is online", nil
 		}
 	}

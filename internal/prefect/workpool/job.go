@@ -17,6 +17,8 @@ type Job struct {
 	Configuration map[string]any
 	Definition    map[string]any
 	Request       map[string]any
+	// Overrides are what the request changes in the definition.
+	Overrides map[string]any
 	// Container is the one of the definition that runs the flow, and Override what the request changes in it.
 	Container, Override map[string]any
 }
@@ -168,8 +170,8 @@ func (j *Job) request(major int) {
 	if network, _ := j.Configuration["network_configuration"].(map[string]any); len(network) > 0 && j.Definition["networkMode"] == "awsvpc" {
 		j.Request["networkConfiguration"] = map[string]any{"awsvpcConfiguration": network}
 	}
-	overrides, _ := j.Request["overrides"].(map[string]any)
-	containers := objects(overrides["containerOverrides"])
+	j.Overrides, _ = j.Request["overrides"].(map[string]any)
+	containers := objects(j.Overrides["containerOverrides"])
 	if len(containers) > 0 && text(containers[0]["name"]) == "" {
 		containers[0]["name"] = j.Container["name"]
 	}

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/base/redact"
 )
@@ -16,25 +18,26 @@ import (
 // Problems returns why flow runs cannot work that are started with the job: in the eyes of the worker, of the
 // roles' policies and of Fargate. What differs from the configuration and works is none, such as another image in
 // a deployment. apiURL is that of the worker.
-func (w Wanted) Problems(env *config.Environment, job Job, apiURL string) []string {
+func (w Wanted) Problems(job Job, apiURL string) []string {
 	p := problems{}
-	if env.WorkPool.FlowsInWorker() {
+	if w.env.WorkPool.FlowsInWorker() {
 		p.process(job.Configuration, apiURL)
 		return p
 	}
 	if credentials := job.Configuration["aws_credentials"]; credentials != nil {
 		p.add("aws_credentials is set: the worker calls AWS with those and not with its task role")
 	}
-	if arn := text(job.Request["taskDefinition"]); arn != "" {
-		p.family("task_definition_arn", arn[strings.LastIndex(arn, "/")+1:], env)
-		if cluster := text(w.Defaults["cluster"]); strings.HasPrefix(arn, "arn:") && account(arn) != account(cluster) {
-			p.add("task_definition_arn %s is in the account %s, and the worker in %s", arn, account(arn), account(cluster))
+	if definition := text(job.Request["taskDefinition"]); definition != "" {
+		p.family("task_definition_arn", definition[strings.LastIndex(definition, "/")+1:], w.env)
+		cluster, _ := arn.Parse(text(w.Defaults["cluster"]))
+		if of, err := arn.Parse(definition); err == nil && of.AccountID != cluster.AccountID {
+			p.add("task_definition_arn %s is in the account %s, and the worker in %s", definition, of.AccountID, cluster.AccountID)
 		}
 	} else {
-		p.family("family", text(job.Definition["family"]), env)
-		p.definition(w, job, env)
+		p.family("family", text(job.Definition["family"]), w.env)
+		p.definition(w, job)
 	}
-	p.request(w, job, env)
+	p.request(w, job)
 	p.command(job, apiURL)
 	return p
 }
@@ -55,7 +58,7 @@ func (p *problems) family(variable, family string, env *config.Environment) {
 }
 
 // definition checks the task definition.
-func (p *problems) definition(w Wanted, job Job, env *config.Environment) {
+func (p *problems) definition(w Wanted, job Job) {
 	essential := false
 	task, _ := strconv.Atoi(text(job.Definition["memory"]))
 	for _, container := range objects(job.Definition["containerDefinitions"]) {
@@ -95,23 +98,22 @@ func (p *problems) definition(w Wanted, job Job, env *config.Environment) {
 		p.add("the network mode is %s, and Fargate takes awsvpc only", mode)
 	}
 	p.size("the task definition", job.Definition)
-	overrides, _ := job.Request["overrides"].(map[string]any)
-	p.role(w, env, "execution_role_arn", cmp.Or(text(overrides["executionRoleArn"]), text(job.Definition["executionRoleArn"])), true)
+	p.role(w, "execution_role_arn", cmp.Or(text(job.Overrides["executionRoleArn"]), text(job.Definition["executionRoleArn"])), true)
 	logs, _ := job.Container["logConfiguration"].(map[string]any)
 	options, _ := logs["options"].(map[string]any)
 	switch group, prefix := text(options["awslogs-group"]), text(options["awslogs-stream-prefix"]); {
 	case logs == nil:
 	case text(logs["logDriver"]) != "awslogs":
 		p.add("the log driver is %s, and the flow execution role may write to CloudWatch only", text(logs["logDriver"]))
-	case group != env.Logs.Group:
-		p.add("the log group is %s, and the flow execution role may write to %s only", group, env.Logs.Group)
-	case !strings.HasPrefix(prefix, env.FlowStream()):
-		p.add("cloudwatch_logs_prefix is %s, and the flow execution role may only write to streams that begin with %s", prefix, env.FlowStream())
+	case group != w.env.Logs.Group:
+		p.add("the log group is %s, and the flow execution role may write to %s only", group, w.env.Logs.Group)
+	case !strings.HasPrefix(prefix, w.env.FlowStream()):
+		p.add("cloudwatch_logs_prefix is %s, and the flow execution role may only write to streams that begin with %s", prefix, w.env.FlowStream())
 	}
 }
 
 // request checks the request of RunTask.
-func (p *problems) request(w Wanted, job Job, env *config.Environment) {
+func (p *problems) request(w Wanted, job Job) {
 	cluster, wanted := text(job.Request["cluster"]), text(w.Defaults["cluster"])
 	switch {
 	case cluster == "":
@@ -167,10 +169,9 @@ func (p *problems) request(w Wanted, job Job, env *config.Environment) {
 	if count := text(job.Request["count"]); count != "" && count != "1" {
 		p.add("count is %s: each flow run would be started in so many tasks", count)
 	}
-	overrides, _ := job.Request["overrides"].(map[string]any)
-	p.size("the request", merged(job.Definition, overrides))
-	p.role(w, env, "task_role_arn", cmp.Or(text(overrides["taskRoleArn"]), text(job.Definition["taskRoleArn"])), false)
-	for _, container := range objects(overrides["containerOverrides"]) {
+	p.size("the request", merged(job.Definition, job.Overrides))
+	p.role(w, "task_role_arn", cmp.Or(text(job.Overrides["taskRoleArn"]), text(job.Definition["taskRoleArn"])), false)
+	for _, container := range objects(job.Overrides["containerOverrides"]) {
 		name := container["name"]
 		if text(job.Request["taskDefinition"]) == "" && !slices.ContainsFunc(objects(job.Definition["containerDefinitions"]), func(c map[string]any) bool { return c["name"] == name }) {
 			p.add("the request changes the container %s, which the task definition has not", text(name))
@@ -242,8 +243,8 @@ func (j Job) Unproven() []string {
 }
 
 // role checks that the worker may pass a role.
-func (p *problems) role(w Wanted, env *config.Environment, variable, arn string, needed bool) {
-	allowed := slices.Clone(env.IAM.FlowRoleARNs)
+func (p *problems) role(w Wanted, variable, arn string, needed bool) {
+	allowed := slices.Clone(w.env.IAM.FlowRoleARNs)
 	for _, own := range []string{"execution_role_arn", "task_role_arn"} {
 		if role := text(w.Defaults[own]); role != "" {
 			allowed = append(allowed, role)
@@ -282,14 +283,6 @@ func list(v any) []string {
 	return all
 }
 
-// account returns the account in an ARN.
-func account(arn string) string {
-	if parts := strings.SplitN(arn, ":", 6); len(parts) == 6 {
-		return parts[4]
-	}
-	return ""
-}
-
 // Image returns the image of the container that runs the flow. Empty: that of a task definition which exists.
 func (j Job) Image() string {
 	if text(j.Request["taskDefinition"]) != "" {
@@ -320,11 +313,7 @@ func (w Wanted) Fixed(job Job) []string {
 	options, _ := job.Container["logConfiguration"].(map[string]any)
 	log, _ := options["options"].(map[string]any)
 	wantedLog, _ := w.Defaults["cloudwatch_logs_options"].(map[string]any)
-	overrides, _ := job.Request["overrides"].(map[string]any)
-	taskRole := job.Definition["taskRoleArn"]
-	if overrides["taskRoleArn"] != nil {
-		taskRole = overrides["taskRoleArn"]
-	}
+	run := merged(job.Definition, job.Overrides)
 	launch := job.Request["launchType"]
 	if strategy := objects(job.Request["capacityProviderStrategy"]); len(strategy) == 1 && launch == nil {
 		launch = strategy[0]["capacityProvider"]
@@ -342,22 +331,15 @@ func (w Wanted) Fixed(job Job) []string {
 		got, want any
 	}{
 		{"image", job.Container["image"], w.Defaults["image"]},
-		{"cpu", merged(job.Definition, overrides)["cpu"], w.Defaults["cpu"]},
-		{"memory", merged(job.Definition, overrides)["memory"], w.Defaults["memory"]},
+		{"cpu", run["cpu"], w.Defaults["cpu"]},
+		{"memory", run["memory"], w.Defaults["memory"]},
 		{"launch_type", launch, w.Defaults["launch_type"]},
-		{"task_role_arn", taskRole, w.Defaults["task_role_arn"]},
+		{"task_role_arn", run["taskRoleArn"], w.Defaults["task_role_arn"]},
 		{"the log group", log["awslogs-group"], wantedLog["awslogs-group"]},
 	} {
 		if want := text(field.want); want != "" && text(field.got) != want {
-			all = append(all, redact.Text(fmt.Sprintf("%s is %s whatever the variable says, which is %s", field.name, orNone(text(field.got)), want)))
+			all = append(all, redact.Text(fmt.Sprintf("%s is %s whatever the variable says, which is %s", field.name, cmp.Or(text(field.got), "none"), want)))
 		}
 	}
 	return all
-}
-
-func orNone(s string) string {
-	if s == "" {
-		return "none"
-	}
-	return s
 }

@@ -27,8 +27,8 @@ const (
 	workerAPI  = "https://prefect.example.com/api"
 )
 
-// ofECS are the configuration of an ecs pool and what its template is to say.
-func ofECS(t *testing.T) (*config.Environment, Wanted) {
+// ofECS is what the template of an ecs pool is to say.
+func ofECS(t *testing.T) Wanted {
 	t.Helper()
 	env := config.Default("dev")
 	env.WorkPool.Type, env.WorkPool.Name = config.PoolECS, "p"
@@ -39,7 +39,7 @@ func ofECS(t *testing.T) (*config.Environment, Wanted) {
 	w.Defaults["execution_role_arn"], w.Defaults["task_role_arn"] = roleARN+"execution", roleARN+"task"
 	w.Defaults["network_configuration"] = map[string]any{"subnets": []string{"subnet-1", "subnet-2"}, "securityGroups": []string{"sg-1"}, "assignPublicIp": "DISABLED"}
 	w.Defaults["configure_cloudwatch_logs"], w.Defaults["cloudwatch_logs_options"] = true, map[string]any{"awslogs-group": env.Logs.Group}
-	return env, w
+	return w
 }
 
 // TestProblemsOfATemplate changes one thing in a template that works, or gives a job variable.
@@ -107,7 +107,7 @@ func TestProblemsOfATemplate(t *testing.T) {
 		"a password in what is wrong":          {"", "", vars{"env": vars{"PREFECT_API_URL": "https://user:hunter2@other.example.com/api"}}, "PREFECT_API_URL is "},
 	} {
 		t.Run(name, func(t *testing.T) {
-			env, w := ofECS(t)
+			w := ofECS(t)
 			edited := strings.ReplaceAll(template, test.from, test.to)
 			if test.from == "" {
 				edited = template
@@ -124,7 +124,7 @@ func TestProblemsOfATemplate(t *testing.T) {
 			}
 			variables, _ := plain(test.variables).(map[string]any)
 			job := fitted.Job("p", variables, 3)
-			got := w.Problems(env, job, workerAPI)
+			got := w.Problems(job, workerAPI)
 			if test.variables == nil {
 				got = append(got, w.Fixed(job)...)
 			}
@@ -137,7 +137,7 @@ func TestProblemsOfATemplate(t *testing.T) {
 
 // TestATemplateOfPrefect3 has defaults of null, which a worker of Prefect 2 puts in: then the container has no name.
 func TestATemplateOfPrefect3(t *testing.T) {
-	env, w := ofECS(t)
+	w := ofECS(t)
 	for major, want := range map[int]string{2: "a container of the task definition has no name: the template is not that of the worker's release of Prefect", 3: ""} {
 		var parsed Template
 		if err := json.Unmarshal([]byte(strings.Replace(template, `"container_name": {}`, `"container_name": {"default": null}`, 1)), &parsed); err != nil {
@@ -147,7 +147,7 @@ func TestATemplateOfPrefect3(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.Join(w.Problems(env, fitted.Job("p", nil, major), workerAPI), "\n"); (got == "") != (want == "") || !strings.Contains(got, want) {
+		if got := strings.Join(w.Problems(fitted.Job("p", nil, major), workerAPI), "\n"); (got == "") != (want == "") || !strings.Contains(got, want) {
 			t.Errorf("Prefect %d: %q, want %q", major, got, want)
 		}
 	}
@@ -168,7 +168,7 @@ func TestProblemsOfAProcess(t *testing.T) {
 		if err := json.Unmarshal([]byte(`{"variables": {"properties": `+test.defaults+`}, "job_configuration": {"command": "{{ command }}", "env": "{{ env }}"}}`), &parsed); err != nil {
 			t.Fatal(err)
 		}
-		if got := Configured(env).Problems(env, parsed.Job("p", nil, 3), workerAPI); !slices.Equal(got, test.want) {
+		if got := Configured(env).Problems(parsed.Job("p", nil, 3), workerAPI); !slices.Equal(got, test.want) {
 			t.Errorf("%s: %q, want %q", name, got, test.want)
 		}
 	}

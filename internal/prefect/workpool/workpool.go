@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 
 	"prefect-worker-ecs/config"
@@ -57,7 +58,7 @@ func Read(ctx context.Context, cfg aws.Config, env *config.Environment) (Wanted,
 	}
 	service := services.Services[0]
 	place := *service.NetworkConfiguration.AwsvpcConfiguration
-	subnets, err := query.NewEC2(cfg).Subnets(ctx, query.Params{"SubnetId": place.Subnets})
+	subnets, err := query.New(cfg).Subnets(ctx, query.Params{"SubnetId": place.Subnets})
 	if err != nil || len(subnets) == 0 {
 		return Wanted{}, fmt.Errorf("read the subnets of the service %s: %w", env.Worker.ServiceName, err)
 	}
@@ -66,15 +67,15 @@ func Read(ctx context.Context, cfg aws.Config, env *config.Environment) (Wanted,
 		return Wanted{}, fmt.Errorf("read the task definition of the service %s: %w", env.Worker.ServiceName, err)
 	}
 
-	part := strings.SplitN(aws.ToString(service.ClusterArn), ":", 6)
-	if len(part) < 6 {
-		return Wanted{}, fmt.Errorf("the cluster of the service %s has no ARN", env.Worker.ServiceName)
+	cluster, err := arn.Parse(aws.ToString(service.ClusterArn))
+	if err != nil {
+		return Wanted{}, fmt.Errorf("the cluster of the service %s: %w", env.Worker.ServiceName, err)
 	}
 	role := func(existing, name string) string {
 		if existing != "" {
 			return existing
 		}
-		return fmt.Sprintf("arn:%s:iam::%s:role%s%s", part[1], part[4], cmp.Or(env.IAM.Path, "/"), name)
+		return fmt.Sprintf("arn:%s:iam::%s:role%s%s", cluster.Partition, cluster.AccountID, cmp.Or(env.IAM.Path, "/"), name)
 	}
 	w := Configured(env)
 	maps.Copy(w.Defaults, map[string]any{
@@ -87,25 +88,21 @@ func Read(ctx context.Context, cfg aws.Config, env *config.Environment) (Wanted,
 		},
 		"configure_cloudwatch_logs": true,
 		"cloudwatch_logs_options": map[string]any{
-			"awslogs-group": env.Logs.Group, "awslogs-create-group": "false", "awslogs-region": part[3],
+			"awslogs-group": env.Logs.Group, "awslogs-create-group": "false", "awslogs-region": cluster.Region,
 		},
 	})
+	if env.HasFlowTaskRole() {
+		w.Defaults["task_role_arn"] = role(env.IAM.Existing.FlowTaskRole, env.IAM.FlowTaskRole.Name)
+	}
 	for _, container := range definition.TaskDefinition.ContainerDefinitions {
 		for _, v := range container.Environment {
 			if aws.ToString(v.Name) == "PREFECT_API_URL" {
 				w.apiURL = aws.ToString(v.Value)
 			}
 		}
-	}
-	if env.HasFlowTaskRole() {
-		w.Defaults["task_role_arn"] = role(env.IAM.Existing.FlowTaskRole, env.IAM.FlowTaskRole.Name)
-	}
-	if env.FlowsReadCredential() {
-		for _, container := range definition.TaskDefinition.ContainerDefinitions {
-			for _, secret := range container.Secrets {
-				if aws.ToString(secret.Name) == env.Prefect.Authentication.Variable() {
-					w.Defaults[credential(env.Prefect.Authentication)] = aws.ToString(secret.ValueFrom)
-				}
+		for _, secret := range container.Secrets {
+			if env.FlowsReadCredential() && aws.ToString(secret.Name) == env.Prefect.Authentication.Variable() {
+				w.Defaults[credential(env.Prefect.Authentication)] = aws.ToString(secret.ValueFrom)
 			}
 		}
 	}
@@ -200,9 +197,9 @@ func show(field string, value any) string {
 // Fit returns the template with all that is wanted, and what of it differs. It is an error if
 // the template lacks a variable.
 func (w Wanted) Fit(template Template) (Template, []Change, error) {
-	fitted, err := copied(template)
-	if err != nil {
-		return nil, nil, err
+	fitted, _ := plain(template).(map[string]any)
+	if fitted == nil {
+		fitted = Template{}
 	}
 	variables := object(object(fitted, "variables"), "properties")
 	job := object(fitted, "job_configuration")
@@ -326,21 +323,6 @@ func plain(v any) any {
 	return decoded
 }
 
-func copied(template Template) (Template, error) {
-	text, err := json.Marshal(template)
-	if err != nil {
-		return nil, fmt.Errorf("the pool's template: %w", err)
-	}
-	fitted := Template{}
-	if err := json.Unmarshal(text, &fitted); err != nil {
-		return nil, fmt.Errorf("the pool's template: %w", err)
-	}
-	if fitted == nil {
-		fitted = Template{}
-	}
-	return fitted, nil
-}
-
 // Plan is what is to be done to a pool.
 type Plan struct {
 	pool config.WorkPool
@@ -410,7 +392,7 @@ func Prepare(ctx context.Context, client *api.Client, pool config.WorkPool, want
 		return plan, err
 	}
 	job := plan.template.Job(pool.Name, nil, wanted.env.PrefectMajor())
-	if problems := append(wanted.Problems(wanted.env, job, wanted.apiURL), wanted.Fixed(job)...); len(problems) > 0 {
+	if problems := append(wanted.Problems(job, wanted.apiURL), wanted.Fixed(job)...); len(problems) > 0 {
 		return plan, fmt.Errorf("flow runs could not work with the template of the work pool %s:\n%s\n%s", pool.Name, strings.Join(problems, "\n"), ResetFix)
 	}
 	return plan, nil

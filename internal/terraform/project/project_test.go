@@ -256,46 +256,40 @@ func TestValuesInFiles(t *testing.T) {
 }
 
 func TestTools(t *testing.T) {
+	const (
+		node      = "Needed: >=20.9.0. Get it: https://nodejs.org (24 is the one to take)"
+		terraform = "Needed: >=1.11.0, <2.0.0. Get it: https://developer.hashicorp.com/terraform/install"
+		tofu      = "Needed: >=1.11.0, <2.0.0. Get it: https://opentofu.org/docs/intro/install"
+	)
 	bin := t.TempDir()
 	t.Setenv("PATH", bin+":/bin:/usr/bin")
-	node := Tools()[1]
-	for _, test := range []struct{ prints, want string }{
-		{"v22.1.0", ""},
-		{"v24.0.0", ""},
-		{"v18.20.0", "Node.js 18.20.0 is installed. Needed: >=20.9.0. Get it: https://nodejs.org (24 is the one to take)"},
-		{"nonsense", `Node.js: its version cannot be read from "nonsense". Needed: >=20.9.0`},
+	for _, test := range []struct{ binary, prints, want string }{
+		{"node", "v22.1.0", ""},
+		{"node", "v24.0.0", ""},
+		{"node", "v18.20.0", "Node.js 18.20.0 is installed. " + node},
+		{"node", "nonsense", `Node.js: its version cannot be read from "nonsense". Needed: >=20.9.0`},
+		{"terraform", `{"terraform_version": "1.11.0", "platform": "linux_amd64"}`, ""},
+		{"terraform", `{"terraform_version": "1.10.9"}`, "Terraform 1.10.9 is installed. " + terraform},
+		{"tofu", `{"terraform_version": "1.11.0"}`, ""},
+		{"tofu", `{"terraform_version": "1.10.9"}`, "OpenTofu 1.10.9 is installed. " + tofu},
 	} {
-		write(t, filepath.Join(bin, "node"), "#!/bin/sh\necho "+test.prints+"\n")
-		_, err := node.Check(t.Context())
-		if (err == nil) != (test.want == "") || (err != nil && err.Error() != test.want) {
-			t.Errorf("%s: got %v, want %s", test.prints, err, test.want)
+		tool := NodeTool()
+		if test.binary != "node" {
+			t.Setenv("TERRAFORM_BINARY_NAME", test.binary)
+			tool = TerraformTool()
+		}
+		write(t, filepath.Join(bin, test.binary), "#!/bin/sh\necho '"+test.prints+"'\n")
+		if _, err := tool.Check(t.Context()); (err == nil) != (test.want == "") || err != nil && err.Error() != test.want {
+			t.Errorf("%s %s: got %v, want %s", test.binary, test.prints, err, test.want)
 		}
 	}
+	// WHEN they are not there
 	t.Setenv("PATH", t.TempDir())
-	_, err := node.Check(t.Context())
-	if want := "Node.js is not installed; it runs CDKTF. Needed: >=20.9.0. Get it: https://nodejs.org (24 is the one to take)"; err == nil || err.Error() != want {
-		t.Errorf("got %v, want %s", err, want)
-	}
-}
-
-func TestAnotherTerraform(t *testing.T) {
-	bin := t.TempDir()
-	t.Setenv("PATH", bin+":/bin:/usr/bin")
-	for _, test := range []struct{ binary, version, want string }{
-		{"terraform", "1.11.0", ""},
-		{"terraform", "1.10.9", "Terraform 1.10.9 is installed. Needed: >=1.11.0, <2.0.0. Get it: https://developer.hashicorp.com/terraform/install"},
-		{"tofu", "1.11.0", ""},
-		{"tofu", "1.10.9", "OpenTofu 1.10.9 is installed. Needed: >=1.11.0, <2.0.0. Get it: https://opentofu.org/docs/intro/install"},
-	} {
-		t.Setenv("TERRAFORM_BINARY_NAME", test.binary)
-		write(t, filepath.Join(bin, test.binary), "#!/bin/sh\necho '{\"terraform_version\": \""+test.version+"\"}'\n")
-		if _, err := TerraformTool().Check(t.Context()); (err == nil) != (test.want == "") || err != nil && err.Error() != test.want {
-			t.Errorf("%s %s: got %v, want %s", test.binary, test.version, err, test.want)
-		}
-	}
 	t.Setenv("TERRAFORM_BINARY_NAME", filepath.Join(bin, "tofu-1.12"))
-	if err, want := TerraformTool().Installed(), "OpenTofu is not installed; it deploys. Needed: >=1.11.0, <2.0.0. Get it: https://opentofu.org/docs/intro/install"; err == nil || err.Error() != want {
-		t.Errorf("got %v, want %s", err, want)
+	for want, tool := range map[string]Tool{"Node.js is not installed; it runs CDKTF. " + node: NodeTool(), "OpenTofu is not installed; it deploys. " + tofu: TerraformTool()} {
+		if err := tool.Installed(); err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
 	}
 }
 

@@ -53,11 +53,11 @@ func Synth(ctx context.Context, environ []string, program, dir, out string) erro
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Run(); err != nil {
-		var exit *exec.ExitError
+		_, ended := errors.AsType[*exec.ExitError](err)
 		switch text := strings.TrimRight(output.String(), "\n"); {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.As(err, &exit) && text != "":
+		case ended && text != "":
 			return &SynthError{text}
 		}
 		return fmt.Errorf("synthesize: %w", err)

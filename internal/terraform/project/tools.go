@@ -3,7 +3,6 @@ package project
 import (
 	"context"
 	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -31,7 +30,6 @@ type Tool struct {
 	name    string
 	command string
 	args    []string
-	version func(output []byte) string
 }
 
 // installScript prints the commands of the system's package manager that install tools.
@@ -88,7 +86,7 @@ func Tools() []Tool {
 	return []Tool{
 		{
 			Name: "Go", Need: ">=1.26.0", Why: "builds the program", Get: "https://go.dev/dl",
-			name: "go", command: "go", args: []string{"version"}, version: firstVersion,
+			name: "go", command: "go", args: []string{"version"},
 		},
 		NodeTool(),
 		TerraformTool(),
@@ -99,7 +97,7 @@ func Tools() []Tool {
 func NodeTool() Tool {
 	return Tool{
 		Name: "Node.js", Need: ">=20.9.0", Why: "runs CDKTF", Get: "https://nodejs.org (24 is the one to take)",
-		name: "node", command: "node", args: []string{"--version"}, version: firstVersion,
+		name: "node", command: "node", args: []string{"--version"},
 	}
 }
 
@@ -108,7 +106,7 @@ func NodeTool() Tool {
 func TerraformTool() Tool {
 	t := Tool{
 		Name: "Terraform", Need: ">=1.11.0, <2.0.0", Why: "deploys", Get: "https://developer.hashicorp.com/terraform/install",
-		name: "terraform", command: TerraformBinary(), args: []string{"version", "-json"}, version: terraformVersion,
+		name: "terraform", command: TerraformBinary(), args: []string{"version", "-json"},
 	}
 	if isOpenTofu() {
 		t.Name, t.Get = "OpenTofu", "https://opentofu.org/docs/intro/install"
@@ -125,7 +123,7 @@ func (t Tool) Check(ctx context.Context) (version string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("%s does not run (%s %s: %w). Needed: %s. Get it: %s", t.Name, t.command, strings.Join(t.args, " "), err, t.Need, t.Get)
 	}
-	version = t.version(out)
+	version = versionPattern.FindString(string(out))
 	v, err := semver.NewVersion(version)
 	if err != nil {
 		return "", fmt.Errorf("%s: its version cannot be read from %q. Needed: %s", t.Name, strings.TrimSpace(string(out)), t.Need)
@@ -162,16 +160,5 @@ func TerraformBinary() string {
 // TERRAFORM_BINARY_NAME=tofu.
 func isOpenTofu() bool { return strings.Contains(filepath.Base(TerraformBinary()), "tofu") }
 
+// versionPattern matches the tool's version, which each prints before those of others.
 var versionPattern = regexp.MustCompile(`\d+\.\d+(\.\d+)?`)
-
-func firstVersion(output []byte) string { return string(versionPattern.Find(output)) }
-
-func terraformVersion(output []byte) string {
-	var answer struct {
-		Version string `json:"terraform_version"`
-	}
-	if json.Unmarshal(output, &answer) != nil {
-		return ""
-	}
-	return answer.Version
-}

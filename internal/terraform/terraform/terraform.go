@@ -76,8 +76,7 @@ func (s Stack) Run(ctx context.Context, stdout, stderr io.Writer, args ...string
 func (s Stack) Output(ctx context.Context, args ...string) ([]byte, error) {
 	var stdout, stderr bytes.Buffer
 	err := s.run(ctx, &stdout, &stderr, io.Discard, args)
-	var failed *Error
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*Error](err); ok {
 		failed.Output = s.message(proc.LastLines(stdout.String()+stderr.String(), 40))
 	}
 	return stdout.Bytes(), err
@@ -231,8 +230,7 @@ func (s Stack) Outputs(ctx context.Context) (map[string]any, error) {
 func (s Stack) Plan(ctx context.Context, flags ...string) (*tfjson.Plan, error) {
 	var output bytes.Buffer
 	saved, err := s.SavePlan(ctx, &output, &output, append(flags, "-no-color")...)
-	var failed *Error
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*Error](err); ok {
 		failed.Output = proc.LastLines(output.String(), 40)
 	}
 	if err != nil {

@@ -15,22 +15,16 @@ import (
 
 const key = "pnu_0123456789"
 
-// serve answers every request with one status and body, and records the last.
-func serve(t *testing.T, status int, body string) (api *Client, last *http.Request, sent *string) {
+// serve returns a client of a server.
+func serve(t *testing.T, handler http.HandlerFunc) *Client {
 	t.Helper()
-	last, sent = new(http.Request), new(string)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		raw, _ := io.ReadAll(r.Body)
-		*last, *sent = *r, string(raw)
-		w.WriteHeader(status)
-		_, _ = io.WriteString(w, body)
-	}))
+	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
-	api, err := New(server.URL+"/api/accounts/a/workspaces/w", key)
+	api, err := New(server.URL+"/api", key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return api, last, sent
+	return api
 }
 
 func TestErrorsSayWhatIsWrongAndNeverTheKey(t *testing.T) {
@@ -43,14 +37,17 @@ func TestErrorsSayWhatIsWrongAndNeverTheKey(t *testing.T) {
 		{401, `{"detail":"Invalid key ` + key + `"}`, ErrUnauthorized, "Invalid key ***"},
 		{403, `{"detail":"Forbidden"}`, ErrUnauthorized, "403"},
 		{404, `{"detail":"Work pool \"p\" not found."}`, ErrNotFound, `Work pool "p" not found.`},
-		{409, ``, ErrConflict, "GET /api/accounts/a/workspaces/w/work_pools/p"},
+		{409, ``, ErrConflict, "GET /api/work_pools/p"},
 		{422, `{"detail":[{"loc":["body"]}]}`, nil, `[{"loc":["body"]}]`},
 		{200, `<html>`, nil, "not what a Prefect API gives"},
 	}
 	for _, test := range tests {
 		t.Run(http.StatusText(test.status), func(t *testing.T) {
 			// GIVEN an API that answers so
-			api, _, _ := serve(t, test.status, test.body)
+			api := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(test.status)
+				_, _ = io.WriteString(w, test.body)
+			})
 			// WHEN it is asked
 			_, err := api.WorkPool(t.Context(), "p")
 			// THEN the kind of error and its text are right
@@ -88,46 +85,21 @@ func TestWhatCannotBeAskedIsRefused(t *testing.T) {
 	}
 }
 
+// TestTheTimeIsThatOfTheServer: by the dates of its answers. A proxy may date them wrongly, and then a time that the
+// server recorded shows it.
 func TestTheTimeIsThatOfTheServer(t *testing.T) {
-	for ahead, want := range map[time.Duration]time.Duration{0: 0, time.Second: 0, 2 * time.Minute: 2 * time.Minute, -2 * time.Minute: -2 * time.Minute} {
-		// GIVEN a server whose clock differs
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Date", time.Now().Add(ahead).UTC().Format(http.TimeFormat))
-			_, _ = io.WriteString(w, "{}")
-		}))
-		defer server.Close()
-		api, err := New(server.URL+"/api", "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		// WHEN it has answered
-		if err := api.Health(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		// THEN its time is known, to the second of the header
-		if got := time.Until(api.Now()); (got - want).Abs() > 2*time.Second {
-			t.Errorf("%v ahead: %v", ahead, got)
-		}
-	}
-}
-
-// TestADateThatIsWrong: a proxy may date the answers wrongly, and then a time that the server recorded shows it.
-func TestADateThatIsWrong(t *testing.T) {
 	for name, test := range map[string]struct{ ahead, recorded, want time.Duration }{
 		"the proxy's clock is wrong":                  {time.Hour, -5 * time.Second, 0},
-		"this machine's clock is wrong":               {time.Hour, time.Hour - 5*time.Second, time.Hour},
+		"this machine's clock is an hour behind":      {time.Hour, time.Hour - 5*time.Second, time.Hour},
+		"this machine's clock is two minutes ahead":   {-2 * time.Minute, -2*time.Minute - 5*time.Second, -2 * time.Minute},
+		"a second, which is no difference":            {time.Second, -5 * time.Second, 0},
 		"what was recorded is old, and shows nothing": {time.Hour, -3 * time.Hour, time.Hour},
 		"all are right":                               {0, -5 * time.Second, 0},
 	} {
 		// GIVEN answers whose date differs
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		api := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Date", time.Now().Add(test.ahead).UTC().Format(http.TimeFormat))
-		}))
-		defer server.Close()
-		api, err := New(server.URL+"/api", "")
-		if err != nil {
-			t.Fatal(err)
-		}
+		})
 		if err := api.Health(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -148,23 +120,18 @@ func TestARedirect(t *testing.T) {
 	asked := false
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))
 	defer other.Close()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	api := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/api/health": // to the same server, as FastAPI redirects to a path with a slash
 			http.Redirect(w, r, "/api/health/", http.StatusTemporaryRedirect)
 		case "/api/work_pools/filter":
 			http.Redirect(w, r, other.URL+r.URL.Path, http.StatusMovedPermanently)
 		}
-	}))
-	defer server.Close()
-	api, err := New(server.URL+"/api", key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	})
 	if err := api.Health(t.Context()); err != nil {
 		t.Errorf("to the same server: %v", err)
 	}
-	_, err = api.WorkPools(t.Context())
+	_, err := api.WorkPools(t.Context())
 	var status *StatusError
 	if !errors.As(err, &status) || status.Location != other.URL+"/api/work_pools/filter" || status.Temporary() || asked {
 		t.Errorf("to another server: %+v, which was asked: %t", err, asked)
@@ -174,13 +141,8 @@ func TestARedirect(t *testing.T) {
 // TestAnAnswerThatDoesNotCome: the end of the caller's time is no answer, unlike Ctrl-C.
 func TestAnAnswerThatDoesNotCome(t *testing.T) {
 	over := make(chan struct{})
-	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-over }))
-	defer server.Close()
+	api := serve(t, func(http.ResponseWriter, *http.Request) { <-over })
 	defer close(over)
-	api, err := New(server.URL+"/api", key)
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if err := api.Health(ctx); !errors.Is(err, ErrUnreachable) {
@@ -219,7 +181,13 @@ func TestUserAndPassword(t *testing.T) {
 
 func TestOnlineWorkersAsksForFreshHeartbeats(t *testing.T) {
 	// GIVEN an API with one worker
-	api, last, sent := serve(t, 200, `[{"name":"w","status":"ONLINE","last_heartbeat_time":"2026-11-23T18:00:00.5Z"}]`)
+	var last *http.Request
+	var sent []byte
+	api := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		last = r
+		sent, _ = io.ReadAll(r.Body)
+		_, _ = io.WriteString(w, `[{"name":"w","status":"ONLINE","last_heartbeat_time":"2026-11-23T18:00:00.5Z"}]`)
+	})
 	after := time.Date(2026, 11, 23, 17, 59, 0, 0, time.FixedZone("", 3600))
 	// WHEN the online ones of a pool with an odd name are asked for
 	workers, err := api.OnlineWorkers(t.Context(), "my pool?", after)
@@ -227,7 +195,7 @@ func TestOnlineWorkersAsksForFreshHeartbeats(t *testing.T) {
 	if err != nil || len(workers) != 1 || workers[0].LastHeartbeat.Minute() != 0 || workers[0].Name != "w" {
 		t.Errorf("%+v, %v", workers, err)
 	}
-	if last.Method != "POST" || last.RequestURI != "/api/accounts/a/workspaces/w/work_pools/my%20pool%3F/workers/filter" || last.Header.Get("Authorization") != "Bearer "+key {
+	if last.Method != "POST" || last.RequestURI != "/api/work_pools/my%20pool%3F/workers/filter" || last.Header.Get("Authorization") != "Bearer "+key {
 		t.Errorf("%s %s", last.Method, last.RequestURI)
 	}
 	var body struct {
@@ -236,26 +204,21 @@ func TestOnlineWorkersAsksForFreshHeartbeats(t *testing.T) {
 			LastHeartbeatTime struct{ After_ time.Time } `json:"last_heartbeat_time"`
 		}
 	}
-	if err := json.Unmarshal([]byte(*sent), &body); err != nil || !body.Workers.LastHeartbeatTime.After_.Equal(after) || body.Workers.Status.Any_[0] != "ONLINE" {
-		t.Errorf("sent %s", *sent)
+	if err := json.Unmarshal(sent, &body); err != nil || !body.Workers.LastHeartbeatTime.After_.Equal(after) || body.Workers.Status.Any_[0] != "ONLINE" {
+		t.Errorf("sent %s", sent)
 	}
 }
 
 func TestABusyServerIsAskedAgain(t *testing.T) {
 	// GIVEN a server that is busy for the first two requests
 	asked := 0
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	api := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if asked++; asked <= 2 {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
 		_, _ = io.WriteString(w, `{"id":"1"}`)
-	}))
-	defer server.Close()
-	api, err := New(server.URL+"/api", "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	})
 	// WHEN a run is submitted THEN it is, at the third attempt
 	if run, err := api.Run(t.Context(), "d", nil); err != nil || run.ID != "1" || asked != 3 {
 		t.Errorf("%+v, %v after %d requests", run, err, asked)
@@ -265,7 +228,7 @@ func TestABusyServerIsAskedAgain(t *testing.T) {
 // TestLostAnswersMakeOneRun: the same request is sent again, with the same key.
 func TestLostAnswersMakeOneRun(t *testing.T) {
 	var keys []string
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	api := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		var body struct {
 			Key string `json:"idempotency_key"`
 		}
@@ -283,12 +246,7 @@ func TestLostAnswersMakeOneRun(t *testing.T) {
 		}
 		_ = conn.(*net.TCPConn).SetLinger(0) // closed so, it is reset
 		_ = conn.Close()
-	}))
-	t.Cleanup(server.Close)
-	api, err := New(server.URL+"/api", "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	})
 	run, err := api.Run(t.Context(), "deployment", nil)
 	if err != nil || run.ID != "run" || len(keys) != 3 || keys[0] == "" || keys[0] != keys[1] || keys[0] != keys[2] {
 		t.Errorf("%+v, %v, keys %q", run, err, keys)
