@@ -49,22 +49,15 @@ type change struct {
 
 func changeCommand(c change) *cobra.Command {
 	var approved bool
-	cmd := &cobra.Command{
-		Use:   c.use + " [ENVIRONMENT]",
-		Short: c.short + " (default: dev)",
-		Long: c.short + `.
+	cmd := deploymentCommand(c.use, c.short,
+		c.short+`.
 
 Terraform's plan is shown, with a warning where data is lost or the worker is cut off, and applied
 as it was shown. At Ctrl-C Terraform finishes the requests in flight and saves the state; the
 command can be repeated.`,
-		Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		func(cmd *cobra.Command, d *deployment.Deployment) error {
 			if !approved && !terminal.Is(cmd.InOrStdin()) {
 				return errors.New("there is no terminal to approve the changes at; run it in one, or add AUTO_APPROVE=1 to make (--auto-approve to workerctl)")
-			}
-			d, err := open(cmd, args)
-			if err != nil {
-				return err
 			}
 			if c.check != nil {
 				if err := c.check(d.Environment); err != nil {
@@ -76,8 +69,7 @@ command can be repeated.`,
 				return err
 			}
 			return c.run(cmd, d, stack, approved)
-		},
-	}
+		})
 	cmd.Flags().BoolVar(&approved, "auto-approve", false, "do not ask for approval")
 	return cmd
 }
@@ -191,4 +183,16 @@ func readyForTerraform(cmd *cobra.Command, d *deployment.Deployment) (terraform.
 		return terraform.Stack{}, err
 	}
 	return d.Terraform()
+}
+
+// warnOfFiles says where a file of values wins over a variable that the user has set:
+// silently, so that with a forgotten file an old key is deployed.
+func warnOfFiles(out io.Writer, variables project.Variables) {
+	for _, a := range variables {
+		for _, over := range a.Over {
+			if strings.HasPrefix(over, "TF_VAR_") {
+				fmt.Fprintf(out, "note: %s sets %s too, and wins over %s\n", a.From, a.Name, over)
+			}
+		}
+	}
 }

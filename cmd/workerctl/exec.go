@@ -45,7 +45,7 @@ container can read the API key.`,
 				AWS: cfg, Cluster: env.Cluster.Name, Service: env.Worker.ServiceName, Container: env.Worker.ContainerName, Task: task,
 				Line: strings.Join(command, " "), Stdin: cmd.InOrStdin(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr(),
 			})
-			if ended := (*exec.ExitError)(nil); errors.As(err, &ended) {
+			if ended, ok := errors.AsType[*exec.ExitError](err); ok {
 				return exitCode(ended.ExitCode()) // the AWS CLI has said why
 			}
 			return err

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/test/testtools"
 )
 
 func TestHelpFitsTheTerminal(t *testing.T) {
@@ -33,9 +33,7 @@ func TestHelpFitsTheTerminal(t *testing.T) {
 
 	// AND what is moved to another line stands under the text
 	runs, _, err := newRootCommand().Find([]string{"runs"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	for _, want := range []string{
 		"  orphaned  Pending, and the worker or task that took it is\n            gone, or for longer than\n            monitoring.pending_minutes (10)\n  lost",
 		"\"workerctl runs retry\nRUN\" reschedules one,",
@@ -48,15 +46,5 @@ func TestHelpFitsTheTerminal(t *testing.T) {
 	// AND without a terminal the text is as it was written
 	if text := help(runs, 0); !strings.HasPrefix(text, runs.Long+"\n\nUsage:\n") {
 		t.Errorf("%s", text)
-	}
-}
-
-func TestEnvironmentsAreCompleted(t *testing.T) {
-	inProject(t, map[string]string{config.Dir + "/dev.yaml": "", config.Dir + "/prod.yaml": ""})
-	for _, args := range []string{"verify", "runs retry x", "local up"} {
-		out, _, err := workerctl(t, append(append([]string{"__complete"}, strings.Fields(args)...), "")...)
-		if err != nil || !strings.HasPrefix(out, "dev\nprod\n") {
-			t.Errorf("%s: %q, %v", args, out, err)
-		}
 	}
 }

@@ -132,11 +132,7 @@ func newSuperviseCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			supervise := run.Supervise
-			if server {
-				supervise = run.SuperviseServer
-			}
-			return supervise(cmd.Context(), args[0], args[1], p.Local(), cmd.OutOrStdout())
+			return run.Supervise(cmd.Context(), args[0], args[1], p.Local(), server, cmd.OutOrStdout())
 		},
 	}
 	cmd.Flags().BoolVar(&server, "server", false, "the task of the in-stack Prefect server")

@@ -26,17 +26,10 @@ func newLogsCommand() *cobra.Command {
 	var follow bool
 	var since time.Duration
 	var task, run string
-	cmd := &cobra.Command{
-		Use:   "logs [ENVIRONMENT]",
-		Short: "Show the worker's log from CloudWatch (default: dev)",
-		Args:  cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			opt, err := verifyOptions(cmd, args)
-			if err != nil {
-				return err
-			}
+	cmd := workerCommand("logs", "Show the worker's log from CloudWatch", "",
+		func(cmd *cobra.Command, opt verify.Options) error {
 			reader := logReader{client: cloudwatchlogs.NewFromConfig(opt.AWS), group: opt.Environment.Logs.Group, task: task, run: run, flows: opt.Environment.FlowStream(), named: map[string]bool{}, from: time.Now().Add(-since), seen: map[string]bool{}}
-			err = reader.read(cmd.Context(), cmd.OutOrStdout())
+			err := reader.read(cmd.Context(), cmd.OutOrStdout())
 			for follow && err == nil {
 				select {
 				case <-cmd.Context().Done():
@@ -49,8 +42,7 @@ func newLogsCommand() *cobra.Command {
 				return nil
 			}
 			return err
-		},
-	}
+		})
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with new lines until Ctrl-C")
 	cmd.Flags().DurationVar(&since, "since", time.Hour, "how far back")
 	cmd.Flags().StringVar(&task, "task", "", "only of the task whose id begins so")

@@ -111,17 +111,14 @@ func report(out io.Writer, err error) int {
 		return 130 // 128 + SIGINT, as shells have it
 	case errors.As(err, &synth): // the program's own words
 		say(synth.Error())
-		return 1
 	case errors.As(err, &problems):
 		say(problems.Error())
-		return 1
 	case errors.As(err, &failed) && failed.Output == "": // Terraform has printed why
 		if failed.Fix != "" {
 			fmt.Fprintln(out, "workerctl: "+failed.Fix)
 		}
-		return 1
 	default:
 		say("workerctl: " + redact.Text(err.Error()))
-		return 1
 	}
+	return 1
 }

@@ -6,12 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -75,20 +73,6 @@ func TestVariablesAreCheckedBeforeTerraformShowsThem(t *testing.T) {
 	}
 }
 
-func TestApprovalNeedsATerminal(t *testing.T) {
-	inProject(t, map[string]string{config.Dir + "/dev.yaml": ""})
-	t.Setenv("PATH", t.TempDir())
-	const refused = "there is no terminal to approve the changes at"
-	for args, want := range map[string]string{
-		"deploy dev": refused, "destroy dev": refused,
-		"deploy dev --auto-approve": errNoTools, "plan dev": errNoTools,
-	} {
-		if _, _, err := workerctl(t, strings.Fields(args)...); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want %s", args, err, want)
-		}
-	}
-}
-
 func TestMissingToolsAreNamed(t *testing.T) {
 	inProject(t, map[string]string{config.Dir + "/dev.yaml": ""})
 	// GIVEN a machine with nothing on it
@@ -114,15 +98,6 @@ func TestMissingToolsAreNamed(t *testing.T) {
 
 func TestTheConfigurationIsCheckedFirst(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	inProject(t, map[string]string{config.Dir + "/dev.yaml": ""})
-	for args, want := range map[string]string{
-		"deploy dev --auto-approve": errNoTools,
-		"plan prod":                 `there is no environment "prod"`,
-	} {
-		if _, _, err := workerctl(t, strings.Fields(args)...); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want %s", args, err, want)
-		}
-	}
 	inProject(t, map[string]string{config.Dir + "/dev.yaml": "protect: true"})
 	if _, _, err := workerctl(t, "destroy", "dev", "--auto-approve"); err == nil || err.Error() != "dev is protected, and with it its network, secret and log group: nothing was destroyed. To take it down, remove protect from config/environments/dev.yaml and call this again; nothing has to be deployed in between" {
 		t.Errorf("destroy of what is protected: %v", err)
@@ -145,9 +120,7 @@ func TestTheRegionToVerifyIsTheOneDeployedTo(t *testing.T) {
 		cmd := newVerifyCommand()
 		cmd.SetContext(t.Context())
 		opt, err := verifyOptions(cmd, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, err)
 		if opt.Environment.Name != "dev" || opt.AWS.Region != want || len(opt.Stack) == 0 {
 			t.Errorf("TF_VAR_aws_region=%s: %s in %s, want dev in %s", variable, opt.Environment.Name, opt.AWS.Region, want)
 		}
@@ -212,25 +185,13 @@ func TestHowItEnds(t *testing.T) {
 	}
 }
 
-func TestWaitingShowsWhatIsWaitedFor(t *testing.T) {
-	if waiting(io.Discard, 0) != nil {
-		t.Error("nothing is waited for, so nothing is shown")
-	}
-	if got := firstLine("a\nb"); got != "a" {
-		t.Errorf("firstLine = %q", got)
-	}
-	waiting(io.Discard, 1)(verify.Report{Checks: []verify.Check{{Name: "x", Status: verify.Failed, Detail: "y"}}})
-}
-
 // inProject makes a project with the files the working directory.
 func inProject(t *testing.T, files map[string]string) {
 	t.Helper()
 	root := t.TempDir()
 	write := func(name, content string) {
 		file := filepath.Join(root, filepath.FromSlash(name))
-		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(content), 0o644)); err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(content), 0o644)))
 	}
 	write("cmd/workerctl/main.go", "package main") // what a project is known by
 	for name, content := range files {
@@ -257,7 +218,7 @@ func TestTheShellCompletesEnvironments(t *testing.T) {
 	inProject(t, map[string]string{config.Dir + "/dev.yaml": "", config.Dir + "/prod.yml": "name_suffix: -prod", config.Dir + "/dev.imports.json": "{}"})
 	const names, none, files = "dev\nprod\n:4\n", ":4\n", ":0\n"
 	for args, want := range map[string]string{
-		"plan": names, "local up": names, "runs retry x": names, "local run flow.py": names, "plan dev": none, "runs retry": files, "local run": files,
+		"plan": names, "verify": names, "local up": names, "runs retry x": names, "local run flow.py": names, "plan dev": none, "runs retry": files, "local run": files,
 	} {
 		if out, _, err := workerctl(t, append(append([]string{"__complete"}, strings.Fields(args)...), "")...); err != nil || out != want {
 			t.Errorf("%s: %q (%v), want %q", args, out, err, want)
@@ -310,9 +271,7 @@ func TestConfigShowsWhatIsInForce(t *testing.T) {
 	// AND a program gets the same
 	stdout, _, err = workerctl(t, "config", "dev", "--json")
 	var settings []setting
-	if err := errors.Join(err, json.Unmarshal([]byte(stdout), &settings)); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, errors.Join(err, json.Unmarshal([]byte(stdout), &settings)))
 	if len(settings) != len(config.Options()) || settings[0] != (setting{"region", "eu-west-1", "variable", "TF_VAR_aws_region"}) {
 		t.Errorf("%d settings, the first %+v", len(settings), settings[0])
 	}
@@ -324,15 +283,21 @@ func TestConfigShowsWhatIsInForce(t *testing.T) {
 func TestWhatACommandNeedsIsNamed(t *testing.T) {
 	inProject(t, map[string]string{config.Dir + "/dev.yaml": ""})
 	t.Setenv("PATH", t.TempDir())
+	const noTerminal = "there is no terminal to approve the changes at"
 	for args, want := range map[string]string{
-		"setup":            errNoTools,
-		"lock dev":         "run make synth first",
-		"lock prod":        `there is no environment "prod"`,
-		"local verify dev": "nothing of the local run of dev runs",
-		"local open":       "nothing of the local run of dev runs",
-		"local up prod":    `there is no environment "prod"`,
-		"exec dev":         "set worker.execute_command to true in config/environments/dev.yaml and deploy",
-		"exec dev prod":    "exec takes one environment",
+		"setup":                     errNoTools,
+		"deploy dev":                noTerminal,
+		"destroy dev":               noTerminal,
+		"deploy dev --auto-approve": errNoTools,
+		"plan dev":                  errNoTools,
+		"plan prod":                 `there is no environment "prod"`,
+		"lock dev":                  "run make synth first",
+		"lock prod":                 `there is no environment "prod"`,
+		"local verify dev":          "nothing of the local run of dev runs",
+		"local open":                "nothing of the local run of dev runs",
+		"local up prod":             `there is no environment "prod"`,
+		"exec dev":                  "set worker.execute_command to true in config/environments/dev.yaml and deploy",
+		"exec dev prod":             "exec takes one environment",
 	} {
 		if stdout, _, err := workerctl(t, strings.Fields(args)...); err == nil || !strings.Contains(err.Error(), want) || stdout != "" {
 			t.Errorf("%s: %v and %q, want %s", args, err, stdout, want)
@@ -369,19 +334,11 @@ func TestARoleIsAssumed(t *testing.T) {
 	inProject(t, map[string]string{config.Dir + "/dev.yaml": "assume_role_arn: " + role})
 	// WHEN the role may be assumed THEN its credentials are used
 	d, err := deployment.Open("dev")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := d.CheckCredentials(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
+	testtools.NoError(t, d.CheckCredentials(t.Context()))
 	cfg, err := d.AWS(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := sts.NewFromConfig(cfg).GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{}); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
+	testtools.Call(t, sts.NewFromConfig(cfg).GetCallerIdentity, &sts.GetCallerIdentityInput{})
 	want := []string{"GetCallerIdentity  by mine", "AssumeRole " + role + " by mine", "GetCallerIdentity  by of-the-role"}
 	if !slices.Equal(asked, want) {
 		t.Errorf("asked %q, want %q", asked, want)
@@ -451,28 +408,6 @@ func TestWhoseThePolicyIs(t *testing.T) {
 		env.AssumeRoleARN, env.Backend = test.role, test.backend
 		if got := assumptions(env); !slices.Equal(got, test.want) {
 			t.Errorf("%s: %q, want %q", name, got, test.want)
-		}
-	}
-}
-
-func TestVersion(t *testing.T) {
-	settings := func(pairs ...string) *debug.BuildInfo {
-		info := &debug.BuildInfo{GoVersion: "go1.26.0"}
-		for i := 0; i < len(pairs); i += 2 {
-			info.Settings = append(info.Settings, debug.BuildSetting{Key: pairs[i], Value: pairs[i+1]})
-		}
-		return info
-	}
-	built := []string{"GOOS", "linux", "GOARCH", "amd64"}
-	commit := append(built, "vcs.revision", "0123456789abcdef0123", "vcs.time", "2026-11-24T00:00:00Z")
-	for want, info := range map[string]*debug.BuildInfo{
-		"workerctl 0123456789ab of 2026-11-24T00:00:00Z\ngo1.26.0 linux/amd64\n":               settings(commit...),
-		"workerctl 0123456789ab of 2026-11-24T00:00:00Z, with changes\ngo1.26.0 linux/amd64\n": settings(append(commit, "vcs.modified", "true")...),
-		"workerctl an unknown revision\ngo1.26.0 linux/amd64\n":                                settings(built...),
-		"workerctl, built without a record of how\n":                                           nil,
-	} {
-		if got := versionText(info); got != want {
-			t.Errorf("%q, want %q", got, want)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,22 +17,15 @@ import (
 func newOpenCommand() *cobra.Command {
 	port := config.ServerPort
 	var noBrowser bool
-	cmd := &cobra.Command{
-		Use:   "open [ENVIRONMENT]",
-		Short: "Open Prefect and the AWS consoles; the in-stack Prefect server until Ctrl-C (default: dev)",
-		Long: `Print the addresses of Prefect and of the service, log and dashboard in the AWS console, and
+	cmd := workerCommand("open", "Open Prefect and the AWS consoles; the in-stack Prefect server until Ctrl-C",
+		`Print the addresses of Prefect and of the service, log and dashboard in the AWS console, and
 open them in the browser, where there is a desktop.
 
 The in-stack Prefect server (server.enabled) has no public address. For it this opens a
 port-forwarding session of AWS Systems Manager to its task, until Ctrl-C, which needs the AWS CLI
 with the Session Manager plugin, and rights for ssm:StartSession, ecs:ListTasks and
 ecs:DescribeTasks.`,
-		Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			opt, err := verifyOptions(cmd, args)
-			if err != nil {
-				return err
-			}
+		func(cmd *cobra.Command, opt verify.Options) error {
 			env, out := opt.Environment, cmd.OutOrStdout()
 			pages, err := consoles(opt)
 			if err != nil {
@@ -58,10 +52,7 @@ ecs:DescribeTasks.`,
 			}
 			fmt.Fprintf(out, "  API             %s/api\n", t.URL)
 			if env.Prefect.Authentication == config.AuthBasic {
-				secret := env.Secret.Name
-				if env.Secret.ExistingARN != "" {
-					secret = env.Secret.ExistingARN
-				}
+				secret := cmp.Or(env.Secret.ExistingARN, env.Secret.Name)
 				fmt.Fprintf(out, "  user:password   aws secretsmanager get-secret-value --secret-id %s --region %s --query SecretString --output text\n"+
 					"                  (the prefect command takes both in PREFECT_API_AUTH_STRING)\n", secret, env.Region)
 			} else {
@@ -74,8 +65,7 @@ ecs:DescribeTasks.`,
 			case <-t.Ended():
 				return errors.New("the session has ended: AWS closes one that is idle for 20 minutes, and the task may have been replaced; open it again")
 			}
-		},
-	}
+		})
 	cmd.Flags().IntVar(&port, "port", port, "port of this machine for the in-stack Prefect server")
 	noBrowserFlag(cmd, &noBrowser)
 	return cmd

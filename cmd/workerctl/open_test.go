@@ -35,9 +35,7 @@ func TestOpen(t *testing.T) {
 // TestConsoles: the dashboard is there with its alarms, and China has a console of its own.
 func TestConsoles(t *testing.T) {
 	project, err := project.Find(".")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	const prefix = "https://cn-north-1.console.amazonaws.cn/"
 	for name, want := range map[string][]page{
 		"dev": {
@@ -51,9 +49,7 @@ func TestConsoles(t *testing.T) {
 		},
 	} {
 		stack, err := os.ReadFile(filepath.Join(project.Root, "testdata", "golden", name+".tf.json"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, err)
 		got, err := consoles(verify.Options{Environment: &config.Environment{Region: "cn-north-1"}, Stack: stack})
 		if err != nil || !slices.Equal(got, want) {
 			t.Errorf("%s: %v, %v, want %v", name, got, err, want)

@@ -9,20 +9,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"prefect-worker-ecs/internal/ops/deployment"
 	"prefect-worker-ecs/internal/terraform/project"
 )
 
 func newOutputCommand() *cobra.Command {
 	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "output [ENVIRONMENT]",
-		Short: "Show the outputs of the deployment: names, ids, addresses of the consoles (default: dev)",
-		Args:  cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			d, err := open(cmd, args)
-			if err != nil {
-				return err
-			}
+	cmd := deploymentCommand("output", "Show the outputs of the deployment: names, ids, addresses of the consoles", "",
+		func(cmd *cobra.Command, d *deployment.Deployment) error {
 			if err := project.ToolsInstalled(); err != nil {
 				return err
 			}
@@ -56,8 +50,7 @@ func newOutputCommand() *cobra.Command {
 				fmt.Fprintf(table, "%s\t%s\n", name, text)
 			}
 			return table.Flush()
-		},
-	}
+		})
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }

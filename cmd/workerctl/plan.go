@@ -13,19 +13,12 @@ import (
 func newPlanCommand() *cobra.Command {
 	var form format
 	var own bool
-	cmd := &cobra.Command{
-		Use:   "plan [ENVIRONMENT]",
-		Short: "Show what deploy would change, for CI and for finding drift (default: dev)",
-		Long: `Show what deploy would change: Terraform's plan, with policies and container
+	cmd := deploymentCommand("plan", "Show what deploy would change, for CI and for finding drift",
+		`Show what deploy would change: Terraform's plan, with policies and container
 definitions compared by their content, and a warning where data is lost or the worker is cut off.
 
 Exit status: 0 nothing would change, 2 something would, 1 the plan failed.`,
-		Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			d, err := open(cmd, args)
-			if err != nil {
-				return err
-			}
+		func(cmd *cobra.Command, d *deployment.Deployment) error {
 			stack, err := readyForTerraform(cmd, d)
 			if err != nil {
 				return err
@@ -49,8 +42,7 @@ Exit status: 0 nothing would change, 2 something would, 1 the plan failed.`,
 				return exitCode(2)
 			}
 			return nil
-		},
-	}
+		})
 	cmd.Flags().BoolVar(&own, "terraform", false, "print Terraform's own text instead; the exit status is then 0, or 1 for a failure")
 	form.flags(cmd)
 	return cmd

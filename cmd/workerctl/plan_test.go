@@ -49,9 +49,7 @@ func TestReviewOfARevision(t *testing.T) {
 
 	// WHEN an option changes and an environment comes
 	for name, yaml := range map[string]string{"dev": "worker: {memory: 1024}\n", "prod": "name_suffix: -prod\nnetwork: {vpc_cidr: 10.9.0.0/16}\n"} {
-		if err := os.WriteFile(filepath.Join(dir, "config", "environments", name+".yaml"), []byte(yaml), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, os.WriteFile(filepath.Join(dir, "config", "environments", name+".yaml"), []byte(yaml), 0o644))
 	}
 	// THEN both are shown, by address and value
 	if out, _, err = workerctl(t, "review", "--base", "HEAD", "--json"); err != nil {
@@ -77,13 +75,9 @@ func TestReviewOfARevision(t *testing.T) {
 	}
 	// WHEN the program of a revision is another one, which fails THEN it is the revision's that is run
 	broken := filepath.Join(dir, "broken.go")
-	if err := os.WriteFile(broken, []byte("package main\n\nfunc init() { panic(\"of the revision\") }\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, os.WriteFile(broken, []byte("package main\n\nfunc init() { panic(\"of the revision\") }\n"), 0o644))
 	commit(t, dir)
-	if err := os.Remove(broken); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, os.Remove(broken))
 	if _, _, err = workerctl(t, "review"); err == nil || !strings.Contains(err.Error(), "review: the revision HEAD cannot be synthesized: ") || !strings.Contains(err.Error(), "of the revision") {
 		t.Errorf("got %v", err)
 	}

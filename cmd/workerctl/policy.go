@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,15 +13,14 @@ import (
 	"prefect-worker-ecs/internal/aws/iam"
 	"prefect-worker-ecs/internal/base/atomicfile"
 	"prefect-worker-ecs/internal/ops/deployer"
+	"prefect-worker-ecs/internal/ops/deployment"
 )
 
 func newPolicyCommand() *cobra.Command {
 	var readOnly, adopt bool
 	var account, dir string
-	cmd := &cobra.Command{
-		Use:   "policy [ENVIRONMENT]",
-		Short: "Print the IAM policy that deploying an environment needs (default: dev)",
-		Long: `Print the least-privilege IAM policy for deploying and destroying this environment; with
+	cmd := deploymentCommand("policy", "Print the IAM policy that deploying an environment needs",
+		`Print the least-privilege IAM policy for deploying and destroying this environment; with
 --read-only that for plan, verify, status and logs, and with --adopt that for adopt, which also
 looks for resources without tags.
 
@@ -34,18 +34,10 @@ changed only within that boundary.
 
 With assume_role_arn the policy is for that role, and the caller of Terraform and workerctl needs
 only sts:AssumeRole on it. Terraform does not assume it for the state.`,
-		Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			d, err := open(cmd, args)
-			if err != nil {
-				return err
-			}
+		func(cmd *cobra.Command, d *deployment.Deployment) error {
 			env := d.Environment
-			if account == "" {
-				account = env.AccountID
-			}
-			if account == "" {
-				account = "*"
+			account = cmp.Or(account, env.AccountID, "*")
+			if account == "*" {
 				fmt.Fprintln(cmd.ErrOrStderr(), "note: the account is unknown and written as *; set account_id, or give --account")
 			}
 			stack, err := d.StackIn(cmd.Context(), account)
@@ -74,8 +66,7 @@ only sts:AssumeRole on it. Terraform does not assume it for the state.`,
 				fmt.Fprintf(cmd.ErrOrStderr(), "note: it is longer than a managed policy may be; --out DIR splits it into %d\n", len(parts))
 			}
 			return writeJSON(cmd.OutOrStdout(), document)
-		},
-	}
+		})
 	cmd.Flags().BoolVar(&readOnly, "read-only", false, "the policy for plan, verify, status and logs")
 	cmd.Flags().BoolVar(&adopt, "adopt", false, "the policy for adopt, before the first deployment: --read-only and finding resources without tags")
 	cmd.MarkFlagsMutuallyExclusive("read-only", "adopt")

@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/spf13/cobra"
 
+	"prefect-worker-ecs/internal/ops/verify"
 	"prefect-worker-ecs/internal/prefect/flowruns"
 	"prefect-worker-ecs/internal/prefect/workpool"
 )
@@ -15,27 +16,19 @@ import (
 func newPoolCommand() *cobra.Command {
 	pool := &cobra.Command{Use: "pool", Short: "Make the Prefect work pool fit the deployment"}
 	var dryRun bool
-	apply := &cobra.Command{
-		Use:   "apply [ENVIRONMENT]",
-		Short: "Create the work pool, and set the template of an ecs pool to where the worker runs (default: dev)",
-		Long: `Create the work pool with its queues if they are missing, and make the template of an ecs
+	apply := workerCommand("apply", "Create the work pool, and set the template of an ecs pool to where the worker runs",
+		`Create the work pool with its queues if they are missing, and make the template of an ecs
 pool say where flow tasks run: cluster, network, roles, log group, image, size, and with
 Prefect 3 the secret with the API key.
 
 What differs is shown before it is changed, and nothing else is touched. A second call
 changes nothing. It reads AWS and Prefect as verify does, with the same credentials; the
 Prefect credential needs a role that may change work pools.`,
-		Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			opt, err := verifyOptions(cmd, args)
-			if err != nil {
-				return err
-			}
+		func(cmd *cobra.Command, opt verify.Options) error {
 			return connected(cmd.Context(), opt, func(ctx context.Context, pool flowruns.Pool) error {
 				return applyPool(ctx, cmd.OutOrStdout(), pool, opt.AWS, dryRun)
 			})
-		},
-	}
+		})
 	apply.Flags().BoolVar(&dryRun, "dry-run", false, "show what would change, and change nothing")
 	pool.AddCommand(apply)
 	return pool

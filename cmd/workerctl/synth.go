@@ -7,6 +7,7 @@ import (
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/ops/deployment"
+	"prefect-worker-ecs/internal/ops/verify"
 	"prefect-worker-ecs/internal/terraform/project"
 )
 
@@ -30,6 +31,34 @@ func newSynthCommand() *cobra.Command {
 			return err
 		},
 	}
+}
+
+// deploymentCommand returns a command on the deployment of one environment.
+func deploymentCommand(name, short, long string, run func(*cobra.Command, *deployment.Deployment) error) *cobra.Command {
+	return &cobra.Command{
+		Use:   name + " [ENVIRONMENT]",
+		Short: short + " (default: dev)",
+		Long:  long,
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			d, err := open(cmd, args)
+			if err != nil {
+				return err
+			}
+			return run(cmd, d)
+		},
+	}
+}
+
+// workerCommand returns a command on the running worker of one environment.
+func workerCommand(name, short, long string, run func(*cobra.Command, verify.Options) error) *cobra.Command {
+	return deploymentCommand(name, short, long, func(cmd *cobra.Command, d *deployment.Deployment) error {
+		opt, err := optionsOf(cmd.Context(), d)
+		if err != nil {
+			return err
+		}
+		return run(cmd, opt)
+	})
 }
 
 // open opens the environment of the arguments.

@@ -2,8 +2,8 @@ package main
 
 import (
 	"fmt"
+	"runtime"
 	"runtime/debug"
-	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -11,35 +11,12 @@ import (
 func newVersionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "Show the revision of the project and the releases that belong together",
+		Short: "Show the revision of the project that workerctl was built from",
 		Args:  cobra.NoArgs,
-		Run: func(cmd *cobra.Command, _ []string) {
-			info, _ := debug.ReadBuildInfo()
-			fmt.Fprint(cmd.OutOrStdout(), versionText(info))
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			info, _ := debug.ReadBuildInfo() // each program of a module has it
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "workerctl %s\n%s %s/%s\n", info.Main.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
 		},
 	}
-}
-
-// versionText returns the revision of the project from which the program was built. It is no
-// release with a number: the project is used as a checkout.
-func versionText(info *debug.BuildInfo) string {
-	if info == nil {
-		return "workerctl, built without a record of how\n"
-	}
-	settings := map[string]string{}
-	for _, s := range info.Settings {
-		settings[s.Key] = s.Value
-	}
-	revision := settings["vcs.revision"]
-	switch {
-	case revision == "":
-		revision = "an unknown revision"
-	case settings["vcs.modified"] == "true":
-		revision = fmt.Sprintf("%.12s of %s, with changes", revision, settings["vcs.time"])
-	default:
-		revision = fmt.Sprintf("%.12s of %s", revision, settings["vcs.time"])
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "workerctl %s\n%s %s/%s\n", revision, info.GoVersion, settings["GOOS"], settings["GOARCH"])
-	return b.String()
 }

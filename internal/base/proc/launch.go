@@ -24,8 +24,6 @@ type Server struct {
 	Cmd *exec.Cmd
 	// Log is the path of the file for its output, which is emptied first.
 	Log string
-	// Detached: see Start.
-	Detached bool
 	// Started is called with the process as soon as there is one, so that it can be
 	// stopped by a later command if this program is killed while it waits.
 	// Nil: it is not called.
@@ -36,26 +34,12 @@ type Server struct {
 	Timeout time.Duration
 }
 
-// LaunchError says why a server did not start.
-type LaunchError struct {
-	Name   string // of the server
-	Reason error
-	Log    string // path of its log
-	Tail   string // the end of its log
-}
-
-func (e *LaunchError) Error() string {
-	return fmt.Sprintf("start %s: %v; the end of %s:\n%s", e.Name, e.Reason, e.Log, e.Tail)
-}
-
-func (e *LaunchError) Unwrap() error { return e.Reason }
-
 // readyEvery is how often Launch checks whether the server is ready.
 const readyEvery = 50 * time.Millisecond
 
 // Launch starts the server and returns when it is ready. Otherwise nothing of
-// it is left running, and the error is a *LaunchError with the end of its log,
-// or that of ctx if ctx ended.
+// it is left running, and the error holds the end of its log, or is that of ctx
+// if ctx ended. The server runs on when this program and its terminal end.
 func Launch(ctx context.Context, s Server) (Identity, error) {
 	log, err := os.Create(s.Log)
 	if err != nil {
@@ -64,7 +48,7 @@ func Launch(ctx context.Context, s Server) (Identity, error) {
 	defer log.Close() // The process has its own copy.
 	s.Cmd.Stdout, s.Cmd.Stderr = log, log
 
-	id, err := Start(s.Cmd, s.Detached)
+	id, err := Start(s.Cmd, true)
 	if err != nil {
 		return Identity{}, fmt.Errorf("start %s: %w", s.Name, err)
 	}
@@ -82,7 +66,7 @@ func Launch(ctx context.Context, s Server) (Identity, error) {
 	if ctx.Err() != nil {
 		return Identity{}, errors.Join(ctx.Err(), stopErr)
 	}
-	return Identity{}, errors.Join(&LaunchError{Name: s.Name, Reason: err, Log: s.Log, Tail: Tail(s.Log, 20)}, stopErr)
+	return Identity{}, errors.Join(fmt.Errorf("start %s: %w; the end of %s:\n%s", s.Name, err, s.Log, Tail(s.Log, 20)), stopErr)
 }
 
 func (s Server) await(ctx context.Context, ended <-chan struct{}) error {
@@ -109,20 +93,12 @@ func FreePort() (int, error) {
 	var err error
 	for range 100 {
 		port := 20_000 + rand.IntN(12_000)
-		if err = CheckFree(port); err == nil {
-			return port, nil
+		var l net.Listener
+		if l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+			return port, l.Close()
 		}
 	}
 	return 0, fmt.Errorf("find a free port: %w", err)
-}
-
-// CheckFree returns nil if a port of this machine has no listener, or else the reason why it cannot be used.
-func CheckFree(port int) error {
-	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-	if err != nil {
-		return err
-	}
-	return l.Close()
 }
 
 // Tail returns the last lines of a text file, at most n and at most 8 KiB; or

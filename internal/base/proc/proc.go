@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -33,18 +34,12 @@ type Identity struct {
 	Started string `json:"started"`
 }
 
-// ErrNotRunning says that no process has the wanted id.
-var ErrNotRunning = errors.New("no such process")
-
-// Identify returns the identity of the running process pid, or ErrNotRunning.
-// A process that has ended but was not yet reaped by its parent (a zombie)
-// counts as not running.
-func Identify(pid int) (Identity, error) {
-	started, err := startTime(pid)
-	if err != nil {
-		return Identity{}, err
-	}
-	return Identity{PID: pid, Started: started}, nil
+// Identify returns the identity of the process pid, and whether it runs. A
+// process that has ended but was not yet reaped by its parent (a zombie) does
+// not.
+func Identify(pid int) (id Identity, running bool) {
+	started := startTime(pid)
+	return Identity{PID: pid, Started: started}, started != ""
 }
 
 // Alive reports whether exactly this process still runs.
@@ -52,8 +47,8 @@ func (id Identity) Alive() bool {
 	if id.PID <= 0 || id.Started == "" {
 		return false
 	}
-	now, err := Identify(id.PID)
-	return err == nil && now == id
+	now, _ := Identify(id.PID)
+	return now == id
 }
 
 // Start starts cmd as the leader of a process group of its own, so that the
@@ -73,16 +68,7 @@ func Start(cmd *exec.Cmd, detached bool) (Identity, error) {
 	if err := cmd.Start(); err != nil {
 		return Identity{}, fmt.Errorf("start %s: %w", cmd.Path, err)
 	}
-	id, err := Identify(cmd.Process.Pid)
-	if errors.Is(err, ErrNotRunning) {
-		// It ended at once. The caller sees why from Wait.
-		return Identity{PID: cmd.Process.Pid}, nil
-	}
-	if err != nil {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		_ = cmd.Wait()
-		return Identity{}, err
-	}
+	id, _ := Identify(cmd.Process.Pid) // if it ended at once, the caller sees why from Wait
 	return id, nil
 }
 
@@ -101,8 +87,8 @@ func (id Identity) GroupAlive() bool {
 	}
 	// A process id is not handed out again while a group of that id has
 	// members. So with no process of that id, the group is the one it led.
-	_, err := Identify(id.PID)
-	return errors.Is(err, ErrNotRunning) && id.sameBoot() && GroupAlive(id.PID)
+	_, running := Identify(id.PID)
+	return !running && id.sameBoot() && GroupAlive(id.PID)
 }
 
 // Stop ends the process and its whole group: sig first, SIGKILL when some of
@@ -166,8 +152,7 @@ func withVariable(text string) []int {
 		}
 		return pids
 	}
-	out, _ := ps("-A", "-E", "-ww", "-o", "pid=,command=")
-	for line := range strings.Lines(out) {
+	for line := range strings.Lines(ps("-A", "-E", "-ww", "-o", "pid=,command=")) {
 		if pid, err := strconv.Atoi(strings.Fields(line)[0]); err == nil && strings.Contains(line, " "+text) {
 			pids = append(pids, pid)
 		}
@@ -181,67 +166,39 @@ func GroupAlive(pgid int) bool {
 	if syscall.Kill(-pgid, 0) != nil {
 		return false
 	}
-	members, err := groupMembers(pgid)
-	if err != nil {
-		return true // The system says the group exists; believe it.
-	}
-	return len(members) > 0
-}
-
-// groupMembers lists the running processes of a group.
-func groupMembers(pgid int) ([]int, error) {
-	entries, err := os.ReadDir("/proc")
-	if err == nil && len(entries) > 0 && haveProcStat() {
-		var members []int
-		for _, e := range entries {
-			pid, err := strconv.Atoi(e.Name())
-			if err != nil {
-				continue
-			}
-			st, err := readProcStat(pid)
-			if err == nil && st.group == pgid && !st.dead() {
-				members = append(members, pid)
-			}
-		}
-		return members, nil
-	}
-	out, err := ps("-A", "-o", "pid=,pgid=,stat=")
-	if err != nil {
-		return nil, err
-	}
-	var members []int
-	for line := range strings.Lines(out) {
-		f := strings.Fields(line)
-		if len(f) == 3 && f[1] == strconv.Itoa(pgid) && !strings.HasPrefix(f[2], "Z") {
-			if pid, err := strconv.Atoi(f[0]); err == nil {
-				members = append(members, pid)
-			}
-		}
-	}
-	return members, nil
-}
-
-// startTime reads the start time from /proc where there is one: it is exact,
-// and small container images have no ps. Elsewhere (macOS) ps says it to the
-// second.
-func startTime(pid int) (string, error) {
 	if haveProcStat() {
-		st, err := readProcStat(pid)
-		if err != nil || st.dead() {
-			return "", ErrNotRunning
+		entries, _ := os.ReadDir("/proc")
+		return slices.ContainsFunc(entries, func(e os.DirEntry) bool {
+			group, _, running := readProcStat(e.Name())
+			return running && group == strconv.Itoa(pgid)
+		})
+	}
+	for line := range strings.Lines(ps("-A", "-o", "pgid=,stat=")) {
+		f := strings.Fields(line)
+		if len(f) == 2 && f[0] == strconv.Itoa(pgid) && !strings.HasPrefix(f[1], "Z") {
+			return true
+		}
+	}
+	return false
+}
+
+// startTime returns the start time of a running process, or "". It is read from
+// /proc where there is one: that is exact, and small container images have no
+// ps. Elsewhere (macOS) ps says it to the second.
+func startTime(pid int) string {
+	if haveProcStat() {
+		_, started, running := readProcStat(strconv.Itoa(pid))
+		if !running {
+			return ""
 		}
 		// The start is counted from the machine's start, so name that too.
-		return bootID() + "/" + st.started, nil
+		return bootID() + "/" + started
 	}
-	out, err := ps("-o", "stat=,lstart=", "-p", strconv.Itoa(pid))
-	if err != nil {
-		return "", err
+	state, started, _ := strings.Cut(strings.TrimSpace(ps("-o", "stat=,lstart=", "-p", strconv.Itoa(pid))), " ")
+	if strings.HasPrefix(state, "Z") {
+		return ""
 	}
-	state, started, _ := strings.Cut(strings.TrimSpace(out), " ")
-	if state == "" || strings.HasPrefix(state, "Z") {
-		return "", ErrNotRunning
-	}
-	return strings.Join(strings.Fields(started), " "), nil
+	return strings.Join(strings.Fields(started), " ")
 }
 
 func bootID() string {
@@ -256,18 +213,12 @@ func (id Identity) sameBoot() bool {
 	return !ok || boot == bootID()
 }
 
-func ps(args ...string) (string, error) {
+// ps returns what ps prints, which is nothing if there is no such process.
+func ps(args ...string) string {
 	cmd := exec.Command("ps", args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "TZ=UTC")
-	out, err := cmd.Output()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		return "", nil // No such process: ps prints nothing and exits 1.
-	}
-	if err != nil {
-		return "", fmt.Errorf("list processes: %w", err)
-	}
-	return string(out), nil
+	out, _ := cmd.Output()
+	return string(out)
 }
 
 func haveProcStat() bool {
@@ -275,38 +226,14 @@ func haveProcStat() bool {
 	return err == nil
 }
 
-type procStat struct {
-	state   string
-	group   int
-	started string
-}
-
-func (s procStat) dead() bool { return s.state == "Z" || s.state == "X" }
-
-// readProcStat reads /proc/<pid>/stat, see proc_pid_stat(5). The second field
-// is the program's name in parentheses and may hold anything, so count from
-// the last ")".
-func readProcStat(pid int) (procStat, error) {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return procStat{}, err
+// readProcStat reads the process group and the start time of a running process
+// from /proc/<pid>/stat, see proc_pid_stat(5). The second field is the program's
+// name in parentheses and may hold anything, so count from the last ")".
+func readProcStat(pid string) (group, started string, running bool) {
+	raw, _ := os.ReadFile("/proc/" + pid + "/stat")
+	f := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:]))
+	if len(f) < 20 || f[0] == "Z" || f[0] == "X" {
+		return "", "", false
 	}
-	_, rest, ok := cutLast(string(raw), ")")
-	f := strings.Fields(rest)
-	if !ok || len(f) < 20 {
-		return procStat{}, fmt.Errorf("/proc/%d/stat has an unknown form", pid)
-	}
-	group, err := strconv.Atoi(f[2])
-	if err != nil {
-		return procStat{}, fmt.Errorf("/proc/%d/stat: process group: %w", pid, err)
-	}
-	return procStat{state: f[0], group: group, started: f[19]}, nil
-}
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	i := strings.LastIndex(s, sep)
-	if i < 0 {
-		return s, "", false
-	}
-	return s[:i], s[i+len(sep):], true
+	return f[2], f[19], true
 }

@@ -57,15 +57,13 @@ type Options struct {
 	// Port the one of this machine. Default: that of Prefect's worker, and a free port.
 	PortVariable string
 	Port         int
-	// Dir is the folder for the container's files and logs. Required; it is made
-	// if missing.
+	// Dir is the folder for the container's files and logs. Required.
 	Dir string
-	// Notify is called with each event, by several goroutines. Nil: it is not.
+	// Notify is called with each event, by several goroutines. Required.
 	Notify func(Event)
 	// FirstDelay is the wait before the first replacement of a task, doubled
-	// with each further one up to MostDelay. Default 1 s and 1 min. (ECS
-	// starts as fast and goes up to 27 min.)
-	FirstDelay, MostDelay time.Duration
+	// with each further one. Default 1 s, as in ECS.
+	FirstDelay time.Duration
 }
 
 // Kind says what an Event is about.
@@ -105,14 +103,11 @@ const LogFile = "container.log"
 // defaultStopTimeout is that of Fargate.
 const defaultStopTimeout = 30 * time.Second
 
-// taskARN returns what ECS would call the task.
-func (o Options) taskARN(taskID string) string {
+// TaskARN returns the ARN of a task of the definition.
+func (o Options) TaskARN(taskID string) string {
 	// arn:aws:ecs:<region>:<account>:task-definition/<family>:<revision>
-	part := strings.SplitN(aws.ToString(o.Definition.TaskDefinitionArn), ":", 6)
-	if len(part) < 6 {
-		return "task/" + o.Cluster + "/" + taskID
-	}
-	return strings.Join(part[:5], ":") + ":task/" + o.Cluster + "/" + taskID
+	account, _, _ := strings.Cut(aws.ToString(o.Definition.TaskDefinitionArn), ":task-definition/")
+	return account + ":task/" + o.Cluster + "/" + taskID
 }
 
 // newTaskID returns 32 hexadecimal digits, as ECS does.

@@ -2,7 +2,6 @@ package ecstask
 
 import (
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -91,15 +90,5 @@ func TestHealthCheckCountsAsECSDoes(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestLongLinesAreCutBetweenCharacters(t *testing.T) {
-	got := split("aé"+strings.Repeat("b", 3), 2)
-	if want := []string{"a", "é", "bb", "b"}; !slices.Equal(got, want) {
-		t.Errorf("%q, want %q", got, want)
-	}
-	if got := split("", 2); !slices.Equal(got, []string{" "}) {
-		t.Errorf("an empty line became %q, want one blank", got)
 	}
 }

@@ -1,7 +1,7 @@
 package ecstask
 
 import (
-	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -44,8 +44,7 @@ func lookPath(program string, env []string) string {
 		return program
 	}
 	for _, dir := range filepath.SplitList(lookup(env, "PATH")) {
-		file := filepath.Join(dir, program)
-		if info, err := os.Stat(file); err == nil && !info.IsDir() && info.Mode()&0o111 != 0 {
+		if file, err := exec.LookPath(filepath.Join(dir, program)); err == nil {
 			return file
 		}
 	}

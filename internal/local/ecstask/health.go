@@ -1,11 +1,13 @@
 package ecstask
 
 import (
+	"cmp"
 	"context"
 	"os/exec"
 	"syscall"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
 
@@ -25,19 +27,13 @@ func newHealthCheck(h *types.HealthCheck) *healthCheck {
 		return nil
 	}
 	seconds := func(p *int32, unset int32) time.Duration {
-		if p == nil || *p == 0 {
-			return time.Duration(unset) * time.Second
-		}
-		return time.Duration(*p) * time.Second
+		return time.Duration(cmp.Or(aws.ToInt32(p), unset)) * time.Second
 	}
 	c := &healthCheck{
 		interval:    seconds(h.Interval, 30),
 		timeout:     seconds(h.Timeout, 5),
 		startPeriod: seconds(h.StartPeriod, 0),
-		retries:     3,
-	}
-	if h.Retries != nil && *h.Retries > 0 {
-		c.retries = int(*h.Retries)
+		retries:     int(cmp.Or(aws.ToInt32(h.Retries), 3)),
 	}
 	switch h.Command[0] {
 	case "CMD":
@@ -82,35 +78,7 @@ func (s *healthState) add(c *healthCheck, ok bool, sinceStart time.Duration) {
 	}
 }
 
-// watch runs the check on its interval, until ctx ends or the container is
-// unhealthy. It calls changed with each new status.
-func (c *healthCheck) watch(ctx context.Context, env []string, dir string, changed func(Health)) {
-	started := time.Now()
-	state := healthState{status: HealthUnknown}
-	wait := time.NewTimer(c.interval)
-	defer wait.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-wait.C:
-		}
-		ok := c.run(ctx, env, dir)
-		if ctx.Err() != nil {
-			return
-		}
-		before := state.status
-		state.add(c, ok, time.Since(started))
-		if state.status != before {
-			changed(state.status)
-		}
-		if state.status == Unhealthy {
-			return
-		}
-		wait.Reset(c.interval) // From the end of one to the start of the next, as Docker does.
-	}
-}
-
+// run reports whether the check succeeds now.
 func (c *healthCheck) run(ctx context.Context, env []string, dir string) bool {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()

@@ -3,6 +3,7 @@ package ecstask
 import (
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -72,17 +73,6 @@ func (l launch) packages(env []string) []string {
 	return strings.Fields(lookup(env, extraPackages))
 }
 
-// ExtraPackages returns the Python packages that the entry point of the image
-// installs before it starts the container's command: those in
-// EXTRA_PIP_PACKAGES, if the definition leaves the script in place.
-func ExtraPackages(def types.TaskDefinition) []string {
-	c, err := container(def)
-	if err != nil {
-		return nil
-	}
-	return newLaunch(c).packages(environ(nil, nil, c, nil, nil))
-}
-
 // healthPort is where a worker serves its health by default; the variable
 // changes it (Prefect's PREFECT_WORKER_WEBSERVER_PORT).
 const (
@@ -93,32 +83,12 @@ const (
 // movePort leads a health check to another port of this machine. It changes
 // 127.0.0.1:<from> and localhost:<from>, and nothing else.
 func movePort(command []string, from, to string) []string {
+	address := regexp.MustCompile(`\b(127\.0\.0\.1|localhost):` + regexp.QuoteMeta(from) + `\b`)
 	moved := make([]string, len(command))
 	for i, arg := range command {
-		for _, host := range []string{"127.0.0.1:", "localhost:"} {
-			arg = replacePort(arg, host, from, to)
-		}
-		moved[i] = arg
+		moved[i] = address.ReplaceAllString(arg, "${1}:"+to)
 	}
 	return moved
-}
-
-func replacePort(s, host, from, to string) string {
-	var out strings.Builder
-	for {
-		i := strings.Index(s, host+from)
-		if i < 0 {
-			return out.String() + s
-		}
-		end := i + len(host) + len(from)
-		out.WriteString(s[:i])
-		if end < len(s) && s[end] >= '0' && s[end] <= '9' {
-			out.WriteString(s[i:end]) // 80801 is another port than 8080.
-		} else {
-			out.WriteString(host + to)
-		}
-		s = s[end:]
-	}
 }
 
 // container returns the one container of a definition.

@@ -2,33 +2,20 @@ package ecstask
 
 import (
 	"bufio"
+	"bytes"
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	logtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
-
-// Limits of PutLogEvents in the CloudWatch Logs API reference.
-const (
-	batchEvents   = 10_000
-	batchBytes    = 1_048_576
-	eventOverhead = 26
-	// eventBytes is where a longer line is cut into several events, as the
-	// awslogs driver does (256 KiB less the overhead).
-	eventBytes = 256*1024 - eventOverhead
-)
-
-// flushEvery is how long a line may wait for others before it is sent.
-const flushEvery = time.Second
 
 // logSink sends lines to the stream that the awslogs driver would use, and to a
 // file.
@@ -51,65 +38,31 @@ func newLogSink(ctx context.Context, client *cloudwatchlogs.Client, c types.Cont
 		stream: l.Options["awslogs-stream-prefix"] + "/" + aws.ToString(c.Name) + "/" + taskID,
 		file:   file,
 	}
-	if l.Options["awslogs-create-group"] == "true" {
-		var exists *logtypes.ResourceAlreadyExistsException
-		_, err := client.CreateLogGroup(ctx, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: &s.group})
-		if err != nil && !errors.As(err, &exists) {
-			return nil, fmt.Errorf("ResourceInitializationError: failed to create the log group %s: %w", s.group, err)
-		}
-	}
 	if _, err := client.CreateLogStream(ctx, &cloudwatchlogs.CreateLogStreamInput{LogGroupName: &s.group, LogStreamName: &s.stream}); err != nil {
 		return nil, fmt.Errorf("ResourceInitializationError: failed to create a stream in the log group %s: %w", s.group, err)
 	}
 	return s, nil
 }
 
-// copy reads output until its end and sends it on. The client's failures do not
-// stop it (the driver's mode is non-blocking): they go to the file.
+// copy reads output until its end, and writes and sends what is there each time. The client's
+// failures do not stop it (the driver's mode is non-blocking): they go to the file.
 func (s *logSink) copy(output io.Reader) {
-	lines := make(chan logtypes.InputLogEvent, 1024)
-	go func() {
-		defer close(lines)
-		s.read(output, lines)
-	}()
-
-	var batch []logtypes.InputLogEvent
-	size := 0
-	send := func() {
-		s.send(batch)
-		batch, size = nil, 0
-	}
-	tick := time.NewTicker(flushEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case event, ok := <-lines:
-			if !ok {
-				send()
-				return
-			}
-			n := len(*event.Message) + eventOverhead
-			if len(batch) == batchEvents || size+n > batchBytes {
-				send()
-			}
-			batch, size = append(batch, event), size+n
-		case <-tick.C:
-			send()
-		}
-	}
-}
-
-// read writes each line of output to the file, and hands it on as events.
-func (s *logSink) read(output io.Reader, events chan<- logtypes.InputLogEvent) {
 	in := bufio.NewReaderSize(output, 64*1024)
+	var batch []logtypes.InputLogEvent
 	for {
 		text, err := in.ReadString('\n')
 		if text != "" {
-			_, _ = s.file.WriteString(strings.TrimSuffix(text, "\n") + "\n")
-			now := time.Now().UnixMilli()
-			for _, part := range split(strings.TrimRight(text, "\r\n"), eventBytes) {
-				events <- logtypes.InputLogEvent{Message: aws.String(part), Timestamp: aws.Int64(now)}
-			}
+			line := strings.TrimRight(text, "\r\n")
+			fmt.Fprintln(s.file, line)
+			batch = append(batch, logtypes.InputLogEvent{
+				Message:   aws.String(cmp.Or(line, " ")), // CloudWatch takes no empty events
+				Timestamp: aws.Int64(time.Now().UnixMilli()),
+			})
+		}
+		rest, _ := in.Peek(in.Buffered())
+		if err != nil || !bytes.Contains(rest, []byte("\n")) {
+			s.send(batch)
+			batch = nil
 		}
 		if err != nil {
 			return
@@ -129,22 +82,4 @@ func (s *logSink) send(events []logtypes.InputLogEvent) {
 	if err != nil {
 		fmt.Fprintf(s.file, "[%d lines did not reach the log group %s: %v]\n", len(events), s.group, err)
 	}
-}
-
-// split cuts text into parts of at most n bytes. An empty line is one blank:
-// CloudWatch takes no empty events.
-func split(text string, n int) []string {
-	if text == "" {
-		return []string{" "}
-	}
-	var parts []string
-	for len(text) > n {
-		cut := n
-		for !utf8.RuneStart(text[cut]) {
-			cut-- // Not within a character.
-		}
-		parts = append(parts, text[:cut])
-		text = text[cut:]
-	}
-	return append(parts, text)
 }

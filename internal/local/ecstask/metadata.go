@@ -33,7 +33,7 @@ func serveMetadata(opt Options, c types.ContainerDefinition, taskID string, star
 	if err != nil {
 		return nil, fmt.Errorf("serve the task's metadata: %w", err)
 	}
-	taskARN := opt.taskARN(taskID)
+	taskARN := opt.TaskARN(taskID)
 	containerInfo := map[string]any{
 		"DockerId":      taskID + "-" + containerRuntimeID,
 		"Name":          aws.ToString(c.Name),
@@ -103,7 +103,7 @@ func protection(client *ecs.Client, cluster, taskARN string) http.HandlerFunc {
 		switch {
 		case err != nil:
 			code, message := "ServerException", err.Error()
-			if api := smithy.APIError(nil); errors.As(err, &api) {
+			if api, ok := errors.AsType[smithy.APIError](err); ok {
 				code, message = api.ErrorCode(), api.ErrorMessage()
 			}
 			refuse(http.StatusBadRequest, code, message)

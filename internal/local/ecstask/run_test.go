@@ -31,6 +31,9 @@ type taskRun struct {
 	dir    string
 }
 
+// nowhere is an image without Prefect.
+func nowhere(context.Context, []string) (pyenv.Env, error) { return pyenv.Env{Dir: "/nowhere"}, nil }
+
 func runInBackground(t *testing.T, opt Options) *taskRun {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -39,7 +42,7 @@ func runInBackground(t *testing.T, opt Options) *taskRun {
 	opt.Notify = func(e Event) { r.events <- e }
 	opt.FirstDelay = 10 * time.Millisecond
 	if opt.Image == nil {
-		opt.Image = func(context.Context, []string) (pyenv.Env, error) { return pyenv.Env{Dir: "/nowhere"}, nil }
+		opt.Image = nowhere
 	}
 	done := make(chan error, 1)
 	go func() { done <- Run(ctx, Fixed(opt)) }()
@@ -112,9 +115,7 @@ func definition(script string, change func(*types.ContainerDefinition)) types.Ta
 func TestTaskWithAWS(t *testing.T) {
 	// GIVEN an emulator
 	e, err := emulator.Start(t.Context(), emulator.Options{Python: testtools.Environment(t, pyenv.Moto), Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	t.Cleanup(func() { _ = e.Stop(context.Background()) })
 	cfg := aws.Config{Region: emulator.Region, BaseEndpoint: &e.Endpoint, Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")}
 	t.Run("gets its secrets, and its output reaches the log group", func(t *testing.T) { getsItsSecrets(t, cfg) })
@@ -123,28 +124,18 @@ func TestTaskWithAWS(t *testing.T) {
 
 func getsItsSecrets(t *testing.T, cfg aws.Config) {
 	ctx := t.Context()
-	// GIVEN a secret, a JSON secret and a log group
-	secrets := secretsmanager.NewFromConfig(cfg)
-	plain, err := secrets.CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: aws.String("plain"), SecretString: aws.String("p-value")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	object, err := secrets.CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: aws.String("json"), SecretString: aws.String(`{"k":"j-value"}`)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	// GIVEN a secret and a log group
+	secret, err := secretsmanager.NewFromConfig(cfg).CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: aws.String("plain"), SecretString: aws.String("p-value")})
+	testtools.NoError(t, err)
 	logs := cloudwatchlogs.NewFromConfig(cfg)
 	if _, err := logs.CreateLogGroup(ctx, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: aws.String("/ecs/w")}); err != nil {
 		t.Fatal(err)
 	}
 
 	// WHEN a task runs that prints what it was given, and ends
-	def := definition(`printf 'plain %s\njson %s\n\nid %s\n' "$PLAIN" "$OBJECT" "${ECS_CONTAINER_METADATA_URI_V4##*/}"; echo error >&2; exit 3`,
+	def := definition(`printf 'plain %s\n\nid %s\n' "$PLAIN" "${ECS_CONTAINER_METADATA_URI_V4##*/}"; echo error >&2; exit 3`,
 		func(c *types.ContainerDefinition) {
-			c.Secrets = []types.Secret{
-				{Name: aws.String("PLAIN"), ValueFrom: plain.ARN},
-				{Name: aws.String("OBJECT"), ValueFrom: aws.String(*object.ARN + ":k::")},
-			}
+			c.Secrets = []types.Secret{{Name: aws.String("PLAIN"), ValueFrom: secret.ARN}}
 			c.LogConfiguration = &types.LogConfiguration{LogDriver: types.LogDriverAwslogs, Options: map[string]string{
 				"awslogs-group": "/ecs/w", "awslogs-stream-prefix": "pre", "awslogs-region": "us-east-1",
 			}}
@@ -163,14 +154,12 @@ func getsItsSecrets(t *testing.T, cfg aws.Config) {
 	got, err := logs.GetLogEvents(ctx, &cloudwatchlogs.GetLogEventsInput{
 		LogGroupName: aws.String("/ecs/w"), LogStreamName: aws.String("pre/worker/" + first.TaskID), StartFromHead: aws.Bool(true),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	var lines []string
 	for _, e := range got.Events {
 		lines = append(lines, *e.Message)
 	}
-	want := "plain p-value|json j-value| |id " + first.TaskID + "-" + containerRuntimeID + "|error"
+	want := "plain p-value| |id " + first.TaskID + "-" + containerRuntimeID + "|error"
 	if text := strings.Join(lines, "|"); text != want {
 		t.Errorf("log stream: %q, want %q", text, want)
 	}
@@ -212,9 +201,7 @@ func TestUnhealthyTaskIsReplaced(t *testing.T) {
 		t.Fatalf("health %s, want HEALTHY", e.Health)
 	}
 	// WHEN it becomes unhealthy
-	if err := os.WriteFile(sick, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, os.WriteFile(sick, nil, 0o600))
 	// THEN it is stopped and another one starts
 	if e := r.next(HealthChanged); e.Health != Unhealthy {
 		t.Fatalf("health %s, want UNHEALTHY", e.Health)

@@ -1,11 +1,10 @@
 package ecstask
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -55,6 +54,8 @@ const (
 	readInterval = time.Second
 	// steadyAfter is how long a task must have run for its successor to be started without a growing delay.
 	steadyAfter = time.Minute
+	// mostDelay is the longest wait before a replacement. (ECS goes up to 27 min.)
+	mostDelay = time.Minute
 )
 
 // serviceTask is a task of a service.
@@ -79,16 +80,13 @@ type scheduler struct {
 // returns nil. read returns what is to run, and while it fails nothing changes. A task that is protected is
 // neither stopped for a deployment nor for a lower count. Unlike in ECS an unprotected task of the definition
 // before ends before its successor starts: there is one machine for both.
-// Run returns an error only if the first definition or its options cannot be used at all.
+// Run returns an error only if the first read fails.
 func Run(ctx context.Context, read func(context.Context) (Service, error)) error {
 	service, err := read(ctx)
 	if err != nil {
 		return err
 	}
-	if err := service.Task.complete(); err != nil {
-		return err
-	}
-	s := &scheduler{tasks: map[string]*serviceTask{}, ended: make(chan string), delay: service.Task.FirstDelay}
+	s := &scheduler{tasks: map[string]*serviceTask{}, ended: make(chan string)}
 	for {
 		if err == nil {
 			s.reconcile(ctx, service)
@@ -109,9 +107,7 @@ func Run(ctx context.Context, read func(context.Context) (Service, error)) error
 		}
 		var next Service
 		if next, err = read(ctx); err == nil {
-			if err = next.Task.complete(); err == nil {
-				service = next
-			}
+			service = next
 		}
 	}
 }
@@ -123,10 +119,10 @@ func (s *scheduler) end(id string, opt Options) {
 	if task.stopping {
 		return
 	}
-	if time.Since(task.started) > steadyAfter {
-		s.delay = opt.FirstDelay
+	if s.delay == 0 || time.Since(task.started) > steadyAfter {
+		s.delay = cmp.Or(opt.FirstDelay, time.Second)
 	}
-	s.notBefore, s.delay = time.Now().Add(s.delay), min(2*s.delay, opt.MostDelay)
+	s.notBefore, s.delay = time.Now().Add(s.delay), min(2*s.delay, mostDelay)
 }
 
 // reconcile stops tasks of other definitions and those above the count, and starts those that are missing.
@@ -185,37 +181,14 @@ func (s *scheduler) start(ctx context.Context, opt Options, definition string) {
 	s.tasks[id] = &serviceTask{definition: definition, started: time.Now(), stop: cancel}
 	go func() {
 		defer cancel()
-		runTask(taskCtx, opt, id, nil)
+		RunOnce(taskCtx, opt, id, nil)
 		s.ended <- id
 	}()
 }
 
-// complete sets defaults, and makes the folder.
-func (o *Options) complete() error {
-	if _, err := container(o.Definition); err != nil {
-		return err
-	}
-	var err error
-	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
-		return fmt.Errorf("folder of the task: %w", err)
-	}
-	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
-		return fmt.Errorf("folder of the task: %w", err)
-	}
-	if o.Notify == nil {
-		o.Notify = func(Event) {}
-	}
-	if o.FirstDelay == 0 {
-		o.FirstDelay = time.Second
-	}
-	if o.MostDelay == 0 {
-		o.MostDelay = time.Minute
-	}
-	return nil
-}
-
-// runTask runs one task to its end and returns its last event, Stopped or Failed.
-func runTask(ctx context.Context, opt Options, id string, overrides *types.TaskOverride) Event {
+// RunOnce runs one task to its end, as RunTask does: the definition with the overrides. When ctx ends the task is
+// stopped. It returns the last event, which is Stopped or Failed.
+func RunOnce(ctx context.Context, opt Options, id string, overrides *types.TaskOverride) Event {
 	notify := func(e Event) Event {
 		e.Time, e.TaskID, e.Definition = time.Now(), id, aws.ToString(opt.Definition.TaskDefinitionArn)
 		opt.Notify(e)
@@ -234,4 +207,21 @@ func runTask(ctx context.Context, opt Options, id string, overrides *types.TaskO
 	reason := t.watch(ctx, func(h Health) { notify(Event{Kind: HealthChanged, Health: h}) })
 	t.finish()
 	return notify(Event{Kind: Stopped, Reason: reason, ExitCode: t.exitCode()})
+}
+
+// overridden returns the container with the overrides of a call of RunTask.
+func overridden(c types.ContainerDefinition, overrides *types.TaskOverride) types.ContainerDefinition {
+	if overrides == nil {
+		return c
+	}
+	for _, o := range overrides.ContainerOverrides {
+		if aws.ToString(o.Name) != aws.ToString(c.Name) {
+			continue
+		}
+		if len(o.Command) > 0 {
+			c.Command = o.Command
+		}
+		c.Environment = append(append([]types.KeyValuePair{}, c.Environment...), o.Environment...)
+	}
+	return c
 }

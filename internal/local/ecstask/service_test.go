@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-
-	"prefect-worker-ecs/internal/local/pyenv"
 )
 
 // fakeService is a service that a test changes while Run keeps its tasks.
@@ -56,8 +54,7 @@ func (f *fakeService) await(t *testing.T, want map[string]int) map[string]string
 func TestServiceFollowsItsCountAndDefinition(t *testing.T) {
 	// GIVEN a service of two tasks
 	f := &fakeService{tasks: map[string]string{}}
-	task := Options{Definition: definition("exec sleep 600", nil), Dir: t.TempDir(), FirstDelay: 10 * time.Millisecond,
-		Image: func(context.Context, []string) (pyenv.Env, error) { return pyenv.Env{Dir: "/nowhere"}, nil },
+	task := Options{Definition: definition("exec sleep 600", nil), Dir: t.TempDir(), FirstDelay: 10 * time.Millisecond, Image: nowhere,
 		Notify: func(e Event) {
 			f.change(func() {
 				switch e.Kind {

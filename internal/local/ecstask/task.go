@@ -1,6 +1,7 @@
 package ecstask
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -13,7 +14,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
-	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"prefect-worker-ecs/internal/base/proc"
 )
@@ -52,7 +52,7 @@ func startTask(ctx context.Context, opt Options, c types.ContainerDefinition, id
 		}
 	}()
 
-	secrets, err := resolveSecrets(ctx, secretsmanager.NewFromConfig(opt.AWS), c.Secrets)
+	secrets, err := resolveSecrets(ctx, opt.AWS, c.Secrets)
 	if err != nil {
 		return nil, err
 	}
@@ -77,15 +77,13 @@ func startTask(ctx context.Context, opt Options, c types.ContainerDefinition, id
 	if err != nil {
 		return nil, fmt.Errorf("container image: %w", err)
 	}
-	if opt.PortVariable == "" {
-		opt.PortVariable = healthPortVariable
-	}
-	port, err := t.moveHealthPort(declared, opt.PortVariable, opt.Port)
+	variable := cmp.Or(opt.PortVariable, healthPortVariable)
+	port, err := t.moveHealthPort(declared, variable, opt.Port)
 	if err != nil {
 		return nil, err
 	}
 	t.env = environ(append(files, "PATH="+image.Bin()+":"+systemPath, "LANG=C.UTF-8", "LC_ALL=C.UTF-8"),
-		platform, c, secrets, append([]string{opt.PortVariable + "=" + port}, opt.Local...))
+		platform, c, secrets, append([]string{variable + "=" + port}, opt.Local...))
 	if err := t.run(l.args, log); err != nil {
 		return nil, err
 	}
@@ -127,12 +125,8 @@ func (t *task) moveHealthPort(declared []string, variable string, number int) (s
 		number = free
 	}
 	port := strconv.Itoa(number)
-	from := lookup(declared, variable)
-	if from == "" {
-		from = healthPort
-	}
 	if t.check != nil {
-		t.check.command = movePort(t.check.command, from, port)
+		t.check.command = movePort(t.check.command, cmp.Or(lookup(declared, variable), healthPort), port)
 	}
 	return port, nil
 }
@@ -167,36 +161,35 @@ func (t *task) run(args []string, log *logSink) error {
 }
 
 // watch returns when the container has ended or was stopped, and says why it was, in ECS's
-// words. It calls changed with each new status of the health check.
+// words. It runs the health check on its interval and calls changed with each new status.
 func (t *task) watch(ctx context.Context, changed func(Health)) string {
-	checking, endCheck := context.WithCancel(ctx)
-	health := make(chan Health)
-	checked := make(chan struct{})
-	go func() {
-		defer close(checked)
-		if t.check != nil {
-			t.check.watch(checking, t.env, t.work, func(h Health) {
-				select {
-				case health <- h:
-				case <-checking.Done():
-				}
-			})
-		}
-	}()
-	defer func() { endCheck(); <-checked }()
+	started := time.Now()
+	state := healthState{status: HealthUnknown}
 	for {
+		var due <-chan time.Time
+		if t.check != nil {
+			due = time.After(t.check.interval) // from the end of one to the start of the next, as Docker does
+		}
 		select {
 		case <-t.ended:
 			return "Essential container in task exited"
-		case h := <-health:
-			changed(h)
-			if h == Unhealthy {
-				t.stop()
-				return "Task failed container health checks"
-			}
 		case <-ctx.Done():
 			t.stop()
 			return StoppedByService
+		case <-due:
+		}
+		ok := t.check.run(ctx, t.env, t.work)
+		if ctx.Err() != nil {
+			continue
+		}
+		before := state.status
+		state.add(t.check, ok, time.Since(started))
+		if state.status != before {
+			changed(state.status)
+		}
+		if state.status == Unhealthy {
+			t.stop()
+			return "Task failed container health checks"
 		}
 	}
 }

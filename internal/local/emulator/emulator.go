@@ -51,12 +51,9 @@ type Options struct {
 	// Python is the environment with moto: pyenv.Ensure(ctx, pyenv.Moto, ...).
 	// Required.
 	Python pyenv.Env
-	// Dir is the folder for its log (emulator.log) and its script. Required; it
-	// is made if missing. Two emulators must not share one.
+	// Dir is the absolute path of the folder for its log (emulator.log) and its
+	// script. Required; it is made if missing. Each emulator has one of its own.
 	Dir string
-	// Detached lets the emulator run on when this program and its terminal
-	// end. Default: it runs until Stop, but is not ended by Ctrl-C.
-	Detached bool
 	// Started is called with the process before it is ready. Default: no call.
 	Started func(proc.Identity)
 }
@@ -76,24 +73,13 @@ type Emulator struct {
 // or ctx ends first, nothing is left running and the error holds the last lines
 // of its log.
 func Start(ctx context.Context, opt Options) (*Emulator, error) {
-	dir, err := filepath.Abs(opt.Dir)
-	if err != nil {
-		return nil, fmt.Errorf("start the AWS emulator: folder: %w", err)
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("start the AWS emulator: %w", err)
-	}
-	script := filepath.Join(dir, "server.py")
-	portFile := filepath.Join(dir, "port")
-	logPath := filepath.Join(dir, "emulator.log")
-	if err := os.WriteFile(script, serverScript, 0o644); err != nil {
-		return nil, fmt.Errorf("start the AWS emulator: %w", err)
-	}
-	if err := os.Remove(portFile); err != nil && !errors.Is(err, os.ErrNotExist) {
+	script := filepath.Join(opt.Dir, "server.py")
+	portFile := filepath.Join(opt.Dir, "port")
+	if err := errors.Join(os.MkdirAll(opt.Dir, 0o755), os.WriteFile(script, serverScript, 0o644)); err != nil {
 		return nil, fmt.Errorf("start the AWS emulator: %w", err)
 	}
 	cmd := exec.Command(opt.Python.Python(), script, portFile)
-	cmd.Dir = dir
+	cmd.Dir = opt.Dir
 	// moto is made with boto3, which fails where a profile of the user's is not found.
 	cmd.Env = append(WithoutUserSettings(pyenv.Environ()),
 		// AmazonECSTaskExecutionRolePolicy and the like exist only with this.
@@ -102,9 +88,10 @@ func Start(ctx context.Context, opt Options) (*Emulator, error) {
 		// partitions, and makes that first.
 		"MOTO_ACCOUNT_ID="+Account,
 	)
-	e := &Emulator{Log: logPath}
+	var err error
+	e := &Emulator{Log: filepath.Join(opt.Dir, "emulator.log")}
 	e.Process, err = proc.Launch(ctx, proc.Server{
-		Name: "the AWS emulator", Cmd: cmd, Log: logPath, Detached: opt.Detached, Started: opt.Started, Timeout: startTimeout,
+		Name: "the AWS emulator", Cmd: cmd, Log: e.Log, Started: opt.Started, Timeout: startTimeout,
 		Ready: func(ctx context.Context) bool {
 			port, err := os.ReadFile(portFile)
 			if err != nil {
@@ -122,9 +109,6 @@ func Start(ctx context.Context, opt Options) (*Emulator, error) {
 
 // Ready reports whether the emulator answers now.
 func (e *Emulator) Ready(ctx context.Context) bool { return poll.Answers(ctx, e.Endpoint+"/moto-api/") }
-
-// PID returns the process id of the server.
-func (e *Emulator) PID() int { return e.Process.PID }
 
 // Stop ends the emulator, if it still runs.
 func (e *Emulator) Stop(ctx context.Context) error {

@@ -10,7 +10,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/applicationautoscaling"
 	scaling "github.com/aws/aws-sdk-go-v2/service/applicationautoscaling/types"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
-	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
 	"prefect-worker-ecs/internal/test/testtools"
 )
@@ -18,34 +17,24 @@ import (
 // protectsTasks as ECS does: a deployment leaves the protected ones, and no more can be protected than are wanted.
 func protectsTasks(t *testing.T, e *Emulator) {
 	client, cluster := ecs.NewFromConfig(testtools.AWS(t, e.Env(Region))), aws.String("scaled")
-	must := func(_ any, err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 	// GIVEN a service that wants one task and has three, as during deployments
-	must(client.CreateCluster(t.Context(), &ecs.CreateClusterInput{ClusterName: cluster}))
+	testtools.Call(t, client.CreateCluster, &ecs.CreateClusterInput{ClusterName: cluster})
 	for range 2 {
-		must(client.RegisterTaskDefinition(t.Context(), &ecs.RegisterTaskDefinitionInput{
-			Family: aws.String("w"), Cpu: aws.String("256"), Memory: aws.String("512"), ContainerDefinitions: []types.ContainerDefinition{{Name: aws.String("worker"), Image: aws.String("i")}},
-		}))
+		registerDefinition(t, client, "w", "512")
 	}
-	made, err := client.CreateService(t.Context(), &ecs.CreateServiceInput{Cluster: cluster, ServiceName: aws.String("w"), TaskDefinition: aws.String("w:1"), DesiredCount: aws.Int32(1)})
-	must(made, err)
+	made := testtools.Call(t, client.CreateService, &ecs.CreateServiceInput{Cluster: cluster, ServiceName: aws.String("w"), TaskDefinition: aws.String("w:1"), DesiredCount: aws.Int32(1)})
 	first := *made.Service.Deployments[0].Id
 	arn := func(id string) string { return "arn:aws:ecs:us-east-1:123456789012:task/scaled/" + id }
 	report := func(id, status, deployment string) {
 		t.Helper()
-		must(client.SubmitTaskStateChange(t.Context(), &ecs.SubmitTaskStateChangeInput{Cluster: cluster, Task: aws.String(arn(id)), Status: &status, Reason: &deployment}))
+		testtools.Call(t, client.SubmitTaskStateChange, &ecs.SubmitTaskStateChangeInput{Cluster: cluster, Task: aws.String(arn(id)), Status: &status, Reason: &deployment})
 	}
 	for _, id := range []string{"a", "b", "c"} {
 		report(id, "RUNNING", first)
 	}
 	protect := func(on bool, id string) string {
 		t.Helper()
-		out, err := client.UpdateTaskProtection(t.Context(), &ecs.UpdateTaskProtectionInput{Cluster: cluster, Tasks: []string{arn(id)}, ProtectionEnabled: on, ExpiresInMinutes: aws.Int32(2880)})
-		must(out, err)
+		out := testtools.Call(t, client.UpdateTaskProtection, &ecs.UpdateTaskProtectionInput{Cluster: cluster, Tasks: []string{arn(id)}, ProtectionEnabled: on, ExpiresInMinutes: aws.Int32(2880)})
 		if len(out.Failures) > 0 {
 			return aws.ToString(out.Failures[0].Reason)
 		}
@@ -61,11 +50,10 @@ func protectsTasks(t *testing.T, e *Emulator) {
 		}
 	}
 	// AND a deployment shows the one before as long as a task of it is protected
-	must(client.UpdateService(t.Context(), &ecs.UpdateServiceInput{Cluster: cluster, Service: aws.String("w"), TaskDefinition: aws.String("w:2")}))
+	testtools.Call(t, client.UpdateService, &ecs.UpdateServiceInput{Cluster: cluster, Service: aws.String("w"), TaskDefinition: aws.String("w:2")})
 	deployments := func() string {
 		t.Helper()
-		got, err := client.DescribeServices(t.Context(), &ecs.DescribeServicesInput{Cluster: cluster, Services: []string{"w"}})
-		must(got, err)
+		got := testtools.Call(t, client.DescribeServices, &ecs.DescribeServicesInput{Cluster: cluster, Services: []string{"w"}})
 		var all []string
 		for _, d := range got.Services[0].Deployments {
 			all = append(all, fmt.Sprintf("%s %s %d", *d.Status, strings.TrimPrefix(*d.TaskDefinition, "arn:aws:ecs:us-east-1:123456789012:task-definition/"), d.RunningCount))
@@ -86,32 +74,21 @@ func scalesServices(t *testing.T, e *Emulator) {
 	cfg := testtools.AWS(t, e.Env(Region))
 	client, resource := applicationautoscaling.NewFromConfig(cfg), aws.String("service/scaled/w")
 	// GIVEN a target with tags
-	target, err := client.RegisterScalableTarget(t.Context(), &applicationautoscaling.RegisterScalableTargetInput{ServiceNamespace: scaling.ServiceNamespaceEcs, ResourceId: resource,
+	target := testtools.Call(t, client.RegisterScalableTarget, &applicationautoscaling.RegisterScalableTargetInput{ServiceNamespace: scaling.ServiceNamespaceEcs, ResourceId: resource,
 		ScalableDimension: scaling.ScalableDimensionECSServiceDesiredCount, MinCapacity: aws.Int32(0), MaxCapacity: aws.Int32(4), Tags: map[string]string{"Environment": "dev", "Old": "x"}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	// WHEN they change THEN they are read back
-	if _, err := client.TagResource(t.Context(), &applicationautoscaling.TagResourceInput{ResourceARN: target.ScalableTargetARN, Tags: map[string]string{"New": "y"}}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := client.UntagResource(t.Context(), &applicationautoscaling.UntagResourceInput{ResourceARN: target.ScalableTargetARN, TagKeys: []string{"Old"}}); err != nil {
-		t.Fatal(err)
-	}
-	got, err := client.ListTagsForResource(t.Context(), &applicationautoscaling.ListTagsForResourceInput{ResourceARN: target.ScalableTargetARN})
-	if err != nil || !maps.Equal(got.Tags, map[string]string{"Environment": "dev", "New": "y"}) {
-		t.Errorf("tags %v, %v", got, err)
+	testtools.Call(t, client.TagResource, &applicationautoscaling.TagResourceInput{ResourceARN: target.ScalableTargetARN, Tags: map[string]string{"New": "y"}})
+	testtools.Call(t, client.UntagResource, &applicationautoscaling.UntagResourceInput{ResourceARN: target.ScalableTargetARN, TagKeys: []string{"Old"}})
+	tags := testtools.Call(t, client.ListTagsForResource, &applicationautoscaling.ListTagsForResourceInput{ResourceARN: target.ScalableTargetARN}).Tags
+	if !maps.Equal(tags, map[string]string{"Environment": "dev", "New": "y"}) {
+		t.Errorf("tags %v", tags)
 	}
 	// WHEN a policy changes THEN its ARN stays
 	put := func(change int32) string {
-		out, err := client.PutScalingPolicy(t.Context(), &applicationautoscaling.PutScalingPolicyInput{PolicyName: aws.String("p"), PolicyType: scaling.PolicyTypeStepScaling,
+		return *testtools.Call(t, client.PutScalingPolicy, &applicationautoscaling.PutScalingPolicyInput{PolicyName: aws.String("p"), PolicyType: scaling.PolicyTypeStepScaling,
 			ServiceNamespace: scaling.ServiceNamespaceEcs, ResourceId: resource, ScalableDimension: scaling.ScalableDimensionECSServiceDesiredCount,
 			StepScalingPolicyConfiguration: &scaling.StepScalingPolicyConfiguration{AdjustmentType: scaling.AdjustmentTypeChangeInCapacity,
-				StepAdjustments: []scaling.StepAdjustment{{MetricIntervalLowerBound: aws.Float64(0), ScalingAdjustment: &change}}}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return *out.PolicyARN
+				StepAdjustments: []scaling.StepAdjustment{{MetricIntervalLowerBound: aws.Float64(0), ScalingAdjustment: &change}}}}).PolicyARN
 	}
 	if a, b := put(1), put(2); a != b {
 		t.Errorf("the ARN changed from %s to %s", a, b)

@@ -1,9 +1,11 @@
 package enforce
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -90,11 +92,7 @@ func (c *APICall) ARN(service, rest string) string {
 
 // Cluster returns the ARN of the ECS cluster that the call is about.
 func (c *APICall) Cluster() string {
-	name := iam.ResourceName(c.Text("cluster"))
-	if name == "" {
-		name = "default"
-	}
-	return c.ARN("ecs", "cluster/"+name)
+	return c.ARN("ecs", "cluster/"+cmp.Or(iam.ResourceName(c.Text("cluster")), "default"))
 }
 
 // task returns the ARN of a task; a star stands for the id of a new one.
@@ -108,9 +106,7 @@ func (c *APICall) On(action, resource string, more map[string][]string) Permissi
 		"aws:securetransport": {"true"}, "aws:requestedregion": {c.Region}, "aws:principalarn": {c.who.arn},
 		"aws:principalaccount": {c.Account}, "aws:principaltype": {"AssumedRole"}, "aws:viaawsservice": {"false"},
 	}
-	for key, values := range more {
-		all[key] = values
-	}
+	maps.Copy(all, more)
 	return Permission{action, resource, all}
 }
 
@@ -164,10 +160,7 @@ func everything(_ context.Context, c *APICall) ([]Permission, error) {
 }
 
 func queue(_ context.Context, c *APICall) ([]Permission, error) {
-	name := c.Text("QueueName")
-	if name == "" {
-		name = iam.ResourceName(c.Text("QueueUrl"))
-	}
+	name := cmp.Or(c.Text("QueueName"), iam.ResourceName(c.Text("QueueUrl")))
 	return []Permission{c.On(c.Action, c.ARN("sqs", name), nil)}, nil
 }
 
@@ -221,10 +214,8 @@ func runTask(ctx context.Context, c *APICall) ([]Permission, error) {
 		all = append(all, c.On("ecs:TagResource", c.task("*"), map[string][]string{"ecs:createaction": {"RunTask"}, "ecs:cluster": {c.Cluster()}}))
 	}
 	role := func(override string, own *string) string {
-		if text, _ := c.At("overrides", override).(string); text != "" {
-			return text
-		}
-		return aws.ToString(own)
+		text, _ := c.At("overrides", override).(string)
+		return cmp.Or(text, aws.ToString(own))
 	}
 	return append(all, c.pass(role("executionRoleArn", definition.ExecutionRoleArn), role("taskRoleArn", definition.TaskRoleArn))...), nil
 }

@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"net"
 	"net/http"
@@ -282,21 +283,10 @@ func refuse(w http.ResponseWriter, r *http.Request, why string) {
 		_ = json.NewEncoder(w).Encode(map[string]string{"__type": "AccessDeniedException", "message": why})
 		return
 	}
-	var text bytes.Buffer
-	for _, c := range why {
-		switch c {
-		case '<':
-			text.WriteString("&lt;")
-		case '&':
-			text.WriteString("&amp;")
-		default:
-			text.WriteRune(c)
-		}
-	}
 	w.Header().Set("Content-Type", "text/xml")
 	w.WriteHeader(http.StatusForbidden)
 	// The first is EC2's form, the second that of other services of XML.
-	_, _ = fmt.Fprintf(w, "<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>%[1]s</Message></Error></Errors><Error><Code>AccessDenied</Code><Message>%[1]s</Message></Error></Response>", text.String())
+	_, _ = fmt.Fprintf(w, "<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>%[1]s</Message></Error></Errors><Error><Code>AccessDenied</Code><Message>%[1]s</Message></Error></Response>", html.EscapeString(why))
 }
 
 // judge decides one permission by the policies that the role has now.

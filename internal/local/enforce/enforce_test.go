@@ -44,66 +44,50 @@ const worker = `{"Version":"2012-10-17","Statement":[
 
 func TestCallsOfARoleAreDecided(t *testing.T) {
 	e, err := emulator.Start(t.Context(), emulator.Options{Python: testtools.Environment(t, pyenv.Moto), Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	t.Cleanup(func() { _ = e.Stop(context.Background()) })
 	all := testtools.AWS(t, e.Env(emulator.Region))
 	all.BaseEndpoint = &e.Endpoint
-	must := func(_ any, err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 	// GIVEN a role of a worker, one that is not ECS's, and what the worker works with
 	roles := awsiam.NewFromConfig(all)
-	must(roles.CreateRole(t.Context(), &awsiam.CreateRoleInput{RoleName: aws.String("worker"), AssumeRolePolicyDocument: aws.String(trust)}))
-	must(roles.PutRolePolicy(t.Context(), &awsiam.PutRolePolicyInput{RoleName: aws.String("worker"), PolicyName: aws.String("p"), PolicyDocument: aws.String(worker)}))
-	must(roles.CreateRole(t.Context(), &awsiam.CreateRoleInput{RoleName: aws.String("other"), AssumeRolePolicyDocument: aws.String(strings.Replace(trust, "ecs-tasks", "ec2", 1))}))
-	must(roles.CreateRole(t.Context(), &awsiam.CreateRoleInput{RoleName: aws.String("probe"), AssumeRolePolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}`)}))
-	must(roles.PutRolePolicy(t.Context(), &awsiam.PutRolePolicyInput{RoleName: aws.String("probe"), PolicyName: aws.String("p"), PolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[
+	testtools.Call(t, roles.CreateRole, &awsiam.CreateRoleInput{RoleName: aws.String("worker"), AssumeRolePolicyDocument: aws.String(trust)})
+	testtools.Call(t, roles.PutRolePolicy, &awsiam.PutRolePolicyInput{RoleName: aws.String("worker"), PolicyName: aws.String("p"), PolicyDocument: aws.String(worker)})
+	testtools.Call(t, roles.CreateRole, &awsiam.CreateRoleInput{RoleName: aws.String("other"), AssumeRolePolicyDocument: aws.String(strings.Replace(trust, "ecs-tasks", "ec2", 1))})
+	testtools.Call(t, roles.CreateRole, &awsiam.CreateRoleInput{RoleName: aws.String("probe"), AssumeRolePolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}`)})
+	testtools.Call(t, roles.PutRolePolicy, &awsiam.PutRolePolicyInput{RoleName: aws.String("probe"), PolicyName: aws.String("p"), PolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[
 {"Sid":"PublishMetrics","Effect":"Allow","Action":"cloudwatch:PutMetricData","Resource":"*","Condition":{"StringEquals":{"cloudwatch:namespace":"N"}}},
-{"Sid":"DescribeWorker","Effect":"Allow","Action":"ecs:DescribeServices","Resource":"arn:aws:ecs:us-east-1:123456789012:service/c/w"}]}`)}))
+{"Sid":"DescribeWorker","Effect":"Allow","Action":"ecs:DescribeServices","Resource":"arn:aws:ecs:us-east-1:123456789012:service/c/w"}]}`)})
 	admin := ecs.NewFromConfig(all)
-	must(admin.CreateCluster(t.Context(), &ecs.CreateClusterInput{ClusterName: aws.String("c")}))
+	testtools.Call(t, admin.CreateCluster, &ecs.CreateClusterInput{ClusterName: aws.String("c")})
 	network := ec2.NewFromConfig(all)
-	subnets, err := network.DescribeSubnets(t.Context(), &ec2.DescribeSubnetsInput{})
-	must(subnets, err)
-	groups, err := network.DescribeSecurityGroups(t.Context(), &ec2.DescribeSecurityGroupsInput{})
-	must(groups, err)
+	subnets := testtools.Call(t, network.DescribeSubnets, &ec2.DescribeSubnetsInput{})
+	groups := testtools.Call(t, network.DescribeSecurityGroups, &ec2.DescribeSecurityGroupsInput{})
 	define := func(family, execution string) *ecs.RegisterTaskDefinitionInput {
 		return &ecs.RegisterTaskDefinitionInput{Family: &family, ExecutionRoleArn: aws.String("arn:aws:iam::123456789012:role/" + execution), Cpu: aws.String("256"), Memory: aws.String("512"),
 			NetworkMode: types.NetworkModeAwsvpc, ContainerDefinitions: []types.ContainerDefinition{{Name: aws.String("prefect"), Image: aws.String("i")}}}
 	}
-	must(admin.RegisterTaskDefinition(t.Context(), define("prefect_p_1", "flow")))
-	must(admin.RegisterTaskDefinition(t.Context(), define("prefect_p_2", "worker")))
-	must(admin.RegisterTaskDefinition(t.Context(), define("dev-worker", "flow")))
+	testtools.Call(t, admin.RegisterTaskDefinition, define("prefect_p_1", "flow"))
+	testtools.Call(t, admin.RegisterTaskDefinition, define("prefect_p_2", "worker"))
+	testtools.Call(t, admin.RegisterTaskDefinition, define("dev-worker", "flow"))
 	task := func(family string, exec bool, tags ...types.Tag) *ecs.RunTaskInput {
 		return &ecs.RunTaskInput{Cluster: aws.String("c"), TaskDefinition: &family, LaunchType: types.LaunchTypeFargate, Tags: tags, EnableExecuteCommand: exec,
 			NetworkConfiguration: &types.NetworkConfiguration{AwsvpcConfiguration: &types.AwsVpcConfiguration{Subnets: []string{*subnets.Subnets[0].SubnetId}, SecurityGroups: []string{*groups.SecurityGroups[0].GroupId}}}}
 	}
 	tag := types.Tag{Key: aws.String("prefect.io/flow-run-id"), Value: aws.String("1")}
-	flow, err := admin.RunTask(t.Context(), task("prefect_p_1", false, tag))
-	must(flow, err)
-	own, err := admin.RunTask(t.Context(), task("dev-worker", false))
-	must(own, err)
+	flow := testtools.Call(t, admin.RunTask, task("prefect_p_1", false, tag))
+	own := testtools.Call(t, admin.RunTask, task("dev-worker", false))
 
 	var mu sync.Mutex
 	var calls []Call
 	documents := []iam.Document{parse(t, worker), parse(t, `{"Statement":[{"Sid":"ReceiveTaskEvents","Effect":"Allow","Action":"sqs:GetQueueUrl","Resource":"arn:aws:sqs:us-east-1:123456789012:q"}]}`)}
 	g, err := Start(Options{AWS: all, Stack: func(string) []iam.Document { return documents }, Journal: func(c Call) { mu.Lock(); defer mu.Unlock(); calls = append(calls, c) }})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	t.Cleanup(g.Close)
 
 	// WHEN a container asks for its credentials, as the SDKs do
 	answer := func(variables []string) (int, map[string]string) {
 		resp, err := http.Get(strings.TrimPrefix(variables[0], "AWS_CONTAINER_CREDENTIALS_FULL_URI="))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, err)
 		defer resp.Body.Close()
 		keys := map[string]string{}
 		_ = json.NewDecoder(resp.Body).Decode(&keys)
@@ -203,9 +187,7 @@ func TestCallsOfARoleAreDecided(t *testing.T) {
 func parse(t *testing.T, text string) iam.Document {
 	t.Helper()
 	document, err := iam.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	return document
 }
 

@@ -35,16 +35,14 @@ func Find() string {
 		folders = append([]string{filepath.Dir(program)}, folders...)
 	}
 	for _, dir := range folders {
-		if runnable(filepath.Join(dir, "postgres")) && runnable(filepath.Join(dir, "initdb")) && runnable(filepath.Join(dir, "psql")) {
+		_, postgres := exec.LookPath(filepath.Join(dir, "postgres"))
+		_, initdb := exec.LookPath(filepath.Join(dir, "initdb"))
+		_, psql := exec.LookPath(filepath.Join(dir, "psql"))
+		if errors.Join(postgres, initdb, psql) == nil {
 			return dir
 		}
 	}
 	return ""
-}
-
-func runnable(file string) bool {
-	info, err := os.Stat(file)
-	return err == nil && info.Mode()&0o111 != 0
 }
 
 // Server is a PostgreSQL that runs, or ran.
@@ -61,7 +59,7 @@ type Server struct {
 
 // Start starts a new PostgreSQL without users. started is called with the process before it is
 // ready.
-func Start(ctx context.Context, detached bool, started func(proc.Identity)) (_ *Server, err error) {
+func Start(ctx context.Context, started func(proc.Identity)) (_ *Server, err error) {
 	s := &Server{Programs: Find()}
 	if s.Programs == "" {
 		return nil, errors.New("PostgreSQL is not installed")
@@ -92,15 +90,11 @@ func Start(ctx context.Context, detached bool, started func(proc.Identity)) (_ *
 	if out, err := s.command(ctx, "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync").CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
 	}
-	return s, s.launch(ctx, detached, started)
+	return s, s.Launch(ctx, started)
 }
 
-// Again starts it again after Halt, with all that was in it.
-func (s *Server) Again(ctx context.Context, detached bool, started func(proc.Identity)) error {
-	return s.launch(ctx, detached, started)
-}
-
-func (s *Server) launch(ctx context.Context, detached bool, started func(proc.Identity)) (err error) {
+// Launch starts it again after Halt, with all that was in it. started is called as by Start.
+func (s *Server) Launch(ctx context.Context, started func(proc.Identity)) (err error) {
 	at := func(name string) string { return filepath.Join(s.Dir, name) }
 	settings := map[string]string{
 		"listen_addresses": "127.0.0.1", "port": strconv.Itoa(s.Port), "unix_socket_directories": s.Dir,
@@ -113,14 +107,14 @@ func (s *Server) launch(ctx context.Context, detached bool, started func(proc.Id
 	}
 	s.Process, err = proc.Launch(ctx, proc.Server{
 		Name: "PostgreSQL", Cmd: s.command(context.WithoutCancel(ctx), "postgres", args...), Log: at("postgres.log"),
-		Detached: detached, Started: started, Timeout: time.Minute,
+		Started: started, Timeout: time.Minute,
 		Ready: func(ctx context.Context) bool { return s.sql(ctx, "postgres", "SELECT 1") == nil },
 	})
 	return err
 }
 
 // account returns the user that runs PostgreSQL, which refuses to be root. Nil: this one.
-func account() (*user.User, error) {
+func account() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
 	}
@@ -128,7 +122,9 @@ func account() (*user.User, error) {
 	if err != nil {
 		return nil, fmt.Errorf("PostgreSQL does not run as root, and there is no user postgres: %w", err)
 	}
-	return u, nil
+	uid, uidErr := strconv.ParseUint(u.Uid, 10, 32)
+	gid, gidErr := strconv.ParseUint(u.Gid, 10, 32)
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, errors.Join(uidErr, gidErr)
 }
 
 // command returns a call of one of PostgreSQL's programs.
@@ -136,27 +132,22 @@ func (s *Server) command(ctx context.Context, program string, args ...string) *e
 	cmd := exec.CommandContext(ctx, filepath.Join(s.Programs, program), args...)
 	cmd.Dir = s.Dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "HOME=" + s.Dir}
-	if u, err := account(); err == nil && u != nil {
-		uid, _ := strconv.ParseUint(u.Uid, 10, 32)
-		gid, _ := strconv.ParseUint(u.Gid, 10, 32)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
-	}
+	user, _ := account() // Start has found it
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: user}
 	return cmd
 }
 
 // chown makes the user who runs PostgreSQL the owner of the folder.
 func (s *Server) chown() error {
-	u, err := account()
-	if err != nil || u == nil {
+	user, err := account()
+	if err != nil || user == nil {
 		return err
 	}
-	uid, _ := strconv.Atoi(u.Uid)
-	gid, _ := strconv.Atoi(u.Gid)
 	return filepath.WalkDir(s.Dir, func(path string, _ os.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		return os.Chown(path, uid, gid)
+		return os.Chown(path, int(user.Uid), int(user.Gid))
 	})
 }
 
@@ -179,11 +170,6 @@ func (s *Server) Provide(ctx context.Context, name, password, database string) e
 		return s.sql(ctx, "postgres", fmt.Sprintf(`ALTER ROLE "%s" PASSWORD %s`, name, quote(password)))
 	}
 	return s.sql(ctx, "postgres", fmt.Sprintf("CREATE ROLE \"%s\" LOGIN PASSWORD %s;\nCREATE DATABASE \"%s\" OWNER \"%[1]s\"", name, quote(password), database))
-}
-
-// CutConnections ends all connections of users, as a failover does.
-func (s *Server) CutConnections(ctx context.Context) error {
-	return s.sql(ctx, "postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename <> 'postgres'")
 }
 
 // quote makes text a literal of SQL.

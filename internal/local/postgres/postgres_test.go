@@ -13,7 +13,7 @@ func TestPasswordAndTLS(t *testing.T) {
 	if Find() == "" {
 		t.Skip("PostgreSQL is not installed")
 	}
-	s, err := Start(t.Context(), false, nil)
+	s, err := Start(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,9 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"time"
-
-	"github.com/gofrs/flock"
 
 	"prefect-worker-ecs/internal/base/atomicfile"
 	"prefect-worker-ecs/internal/local/pyenv"
@@ -26,11 +23,11 @@ func newDatabase(ctx context.Context, env pyenv.Env, path string) error {
 		return nil
 	}
 	first := filepath.Join(env.Dir, "first.db")
-	lock := flock.New(first + ".lock")
-	if _, err := lock.TryLockContext(ctx, 200*time.Millisecond); err != nil {
-		return fmt.Errorf("wait for another program that makes the database: %w", err)
+	unlock, err := pyenv.Lock(ctx, first)
+	if err != nil {
+		return err
 	}
-	defer lock.Unlock()
+	defer unlock()
 	if _, err := os.Stat(first); errors.Is(err, fs.ErrNotExist) {
 		if err := makeFirst(ctx, env, first); err != nil {
 			return fmt.Errorf("make the first database: %w", err)

@@ -4,7 +4,6 @@ package prefectserver
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,9 +13,9 @@ import (
 	"syscall"
 	"time"
 
+	"prefect-worker-ecs/internal/base/poll"
 	"prefect-worker-ecs/internal/base/proc"
 	"prefect-worker-ecs/internal/local/pyenv"
-	"prefect-worker-ecs/internal/prefect/api"
 )
 
 const (
@@ -25,9 +24,6 @@ const (
 	startTimeout = 120 * time.Second
 	// stopGrace is how long SIGTERM has. It closes its database within 1 s.
 	stopGrace = 5 * time.Second
-	// attempts is how often another port is tried if another program took the one
-	// that was free a moment ago.
-	attempts = 3
 )
 
 // Options says how to start a server.
@@ -35,15 +31,12 @@ type Options struct {
 	// Env is the environment with Prefect: pyenv.Prefect2 or pyenv.Prefect3.
 	// Required.
 	Env pyenv.Env
-	// Dir is the folder for its database, settings and log
+	// Dir is the absolute path of the folder for its database, settings and log
 	// (prefect-server.log). Required; it is made if missing. What a server
 	// left there is found again by the next one.
 	Dir string
-	// Port is tried first. Default 0: any free one.
+	// Port is that of its address. Default 0: any free one.
 	Port int
-	// Detached lets the server run on when this program and its terminal end.
-	// Default: it runs until Stop, but is not ended by Ctrl-C.
-	Detached bool
 	// Started is called with the process before it is ready. Nil: it is not.
 	Started func(proc.Identity)
 	// ExtraEnv is added to the server's environment, such as
@@ -53,69 +46,39 @@ type Options struct {
 
 // Server is a Prefect server that runs, or ran.
 type Server struct {
-	// URL is where its user interface is, such as http://127.0.0.1:43210.
-	URL string `json:"url"`
-	// Port is the port of URL.
+	// Port is its port on 127.0.0.1.
 	Port int `json:"port"`
 	// Process is the server's process.
 	Process proc.Identity `json:"process"`
-	// Log is the path of its log.
-	Log string `json:"log"`
 }
 
-// APIURL returns the address of its API, the value for PREFECT_API_URL.
-func (s *Server) APIURL() string { return s.URL + "/api" }
+// URL returns where its user interface is, such as http://127.0.0.1:43210.
+func (s *Server) URL() string { return "http://127.0.0.1:" + strconv.Itoa(s.Port) }
 
-// PID returns the process id of the server.
-func (s *Server) PID() int { return s.Process.PID }
+// APIURL returns the address of its API, the value for PREFECT_API_URL.
+func (s *Server) APIURL() string { return s.URL() + "/api" }
 
 // Start starts a server and returns when its API answers. If it does not start,
 // or ctx ends first, nothing is left running and the error holds the end of its
 // log.
 func Start(ctx context.Context, opt Options) (*Server, error) {
-	dir, err := filepath.Abs(opt.Dir)
-	if err != nil {
-		return nil, fmt.Errorf("start the Prefect server: folder: %w", err)
-	}
+	dir, s := opt.Dir, &Server{Port: opt.Port}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("start the Prefect server: %w", err)
 	}
 	if err := newDatabase(ctx, opt.Env, filepath.Join(dir, "prefect.db")); err != nil {
 		return nil, fmt.Errorf("start the Prefect server: %w", err)
 	}
-	port := opt.Port
-	if port != 0 && proc.CheckFree(port) != nil {
-		port = 0 // Prefect itself would find that out after ten seconds
-	}
-	for attempt := 1; ; attempt++ {
-		if port == 0 {
-			if port, err = proc.FreePort(); err != nil {
-				return nil, fmt.Errorf("start the Prefect server: %w", err)
-			}
+	var err error
+	if s.Port == 0 {
+		if s.Port, err = proc.FreePort(); err != nil {
+			return nil, fmt.Errorf("start the Prefect server: %w", err)
 		}
-		s, err := startOn(ctx, opt, dir, port)
-		var failed *proc.LaunchError
-		if err == nil || attempt == attempts || !errors.As(err, &failed) || !strings.Contains(failed.Tail, "in use") {
-			return s, err
-		}
-		port = 0
-	}
-}
-
-func startOn(ctx context.Context, opt Options, dir string, port int) (*Server, error) {
-	s := &Server{
-		URL:  "http://127.0.0.1:" + strconv.Itoa(port),
-		Port: port,
-		Log:  filepath.Join(dir, "prefect-server.log"),
-	}
-	client, err := api.New(s.APIURL(), "")
-	if err != nil {
-		return nil, err
 	}
 	// What "prefect server start --background" of both major versions runs. In the foreground
 	// that of Prefect 2 is one process more, which waits for this one and takes 2 s of processor.
 	cmd := exec.Command(opt.Env.Python(), "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app",
-		"--host", "127.0.0.1", "--port", strconv.Itoa(port), "--timeout-keep-alive", "5")
+		"--host", "127.0.0.1", "--port", strconv.Itoa(s.Port), "--timeout-keep-alive", "5")
 	cmd.Dir = dir
 	cmd.Env = append(Environ(filepath.Join(dir, "home")),
 		databaseVariable(filepath.Join(dir, "prefect.db")),
@@ -129,13 +92,7 @@ func startOn(ctx context.Context, opt Options, dir string, port int) (*Server, e
 	)
 	cmd.Env = append(cmd.Env, opt.ExtraEnv...)
 	s.Process, err = proc.Launch(ctx, proc.Server{
-		Name: "the Prefect server", Cmd: cmd, Log: s.Log, Detached: opt.Detached, Started: opt.Started, Timeout: startTimeout,
-		Ready: func(ctx context.Context) bool {
-			// An answer that is not success is an answer: it may want a key.
-			err := client.Health(ctx)
-			var status *api.StatusError
-			return err == nil || errors.As(err, &status)
-		},
+		Name: "the Prefect server", Cmd: cmd, Log: filepath.Join(dir, "prefect-server.log"), Started: opt.Started, Timeout: startTimeout, Ready: s.Ready,
 	})
 	if err != nil {
 		return nil, err
@@ -157,12 +114,8 @@ func Environ(home string) []string {
 }
 
 // Ready reports whether the server answers now. Answers within 5 s count.
-func (s *Server) Ready(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	client, err := api.New(s.APIURL(), "")
-	return err == nil && client.Health(ctx) == nil
-}
+// It needs no credential for that.
+func (s *Server) Ready(ctx context.Context) bool { return poll.Answers(ctx, s.APIURL()+"/health") }
 
 // Stop ends the server, if it still runs.
 func (s *Server) Stop(ctx context.Context) error {

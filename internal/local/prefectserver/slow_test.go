@@ -25,15 +25,15 @@ import (
 
 // lines is a flow with many lines in its log.
 const (
-	count = 3000
+	count = 600
 	lines = `import time
 from prefect import flow
 
 @flow(log_prints=True)
 def lines():
-    for n in range(3000):
+    for n in range(600):
         print(f"line {n}.")
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 if __name__ == "__main__":
     lines()
@@ -51,9 +51,7 @@ func TestASlowServer(t *testing.T) {
 			t.Parallel()
 			env := testtools.Environment(t, spec)
 			server, err := Start(t.Context(), Options{Env: env, Dir: t.TempDir()})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testtools.NoError(t, err)
 			t.Cleanup(func() {
 				if err := server.Stop(context.Background()); err != nil {
 					t.Error(err)
@@ -63,12 +61,10 @@ func TestASlowServer(t *testing.T) {
 				t.Run(outage, func(t *testing.T) {
 					t.Parallel()
 					// GIVEN a server that is away for 90 s after the first lines, and slow with all others
-					f := newFront(t, server.URL, frozen)
+					f := newFront(t, server.URL(), frozen)
 					// WHEN a flow runs with the settings of the worker's container
 					file := filepath.Join(t.TempDir(), "lines.py")
-					if err := os.WriteFile(file, []byte(lines), 0o644); err != nil {
-						t.Fatal(err)
-					}
+					testtools.NoError(t, os.WriteFile(file, []byte(lines), 0o644))
 					cmd := exec.CommandContext(t.Context(), env.Python(), file)
 					cmd.Env = append(append(Environ(t.TempDir()), settings...), "PREFECT_API_URL="+f.url+"/api")
 					// THEN it completes
@@ -87,9 +83,7 @@ func TestASlowServer(t *testing.T) {
 func containerSettings(t *testing.T) []string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(testtools.Project(t).Root, "testdata", "golden", "dev.tf.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	var stack struct {
 		Resource struct {
 			Definitions map[string]struct {
@@ -100,12 +94,8 @@ func containerSettings(t *testing.T) []string {
 	var containers []struct {
 		Environment []struct{ Name, Value string }
 	}
-	if err := json.Unmarshal(text, &stack); err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal([]byte(stack.Resource.Definitions["worker"].Containers), &containers); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, json.Unmarshal(text, &stack))
+	testtools.NoError(t, json.Unmarshal([]byte(stack.Resource.Definitions["worker"].Containers), &containers))
 	var settings []string
 	for _, v := range containers[0].Environment {
 		if v.Name != "PREFECT_API_URL" {
@@ -136,9 +126,7 @@ const (
 func newFront(t *testing.T, server string, frozen bool) *front {
 	t.Helper()
 	target, err := url.Parse(server)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	f := &front{frozen: frozen, proxy: httputil.NewSingleHostReverseProxy(target), lines: map[string]int{}}
 	s := httptest.NewServer(f)
 	t.Cleanup(s.Close)

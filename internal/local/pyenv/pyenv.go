@@ -102,7 +102,7 @@ func ensure(ctx context.Context, spec Spec, opt Options) (Env, error) {
 	if complete, err := env.complete(ctx); complete || err != nil {
 		return env, err
 	}
-	unlock, err := lock(ctx, env.Dir)
+	unlock, err := Lock(ctx, env.Dir)
 	if err != nil {
 		return Env{}, err
 	}
@@ -113,8 +113,8 @@ func ensure(ctx context.Context, spec Spec, opt Options) (Env, error) {
 	return env, env.create(ctx, spec, opt)
 }
 
-// lock waits for other programs that make the same file or folder.
-func lock(ctx context.Context, path string) (unlock func() error, err error) {
+// Lock waits for other programs that make the same file or folder.
+func Lock(ctx context.Context, path string) (unlock func() error, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}

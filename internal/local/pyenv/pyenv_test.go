@@ -22,6 +22,14 @@ import (
 	"prefect-worker-ecs/internal/terraform/project"
 )
 
+// noError ends the test if there is an error. (testtools, which has it too, imports this package.)
+func noError(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // writeWheel makes a wheel with these files and returns the pin of its package.
 func writeWheel(t *testing.T, dir, file string, files ...[2]string) (hash string) {
 	t.Helper()
@@ -29,14 +37,10 @@ func writeWheel(t *testing.T, dir, file string, files ...[2]string) (hash string
 	w := zip.NewWriter(&content)
 	for _, f := range files { // in this order, so that the wheel has one hash
 		part, err := w.Create(f[0])
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		_, _ = part.Write([]byte(f[1]))
 	}
-	if err := errors.Join(w.Close(), os.WriteFile(filepath.Join(dir, file), []byte(content.String()), 0o644)); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, errors.Join(w.Close(), os.WriteFile(filepath.Join(dir, file), []byte(content.String()), 0o644)))
 	return fmt.Sprintf("%x", sha256.Sum256([]byte(content.String())))
 }
 
@@ -57,13 +61,9 @@ func tiny(t *testing.T, dir, version string) (requirement string) {
 func tinySpec(t *testing.T) (spec Spec, opt Options, packages string, index *httptest.Server) {
 	t.Helper()
 	p, err := project.Find(".")
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	u, err := findUV(t.Context(), Options{Root: p.Local()}, io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	if filepath.IsAbs(u.path) {
 		t.Setenv("PATH", filepath.Dir(u.path)+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	}
@@ -79,9 +79,7 @@ func tinySpec(t *testing.T) (spec Spec, opt Options, packages string, index *htt
 func versionOfTiny(t *testing.T, env Env) string {
 	t.Helper()
 	out, err := exec.Command(env.Python(), "-c", "import gc, tiny; assert gc.get_threshold()[0] == 50_000; print(tiny.version)").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	return strings.TrimSpace(string(out))
 }
 
@@ -89,9 +87,7 @@ func versionOfTiny(t *testing.T, env Env) string {
 func script(t *testing.T, dir, name, content string) {
 	t.Helper()
 	_ = os.Remove(filepath.Join(dir, name))
-	if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+content+"\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+content+"\n"), 0o755))
 }
 
 func TestEnsure(t *testing.T) {
@@ -106,9 +102,7 @@ func TestEnsure(t *testing.T) {
 	// WHEN both have asked for it
 	wg.Wait()
 	// THEN they share one that holds what is pinned
-	if err := errors.Join(errs[:]...); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, errors.Join(errs[:]...))
 	if envs[0] != envs[1] || versionOfTiny(t, envs[0]) != "1.0" {
 		t.Errorf("environments %v and %v", envs[0], envs[1])
 	}
@@ -116,9 +110,7 @@ func TestEnsure(t *testing.T) {
 	// WHEN it was interrupted, and the package index is gone
 	var steps []string
 	opt.Step = func(what string, do func() error) error { steps = append(steps, what); return do() }
-	if err := os.Remove(filepath.Join(envs[0].Dir, doneFile)); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, os.Remove(filepath.Join(envs[0].Dir, doneFile)))
 	index.Close()
 	again, err := Ensure(t.Context(), spec, opt)
 	// THEN it is made again from the cache
@@ -162,9 +154,7 @@ func TestEnsure(t *testing.T) {
 		t.Errorf("complete %t, %v", complete, err)
 	}
 	for _, gone := range append(threshold, other.Python()) {
-		if err := os.Remove(gone); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, os.Remove(gone))
 		if complete, err := other.complete(t.Context()); complete || err != nil {
 			t.Errorf("without %s: complete %t, %v", gone, complete, err)
 		}
@@ -184,9 +174,7 @@ func TestEnsureInstallsExtrasOverThePins(t *testing.T) {
 	without, err := Ensure(t.Context(), spec, opt)
 	with, errWith := Ensure(t.Context(), extra, opt)
 	// THEN the extra wins, and only there
-	if err := errors.Join(err, errWith); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, errors.Join(err, errWith))
 	if versionOfTiny(t, without) != "1.0" || versionOfTiny(t, with) != "2.0" {
 		t.Errorf("tiny %s without the extra, %s with it", versionOfTiny(t, without), versionOfTiny(t, with))
 	}
@@ -212,9 +200,7 @@ func TestEnsureSaysWhatFailed(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			if test.variables["PATH"] != "" {
 				path, err := exec.LookPath("uv")
-				if err := errors.Join(err, os.Symlink(path, filepath.Join(none, "uv"))); err != nil {
-					t.Fatal(err)
-				}
+				noError(t, errors.Join(err, os.Symlink(path, filepath.Join(none, "uv"))))
 			}
 			for name, value := range test.variables {
 				t.Setenv(name, value)

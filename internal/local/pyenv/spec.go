@@ -1,9 +1,7 @@
 package pyenv
 
 import (
-	"bufio"
 	_ "embed"
-	"fmt"
 	"strings"
 )
 
@@ -42,21 +40,17 @@ var (
 )
 
 // Prefect returns the environment for a major version of Prefect: 2 or 3.
-func Prefect(major int) (Spec, error) {
-	switch major {
-	case 2:
-		return Prefect2, nil
-	case 3:
-		return Prefect3, nil
+func Prefect(major int) Spec {
+	if major == 2 {
+		return Prefect2
 	}
-	return Spec{}, fmt.Errorf("there is no local environment for Prefect %d; the image's major version must be 2 or 3", major)
+	return Prefect3
 }
 
 // Pin returns the version to which the requirements pin a package, or "".
 func (s Spec) Pin(pkg string) string {
-	lines := bufio.NewScanner(strings.NewReader(s.Requirements))
-	for lines.Scan() {
-		requirement, _, _ := strings.Cut(strings.TrimSuffix(lines.Text(), " \\"), ";")
+	for line := range strings.Lines(s.Requirements) {
+		requirement, _, _ := strings.Cut(strings.TrimSuffix(line, " \\\n"), ";")
 		name, version, ok := strings.Cut(strings.TrimSpace(requirement), "==")
 		if ok && name == pkg {
 			return version

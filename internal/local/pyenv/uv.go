@@ -65,7 +65,7 @@ func findUV(ctx context.Context, opt Options, log io.Writer) (uv, error) {
 		return u, nil
 	}
 	u.path = filepath.Join(opt.Root, "uv", uvRelease, "uv")
-	unlock, err := lock(ctx, u.path)
+	unlock, err := Lock(ctx, u.path)
 	if err != nil {
 		return u, err
 	}

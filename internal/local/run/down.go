@@ -68,8 +68,7 @@ func (o Options) noRun(p *terminal.Progress) error {
 // known returns an error where there is no such environment. One that cannot be read is there.
 func (o Options) known() error {
 	_, err := config.LoadOne(o.config(), o.Environment)
-	var problems config.Problems
-	if errors.As(err, &problems) {
+	if _, unreadable := errors.AsType[config.Problems](err); unreadable {
 		return nil
 	}
 	return err

@@ -90,16 +90,7 @@ func TestOwnServer(t *testing.T) {
 	time.Sleep(4 * time.Second)
 	t.Log("the database is away for 5 and for 30 seconds while a flow runs")
 	for _, away := range []time.Duration{5 * time.Second, 30 * time.Second} {
-		if err := s.OwnServer.Database.Halt(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(away)
-		if err := s.OwnServer.Database.Again(t.Context(), false, nil); err != nil {
-			t.Fatal(err)
-		}
-		if err := w.record(func(now *State) { now.OwnServer.Database.Process = s.OwnServer.Database.Process }); err != nil {
-			t.Fatal(err)
-		}
+		b.restartDatabase(away)
 		time.Sleep(8 * time.Second)
 	}
 	t.Log("the password is rotated, with which the server ends, and the flow runs on")
@@ -119,22 +110,11 @@ func TestOwnServer(t *testing.T) {
 	}
 
 	// What was deployed is gone with the emulator, for whose database Terraform waits a minute.
-	if err := s.Emulator.Process.Stop(t.Context(), syscall.SIGKILL, time.Second); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, s.Emulator.Process.Stop(t.Context(), syscall.SIGKILL, time.Second))
 	w.must("down", "dev")
 	if _, err := os.Stat(s.OwnServer.Database.Dir); err == nil {
 		t.Error("the database's folder is still there")
 	}
-}
-
-// record changes the state as the program would.
-func (w workerctl) record(change func(*State)) error {
-	r := &run{dir: w.dir}
-	if err := r.load("dev"); err != nil {
-		return err
-	}
-	return r.update(change)
 }
 
 // faultBench is a local run with a server of its own, for faults.
@@ -149,20 +129,16 @@ type faultBench struct {
 
 func (b *faultBench) connect() {
 	b.t.Helper()
-	out, err := secretsmanager.NewFromConfig(b.s.Emulator.Config(b.s.Region)).GetSecretValue(b.t.Context(), &secretsmanager.GetSecretValueInput{SecretId: aws.String("prefect-api-key-new-2")})
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	value := *out.SecretString
-	b.credential = value
-	if b.client, err = api.NewBasic(b.s.Prefect.APIURL(), value); err != nil {
-		b.t.Fatal(err)
-	}
+	out := testtools.Call(b.t, secretsmanager.NewFromConfig(b.s.Emulator.Config(b.s.Region)).GetSecretValue, &secretsmanager.GetSecretValueInput{SecretId: aws.String("prefect-api-key-new-2")})
+	b.credential = *out.SecretString
+	var err error
+	b.client, err = api.NewBasic(b.s.Prefect.APIURL(), b.credential)
+	testtools.NoError(b.t, err)
 	if resp, err := http.Get(b.s.Prefect.APIURL() + "/admin/version"); err != nil || resp.StatusCode != http.StatusUnauthorized {
 		b.t.Errorf("without a password the API says %v, %v", resp, err)
 	}
 	b.worker = b.process("task")
-	assertNowhere(b.t, b.w.dir, value)
+	assertNowhere(b.t, b.w.dir, b.credential)
 }
 
 // watched freezes the worker, and then kills it: the deployed alarms turn red and green again,
@@ -172,22 +148,15 @@ func (b *faultBench) watched() {
 	b.t.Log("the worker is frozen, killed and replaced")
 	cfg := b.s.Emulator.Config(b.s.Region)
 	queues := sqs.NewFromConfig(cfg)
-	queue, err := queues.CreateQueue(b.t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("people")})
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	queue := testtools.Call(b.t, queues.CreateQueue, &sqs.CreateQueueInput{QueueName: aws.String("people")})
 	// The SDK of SNS is not needed elsewhere; the emulator wants the name of the service.
 	subscribe, err := http.NewRequestWithContext(b.t.Context(), http.MethodPost, b.s.Emulator.Endpoint, strings.NewReader(url.Values{"Action": {"Subscribe"}, "Version": {"2010-03-31"}, "Protocol": {"sqs"},
 		"TopicArn": {"arn:aws:sns:us-east-1:123456789012:dev-worker-alarms"}, "Endpoint": {"arn:aws:sqs:us-east-1:123456789012:people"}}.Encode()))
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	testtools.NoError(b.t, err)
 	subscribe.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	subscribe.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/sns/aws4_request, SignedHeaders=host, Signature=0")
 	resp, err := http.DefaultClient.Do(subscribe)
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	testtools.NoError(b.t, err)
 	defer resp.Body.Close()
 	if answer, _ := io.ReadAll(resp.Body); !strings.Contains(string(answer), "<SubscriptionArn>") {
 		b.t.Fatalf("subscribe: %s", answer)
@@ -197,9 +166,7 @@ func (b *faultBench) watched() {
 		var now []string
 		for deadline := time.Now().Add(90 * time.Second); ; time.Sleep(2 * time.Second) {
 			alarms, samples, err := alarm.Read(b.t.Context(), cfg, "dev-worker")
-			if err != nil {
-				b.t.Fatal(err)
-			}
+			testtools.NoError(b.t, err)
 			now = nil
 			for _, a := range alarms {
 				if alarm.InAlarm(a, samples) {
@@ -215,13 +182,9 @@ func (b *faultBench) watched() {
 		}
 	}
 	red()
-	if err := syscall.Kill(b.worker.PID, syscall.SIGSTOP); err != nil {
-		b.t.Fatal(err)
-	}
+	testtools.NoError(b.t, syscall.Kill(b.worker.PID, syscall.SIGSTOP))
 	red("dev-worker-silent-worker")
-	if err := b.worker.Stop(b.t.Context(), syscall.SIGKILL, time.Second); err != nil {
-		b.t.Fatal(err)
-	}
+	testtools.NoError(b.t, b.worker.Stop(b.t.Context(), syscall.SIGKILL, time.Second))
 	red()
 	b.worker = b.process("task")
 	got, err := queues.ReceiveMessage(b.t.Context(), &sqs.ReceiveMessageInput{QueueUrl: queue.QueueUrl, WaitTimeSeconds: 10})
@@ -248,13 +211,9 @@ func (b *faultBench) start(seconds int) string {
 	dir := b.t.TempDir()
 	write(b.t, dir, map[string]string{"ticks.py": ticks})
 	deployment, err := b.client.Deploy(b.t.Context(), api.LocalFlow{Name: "ticks", Pool: "ecs-work-pool", Dir: dir, Entrypoint: "ticks.py:ticks"})
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	testtools.NoError(b.t, err)
 	run, err := b.client.Run(b.t.Context(), deployment, map[string]any{"seconds": seconds})
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	testtools.NoError(b.t, err)
 	for deadline := time.Now().Add(time.Minute); run.State != "RUNNING"; time.Sleep(time.Second) {
 		now, err := b.client.FlowRun(b.t.Context(), run.ID)
 		if err == nil {
@@ -301,16 +260,12 @@ func (b *faultBench) log(id string) string {
 	b.t.Helper()
 	body := fmt.Sprintf(`{"logs": {"flow_run_id": {"any_": [%q]}}, "limit": 200}`, id)
 	req, err := http.NewRequestWithContext(b.t.Context(), http.MethodPost, b.s.Prefect.APIURL()+"/logs/filter", strings.NewReader(body))
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	testtools.NoError(b.t, err)
 	user, password, _ := strings.Cut(b.credential, ":")
 	req.SetBasicAuth(user, password)
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	testtools.NoError(b.t, err)
 	defer resp.Body.Close()
 	var entries []struct{ Message string }
 	text, _ := io.ReadAll(resp.Body)
@@ -324,26 +279,27 @@ func (b *faultBench) log(id string) string {
 	return all.String()
 }
 
+// restartDatabase starts the database again after some time, and records its process as up does.
+func (b *faultBench) restartDatabase(away time.Duration) {
+	b.t.Helper()
+	database, r := b.s.OwnServer.Database, &run{dir: b.w.dir}
+	testtools.NoError(b.t, database.Halt(b.t.Context()))
+	time.Sleep(away)
+	testtools.NoError(b.t, errors.Join(database.Launch(b.t.Context(), nil), r.load("dev"), r.update(func(s *State) { s.OwnServer.Database.Process = database.Process })))
+}
+
 // rotate does to the password what a deployment with another password_version does: the
 // secret, the database, and then the server restarts. In between the server has the old one.
 func (b *faultBench) rotate() {
 	b.t.Helper()
 	secrets := secretsmanager.NewFromConfig(b.s.Emulator.Config(b.s.Region))
 	password := `another:pa$$w%40rd'\#?`
-	if _, err := secrets.PutSecretValue(b.t.Context(), &secretsmanager.PutSecretValueInput{SecretId: aws.String("prefect-server-database"), SecretString: &password}); err != nil {
-		b.t.Fatal(err)
-	}
-	if err := b.s.OwnServer.Database.Provide(b.t.Context(), "prefect", password, "prefect"); err != nil {
-		b.t.Fatal(err)
-	}
-	if err := b.s.OwnServer.Database.CutConnections(b.t.Context()); err != nil {
-		b.t.Fatal(err)
-	}
+	testtools.Call(b.t, secrets.PutSecretValue, &secretsmanager.PutSecretValueInput{SecretId: aws.String("prefect-server-database"), SecretString: &password})
+	testtools.NoError(b.t, b.s.OwnServer.Database.Provide(b.t.Context(), "prefect", password, "prefect"))
+	b.restartDatabase(0) // which cuts its connections
 	time.Sleep(5 * time.Second)
 	before := b.process("server")
-	if err := before.Stop(b.t.Context(), syscall.SIGKILL, time.Second); err != nil {
-		b.t.Fatal(err)
-	}
+	testtools.NoError(b.t, before.Stop(b.t.Context(), syscall.SIGKILL, time.Second))
 	for deadline := time.Now().Add(time.Minute); b.process("server") == before || !b.s.Prefect.Ready(b.t.Context()); time.Sleep(200 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			b.t.Fatalf("the server does not come back:\n%s", proc.Tail(b.w.dir+"/server/container.log", 30))
@@ -367,20 +323,14 @@ func (b *faultBench) way() {
 		"async def main():\n    s = await asyncio.start_server(client, '127.0.0.1', int(p['localPortNumber'][0]))\n    await s.serve_forever()\n"+
 		"asyncio.run(main())\n", python, config.ServerPort, b.s.Prefect.Port)
 	for name, text := range map[string]string{"aws": script, "session-manager-plugin": "#!/bin/sh\n"} {
-		if err := os.WriteFile(filepath.Join(bin, name), []byte(text), 0o755); err != nil {
-			b.t.Fatal(err)
-		}
+		testtools.NoError(b.t, os.WriteFile(filepath.Join(bin, name), []byte(text), 0o755))
 	}
 	opt := tunnel.Options{AWS: b.s.Emulator.Config(b.s.Region), Cluster: "prefect-cluster", Service: "prefect-server", RemotePort: config.ServerPort, Path: "/api/health", Programs: bin}
 	way, err := tunnel.Open(b.t.Context(), opt)
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	testtools.NoError(b.t, err)
 	for path, want := range map[string]string{"/": "<html", "/api/health": "true"} {
 		resp, err := http.Get(way.URL + path)
-		if err != nil {
-			b.t.Fatal(err)
-		}
+		testtools.NoError(b.t, err)
 		body, _ := io.ReadAll(resp.Body)
 		resp.Body.Close()
 		if !strings.Contains(strings.ToLower(string(body)), want) {
@@ -395,35 +345,17 @@ func (b *faultBench) way() {
 	case <-time.After(5 * time.Second):
 		b.t.Error("the session goes on")
 	}
-	opt.Service = "nobody"
-	if _, err := tunnel.Open(b.t.Context(), opt); err == nil || !strings.Contains(err.Error(), "nobody") {
-		b.t.Errorf("a service without a task: %v", err)
-	}
-	opt.Programs = b.t.TempDir()
-	if _, err := tunnel.Open(b.t.Context(), opt); err == nil || !strings.Contains(err.Error(), "is not installed") {
-		b.t.Errorf("without the programs: %v", err)
-	}
 }
 
 // drift changes what the checks of the server and of its database must see, and undoes it.
 func (b *faultBench) drift() {
 	b.t.Helper()
 	r := &run{dir: b.w.dir}
-	if err := r.load("dev"); err != nil {
-		b.t.Fatal(err)
-	}
+	testtools.NoError(b.t, r.load("dev"))
 	opt, err := r.checklist()
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	testtools.NoError(b.t, err)
 	cfg := b.s.Emulator.Config(b.s.Region)
 	network := ec2.NewFromConfig(cfg)
-	must := func(_ any, err error) {
-		b.t.Helper()
-		if err != nil {
-			b.t.Fatal(err)
-		}
-	}
 	groups, err := network.DescribeSecurityGroups(b.t.Context(), &ec2.DescribeSecurityGroupsInput{Filters: []ec2types.Filter{{Name: aws.String("group-name"), Values: []string{"prefect_server_sg-dev"}}}})
 	if err != nil || len(groups.SecurityGroups) != 1 {
 		b.t.Fatalf("the server's security group: %v, %v", groups, err)
@@ -431,14 +363,9 @@ func (b *faultBench) drift() {
 	world := []ec2types.IpPermission{{IpProtocol: aws.String("tcp"), FromPort: aws.Int32(4200), ToPort: aws.Int32(4200), IpRanges: []ec2types.IpRange{{CidrIp: aws.String("0.0.0.0/0")}}}}
 	group := groups.SecurityGroups[0].GroupId
 	roles := iam.NewFromConfig(cfg)
-	execution, err := roles.GetRolePolicy(b.t.Context(), &iam.GetRolePolicyInput{RoleName: aws.String("prefect-server-execution-role"), PolicyName: aws.String("read-passwords")})
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	execution := testtools.Call(b.t, roles.GetRolePolicy, &iam.GetRolePolicyInput{RoleName: aws.String("prefect-server-execution-role"), PolicyName: aws.String("read-passwords")})
 	document, err := url.QueryUnescape(*execution.PolicyDocument)
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	testtools.NoError(b.t, err)
 	discovery := servicediscovery.NewFromConfig(cfg)
 	records, err := discovery.ListServices(b.t.Context(), &servicediscovery.ListServicesInput{})
 	if err != nil || len(records.Services) != 1 {
@@ -459,24 +386,24 @@ func (b *faultBench) drift() {
 		reach       func(context.Context) (string, func(), error)
 	}{
 		{"network", "prefect_server_sg-dev allows what is not configured: ingress of tcp 4200 from 0.0.0.0/0", verify.Failed, func() {
-			must(network.AuthorizeSecurityGroupIngress(b.t.Context(), &ec2.AuthorizeSecurityGroupIngressInput{GroupId: group, IpPermissions: world}))
+			testtools.Call(b.t, network.AuthorizeSecurityGroupIngress, &ec2.AuthorizeSecurityGroupIngressInput{GroupId: group, IpPermissions: world})
 		}, func() {
-			must(network.RevokeSecurityGroupIngress(b.t.Context(), &ec2.RevokeSecurityGroupIngressInput{GroupId: group, IpPermissions: world}))
+			testtools.Call(b.t, network.RevokeSecurityGroupIngress, &ec2.RevokeSecurityGroupIngressInput{GroupId: group, IpPermissions: world})
 		}, nil},
 		{"roles of the next task", "the execution role of the Prefect server prefect-server-execution-role may not call secretsmanager:GetSecretValue on ", verify.Failed, func() {
-			must(roles.DeleteRolePolicy(b.t.Context(), &iam.DeleteRolePolicyInput{RoleName: execution.RoleName, PolicyName: execution.PolicyName}))
+			testtools.Call(b.t, roles.DeleteRolePolicy, &iam.DeleteRolePolicyInput{RoleName: execution.RoleName, PolicyName: execution.PolicyName})
 		}, func() {
-			must(roles.PutRolePolicy(b.t.Context(), &iam.PutRolePolicyInput{RoleName: execution.RoleName, PolicyName: execution.PolicyName, PolicyDocument: aws.String(document)}))
+			testtools.Call(b.t, roles.PutRolePolicy, &iam.PutRolePolicyInput{RoleName: execution.RoleName, PolicyName: execution.PolicyName, PolicyDocument: aws.String(document)})
 		}, nil},
 		{"Prefect server", "the running task of the Prefect server is not registered in Cloud Map", verify.Failed, func() {
-			must(discovery.DeregisterInstance(b.t.Context(), &servicediscovery.DeregisterInstanceInput{ServiceId: record, InstanceId: task.Id}))
+			testtools.Call(b.t, discovery.DeregisterInstance, &servicediscovery.DeregisterInstanceInput{ServiceId: record, InstanceId: task.Id})
 		}, func() {
-			must(discovery.RegisterInstance(b.t.Context(), &servicediscovery.RegisterInstanceInput{ServiceId: record, InstanceId: task.Id, Attributes: task.Attributes}))
+			testtools.Call(b.t, discovery.RegisterInstance, &servicediscovery.RegisterInstanceInput{ServiceId: record, InstanceId: task.Id, Attributes: task.Attributes})
 		}, nil},
 		{"Prefect server", "00000000000000000000000000000000 is registered in Cloud Map and no running task of the Prefect server", verify.Failed, func() {
-			must(discovery.RegisterInstance(b.t.Context(), &servicediscovery.RegisterInstanceInput{ServiceId: record, InstanceId: aws.String(strings.Repeat("0", 32)), Attributes: task.Attributes}))
+			testtools.Call(b.t, discovery.RegisterInstance, &servicediscovery.RegisterInstanceInput{ServiceId: record, InstanceId: aws.String(strings.Repeat("0", 32)), Attributes: task.Attributes})
 		}, func() {
-			must(discovery.DeregisterInstance(b.t.Context(), &servicediscovery.DeregisterInstanceInput{ServiceId: record, InstanceId: aws.String(strings.Repeat("0", 32))}))
+			testtools.Call(b.t, discovery.DeregisterInstance, &servicediscovery.DeregisterInstanceInput{ServiceId: record, InstanceId: aws.String(strings.Repeat("0", 32))})
 		}, nil},
 		{"Prefect API", "there is no connection from here: no plugin", verify.Unknown, nothing, nothing, func(context.Context) (string, func(), error) {
 			return "", nil, errors.New("no plugin")

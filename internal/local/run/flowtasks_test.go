@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/url"
 	"os"
@@ -24,7 +23,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/base/proc"
 	"prefect-worker-ecs/internal/base/terminal"
 	"prefect-worker-ecs/internal/local/ecstask"
@@ -37,7 +35,6 @@ import (
 // tasks is a local run of an ecs pool, with a flow that takes its time.
 type tasks struct {
 	workerctl
-	t          *testing.T
 	run        *run
 	client     *api.Client
 	ecs        *ecs.Client
@@ -55,10 +52,15 @@ def slow(seconds: float):
 
 const tasksPool = "tasks"
 
-// existing is an environment in an account where everything exists but the service.
+// existing is an environment in an account where everything exists but the service: the image in ECR, which contains
+// prefect-aws, and a network without internet egress.
 const existing = `
+work_pool: {type: ecs, name: tasks}
+worker: {image: '210987654321.dkr.ecr.us-east-1.amazonaws.com/prefect:3', prefect_version: 3.9.1, prefect_aws_included: true}
+prefect: {api_url: 'https://prefect.example.internal/api'}
 network:
   existing: {vpc_id: vpc-0123456789abcdef0, subnet_ids: [subnet-0123456789abcdef0, subnet-0123456789abcdef1]}
+  endpoints: [ec2, ecr.api, ecr.dkr, ecs, logs, secretsmanager, sqs]
   egress: [{description: Warehouse, from_port: 5432, security_group_id: sg-0123456789abcdef0}]
   security_group_ids: [sg-0123456789abcdef1]
 cluster: {name: prefect-cluster, existing: true, namespace: none}
@@ -70,31 +72,33 @@ iam:
     flow_execution_role: arn:aws:iam::210987654321:role/team/prefect-flow-execution-role
 `
 
-func newTasks(t *testing.T, image, further string) *tasks {
+func newTasks(t *testing.T, environment string, wants ...string) *tasks {
 	w := newWorkerctl(t)
 	testtools.Environment(t, pyenv.Prefect3)
-	write(t, w.config, map[string]string{"dev.yaml": fmt.Sprintf("work_pool: {type: ecs, name: %s}\nworker: {image: %q, spot: %t}\n", tasksPool, image, further == "") + further}) // a cluster that exists has Spot
+	write(t, w.config, map[string]string{"dev.yaml": environment})
 	out := w.must("up", "dev")
-	wants := []string{"is COMPLETED", "by the execution role, all allowed by: ", "PassRoles; ", "TagFlows; ", "WatchFlows; ", "WriteFlowLogs"}
-	if strings.Contains(image, ":3") {
-		wants = append(wants, ": 2 imported, ") // the queues, with which nobody waits
-	}
-	for _, want := range wants {
+	for _, want := range append(wants, "is COMPLETED", "by the execution role, all allowed by: ", "PassRoles; ", "TagFlows; ", "WatchFlows; ", "WriteFlowLogs") {
 		if !strings.Contains(out, want) {
 			t.Fatalf("the output lacks %q:\n%s", want, out)
 		}
 	}
+	return w.serving(tasksPool, "slow", slowFlow)
+}
+
+// serving returns the clients of a run that is up, with a deployment of a flow.
+func (w workerctl) serving(pool, function, flow string) *tasks {
+	w.t.Helper()
 	s := w.state()
 	cfg := s.Emulator.Config(s.Region)
-	x := &tasks{workerctl: w, t: t, run: &run{dir: w.dir, state: *s}, ecs: ecs.NewFromConfig(cfg), iam: iam.NewFromConfig(cfg)}
+	x := &tasks{workerctl: w, run: &run{dir: w.dir, state: *s}, ecs: ecs.NewFromConfig(cfg), iam: iam.NewFromConfig(cfg)}
 	var err error
 	if x.client, err = api.New(s.Prefect.APIURL(), ""); err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	dir := t.TempDir()
-	write(t, dir, map[string]string{"slow.py": slowFlow})
-	if x.deployment, err = x.client.Deploy(t.Context(), api.LocalFlow{Name: "slow", Pool: tasksPool, Dir: dir, Entrypoint: "slow.py:slow"}); err != nil {
-		t.Fatal(err)
+	dir := w.t.TempDir()
+	write(w.t, dir, map[string]string{"flow.py": flow})
+	if x.deployment, err = x.client.Deploy(w.t.Context(), api.LocalFlow{Name: function, Pool: pool, Dir: dir, Entrypoint: "flow.py:" + function}); err != nil {
+		w.t.Fatal(err)
 	}
 	return x
 }
@@ -103,9 +107,7 @@ func newTasks(t *testing.T, image, further string) *tasks {
 func (x *tasks) submit(seconds float64) string {
 	x.t.Helper()
 	run, err := x.client.Run(x.t.Context(), x.deployment, map[string]any{"seconds": seconds})
-	if err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.NoError(x.t, err)
 	return run.ID
 }
 
@@ -132,17 +134,11 @@ func (x *tasks) await(id string, states ...string) api.FlowRun {
 func (x *tasks) task(run string) types.Task {
 	x.t.Helper()
 	for _, status := range []types.DesiredStatus{types.DesiredStatusRunning, types.DesiredStatusStopped} {
-		listed, err := x.ecs.ListTasks(x.t.Context(), &ecs.ListTasksInput{Cluster: aws.String("prefect-cluster"), DesiredStatus: status})
-		if err != nil {
-			x.t.Fatal(err)
-		}
+		listed := testtools.Call(x.t, x.ecs.ListTasks, &ecs.ListTasksInput{Cluster: aws.String("prefect-cluster"), DesiredStatus: status})
 		if len(listed.TaskArns) == 0 {
 			continue
 		}
-		out, err := x.ecs.DescribeTasks(x.t.Context(), &ecs.DescribeTasksInput{Cluster: aws.String("prefect-cluster"), Tasks: listed.TaskArns, Include: []types.TaskField{types.TaskFieldTags}})
-		if err != nil {
-			x.t.Fatal(err)
-		}
+		out := testtools.Call(x.t, x.ecs.DescribeTasks, &ecs.DescribeTasksInput{Cluster: aws.String("prefect-cluster"), Tasks: listed.TaskArns, Include: []types.TaskField{types.TaskFieldTags}})
 		for _, task := range out.Tasks {
 			if slices.ContainsFunc(task.Tags, func(tag types.Tag) bool { return aws.ToString(tag.Value) == run }) {
 				return task
@@ -178,35 +174,24 @@ func (x *tasks) process(task types.Task) proc.Identity {
 // kill ends the container of a run's task.
 func (x *tasks) kill(run string) {
 	x.t.Helper()
-	if err := x.process(x.task(run)).Stop(x.t.Context(), syscall.SIGKILL, time.Second); err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.NoError(x.t, x.process(x.task(run)).Stop(x.t.Context(), syscall.SIGKILL, time.Second))
 }
 
 // onSpot lets the pool's tasks run on Spot from now on.
 func (x *tasks) onSpot() {
 	x.t.Helper()
 	pool, err := x.client.WorkPool(x.t.Context(), tasksPool)
-	if err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.NoError(x.t, err)
 	launch := pool.BaseJobTemplate["variables"].(map[string]any)["properties"].(map[string]any)["launch_type"].(map[string]any)
 	launch["default"] = "FARGATE_SPOT"
-	if err := x.client.SetTemplate(x.t.Context(), tasksPool, pool.BaseJobTemplate); err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.NoError(x.t, x.client.SetTemplate(x.t.Context(), tasksPool, pool.BaseJobTemplate))
 }
 
 func (x *tasks) policy(role, name string) string {
 	x.t.Helper()
-	out, err := x.iam.GetRolePolicy(x.t.Context(), &iam.GetRolePolicyInput{RoleName: &role, PolicyName: &name})
-	if err != nil {
-		x.t.Fatal(err)
-	}
+	out := testtools.Call(x.t, x.iam.GetRolePolicy, &iam.GetRolePolicyInput{RoleName: &role, PolicyName: &name})
 	text, err := url.PathUnescape(*out.PolicyDocument)
-	if err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.NoError(x.t, err)
 	return text
 }
 
@@ -215,9 +200,7 @@ func (x *tasks) without(role, name, sid string, do func()) {
 	x.t.Helper()
 	before := x.policy(role, name)
 	var document map[string]any
-	if err := json.Unmarshal([]byte(before), &document); err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.NoError(x.t, json.Unmarshal([]byte(before), &document))
 	statements := document["Statement"].([]any)
 	left := slices.DeleteFunc(slices.Clone(statements), func(s any) bool { return s.(map[string]any)["Sid"] == sid })
 	if len(left) != len(statements)-1 {
@@ -226,9 +209,7 @@ func (x *tasks) without(role, name, sid string, do func()) {
 	// AWS takes no policy that says nothing.
 	document["Statement"] = append(left, map[string]string{"Effect": "Allow", "Action": "sts:GetCallerIdentity", "Resource": "*"})
 	after, err := json.Marshal(document)
-	if err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.NoError(x.t, err)
 	put := func(text string) {
 		if _, err := x.iam.PutRolePolicy(context.WithoutCancel(x.t.Context()), &iam.PutRolePolicyInput{RoleName: &role, PolicyName: &name, PolicyDocument: &text}); err != nil {
 			x.t.Fatal(err)
@@ -261,9 +242,7 @@ func (x *tasks) needed(do func(), statements ...right) {
 	if _, err := x.run.allowed(); err == nil {
 		x.t.Errorf("without %v the run is good", statements)
 	}
-	if err := os.Truncate(filepath.Join(x.run.dir, "task", "calls.jsonl"), 0); err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.NoError(x.t, os.Truncate(filepath.Join(x.run.dir, "task", "calls.jsonl"), 0))
 }
 
 // refusals are what is said of the refused calls that begin so.
@@ -287,114 +266,127 @@ func (x *tasks) awaitRefusal(call string) {
 	}
 }
 
+// all submits a run of each length and returns when all of them run, each in a task of its own.
+func (x *tasks) all(seconds ...float64) (runs []string) {
+	x.t.Helper()
+	for _, n := range seconds {
+		runs = append(runs, x.submit(n))
+	}
+	arns := map[string]bool{}
+	for _, run := range runs {
+		x.await(run, "RUNNING")
+		arns[*x.task(run).TaskArn] = true
+	}
+	if len(arns) != len(runs) {
+		x.t.Errorf("%d runs have the tasks %v", len(runs), arns)
+	}
+	if status := x.must("status", "dev"); strings.Count(status, "flow task") < len(runs) {
+		x.t.Errorf("status:\n%s", status)
+	}
+	if _, err := x.run.allowed(); err != nil {
+		x.t.Error(err)
+	}
+	return runs
+}
+
+// killWorker kills the worker, and returns what waits for the next one.
+func (x *tasks) killWorker() (next func()) {
+	x.t.Helper()
+	events := x.run.tasks().Events()
+	first := events[slices.IndexFunc(events, func(e ecstask.Event) bool { return e.Kind == ecstask.Started })]
+	testtools.NoError(x.t, first.Process.Stop(x.t.Context(), syscall.SIGKILL, time.Second))
+	return func() {
+		x.t.Helper()
+		for end := time.Now().Add(time.Minute); ; time.Sleep(time.Second) {
+			workers, err := x.client.OnlineWorkers(x.t.Context(), tasksPool, first.Time)
+			if slices.ContainsFunc(workers, func(w api.Worker) bool { return !strings.HasSuffix(w.Name, first.TaskID) }) {
+				return
+			}
+			if time.Now().After(end) {
+				x.t.Fatalf("no new worker: %v", err)
+			}
+		}
+	}
+}
+
+// cancel cancels a run, with which its task ends.
+func (x *tasks) cancel(run string) {
+	x.t.Helper()
+	testtools.NoError(x.t, x.client.Cancel(x.t.Context(), run))
+	x.await(run, "CANCELLED")
+	if task := x.stopped(run); aws.ToInt32(task.Containers[0].ExitCode) != 0 {
+		x.t.Errorf("the task of the cancelled run ended with %d", aws.ToInt32(task.Containers[0].ExitCode))
+	}
+}
+
+// end takes the run down. (What was deployed is gone with the emulator, which saves the time to destroy it.)
+func (x *tasks) end() {
+	x.t.Helper()
+	testtools.NoError(x.t, x.run.state.Emulator.Process.Stop(x.t.Context(), syscall.SIGKILL, time.Second))
+	x.must("down", "dev")
+	if _, err := os.Stat(x.dir); err == nil {
+		x.t.Error("the run's folder is still there")
+	}
+}
+
 func TestFlowsOfAnECSPoolWithPrefect2(t *testing.T) {
 	t.Parallel() // mostly, it waits
-	testFlowsOfAnECSPool(t, newTasks(t, "prefecthq/prefect:2-latest", ""), 2)
+	x := newTasks(t, "work_pool: {type: ecs, name: tasks}\nworker: {image: 'prefecthq/prefect:2-latest', spot: true}\n")
+	// GIVEN flow runs at once, on Spot (that of up was not)
+	x.onSpot()
+	runs := x.all(600, 600, 30)
+	killed, cancelled, survivor := runs[0], runs[1], runs[2]
+	// WHEN the task of one is killed THEN the worker, which started it, says so
+	x.kill(killed)
+	x.await(killed, "CRASHED")
+	// WHEN the worker is killed THEN a new one comes, and the others run on
+	x.killWorker()()
+	x.await(survivor, "COMPLETED")
+	x.cancel(cancelled)
+	x.end()
 }
 
 func TestFlowsOfAnECSPoolWithPrefect3(t *testing.T) {
 	t.Parallel()
-	testFlowsOfAnECSPool(t, newTasks(t, "prefecthq/prefect:3-latest", existing), 3)
-}
-
-func testFlowsOfAnECSPool(t *testing.T, x *tasks, major int) {
+	x := newTasks(t, existing, ": 2 imported, ") // the queues, with which nobody waits
 	began := time.Now()
 	lap := func(what string) { t.Logf("%s after %.0f s", what, time.Since(began).Seconds()) }
-	execution, secretPolicy, workerPolicy, startPolicy := "prefect-task-execution-role", "read-prefect-api-key", "run-flow-tasks", "start-flow-tasks"
-	if major == 3 { // the roles exist
-		execution, secretPolicy, workerPolicy, startPolicy = "execution", "needed", "needed", "needed"
-	}
-	secrets := right{execution, secretPolicy, "ReadSecrets", "secretsmanager:GetSecretValue"}
-	worker := func(sid, call string) right { return right{"prefect-task-role", workerPolicy, sid, call} }
-	start := func(sid, call string) right { return right{"prefect-flow-execution-role", startPolicy, sid, call} }
+	secrets := right{"execution", "needed", "ReadSecrets", "secretsmanager:GetSecretValue"}
+	worker := func(sid, call string) right { return right{"prefect-task-role", "needed", sid, call} }
+	start := func(sid, call string) right { return right{"prefect-flow-execution-role", "needed", sid, call} }
 
-	// GIVEN flow runs at once, each in a task of its own, on Spot (that of up was not)
+	// GIVEN flow runs at once, on Spot (that of up was not)
 	x.onSpot()
-	killed, cancelled := x.submit(600), x.submit(600)
-	all := []string{killed, cancelled}
-	stopped, left := "", ""
-	if major == 3 {
-		stopped, left = x.submit(600), x.submit(600)
-		all = append(all, stopped, left)
-	}
-	for _, run := range all {
-		x.await(run, "RUNNING")
-	}
-	survivor := x.submit(30)
-	x.await(survivor, "RUNNING")
-	all = append(all, survivor)
-	tasks := map[string]bool{}
-	for _, run := range all {
-		tasks[*x.task(run).TaskArn] = true
-	}
-	if len(tasks) != len(all) {
-		t.Errorf("%d runs have the tasks %v", len(all), tasks)
-	}
-	if status := x.must("status", "dev"); strings.Count(status, "flow task") < len(all) {
-		t.Errorf("status:\n%s", status)
-	}
+	runs := x.all(600, 600, 600, 600, 30)
+	killed, cancelled, stopped, left, survivor := runs[0], runs[1], runs[2], runs[3], runs[4]
 	lap("all run")
 
-	if major == 2 {
-		// With Prefect 2 the worker watches the tasks that it started itself.
-		x.kill(killed)
-		x.await(killed, "CRASHED")
-		lap("one crashed")
-	}
-	// AND each of these calls was allowed
-	if _, err := x.run.allowed(); err != nil {
-		t.Error(err)
-	}
 	// WHEN the worker is killed while they run, and another one may not read its secret
-	events := x.run.tasks().Events()
-	first := events[slices.IndexFunc(events, func(e ecstask.Event) bool { return e.Kind == ecstask.Started })]
+	var next func()
 	x.needed(func() {
-		if err := first.Process.Stop(t.Context(), syscall.SIGKILL, time.Second); err != nil {
-			t.Fatal(err)
-		}
+		next = x.killWorker()
 		x.awaitRefusal(secrets.call)
 	}, secrets)
-	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Second) {
-		workers, err := x.client.OnlineWorkers(t.Context(), tasksPool, first.Time)
-		if slices.ContainsFunc(workers, func(w api.Worker) bool { return !strings.HasSuffix(w.Name, first.TaskID) }) {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatalf("no new worker: %v", err)
-		}
-	}
 	// THEN a new one comes as soon as it may, and they run on to their end
+	next()
 	x.await(survivor, "COMPLETED")
 	lap("one completed, with another worker")
 
 	// WHEN a task is killed, and an operator stops another one
-	if major == 3 {
-		x.kill(killed)
-		if _, err := x.ecs.StopTask(t.Context(), &ecs.StopTaskInput{Cluster: aws.String("prefect-cluster"), Task: x.task(stopped).TaskArn, Reason: aws.String("by a person")}); err != nil {
-			t.Fatal(err)
-		}
-	}
+	x.kill(killed)
+	testtools.Call(t, x.ecs.StopTask, &ecs.StopTaskInput{Cluster: aws.String("prefect-cluster"), Task: x.task(stopped).TaskArn, Reason: aws.String("by a person")})
 	// THEN ECS says why they ended
 	if task := x.stopped(killed); aws.ToInt32(task.Containers[0].ExitCode) != 137 || task.StopCode != "EssentialContainerExited" {
 		t.Errorf("the killed task ended with %v, %s", task.Containers[0].ExitCode, task.StopCode)
 	}
-	if major == 3 {
-		if task := x.stopped(stopped); aws.ToString(task.StoppedReason) != "by a person" || task.StopCode != "UserInitiated" {
-			t.Errorf("the stopped task ended with %v, %s", aws.ToString(task.StoppedReason), task.StopCode)
-		}
-		// AND the new worker, which did not start them, learns of it from the queue
-		x.await(killed, "CRASHED")
-		x.await(stopped, "CRASHED")
-		lap("two crashed")
+	if task := x.stopped(stopped); aws.ToString(task.StoppedReason) != "by a person" || task.StopCode != "UserInitiated" {
+		t.Errorf("the stopped task ended with %v, %s", aws.ToString(task.StoppedReason), task.StopCode)
 	}
-	// WHEN a run is cancelled THEN its task ends
-	if err := x.client.Cancel(t.Context(), cancelled); err != nil {
-		t.Fatal(err)
-	}
-	x.await(cancelled, "CANCELLED")
-	if task := x.stopped(cancelled); aws.ToInt32(task.Containers[0].ExitCode) != 0 {
-		t.Errorf("the task of the cancelled run ended with %d", aws.ToInt32(task.Containers[0].ExitCode))
-	}
+	// AND the new worker, which did not start them, learns of it from the queue
+	x.await(killed, "CRASHED")
+	x.await(stopped, "CRASHED")
+	lap("two crashed")
+	x.cancel(cancelled)
 	lap("one cancelled")
 
 	// AND verify says that the pool is not that of the deployment
@@ -402,7 +394,7 @@ func testFlowsOfAnECSPool(t *testing.T, x *tasks, major int) {
 		t.Errorf("verify: %v\n%s", err, out)
 	}
 
-	// WHEN a flow task cannot start, because its role may not write the log
+	// WHEN a flow task cannot start, because its role may not write the log or read the secret
 	fails := func() string {
 		run := x.submit(0)
 		x.await(run, "CRASHED", "FAILED")
@@ -415,9 +407,7 @@ func testFlowsOfAnECSPool(t *testing.T, x *tasks, major int) {
 		}
 	}
 	x.needed(notStarted, start("WriteFlowLogs", "logs:"))
-	if major == 3 {
-		x.needed(notStarted, start("ReadSecrets", "secretsmanager:GetSecretValue"))
-	}
+	x.needed(notStarted, start("ReadSecrets", "secretsmanager:GetSecretValue"))
 	lap("some did not start")
 
 	// WHEN the worker lacks one of its rights THEN the run fails and the statement is named
@@ -426,41 +416,30 @@ func testFlowsOfAnECSPool(t *testing.T, x *tasks, major int) {
 	x.needed(failed, worker("RunFlows", "ecs:RunTask on arn:aws:ecs:"))
 	x.needed(failed, worker("PassRoles", "iam:PassRole"))
 	x.needed(failed, worker("TagFlows", "ecs:TagResource"))
-	// (With Prefect 3 a run whose task nobody may look at stays as it is.)
+	// (A run whose task nobody may look at stays as it is.)
 	watch, write := worker("WatchFlows", "ecs:DescribeTasks"), start("WriteFlowLogs", "logs:")
 	x.needed(func() {
 		x.submit(0)
 		x.awaitRefusal(write.call)
 		x.awaitRefusal(watch.call)
 	}, watch, write)
+	receive := worker("ReceiveTaskEvents", "sqs:")
+	x.needed(func() { x.awaitRefusal(receive.call) }, receive)
 	lap("some were refused")
 
-	if major == 3 {
-		receive := worker("ReceiveTaskEvents", "sqs:")
-		x.needed(func() { x.awaitRefusal(receive.call) }, receive)
-		x.unread()
-		x.drift()
-		lap("verify saw what is wrong with what exists")
+	x.unread()
+	x.drift()
+	lap("verify saw what is wrong with what exists")
 
-		// WHEN the supervisor is killed while a flow task runs
-		process := x.process(x.task(left))
-		if err := x.run.state.Supervisor.Stop(t.Context(), syscall.SIGKILL, time.Second); err != nil {
-			t.Fatal(err)
-		}
-		// THEN down finds the task
-		if !process.Alive() {
-			t.Error("the flow task ended with the supervisor")
-		}
-		defer x.assertAllEnded([]proc.Identity{process})
+	// WHEN the supervisor is killed while a flow task runs
+	process := x.process(x.task(left))
+	testtools.NoError(t, x.run.state.Supervisor.Stop(t.Context(), syscall.SIGKILL, time.Second))
+	// THEN down finds the task
+	if !process.Alive() {
+		t.Error("the flow task ended with the supervisor")
 	}
-	// (What was deployed is gone with the emulator, which saves the time to destroy it.)
-	if err := x.run.state.Emulator.Process.Stop(t.Context(), syscall.SIGKILL, time.Second); err != nil {
-		t.Fatal(err)
-	}
-	x.must("down", "dev")
-	if _, err := os.Stat(x.dir); err == nil {
-		t.Error("the run's folder is still there")
-	}
+	x.end()
+	x.assertAllEnded([]proc.Identity{process})
 }
 
 // unread shows that a queue which nobody reads is seen: a worker whose observer has ended is
@@ -469,9 +448,7 @@ func testFlowsOfAnECSPool(t *testing.T, x *tasks, major int) {
 func (x *tasks) unread() {
 	x.t.Helper()
 	queue := "nobody-reads"
-	if _, err := sqs.NewFromConfig(x.run.aws()).CreateQueue(x.t.Context(), &sqs.CreateQueueInput{QueueName: &queue}); err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.Call(x.t, sqs.NewFromConfig(x.run.aws()).CreateQueue, &sqs.CreateQueueInput{QueueName: &queue})
 	err := (&up{run: x.run, p: terminal.NewProgress(io.Discard)}).observe(x.t.Context(), queue, time.Second)
 	if want := "the worker does not read the events of its tasks from the queue nobody-reads within 1s, so that a flow run whose task crashes would stay running"; err == nil || !strings.HasPrefix(err.Error(), want) {
 		x.t.Errorf("got  %v\nwant %s", err, want)
@@ -483,9 +460,7 @@ func (x *tasks) unread() {
 func (x *tasks) drift() {
 	x.t.Helper()
 	opt, err := x.run.checklist()
-	if err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.NoError(x.t, err)
 	find := func(opt verify.Options, check, detail, fix string) {
 		x.t.Helper()
 		report := verify.Run(x.t.Context(), opt)
@@ -502,22 +477,13 @@ func (x *tasks) drift() {
 		x.t.Errorf("before: %+v", report.Checks)
 	}
 	const network = "name other subnets in network.existing.subnet_ids"
-	closed := *opt.Environment
-	closed.Network.Endpoints = []config.Endpoint{"logs"}
-	without := opt
-	without.Environment = &closed
-	find(without, "network", "has no endpoint of logs", network)
-
 	client := ec2.NewFromConfig(opt.AWS)
-	filters := []ec2types.Filter{{Name: aws.String("vpc-id"), Values: []string{opt.Environment.Network.Existing.VPCID}}, {Name: aws.String("association.main"), Values: []string{"true"}}}
-	tables, err := client.DescribeRouteTables(x.t.Context(), &ec2.DescribeRouteTablesInput{Filters: filters})
-	if err != nil || len(tables.RouteTables) != 1 {
-		x.t.Fatalf("%v, %d tables", err, len(tables.RouteTables))
+	endpoints, err := client.DescribeVpcEndpoints(x.t.Context(), &ec2.DescribeVpcEndpointsInput{Filters: []ec2types.Filter{{Name: aws.String("service-name"), Values: []string{"com.amazonaws.us-east-1.logs"}}}})
+	if err != nil || len(endpoints.VpcEndpoints) != 1 {
+		x.t.Fatalf("%v, %d endpoints of logs", err, len(endpoints.VpcEndpoints))
 	}
-	if _, err := client.DeleteRoute(x.t.Context(), &ec2.DeleteRouteInput{RouteTableId: tables.RouteTables[0].RouteTableId, DestinationCidrBlock: aws.String("0.0.0.0/0")}); err != nil {
-		x.t.Fatal(err)
-	}
-	find(opt, "network", "10.0.1.0/24 has no default route", network)
+	testtools.Call(x.t, client.DeleteVpcEndpoints, &ec2.DeleteVpcEndpointsInput{VpcEndpointIds: []string{*endpoints.VpcEndpoints[0].VpcEndpointId}})
+	find(opt, "network", "has no endpoint of logs", network)
 	const image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/flows:7"
 	deployment := x.run.state.Prefect.APIURL() + "/deployments/" + x.deployment
 	patch(x.t, deployment, `{"job_variables": {"image": "`+image+`"}}`)
@@ -534,11 +500,7 @@ func (x *tasks) drift() {
 		find(opt, "roles of the next task", "the execution role execution may not call logs:PutLogEvents", "give it what the output execution_role_policy says")
 	})
 	logs, group := cloudwatchlogs.NewFromConfig(opt.AWS), aws.String("/ecs/prefect-worker")
-	if _, err := logs.DeleteLogGroup(x.t.Context(), &cloudwatchlogs.DeleteLogGroupInput{LogGroupName: group}); err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.Call(x.t, logs.DeleteLogGroup, &cloudwatchlogs.DeleteLogGroupInput{LogGroupName: group})
 	find(opt, "log", "the log group /ecs/prefect-worker does not exist", "")
-	if _, err := logs.CreateLogGroup(x.t.Context(), &cloudwatchlogs.CreateLogGroupInput{LogGroupName: group}); err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.Call(x.t, logs.CreateLogGroup, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: group})
 }

@@ -18,29 +18,21 @@ import (
 func (r *run) made() []string {
 	return []string{
 		r.emulatorDir(), r.prefectDir(), string(r.tasks()), string(r.flowTasks()), string(r.serverTasks()), r.flowDir(), r.workspaceDir(),
-		r.deployLog(), r.supervisorLog(), r.serverLog(), filepath.Join(r.dir, "cdktf.log"), // of runs before plain Terraform deployed
+		r.deployLog(), r.supervisorLog(), r.serverLog(),
 	}
 }
 
 // claim makes the folder that of a run of the environment, or finds the run that it
 // holds, and keeps other commands off it until release is called.
 func (r *run) claim(environment string) (release func(), err error) {
-	made := false
-	switch info, err := os.Stat(r.dir); {
-	case errors.Is(err, fs.ErrNotExist):
-		if err := os.MkdirAll(r.dir, 0o755); err != nil {
-			return nil, fmt.Errorf("make the folder of the local run: %w; name another one with --dir", err)
-		}
-		made = true
-	case err != nil:
-		return nil, fmt.Errorf("the folder of the local run: %w; name another one with --dir", err)
-	case !info.IsDir():
-		return nil, fmt.Errorf("%s is a file, and a local run needs a folder; name another one with --dir", r.dir)
+	_, missing := os.Stat(r.dir)
+	if err := os.MkdirAll(r.dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make the folder of the local run: %w; name another one with --dir", err)
 	}
 	if release, err = r.lock(); err != nil {
 		return nil, err
 	}
-	if err := r.take(environment, made); err != nil {
+	if err := r.take(environment, missing != nil); err != nil {
 		release()
 		return nil, err
 	}
@@ -68,13 +60,9 @@ func (r *run) take(environment string, made bool) error {
 
 // find opens the run that the folder holds for one command alone, or returns errNoRun.
 func (r *run) find(environment string) (release func(), err error) {
-	if err := r.load(environment); err != nil {
-		return nil, err
-	}
 	if release, err = r.lock(); err != nil {
 		return nil, err
 	}
-	// Whoever had it until now may have changed or removed it.
 	if err := r.load(environment); err != nil {
 		release()
 		return nil, err
@@ -86,6 +74,9 @@ func (r *run) find(environment string) (release func(), err error) {
 // file need be left beside it.
 func (r *run) lock() (release func(), err error) {
 	real, err := filepath.EvalSymlinks(r.dir)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil, errNoRun
+	}
 	if err != nil {
 		return nil, fmt.Errorf("the folder of the local run: %w", err)
 	}

@@ -25,6 +25,7 @@ import (
 
 	"prefect-worker-ecs/internal/base/proc"
 	"prefect-worker-ecs/internal/local/ecstask"
+	"prefect-worker-ecs/internal/local/enforce"
 	"prefect-worker-ecs/internal/local/pyenv"
 	"prefect-worker-ecs/internal/terraform/project"
 	"prefect-worker-ecs/internal/test/testtools"
@@ -60,9 +61,7 @@ func newWorkerctl(t *testing.T) workerctl {
 	testtools.Environment(t, pyenv.Moto)
 	testtools.Environment(t, pyenv.Prefect2)
 	program, err := build()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	w := workerctl{t: t, program: program, dir: filepath.Join(t.TempDir(), "run"), config: t.TempDir()}
 	// The account is not the emulator's, and the worker serves some queues only.
 	write(t, w.config, map[string]string{"dev.yaml": "account_id: '210987654321'\nwork_pool: {queues: [urgent, all the rest]}\n"})
@@ -117,9 +116,7 @@ func (w workerctl) must(args ...string) string {
 // stopTask stops the worker's task as ECS does, and waits for the end of the worker.
 func (w workerctl) stopTask() {
 	w.t.Helper()
-	if err := w.state().Supervisor.Stop(w.t.Context(), syscall.SIGTERM, 2*time.Minute); err != nil {
-		w.t.Fatal(err)
-	}
+	testtools.NoError(w.t, w.state().Supervisor.Stop(w.t.Context(), syscall.SIGTERM, 2*time.Minute))
 	events := (&run{dir: w.dir}).tasks().Events()
 	if last := events[len(events)-1]; last.Kind != ecstask.Stopped || last.ExitCode != 0 {
 		w.t.Errorf("the worker ended so: %+v\n%s", last, proc.Tail(w.dir+"/task/container.log", 30))
@@ -162,6 +159,11 @@ func (w workerctl) processes() []proc.Identity {
 	return ids
 }
 
+// alive are those that run.
+func (w workerctl) alive() []proc.Identity {
+	return slices.DeleteFunc(w.processes(), func(id proc.Identity) bool { return !id.Alive() })
+}
+
 func (w workerctl) assertAllEnded(ids []proc.Identity) {
 	w.t.Helper()
 	for _, id := range ids {
@@ -175,11 +177,12 @@ func TestLocalRun(t *testing.T) {
 	t.Parallel()
 	w := newWorkerctl(t)
 	// GIVEN a worker on Spot with a policy that AWS manages
-	write(t, w.config, map[string]string{"dev.yaml": `account_id: '210987654321'
+	const environment = `account_id: '210987654321'
 work_pool: {queues: [urgent, all the rest]}
 worker: {spot: true}
 iam: {task_policy_arns: ['arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess']}
-`})
+`
+	write(t, w.config, map[string]string{"dev.yaml": environment})
 
 	// WHEN the local run is brought up
 	out := w.must("up", "dev")
@@ -190,20 +193,25 @@ iam: {task_policy_arns: ['arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess']}
 			t.Fatalf("the output lacks %q:\n%s", want, out)
 		}
 	}
-	first := w.processes()
+	first := w.alive()
 	if len(first) != 4 {
-		t.Errorf("%d processes are recorded, want emulator, Prefect server, supervisor and worker: %+v", len(first), w.state())
-	}
-	for _, id := range first {
-		if !id.Alive() {
-			t.Errorf("process %d of %v does not run", id.PID, first)
-		}
+		t.Fatalf("%d processes run, want emulator, Prefect server, supervisor and worker: %+v", len(first), w.state())
 	}
 	if status := w.must("status", "dev"); strings.Contains(status, "not running") || strings.Count(status, "running") != 4 {
 		t.Errorf("status:\n%s", status)
 	}
 	s := w.state()
 	cfg := s.Emulator.Config(s.Region)
+
+	// AND its pages are known
+	if out := w.must("open", "dev"); out != "  Prefect         "+s.Prefect.URL()+"\n  AWS emulator    "+s.Emulator.Endpoint+"/moto-api/\n" {
+		t.Errorf("open: %s", out)
+	}
+
+	// AND no flow run needs a person
+	if out := w.must("runs", "dev"); out != "No flow run of ecs-work-pool is late, orphaned or lost.\n" {
+		t.Errorf("runs: %s", out)
+	}
 
 	// AND all resources were created
 	if !strings.Contains(out, "2 imported, ") {
@@ -226,10 +234,7 @@ iam: {task_policy_arns: ['arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess']}
 		if time.Now().After(deadline) {
 			t.Fatalf("the log group holds:\n%s", text)
 		}
-		events, err := logs.FilterLogEvents(t.Context(), &cloudwatchlogs.FilterLogEventsInput{LogGroupName: aws.String("/ecs/prefect-worker")})
-		if err != nil {
-			t.Fatal(err)
-		}
+		events := testtools.Call(t, logs.FilterLogEvents, &cloudwatchlogs.FilterLogEventsInput{LogGroupName: aws.String("/ecs/prefect-worker")})
 		text = ""
 		for _, e := range events.Events {
 			text += *e.Message + "\n"
@@ -237,44 +242,24 @@ iam: {task_policy_arns: ['arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess']}
 	}
 
 	// AND the key is in the secret, is not the user's, and is in no file of the run
-	secret, err := secretsmanager.NewFromConfig(cfg).GetSecretValue(t.Context(), &secretsmanager.GetSecretValueInput{SecretId: aws.String("prefect-api-key-new-2")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	secret := testtools.Call(t, secretsmanager.NewFromConfig(cfg).GetSecretValue, &secretsmanager.GetSecretValueInput{SecretId: aws.String("prefect-api-key-new-2")})
 	if !strings.HasPrefix(*secret.SecretString, "local_") {
 		t.Error("the secret does not hold the key of the local run")
 	}
 	assertNowhere(t, w.dir, *secret.SecretString, "of-the-user", "of.the.user")
 
-	// WHEN its pool is paused, or its queue, and it is brought up again
-	patch(t, s.Prefect.APIURL()+"/work_pools/ecs-work-pool", `{"is_paused": true}`)
-	out = w.refused()
-	patch(t, s.Prefect.APIURL()+"/work_pools/ecs-work-pool", `{"is_paused": false}`)
-	patch(t, s.Prefect.APIURL()+"/work_pools/ecs-work-pool/queues/urgent", `{"concurrency_limit": 0}`)
-	atOnce := w.refused()
-	patch(t, s.Prefect.APIURL()+"/work_pools/ecs-work-pool/queues/urgent", `{"concurrency_limit": 1}`)
-	// THEN it says so
-	if want := "workerctl: the work pool ecs-work-pool of the local run is paused, and a paused pool hands out no flow run; resume it at " + s.Prefect.URL + "/work-pools\n"; !strings.HasSuffix(out, want) {
-		t.Errorf("got %s\nwant %s", out, want)
+	// WHEN Terraform fails THEN its error is shown, and all that ran runs
+	write(t, w.config, map[string]string{"dev.yaml": strings.Replace(environment, "Access'", "Access', 'arn:aws:iam::aws:policy/NoSuchPolicy'", 1)})
+	if out := w.refused(); !strings.Contains(out, "NoSuchEntity") {
+		t.Errorf("a policy that does not exist:\n%s", out)
 	}
-	if want := "workerctl: the queue urgent of the work pool ecs-work-pool of the local run has a concurrency limit of 0, with which no flow run starts; change it at " + s.Prefect.URL + "/work-pools\n"; !strings.HasSuffix(atOnce, want) {
-		t.Errorf("got %s\nwant %s", atOnce, want)
-	}
-
-	// AND all that ran runs
-	if now := w.processes(); !slices.Equal(now, first) {
+	write(t, w.config, map[string]string{"dev.yaml": environment})
+	if now := w.alive(); !slices.Equal(now, first) {
 		t.Errorf("before %v, now %v", first, now)
-	}
-	for _, id := range first {
-		if !id.Alive() {
-			t.Errorf("process %d was stopped", id.PID)
-		}
 	}
 
 	// WHEN it is brought up again, after the supervisor was killed
-	if err := s.Supervisor.Stop(t.Context(), syscall.SIGKILL, time.Second); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, s.Supervisor.Stop(t.Context(), syscall.SIGKILL, time.Second))
 	out = w.must("up", "dev")
 
 	// THEN what still runs is used again, and the worker that was left alone is replaced
@@ -288,16 +273,28 @@ iam: {task_policy_arns: ['arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess']}
 		t.Error("the first worker still runs")
 	}
 
+	// WHEN a call was denied before THEN it does not count for the next up
+	denied, err := json.Marshal(enforce.Call{Time: time.Now(), Kind: enforce.Task, Role: "r", Action: "s3:GetObject", Resource: "*", Problem: "nothing allows it"})
+	testtools.NoError(t, err)
+	write(t, w.dir, map[string]string{"task/calls.jsonl": string(denied)})
+	if _, err := (&run{dir: w.dir}).allowed(); err == nil {
+		t.Error("the denied call is allowed")
+	}
+
 	// WHEN its task is replaced while a flow of one's own runs on it, by a change of the configuration
 	last := w.processes()
 	own, running := filepath.Join(t.TempDir(), "own.py"), filepath.Join(t.TempDir(), "running")
-	flow := fmt.Sprintf("import pathlib, time\nfrom prefect import flow\n\n@flow\ndef mine():\n    file = pathlib.Path(%q)\n    file.touch()\n    for _ in range(900):\n        if file.exists():\n            time.sleep(0.1)\n", running)
-	if err := os.WriteFile(own, []byte(flow), 0o644); err != nil {
-		t.Fatal(err)
+	const flow = "import pathlib, time\nfrom prefect import flow\n\n@flow\ndef mine(days: int, name: str, to: str):\n    file = pathlib.Path(to)\n    file.write_text(f'{days + 1} {name}')\n" +
+		"    for _ in range(900):\n        if file.exists():\n            time.sleep(0.1)\n"
+	write(t, filepath.Dir(own), map[string]string{"own.py": flow})
+	// (One beside the run's folder is refused: it would be copied into itself.)
+	write(t, filepath.Dir(w.dir), map[string]string{"own.py": flow})
+	if out, err := w.command("run", filepath.Join(filepath.Dir(w.dir), "own.py"), "dev").CombinedOutput(); err == nil || !strings.Contains(string(out), "move the flow into a folder of its own") {
+		t.Errorf("a flow beside the run's folder: %v\n%s", err, out)
 	}
 	ended := make(chan string, 1)
 	go func() {
-		out, err := w.command("run", own, "dev").CombinedOutput()
+		out, err := w.command("run", own, "dev", "--param", "days=7", "-p", "name=a b=c", "-p", "to="+running).CombinedOutput()
 		ended <- fmt.Sprint(string(out), err)
 	}()
 	for _, err := os.Stat(running); err != nil; _, err = os.Stat(running) {
@@ -317,8 +314,8 @@ iam: {task_policy_arns: ['arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess']}
 	for scanner := bufio.NewScanner(lines); scanner.Scan(); {
 		if _, text, found := strings.Cut(scanner.Text(), "warning: "); found {
 			warning = text
-			if err := os.Remove(running); err != nil {
-				t.Error(err)
+			if got, err := os.ReadFile(running); err != nil || string(got) != "8 a b=c" || os.Remove(running) != nil {
+				t.Errorf("the flow had %q, %v", got, err)
 			}
 		}
 	}
@@ -333,9 +330,7 @@ iam: {task_policy_arns: ['arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess']}
 	last = append(last, w.processes()...)
 
 	// WHEN the Prefect server is killed
-	if err := s.Prefect.Process.Stop(t.Context(), syscall.SIGKILL, time.Second); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, s.Prefect.Process.Stop(t.Context(), syscall.SIGKILL, time.Second))
 	// THEN status says so
 	if status := w.must("status", "dev"); !strings.Contains(status, "✗ Prefect server  not running") {
 		t.Errorf("status:\n%s", status)
@@ -364,15 +359,13 @@ func TestInterruptLeavesNothing(t *testing.T) {
 	up := w.deploying()
 
 	// WHEN it is interrupted
-	if err := up.cmd.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, up.cmd.Process.Signal(os.Interrupt))
 	err := <-up.ended
 
 	// THEN it says so and nothing runs; down removes the logs that stayed
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 130 {
-		t.Errorf("ended with %v, want exit status 130:\n%s", err, up.output)
+		t.Errorf("ended with %v, want exit status 130:\n%s", err, proc.Tail(up.log, 100))
 	}
 	w.assertAllEnded(up.ids)
 	if out := w.must("status", "dev"); !strings.Contains(out, "The last local run of dev has ended; its logs are in "+w.dir) {
@@ -387,9 +380,7 @@ func TestInterruptLeavesNothing(t *testing.T) {
 
 	// WHEN another one is killed there, and its CLI deploys on
 	up = w.deploying()
-	if err := up.cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, up.cmd.Process.Kill())
 	<-up.ended
 
 	// THEN down ends and removes all of it
@@ -402,33 +393,27 @@ func TestInterruptLeavesNothing(t *testing.T) {
 
 // upInProgress is an up that deploys.
 type upInProgress struct {
-	cmd    *exec.Cmd
-	output *watchedBuffer
-	ended  chan error
-	ids    []proc.Identity
+	cmd   *exec.Cmd
+	log   string // path of its output
+	ended chan error
+	ids   []proc.Identity
 }
 
 // deploying starts an up and returns when it has begun to deploy.
 func (w workerctl) deploying() upInProgress {
 	w.t.Helper()
-	up := upInProgress{cmd: w.command("up", "dev"), output: &watchedBuffer{text: "deploying the stack", seen: make(chan struct{})}, ended: make(chan error, 1)}
-	up.cmd.Stdout, up.cmd.Stderr = up.output, up.output
-	if err := up.cmd.Start(); err != nil {
-		w.t.Fatal(err)
-	}
+	up := upInProgress{cmd: w.command("up", "dev"), log: filepath.Join(w.t.TempDir(), "log"), ended: make(chan error, 1)}
+	log, err := os.Create(up.log)
+	testtools.NoError(w.t, err)
+	defer log.Close()
+	up.cmd.Stdout, up.cmd.Stderr = log, log
+	testtools.NoError(w.t, up.cmd.Start())
 	go func() { up.ended <- up.cmd.Wait() }()
-	select {
-	case <-up.output.seen:
-	case err := <-up.ended:
-		w.t.Fatalf("it ended before the deployment: %v\n%s", err, up.output)
-	case <-time.After(3 * time.Minute):
-		_ = up.cmd.Process.Kill()
-		w.t.Fatalf("the deployment does not begin:\n%s", up.output)
-	}
-	for end := time.Now().Add(time.Minute); len(up.ids) < 4; time.Sleep(20 * time.Millisecond) {
-		// Emulator, (unused) supervisor, Prefect server and the CLI, which starts last.
+	// Emulator, (unused) supervisor, Prefect server and Terraform, which starts last.
+	for end := time.Now().Add(4 * time.Minute); len(up.ids) < 4 || !strings.Contains(proc.Tail(up.log, 100), "deploying the stack"); time.Sleep(20 * time.Millisecond) {
 		if up.ids = w.processes(); time.Now().After(end) {
-			w.t.Fatalf("recorded: %+v", w.state())
+			_ = up.cmd.Process.Kill()
+			w.t.Fatalf("the deployment does not begin: %+v\n%s", w.state(), proc.Tail(up.log, 100))
 		}
 	}
 	return up
@@ -438,31 +423,6 @@ func (w workerctl) deploying() upInProgress {
 func patch(t *testing.T, url, change string) {
 	t.Helper()
 	testtools.PostPrefect(t, http.MethodPatch, url, json.RawMessage(change), nil)
-}
-
-// watchedBuffer closes seen when text was written to it.
-type watchedBuffer struct {
-	mu   sync.Mutex
-	buf  bytes.Buffer
-	text string
-	once sync.Once
-	seen chan struct{}
-}
-
-func (b *watchedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	n, err := b.buf.Write(p)
-	if strings.Contains(b.buf.String(), b.text) {
-		b.once.Do(func() { close(b.seen) })
-	}
-	return n, err
-}
-
-func (b *watchedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // assertNowhere fails if a file below dir holds one of the secrets.
@@ -490,7 +450,5 @@ func assertNowhere(t *testing.T, dir string, secrets ...string) {
 		}
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 }

@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"prefect-worker-ecs/config"
@@ -60,18 +61,17 @@ func fromHere(path string) string {
 	return path
 }
 
+// plain are the words that a shell reads as they are.
+var plain = regexp.MustCompile(`^[\w+=./:,@-]+$`)
+
 // shell returns a command line for the words, with those quoted that a shell would read otherwise.
 func shell(words ...string) string {
-	quoted := make([]string, len(words))
 	for i, word := range words {
-		quoted[i] = word
-		if strings.ContainsFunc(word, func(c rune) bool {
-			return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@", c)
-		}) {
-			quoted[i] = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+		if !plain.MatchString(word) {
+			words[i] = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 		}
 	}
-	return strings.Join(quoted, " ")
+	return strings.Join(words, " ")
 }
 
 func (o Options) run() (*run, error) {

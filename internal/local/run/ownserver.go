@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,42 +34,30 @@ const serverTimeout = 3 * time.Minute
 // this machine only, and its database is here too.
 func (r *run) forServer(options *ecstask.Options) error {
 	options.PortVariable, options.Port = "PREFECT_SERVER_API_PORT", r.state.Prefect.Port
-	url := variableOf(options.Definition, databaseVariable)
+	connection := "sqlite+aiosqlite:///" + filepath.Join(string(r.serverTasks()), "prefect.db")
 	if database := r.state.OwnServer.Database; database != nil {
-		user, path, err := splitURL(url)
+		deployed, err := databaseURL(options.Definition)
 		if err != nil {
 			return err
 		}
-		url = "postgresql+asyncpg://" + user + "@127.0.0.1:" + strconv.Itoa(database.Port) + path
-	} else {
-		url = "sqlite+aiosqlite:///" + filepath.Join(string(r.serverTasks()), "prefect.db")
+		deployed.Host = fmt.Sprintf("127.0.0.1:%d", database.Port)
+		connection = deployed.String()
 	}
 	options.Local = []string{
-		"PREFECT_SERVER_API_HOST=127.0.0.1", databaseVariable + "=" + url,
+		"PREFECT_SERVER_API_HOST=127.0.0.1", databaseVariable + "=" + connection,
 		// By default the pages go to the installed package, which others share.
 		"PREFECT_UI_STATIC_DIRECTORY=" + filepath.Join(string(r.serverTasks()), "ui"),
 	}
 	return nil
 }
 
-// splitURL takes the connection URL apart: path is the database with its parameters.
-func splitURL(url string) (user, path string, err error) {
-	_, rest, hasScheme := strings.Cut(url, "://")
-	user, rest, hasUser := strings.Cut(rest, "@")
-	_, path, hasPath := strings.Cut(rest, "/")
-	if !hasScheme || !hasUser || !hasPath {
-		return "", "", errors.New("the server's definition has no " + databaseVariable + " with user, host and database")
+// databaseURL returns the URL of the database in the server's definition.
+func databaseURL(definition types.TaskDefinition) (*url.URL, error) {
+	i := slices.IndexFunc(definition.ContainerDefinitions[0].Environment, func(v types.KeyValuePair) bool { return aws.ToString(v.Name) == databaseVariable })
+	if i < 0 {
+		return nil, errors.New("the server's definition has no " + databaseVariable)
 	}
-	return user, "/" + path, nil
-}
-
-func variableOf(definition types.TaskDefinition, name string) string {
-	for _, v := range definition.ContainerDefinitions[0].Environment {
-		if aws.ToString(v.Name) == name {
-			return aws.ToString(v.Value)
-		}
-	}
-	return ""
+	return url.Parse(aws.ToString(definition.ContainerDefinitions[0].Environment[i].Value))
 }
 
 func secretOf(definition types.TaskDefinition, name string) string {
@@ -84,8 +73,7 @@ func secretOf(definition types.TaskDefinition, name string) string {
 // runs already, and waits until its API answers.
 func (u *up) startOwnServer(ctx context.Context, port int) error {
 	cfg := u.aws()
-	service := u.env.Server.Name
-	definition, err := definitionOf(ctx, cfg, u.env.Cluster.Name, service)
+	definition, err := definitionOf(ctx, cfg, u.env.Cluster.Name, u.env.Server.Name)
 	if err != nil {
 		return err
 	}
@@ -96,12 +84,11 @@ func (u *up) startOwnServer(ctx context.Context, port int) error {
 			return err
 		}
 		if own == nil {
-			own = &OwnServer{Service: service}
+			own = &OwnServer{}
 		}
-		own.TaskDefinition = arn
 		if err := u.update(func(s *State) {
-			s.Cluster, s.OwnServer = u.env.Cluster.Name, own
-			s.Prefect = &prefectserver.Server{URL: fmt.Sprintf("http://127.0.0.1:%d", port), Port: port, Log: u.serverTasks().Log()}
+			s.OwnServer, own.TaskDefinition = own, arn
+			s.Prefect = &prefectserver.Server{Port: port}
 		}); err != nil {
 			return err
 		}
@@ -110,7 +97,7 @@ func (u *up) startOwnServer(ctx context.Context, port int) error {
 		}
 		before := fmt.Sprintf("running the task definition %s as ECS would, until its API answers", iam.ResourceName(arn))
 		if err := u.p.Step(before, func() (string, error) {
-			return fmt.Sprintf("Prefect server %s, from task definition %s", u.state.Prefect.URL, iam.ResourceName(arn)), u.launchOwnServer(ctx)
+			return fmt.Sprintf("Prefect server %s, from task definition %s", u.state.Prefect.URL(), iam.ResourceName(arn)), u.launchOwnServer(ctx)
 		}); err != nil {
 			return err
 		}
@@ -136,26 +123,24 @@ func (u *up) provideDatabase(ctx context.Context, cfg aws.Config, definition typ
 	}
 	return u.p.Step("starting PostgreSQL in place of RDS", func() (string, error) {
 		if u.state.OwnServer.Database == nil {
-			var id proc.Identity
-			database, err := postgres.Start(ctx, true, func(p proc.Identity) { id = p; u.starting(p) })
+			database, err := postgres.Start(ctx, u.starting)
 			if err != nil {
 				return "", err
 			}
-			if err := u.update(func(s *State) { s.OwnServer.Database = database; s.started(id) }); err != nil {
+			if err := u.update(func(s *State) { s.OwnServer.Database = database; s.started(database.Process) }); err != nil {
 				return "", err
 			}
 		}
-		user, path, err := splitURL(variableOf(definition, databaseVariable))
+		deployed, err := databaseURL(definition)
 		if err != nil {
 			return "", err
 		}
-		name, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "?")
 		password, err := ecstask.Secret(ctx, cfg, secretOf(definition, "PGPASSWORD"))
 		if err != nil {
 			return "", fmt.Errorf("the database's password: %w", err)
 		}
 		return fmt.Sprintf("PostgreSQL on port %d in place of RDS, over TLS, with the password of the secret", u.state.OwnServer.Database.Port),
-			u.state.OwnServer.Database.Provide(ctx, user, password, name)
+			u.state.OwnServer.Database.Provide(ctx, deployed.User.Username(), password, strings.TrimPrefix(deployed.Path, "/"))
 	})
 }
 
@@ -182,22 +167,21 @@ func (u *up) launchOwnServer(ctx context.Context) error {
 		return u.state.Prefect.Ready(ctx), nil
 	})
 	if err != nil {
-		return fmt.Errorf("%w; the end of its output:\n%s", err, proc.Tail(u.state.Prefect.Log, 30))
+		return fmt.Errorf("%w; the end of its output:\n%s", err, proc.Tail(u.serverTasks().Log(), 30))
 	}
 	return nil
 }
 
-// connectOwnServer makes the client, with the credential that the stack made, and the pool.
+// connectOwnServer makes the client, with the credential that the stack made.
 func (u *up) connectOwnServer(ctx context.Context, cfg aws.Config, definition types.TaskDefinition) (err error) {
 	if u.env.Prefect.Authentication != config.AuthBasic {
-		return u.connect(ctx)
+		u.client, err = api.New(u.state.Prefect.APIURL(), "")
+		return err
 	}
 	credential, err := ecstask.Secret(ctx, cfg, secretOf(definition, "PREFECT_SERVER_API_AUTH_STRING"))
 	if err != nil {
 		return fmt.Errorf("the server's password: %w", err)
 	}
-	if u.client, err = api.NewBasic(u.state.Prefect.APIURL(), credential); err != nil {
-		return err
-	}
-	return u.checkPool(ctx)
+	u.client, err = api.NewBasic(u.state.Prefect.APIURL(), credential)
+	return err
 }

@@ -13,7 +13,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
-	logtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/smithy-go"
 
@@ -172,11 +171,17 @@ func (m *placeholderMaker) names(env *config.Environment) error {
 	}
 	if env.Logs.Existing {
 		_, err := cloudwatchlogs.NewFromConfig(m.cfg).CreateLogGroup(m.ctx, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: &env.Logs.Group})
-		if there := (*logtypes.ResourceAlreadyExistsException)(nil); err != nil && !errors.As(err, &there) {
-			return err
-		}
+		return unlessThere(err)
 	}
 	return nil
+}
+
+// unlessThere returns the error of a call, but nil where an earlier up has made what it was to make.
+func unlessThere(err error) error {
+	if answer, ok := errors.AsType[smithy.APIError](err); ok && strings.Contains(answer.ErrorCode(), "AlreadyExists") {
+		return nil
+	}
+	return err
 }
 
 // image makes an image in ECR, which verify looks up. It is never pulled.
@@ -186,19 +191,13 @@ func (m *placeholderMaker) image(name string) error {
 		return nil
 	}
 	registry := m.aws.In(in.Region)
-	there := func(err error) error {
-		if answer := smithy.APIError(nil); errors.As(err, &answer) && strings.HasSuffix(answer.ErrorCode(), "AlreadyExistsException") {
-			return nil
-		}
-		return err
-	}
 	image := map[string]string{"repositoryName": in.Repository, "imageTag": cmp.Or(in.Tag, "latest"), "imageManifest": `{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json"}`}
 	if in.Digest != "" {
 		image["imageDigest"] = in.Digest
 	}
 	return errors.Join(
-		there(registry.CallJSON(m.ctx, query.ECR, "CreateRepository", map[string]string{"repositoryName": in.Repository}, &struct{}{})),
-		there(registry.CallJSON(m.ctx, query.ECR, "PutImage", image, &struct{}{})),
+		unlessThere(registry.CallJSON(m.ctx, query.ECR, "CreateRepository", map[string]string{"repositoryName": in.Repository}, &struct{}{})),
+		unlessThere(registry.CallJSON(m.ctx, query.ECR, "PutImage", image, &struct{}{})),
 	)
 }
 
@@ -227,7 +226,7 @@ func (m *placeholderMaker) roles(x config.ExistingRoles) error {
 		_, path, _ := strings.Cut(arn, ":role")
 		slash := strings.LastIndex(path, "/")
 		err := m.aws.Call(m.ctx, query.IAM, "CreateRole", query.Params{"RoleName": path[slash+1:], "Path": path[:slash+1], "AssumeRolePolicyDocument": trust}, nil)
-		if there := smithy.APIError(nil); err != nil && !(errors.As(err, &there) && there.ErrorCode() == "EntityAlreadyExists") {
+		if err := unlessThere(err); err != nil {
 			return err
 		}
 	}

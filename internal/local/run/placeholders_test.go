@@ -22,9 +22,7 @@ import (
 func TestPlaceholders(t *testing.T) {
 	t.Parallel()
 	e, err := emulator.Start(t.Context(), emulator.Options{Python: testtools.Environment(t, pyenv.Moto), Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	t.Cleanup(func() { _ = e.Stop(context.Background()) })
 	network := func(vpc string, change func(*config.Network)) *config.Environment {
 		env := config.Default("dev")
@@ -48,13 +46,9 @@ func TestPlaceholders(t *testing.T) {
 			u := &up{run: &run{state: State{Emulator: e, Region: "us-east-1"}}, env: test.env}
 			// WHEN placeholders are made, and asked for again by the next up
 			first, err := u.placeholders(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
+			testtools.NoError(t, err)
 			second, err := u.placeholders(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
+			testtools.NoError(t, err)
 			// THEN each thing has one, the same in both
 			mine := func(ids map[string]string) map[string]string {
 				kept := maps.Clone(ids)
@@ -74,10 +68,7 @@ func TestPlaceholders(t *testing.T) {
 			// AND what leads out is what the environment says
 			client := ec2.NewFromConfig(u.aws())
 			in := []types.Filter{{Name: aws.String("vpc-id"), Values: []string{first[test.env.Network.Existing.VPCID]}}}
-			tables, err := client.DescribeRouteTables(t.Context(), &ec2.DescribeRouteTablesInput{Filters: in})
-			if err != nil {
-				t.Fatal(err)
-			}
+			tables := testtools.Call(t, client.DescribeRouteTables, &ec2.DescribeRouteTablesInput{Filters: in})
 			way := ""
 			for _, route := range tables.RouteTables[0].Routes {
 				if aws.ToString(route.DestinationCidrBlock) == "0.0.0.0/0" {

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -46,7 +47,7 @@ func (o Options) Pages() (prefect, aws string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	return r.state.Prefect.URL, r.state.Emulator.Endpoint + "/moto-api/", nil
+	return r.state.Prefect.URL(), r.state.Emulator.Endpoint + "/moto-api/", nil
 }
 
 // running returns the run, of which both servers were started.
@@ -79,12 +80,7 @@ func (r *run) checklist() (verify.Options, error) {
 	if err != nil {
 		return verify.Options{}, err
 	}
-	for _, env := range envs {
-		if env.Name == r.state.Environment {
-			return verify.Options{Environment: env, Stack: stack, AWS: r.aws()}, nil
-		}
-	}
-	return verify.Options{}, fmt.Errorf("%s holds no %s.yaml", r.environments(), r.state.Environment)
+	return verify.Options{Environment: envs[0], Stack: stack, AWS: r.aws()}, nil // the only one
 }
 
 // verify goes through the very checklist that workerctl verify has for AWS.
@@ -117,10 +113,9 @@ var helloFlow []byte
 // environment may poll seldom.
 const flowTimeout = 3 * time.Minute
 
-// submitFlow submits a flow run to the pool, and returns its id. A worker polls when it starts, and then each
-// 2 s (see localSettings).
-func (u *up) submitFlow(ctx context.Context) (id string, err error) {
-	err = u.p.Step("submitting a flow run to the work pool", func() (string, error) {
+// submitFlow submits a flow run to the pool. A worker polls when it starts, and then each 2 s (see localSettings).
+func (u *up) submitFlow(ctx context.Context) error {
+	return u.p.Step("submitting a flow run to the work pool", func() (string, error) {
 		dir := u.flowDir()
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return "", err
@@ -129,10 +124,9 @@ func (u *up) submitFlow(ctx context.Context) (id string, err error) {
 			return "", err
 		}
 		run, err := submit(ctx, u.client, u.env, filepath.Join(dir, "hello.py"), "hello", nil)
-		id = run.ID
+		u.flow = run.ID
 		return fmt.Sprintf("flow run %s is submitted to the work pool", run.Name), err
 	})
-	return id, err
 }
 
 // submit submits a run of a flow, a function in a file on this machine, to an environment's pool.
@@ -154,12 +148,12 @@ func submit(ctx context.Context, client *api.Client, env *config.Environment, fi
 	return run, nil
 }
 
-// awaitFlow waits until a flow run is COMPLETED.
-func (u *up) awaitFlow(ctx context.Context, id string) error {
+// awaitFlow waits until the flow run is COMPLETED.
+func (u *up) awaitFlow(ctx context.Context) error {
 	return u.p.Step("waiting for the flow run", func() (string, error) {
 		ctx, cancel := context.WithTimeout(ctx, flowTimeout)
 		defer cancel()
-		run, err := u.client.AwaitEnd(ctx, id, func(r api.FlowRun) { u.p.Note("flow run %s: %s", r.Name, r.State) })
+		run, err := u.client.AwaitEnd(ctx, u.flow, func(r api.FlowRun) { u.p.Note("flow run %s: %s", r.Name, r.State) })
 		if err != nil {
 			return "", fmt.Errorf("%w%s", err, u.outputs())
 		}
@@ -183,13 +177,22 @@ func (u *up) outputs() string {
 }
 
 // checkCalls shows that the roles may do what was done with them, and no call was refused.
-func (u *up) checkCalls() error {
+func (u *up) checkCalls(context.Context) error {
 	return u.p.Step("looking at the calls of the roles", func() (string, error) { return u.allowed() })
 }
 
 // observerTimeout is how long the worker may take to read a message from its queue. It
 // starts to read when it is online, and waits for messages without a pause.
 const observerTimeout = time.Minute
+
+// observed is observe for the worker's queue, where it has one.
+func (u *up) observed(ctx context.Context) error {
+	queue := u.env.EventQueue()
+	if queue == "" {
+		return nil
+	}
+	return u.observe(ctx, queue, observerTimeout)
+}
 
 // observe shows that the worker reads the queue with the events of its tasks. That part of
 // it, the observer, can end while the worker stays online: then a flow run whose task
@@ -241,35 +244,30 @@ func (r *run) allowed() (string, error) {
 		return "", errors.New(call.String())
 	}
 	count := map[enforce.Kind]int{}
+	statements := map[string]bool{}
 	for _, c := range r.tasks().Calls() {
 		count[c.Kind]++
+		if c.Allowed {
+			statements[c.Statement] = true
+		}
 	}
 	probe := ""
 	if n := count[enforce.Function]; n > 0 {
 		probe = fmt.Sprintf(", %d kinds by the probe", n)
 	}
 	return fmt.Sprintf("calls: %d by the task role, %d by the execution role%s, all allowed by: %s",
-		count[enforce.Task], count[enforce.Execution], probe, strings.Join(r.statements(), "; ")), nil
-}
-
-// statements returns the statements that allowed the calls of the run, sorted.
-func (r *run) statements() []string {
-	var all []string
-	for _, c := range r.tasks().Calls() {
-		if c.Allowed && !slices.Contains(all, c.Statement) {
-			all = append(all, c.Statement)
-		}
-	}
-	slices.Sort(all)
-	return all
+		count[enforce.Task], count[enforce.Execution], probe, strings.Join(slices.Sorted(maps.Keys(statements)), "; ")), nil
 }
 
 // watchedTimeout is how long CloudWatch may take to show that all is well: as many data points as
 // the alarm with the longest view looks at.
 const watchedTimeout = time.Minute
 
-// watched waits until no alarm of the worker is in the state ALARM, and shows the last metrics.
+// watched waits, where there is a probe, until no alarm of the worker is in the state ALARM, and shows the last metrics.
 func (u *up) watched(ctx context.Context) error {
+	if !u.env.HasProbe() {
+		return nil
+	}
 	return u.p.Step("looking at what CloudWatch shows", func() (string, error) {
 		ctx, cancel := context.WithTimeout(ctx, watchedTimeout)
 		defer cancel()

@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"prefect-worker-ecs/internal/test/testtools"
 )
 
 func TestTheFlowInAFile(t *testing.T) {
@@ -16,9 +18,7 @@ func TestTheFlowInAFile(t *testing.T) {
 		"@flow\ndef one(): pass\n# no other\n":                                                            {"f.py:two", "", "f.py has no flow two; it has: one"},
 		"def one(): pass\n":                                                                               {"f.py", "", "f.py has no function with @flow before it; name one: f.py:FUNCTION"},
 	} {
-		if err := os.WriteFile("f.py", []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, os.WriteFile("f.py", []byte(content), 0o644))
 		file, function, err := findFlow(want.flow)
 		if (err != nil) != (want.err != "") || err != nil && err.Error() != want.err {
 			t.Errorf("%q: %v, want %s", content, err, want.err)

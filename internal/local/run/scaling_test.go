@@ -14,12 +14,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
-	"github.com/aws/aws-sdk-go-v2/service/iam"
 
 	"prefect-worker-ecs/internal/base/proc"
 	"prefect-worker-ecs/internal/local/ecstask"
 	"prefect-worker-ecs/internal/local/pyenv"
-	"prefect-worker-ecs/internal/prefect/api"
 	"prefect-worker-ecs/internal/test/testtools"
 )
 
@@ -48,59 +46,36 @@ func newScaled(t *testing.T) *scaled {
 	if out := w.must("up", "dev"); !strings.Contains(out, "ProtectTask; ") {
 		t.Errorf("the hello flow was not protected:\n%s", out)
 	}
-	s := w.state()
-	cfg := s.Emulator.Config(s.Region)
-	x := &scaled{tasks: &tasks{workerctl: w, t: t, run: &run{dir: w.dir, state: *s}, ecs: ecs.NewFromConfig(cfg), iam: iam.NewFromConfig(cfg)}, marks: filepath.Join(t.TempDir(), "marks")}
-	var err error
-	if x.client, err = api.New(s.Prefect.APIURL(), ""); err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	write(t, dir, map[string]string{"mark.py": markFlow})
-	if x.deployment, err = x.client.Deploy(t.Context(), api.LocalFlow{Name: "mark", Pool: "ecs-work-pool", Dir: dir, Entrypoint: "mark.py:mark"}); err != nil {
-		t.Fatal(err)
-	}
-	return x
+	return &scaled{tasks: w.serving("ecs-work-pool", "mark", markFlow), marks: filepath.Join(t.TempDir(), "marks")}
 }
 
 func (x *scaled) submit(seconds float64) string {
 	x.t.Helper()
 	run, err := x.client.Run(x.t.Context(), x.deployment, map[string]any{"seconds": seconds, "file": x.marks})
-	if err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.NoError(x.t, err)
 	return run.ID
 }
 
 func (x *scaled) service() types.Service {
 	x.t.Helper()
 	s, err := ecstask.Describe(x.t.Context(), x.ecs, "prefect-cluster", "dev-worker")
-	if err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.NoError(x.t, err)
 	return s
 }
 
 // deploy deploys another revision of the definition, and returns its ARN.
 func (x *scaled) deploy(label string) string {
 	x.t.Helper()
-	now, err := x.ecs.DescribeTaskDefinition(x.t.Context(), &ecs.DescribeTaskDefinitionInput{TaskDefinition: x.service().TaskDefinition})
-	if err != nil {
-		x.t.Fatal(err)
-	}
+	now := testtools.Call(x.t, x.ecs.DescribeTaskDefinition, &ecs.DescribeTaskDefinitionInput{TaskDefinition: x.service().TaskDefinition})
 	d := now.TaskDefinition
 	d.ContainerDefinitions[0].DockerLabels = map[string]string{"revision": label}
 	next, err := x.ecs.RegisterTaskDefinition(x.t.Context(), &ecs.RegisterTaskDefinitionInput{
 		Family: d.Family, Cpu: d.Cpu, Memory: d.Memory, NetworkMode: d.NetworkMode, RequiresCompatibilities: d.RequiresCompatibilities, RuntimePlatform: d.RuntimePlatform,
 		ExecutionRoleArn: d.ExecutionRoleArn, TaskRoleArn: d.TaskRoleArn, ContainerDefinitions: d.ContainerDefinitions,
 	})
-	if err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.NoError(x.t, err)
 	arn := next.TaskDefinition.TaskDefinitionArn
-	if _, err := x.ecs.UpdateService(x.t.Context(), &ecs.UpdateServiceInput{Cluster: aws.String("prefect-cluster"), Service: aws.String("dev-worker"), TaskDefinition: arn}); err != nil {
-		x.t.Fatal(err)
-	}
+	testtools.Call(x.t, x.ecs.UpdateService, &ecs.UpdateServiceInput{Cluster: aws.String("prefect-cluster"), Service: aws.String("dev-worker"), TaskDefinition: arn})
 	return *arn
 }
 

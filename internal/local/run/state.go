@@ -41,10 +41,7 @@ type State struct {
 	// Emulator and Prefect are the two servers, nil before they are ready.
 	Emulator *emulator.Emulator    `json:"emulator,omitempty"`
 	Prefect  *prefectserver.Server `json:"prefect,omitempty"`
-	// Cluster and Service name the ECS service, TaskDefinition the ARN of the
-	// revision that it runs.
-	Cluster        string `json:"cluster,omitempty"`
-	Service        string `json:"service,omitempty"`
+	// TaskDefinition is the ARN of the revision that the worker's service runs.
 	TaskDefinition string `json:"task_definition,omitempty"`
 	// OwnServer is the in-stack Prefect server, nil where there is none: Prefect is then
 	// where it answers, and the supervisor of its task.
@@ -53,14 +50,13 @@ type State struct {
 	WorkerStarted time.Time `json:"worker_started,omitzero"`
 	// Supervisor is the process that runs the service's task.
 	Supervisor proc.Identity `json:"supervisor,omitzero"`
-	// Starting are processes that are not ready yet, Terraform among them.
+	// Starting are processes that were not ready when they were recorded, those of Terraform among them.
 	Starting []proc.Identity `json:"starting,omitempty"`
 }
 
 // OwnServer is the Prefect server of the stack itself.
 type OwnServer struct {
-	// Service is the ECS service, TaskDefinition the ARN of the revision that it runs.
-	Service        string `json:"service"`
+	// TaskDefinition is the ARN of the revision that its service runs.
 	TaskDefinition string `json:"task_definition"`
 	// Database is PostgreSQL in place of RDS. Nil: SQLite.
 	Database *postgres.Server `json:"database,omitempty"`
@@ -156,7 +152,7 @@ func (r *run) starting(id proc.Identity) {
 	_ = r.update(func(s *State) { s.Starting = append(s.Starting, id) })
 }
 
-// started takes a process that is recorded elsewhere, or has ended, off that list.
+// started takes a process that is recorded elsewhere off that list.
 func (s *State) started(id proc.Identity) {
 	s.Starting = slices.DeleteFunc(s.Starting, func(other proc.Identity) bool { return other == id })
 }

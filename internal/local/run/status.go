@@ -37,10 +37,10 @@ func Status(ctx context.Context, opt Options) error {
 		p.Line("  %s %-15s %-12s pid %-8d %s", mark, name, word, pid, detail)
 	}
 	if s.Emulator != nil {
-		show("AWS emulator", s.Emulator.Process.Alive() && s.Emulator.Ready(ctx), s.Emulator.PID(), s.Emulator.Endpoint)
+		show("AWS emulator", s.Emulator.Process.Alive() && s.Emulator.Ready(ctx), s.Emulator.Process.PID, s.Emulator.Endpoint)
 	}
 	if s.Prefect != nil {
-		show("Prefect server", s.Prefect.Process.Alive() && s.Prefect.Ready(ctx), s.Prefect.PID(), s.Prefect.URL)
+		show("Prefect server", s.Prefect.Process.Alive() && s.Prefect.Ready(ctx), s.Prefect.Process.PID, s.Prefect.URL())
 	}
 	if s.Supervisor.PID != 0 {
 		show("task supervisor", s.Supervisor.Alive(), s.Supervisor.PID, s.TaskDefinition)

@@ -15,38 +15,33 @@ import (
 	"prefect-worker-ecs/internal/terraform/project"
 )
 
-// Supervise runs what AWS would run of the deployed stack, until ctx ends. Up starts it as a process of its own. dir is
-// the run's folder, root that of the Python environments; log gets what happens.
-func Supervise(ctx context.Context, dir, environment, root string, log io.Writer) error {
+// Supervise runs what AWS would run of the deployed stack, or with server the task of the in-stack Prefect server, until
+// ctx ends. Up starts it as a process of its own. dir is the run's folder, root that of the Python environments; log
+// gets what happens.
+func Supervise(ctx context.Context, dir, environment, root string, server bool, log io.Writer) error {
 	r := &run{dir: dir}
 	if err := r.load(environment); err != nil {
 		return err
 	}
-	opt := r.supervised(root, log)
-	opt.Service, opt.Tasks = r.state.Service, r.tasks()
-	return supervise.Worker(ctx, opt)
-}
-
-// SuperviseServer is Supervise for the in-stack Prefect server: Up starts another one for another definition.
-func SuperviseServer(ctx context.Context, dir, environment, root string, log io.Writer) error {
-	r := &run{dir: dir}
-	if err := r.load(environment); err != nil {
+	deployed, err := r.checklist()
+	if err != nil {
 		return err
 	}
-	opt := r.supervised(root, log)
-	opt.Service, opt.Tasks, opt.Calls = r.state.OwnServer.Service, r.serverTasks(), r.tasks()
-	return supervise.Server(ctx, opt, r.forServer)
-}
-
-func (r *run) supervised(root string, log io.Writer) supervise.Options {
-	return supervise.Options{
-		Emulator: r.state.Emulator, Region: r.state.Region, Cluster: r.state.Cluster, FlowTasks: r.flowTasks(),
-		StackDir: project.Workspace{Dir: r.workspaceDir()}.StackDir(r.state.Environment), PrefectMajor: r.state.PrefectMajor, Root: root, Log: log,
+	env := deployed.Environment
+	opt := supervise.Options{
+		Emulator: r.state.Emulator, Region: r.state.Region, Cluster: env.Cluster.Name, Calls: r.tasks(), FlowTasks: r.flowTasks(),
+		StackDir: project.Workspace{Dir: r.workspaceDir()}.StackDir(env.Name), Root: root, Log: log,
 		Deployed: func() (*config.Environment, []byte, error) {
 			checklist, err := r.checklist()
 			return checklist.Environment, checklist.Stack, err
 		},
 	}
+	if server {
+		opt.Service, opt.Tasks = env.Server.Name, r.serverTasks()
+		return supervise.Server(ctx, opt, r.forServer)
+	}
+	opt.Service, opt.Tasks = env.Worker.ServiceName, r.tasks()
+	return supervise.Worker(ctx, opt)
 }
 
 func (r *run) aws() aws.Config { return r.state.Emulator.Config(r.state.Region) }

@@ -35,10 +35,6 @@ func Up(ctx context.Context, opt Options) (err error) {
 	if err != nil {
 		return err
 	}
-	runtime, err := env.Worker.Runtime()
-	if err != nil {
-		return err
-	}
 	r, err := opt.run()
 	if err != nil {
 		return err
@@ -51,8 +47,8 @@ func Up(ctx context.Context, opt Options) (err error) {
 	defer release()
 
 	p := terminal.NewProgress(opt.Out)
-	p.Line("%s", color.New(color.Bold).Sprintf("Local run of %s: Prefect %d, work pool %s (%s)", env.Name, runtime.Major(), env.WorkPool.Name, env.WorkPool.Type))
-	u := &up{run: r, opt: opt, env: env, major: runtime.Major(), p: p}
+	p.Line("%s", color.New(color.Bold).Sprintf("Local run of %s: Prefect %d, work pool %s (%s)", env.Name, env.PrefectMajor(), env.WorkPool.Name, env.WorkPool.Type))
+	u := &up{run: r, opt: opt, env: env, p: p}
 	resumed, err := u.resume(ctx)
 	if err != nil {
 		return err
@@ -82,13 +78,16 @@ func (r *run) ended() error {
 // up is one call of Up.
 type up struct {
 	*run
-	opt   Options
-	env   *config.Environment
-	major int
-	p     *terminal.Progress
+	opt Options
+	env *config.Environment
+	p   *terminal.Progress
 
 	moto, prefect pyenv.Env
 	client        *api.Client
+	// leftOut is what the local run leaves out of the configuration, and why.
+	leftOut []string
+	// flow is the id of the flow run that shows that the worker works.
+	flow string
 	// compile ends when the program is compiled and workspace is set. The servers start meanwhile.
 	compile   errgroup.Group
 	workspace project.Workspace
@@ -100,7 +99,7 @@ type up struct {
 // which of the two it was.
 func (u *up) resume(ctx context.Context) (kept bool, err error) {
 	s := &u.state
-	usable := s.Emulator != nil && s.Prefect != nil && s.PrefectMajor == u.major && s.Region == u.env.Region &&
+	usable := s.Emulator != nil && s.Prefect != nil && s.PrefectMajor == u.env.PrefectMajor() && s.Region == u.env.Region &&
 		(s.OwnServer != nil) == u.env.Server.Enabled && (s.OwnServer == nil || s.OwnServer.Database == nil || s.OwnServer.Database.Process.Alive()) &&
 		s.Emulator.Process.Alive() && s.Emulator.Ready(ctx) && s.Prefect.Process.Alive() && s.Prefect.Ready(ctx)
 	if usable {
@@ -122,50 +121,21 @@ func (u *up) resume(ctx context.Context) (kept bool, err error) {
 	if err := u.ended(); err != nil {
 		return false, err
 	}
-	return false, u.update(func(s *State) { s.PrefectMajor, s.Region = u.major, u.env.Region })
+	return false, u.update(func(s *State) { s.PrefectMajor, s.Region = u.env.PrefectMajor(), u.env.Region })
 }
 
 func (u *up) all(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer u.compile.Wait()
 	defer cancel()
-	if err := u.setUp(ctx); err != nil {
-		return err
-	}
-	leftOut, err := u.deploy(ctx)
-	if err != nil {
-		return err
-	}
-	if err := u.applyPool(ctx); err != nil {
-		return err
-	}
-	flow, err := u.submitFlow(ctx)
-	if err != nil {
-		return err
-	}
-	if err := u.startWorker(ctx); err != nil {
-		return err
-	}
-	if err := u.verify(ctx); err != nil {
-		return err
-	}
-	if queue := u.env.EventQueue(); queue != "" {
-		if err := u.observe(ctx, queue, observerTimeout); err != nil {
+	for _, step := range []func(context.Context) error{
+		u.setUp, u.deploy, u.applyPool, u.submitFlow, u.startWorker, u.verify, u.observed, u.awaitFlow, u.watched, u.checkCalls,
+	} {
+		if err := step(ctx); err != nil {
 			return err
 		}
 	}
-	if err := u.awaitFlow(ctx, flow); err != nil {
-		return err
-	}
-	if u.env.HasProbe() {
-		if err := u.watched(ctx); err != nil {
-			return err
-		}
-	}
-	if err := u.checkCalls(); err != nil {
-		return err
-	}
-	u.summary(leftOut)
+	u.summary()
 	return nil
 }
 
@@ -182,10 +152,7 @@ func (u *up) setUp(ctx context.Context) error {
 				return "the program is compiled", err
 			})
 		})
-		prefect, err := pyenv.Prefect(u.major)
-		if err != nil {
-			return "", err
-		}
+		prefect := pyenv.Prefect(u.env.PrefectMajor())
 		pyOptions := pyenv.Options{Root: u.opt.Project.Local(), Step: u.p.Do}
 		g, ctx := errgroup.WithContext(ctx)
 		g.Go(func() (err error) { u.moto, err = pyenv.Ensure(ctx, pyenv.Moto, pyOptions); return err })
@@ -197,7 +164,7 @@ func (u *up) setUp(ctx context.Context) error {
 	})
 }
 
-func (u *up) summary(leftOut []string) {
+func (u *up) summary() {
 	bold := color.New(color.Bold).Sprint
 	s := u.state
 	p := u.p
@@ -207,19 +174,19 @@ func (u *up) summary(leftOut []string) {
 	} else if own != nil {
 		p.Line("PostgreSQL on this machine stands for RDS, over TLS and with the password of the secret.")
 	}
-	if len(leftOut) > 0 {
+	if len(u.leftOut) > 0 {
 		p.Line("\n%s", bold("Left out of your configuration, here only"))
-		for _, l := range leftOut {
+		for _, l := range u.leftOut {
 			p.Line("%s", terminal.Wrap("  "+l, terminal.Width(u.opt.Out)))
 		}
 	}
-	p.Line("\n%s\n  user interface  %s\n  API             %s", bold("Prefect"), s.Prefect.URL, s.Prefect.APIURL())
+	p.Line("\n%s\n  user interface  %s\n  API             %s", bold("Prefect"), s.Prefect.URL(), s.Prefect.APIURL())
 	if s.OwnServer != nil && u.env.Prefect.Authentication == config.AuthBasic {
 		p.Line("  user:password   aws secretsmanager get-secret-value --secret-id %s --query SecretString --output text", u.env.Secret.Name)
 	}
 	p.Line("\n%s", bold("AWS"))
 	p.Line("  export AWS_ENDPOINT_URL=%s AWS_DEFAULT_REGION=%s AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test", s.Emulator.Endpoint, s.Region)
-	p.Line("  aws ecs describe-services --cluster %s --services %s", s.Cluster, s.Service)
+	p.Line("  aws ecs describe-services --cluster %s --services %s", u.env.Cluster.Name, u.env.Worker.ServiceName)
 	p.Line("  aws ecs describe-task-definition --task-definition %s", iam.ResourceName(s.TaskDefinition))
 	p.Line("  aws logs filter-log-events --log-group-name %s --query 'events[].message'", u.env.Logs.Group)
 	p.Line("\n%s\n  %s", bold("Verify again"), u.opt.command("verify"))

@@ -15,7 +15,6 @@ import (
 	"prefect-worker-ecs/internal/base/poll"
 	"prefect-worker-ecs/internal/base/proc"
 	"prefect-worker-ecs/internal/local/ecstask"
-	"prefect-worker-ecs/internal/local/pyenv"
 	"prefect-worker-ecs/internal/ops/verify"
 	"prefect-worker-ecs/internal/prefect/api"
 )
@@ -68,16 +67,9 @@ func (u *up) startWorker(ctx context.Context) error {
 	}
 	if !supervised || u.state.TaskDefinition != arn {
 		if err := u.update(func(s *State) {
-			s.Cluster, s.Service, s.TaskDefinition = u.env.Cluster.Name, u.env.Worker.ServiceName, arn
-			s.WorkerStarted = time.Now()
+			s.TaskDefinition, s.WorkerStarted = arn, time.Now()
 		}); err != nil {
 			return err
-		}
-		// The supervisor would do this too, without showing progress.
-		if extra := append(u.env.ImagePackages(), ecstask.ExtraPackages(definition)...); len(extra) > 0 {
-			if err := u.installExtra(ctx, extra); err != nil {
-				return err
-			}
 		}
 	}
 	if !supervised {
@@ -96,18 +88,6 @@ func (u *up) startWorker(ctx context.Context) error {
 			return "", err
 		}
 		return fmt.Sprintf("worker %s is ONLINE, from task definition %s", name, iam.ResourceName(arn)), nil
-	})
-}
-
-func (u *up) installExtra(ctx context.Context, extra []string) error {
-	return u.p.Step("installing what is in the image or its entry point installs: "+strings.Join(extra, " "), func() (string, error) {
-		spec, err := pyenv.Prefect(u.major)
-		if err != nil {
-			return "", err
-		}
-		spec.Extra = extra
-		_, err = pyenv.Ensure(ctx, spec, pyenv.Options{Root: u.opt.Project.Local()})
-		return "installed " + strings.Join(extra, " "), err
 	})
 }
 

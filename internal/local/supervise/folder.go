@@ -3,10 +3,8 @@ package supervise
 import (
 	"encoding/json"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
-	"sync"
 
 	"prefect-worker-ecs/internal/local/ecstask"
 	"prefect-worker-ecs/internal/local/enforce"
@@ -38,31 +36,22 @@ func (f Folder) Clear() error {
 func (f Folder) events() string { return filepath.Join(string(f), "events.jsonl") }
 func (f Folder) calls() string  { return filepath.Join(string(f), "calls.jsonl") }
 
-// journal appends lines of JSON to a file, for several goroutines.
-type journal struct {
-	mu  sync.Mutex
-	out *json.Encoder
-	io.Closer
-}
-
-func newJournal(path string) (*journal, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, err
+// write appends a line of JSON to a file, at once: several goroutines do, and others read.
+func write(path string, line any) error {
+	text, err := json.Marshal(line)
+	if err != nil {
+		return err
 	}
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &journal{out: json.NewEncoder(file), Closer: file}, nil
+	defer file.Close()
+	_, err = file.Write(append(text, '\n'))
+	return err
 }
 
-func (j *journal) write(line any) error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.out.Encode(line)
-}
-
-// read returns the lines of a journal that are whole.
+// read returns the lines of such a file that are whole.
 func read[T any](path string) []T {
 	file, err := os.Open(path)
 	if err != nil {

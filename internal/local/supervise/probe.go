@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -18,7 +17,6 @@ import (
 
 	"prefect-worker-ecs/internal/aws/query"
 	"prefect-worker-ecs/internal/base/poll"
-	"prefect-worker-ecs/internal/local/autoscaling"
 	"prefect-worker-ecs/internal/local/emulator"
 	"prefect-worker-ecs/internal/local/enforce"
 	"prefect-worker-ecs/internal/local/pyenv"
@@ -45,7 +43,6 @@ func (s *supervisor) runProbe(ctx context.Context) error {
 	if err != nil || !env.HasProbe() {
 		return err
 	}
-	scaler := autoscaling.Scaler{AWS: s.aws, Cluster: s.Cluster, Service: s.Service, Minute: probeEvery}
 	function, err := query.New(s.aws).Function(ctx, env.Probe())
 	if err != nil {
 		return fmt.Errorf("read the function %s: %w", env.Probe(), err)
@@ -62,18 +59,12 @@ func (s *supervisor) runProbe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	proxy, err := s.probeProxy()
-	if err != nil {
-		return err
-	}
-	defer proxy.Close()
-
-	role := proxy.Config(enforce.Function, function.Role, env.Probe())
+	role := s.proxy.Config(enforce.Function, function.Role, env.Probe())
 	logs, stream := cloudwatchlogs.NewFromConfig(role), aws.String(time.Now().UTC().Format("2006/01/02/[$LATEST]150405"))
 	if _, err := logs.CreateLogStream(ctx, &cloudwatchlogs.CreateLogStreamInput{LogGroupName: aws.String(env.ProbeLogGroup()), LogStreamName: stream}); err != nil {
 		return fmt.Errorf("write the log of the function: %w", err)
 	}
-	variables := append(emulator.WithoutUserSettings(pyenv.Environ()), s.platform(proxy)...)
+	variables := append(emulator.WithoutUserSettings(pyenv.Environ()), s.platform()...)
 	for name, value := range function.Environment.Variables {
 		variables = append(variables, name+"="+value)
 	}
@@ -93,7 +84,7 @@ func (s *supervisor) runProbe(ctx context.Context) error {
 			LogEvents: []logtypes.InputLogEvent{{Timestamp: aws.Int64(time.Now().UnixMilli()), Message: aws.String(strings.TrimSpace(printed))}}}); err != nil && ctx.Err() == nil {
 			fmt.Fprintln(s.Log, "write the log of the function:", err)
 		}
-		if scaled, err := scaler.Scale(ctx); err != nil && ctx.Err() == nil {
+		if scaled, err := s.scale(ctx); err != nil && ctx.Err() == nil {
 			fmt.Fprintln(s.Log, "scaling:", err)
 		} else if scaled != "" {
 			fmt.Fprintf(s.Log, "%s scaled %s\n", time.Now().Format("15:04:05"), scaled)
@@ -101,21 +92,4 @@ func (s *supervisor) runProbe(ctx context.Context) error {
 		_, now, err := s.Deployed()
 		return err == nil && !bytes.Equal(now, stack), err
 	})
-}
-
-// probeProxy enforces the permissions of the probe's role. Of calls that are made again and again the first is on
-// record, and each that is refused.
-func (s *supervisor) probeProxy() (*enforce.Proxy, error) {
-	var mu sync.Mutex
-	seen := map[string]bool{}
-	return enforce.Start(enforce.Options{AWS: s.aws, Stack: s.policies, Journal: func(c enforce.Call) {
-		mu.Lock()
-		defer mu.Unlock()
-		if key := c.Action + c.Problem; !seen[key] {
-			seen[key] = true
-			s.record(c)
-		} else if !c.Allowed {
-			fmt.Fprintln(s.Log, c)
-		}
-	}})
 }

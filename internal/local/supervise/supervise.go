@@ -7,9 +7,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
@@ -33,16 +35,14 @@ type Options struct {
 	Cluster, Service string
 	// Tasks is the folder of the service's tasks.
 	Tasks Folder
-	// Calls is the folder with the record of the calls of all roles. Default Tasks.
+	// Calls is the folder with the record of the calls of all roles.
 	Calls Folder
-	// FlowTasks is the folder of the tasks of RunTask. Worker requires it.
+	// FlowTasks is the folder of the tasks of RunTask.
 	FlowTasks Folder
 	// StackDir is the folder of the synthesized stack, with the archive of the probe. Worker requires it.
 	StackDir string
-	// PrefectMajor is the major version of Prefect that the container's image holds, and Root the folder of the
-	// Python environments.
-	PrefectMajor int
-	Root         string
+	// Root is the folder of the Python environments.
+	Root string
 	// Deployed returns what is deployed now: its configuration, and the synthesized stack.
 	Deployed func() (*config.Environment, []byte, error)
 	// Log gets what happens.
@@ -56,15 +56,10 @@ func Worker(ctx context.Context, opt Options) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	flowEvents, err := newJournal(opt.FlowTasks.events())
-	if err != nil {
-		return err
-	}
-	defer flowEvents.Close()
+	defer s.proxy.Close()
 	var others sync.WaitGroup
 	defer others.Wait()
-	others.Go(func() { (&agent{supervisor: s, events: flowEvents}).watch(ctx) })
+	others.Go(func() { s.runTasks(ctx) })
 	others.Go(func() { s.watchProbe(ctx) })
 	return ecstask.Run(ctx, s.service)
 }
@@ -76,7 +71,7 @@ func Server(ctx context.Context, opt Options, adapt func(*ecstask.Options) error
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer s.proxy.Close()
 	service, err := s.service(ctx)
 	if err != nil {
 		return err
@@ -90,47 +85,54 @@ func Server(ctx context.Context, opt Options, adapt func(*ecstask.Options) error
 // supervisor keeps the tasks of one service.
 type supervisor struct {
 	Options
-	aws           aws.Config
-	ecs           *ecs.Client
-	proxy         *enforce.Proxy
-	events, calls *journal
+	aws   aws.Config
+	ecs   *ecs.Client
+	proxy *enforce.Proxy
+	// probed are the calls of the probe that were allowed.
+	probed sync.Map
+	// cooldown is when each scaling policy may act again.
+	cooldown map[string]time.Time
 
 	definition types.TaskDefinition // the last one
 }
 
 func start(opt Options) (*supervisor, error) {
-	if opt.Calls == "" {
-		opt.Calls = opt.Tasks
+	for _, folder := range []Folder{opt.Tasks, opt.FlowTasks, opt.Calls} {
+		if err := os.MkdirAll(string(folder), 0o755); err != nil {
+			return nil, err
+		}
 	}
-	s := &supervisor{Options: opt, aws: opt.Emulator.Config(opt.Region)}
+	s := &supervisor{Options: opt, aws: opt.Emulator.Config(opt.Region), cooldown: map[string]time.Time{}}
 	s.ecs = ecs.NewFromConfig(s.aws)
 	var err error
-	if s.events, err = newJournal(opt.Tasks.events()); err != nil {
-		return nil, err
-	}
-	if s.calls, err = newJournal(opt.Calls.calls()); err != nil {
-		return nil, err
-	}
 	s.proxy, err = enforce.Start(enforce.Options{AWS: s.aws, Stack: s.policies, Journal: s.record})
 	return s, err
 }
 
-func (s *supervisor) close() {
-	s.proxy.Close()
-	_ = s.calls.Close()
-	_ = s.events.Close()
-}
-
-// record writes a call to the journal, and a refused one to the log too.
+// record writes a call to the journal, and a refused one to the log too. Of the calls that the probe makes again and
+// again the first is on record.
 func (s *supervisor) record(c enforce.Call) {
-	s.write(s.calls, c)
 	if !c.Allowed {
 		fmt.Fprintln(s.Log, c)
+	} else if c.Kind == enforce.Function {
+		if _, recorded := s.probed.LoadOrStore(c.Action, true); recorded {
+			return
+		}
+	}
+	s.write(s.Calls.calls(), c)
+}
+
+// notify records an event of a task, and reports it to ECS.
+func (s *supervisor) notify(ctx context.Context, tasks Folder, arn, deployment string, e ecstask.Event) {
+	s.write(tasks.events(), e)
+	fmt.Fprintf(s.Log, "%s task %s %s %s%s\n", e.Time.Format("15:04:05"), e.TaskID, e.Kind, e.Health, e.Reason)
+	if err := ecstask.Report(ctx, s.ecs, s.Cluster, arn, deployment, e); err != nil {
+		fmt.Fprintln(s.Log, err)
 	}
 }
 
-func (s *supervisor) write(to *journal, line any) {
-	if err := to.write(line); err != nil {
+func (s *supervisor) write(file string, line any) {
+	if err := write(file, line); err != nil {
 		fmt.Fprintln(s.Log, "write the journal:", err)
 	}
 }
@@ -146,20 +148,13 @@ func (s *supervisor) service(ctx context.Context) (ecstask.Service, error) {
 			return ecstask.Service{}, fmt.Errorf("the service %s: %w", s.Service, err)
 		}
 	}
-	reporter, err := ecstask.NewReporter(s.ecs, service)
-	if err != nil {
-		return ecstask.Service{}, err
-	}
 	execution, role := aws.ToString(s.definition.ExecutionRoleArn), aws.ToString(s.definition.TaskRoleArn)
 	task := s.task(s.definition, s.Tasks, s.Service, execution, role)
 	task.Service = s.Service
 	task.TaskRole = s.proxy.Config(enforce.Task, role, s.Service)
+	deployment := aws.ToString(service.Deployments[0].Id) // the emulator lists the current one first
 	task.Notify = func(e ecstask.Event) {
-		s.write(s.events, e)
-		if err := reporter.Report(ctx, e); err != nil {
-			fmt.Fprintln(s.Log, err)
-		}
-		fmt.Fprintf(s.Log, "%s task %s %s %s%s\n", e.Time.Format("15:04:05"), e.TaskID, e.Kind, e.Health, e.Reason)
+		s.notify(ctx, s.Tasks, task.TaskARN(e.TaskID), deployment, e)
 	}
 	return ecstask.Service{Task: task, Count: int(service.DesiredCount), Protected: s.protected}, nil
 }
@@ -168,7 +163,7 @@ func (s *supervisor) service(ctx context.Context) (ecstask.Service, error) {
 func (s *supervisor) task(definition types.TaskDefinition, dir Folder, name, execution, role string) ecstask.Options {
 	return ecstask.Options{
 		Definition: definition, Cluster: s.Cluster, Dir: string(dir), Image: s.image,
-		AWS: s.proxy.Config(enforce.Execution, execution, name), Platform: append(s.platform(s.proxy), s.proxy.Platform(name, role)...),
+		AWS: s.proxy.Config(enforce.Execution, execution, name), Platform: append(s.platform(), s.proxy.Platform(name, role)...),
 	}
 }
 
@@ -178,21 +173,18 @@ func (s *supervisor) image(ctx context.Context, extra []string) (pyenv.Env, erro
 	if err != nil {
 		return pyenv.Env{}, err
 	}
-	spec, err := pyenv.Prefect(s.PrefectMajor)
-	if err != nil {
-		return pyenv.Env{}, err
-	}
+	spec := pyenv.Prefect(env.PrefectMajor())
 	spec.Extra = append(env.ImagePackages(), extra...)
 	return pyenv.Ensure(ctx, spec, pyenv.Options{Root: s.Root})
 }
 
 // platform returns the variables that Fargate, and this machine in its place, gives a container beside its
 // credentials. It must not find the user's AWS.
-func (s *supervisor) platform(proxy *enforce.Proxy) []string {
+func (s *supervisor) platform() []string {
 	env := slices.DeleteFunc(s.Emulator.Env(s.Region), func(variable string) bool {
 		return strings.HasPrefix(variable, "AWS_ACCESS_KEY_ID=") || strings.HasPrefix(variable, "AWS_SECRET_ACCESS_KEY=")
 	})
-	return append(env, "AWS_ENDPOINT_URL="+proxy.Endpoint())
+	return append(env, "AWS_ENDPOINT_URL="+s.proxy.Endpoint())
 }
 
 // protected returns which of some tasks are protected.

@@ -474,7 +474,7 @@ func (h *harness) prefectCases() []testCase {
 	}
 	// ahead is the server behind a proxy whose clock is wrong.
 	ahead := apiAt(func(t *testing.T) string {
-		return before(t, h.two.URL, func(w http.ResponseWriter, _ *http.Request) bool {
+		return before(t, h.two.URL(), func(w http.ResponseWriter, _ *http.Request) bool {
 			w.Header().Set("Date", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat))
 			return false
 		}) + "/api"

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -94,15 +93,9 @@ func newHarness(t *testing.T) *harness {
 	t.Helper()
 	h := &harness{project: testtools.Project(t), stackDir: t.TempDir(), envs: map[int]pyenv.Env{2: testtools.Environment(t, pyenv.Prefect2), 3: testtools.Environment(t, pyenv.Prefect3)}}
 	moto := testtools.Environment(t, pyenv.Moto)
-	// The servers see no settings of the user's, and take another port if the wanted one is in use.
+	// The servers see no settings of the user's.
 	t.Setenv("PREFECT_API_URL", "https://api.prefect.cloud/api/accounts/a/workspaces/w")
 	t.Setenv("PREFECT_API_KEY", "of-the-user")
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
-	wanted := taken.Addr().(*net.TCPAddr).Port
 	together, ctx := errgroup.WithContext(t.Context())
 	together.Go(func() error {
 		emu, err := emulator.Start(ctx, emulator.Options{Python: moto, Dir: t.TempDir()})
@@ -119,7 +112,7 @@ func newHarness(t *testing.T) *harness {
 	})
 	for major, server := range map[int]**prefectserver.Server{2: &h.two, 3: &h.three} {
 		together.Go(func() (err error) {
-			options := prefectserver.Options{Env: h.envs[major], Dir: t.TempDir(), Port: wanted}
+			options := prefectserver.Options{Env: h.envs[major], Dir: t.TempDir()}
 			if major == 3 {
 				options.ExtraEnv = []string{"PREFECT_SERVER_API_AUTH_STRING=" + basic}
 			}
@@ -221,32 +214,24 @@ func (h *harness) run(t *testing.T, opt Options) *worker {
 	env := opt.Environment
 	out := call(t, h.ecs.DescribeTaskDefinition, &ecs.DescribeTaskDefinitionInput{TaskDefinition: &env.Worker.ServiceName})
 	services := call(t, h.ecs.DescribeServices, &ecs.DescribeServicesInput{Cluster: &env.Cluster.Name, Services: []string{env.Worker.ServiceName}}).Services
-	reporter, err := ecstask.NewReporter(h.ecs, services[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	runtime, err := env.Worker.Runtime()
-	if err != nil {
-		t.Fatal(err)
+	deployment := *services[0].Deployments[0].Id
+	task := ecstask.Options{
+		Definition: *out.TaskDefinition, Cluster: env.Cluster.Name, Service: env.Worker.ServiceName, AWS: h.aws,
+		Image: func(context.Context, []string) (pyenv.Env, error) { return h.envs[env.PrefectMajor()], nil },
+		Dir:   t.TempDir(),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &worker{}
+	task.Notify = func(e ecstask.Event) {
+		if err := ecstask.Report(ctx, h.ecs, env.Cluster.Name, task.TaskARN(e.TaskID), deployment, e); err != nil {
+			t.Error(err)
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.events = append(w.events, e)
+	}
 	done := make(chan error, 1)
-	go func() {
-		done <- ecstask.Run(ctx, ecstask.Fixed(ecstask.Options{
-			Definition: *out.TaskDefinition, Cluster: env.Cluster.Name, Service: env.Worker.ServiceName, AWS: h.aws,
-			Image: func(context.Context, []string) (pyenv.Env, error) { return h.envs[runtime.Major()], nil },
-			Dir:   t.TempDir(),
-			Notify: func(e ecstask.Event) {
-				if err := reporter.Report(ctx, e); err != nil {
-					t.Error(err)
-				}
-				w.mu.Lock()
-				defer w.mu.Unlock()
-				w.events = append(w.events, e)
-			},
-		}))
-	}()
+	go func() { done <- ecstask.Run(ctx, ecstask.Fixed(task)) }()
 	w.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -517,7 +502,7 @@ func before(t *testing.T, address string, answers func(http.ResponseWriter, *htt
 // status to answer with, or 0 to pass the request on.
 func (h *harness) front(t *testing.T, answer func(*http.Request) int) string {
 	t.Helper()
-	return before(t, h.two.URL, func(w http.ResponseWriter, r *http.Request) bool {
+	return before(t, h.two.URL(), func(w http.ResponseWriter, r *http.Request) bool {
 		status := answer(r)
 		if status != 0 {
 			w.Header().Set("Content-Type", "application/json")

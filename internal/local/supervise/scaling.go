@@ -1,6 +1,4 @@
-// Package autoscaling changes the number of tasks of a service by its deployed alarms and scaling policies, as
-// CloudWatch and Application Auto Scaling do and the emulator does not: each run of the probe counts as one minute.
-package autoscaling
+package supervise
 
 import (
 	"context"
@@ -15,23 +13,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 
 	"prefect-worker-ecs/internal/local/alarm"
+	"prefect-worker-ecs/internal/local/ecstask"
 )
 
-// Scaler scales one service.
-type Scaler struct {
-	// AWS is the emulator's.
-	AWS aws.Config
-	// Cluster and Service name the service.
-	Cluster, Service string
-	// Minute is the time between two runs of the probe.
-	Minute time.Duration
-
-	cooldown map[string]time.Time // by policy
-}
-
-// Scale makes the changes of one minute and returns what it did, empty if nothing.
-func (s *Scaler) Scale(ctx context.Context) (string, error) {
-	client, resource := applicationautoscaling.NewFromConfig(s.AWS), "service/"+s.Cluster+"/"+s.Service
+// scale changes the number of tasks by the deployed alarms and scaling policies, as CloudWatch and Application Auto
+// Scaling do and the emulator does not: each run of the probe counts as one minute. It returns what it did, empty if
+// nothing.
+func (s *supervisor) scale(ctx context.Context) (string, error) {
+	client, resource := applicationautoscaling.NewFromConfig(s.aws), "service/"+s.Cluster+"/"+s.Service
 	targets, err := client.DescribeScalableTargets(ctx, &applicationautoscaling.DescribeScalableTargetsInput{ServiceNamespace: types.ServiceNamespaceEcs, ResourceIds: []string{resource}})
 	if err != nil || len(targets.ScalableTargets) == 0 {
 		return "", err
@@ -41,15 +30,15 @@ func (s *Scaler) Scale(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	alarms, samples, err := alarm.Read(ctx, s.AWS, s.Service)
+	alarms, samples, err := alarm.Read(ctx, s.aws, s.Service)
 	if err != nil {
 		return "", err
 	}
-	services, err := ecs.NewFromConfig(s.AWS).DescribeServices(ctx, &ecs.DescribeServicesInput{Cluster: &s.Cluster, Services: []string{s.Service}})
-	if err != nil || len(services.Services) == 0 {
+	service, err := ecstask.Describe(ctx, s.ecs, s.Cluster, s.Service)
+	if err != nil {
 		return "", err
 	}
-	before := services.Services[0].DesiredCount
+	before := service.DesiredCount
 	within := func(n int32) int32 {
 		return min(max(n, aws.ToInt32(target.MinCapacity)), aws.ToInt32(target.MaxCapacity))
 	}
@@ -66,17 +55,14 @@ func (s *Scaler) Scale(ctx context.Context) (string, error) {
 			}
 			if n := within(before + change); n != before {
 				wanted, why = n, "the policy "+*p.PolicyName
-				if s.cooldown == nil {
-					s.cooldown = map[string]time.Time{}
-				}
-				s.cooldown[*p.PolicyName] = time.Now().Add(time.Duration(aws.ToInt32(p.StepScalingPolicyConfiguration.Cooldown)) * s.Minute / 60)
+				s.cooldown[*p.PolicyName] = time.Now().Add(time.Duration(aws.ToInt32(p.StepScalingPolicyConfiguration.Cooldown)) * probeEvery / 60)
 			}
 		}
 	}
 	if wanted == before {
 		return "", nil
 	}
-	if _, err := ecs.NewFromConfig(s.AWS).UpdateService(ctx, &ecs.UpdateServiceInput{Cluster: &s.Cluster, Service: &s.Service, DesiredCount: &wanted}); err != nil {
+	if _, err := s.ecs.UpdateService(ctx, &ecs.UpdateServiceInput{Cluster: &s.Cluster, Service: &s.Service, DesiredCount: &wanted}); err != nil {
 		return "", fmt.Errorf("scale the service %s: %w", s.Service, err)
 	}
 	return fmt.Sprintf("from %d to %d tasks, by %s", before, wanted, why), nil
