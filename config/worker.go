@@ -409,43 +409,27 @@ func (v *validator) jobSecrets() {
 	}
 }
 
-// SecretReference is the value of a secret in a container definition (valueFrom) that is in Secrets Manager:
+// SecretReference returns the ARN and the JSON key in the value of a secret in a container definition (valueFrom) that is in
+// Secrets Manager. Without a key the container gets the whole text.
 //
 //	arn:<partition>:secretsmanager:<region>:<account>:secret:<name>[:<JSON key>:<stage>:<version>]
 //
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/secrets-envvar-secrets-manager.html
-type SecretReference struct {
-	// ARN is that of the secret.
-	ARN string
-	// JSONKey names the value in the JSON object that the secret holds; empty: the whole text.
-	JSONKey string
-	// Stage and Version choose a version; empty: AWSCURRENT.
-	Stage, Version string
-}
-
-// ParseSecretReference returns the parts of a reference. With an error, for example for a parameter of the Parameter
-// Store, ARN is the whole reference.
-func ParseSecretReference(reference string) (SecretReference, error) {
+//
+// Of anything else, such as a parameter of the Parameter Store, the whole reference is the ARN.
+func SecretReference(reference string) (arn, jsonKey string) {
 	part := strings.Split(reference, ":")
-	if part[0] != "arn" || len(part) < 7 || part[2] != "secretsmanager" {
-		return SecretReference{ARN: reference}, fmt.Errorf("%q is not the ARN of a secret in Secrets Manager", reference)
+	if len(part) != 10 || part[2] != "secretsmanager" {
+		return reference, ""
 	}
-	parsed := SecretReference{ARN: strings.Join(part[:7], ":")}
-	switch len(part) {
-	case 7:
-	case 10:
-		parsed.JSONKey, parsed.Stage, parsed.Version = part[7], part[8], part[9]
-	default:
-		return SecretReference{ARN: reference}, fmt.Errorf("%q: after the ARN either nothing or :<JSON key>:<stage>:<version> must follow, each of which may be empty", reference)
-	}
-	return parsed, nil
+	return strings.Join(part[:7], ":"), part[7]
 }
 
 // SecretARN returns the ARN that the execution role must be allowed to read for a value of worker.secrets: without the
 // JSON key and version that may follow that of a secret.
 func SecretARN(reference string) string {
-	parsed, _ := ParseSecretReference(reference)
-	return parsed.ARN
+	arn, _ := SecretReference(reference)
+	return arn
 }
 
 // IsParameter reports whether a value of worker.secrets is a parameter of the Parameter Store and

@@ -78,8 +78,8 @@ func (c *checklist) valuesNotRead() string {
 	var names []string
 	for _, container := range append(slices.Clone(c.server.ContainerDefinitions), c.Container) {
 		for _, s := range container.Secrets {
-			from := aws.ToString(s.ValueFrom)
-			if secret, err := config.ParseSecretReference(from); secret.ARN != credential && (secret.JSONKey != "" || err != nil) {
+			arn, key := config.SecretReference(aws.ToString(s.ValueFrom))
+			if arn != credential && (key != "" || config.IsParameter(arn)) {
 				names = append(names, aws.ToString(s.Name))
 			}
 		}
@@ -492,8 +492,7 @@ func secretName(arn string) string { return arn[strings.LastIndex(arn, ":")+1:] 
 func (c *checklist) credentialSource() (arn, jsonKey string) {
 	for _, s := range c.Container.Secrets {
 		if aws.ToString(s.Name) == c.env.Prefect.Authentication.Variable() {
-			secret, _ := config.ParseSecretReference(aws.ToString(s.ValueFrom))
-			return secret.ARN, secret.JSONKey
+			return config.SecretReference(aws.ToString(s.ValueFrom))
 		}
 	}
 	return "", ""
