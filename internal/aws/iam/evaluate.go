@@ -1,6 +1,7 @@
 package iam
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -86,7 +87,7 @@ func (r Result) Within(boundary []Document, request Request) Result {
 	return r
 }
 
-// applies reports whether the statement is about the request.
+// applies reports whether the statement is about the request, and what it is that is not met.
 func (s Statement) applies(request Request) (truth, string) {
 	met := yes
 	reason := ""
@@ -122,7 +123,7 @@ func (s Statement) applies(request Request) (truth, string) {
 	for operator, keys := range s.Condition {
 		for key, values := range keys {
 			t, why := request.condition(operator, key, values)
-			and(t, why)
+			and(t, cmp.Or(why, "its condition "+key))
 		}
 	}
 	return met, reason

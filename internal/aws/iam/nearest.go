@@ -24,10 +24,8 @@ func Nearest(documents []Document, request Request) (name, why string) {
 			switch {
 			case all == yes:
 				score, what = 5, ""
-			case byResource == yes && reason != "":
-				score, what = 4, reason
 			case byResource == yes:
-				score, what = 4, "its condition "+s.unmet(request)
+				score, what = 4, reason
 			case byAction == yes:
 				score, what = 3, "its resource "+strings.Join(append(s.Resource, s.NotResource...), ", ")
 			case s.sameService(request.Action):
@@ -45,16 +43,4 @@ func Nearest(documents []Document, request Request) (name, why string) {
 func (s Statement) sameService(action string) bool {
 	service, _, _ := strings.Cut(action, ":")
 	return slices.ContainsFunc(s.Action, func(other string) bool { return strings.HasPrefix(other, service+":") })
-}
-
-// unmet returns the key of a condition that the request does not meet.
-func (s Statement) unmet(request Request) string {
-	for operator, keys := range s.Condition {
-		for key, values := range keys {
-			if t, _ := request.condition(operator, key, values); t != yes {
-				return key
-			}
-		}
-	}
-	return ""
 }

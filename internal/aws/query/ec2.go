@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"fmt"
 	"maps"
 )
 
@@ -22,34 +23,48 @@ type Page[T any] struct {
 	NextToken string `xml:"nextToken"`
 }
 
-// describe returns the items of all pages. Their types have the fields that are read.
-func describe[T any](ctx context.Context, c Client, action string, params Params) ([]T, error) {
-	call := Params{}
-	maps.Copy(call, params)
-	var items []T
-	for {
-		var page Page[T]
-		if err := c.Call(ctx, EC2, action, call, &page); err != nil {
-			return nil, err
+// describe returns a function that makes a Describe call with parameters and returns the items of all pages. Their types
+// have the fields that are read.
+func describe[T any](action string) func(context.Context, Client, Params) ([]T, error) {
+	return func(ctx context.Context, c Client, params Params) ([]T, error) {
+		call := Params{}
+		maps.Copy(call, params)
+		var items []T
+		for {
+			var page Page[T]
+			if err := c.Call(ctx, EC2, action, call, &page); err != nil {
+				return nil, err
+			}
+			for _, set := range page.Sets {
+				items = append(items, set.Items...)
+			}
+			if page.NextToken == "" {
+				return items, nil
+			}
+			call["NextToken"] = page.NextToken
 		}
-		for _, set := range page.Sets {
-			items = append(items, set.Items...)
-		}
-		if page.NextToken == "" {
-			return items, nil
-		}
-		call["NextToken"] = page.NextToken
 	}
 }
+
+// The Describe calls. Each returns what its parameters select.
+var (
+	Addresses          = describe[Address]("DescribeAddresses")
+	FlowLogs           = describe[FlowLog]("DescribeFlowLogs")
+	InternetGateways   = describe[InternetGateway]("DescribeInternetGateways")
+	NATGateways        = describe[NATGateway]("DescribeNatGateways")
+	NetworkACLs        = describe[NetworkACL]("DescribeNetworkAcls")
+	RouteTables        = describe[RouteTable]("DescribeRouteTables")
+	SecurityGroupRules = describe[SecurityGroupRule]("DescribeSecurityGroupRules")
+	SecurityGroups     = describe[SecurityGroup]("DescribeSecurityGroups")
+	Subnets            = describe[Subnet]("DescribeSubnets")
+	Tags               = describe[Tag]("DescribeTags")
+	VPCEndpoints       = describe[VPCEndpoint]("DescribeVpcEndpoints")
+	VPCs               = describe[VPC]("DescribeVpcs")
+)
 
 // VPC is a VPC.
 type VPC struct {
 	ID string `xml:"vpcId"`
-}
-
-// VPCs returns the VPCs that the parameters of DescribeVpcs select.
-func (c Client) VPCs(ctx context.Context, params Params) ([]VPC, error) {
-	return describe[VPC](ctx, c, "DescribeVpcs", params)
 }
 
 // Subnet is a subnet.
@@ -61,19 +76,9 @@ type Subnet struct {
 	FreeAddresses int    `xml:"availableIpAddressCount"`
 }
 
-// Subnets returns the subnets that the parameters of DescribeSubnets select.
-func (c Client) Subnets(ctx context.Context, params Params) ([]Subnet, error) {
-	return describe[Subnet](ctx, c, "DescribeSubnets", params)
-}
-
 // InternetGateway is an internet gateway.
 type InternetGateway struct {
 	ID string `xml:"internetGatewayId"`
-}
-
-// InternetGateways returns the gateways that the parameters of DescribeInternetGateways select.
-func (c Client) InternetGateways(ctx context.Context, params Params) ([]InternetGateway, error) {
-	return describe[InternetGateway](ctx, c, "DescribeInternetGateways", params)
 }
 
 // NATGateway is a NAT gateway.
@@ -86,20 +91,10 @@ type NATGateway struct {
 	PublicAddresses  []string `xml:"natGatewayAddressSet>item>publicIp"`
 }
 
-// NATGateways returns the gateways that the parameters of DescribeNatGateways select.
-func (c Client) NATGateways(ctx context.Context, params Params) ([]NATGateway, error) {
-	return describe[NATGateway](ctx, c, "DescribeNatGateways", params)
-}
-
 // Address is an Elastic IP address.
 type Address struct {
 	AllocationID  string `xml:"allocationId"`
 	AssociationID string `xml:"associationId"`
-}
-
-// Addresses returns the addresses that the parameters of DescribeAddresses select.
-func (c Client) Addresses(ctx context.Context, params Params) ([]Address, error) {
-	return describe[Address](ctx, c, "DescribeAddresses", params)
 }
 
 // RouteTable is a route table.
@@ -120,20 +115,10 @@ type Route struct {
 	State        string `xml:"state"`
 }
 
-// RouteTables returns the tables that the parameters of DescribeRouteTables select.
-func (c Client) RouteTables(ctx context.Context, params Params) ([]RouteTable, error) {
-	return describe[RouteTable](ctx, c, "DescribeRouteTables", params)
-}
-
 // SecurityGroup is a security group.
 type SecurityGroup struct {
 	ID   string `xml:"groupId"`
 	Name string `xml:"groupName"`
-}
-
-// SecurityGroups returns the groups that the parameters of DescribeSecurityGroups select.
-func (c Client) SecurityGroups(ctx context.Context, params Params) ([]SecurityGroup, error) {
-	return describe[SecurityGroup](ctx, c, "DescribeSecurityGroups", params)
 }
 
 // SecurityGroupRule is a rule of a security group.
@@ -151,16 +136,26 @@ type SecurityGroupRule struct {
 	Tags            []Tag  `xml:"tagSet>item"`
 }
 
+// String returns the rule for a person, such as "ingress of tcp 22 from 0.0.0.0/0".
+func (r SecurityGroupRule) String() string {
+	traffic, direction, preposition := "everything", "ingress", "from"
+	if r.IsEgress {
+		direction, preposition = "egress", "to"
+	}
+	if r.Protocol != "-1" {
+		traffic = fmt.Sprintf("%s %d", r.Protocol, r.FromPort)
+		if r.FromPort != r.ToPort {
+			traffic += fmt.Sprintf(" to %d", r.ToPort)
+		}
+	}
+	return fmt.Sprintf("%s of %s %s %s", direction, traffic, preposition, r.CIDRIPv4+r.CIDRIPv6+r.PrefixListID+r.ReferencedGroup)
+}
+
 // Tag is a tag of a resource.
 type Tag struct {
 	Key        string `xml:"key"`
 	Value      string `xml:"value"`
 	ResourceID string `xml:"resourceId"`
-}
-
-// SecurityGroupRules returns the rules that the parameters of DescribeSecurityGroupRules select.
-func (c Client) SecurityGroupRules(ctx context.Context, params Params) ([]SecurityGroupRule, error) {
-	return describe[SecurityGroupRule](ctx, c, "DescribeSecurityGroupRules", params)
 }
 
 // NetworkACL is a network ACL. The default one of a VPC is that of each subnet without another.
@@ -182,11 +177,6 @@ type NetworkACLEntry struct {
 	LastPort  int    `xml:"portRange>to"`
 }
 
-// NetworkACLs returns the ACLs that the parameters of DescribeNetworkAcls select.
-func (c Client) NetworkACLs(ctx context.Context, params Params) ([]NetworkACL, error) {
-	return describe[NetworkACL](ctx, c, "DescribeNetworkAcls", params)
-}
-
 // VPCEndpoint is a VPC endpoint.
 type VPCEndpoint struct {
 	ID          string   `xml:"vpcEndpointId"`
@@ -198,25 +188,10 @@ type VPCEndpoint struct {
 	Groups      []string `xml:"groupSet>item>groupId"`
 }
 
-// VPCEndpoints returns the endpoints that the parameters of DescribeVpcEndpoints select.
-func (c Client) VPCEndpoints(ctx context.Context, params Params) ([]VPCEndpoint, error) {
-	return describe[VPCEndpoint](ctx, c, "DescribeVpcEndpoints", params)
-}
-
 // FlowLog is a flow log.
 type FlowLog struct {
 	ID          string `xml:"flowLogId"`
 	LogGroup    string `xml:"logGroupName"`
 	Destination string `xml:"logDestination"` // the ARN of the log group, in place of its name or beside it
 	TrafficType string `xml:"trafficType"`
-}
-
-// FlowLogs returns the flow logs that the parameters of DescribeFlowLogs select.
-func (c Client) FlowLogs(ctx context.Context, params Params) ([]FlowLog, error) {
-	return describe[FlowLog](ctx, c, "DescribeFlowLogs", params)
-}
-
-// Tags returns the tags that the parameters of DescribeTags select.
-func (c Client) Tags(ctx context.Context, params Params) ([]Tag, error) {
-	return describe[Tag](ctx, c, "DescribeTags", params)
 }

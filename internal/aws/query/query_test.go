@@ -19,6 +19,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"prefect-worker-ecs/internal/test/testtools"
 )
 
 // answering returns the configuration for a server that gives these answers in turn, a status and a
@@ -48,7 +50,7 @@ func TestCallsAndAnswers(t *testing.T) {
 		`200 <DescribeSubnetsResponse xmlns="http://ec2"><requestId>r</requestId><subnetSet><item><subnetId>b</subnetId><vpcId>v</vpcId></item></subnetSet></DescribeSubnetsResponse>`)
 	// WHEN they are read
 	params := Filters("vpc-id", "v", "tag:Name", "x y")
-	subnets, err := New(cfg).Subnets(t.Context(), params)
+	subnets, err := Subnets(t.Context(), New(cfg), params)
 	// THEN all are there
 	if err != nil || len(subnets) != 2 || subnets[0] != (Subnet{ID: "a", FreeAddresses: 7}) || subnets[1] != (Subnet{ID: "b", VPCID: "v"}) {
 		t.Errorf("%v, %v", subnets, err)
@@ -104,20 +106,22 @@ func TestJSON(t *testing.T) {
 
 func TestErrors(t *testing.T) {
 	const denied = `403 <Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>no</Message></Error></Errors></Response>`
+	vpcs := func(ctx context.Context, cfg aws.Config) error {
+		_, err := VPCs(ctx, New(cfg), nil)
+		return err
+	}
+	role := func(ctx context.Context, cfg aws.Config) error {
+		_, err := New(cfg).Role(ctx, "x")
+		return err
+	}
 	for _, test := range []struct {
 		name, code string
 		attempts   int
 		answers    []string
 		call       func(context.Context, aws.Config) error
 	}{
-		{"of EC2", "UnauthorizedOperation", 1, []string{denied}, func(ctx context.Context, cfg aws.Config) error {
-			_, err := New(cfg).VPCs(ctx, nil)
-			return err
-		}},
-		{"of IAM", "NoSuchEntity", 1, []string{`404 <ErrorResponse><Error><Type>Sender</Type><Code>NoSuchEntity</Code><Message>none</Message></Error></ErrorResponse>`}, func(ctx context.Context, cfg aws.Config) error {
-			_, err := New(cfg).Role(ctx, "x")
-			return err
-		}},
+		{"of EC2", "UnauthorizedOperation", 1, []string{denied}, vpcs},
+		{"of IAM", "NoSuchEntity", 1, []string{`404 <ErrorResponse><Error><Type>Sender</Type><Code>NoSuchEntity</Code><Message>none</Message></Error></ErrorResponse>`}, role},
 		{"that passes", "", 2, []string{"503 ", `200 <DescribeDBInstancesResponse><DescribeDBInstancesResult><DBInstances><DBInstance><DBInstanceStatus>available</DBInstanceStatus></DBInstance></DBInstances></DescribeDBInstancesResult></DescribeDBInstancesResponse>`}, func(ctx context.Context, cfg aws.Config) error {
 			status, err := New(cfg).InstanceStatus(ctx, "x")
 			if err == nil && status != "available" {
@@ -125,14 +129,8 @@ func TestErrors(t *testing.T) {
 			}
 			return err
 		}},
-		{"that is none: a page of a proxy", "none", 1, []string{"200 <html></html>"}, func(ctx context.Context, cfg aws.Config) error {
-			_, err := New(cfg).VPCs(ctx, nil)
-			return err
-		}},
-		{"that is none: nothing", "none", 1, []string{"200 <GetRoleResponse></GetRoleResponse>"}, func(ctx context.Context, cfg aws.Config) error {
-			_, err := New(cfg).Role(ctx, "x")
-			return err
-		}},
+		{"that is none: a page of a proxy", "none", 1, []string{"200 <html></html>"}, vpcs},
+		{"that is none: nothing", "none", 1, []string{"200 <GetRoleResponse></GetRoleResponse>"}, role},
 		{"of a proxy", "none", 2, []string{"502 <html>"}, func(ctx context.Context, cfg aws.Config) error {
 			_, err := New(cfg).ZoneVPCs(ctx, "/hostedzone/Z")
 			return err
@@ -164,7 +162,7 @@ func TestErrors(t *testing.T) {
 	// AND who cannot be reached is known
 	cfg, _ := answering(t, "200 ")
 	cfg.BaseEndpoint, cfg.RetryMaxAttempts = aws.String("http://127.0.0.1:1"), 1
-	if _, err := New(cfg).VPCs(t.Context(), nil); !errors.As(err, new(*smithyhttp.RequestSendError)) {
+	if _, err := VPCs(t.Context(), New(cfg), nil); !errors.As(err, new(*smithyhttp.RequestSendError)) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -214,9 +212,7 @@ func TestEndpoints(t *testing.T) {
 				t.Setenv(name, value)
 			}
 			cfg, err := config.LoadDefaultConfig(t.Context(), config.WithRegion(test.region))
-			if err != nil {
-				t.Fatal(err)
-			}
+			testtools.NoError(t, err)
 			ec2, ec2Region := New(cfg).resolve(EC2)
 			iam, iamRegion := New(cfg).resolve(IAM)
 			if ec2 != test.ec2 || iam != test.iam || ec2Region != test.region || iamRegion != test.signed {

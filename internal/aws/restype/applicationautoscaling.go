@@ -13,7 +13,7 @@ var applicationautoscalingTypes = []Type{
 	{
 		Name: "aws_appautoscaling_target",
 		Find: func(f *Search, r Resource) (string, error) {
-			out, err := f.aws.autoscaling.DescribeScalableTargets(f.Context, &applicationautoscaling.DescribeScalableTargetsInput{
+			out, err := applicationautoscaling.NewFromConfig(f.cfg).DescribeScalableTargets(f.Context, &applicationautoscaling.DescribeScalableTargetsInput{
 				ServiceNamespace: types.ServiceNamespaceEcs, ResourceIds: []string{r.text("resource_id")}})
 			if err == nil && len(out.ScalableTargets) == 0 {
 				err = errNone
@@ -34,7 +34,7 @@ var applicationautoscalingTypes = []Type{
 	{
 		Name: "aws_appautoscaling_policy",
 		Find: func(f *Search, r Resource) (string, error) {
-			out, err := f.aws.autoscaling.DescribeScalingPolicies(f.Context, &applicationautoscaling.DescribeScalingPoliciesInput{
+			out, err := applicationautoscaling.NewFromConfig(f.cfg).DescribeScalingPolicies(f.Context, &applicationautoscaling.DescribeScalingPoliciesInput{
 				ServiceNamespace: types.ServiceNamespaceEcs, ResourceId: aws.String(r.text("resource_id")), PolicyNames: []string{r.text("name")}})
 			if err == nil && !slices.ContainsFunc(out.ScalingPolicies, func(p types.ScalingPolicy) bool { return aws.ToString(p.PolicyName) == r.text("name") }) {
 				err = errNone

@@ -1,7 +1,6 @@
 package restype
 
 import (
-	"cmp"
 	"fmt"
 	"strings"
 
@@ -49,7 +48,7 @@ func (f *Search) networkBeside(vpc string) (all []string, err error) {
 			all = append(all, fmt.Sprintf("the %s of the VPC %s: delete it before make destroy", noun, vpc))
 		}
 	}
-	groups, err := f.aws.SecurityGroups(f.Context, in)
+	groups, err := query.SecurityGroups(f.Context, f.aws, in)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +57,7 @@ func (f *Search) networkBeside(vpc string) (all []string, err error) {
 			add("aws_security_group", fmt.Sprintf("security group %s (%s)", g.ID, g.Name), g.ID)
 		}
 	}
-	endpoints, err := f.aws.VPCEndpoints(f.Context, in)
+	endpoints, err := query.VPCEndpoints(f.Context, f.aws, in)
 	if err != nil {
 		return nil, err
 	}
@@ -67,14 +66,14 @@ func (f *Search) networkBeside(vpc string) (all []string, err error) {
 			add("aws_vpc_endpoint", fmt.Sprintf("endpoint %s (%s)", e.ID, e.ServiceName), e.ID)
 		}
 	}
-	subnets, err := f.aws.Subnets(f.Context, in)
+	subnets, err := query.Subnets(f.Context, f.aws, in)
 	if err != nil {
 		return nil, err
 	}
 	for _, s := range subnets {
 		add("aws_subnet", fmt.Sprintf("subnet %s (%s)", s.ID, s.CIDRBlock), s.ID)
 	}
-	tables, err := f.aws.RouteTables(f.Context, in)
+	tables, err := query.RouteTables(f.Context, f.aws, in)
 	for _, t := range tables {
 		if len(t.Associations) == 0 || !t.Associations[0].Main {
 			add("aws_route_table", "route table "+t.ID, t.ID)
@@ -85,26 +84,21 @@ func (f *Search) networkBeside(vpc string) (all []string, err error) {
 
 // rulesBeside returns the rules of a security group of the stack that others have added.
 func (f *Search) rulesBeside(group string) (all []string, err error) {
-	rules, err := f.aws.SecurityGroupRules(f.Context, query.Filters("group-id", group))
+	rules, err := query.SecurityGroupRules(f.Context, f.aws, query.Filters("group-id", group))
 	for _, r := range rules {
-		direction, preposition := "ingress", "from"
+		kind := "aws_vpc_security_group_ingress_rule"
 		if r.IsEgress {
-			direction, preposition = "egress", "to"
+			kind = "aws_vpc_security_group_egress_rule"
 		}
-		if !f.taken["aws_vpc_security_group_"+direction+"_rule "+r.ID] {
-			ports := fmt.Sprintf("%s %d-%d", r.Protocol, r.FromPort, r.ToPort)
-			if r.Protocol == "-1" {
-				ports = "everything"
-			}
-			all = append(all, fmt.Sprintf("the %s rule %s of the security group %s (%s %s %s): delete it, or name what is needed of it in network.egress",
-				direction, r.ID, group, ports, preposition, cmp.Or(r.CIDRIPv4, r.CIDRIPv6, r.PrefixListID, r.ReferencedGroup)))
+		if !f.taken[kind+" "+r.ID] {
+			all = append(all, fmt.Sprintf("the rule %s of the security group %s, %s: delete it, or name what is needed of it in network.egress", r.ID, group, r))
 		}
 	}
 	return all, err
 }
 
 func (f *Search) ecsServicesBeside(cluster string) (all []string, err error) {
-	pages := ecs.NewListServicesPaginator(f.aws.ecs, &ecs.ListServicesInput{Cluster: &cluster})
+	pages := ecs.NewListServicesPaginator(ecs.NewFromConfig(f.cfg), &ecs.ListServicesInput{Cluster: &cluster})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(f.Context)
 		if err != nil {
@@ -120,7 +114,7 @@ func (f *Search) ecsServicesBeside(cluster string) (all []string, err error) {
 }
 
 func (f *Search) flowLogsBeside(vpc string) (all []string, err error) {
-	logs, err := f.aws.FlowLogs(f.Context, query.Filters("resource-id", vpc))
+	logs, err := query.FlowLogs(f.Context, f.aws, query.Filters("resource-id", vpc))
 	for _, l := range logs {
 		if !f.taken["aws_flow_log "+l.ID] && len(f.Stack.Names("aws_flow_log")) > 0 {
 			all = append(all, fmt.Sprintf("the flow log %s of the VPC %s: that of the stack records the same a second time; network.flow_logs: none leaves it out", l.ID, vpc))
@@ -131,7 +125,7 @@ func (f *Search) flowLogsBeside(vpc string) (all []string, err error) {
 
 func (f *Search) servicesBeside(namespace string) (all []string, err error) {
 	namespace, _, _ = strings.Cut(namespace, ":") // it is imported with its VPC
-	pages := servicediscovery.NewListServicesPaginator(f.aws.discovery, &servicediscovery.ListServicesInput{
+	pages := servicediscovery.NewListServicesPaginator(servicediscovery.NewFromConfig(f.cfg), &servicediscovery.ListServicesInput{
 		Filters: []discoverytypes.ServiceFilter{{Name: discoverytypes.ServiceFilterNameNamespaceId, Values: []string{namespace}}}})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(f.Context)

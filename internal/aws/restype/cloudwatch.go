@@ -10,7 +10,7 @@ var cloudwatchTypes = []Type{
 	{
 		Name: "aws_cloudwatch_metric_alarm",
 		Find: func(f *Search, r Resource) (string, error) {
-			out, err := f.aws.cloudwatch.DescribeAlarms(f.Context, &cloudwatch.DescribeAlarmsInput{AlarmNames: []string{r.text("alarm_name")}})
+			out, err := cloudwatch.NewFromConfig(f.cfg).DescribeAlarms(f.Context, &cloudwatch.DescribeAlarmsInput{AlarmNames: []string{r.text("alarm_name")}})
 			if err == nil && len(out.MetricAlarms) == 0 {
 				err = errNone
 			}
@@ -30,7 +30,7 @@ var cloudwatchTypes = []Type{
 	{
 		Name: "aws_cloudwatch_dashboard",
 		Find: func(f *Search, r Resource) (string, error) {
-			_, err := f.aws.cloudwatch.GetDashboard(f.Context, &cloudwatch.GetDashboardInput{DashboardName: aws.String(r.text("dashboard_name"))})
+			_, err := cloudwatch.NewFromConfig(f.cfg).GetDashboard(f.Context, &cloudwatch.GetDashboardInput{DashboardName: aws.String(r.text("dashboard_name"))})
 			return r.text("dashboard_name"), err
 		},
 		Loss:     Nothing,

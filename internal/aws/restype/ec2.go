@@ -27,7 +27,7 @@ var ec2Types = []Type{
 	},
 	{
 		Name:     "aws_subnet",
-		Find:     (*Search).subnet,
+		Find:     inVPC("vpc_id", (*Search).subnet),
 		Loss:     "the worker's tasks move",
 		Replaces: []string{"availability_zone", "cidr_block", "vpc_id"},
 		Options: map[string]string{
@@ -45,7 +45,7 @@ var ec2Types = []Type{
 	},
 	{
 		Name: "aws_internet_gateway",
-		Find: (*Search).internetGateway,
+		Find: inVPC("vpc_id", (*Search).internetGateway),
 		Loss: "the worker is cut off from the Prefect API",
 		Grants: []Grant{
 			{Read: "ec2:DescribeInternetGateways"},
@@ -114,7 +114,7 @@ var ec2Types = []Type{
 	},
 	{
 		Name:     "aws_vpc_endpoint",
-		Find:     (*Search).endpoint,
+		Find:     inVPC("vpc_id", (*Search).endpoint),
 		Loss:     Nothing,
 		Replaces: []string{"service_name", "vpc_endpoint_type", "vpc_id"},
 		Grants: []Grant{
@@ -127,7 +127,7 @@ var ec2Types = []Type{
 	},
 	{
 		Name:     "aws_security_group",
-		Find:     (*Search).securityGroup,
+		Find:     inVPC("vpc_id", (*Search).securityGroup),
 		Loss:     "the worker is cut off until it has another",
 		Replaces: []string{"description", "name", "vpc_id"},
 		Grants: []Grant{
@@ -179,7 +179,7 @@ var ec2Types = []Type{
 	},
 	{
 		Name:     "aws_flow_log",
-		Find:     (*Search).flowLog,
+		Find:     inVPC("vpc_id", (*Search).flowLog),
 		Loss:     Nothing,
 		Replaces: []string{"iam_role_arn", "log_destination", "log_destination_type", "traffic_type", "vpc_id"},
 		Grants: []Grant{
@@ -205,7 +205,7 @@ var ec2Types = []Type{
 // vpc returns the VPC with the address range and the Name tag.
 func (f *Search) vpc(r Resource) (string, error) {
 	tags, _ := r.arguments["tags"].(map[string]any)
-	vpcs, err := f.aws.VPCs(f.Context, query.Filters("cidr", r.text("cidr_block"), "tag:Name", fmt.Sprint(tags["Name"])))
+	vpcs, err := query.VPCs(f.Context, f.aws, query.Filters("cidr", r.text("cidr_block"), "tag:Name", fmt.Sprint(tags["Name"])))
 	if err != nil {
 		return "", err
 	}
@@ -216,24 +216,16 @@ func (f *Search) vpc(r Resource) (string, error) {
 	return r.one(ids)
 }
 
-func (f *Search) subnet(r Resource) (string, error) {
-	vpc, err := f.id(r.arguments["vpc_id"])
-	if err != nil {
-		return "", err
-	}
-	subnets, err := f.aws.Subnets(f.Context, query.Filters("vpc-id", vpc, "cidr-block", r.text("cidr_block")))
+func (f *Search) subnet(r Resource, vpc string) (string, error) {
+	subnets, err := query.Subnets(f.Context, f.aws, query.Filters("vpc-id", vpc, "cidr-block", r.text("cidr_block")))
 	if err != nil || len(subnets) == 0 {
 		return "", orNone(err)
 	}
 	return subnets[0].ID, nil // a range is there once in a VPC
 }
 
-func (f *Search) internetGateway(r Resource) (string, error) {
-	vpc, err := f.id(r.arguments["vpc_id"])
-	if err != nil {
-		return "", err
-	}
-	gateways, err := f.aws.InternetGateways(f.Context, query.Filters("attachment.vpc-id", vpc))
+func (f *Search) internetGateway(_ Resource, vpc string) (string, error) {
+	gateways, err := query.InternetGateways(f.Context, f.aws, query.Filters("attachment.vpc-id", vpc))
 	if err != nil || len(gateways) == 0 {
 		return "", orNone(err)
 	}
@@ -246,7 +238,7 @@ func (f *Search) natGateway(r Resource) (string, error) {
 	if err != nil || vpc == "" {
 		return "", orNone(err)
 	}
-	gateways, err := f.aws.NATGateways(f.Context, query.Filters("vpc-id", vpc, "state", "available"))
+	gateways, err := query.NATGateways(f.Context, f.aws, query.Filters("vpc-id", vpc, "state", "available"))
 	if err != nil {
 		return "", err
 	}
@@ -285,7 +277,7 @@ func (f *Search) natAddress(r Resource) (string, error) {
 		if gateway == "" {
 			continue
 		}
-		gateways, err := f.aws.NATGateways(f.Context, query.Params{"NatGatewayId": []string{gateway}})
+		gateways, err := query.NATGateways(f.Context, f.aws, query.Params{"NatGatewayId": []string{gateway}})
 		if err != nil {
 			return "", err
 		}
@@ -296,7 +288,7 @@ func (f *Search) natAddress(r Resource) (string, error) {
 		}
 	}
 	tags, _ := r.arguments["tags"].(map[string]any)
-	addresses, err := f.aws.Addresses(f.Context, query.Filters("domain", "vpc", "tag:Name", fmt.Sprint(tags["Name"])))
+	addresses, err := query.Addresses(f.Context, f.aws, query.Filters("domain", "vpc", "tag:Name", fmt.Sprint(tags["Name"])))
 	if err != nil {
 		return "", err
 	}
@@ -314,7 +306,7 @@ func (f *Search) tableOf(subnet any) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	tables, err := f.aws.RouteTables(f.Context, query.Filters("association.subnet-id", id))
+	tables, err := query.RouteTables(f.Context, f.aws, query.Filters("association.subnet-id", id))
 	if err != nil || len(tables) == 0 {
 		return "", orNone(err)
 	}
@@ -341,7 +333,7 @@ func (f *Search) route(r Resource) (string, error) {
 		return "", err
 	}
 	to := r.text("destination_cidr_block")
-	tables, err := f.aws.RouteTables(f.Context, query.Params{"RouteTableId": []string{table}})
+	tables, err := query.RouteTables(f.Context, f.aws, query.Params{"RouteTableId": []string{table}})
 	if err != nil {
 		return "", err
 	}
@@ -363,12 +355,8 @@ func (f *Search) association(r Resource) (string, error) {
 	return subnet + "/" + table, err
 }
 
-func (f *Search) securityGroup(r Resource) (string, error) {
-	vpc, err := f.id(r.arguments["vpc_id"])
-	if err != nil {
-		return "", err
-	}
-	groups, err := f.aws.SecurityGroups(f.Context, query.Filters("vpc-id", vpc, "group-name", r.text("name")))
+func (f *Search) securityGroup(r Resource, vpc string) (string, error) {
+	groups, err := query.SecurityGroups(f.Context, f.aws, query.Filters("vpc-id", vpc, "group-name", r.text("name")))
 	if err != nil || len(groups) == 0 {
 		return "", orNone(err)
 	}
@@ -386,7 +374,7 @@ func (f *Search) securityGroupRule(r Resource) (string, error) {
 			return "", err
 		}
 	}
-	rules, err := f.aws.SecurityGroupRules(f.Context, query.Filters("group-id", group))
+	rules, err := query.SecurityGroupRules(f.Context, f.aws, query.Filters("group-id", group))
 	if err != nil {
 		return "", err
 	}
@@ -402,12 +390,8 @@ func (f *Search) securityGroupRule(r Resource) (string, error) {
 	return "", errNone
 }
 
-func (f *Search) endpoint(r Resource) (string, error) {
-	vpc, err := f.id(r.arguments["vpc_id"])
-	if err != nil {
-		return "", err
-	}
-	endpoints, err := f.aws.VPCEndpoints(f.Context, query.Filters("vpc-id", vpc, "service-name", r.text("service_name")))
+func (f *Search) endpoint(r Resource, vpc string) (string, error) {
+	endpoints, err := query.VPCEndpoints(f.Context, f.aws, query.Filters("vpc-id", vpc, "service-name", r.text("service_name")))
 	if err != nil {
 		return "", err
 	}
@@ -422,12 +406,8 @@ func (f *Search) endpoint(r Resource) (string, error) {
 
 // flowLog returns the flow log of the VPC that writes the same into the same log group: nothing of a flow
 // log can be changed.
-func (f *Search) flowLog(r Resource) (string, error) {
-	vpc, err := f.id(r.arguments["vpc_id"])
-	if err != nil {
-		return "", err
-	}
-	logs, err := f.aws.FlowLogs(f.Context, query.Filters("resource-id", vpc))
+func (f *Search) flowLog(r Resource, vpc string) (string, error) {
+	logs, err := query.FlowLogs(f.Context, f.aws, query.Filters("resource-id", vpc))
 	if err != nil {
 		return "", err
 	}

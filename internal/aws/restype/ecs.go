@@ -77,7 +77,7 @@ var ecsTypes = []Type{
 
 func (f *Search) cluster(r Resource) (string, error) {
 	name := cmp.Or(r.text("name"), r.text("cluster_name"))
-	out, err := f.aws.ecs.DescribeClusters(f.Context, &ecs.DescribeClustersInput{Clusters: []string{name}})
+	out, err := ecs.NewFromConfig(f.cfg).DescribeClusters(f.Context, &ecs.DescribeClustersInput{Clusters: []string{name}})
 	if err != nil || len(out.Clusters) == 0 || aws.ToString(out.Clusters[0].Status) == "INACTIVE" {
 		return "", orNone(err)
 	}
@@ -89,7 +89,7 @@ func (f *Search) service(r Resource) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	out, err := f.aws.ecs.DescribeServices(f.Context, &ecs.DescribeServicesInput{Cluster: &cluster, Services: []string{r.text("name")}})
+	out, err := ecs.NewFromConfig(f.cfg).DescribeServices(f.Context, &ecs.DescribeServicesInput{Cluster: &cluster, Services: []string{r.text("name")}})
 	if err != nil || len(out.Services) == 0 || aws.ToString(out.Services[0].Status) != "ACTIVE" {
 		return "", orNone(err)
 	}

@@ -38,7 +38,7 @@ var logsTypes = []Type{
 }
 
 func (f *Search) logGroup(r Resource) (string, error) {
-	out, err := f.aws.logs.DescribeLogGroups(f.Context, &cloudwatchlogs.DescribeLogGroupsInput{LogGroupNamePrefix: aws.String(r.text("name"))})
+	out, err := cloudwatchlogs.NewFromConfig(f.cfg).DescribeLogGroups(f.Context, &cloudwatchlogs.DescribeLogGroupsInput{LogGroupNamePrefix: aws.String(r.text("name"))})
 	// The groups are in the order of their names: the one with no more than the prefix is first.
 	if err != nil || len(out.LogGroups) == 0 || aws.ToString(out.LogGroups[0].LogGroupName) != r.text("name") {
 		return "", orNone(err)
@@ -51,7 +51,7 @@ func (f *Search) metricFilter(r Resource) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	out, err := f.aws.logs.DescribeMetricFilters(f.Context, &cloudwatchlogs.DescribeMetricFiltersInput{LogGroupName: &group, FilterNamePrefix: aws.String(r.text("name"))})
+	out, err := cloudwatchlogs.NewFromConfig(f.cfg).DescribeMetricFilters(f.Context, &cloudwatchlogs.DescribeMetricFiltersInput{LogGroupName: &group, FilterNamePrefix: aws.String(r.text("name"))})
 	if err != nil || len(out.MetricFilters) == 0 || aws.ToString(out.MetricFilters[0].FilterName) != r.text("name") {
 		return "", orNone(err)
 	}

@@ -1,6 +1,6 @@
 // Package restype is the table of the resource types that a stack may have: how one is found in AWS
 // and imported, which permissions Terraform needs for it, what is lost with it. There is one file for
-// each AWS service. A test fails for a type of a golden stack that is missing or incomplete here.
+// each AWS service. Tests fail for a type of a golden stack that is missing (of package deployer) or incomplete here.
 package restype
 
 import (

@@ -8,42 +8,11 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/applicationautoscaling"
-	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
-	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
-	"github.com/aws/aws-sdk-go-v2/service/ecs"
-	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
-	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
-	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/smithy-go"
 
 	"prefect-worker-ecs/internal/aws/iam"
 	"prefect-worker-ecs/internal/aws/query"
 )
-
-type clients struct {
-	query.Client
-	autoscaling *applicationautoscaling.Client
-	cloudwatch  *cloudwatch.Client
-	discovery   *servicediscovery.Client
-	ecs         *ecs.Client
-	logs        *cloudwatchlogs.Client
-	secrets     *secretsmanager.Client
-	sqs         *sqs.Client
-}
-
-func newClients(cfg aws.Config) clients {
-	return clients{
-		Client:      query.New(cfg),
-		autoscaling: applicationautoscaling.NewFromConfig(cfg),
-		cloudwatch:  cloudwatch.NewFromConfig(cfg),
-		discovery:   servicediscovery.NewFromConfig(cfg),
-		ecs:         ecs.NewFromConfig(cfg),
-		logs:        cloudwatchlogs.NewFromConfig(cfg),
-		secrets:     secretsmanager.NewFromConfig(cfg),
-		sqs:         sqs.NewFromConfig(cfg),
-	}
-}
 
 // errNone says that there is no such thing in AWS.
 var errNone = errors.New("it is not there")
@@ -66,7 +35,8 @@ type Search struct {
 	Stack   Stack
 	Account iam.Account
 
-	aws   clients
+	cfg   aws.Config
+	aws   query.Client
 	types map[string]Type
 	// ids are what was found, by address. Empty: it is not there.
 	ids map[string]string
@@ -76,7 +46,7 @@ type Search struct {
 
 // NewSearch returns a search in the account that cfg leads to.
 func NewSearch(ctx context.Context, cfg aws.Config, account iam.Account, stack Stack) *Search {
-	return &Search{Context: ctx, Stack: stack, Account: account, aws: newClients(cfg), types: all, ids: map[string]string{}, taken: map[string]bool{}}
+	return &Search{Context: ctx, Stack: stack, Account: account, cfg: cfg, aws: query.New(cfg), types: all, ids: map[string]string{}, taken: map[string]bool{}}
 }
 
 // Keep records the id of a resource, which is then not looked for.
@@ -108,6 +78,17 @@ func (f *Search) Find(address string) (string, error) {
 	}
 	f.Keep(address, id)
 	return id, nil
+}
+
+// inVPC returns a Find of a type whose resources belong to the VPC of an argument.
+func inVPC(argument string, find func(f *Search, r Resource, vpc string) (string, error)) func(*Search, Resource) (string, error) {
+	return func(f *Search, r Resource) (string, error) {
+		vpc, err := f.id(r.arguments[argument])
+		if err != nil {
+			return "", err
+		}
+		return find(f, r, vpc)
+	}
 }
 
 // id returns what an argument refers to: an id, or another resource of the stack.

@@ -48,7 +48,7 @@ var secretsmanagerTypes = []Type{
 // secret looks in the list, which does not support resource-level permissions: before there is one,
 // its ARN is not known. It is none while it is deleted: only who restores it can use its name.
 func (f *Search) secret(r Resource) (string, error) {
-	pages := secretsmanager.NewListSecretsPaginator(f.aws.secrets, &secretsmanager.ListSecretsInput{
+	pages := secretsmanager.NewListSecretsPaginator(secretsmanager.NewFromConfig(f.cfg), &secretsmanager.ListSecretsInput{
 		Filters: []secretstypes.Filter{{Key: secretstypes.FilterNameStringTypeName, Values: []string{r.text("name")}}}})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(f.Context)

@@ -13,7 +13,7 @@ import (
 var servicediscoveryTypes = []Type{
 	{
 		Name:     "aws_service_discovery_private_dns_namespace",
-		Find:     (*Search).namespace,
+		Find:     inVPC("vpc", (*Search).namespace),
 		Loss:     "names in it are gone until it is there again",
 		Replaces: []string{"name", "vpc"},
 		Grants: []Grant{
@@ -49,12 +49,8 @@ var servicediscoveryTypes = []Type{
 }
 
 // namespace returns the namespace of the name in the VPC: other VPCs may have the same.
-func (f *Search) namespace(r Resource) (string, error) {
-	vpc, err := f.id(r.arguments["vpc"])
-	if err != nil {
-		return "", err
-	}
-	pages := servicediscovery.NewListNamespacesPaginator(f.aws.discovery, &servicediscovery.ListNamespacesInput{})
+func (f *Search) namespace(r Resource, vpc string) (string, error) {
+	pages := servicediscovery.NewListNamespacesPaginator(servicediscovery.NewFromConfig(f.cfg), &servicediscovery.ListNamespacesInput{})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(f.Context)
 		if err != nil {
@@ -83,7 +79,7 @@ func (f *Search) discoveryService(r Resource) (string, error) {
 		return "", err
 	}
 	namespace, _, _ = strings.Cut(namespace, ":") // it is imported with its VPC
-	out, err := f.aws.discovery.ListServices(f.Context, &servicediscovery.ListServicesInput{
+	out, err := servicediscovery.NewFromConfig(f.cfg).ListServices(f.Context, &servicediscovery.ListServicesInput{
 		Filters: []discoverytypes.ServiceFilter{{Name: discoverytypes.ServiceFilterNameNamespaceId, Values: []string{namespace}}}})
 	if err != nil {
 		return "", err

@@ -11,7 +11,7 @@ var sqsTypes = []Type{
 		Name: "aws_sqs_queue",
 		ARN:  "sqs:{name}",
 		Find: func(f *Search, r Resource) (string, error) {
-			out, err := f.aws.sqs.GetQueueUrl(f.Context, &sqs.GetQueueUrlInput{QueueName: aws.String(r.text("name"))})
+			out, err := sqs.NewFromConfig(f.cfg).GetQueueUrl(f.Context, &sqs.GetQueueUrlInput{QueueName: aws.String(r.text("name"))})
 			if err != nil {
 				return "", err
 			}

@@ -69,7 +69,7 @@ func (m *placeholderMaker) network(n config.Network) error {
 	if !n.Exists() {
 		return nil
 	}
-	found, err := m.aws.Tags(m.ctx, query.Filters("key", placeholderTag))
+	found, err := query.Tags(m.ctx, m.aws, query.Filters("key", placeholderTag))
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func (m *placeholderMaker) vpc(n config.Network) error {
 // egress gives the VPC's main route table a default route, or makes the endpoints that the VPC has
 // instead.
 func (m *placeholderMaker) egress(n config.Network, vpc string) error {
-	tables, err := m.aws.RouteTables(m.ctx, query.Filters("vpc-id", vpc))
+	tables, err := query.RouteTables(m.ctx, m.aws, query.Filters("vpc-id", vpc))
 	if err != nil || len(tables) == 0 {
 		return errors.Join(err, errors.New("the VPC has no main route table"))
 	}

@@ -31,6 +31,7 @@ import (
 	"prefect-worker-ecs/internal/base/poll"
 	"prefect-worker-ecs/internal/local/prefectserver"
 	"prefect-worker-ecs/internal/prefect/api"
+	"prefect-worker-ecs/internal/test/testtools"
 )
 
 // testCase is one change, and what verify has to say of it.
@@ -48,17 +49,13 @@ const (
 // changeIAM makes a call of IAM that must succeed.
 func (h *harness) changeIAM(t *testing.T, action string, params query.Params) {
 	t.Helper()
-	if err := h.Call(t.Context(), query.IAM, action, params, nil); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, h.Call(t.Context(), query.IAM, action, params, nil))
 }
 
 // changeJSON makes a call of the JSON protocol that must succeed.
 func (h *harness) changeJSON(t *testing.T, service query.Service, operation string, in any) {
 	t.Helper()
-	if err := h.CallJSON(t.Context(), service, operation, in, &struct{}{}); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, h.CallJSON(t.Context(), service, operation, in, &struct{}{}))
 }
 
 // inline gives a role a further inline policy.
@@ -76,13 +73,9 @@ func (h *harness) own(before, after string) change {
 	return func(t *testing.T, _ *Options) func() {
 		const name = "read-prefect-api-key"
 		text, err := h.RolePolicy(t.Context(), executionRole, name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, err)
 		document, err := url.PathUnescape(text)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, err)
 		put := func(document string) {
 			h.changeIAM(t, "PutRolePolicy", query.Params{"RoleName": executionRole, "PolicyName": name, "PolicyDocument": document})
 		}
@@ -96,13 +89,9 @@ func (h *harness) roleCases() []testCase {
 	trust := func(role, principal, condition string) change {
 		return func(t *testing.T, _ *Options) func() {
 			found, err := h.Role(t.Context(), role)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testtools.NoError(t, err)
 			before, err := url.PathUnescape(found.TrustPolicy)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testtools.NoError(t, err)
 			put := func(document string) {
 				h.changeIAM(t, "UpdateAssumeRolePolicy", query.Params{"RoleName": role, "PolicyDocument": document})
 			}
@@ -163,13 +152,13 @@ func (h *harness) secretCases(t *testing.T) []testCase {
 	const likeAWS = `{"Statement":[{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"kms:Decrypt","Resource":"*","Condition":{"StringEquals":{"kms:CallerAccount":"123456789012","kms:ViaService":"secretsmanager.us-east-1.amazonaws.com"}}}]}`
 	// GIVEN keys, secrets, parameters and images that no container of the stack uses
 	key := func(policy string) *string {
-		return call(t, h.kms.CreateKey, &kms.CreateKeyInput{Policy: &policy}).KeyMetadata.Arn
+		return testtools.Call(t, h.kms.CreateKey, &kms.CreateKeyInput{Policy: &policy}).KeyMetadata.Arn
 	}
 	secret := func(name string, value *string) *string {
-		return call(t, h.secrets.CreateSecret, &secretsmanager.CreateSecretInput{Name: &name, SecretString: value}).ARN
+		return testtools.Call(t, h.secrets.CreateSecret, &secretsmanager.CreateSecretInput{Name: &name, SecretString: value}).ARN
 	}
 	further, leaving := secret("further", aws.String("{}")), secret("leaving", aws.String("x"))
-	call(t, h.secrets.DeleteSecret, &secretsmanager.DeleteSecretInput{SecretId: leaving, RecoveryWindowInDays: aws.Int64(7)})
+	testtools.Call(t, h.secrets.DeleteSecret, &secretsmanager.DeleteSecretInput{SecretId: leaving, RecoveryWindowInDays: aws.Int64(7)})
 	for _, name := range []string{"/flows/token", "token"} {
 		h.changeJSON(t, query.SSM, "PutParameter", map[string]any{"Name": name, "Value": "x", "Type": "String"})
 	}
@@ -194,8 +183,8 @@ func (h *harness) secretCases(t *testing.T) []testCase {
 	})
 	deleted := func(t *testing.T, _ *Options) func() {
 		id := aws.String(secretID)
-		call(t, h.secrets.DeleteSecret, &secretsmanager.DeleteSecretInput{SecretId: id, RecoveryWindowInDays: aws.Int64(7)})
-		return func() { call(t, h.secrets.RestoreSecret, &secretsmanager.RestoreSecretInput{SecretId: id}) }
+		testtools.Call(t, h.secrets.DeleteSecret, &secretsmanager.DeleteSecretInput{SecretId: id, RecoveryWindowInDays: aws.Int64(7)})
+		return func() { testtools.Call(t, h.secrets.RestoreSecret, &secretsmanager.RestoreSecretInput{SecretId: id}) }
 	}
 	ownCredential := func(_ *testing.T, opt *Options) func() {
 		opt.Credential = apiKey
@@ -402,8 +391,8 @@ func (h *harness) serviceCases() []testCase {
 			in := ecs.UpdateServiceInput{Cluster: aws.String("prefect-cluster"), Service: aws.String("dev-worker")}
 			before := in
 			in.DesiredCount, before.DesiredCount = &n, aws.Int32(1)
-			call(t, h.ecs.UpdateService, &in)
-			return func() { call(t, h.ecs.UpdateService, &before) }
+			testtools.Call(t, h.ecs.UpdateService, &in)
+			return func() { testtools.Call(t, h.ecs.UpdateService, &before) }
 		}
 	}
 	sidecar := edited(func(out *ecs.DescribeTaskDefinitionOutput) {
@@ -412,10 +401,10 @@ func (h *harness) serviceCases() []testCase {
 	})
 	noLogGroup := func(t *testing.T, _ *Options) func() {
 		group := aws.String("/ecs/prefect-worker")
-		call(t, h.logs.DeleteLogGroup, &cloudwatchlogs.DeleteLogGroupInput{LogGroupName: group})
+		testtools.Call(t, h.logs.DeleteLogGroup, &cloudwatchlogs.DeleteLogGroupInput{LogGroupName: group})
 		return func() {
-			call(t, h.logs.CreateLogGroup, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: group})
-			call(t, h.logs.PutRetentionPolicy, &cloudwatchlogs.PutRetentionPolicyInput{LogGroupName: group, RetentionInDays: aws.Int32(30)})
+			testtools.Call(t, h.logs.CreateLogGroup, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: group})
+			testtools.Call(t, h.logs.PutRetentionPolicy, &cloudwatchlogs.PutRetentionPolicyInput{LogGroupName: group, RetentionInDays: aws.Int32(30)})
 		}
 	}
 	spot := func(existing bool) change {
@@ -460,15 +449,11 @@ func (h *harness) prefectCases() []testCase {
 			client := h.client(t, h.two)
 			// In a queue that this worker could serve, and that is closed.
 			deployment, err := client.Deploy(t.Context(), api.LocalFlow{Name: "late", Pool: "good", Queue: "low", Dir: t.TempDir(), Entrypoint: "f.py:f"})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testtools.NoError(t, err)
 			h.prefect(t, h.two, "POST", "/deployments/"+deployment+"/create_flow_run", fields{"state": fields{
 				"type": "SCHEDULED", "name": state, "state_details": fields{"scheduled_time": time.Now().Add(-5*time.Minute - 10*time.Second).UTC().Format(time.RFC3339)}}})
 			return func() {
-				if err := client.DeleteFlow(t.Context(), "late"); err != nil {
-					t.Fatal(err)
-				}
+				testtools.NoError(t, client.DeleteFlow(t.Context(), "late"))
 			}
 		}
 	}
@@ -511,9 +496,7 @@ func (h *harness) backlog(t *testing.T, _ *Options) func() {
 		flow(time.Now().Add(-2 * time.Minute))
 	}
 	return func() {
-		if err := errors.Join(os.Remove(filepath.Join(dir, "f.py")), client.DeleteFlow(t.Context(), filepath.Base(dir))); err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, os.Remove(filepath.Join(dir, "f.py")), client.DeleteFlow(t.Context(), filepath.Base(dir)))
 		eventually(t, "no run", func() bool {
 			runs, err := client.Underway(t.Context(), "good")
 			return err == nil && len(runs) == 0
@@ -527,19 +510,13 @@ func (h *harness) flow(t *testing.T, server *prefectserver.Server, pool, dir str
 	t.Helper()
 	file := filepath.Join(dir, "f.py")
 	code := fmt.Sprintf("import os, time\nfrom prefect import flow\n\n@flow\ndef f():\n    while os.path.exists(%q):\n        time.sleep(0.1)\n", file)
-	if err := os.WriteFile(file, []byte(code), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, os.WriteFile(file, []byte(code), 0o644))
 	client := h.client(t, server)
 	deployment, err := client.Deploy(t.Context(), api.LocalFlow{Name: filepath.Base(dir), Pool: pool, Dir: dir, Entrypoint: "f.py:f"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	return func(due time.Time) string {
 		run, err := client.Run(t.Context(), deployment, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, err)
 		if time.Since(due) > time.Second {
 			h.prefect(t, server, "POST", "/flow_runs/"+run.ID+"/set_state", map[string]any{"force": true, "state": map[string]any{
 				"type": "SCHEDULED", "state_details": map[string]any{"scheduled_time": due.UTC().Format(time.RFC3339)}}})
@@ -573,15 +550,11 @@ func (h *harness) jobCases() []testCase {
 		return func(t *testing.T, _ *Options) func() {
 			client := h.client(t, h.two)
 			pool, err := client.WorkPool(t.Context(), "good")
-			if err != nil {
-				t.Fatal(err)
-			}
+			testtools.NoError(t, err)
 			property := pool.BaseJobTemplate["variables"].(map[string]any)["properties"].(map[string]any)[name].(map[string]any)
 			before, had := property["default"]
 			set := func() {
-				if err := client.SetTemplate(t.Context(), "good", pool.BaseJobTemplate); err != nil {
-					t.Fatal(err)
-				}
+				testtools.NoError(t, client.SetTemplate(t.Context(), "good", pool.BaseJobTemplate))
 			}
 			property["default"] = value
 			set()
@@ -597,14 +570,10 @@ func (h *harness) jobCases() []testCase {
 		return func(t *testing.T, _ *Options) func() {
 			client := h.client(t, h.two)
 			id, err := client.Deploy(t.Context(), api.LocalFlow{Name: "with-variables", Pool: "good", Dir: t.TempDir(), Entrypoint: "f.py:f"})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testtools.NoError(t, err)
 			h.prefect(t, h.two, "PATCH", "/deployments/"+id, map[string]any{"infra_overrides": variables, "job_variables": variables})
 			return func() {
-				if err := client.DeleteFlow(t.Context(), "with-variables"); err != nil {
-					t.Fatal(err)
-				}
+				testtools.NoError(t, client.DeleteFlow(t.Context(), "with-variables"))
 			}
 		}
 	}
@@ -618,9 +587,7 @@ func (h *harness) jobCases() []testCase {
 				workers, err := client.OnlineWorkers(t.Context(), "good", since)
 				return len(workers) > 0, err
 			})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testtools.NoError(t, err)
 		}
 		opt.Flow = true
 		return nil
@@ -644,7 +611,7 @@ func (h *harness) alarmCases() []testCase {
 	state := func(value cwtypes.StateValue) change {
 		return func(t *testing.T, _ *Options) func() {
 			set := func(value cwtypes.StateValue) {
-				call(t, h.cloudwatch.SetAlarmState, &cloudwatch.SetAlarmStateInput{AlarmName: aws.String("dev-worker-silent-worker"), StateValue: value, StateReason: aws.String("test")})
+				testtools.Call(t, h.cloudwatch.SetAlarmState, &cloudwatch.SetAlarmStateInput{AlarmName: aws.String("dev-worker-silent-worker"), StateValue: value, StateReason: aws.String("test")})
 			}
 			set(value)
 			return func() { set(cwtypes.StateValueOk) }
@@ -750,24 +717,18 @@ func (h *harness) planCases() []testCase {
 	}
 	// drift changes what only a plan sees, of several services of AWS.
 	drift := func(t *testing.T, opt *Options) func() {
-		vpcs, err := h.VPCs(t.Context(), query.Filters("cidr", "10.0.0.0/16"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		groups, err := h.SecurityGroups(t.Context(), query.Filters("group-name", "prefect_worker_sg"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		vpcs, err := query.VPCs(t.Context(), h.Client, query.Filters("cidr", "10.0.0.0/16"))
+		testtools.NoError(t, err)
+		groups, err := query.SecurityGroups(t.Context(), h.Client, query.Filters("group-name", "prefect_worker_sg"))
+		testtools.NoError(t, err)
 		https := query.Params{"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "IpRanges": []query.Params{{"CidrIp": "0.0.0.0/0"}}}
-		if err := errors.Join(
+		testtools.NoError(t,
 			h.Call(t.Context(), query.EC2, "ModifyVpcAttribute", query.Params{"VpcId": vpcs[0].ID, "EnableDnsHostnames": query.Params{"Value": false}}, nil),
 			h.Call(t.Context(), query.EC2, "RevokeSecurityGroupEgress", query.Params{"GroupId": groups[0].ID, "IpPermissions": []query.Params{https}}, nil),
-		); err != nil {
-			t.Fatal(err)
-		}
-		call(t, h.ecs.UpdateCluster, &ecs.UpdateClusterInput{Cluster: aws.String("prefect-cluster"), Settings: []types.ClusterSetting{{Name: types.ClusterSettingNameContainerInsights, Value: aws.String("disabled")}}})
-		alarm := call(t, h.cloudwatch.DescribeAlarms, &cloudwatch.DescribeAlarmsInput{AlarmNames: []string{"dev-worker-late-runs"}}).MetricAlarms[0]
-		call(t, h.cloudwatch.PutMetricAlarm, &cloudwatch.PutMetricAlarmInput{AlarmName: alarm.AlarmName, AlarmDescription: alarm.AlarmDescription, ComparisonOperator: alarm.ComparisonOperator, Threshold: aws.Float64(7),
+		)
+		testtools.Call(t, h.ecs.UpdateCluster, &ecs.UpdateClusterInput{Cluster: aws.String("prefect-cluster"), Settings: []types.ClusterSetting{{Name: types.ClusterSettingNameContainerInsights, Value: aws.String("disabled")}}})
+		alarm := testtools.Call(t, h.cloudwatch.DescribeAlarms, &cloudwatch.DescribeAlarmsInput{AlarmNames: []string{"dev-worker-late-runs"}}).MetricAlarms[0]
+		testtools.Call(t, h.cloudwatch.PutMetricAlarm, &cloudwatch.PutMetricAlarmInput{AlarmName: alarm.AlarmName, AlarmDescription: alarm.AlarmDescription, ComparisonOperator: alarm.ComparisonOperator, Threshold: aws.Float64(7),
 			EvaluationPeriods: alarm.EvaluationPeriods, DatapointsToAlarm: alarm.DatapointsToAlarm, TreatMissingData: alarm.TreatMissingData, AlarmActions: alarm.AlarmActions,
 			OKActions: alarm.OKActions, Namespace: alarm.Namespace, MetricName: alarm.MetricName, Statistic: alarm.Statistic, Period: alarm.Period, Dimensions: alarm.Dimensions})
 		opt.Plan = h.plan(t)

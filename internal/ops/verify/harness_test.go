@@ -122,9 +122,7 @@ func newHarness(t *testing.T) *harness {
 			return err
 		})
 	}
-	if err := together.Wait(); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, together.Wait())
 	h.aws = testtools.AWS(t, h.environ)
 	h.clients = newClients(h.aws)
 	// GIVEN the stack with all that watches the worker, and a worker that works
@@ -149,20 +147,14 @@ func (h *harness) yaml(pool, apiURL, settings string) string {
 func (h *harness) synthesize(t *testing.T, yaml string) Options {
 	t.Helper()
 	dir, out := t.TempDir(), t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "dev.yaml"), []byte(yaml), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, os.WriteFile(filepath.Join(dir, "dev.yaml"), []byte(yaml), 0o644))
 	envs, err := config.LoadLocal(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	app := cdktf.NewApp(&cdktf.AppConfig{Outdir: &out})
 	stacks.NewPrefectWorker(app, envs[0])
 	app.Synth()
 	file, err := os.ReadFile(project.StackFile(out, "dev"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	return Options{Environment: envs[0], Stack: file, AWS: h.aws}
 }
 
@@ -170,35 +162,24 @@ func (h *harness) synthesize(t *testing.T, yaml string) Options {
 func (h *harness) apply(t *testing.T, file []byte) {
 	t.Helper()
 	var stack map[string]any
-	if err := json.Unmarshal(file, &stack); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, json.Unmarshal(file, &stack))
 	delete(stack["terraform"].(map[string]any), "backend")
 	file, err := json.Marshal(stack)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	for name, content := range map[string][]byte{"cdk.tf.json": file, probe.ArchiveName: probe.Archive()} {
-		if err := os.WriteFile(filepath.Join(h.stackDir, name), content, 0o644); err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, os.WriteFile(filepath.Join(h.stackDir, name), content, 0o644))
 	}
-	if _, err := h.stack(t).Output(t.Context(), "apply", "-auto-approve", "-input=false"); err != nil {
-		t.Fatal(err)
-	}
+	_, err = h.stack(t).Output(t.Context(), "apply", "-auto-approve", "-input=false")
+	testtools.NoError(t, err)
 }
 
 // stack is the deployment for Terraform, which was initialized.
 func (h *harness) stack(t *testing.T) terraform.Stack {
 	t.Helper()
 	environ, err := h.project.Environ(slices.Concat(os.Environ(), h.environ, []string{"TF_VAR_prefect_api_key=" + apiKey}))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	stack := terraform.Stack{Dir: h.stackDir, Environ: environ, TrustProvider: true}
-	if err := stack.Init(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, stack.Init(t.Context()))
 	return stack
 }
 
@@ -212,8 +193,8 @@ func (h *harness) plan(t *testing.T) func(context.Context) (*tfjson.Plan, error)
 func (h *harness) run(t *testing.T, opt Options) *worker {
 	t.Helper()
 	env := opt.Environment
-	out := call(t, h.ecs.DescribeTaskDefinition, &ecs.DescribeTaskDefinitionInput{TaskDefinition: &env.Worker.ServiceName})
-	services := call(t, h.ecs.DescribeServices, &ecs.DescribeServicesInput{Cluster: &env.Cluster.Name, Services: []string{env.Worker.ServiceName}}).Services
+	out := testtools.Call(t, h.ecs.DescribeTaskDefinition, &ecs.DescribeTaskDefinitionInput{TaskDefinition: &env.Worker.ServiceName})
+	services := testtools.Call(t, h.ecs.DescribeServices, &ecs.DescribeServicesInput{Cluster: &env.Cluster.Name, Services: []string{env.Worker.ServiceName}}).Services
 	deployment := *services[0].Deployments[0].Id
 	task := ecstask.Options{
 		Definition: *out.TaskDefinition, Cluster: env.Cluster.Name, Service: env.Worker.ServiceName, AWS: h.aws,
@@ -249,23 +230,21 @@ func (h *harness) serviceOf(t *testing.T, yaml string) Options {
 	h.services++
 	name := fmt.Sprintf("case-%d", h.services)
 	opt := h.synthesize(t, named(yaml, name)+"logs: {group: /"+name+"}\n")
-	call(t, h.logs.CreateLogGroup, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: &opt.Environment.Logs.Group})
+	testtools.Call(t, h.logs.CreateLogGroup, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: &opt.Environment.Logs.Group})
 	stack := parsed(t, opt)
 	text, _ := stack.Resource("aws_ecs_task_definition", "worker")["container_definitions"].(string)
 	var containers []types.ContainerDefinition
-	if err := json.Unmarshal([]byte(text), &containers); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, json.Unmarshal([]byte(text), &containers))
 	for i := range containers[0].Secrets {
 		containers[0].Secrets[i].ValueFrom = aws.String(h.secretARN(t, opt))
 	}
-	good := call(t, h.ecs.DescribeTaskDefinition, &ecs.DescribeTaskDefinitionInput{TaskDefinition: aws.String("dev-worker")}).TaskDefinition
-	definition := call(t, h.ecs.RegisterTaskDefinition, &ecs.RegisterTaskDefinitionInput{
+	good := testtools.Call(t, h.ecs.DescribeTaskDefinition, &ecs.DescribeTaskDefinitionInput{TaskDefinition: aws.String("dev-worker")}).TaskDefinition
+	definition := testtools.Call(t, h.ecs.RegisterTaskDefinition, &ecs.RegisterTaskDefinitionInput{
 		Family: &name, Cpu: good.Cpu, Memory: good.Memory, NetworkMode: good.NetworkMode, RequiresCompatibilities: good.RequiresCompatibilities,
 		ExecutionRoleArn: good.ExecutionRoleArn, TaskRoleArn: good.TaskRoleArn, ContainerDefinitions: containers,
 	}).TaskDefinition
-	service := call(t, h.ecs.DescribeServices, &ecs.DescribeServicesInput{Cluster: aws.String("prefect-cluster"), Services: []string{"dev-worker"}}).Services[0]
-	call(t, h.ecs.CreateService, &ecs.CreateServiceInput{Cluster: aws.String("prefect-cluster"), ServiceName: &name, TaskDefinition: definition.TaskDefinitionArn,
+	service := testtools.Call(t, h.ecs.DescribeServices, &ecs.DescribeServicesInput{Cluster: aws.String("prefect-cluster"), Services: []string{"dev-worker"}}).Services[0]
+	testtools.Call(t, h.ecs.CreateService, &ecs.CreateServiceInput{Cluster: aws.String("prefect-cluster"), ServiceName: &name, TaskDefinition: definition.TaskDefinitionArn,
 		DesiredCount: aws.Int32(1), LaunchType: types.LaunchTypeFargate, NetworkConfiguration: service.NetworkConfiguration})
 	return opt
 }
@@ -274,9 +253,7 @@ func (h *harness) serviceOf(t *testing.T, yaml string) Options {
 func parsed(t *testing.T, opt Options) *stackjson.Stack {
 	t.Helper()
 	stack, err := stackjson.Parse(opt.Stack, iam.Account{Partition: "aws", Region: "us-east-1", ID: "123456789012"}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	return stack
 }
 
@@ -298,7 +275,7 @@ func (h *harness) secretARN(t *testing.T, opt Options) string {
 	if opt.Environment.Prefect.Authentication == config.AuthBasic {
 		name = basicSecret
 	}
-	return *call(t, h.secrets.DescribeSecret, &secretsmanager.DescribeSecretInput{SecretId: &name}).ARN
+	return *testtools.Call(t, h.secrets.DescribeSecret, &secretsmanager.DescribeSecretInput{SecretId: &name}).ARN
 }
 
 // publish publishes the metrics of a worker that works, as its probe would.
@@ -313,7 +290,7 @@ func (h *harness) publish(t *testing.T) {
 		in.MetricData = append(in.MetricData, cwtypes.MetricDatum{MetricName: &name, Value: &value, Timestamp: aws.Time(time.Now()),
 			Dimensions: []cwtypes.Dimension{{Name: aws.String(probe.Dimension), Value: aws.String("dev-worker")}}})
 	}
-	call(t, h.cloudwatch.PutMetricData, in)
+	testtools.Call(t, h.cloudwatch.PutMetricData, in)
 }
 
 // worker is the service's task, run as ECS would.
@@ -355,17 +332,13 @@ func (h *harness) reader(t *testing.T, opt Options) Options {
 	t.Helper()
 	stack := parsed(t, opt)
 	document, err := deployer.Policy(stack, deployer.Read)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	proxy, err := enforce.Start(enforce.Options{AWS: opt.AWS, Deployer: deployment.Permissions(opt.AWS), Journal: func(call enforce.Call) {
 		if !call.Allowed {
 			t.Error(call)
 		}
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	t.Cleanup(proxy.Close)
 	opt.AWS = opt.AWS.Copy()
 	opt.AWS.BaseEndpoint = aws.String(proxy.Endpoint())
@@ -391,9 +364,7 @@ func text(report Report) string {
 func noSecret(t *testing.T, report Report) {
 	t.Helper()
 	asJSON, err := json.Marshal(report)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	for _, secret := range []string{apiKey, "marker"} {
 		if strings.Contains(text(report)+string(asJSON), secret) {
 			t.Errorf("a credential is in the report:\n%s", text(report))
@@ -458,17 +429,13 @@ func (h *harness) client(t *testing.T, server *prefectserver.Server) *api.Client
 	if server == h.three {
 		client, err = api.NewBasic(server.APIURL(), basic)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	return client
 }
 
 func (h *harness) createPool(t *testing.T, server *prefectserver.Server, name, kind string) {
 	t.Helper()
-	if err := h.client(t, server).CreateWorkPool(t.Context(), name, kind); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, h.client(t, server).CreateWorkPool(t.Context(), name, kind))
 }
 
 // prefect makes a call of a server's API that the client has not.
@@ -485,9 +452,7 @@ func (h *harness) prefect(t *testing.T, server *prefectserver.Server, method, pa
 func before(t *testing.T, address string, answers func(http.ResponseWriter, *http.Request) bool) string {
 	t.Helper()
 	target, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	proxy := httputil.NewSingleHostReverseProxy(target)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !answers(w, r) {
@@ -511,16 +476,6 @@ func (h *harness) front(t *testing.T, answer func(*http.Request) int) string {
 		}
 		return status != 0
 	}) + "/api"
-}
-
-// call makes a request that must succeed.
-func call[In, Out, Options any](t *testing.T, f func(context.Context, *In, ...func(*Options)) (*Out, error), in *In) *Out {
-	t.Helper()
-	out, err := f(t.Context(), in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
 }
 
 // change changes one thing, in the deployment or in the options of whoever verifies it, and returns what

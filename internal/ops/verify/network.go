@@ -26,7 +26,7 @@ func (c *checklist) network(ctx context.Context) finding {
 	}
 	place := configuration.AwsvpcConfiguration
 	var f findings
-	subnets, err := c.aws.Subnets(ctx, query.Params{"SubnetId": place.Subnets})
+	subnets, err := query.Subnets(ctx, c.aws.Client, query.Params{"SubnetId": place.Subnets})
 	switch {
 	case is(err, "InvalidSubnetID.NotFound"):
 		f.failed("a subnet of the service does not exist any more: "+Reason(err), c.networkFix())
@@ -46,7 +46,7 @@ func (c *checklist) network(ctx context.Context) finding {
 			func(f *findings) { c.addedRules(ctx, f, vpc) },
 		)
 	}
-	groups, err := c.aws.SecurityGroups(ctx, query.Params{"GroupId": place.SecurityGroups})
+	groups, err := query.SecurityGroups(ctx, c.aws.Client, query.Params{"GroupId": place.SecurityGroups})
 	switch {
 	case is(err, "InvalidGroup.NotFound"):
 		f.failed("a security group of the service does not exist any more: "+Reason(err), c.deploy())
@@ -112,7 +112,7 @@ func (c *checklist) endpoints(ctx context.Context, f *findings, vpc string, subn
 	if len(c.env.Network.Endpoints) == 0 {
 		return
 	}
-	endpoints, err := c.aws.VPCEndpoints(ctx, query.Filters("vpc-id", vpc))
+	endpoints, err := query.VPCEndpoints(ctx, c.aws.Client, query.Filters("vpc-id", vpc))
 	if err != nil {
 		f.unreadable("the VPC endpoints", err)
 		return
@@ -132,7 +132,7 @@ func (c *checklist) endpoints(ctx context.Context, f *findings, vpc string, subn
 // endpointAdmits checks that the security groups and the policy of an endpoint let the tasks in.
 func (c *checklist) endpointAdmits(ctx context.Context, f *findings, service string, e query.VPCEndpoint, subnets []query.Subnet, groups []string) {
 	if len(e.Groups) > 0 {
-		rules, err := c.aws.SecurityGroupRules(ctx, query.Params{"Filter": []query.Params{{"Name": "group-id", "Value": e.Groups}}})
+		rules, err := query.SecurityGroupRules(ctx, c.aws.Client, query.Params{"Filter": []query.Params{{"Name": "group-id", "Value": e.Groups}}})
 		if err != nil {
 			f.unreadable("the rules of the endpoint of "+service, err)
 		} else if !slices.ContainsFunc(rules, func(r query.SecurityGroupRule) bool { return admits(r, subnets, groups) }) {
@@ -199,7 +199,7 @@ var (
 // networkACLs returns the network ACLs of the VPC, and checks that those of the subnets let tasks connect to port 443 and
 // let the answers in. They are nothing of the stack.
 func (c *checklist) networkACLs(ctx context.Context, f *findings, vpc string, subnets []query.Subnet) []query.NetworkACL {
-	acls, err := c.aws.NetworkACLs(ctx, query.Filters("vpc-id", vpc))
+	acls, err := query.NetworkACLs(ctx, c.aws.Client, query.Filters("vpc-id", vpc))
 	if err := orEmpty(err, len(acls) == 0); err != nil { // each VPC has a default one
 		f.unreadable("the network ACLs", err)
 		return nil
@@ -263,7 +263,7 @@ func (c *checklist) routes(ctx context.Context, f *findings, vpc string, subnets
 	if c.env.Network.Isolated() {
 		return
 	}
-	tables, err := c.aws.RouteTables(ctx, query.Filters("vpc-id", vpc))
+	tables, err := query.RouteTables(ctx, c.aws.Client, query.Filters("vpc-id", vpc))
 	if err := orEmpty(err, len(tables) == 0); err != nil { // each VPC has a main one
 		f.unreadable("the routes", err)
 		return
@@ -331,7 +331,7 @@ func (c *checklist) addedRoutes(f *findings, table query.RouteTable, cidr string
 // ACLs let them use. What these say of the traffic with the tasks' subnets is not looked at.
 func (c *checklist) natGateways(ctx context.Context, f *findings, nats map[string][]string, tables []query.RouteTable, acls []query.NetworkACL) {
 	for id, subnets := range nats {
-		gateways, err := c.aws.NATGateways(ctx, query.Params{"NatGatewayId": []string{id}})
+		gateways, err := query.NATGateways(ctx, c.aws.Client, query.Params{"NatGatewayId": []string{id}})
 		err = orEmpty(err, len(gateways) == 0)
 		state := "gone"
 		switch {
@@ -370,7 +370,7 @@ func (c *checklist) addedRules(ctx context.Context, f *findings, vpc string) {
 		name, _ := c.stack.Resource("aws_security_group", address)["name"].(string)
 		names = append(names, name)
 	}
-	groups, err := c.aws.SecurityGroups(ctx, query.Params{"Filter": []query.Params{{"Name": "vpc-id", "Value": []string{vpc}}, {"Name": "group-name", "Value": names}}})
+	groups, err := query.SecurityGroups(ctx, c.aws.Client, query.Params{"Filter": []query.Params{{"Name": "vpc-id", "Value": []string{vpc}}, {"Name": "group-name", "Value": names}}})
 	if err != nil || len(groups) == 0 {
 		return // the check of the service's groups reports it
 	}
@@ -380,7 +380,7 @@ func (c *checklist) addedRules(ctx context.Context, f *findings, vpc string) {
 		ids = append(ids, group.ID)
 		named[group.ID] = group.Name
 	}
-	rules, err := c.aws.SecurityGroupRules(ctx, query.Params{"Filter": []query.Params{{"Name": "group-id", "Value": ids}}})
+	rules, err := query.SecurityGroupRules(ctx, c.aws.Client, query.Params{"Filter": []query.Params{{"Name": "group-id", "Value": ids}}})
 	if err := orEmpty(err, len(rules) == 0); err != nil {
 		f.unreadable("the rules of the security groups", err)
 		return
@@ -388,23 +388,7 @@ func (c *checklist) addedRules(ctx context.Context, f *findings, vpc string) {
 	for _, rule := range rules {
 		group := named[rule.GroupID]
 		if !slices.ContainsFunc(rule.Tags, func(t query.Tag) bool { return t.Key == "Name" && t.Value == group }) {
-			f.failed(fmt.Sprintf("the security group %s allows what is not configured: %s", group, ruleText(rule)), "remove the rule "+rule.ID)
+			f.failed(fmt.Sprintf("the security group %s allows what is not configured: %s", group, rule), "remove the rule "+rule.ID)
 		}
 	}
-}
-
-// ruleText returns a rule as a person says it, such as "ingress of tcp 22 from 0.0.0.0/0".
-func ruleText(r query.SecurityGroupRule) string {
-	traffic, direction, preposition := "everything", "ingress", "from"
-	if r.IsEgress {
-		direction, preposition = "egress", "to"
-	}
-	if protocol := r.Protocol; protocol != "-1" {
-		traffic = fmt.Sprintf("%s %d", protocol, r.FromPort)
-		if r.FromPort != r.ToPort {
-			traffic += fmt.Sprintf(" to %d", r.ToPort)
-		}
-	}
-	peer := r.CIDRIPv4 + r.CIDRIPv6 + r.PrefixListID + r.ReferencedGroup
-	return fmt.Sprintf("%s of %s %s %s", direction, traffic, preposition, peer)
 }

@@ -1,13 +1,13 @@
 package verify
 
 import (
-	"os"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/test/golden"
 )
 
 // fakeECS answers as ECS does for a service in trouble, which the emulator never is.
@@ -30,11 +30,7 @@ func fakeECS(t *testing.T, service map[string]any) aws.Config {
 // goldenOptions are those for the default environment.
 func goldenOptions(t *testing.T, cfg aws.Config) Options {
 	t.Helper()
-	file, err := os.ReadFile("../../../testdata/golden/dev.tf.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return Options{Environment: config.Default("dev"), Stack: file, AWS: cfg}
+	return Options{Environment: config.Default("dev"), Stack: golden.Stacks(t)["dev"], AWS: cfg}
 }
 
 func TestAServiceInTrouble(t *testing.T) {

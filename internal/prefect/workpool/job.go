@@ -1,6 +1,7 @@
 package workpool
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -105,13 +106,7 @@ func (j *Job) define(pool string, major int) {
 	j.Definition = merged(definition)
 	containers := objects(j.Definition["containerDefinitions"])
 	containers = slices.DeleteFunc(containers, func(c map[string]any) bool { return len(c) == 0 })
-	name := text(j.Configuration["container_name"])
-	if name == "" {
-		name = containerName(containers)
-	}
-	if name == "" {
-		name = defaultContainer
-	}
+	name := cmp.Or(text(j.Configuration["container_name"]), containerName(containers), defaultContainer)
 	i := slices.IndexFunc(containers, func(c map[string]any) bool { return c["name"] == name })
 	if i < 0 { // one without a name
 		i = slices.IndexFunc(containers, func(c map[string]any) bool { _, named := c["name"]; return !named })
@@ -183,10 +178,10 @@ func (j *Job) request(major int) {
 	}
 }
 
-// containerName returns the name of the container that runs the flow, in the eyes of the worker.
+// containerName returns the name of the container that runs the flow, in the eyes of the worker. Empty: it has none.
 func containerName(containers []map[string]any) string {
-	if slices.ContainsFunc(containers, func(c map[string]any) bool { return c["name"] == defaultContainer }) || len(containers) == 0 {
-		return defaultContainer
+	if len(containers) == 0 || slices.ContainsFunc(containers, func(c map[string]any) bool { return c["name"] == defaultContainer }) {
+		return ""
 	}
 	return text(containers[0]["name"])
 }

@@ -50,9 +50,7 @@ func TestAJobIsWhatTheWorkerMakes(t *testing.T) {
 		"a default":         {change{path("variables", "properties", "image", "default"), "default:1"}, map[string]any{"cluster": "c"}},
 	}
 	input, err := json.Marshal(cases)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	for major, spec := range map[int]pyenv.Spec{2: pyenv.Prefect2, 3: pyenv.Prefect3} {
 		env := config.Default("dev")
 		env.WorkPool.Type, env.Worker.Image = config.PoolECS, map[int]string{2: "prefecthq/prefect:2-latest", 3: "prefecthq/prefect:3-latest"}[major]
@@ -69,9 +67,7 @@ func TestAJobIsWhatTheWorkerMakes(t *testing.T) {
 			Definition, Request map[string]any
 			Error               string
 		}
-		if err := json.Unmarshal(out.Bytes(), &jobs); err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, json.Unmarshal(out.Bytes(), &jobs))
 		for name, c := range cases {
 			want := jobs[name]
 			if want.Error != "" {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"prefect-worker-ecs/config"
+	"prefect-worker-ecs/internal/test/testtools"
 )
 
 // template is that of the ecs worker, with some of its variables.
@@ -26,6 +27,12 @@ const (
 	roleARN    = "arn:aws:iam::123456789012:role/"
 	workerAPI  = "https://prefect.example.com/api"
 )
+
+func parse(t *testing.T, text string) (parsed Template) {
+	t.Helper()
+	testtools.NoError(t, json.Unmarshal([]byte(text), &parsed))
+	return parsed
+}
 
 // ofECS is what the template of an ecs pool is to say.
 func ofECS(t *testing.T) Wanted {
@@ -114,14 +121,9 @@ func TestProblemsOfATemplate(t *testing.T) {
 			} else if edited == template {
 				t.Fatal("nothing was changed")
 			}
-			var parsed Template
-			if err := json.Unmarshal([]byte(edited), &parsed); err != nil {
-				t.Fatal(err)
-			}
+			parsed := parse(t, edited)
 			fitted, _, err := w.Fit(parsed)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testtools.NoError(t, err)
 			variables, _ := plain(test.variables).(map[string]any)
 			job := fitted.Job("p", variables, 3)
 			got := w.Problems(job, workerAPI)
@@ -139,14 +141,9 @@ func TestProblemsOfATemplate(t *testing.T) {
 func TestATemplateOfPrefect3(t *testing.T) {
 	w := ofECS(t)
 	for major, want := range map[int]string{2: "a container of the task definition has no name: the template is not that of the worker's release of Prefect", 3: ""} {
-		var parsed Template
-		if err := json.Unmarshal([]byte(strings.Replace(template, `"container_name": {}`, `"container_name": {"default": null}`, 1)), &parsed); err != nil {
-			t.Fatal(err)
-		}
+		parsed := parse(t, strings.Replace(template, `"container_name": {}`, `"container_name": {"default": null}`, 1))
 		fitted, _, err := w.Fit(parsed)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, err)
 		if got := strings.Join(w.Problems(fitted.Job("p", nil, major), workerAPI), "\n"); (got == "") != (want == "") || !strings.Contains(got, want) {
 			t.Errorf("Prefect %d: %q, want %q", major, got, want)
 		}
@@ -164,10 +161,7 @@ func TestProblemsOfAProcess(t *testing.T) {
 		"another API": {`{"command": {}, "env": {"default": {"PREFECT_API_URL": "http://other/api"}}}`, []string{"PREFECT_API_URL is http://other/api, and the run was taken from " + workerAPI}},
 		"a variable":  {`{"command": {}, "env": {"default": {"A": "1"}}}`, nil},
 	} {
-		var parsed Template
-		if err := json.Unmarshal([]byte(`{"variables": {"properties": `+test.defaults+`}, "job_configuration": {"command": "{{ command }}", "env": "{{ env }}"}}`), &parsed); err != nil {
-			t.Fatal(err)
-		}
+		parsed := parse(t, `{"variables": {"properties": `+test.defaults+`}, "job_configuration": {"command": "{{ command }}", "env": "{{ env }}"}}`)
 		if got := Configured(env).Problems(parsed.Job("p", nil, 3), workerAPI); !slices.Equal(got, test.want) {
 			t.Errorf("%s: %q, want %q", name, got, test.want)
 		}

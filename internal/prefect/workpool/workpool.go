@@ -58,7 +58,7 @@ func Read(ctx context.Context, cfg aws.Config, env *config.Environment) (Wanted,
 	}
 	service := services.Services[0]
 	place := *service.NetworkConfiguration.AwsvpcConfiguration
-	subnets, err := query.New(cfg).Subnets(ctx, query.Params{"SubnetId": place.Subnets})
+	subnets, err := query.Subnets(ctx, query.New(cfg), query.Params{"SubnetId": place.Subnets})
 	if err != nil || len(subnets) == 0 {
 		return Wanted{}, fmt.Errorf("read the subnets of the service %s: %w", env.Worker.ServiceName, err)
 	}
@@ -353,9 +353,6 @@ func (p Plan) Lines() []string {
 	return lines
 }
 
-// ErrType says that the pool is of another type, which cannot be changed.
-var ErrType = errors.New("the work pool is of another type")
-
 // Prepare finds out what is to be done, and changes nothing. wanted is that of an ecs pool.
 func Prepare(ctx context.Context, client *api.Client, pool config.WorkPool, wanted Wanted) (Plan, error) {
 	plan := Plan{pool: pool}
@@ -366,7 +363,7 @@ func Prepare(ctx context.Context, client *api.Client, pool config.WorkPool, want
 	case err != nil:
 		return plan, fmt.Errorf("look for the work pool: %w", err)
 	case found.Type != string(pool.Type):
-		return plan, fmt.Errorf("%w: %s is of type %s, configured is %s; set work_pool.type to it, or work_pool.name to another pool", ErrType, pool.Name, found.Type, pool.Type)
+		return plan, fmt.Errorf("the work pool is of another type: %s is of type %s, configured is %s; set work_pool.type to it, or work_pool.name to another pool", pool.Name, found.Type, pool.Type)
 	default:
 		queues, err := client.WorkQueues(ctx, pool.Name)
 		if err != nil {

@@ -1,7 +1,6 @@
 package workpool
 
 import (
-	"encoding/json"
 	"reflect"
 	"slices"
 	"strings"
@@ -32,12 +31,9 @@ func fields(changes []Change) []string {
 }
 
 func TestFit(t *testing.T) {
-	var template Template
-	if err := json.Unmarshal([]byte(`{"variables":{"properties":{"cluster":{},"cpu":{"default":512},"configure_cloudwatch_logs":{"default":true},
+	template := parse(t, `{"variables":{"properties":{"cluster":{},"cpu":{"default":512},"configure_cloudwatch_logs":{"default":true},
 		"network_configuration":{"default":{"subnets":["subnet-2","subnet-1"],"securityGroups":["sg-1"]}},"api_token":{"default":"of-a-person"}}},
-		"job_configuration":{"task_definition":{"ephemeralStorage":{"sizeInGiB":21}}}}`), &template); err != nil {
-		t.Fatal(err)
-	}
+		"job_configuration":{"task_definition":{"ephemeralStorage":{"sizeInGiB":21}}}}`)
 	before := plain(template)
 	// WHEN some fit, in another order
 	_, changes, err := wanted().Fit(template)
@@ -69,9 +65,7 @@ func TestFit(t *testing.T) {
 	}
 	// WHEN flow tasks are to go out through a proxy, run on another processor and come from a
 	// private registry THEN that is put to what a person has said, and goes again
-	if err := json.Unmarshal([]byte(`{"variables":{"properties":{"env":{"default":{"A":"b"}}}},"job_configuration":{"task_definition":{"containerDefinitions":[{"image":"{{ image }}"}]}}}`), &template); err != nil {
-		t.Fatal(err)
-	}
+	template = parse(t, `{"variables":{"properties":{"env":{"default":{"A":"b"}}}},"job_configuration":{"task_definition":{"containerDefinitions":[{"image":"{{ image }}"}]}}}`)
 	with := Wanted{
 		Proxy: map[string]string{"HTTPS_PROXY": "http://proxy.example.com:3128"}, Task: map[string]any{"runtimePlatform": map[string]any{"cpuArchitecture": "ARM64"}},
 		Container: map[string]any{"repositoryCredentials": map[string]any{"credentialsParameter": "arn"}},
@@ -86,10 +80,8 @@ func TestFit(t *testing.T) {
 		t.Errorf("%v, changes %v, template %v", err, changes, again)
 	}
 	// WHEN variables are configured, and later no longer
-	if err := json.Unmarshal([]byte(`{"variables":{"properties":{"env":{"default":{"A":"b"}},"command":{},"launch_type":{"default":"FARGATE"},"image":{"default":"of-a-person"}}},
-		"job_configuration":{"task_definition":{}}}`), &template); err != nil {
-		t.Fatal(err)
-	}
+	template = parse(t, `{"variables":{"properties":{"env":{"default":{"A":"b"}},"command":{},"launch_type":{"default":"FARGATE"},"image":{"default":"of-a-person"}}},
+		"job_configuration":{"task_definition":{}}}`)
 	some := Wanted{Defaults: map[string]any{"env": map[string]any{"LEVEL": "debug"}, "command": "x prefect", "launch_type": "FARGATE"}}
 	fitted, changes, err = some.Fit(template)
 	if want := []string{"command", "env"}; err != nil || !slices.Equal(fields(changes), want) {
