@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"prefect-worker-ecs/internal/test/testtools"
 )
 
 const key = "pnu_0123456789"
@@ -21,10 +23,13 @@ func serve(t *testing.T, handler http.HandlerFunc) *Client {
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	api, err := New(server.URL+"/api", key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	return api
+}
+
+// health makes a call whose answer is not read.
+func health(ctx context.Context, c *Client) error {
+	return c.do(ctx, http.MethodGet, []string{"health"}, nil, nil)
 }
 
 func TestErrorsSayWhatIsWrongAndNeverTheKey(t *testing.T) {
@@ -34,7 +39,7 @@ func TestErrorsSayWhatIsWrongAndNeverTheKey(t *testing.T) {
 		want   error
 		text   string
 	}{
-		{401, `{"detail":"Invalid key ` + key + `"}`, ErrUnauthorized, "Invalid key ***"},
+		{401, `{"detail":"Invalid key ` + key + `"}`, ErrUnauthorized, "Invalid key (not shown)"},
 		{403, `{"detail":"Forbidden"}`, ErrUnauthorized, "403"},
 		{404, `{"detail":"Work pool \"p\" not found."}`, ErrNotFound, `Work pool "p" not found.`},
 		{409, ``, ErrConflict, "GET /api/work_pools/p"},
@@ -65,10 +70,8 @@ func TestErrorsSayWhatIsWrongAndNeverTheKey(t *testing.T) {
 
 func TestAnAPIThatIsNotThere(t *testing.T) {
 	api, err := New("http://user:password@127.0.0.1:1/api", key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = api.Health(t.Context())
+	testtools.NoError(t, err)
+	err = health(t.Context(), api)
 	if !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "127.0.0.1:1") || strings.Contains(err.Error(), "password") {
 		t.Errorf("error %v, want ErrUnreachable with the host and without the password", err)
 	}
@@ -80,8 +83,8 @@ func TestWhatCannotBeAskedIsRefused(t *testing.T) {
 			t.Errorf("%q: error %v", bad, err)
 		}
 	}
-	if _, err := New("http://x/api", key+"\n"); !errors.Is(err, ErrBadKey) || strings.Contains(err.Error(), key) {
-		t.Errorf("a key with a line break: %v, want ErrBadKey without the key", err)
+	if _, err := New("http://x/api", key+"\n"); err == nil || strings.Contains(err.Error(), key) {
+		t.Errorf("a key with a line break: %v, want an error without the key", err)
 	}
 }
 
@@ -100,14 +103,10 @@ func TestTheTimeIsThatOfTheServer(t *testing.T) {
 		api := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Date", time.Now().Add(test.ahead).UTC().Format(http.TimeFormat))
 		})
-		if err := api.Health(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, health(t.Context(), api))
 		// WHEN the server has recorded something
 		api.Recorded(time.Now().Add(test.recorded))
-		if err := api.Health(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, health(t.Context(), api))
 		// THEN that decides between the clocks
 		if got := time.Until(api.Now()); (got - test.want).Abs() > 2*time.Second {
 			t.Errorf("%s: %v ahead, want %v", name, got, test.want)
@@ -128,7 +127,7 @@ func TestARedirect(t *testing.T) {
 			http.Redirect(w, r, other.URL+r.URL.Path, http.StatusMovedPermanently)
 		}
 	})
-	if err := api.Health(t.Context()); err != nil {
+	if err := health(t.Context(), api); err != nil {
 		t.Errorf("to the same server: %v", err)
 	}
 	_, err := api.WorkPools(t.Context())
@@ -145,12 +144,12 @@ func TestAnAnswerThatDoesNotCome(t *testing.T) {
 	defer close(over)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if err := api.Health(ctx); !errors.Is(err, ErrUnreachable) {
+	if err := health(ctx, api); !errors.Is(err, ErrUnreachable) {
 		t.Errorf("after a while: %v, want ErrUnreachable", err)
 	}
 	ctx, cancel = context.WithCancel(t.Context())
 	time.AfterFunc(100*time.Millisecond, cancel)
-	if err := api.Health(ctx); !errors.Is(err, context.Canceled) || errors.Is(err, ErrUnreachable) {
+	if err := health(ctx, api); !errors.Is(err, context.Canceled) || errors.Is(err, ErrUnreachable) {
 		t.Errorf("after Ctrl-C: %v, want context.Canceled", err)
 	}
 }
@@ -165,11 +164,9 @@ func TestUserAndPassword(t *testing.T) {
 	}))
 	defer server.Close()
 	api, err := NewBasic(server.URL+"/api", "admin:s3cret:x")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	// WHEN it is asked
-	err = api.Health(t.Context())
+	err = health(t.Context(), api)
 	// THEN both were sent as HTTP has it, and neither is in the error
 	if want := "Basic YWRtaW46czNjcmV0Ong="; header != want {
 		t.Errorf("sent %q, want %q", header, want)

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"prefect-worker-ecs/internal/base/redact"
 )
 
 // Errors that a caller can distinguish with errors.Is. What they wrap names the
@@ -30,9 +32,6 @@ var (
 	ErrConflict = errors.New("exists already in the Prefect API")
 	// ErrUnreachable: there was no answer at all.
 	ErrUnreachable = errors.New("the Prefect API cannot be reached")
-	// ErrBadKey: the key cannot be sent as a header. Usually a line break was
-	// stored with it.
-	ErrBadKey = errors.New("the Prefect API key holds a character that cannot be sent")
 )
 
 // StatusError is an answer other than success.
@@ -114,9 +113,7 @@ func New(apiURL, key string) (*Client, error) {
 func NewBasic(apiURL, credential string) (*Client, error) {
 	c, err := newClient(apiURL, credential)
 	if err == nil {
-		encoded := base64.StdEncoding.EncodeToString([]byte(credential))
-		c.authorization = "Basic " + encoded
-		c.secrets = append(c.secrets, encoded)
+		c.authorization = "Basic " + base64.StdEncoding.EncodeToString([]byte(credential))
 		if _, password, found := strings.Cut(credential, ":"); found {
 			c.secrets = append(c.secrets, password)
 		}
@@ -136,7 +133,7 @@ func newClient(apiURL, credential string) (*Client, error) {
 	}
 	for _, c := range []byte(credential) {
 		if c < ' ' || c == 0x7f {
-			return nil, fmt.Errorf("%w (a line break, most often at its end); store it again without", ErrBadKey)
+			return nil, errors.New("the Prefect API key holds a character that cannot be sent (a line break, most often at its end); store it again without")
 		}
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone() // which uses no proxy for this machine itself
@@ -148,11 +145,7 @@ func newClient(apiURL, credential string) (*Client, error) {
 		}
 		return nil
 	}
-	c := &Client{base: base, http: &http.Client{Timeout: requestTimeout, Transport: transport, CheckRedirect: here}}
-	if credential != "" {
-		c.secrets = append(c.secrets, credential)
-	}
-	return c, nil
+	return &Client{base: base, secrets: []string{credential}, http: &http.Client{Timeout: requestTimeout, Transport: transport, CheckRedirect: here}}, nil
 }
 
 // The API says "try again" with these: when there were too many requests, and
@@ -278,16 +271,9 @@ func (c *Client) detail(raw []byte) string {
 			text = string(again)
 		}
 	}
-	for _, secret := range c.secrets {
-		text = strings.ReplaceAll(text, secret, "***")
-	}
+	text = redact.Known(text, c.secrets...)
 	if len(text) > 300 {
 		text = text[:300] + "…"
 	}
 	return text
-}
-
-// Health reports whether the API answers: nil, or why not.
-func (c *Client) Health(ctx context.Context) error {
-	return c.do(ctx, http.MethodGet, []string{"health"}, nil, nil)
 }

@@ -212,8 +212,7 @@ func (c *Client) AwaitEnd(ctx context.Context, id string, seen func(FlowRun)) (F
 // Cancel ends a run that has not ended: one that no worker took at once, another as soon as
 // its worker sees it.
 func (c *Client) Cancel(ctx context.Context, run string) error {
-	return c.do(ctx, http.MethodPost, []string{"flow_runs", run, "set_state"},
-		map[string]any{"state": map[string]any{"type": "CANCELLING", "name": "Cancelling"}}, nil)
+	return c.setState(ctx, run, map[string]any{"type": "CANCELLING", "name": "Cancelling"}, false)
 }
 
 // Reschedule puts a run back that a worker has taken, to start as soon as another takes it.

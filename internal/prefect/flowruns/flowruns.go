@@ -189,17 +189,25 @@ func (p Pool) InWorker(ctx context.Context) ([]Run, error) {
 type taken struct {
 	Run
 	pending bool
+	// task is that of Run.Task as ECS has it. Nil, and known: ECS has it no more.
+	task  *types.Task
+	known bool
 	// gone says that what ran it is: its own task, or that of its worker, has stopped. What is not known counts as
 	// there, and so do the runs of a worker that is frozen or cut off from the API: they go on.
 	gone bool
 }
 
-// underway returns the runs that a worker has taken and that have not ended, with the worker and the task of each.
+// underway returns the runs that a worker has taken and that have not ended.
 func (p Pool) underway(ctx context.Context) ([]taken, error) {
 	found, err := p.API.Underway(ctx, p.Environment.WorkPool.Name)
 	if err != nil {
 		return nil, fmt.Errorf("which flow runs are underway: %w", err)
 	}
+	return p.placed(ctx, found...)
+}
+
+// placed returns runs that a worker has taken with the worker and the task of each.
+func (p Pool) placed(ctx context.Context, found ...api.FlowRun) ([]taken, error) {
 	runs := make([]taken, len(found))
 	group, within := errgroup.WithContext(ctx)
 	group.SetLimit(8) // with Prefect 2 each takes a call of the API
@@ -229,7 +237,7 @@ func (p Pool) underway(ctx context.Context) ([]taken, error) {
 	looked := false
 	for i, r := range runs {
 		task, known := tasks[r.Task]
-		runs[i].gone = known && stopped(task)
+		runs[i].task, runs[i].known, runs[i].gone = task, known, known && stopped(task)
 		if r.Worker != "" || !p.Environment.WorkPool.FlowsInWorker() {
 			continue
 		}
@@ -363,41 +371,26 @@ func (p Pool) Stopped(ctx context.Context, id string) (evidence string, err erro
 	case !slices.Contains([]string{"PENDING", "RUNNING", "CANCELLING"}, run.State):
 		return "", Refusal{fmt.Sprintf("the flow run %s is %s: no worker has it", id, run.State), "a worker takes it when there is one: workerctl verify " + p.Environment.Name}
 	}
-	worker, task, err := p.place(ctx, run)
+	placed, err := p.placed(ctx, run)
 	if err != nil {
 		return "", err
 	}
-	if worker == "" && p.Environment.WorkPool.FlowsInWorker() {
-		before, err := p.outlived(ctx)
-		if err != nil {
-			return "", err
-		}
-		if run.StateDetail.Timestamp.Before(before) {
-			return "each task of the service was created after the run was taken, and no other worker is online", nil
-		}
-	}
-	if task == "" {
-		return "", Refusal{fmt.Sprintf("the task of the flow run %s is not known (worker: %q), so that it may still live, and would run twice", id, worker),
+	switch r := placed[0]; {
+	case r.Task == "" && r.gone:
+		return "each task of the service was created after the run was taken, and no other worker is online", nil
+	case r.Task == "":
+		return "", Refusal{fmt.Sprintf("the task of the flow run %s is not known (worker: %q), so that it may still live, and would run twice", id, r.Worker),
 			"look for it yourself; when it is over: prefect flow-run delete " + id}
+	case !r.known:
+		return "", fmt.Errorf("whether the task %s has stopped: ECS gives no answer", r.Task)
+	case !r.gone:
+		return "", Refusal{fmt.Sprintf("the task %s of the flow run %s is %s: the run would run twice", r.Task, id, aws.ToString(r.task.LastStatus)),
+			fmt.Sprintf("if it hangs, stop the task first: aws ecs stop-task --cluster %s --task %s", p.Environment.Cluster.Name, r.Task)}
+	case r.task == nil:
+		return fmt.Sprintf("ECS has no task %s any more: it stopped more than an hour ago", r.Task), nil
+	case r.task.StoppedAt == nil:
+		return fmt.Sprintf("the task %s stopped: %s", r.Task, aws.ToString(r.task.StoppedReason)), nil
+	default:
+		return fmt.Sprintf("the task %s stopped at %s: %s", r.Task, r.task.StoppedAt.UTC().Format(time.RFC3339), aws.ToString(r.task.StoppedReason)), nil
 	}
-	tasks, err := p.tasks(ctx, []string{task})
-	if err != nil {
-		return "", err
-	}
-	found, known := tasks[task]
-	if !known {
-		return "", fmt.Errorf("whether the task %s has stopped: ECS gives no answer", task)
-	}
-	if !stopped(found) {
-		return "", Refusal{fmt.Sprintf("the task %s of the flow run %s is %s: the run would run twice", task, id, aws.ToString(found.LastStatus)),
-			fmt.Sprintf("if it hangs, stop the task first: aws ecs stop-task --cluster %s --task %s", p.Environment.Cluster.Name, task)}
-	}
-	if found == nil {
-		return fmt.Sprintf("ECS has no task %s any more: it stopped more than an hour ago", task), nil
-	}
-	at := ""
-	if found.StoppedAt != nil {
-		at = " at " + found.StoppedAt.UTC().Format(time.RFC3339)
-	}
-	return fmt.Sprintf("the task %s stopped%s: %s", task, at, aws.ToString(found.StoppedReason)), nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/prefect/api"
+	"prefect-worker-ecs/internal/test/testtools"
 )
 
 const (
@@ -79,9 +80,7 @@ func fake(t *testing.T, poolType config.PoolType, run map[string]any, heartbeat,
 	}))
 	t.Cleanup(server.Close)
 	client, err := api.New(server.URL+"/api", "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	env := config.Default("dev")
 	env.WorkPool.Type, env.Monitoring.PendingMinutes = poolType, 10
 	return Pool{Environment: env, API: client, ECS: ecs.NewFromConfig(aws.Config{Region: "us-east-1", BaseEndpoint: &server.URL, Credentials: credentials.NewStaticCredentialsProvider("x", "x", "")})}

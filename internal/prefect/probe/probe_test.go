@@ -18,6 +18,7 @@ import (
 
 	"prefect-worker-ecs/internal/base/poll"
 	"prefect-worker-ecs/internal/local/pyenv"
+	"prefect-worker-ecs/internal/test/golden"
 	"prefect-worker-ecs/internal/test/testtools"
 )
 
@@ -45,16 +46,12 @@ func TestTheArchiveHoldsTheProbe(t *testing.T) {
 		t.Error("two calls gave different bytes")
 	}
 	files, err := zip.NewReader(bytes.NewReader(archive), int64(len(archive)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	if len(files.File) != 1 || files.File[0].Name != "probe.py" || files.File[0].Mode().Perm() != 0o644 {
 		t.Fatalf("the archive holds %v", files.File)
 	}
 	file, err := files.File[0].Open()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	if content, err := io.ReadAll(file); err != nil || !bytes.Equal(content, code) {
 		t.Errorf("the archive does not hold the probe: %v", err)
 	}
@@ -67,9 +64,7 @@ func TestTheFunctionIsWarm(t *testing.T) {
 	t.Cleanup(func() { _ = f.Close() })
 	write := func(code string) {
 		t.Helper()
-		if err := os.WriteFile(filepath.Join(f.Archive, "probe.py"), []byte(code), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, os.WriteFile(filepath.Join(f.Archive, "probe.py"), []byte(code), 0o644))
 	}
 	write(`
 import os, time
@@ -136,9 +131,7 @@ test.measure(SCALING=probe_test.SCALING)
 print(json.dumps([[d["MetricName"], *sorted(x["Name"] for x in d["Dimensions"])] for d in test.aws.data]))
 test.tearDown()`)
 	var data [][]string
-	if err := json.Unmarshal([]byte(out), &data); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, json.Unmarshal([]byte(out), &data))
 	var names []string
 	for _, d := range data {
 		names = append(names, strings.Join(d, " "))
@@ -150,13 +143,15 @@ test.tearDown()`)
 // one that treats missing data as healthy.
 func TestAlarmsLookAtWhatThereIs(t *testing.T) {
 	published := sent(t)
-	files, err := filepath.Glob("../../../testdata/golden/*.tf.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	looked := 0
-	for _, file := range files {
-		for address, alarm := range alarmsOf(t, file) {
+	for environment, content := range golden.Stacks(t) {
+		var stack struct {
+			Resource map[string]map[string]map[string]any
+		}
+		testtools.NoError(t, json.Unmarshal(content, &stack))
+		transformation, _ := stack.Resource["aws_cloudwatch_log_metric_filter"]["known_failures"]["metric_transformation"].(map[string]any)
+		ofLog, _ := transformation["name"].(string)
+		for address, alarm := range stack.Resource["aws_cloudwatch_metric_alarm"] {
 			metrics := []map[string]any{alarm}
 			if queries, ok := alarm["metric_query"].([]any); ok {
 				metrics = nil
@@ -169,8 +164,8 @@ func TestAlarmsLookAtWhatThereIs(t *testing.T) {
 			for _, m := range metrics {
 				dimensions, _ := m["dimensions"].(map[string]any)
 				name := strings.Join(append([]string{fmt.Sprint(m["metric_name"])}, slices.Sorted(maps.Keys(dimensions))...), " ")
-				if why := unseen(m["namespace"].(string), name, published, filterMetric(t, file)); why != "" {
-					t.Errorf("%s %s: %s", filepath.Base(file), address, why)
+				if why := unseen(m["namespace"].(string), name, published, ofLog); why != "" {
+					t.Errorf("%s %s: %s", environment, address, why)
 				}
 				looked++
 			}
@@ -178,10 +173,10 @@ func TestAlarmsLookAtWhatThereIs(t *testing.T) {
 			// one day at most (PutMetricAlarm in its API reference).
 			period, _ := metrics[0]["period"].(float64)
 			if within := alarm["evaluation_periods"].(float64); int(period)%60 != 0 || period < 60 || period*within > 86400 || alarm["datapoints_to_alarm"].(float64) > within {
-				t.Errorf("%s %s: %v periods of %v s", filepath.Base(file), address, within, period)
+				t.Errorf("%s %s: %v periods of %v s", environment, address, within, period)
 			}
 			if len(alarm["alarm_actions"].([]any)) == 0 || len(alarm["alarm_description"].(string)) > 1024 {
-				t.Errorf("%s %s: nobody is told, or at too great length", filepath.Base(file), address)
+				t.Errorf("%s %s: nobody is told, or at too great length", environment, address)
 			}
 		}
 	}
@@ -209,33 +204,4 @@ func unseen(namespace, name string, published []string, ofLog string) string {
 		return "nobody sends " + namespace + " " + name
 	}
 	return ""
-}
-
-func resources(t *testing.T, file string) map[string]map[string]map[string]any {
-	t.Helper()
-	content, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var stack struct {
-		Resource map[string]map[string]map[string]any
-	}
-	if err := json.Unmarshal(content, &stack); err != nil {
-		t.Fatal(err)
-	}
-	return stack.Resource
-}
-
-func alarmsOf(t *testing.T, file string) map[string]map[string]any {
-	t.Helper()
-	return resources(t, file)["aws_cloudwatch_metric_alarm"]
-}
-
-// filterMetric is the metric of the filter on the log, if there is one.
-func filterMetric(t *testing.T, file string) string {
-	t.Helper()
-	filter := resources(t, file)["aws_cloudwatch_log_metric_filter"]["known_failures"]
-	transformation, _ := filter["metric_transformation"].(map[string]any)
-	name, _ := transformation["name"].(string)
-	return name
 }

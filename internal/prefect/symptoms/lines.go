@@ -66,16 +66,15 @@ func OfWorker(lines []string) []string {
 
 // recovered reports whether a worker started in lines and did not fail after that.
 func recovered(lines []string) bool {
-	start := -1
-	for i, line := range lines {
+	for _, line := range slices.Backward(lines) {
 		if Started.MatchString(line) {
-			start = i
+			return true
+		}
+		if _, known := Of(line); known {
+			return false
 		}
 	}
-	if start < 0 {
-		return false
-	}
-	return !slices.ContainsFunc(lines[start+1:], func(line string) bool { _, known := Of(line); return known })
+	return false
 }
 
 // Parts of a Python stack trace: the bar before the lines of a group of exceptions, and

@@ -21,6 +21,10 @@ func TestTheCauseInTheLog(t *testing.T) {
 		"an unknown exception":                 {[]string{"Traceback", "An exception occurred."}, "ended with an exception"},
 		"a flow run that AWS denied":           {[]string{ok, "14:07:31.123 | ERROR   | prefect.flow_runs.worker - Failed to submit flow run 'x'", "An error occurred (AccessDeniedException): User: x is not authorized to perform: ecs:RunTask on resource: y"}, "AWS denies a call"},
 		"a flow run after one that AWS denied": {[]string{ok, "x is not authorized to perform: ecs:RunTask on resource: y", "14:07:31.123 | INFO    | prefect.flow_runs.worker - Completed submission of flow run 'x'"}, ""},
+		"a flow run that was deleted":          {[]string{"Client error '404 Not Found' for url 'http://x/api/flow_runs/c9/set_state'"}, ""},
+		"a pool that does not exist":           {[]string{"Work pool 'etl' not found!"}, "does not exist"},
+		"a process that does not exist":        {[]string{"Unable to kill process: not found."}, ""},
+		"an API that does not answer":          {[]string{"Failed the last 3 attempts. "}, "does not reach the Prefect API"},
 		"a certificate, and what follows":      {[]string{"httpx.ConnectError: [SSL: CERTIFICATE_VERIFY_FAILED]", "An exception occurred."}, "does not trust the certificate"},
 	} {
 		s, _, found := Last(test.lines, true)
