@@ -104,13 +104,8 @@ func (w writer) add(g restype.Grant, arguments map[string]any) error {
 		return nil
 	}
 	account := w.stack.Account()
-	conditions := iam.Condition{}
-	add := func(operator, key, value string) {
-		if conditions[operator] == nil {
-			conditions[operator] = map[string]iam.Values{}
-		}
-		conditions[operator][key] = iam.Values{value}
-	}
+	var s iam.Statement
+	add := func(operator, key, value string) { s = s.If(operator, key, value) }
 	tags := func(key string) {
 		for name, value := range w.stack.DefaultTags() {
 			if name == "Project" || name == "Environment" {
@@ -182,13 +177,13 @@ func (w writer) add(g restype.Grant, arguments map[string]any) error {
 		}
 	}
 	for _, resource := range resources {
-		key, err := json.Marshal([]any{resource, conditions})
+		key, err := json.Marshal([]any{resource, s.Condition})
 		if err != nil {
 			return err
 		}
 		p, ok := w.pairs[string(key)]
 		if !ok {
-			p = pair{resource, conditions, g.When == restype.Own, map[string]bool{}}
+			p = pair{resource, s.Condition, g.When == restype.Own, map[string]bool{}}
 			w.pairs[string(key)] = p
 		}
 		for _, action := range actions {

@@ -14,6 +14,7 @@ import (
 	"prefect-worker-ecs/internal/terraform/stackjson"
 	"prefect-worker-ecs/internal/test/deployment"
 	"prefect-worker-ecs/internal/test/golden"
+	"prefect-worker-ecs/internal/test/testtools"
 )
 
 // The golden stacks and their policies, which all tests share.
@@ -35,9 +36,7 @@ func stackOf(t *testing.T, name string) *stackjson.Stack {
 	t.Helper()
 	environments(t)
 	stack, err := stackjson.Parse(stacks[name], iam.Account{Partition: "aws", Region: "us-east-1", ID: "123456789012"}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	return stack
 }
 
@@ -55,14 +54,28 @@ func policyOf(t *testing.T, name string, purpose Purpose) iam.Document {
 	return document
 }
 
+// grantedFor returns the actions that the policies for some purposes grant together.
+func grantedFor(t *testing.T, purposes ...Purpose) map[string]bool {
+	t.Helper()
+	granted := map[string]bool{}
+	for _, name := range environments(t) {
+		for _, purpose := range purposes {
+			for _, s := range policyOf(t, name, purpose).Statement {
+				for _, action := range s.Action {
+					granted[action] = true
+				}
+			}
+		}
+	}
+	return granted
+}
+
 // TestPolicies compares the policies with golden files: those of an own and of an existing network
 // as a whole, the others as differences to one of them.
 func TestPolicies(t *testing.T) {
 	policy := func(name string, purpose Purpose) string {
 		text, err := json.MarshalIndent(policyOf(t, name, purpose), "", "  ")
-		if err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, err)
 		return string(text) + "\n"
 	}
 	for word, purpose := range map[string]Purpose{"deploy": Deploy, "read": Read} {
@@ -138,14 +151,7 @@ func TestNoPrivilegeEscalation(t *testing.T) {
 		}
 	}
 	// AND each attempt would succeed if its grant were wider, or its action is granted nowhere
-	granted := map[string]bool{}
-	for _, name := range environments(t) {
-		for _, statement := range policyOf(t, name, Deploy).Statement {
-			for _, action := range statement.Action {
-				granted[action] = true
-			}
-		}
-	}
+	granted := grantedFor(t, Deploy)
 	var never []string
 	for _, request := range attempts {
 		if !granted[request.Action] {
@@ -244,16 +250,7 @@ func ofAnother(condition iam.Condition, environment string) map[string][]string 
 // TestWhatADeployerCalls: the policies together grant each action that Terraform and workerctl were seen to call, or
 // that a change calls which the tests do not make.
 func TestWhatADeployerCalls(t *testing.T) {
-	granted := map[string]bool{}
-	for _, name := range environments(t) {
-		for _, purpose := range []Purpose{Deploy, Adopt} {
-			for _, s := range policyOf(t, name, purpose).Statement {
-				for _, action := range s.Action {
-					granted[action] = true
-				}
-			}
-		}
-	}
+	granted := grantedFor(t, Deploy, Adopt)
 	for _, action := range append(deployment.Actions(), slices.Sorted(maps.Keys(deployment.NotCalled))...) {
 		if !granted[action] {
 			t.Errorf("no policy grants %s", action)
@@ -337,9 +334,7 @@ func TestABoundaryBinds(t *testing.T) {
 // in the middle of a deployment.
 func TestAResourceOfAnUnknownType(t *testing.T) {
 	stack, err := stackjson.Parse([]byte(`{"resource": {"aws_lambda_unknown": {"x": {}}}}`), iam.Account{}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	if _, err := Policy(stack, Deploy); err == nil || err.Error() != "the table of resource types has no aws_lambda_unknown" {
 		t.Errorf("got %v", err)
 	}

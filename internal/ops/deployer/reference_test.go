@@ -26,17 +26,11 @@ func readReference(t *testing.T) reference {
 	cmd := exec.CommandContext(t.Context(), env.Python(), "-c", "import cfnlint; print(cfnlint.__path__[0], end='')")
 	cmd.Env = pyenv.Environ()
 	dir, err := cmd.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	file, err := os.ReadFile(filepath.Join(string(dir), "data", "AdditionalSpecs", "Policies.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	var r reference
-	if err := json.Unmarshal(file, &r); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, json.Unmarshal(file, &r))
 	return r
 }
 

@@ -3,6 +3,7 @@ package plan
 import (
 	"reflect"
 	"slices"
+	"strings"
 
 	tfjson "github.com/hashicorp/terraform-json"
 )
@@ -93,15 +94,7 @@ func planned(c *tfjson.Change) []Attribute {
 		})
 	}
 	// What forces a replacement comes before all that is only known after it.
-	slices.SortStableFunc(attributes, func(a, b Attribute) int {
-		switch {
-		case a.ForcesReplacement == b.ForcesReplacement:
-			return 0
-		case a.ForcesReplacement:
-			return -1
-		}
-		return 1
-	})
+	slices.SortStableFunc(attributes, func(a, b Attribute) int { return strings.Compare(forced(b), forced(a)) })
 	return attributes
 }
 

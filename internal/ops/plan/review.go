@@ -207,7 +207,7 @@ func flatten(path string, v any, into map[string]string) {
 			if one, text := item.(string); text && statement && (key == "Action" || key == "Resource") {
 				item = []any{one} // IAM takes either form
 			}
-			flatten(join(path, key), item, into)
+			flatten(strings.TrimPrefix(path+"."+key, "."), item, into)
 		}
 	case []any:
 		if len(v) == 0 {
@@ -237,13 +237,6 @@ func flatten(path string, v any, into map[string]string) {
 	default:
 		into[path] = show(path, encode(v))
 	}
-}
-
-func join(path, key string) string {
-	if path == "" {
-		return key
-	}
-	return path + "." + key
 }
 
 // names returns names for the elements of a list of objects: their own names if each

@@ -3,7 +3,6 @@ package plan
 import (
 	"bytes"
 	"encoding/json"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -11,14 +10,12 @@ import (
 	tfjson "github.com/hashicorp/terraform-json"
 
 	"prefect-worker-ecs/internal/test/golden"
+	"prefect-worker-ecs/internal/test/testtools"
 )
 
 func stack(t *testing.T, name string, edit func(string) string) []byte {
 	t.Helper()
-	file, err := os.ReadFile("../../../testdata/golden/" + name + ".tf.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	file := golden.Stacks(t)[name]
 	if edit == nil {
 		return file
 	}
@@ -52,9 +49,7 @@ func TestAChangeOfTheStack(t *testing.T) {
 	})
 	// WHEN they are compared
 	r, err := Stacks("dev", before, after)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	// THEN a person sees what changes inside of policies and container definitions
 	golden.Equal(t, "testdata/stacks.golden", rendered(r))
 	if strings.Contains(rendered(r), "hunter2") {
@@ -67,9 +62,7 @@ func TestWhatIsReplaced(t *testing.T) {
 	warnings := func(edit func(string) string) []string {
 		t.Helper()
 		r, err := Stacks("dev", stack(t, "full", nil), stack(t, "full", edit))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, err)
 		return r.Warnings
 	}
 	// GIVEN another range of the VPC THEN all that is in it is replaced too
@@ -88,8 +81,7 @@ func TestWhatIsReplaced(t *testing.T) {
 			return strings.ReplaceAll(s, `"default": "us-east-1"`, `"default": "eu-west-1"`)
 		}, "the region changes from us-east-1 to eu-west-1: "},
 	} {
-		file := "dev"
-		r, err := Stacks("dev", stack(t, file, nil), stack(t, file, test.edit))
+		r, err := Stacks("dev", stack(t, "dev", nil), stack(t, "dev", test.edit))
 		if err != nil || !slices.ContainsFunc(r.Warnings, func(w string) bool { return strings.HasPrefix(w, test.want) }) {
 			t.Errorf("%s: %q, %v", name, r.Warnings, err)
 		}

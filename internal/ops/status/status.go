@@ -152,11 +152,8 @@ func (r *reader) tasks(ctx context.Context) {
 
 func (r *reader) prefect(ctx context.Context) {
 	env := r.opt.Environment
-	for _, v := range r.Container.Environment {
-		if aws.ToString(v.Name) == "PREFECT_API_URL" {
-			r.add("Prefect API", data{"url": v.Value}, "%s", aws.ToString(v.Value))
-		}
-	}
+	url := r.Variable("PREFECT_API_URL")
+	r.add("Prefect API", data{"url": url}, "%s", url)
 	text, paused := fmt.Sprintf("%s, %s", r.Pool.Name, r.Pool.Type), []string{}
 	if r.Pool.Paused {
 		text += ", paused"

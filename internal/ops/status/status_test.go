@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"reflect"
 	"regexp"
 	"strings"
@@ -17,6 +16,8 @@ import (
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/ops/verify"
+	"prefect-worker-ecs/internal/test/golden"
+	"prefect-worker-ecs/internal/test/testtools"
 )
 
 type fields = map[string]any
@@ -55,14 +56,10 @@ func serve(t *testing.T, answers map[string]any) verify.Options {
 		}
 	}))
 	t.Cleanup(server.Close)
-	stack, err := os.ReadFile("../../../testdata/golden/dev.tf.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	container := fields{"name": "prefect-worker", "environment": []any{fields{"name": "PREFECT_API_URL", "value": server.URL + "/api"}},
 		"secrets": []any{fields{"name": "PREFECT_API_KEY", "valueFrom": "arn:aws:secretsmanager:us-east-1:123456789012:secret:key-AbCdEf"}}}
 	answers["DescribeTaskDefinition"] = fields{"taskDefinition": fields{"family": "dev-worker", "revision": 1, "containerDefinitions": []any{container}}}
-	return verify.Options{Environment: config.Default("dev"), Stack: stack, AWS: aws.Config{Region: "us-east-1", BaseEndpoint: &server.URL,
+	return verify.Options{Environment: config.Default("dev"), Stack: golden.Stacks(t)["dev"], AWS: aws.Config{Region: "us-east-1", BaseEndpoint: &server.URL,
 		Credentials: credentials.NewStaticCredentialsProvider("x", "x", ""), Retryer: func() aws.Retryer { return aws.NopRetryer{} }}}
 }
 
@@ -154,9 +151,7 @@ func TestStatus(t *testing.T) {
 				opt.Environment.Worker.Scaling, opt.Environment.Worker.ProtectRuns = config.Scaling{Max: 4}, true
 			}
 			var screen strings.Builder
-			if err := Read(t.Context(), opt).Print(&screen); err != nil {
-				t.Fatal(err)
-			}
+			testtools.NoError(t, Read(t.Context(), opt).Print(&screen))
 			lines := regexp.MustCompile(`  +`).ReplaceAllString(screen.String(), ": ")
 			for _, want := range test.want {
 				if !strings.Contains(lines, want) {
@@ -173,18 +168,14 @@ func TestStatus(t *testing.T) {
 // TestStatusAsJSON: a program finds values, not sentences.
 func TestStatusAsJSON(t *testing.T) {
 	text, err := json.Marshal(Read(t.Context(), serve(t, running())))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	var status struct {
 		Lines []struct {
 			Name string
 			Data fields
 		}
 	}
-	if err := json.Unmarshal(text, &status); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, json.Unmarshal(text, &status))
 	got := map[string]fields{}
 	for _, line := range status.Lines {
 		got[line.Name] = line.Data

@@ -14,6 +14,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"prefect-worker-ecs/internal/test/testtools"
 )
 
 // TestExec runs a command with a fake AWS CLI, which shows what it was given.
@@ -38,9 +40,7 @@ func TestExec(t *testing.T) {
 		"aws":                    "#!/bin/sh\necho \"$@\"\necho \"key $AWS_ACCESS_KEY_ID token $AWS_SESSION_TOKEN profile $AWS_PROFILE\"\ncat\nexit 3\n",
 		"session-manager-plugin": "#!/bin/sh\n",
 	} {
-		if err := os.WriteFile(filepath.Join(bin, name), []byte(text), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, os.WriteFile(filepath.Join(bin, name), []byte(text), 0o755))
 	}
 	t.Setenv("AWS_PROFILE", "of-the-user")
 	var out bytes.Buffer

@@ -14,7 +14,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
-	"github.com/aws/smithy-go/logging"
 
 	"prefect-worker-ecs/internal/aws/iam"
 	"prefect-worker-ecs/internal/aws/query"
@@ -34,7 +33,6 @@ type clients struct {
 }
 
 func newClients(cfg aws.Config) clients {
-	cfg.Logger = logging.Nop{} // its warnings about connections are for nobody here
 	return clients{
 		Client:      query.New(cfg),
 		autoscaling: applicationautoscaling.NewFromConfig(cfg),

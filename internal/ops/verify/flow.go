@@ -3,9 +3,9 @@ package verify
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"prefect-worker-ecs/internal/base/poll"
@@ -29,9 +29,7 @@ func (c *checklist) flow(ctx context.Context) (result finding) {
 			c.await(name)
 		}
 	}
-	id := make([]byte, 4)
-	_, _ = rand.Read(id)
-	name := "workerctl-verify-" + hex.EncodeToString(id)
+	name := "workerctl-verify-" + strings.ToLower(rand.Text()[:8])
 	client := c.API
 
 	defer func() {

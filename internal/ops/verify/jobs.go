@@ -31,7 +31,7 @@ func (c *checklist) jobs(ctx context.Context) finding {
 	if len(template) == 0 {
 		return finding{status: OK} // the first worker fills it in
 	}
-	url := variable(c.Container, "PREFECT_API_URL")
+	url := c.Variable("PREFECT_API_URL")
 	major := c.env.PrefectMajor()
 	job := template.Job(c.Pool.Name, nil, major)
 	problems := wanted.Problems(job, url)

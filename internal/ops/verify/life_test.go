@@ -44,7 +44,7 @@ type life struct {
 
 // lives goes through the lives of a worker of Prefect 2, and of one of Prefect 3 with user and password.
 func (h *harness) lives(t *testing.T) {
-	credential := call(t, h.secrets.CreateSecret, &secretsmanager.CreateSecretInput{Name: aws.String(basicSecret), SecretString: aws.String(basic)}).ARN
+	credential := testtools.Call(t, h.secrets.CreateSecret, &secretsmanager.CreateSecretInput{Name: aws.String(basicSecret), SecretString: aws.String(basic)}).ARN
 	undo := h.inline(executionRole, fmt.Sprintf(`{"Effect":"Allow","Action":"secretsmanager:GetSecretValue","Resource":%q}`, *credential))(t, nil)
 	defer undo()
 	two := h.life(t, 2, h.two, h.yaml("lived", h.two.APIURL(), ""))
@@ -69,7 +69,7 @@ func (h *harness) lives(t *testing.T) {
 		"admin:wrong-marker": failing(checkAPI, "the API rejects the user and password"),
 		"admin":              failing(checkSecret, "is not user:password"),
 	} {
-		call(t, h.secrets.PutSecretValue, &secretsmanager.PutSecretValueInput{SecretId: aws.String(basicSecret), SecretString: &credential})
+		testtools.Call(t, h.secrets.PutSecretValue, &secretsmanager.PutSecretValueInput{SecretId: aws.String(basicSecret), SecretString: &credential})
 		want.fixedBy("TF_VAR_prefect_api_auth_string").judge(t, Run(t.Context(), three.opt))
 	}
 }
@@ -82,9 +82,7 @@ func (h *harness) life(t *testing.T, major int, server *prefectserver.Server, ya
 	l.service = l.opt.Environment.Worker.ServiceName
 	l.probe.Python, l.probe.Archive = testtools.Environment(t, pyenv.Moto).Python(), filepath.Join(t.TempDir(), probe.ArchiveName)
 	t.Cleanup(func() { _ = l.probe.Close() })
-	if err := os.WriteFile(l.probe.Archive, probe.Archive(), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, os.WriteFile(l.probe.Archive, probe.Archive(), 0o644))
 	watched := h.synthesize(t, named(yaml, l.service)+"monitoring: {enabled: true, emails: [a@example.com]}\n")
 	environment := parsed(t, watched).Resource("aws_lambda_function", "probe")["environment"].(map[string]any)
 	for name, value := range environment["variables"].(map[string]any) {
@@ -115,7 +113,7 @@ func (l *life) see(further ...string) map[string]float64 {
 		in.MetricDataQueries = append(in.MetricDataQueries, metrics.Query(i, l.service, name))
 	}
 	values := map[string]float64{}
-	for _, result := range call(l.t, l.h.cloudwatch.GetMetricData, in).MetricDataResults {
+	for _, result := range testtools.Call(l.t, l.h.cloudwatch.GetMetricData, in).MetricDataResults {
 		if len(result.Values) > 0 {
 			values[*result.Label] = result.Values[0]
 		}
@@ -201,9 +199,7 @@ func (l *life) goes(t *testing.T) {
 
 	// WHEN the worker is frozen THEN it is soon not believed, though a task runs, and its run goes on as far as ECS says
 	process := w.await(t, ecstask.Started).Process
-	if err := syscall.Kill(process.PID, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, syscall.Kill(process.PID, syscall.SIGSTOP))
 	worker := l.opt
 	worker.only = withNeeds([]string{checkWorker})
 	dead := failing(checkWorker, "lived").fixedBy("aws ecs stop-task --cluster prefect-cluster --task ")
@@ -213,9 +209,7 @@ func (l *life) goes(t *testing.T) {
 	}
 	l.until(map[string]float64{"WorkersOnline": 0, "FlowRunsRunning": 1, "FlowRunsLost": 0})
 	// WHEN it is killed and not replaced, THEN its run stays Running indefinitely, and is named
-	if err := syscall.Kill(process.PID, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, syscall.Kill(process.PID, syscall.SIGKILL))
 	w.stop()
 	failing(checkWorker, "no worker of this service is online in lived").
 		and(failing(checkRuns, lost+") is lost for ", "in the task ").fixedBy("workerctl runs end RUN dev")).judge(t, Run(ctx, l.opt))
@@ -251,23 +245,17 @@ func (l *life) goes(t *testing.T) {
 		t.Errorf("%q, %v", evidence, err)
 	}
 	// WHEN one is ended, and the other rescheduled
-	if err := l.client.End(ctx, waiting, ended); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, l.client.End(ctx, waiting, ended))
 	if run, err := l.client.FlowRun(ctx, waiting); err != nil || run.State != "CRASHED" || run.StateDetail.Message != ended {
 		t.Errorf("the run that was ended: %+v, %v", run, err)
 	}
-	if err := l.client.Reschedule(ctx, lost); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, l.client.Reschedule(ctx, lost))
 	refused(lost, "is SCHEDULED: no worker has it")
 	h.prefect(t, l.server, "PATCH", "/work_pools/lived", map[string]any{"is_paused": false})
 	// THEN another worker runs that to its end
 	w = h.run(t, l.opt)
 	l.until(map[string]float64{"WorkersOnline": 1, "FlowRunsRunning": 1, "FlowRunsLost": 0})
-	if err := os.Remove(filepath.Join(dir, "f.py")); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, os.Remove(filepath.Join(dir, "f.py")))
 	if run, err := l.client.AwaitEnd(ctx, lost, nil); err != nil || run.State != "COMPLETED" {
 		t.Errorf("the rescheduled run: %+v, %v", run, err)
 	}

@@ -21,7 +21,7 @@ import (
 
 // apiAnswers checks that the API is there, at the right address, and accepts the credential.
 func (c *checklist) apiAnswers(ctx context.Context) finding {
-	url := variable(c.Container, "PREFECT_API_URL")
+	url := c.Variable("PREFECT_API_URL")
 	if url == "" {
 		return failed("the container has no PREFECT_API_URL: with Prefect 2 it would serve a database of its own and look healthy", c.deployFix()).prerequisite()
 	}
@@ -282,7 +282,7 @@ func (c *checklist) stalled(now time.Time) (time.Duration, bool) {
 // the time of the server.
 func (c *checklist) pollLimit() time.Duration {
 	interval := 10.0 // Prefect's default for PREFECT_WORKER_QUERY_SECONDS
-	if value, err := strconv.ParseFloat(variable(c.Container, "PREFECT_WORKER_QUERY_SECONDS"), 64); err == nil && value > 0 {
+	if value, err := strconv.ParseFloat(c.Variable("PREFECT_WORKER_QUERY_SECONDS"), 64); err == nil && value > 0 {
 		interval = value
 	}
 	return time.Duration(2*1.3*interval*float64(time.Second)) + 5*time.Second

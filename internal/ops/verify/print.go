@@ -13,11 +13,6 @@ import (
 // Print writes the checklist for a person, wrapped where w is a terminal.
 func (r Report) Print(w io.Writer) {
 	var text strings.Builder
-	r.print(&text)
-	fmt.Fprint(w, terminal.Wrap(text.String(), terminal.Width(w)))
-}
-
-func (r Report) print(w io.Writer) {
 	marks := map[Status]string{OK: color.GreenString("✓"), Failed: color.RedString("✗"), Unknown: color.YellowString("?"), Skipped: color.YellowString("–")}
 	width := 0
 	for _, check := range r.Checks {
@@ -25,29 +20,30 @@ func (r Report) print(w io.Writer) {
 	}
 	margin := strings.Repeat(" ", width+4)
 	for _, check := range r.Checks {
-		fmt.Fprintf(w, "%s %-*s  %s\n", marks[check.Status], width, check.Name, strings.ReplaceAll(check.Detail, "\n", "\n"+margin))
+		fmt.Fprintf(&text, "%s %-*s  %s\n", marks[check.Status], width, check.Name, strings.ReplaceAll(check.Detail, "\n", "\n"+margin))
 		if check.Fix != "" {
-			fmt.Fprintf(w, "%s%s %s\n", margin, color.New(color.Bold).Sprint("fix:"), check.Fix)
+			fmt.Fprintf(&text, "%s%s %s\n", margin, color.New(color.Bold).Sprint("fix:"), check.Fix)
 		}
 	}
 	if len(r.Log) > 0 {
-		fmt.Fprintf(w, "\nlast lines of the worker's log:\n")
+		fmt.Fprintf(&text, "\nlast lines of the worker's log:\n")
 		for _, line := range r.Log {
-			fmt.Fprintf(w, "  %s\n", line)
+			fmt.Fprintf(&text, "  %s\n", line)
 		}
 	}
 	if r.Error != "" {
-		fmt.Fprintln(w, r.Error)
+		fmt.Fprintln(&text, r.Error)
 	}
 	switch r.Outcome {
 	case OK:
-		fmt.Fprintf(w, "\n%s\n", color.GreenString("The worker of %s runs flows.", r.Environment))
+		fmt.Fprintf(&text, "\n%s\n", color.GreenString("The worker of %s runs flows.", r.Environment))
 	case Failed:
-		fmt.Fprintf(w, "\n%s\n", color.RedString("The worker of %s does not run flows, or not as configured.", r.Environment))
+		fmt.Fprintf(&text, "\n%s\n", color.RedString("The worker of %s does not run flows, or not as configured.", r.Environment))
 	default:
-		fmt.Fprintf(w, "\n%s\n", color.YellowString("Whether the worker of %s runs flows could not be checked.", r.Environment))
+		fmt.Fprintf(&text, "\n%s\n", color.YellowString("Whether the worker of %s runs flows could not be checked.", r.Environment))
 	}
 	if first, found := r.First(); found && first.Fix != "" {
-		fmt.Fprintf(w, "First: %s (%s)\n", first.Fix, first.Name)
+		fmt.Fprintf(&text, "First: %s (%s)\n", first.Fix, first.Name)
 	}
+	fmt.Fprint(w, terminal.Wrap(text.String(), terminal.Width(w)))
 }

@@ -181,7 +181,7 @@ func Interruption(ctx context.Context, opt Options, byECS bool) (string, error) 
 	}
 	// A deployment may change the pool, of which the worker runs flows until then.
 	env := *c.env
-	env.WorkPool.Name = variable(c.Container, "PREFECT_WORK_POOL_NAME")
+	env.WorkPool.Name = c.Variable("PREFECT_WORK_POOL_NAME")
 	pool, err := c.API.WorkPool(ctx, env.WorkPool.Name)
 	if errors.Is(err, api.ErrNotFound) {
 		return "", nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -68,20 +67,9 @@ func (c *checklist) scalableTarget(ctx context.Context, f *findings) {
 		f.failed("the service is no scalable target: its number of tasks stays as it is", c.deployFix())
 		return
 	}
-	state := out.ScalableTargets[0].SuspendedState
-	if state == nil {
-		return
-	}
-	var suspended []string
-	if aws.ToBool(state.DynamicScalingOutSuspended) {
-		suspended = append(suspended, "DynamicScalingOutSuspended=false")
-	}
-	if aws.ToBool(state.DynamicScalingInSuspended) {
-		suspended = append(suspended, "DynamicScalingInSuspended=false")
-	}
-	if len(suspended) > 0 {
-		f.failed("scaling is suspended", fmt.Sprintf("aws application-autoscaling register-scalable-target --service-namespace ecs --scalable-dimension ecs:service:DesiredCount --resource-id %s --suspended-state %s",
-			resource, strings.Join(suspended, ",")))
+	if state := out.ScalableTargets[0].SuspendedState; state != nil && (aws.ToBool(state.DynamicScalingOutSuspended) || aws.ToBool(state.DynamicScalingInSuspended)) {
+		f.failed("scaling is suspended", "aws application-autoscaling register-scalable-target --service-namespace ecs --scalable-dimension ecs:service:DesiredCount --resource-id "+resource+
+			" --suspended-state DynamicScalingOutSuspended=false,DynamicScalingInSuspended=false")
 	}
 }
 

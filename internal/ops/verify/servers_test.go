@@ -16,6 +16,7 @@ import (
 	"prefect-worker-ecs/internal/local/prefectserver"
 	"prefect-worker-ecs/internal/prefect/api"
 	"prefect-worker-ecs/internal/prefect/workpool"
+	"prefect-worker-ecs/internal/test/testtools"
 )
 
 // serve makes the calls of a local Prefect server that the local run makes. It is here, and not with the
@@ -23,9 +24,7 @@ import (
 func (h *harness) serve(t *testing.T, s *prefectserver.Server) {
 	t.Helper()
 	client := h.client(t, s)
-	if err := client.CreateWorkPool(t.Context(), "p", "process"); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, client.CreateWorkPool(t.Context(), "p", "process"))
 	if err := client.CreateWorkPool(t.Context(), "p", "process"); !errors.Is(err, api.ErrConflict) {
 		t.Errorf("a second pool of that name: %v, want ErrConflict", err)
 	}
@@ -38,13 +37,9 @@ func (h *harness) serve(t *testing.T, s *prefectserver.Server) {
 	}
 	for range 2 { // The second time it exists.
 		id, err := client.Deploy(t.Context(), api.LocalFlow{Name: "f", Pool: "p", Dir: t.TempDir(), Entrypoint: "f.py:f"})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, err)
 		run, err := client.Run(t.Context(), id, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, err)
 		run, err = client.FlowRun(t.Context(), run.ID)
 		if err != nil || run.State != "SCHEDULED" || run.Ended() {
 			t.Errorf("run %+v, %v; want SCHEDULED", run, err)
@@ -63,9 +58,7 @@ func (h *harness) serve(t *testing.T, s *prefectserver.Server) {
 func (h *harness) guardSeesPending(t *testing.T, s *prefectserver.Server) bool {
 	t.Helper()
 	code, err := os.ReadFile(filepath.Join(h.project.Root, "constructs", "ecsworker", "guard.py"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	functions, _, _ := strings.Cut(string(code), "\nprotected, ")
 	cmd := exec.CommandContext(t.Context(), h.envs[3].Python(), "-c", functions+"\nprint(pending())")
 	cmd.Env = []string{"ECS_AGENT_URI=x", "PREFECT_WORK_POOL_NAME=p", "PREFECT_API_URL=" + s.APIURL()}
@@ -73,9 +66,7 @@ func (h *harness) guardSeesPending(t *testing.T, s *prefectserver.Server) bool {
 		cmd.Env = append(cmd.Env, "PREFECT_API_AUTH_STRING="+basic)
 	}
 	out, err := cmd.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	return string(out) == "True\n"
 }
 
@@ -106,16 +97,12 @@ func lifeOfAPool(t *testing.T, client *api.Client) {
 	prepare := func(pool config.WorkPool) workpool.Plan {
 		t.Helper()
 		plan, err := workpool.Prepare(t.Context(), client, pool, wanted)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, err)
 		return plan
 	}
 	apply := func(plan workpool.Plan) {
 		t.Helper()
-		if err := plan.Apply(t.Context(), client); err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, plan.Apply(t.Context(), client))
 	}
 	pool := config.WorkPool{Name: "life", Type: config.PoolECS, Queues: []string{"urgent"}}
 
@@ -134,9 +121,7 @@ func lifeOfAPool(t *testing.T, client *api.Client) {
 	}
 
 	found, err := client.WorkPool(t.Context(), pool.Name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	// AND the secrets that the server's own template does not know reach the job
 	job := found.BaseJobTemplate["job_configuration"].(map[string]any)
 	if job[apiKey] != "{{ "+apiKey+" }}" || job[authString] != "{{ "+authString+" }}" || !reflect.DeepEqual(job["task_definition"].(map[string]any)[disk], map[string]any{"sizeInGiB": 50.0}) {

@@ -235,12 +235,3 @@ func (c *checklist) containerName() string {
 	}
 	return containers[0].Name
 }
-
-func variable(container types.ContainerDefinition, name string) string {
-	for _, v := range container.Environment {
-		if aws.ToString(v.Name) == name {
-			return aws.ToString(v.Value)
-		}
-	}
-	return ""
-}

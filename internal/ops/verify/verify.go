@@ -145,6 +145,16 @@ func (e *Evidence) IsCurrent(env *config.Environment, worker string) bool {
 	return own && slices.Contains(e.Tasks, task)
 }
 
+// Variable returns the value of an environment variable of the worker's container, empty if it has none.
+func (e *Evidence) Variable(name string) string {
+	for _, v := range e.Container.Environment {
+		if aws.ToString(v.Name) == name {
+			return aws.ToString(v.Value)
+		}
+	}
+	return ""
+}
+
 // checklist makes the checks. A check writes fields that only checks after it read.
 type checklist struct {
 	Evidence

@@ -128,11 +128,7 @@ func (t Tool) Check(ctx context.Context) (version string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("%s: its version cannot be read from %q. Needed: %s", t.Name, strings.TrimSpace(string(out)), t.Need)
 	}
-	need, err := semver.NewConstraint(t.Need)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", t.Name, err)
-	}
-	if !need.Check(v) {
+	if need, _ := semver.NewConstraint(t.Need); !need.Check(v) { // each Need is one
 		return "", fmt.Errorf("%s %s is installed. Needed: %s. Get it: %s", t.Name, version, t.Need, t.Get)
 	}
 	return version, nil

@@ -7,19 +7,16 @@ import (
 	"testing"
 
 	"prefect-worker-ecs/internal/aws/iam"
+	"prefect-worker-ecs/internal/test/testtools"
 )
 
 // golden is a stack that the program writes.
 func golden(t *testing.T, name string, variables map[string]string) *Stack {
 	t.Helper()
 	file, err := os.ReadFile("../../../testdata/golden/" + name + ".tf.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	s, err := Parse(file, iam.Account{Partition: "aws", Region: "eu-west-1", ID: "123456789012"}, variables)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	return s
 }
 

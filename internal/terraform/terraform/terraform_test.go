@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"prefect-worker-ecs/internal/terraform/project"
+	"prefect-worker-ecs/internal/test/testtools"
 )
 
 // stateVariable turns the test binary into a Terraform that needs a moment to save its state, the
@@ -82,9 +83,7 @@ func TestAnInterruptedTerraformSavesItsState(t *testing.T) {
 func fake(t *testing.T, script string) Stack {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "terraform")
-	if err := os.WriteFile(binary, []byte("#!/bin/sh\n"+script), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, os.WriteFile(binary, []byte("#!/bin/sh\n"+script), 0o755))
 	t.Setenv("TERRAFORM_BINARY_NAME", binary)
 	return Stack{Dir: t.TempDir(), Environ: os.Environ(), Secrets: []string{"hunter22"}}
 }
@@ -148,27 +147,19 @@ func TestLockNeedsASynthesizedStack(t *testing.T) {
 func TestInitRunsOnce(t *testing.T) {
 	// GIVEN a stack, and a Terraform that counts its calls
 	s := fake(t, "echo x >> count; mkdir -p .terraform/providers/host/namespace/type/version/platform/x\n")
-	if err := os.WriteFile(filepath.Join(s.Dir, "cdk.tf.json"), []byte(`{"terraform": {"required_providers": {}}}`), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, os.WriteFile(filepath.Join(s.Dir, "cdk.tf.json"), []byte(`{"terraform": {"required_providers": {}}}`), 0o644))
 	calls := func() int {
 		t.Helper()
-		if err := s.Init(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, s.Init(t.Context()))
 		content, err := os.ReadFile(filepath.Join(s.Dir, "count"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, err)
 		return strings.Count(string(content), "x")
 	}
 	if got := calls() + calls(); got != 2 {
 		t.Errorf("a second init was run")
 	}
 	// WHEN the lock changes THEN there is another
-	if err := os.WriteFile(filepath.Join(s.Dir, ".terraform.lock.hcl"), []byte("# new"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, os.WriteFile(filepath.Join(s.Dir, ".terraform.lock.hcl"), []byte("# new"), 0o644))
 	if got := calls(); got != 2 {
 		t.Errorf("%d calls of init after a change of the lock, want 2", got)
 	}
