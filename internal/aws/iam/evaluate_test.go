@@ -68,25 +68,6 @@ func TestEvaluate(t *testing.T) {
 	}
 }
 
-// TestDirect: a statement that names the account leaves the decision to the caller's own policies.
-func TestDirect(t *testing.T) {
-	const caller = "arn:aws:iam::123456789012:role/r"
-	for principal, want := range map[string]struct{ any, direct Decision }{
-		`{"AWS":"` + caller + `"}`: {Allowed, Allowed},
-		`"*"`:                      {Allowed, Allowed},
-		`{"AWS":"arn:aws:iam::123456789012:root"}`:     {Allowed, Denied},
-		`{"AWS":["123456789012"]}`:                     {Allowed, Denied},
-		`{"AWS":"arn:aws:iam::123456789012:role/old"}`: {Denied, Denied},
-	} {
-		policy := parse(t, `{"Effect":"Allow","Principal":`+principal+`,"Action":"*","Resource":"*"}`)
-		for direct, want := range map[bool]Decision{false: want.any, true: want.direct} {
-			if got := Evaluate(policy, Request{Action: "kms:Decrypt", Resource: "k", Caller: caller, Direct: direct}); got.Decision != want {
-				t.Errorf("%s, direct %t: %v, want %v", principal, direct, got, want)
-			}
-		}
-	}
-}
-
 func TestConditions(t *testing.T) {
 	request := Request{Complete: true, Context: map[string][]string{
 		"s": {"Abc"}, "arn": {"arn:aws:ecs:us-east-1:1:cluster/c"}, "b": {"true"}, "n": {"5"},
@@ -115,6 +96,7 @@ func TestConditions(t *testing.T) {
 	}
 }
 
+// TestPrincipals: a statement that names the account leaves the decision to the caller's own policies.
 func TestPrincipals(t *testing.T) {
 	const role = "arn:aws:iam::123456789012:role/r"
 	for principal, callers := range map[string]map[string]Decision{
@@ -132,8 +114,11 @@ func TestPrincipals(t *testing.T) {
 				t.Errorf("%s, %s: %+v", principal, caller, got)
 			}
 			not := parse(t, `{"Effect":"Deny","NotPrincipal":`+principal+`,"Action":"*"}`)
-			spared := want == Allowed && !strings.Contains(principal, ":root") && !strings.Contains(principal, `["1`) // not by its account alone
-			if got := Evaluate(not, Request{Action: "sts:AssumeRole", Caller: caller}); (got.Decision != ExplicitlyDenied) != spared {
+			named := want == Allowed && !strings.Contains(principal, ":root") && !strings.Contains(principal, `["1`) // not by its account alone
+			if got := Evaluate(document, Request{Action: "sts:AssumeRole", Caller: caller, Direct: true}); (got.Decision == Allowed) != named {
+				t.Errorf("%s, %s, direct: %+v", principal, caller, got)
+			}
+			if got := Evaluate(not, Request{Action: "sts:AssumeRole", Caller: caller}); (got.Decision != ExplicitlyDenied) != named {
 				t.Errorf("not %s, %s: %+v", principal, caller, got)
 			}
 		}

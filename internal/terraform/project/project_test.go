@@ -144,37 +144,34 @@ func TestTheMirrorIsUsed(t *testing.T) {
 
 func TestTheUsersTerraformConfigurationStands(t *testing.T) {
 	dir := mirror(t, t.TempDir())
-	t.Run("named", func(t *testing.T) {
-		p, own := project(t), filepath.Join(t.TempDir(), "own.rc")
-		write(t, own, "")
-		if got := lookup(environ(t, p, MirrorVariable+"="+dir, "TF_CLI_CONFIG_FILE="+own), "TF_CLI_CONFIG_FILE"); got != own {
-			t.Errorf("TF_CLI_CONFIG_FILE = %s", got)
-		}
-	})
-	t.Run("in the home folder", func(t *testing.T) {
-		p := project(t)
-		write(t, filepath.Join(os.Getenv("HOME"), ".terraformrc"), "")
-		if got := lookup(environ(t, p, MirrorVariable+"="+dir), "TF_CLI_CONFIG_FILE"); got != "" {
-			t.Errorf("TF_CLI_CONFIG_FILE = %s", got)
-		}
-	})
-	t.Run("of OpenTofu", func(t *testing.T) {
-		p := project(t)
-		write(t, filepath.Join(os.Getenv("HOME"), ".tofurc"), "")
-		for binary, want := range map[string]string{"tofu": "", "terraform": filepath.Join(p.Local(), "terraform.rc")} {
-			t.Setenv("TERRAFORM_BINARY_NAME", binary)
-			if got := lookup(environ(t, p, MirrorVariable+"="+dir), "TF_CLI_CONFIG_FILE"); got != want {
-				t.Errorf("%s: TF_CLI_CONFIG_FILE = %q, want %q", binary, got, want)
+	for name, test := range map[string]struct {
+		has, named, binary string // files of the home folder, and a program
+		own                bool   // the project writes one of its own
+	}{
+		"named":                            {has: "own.rc", named: "own.rc"},
+		"in the home folder":               {has: ".terraformrc"},
+		"of OpenTofu":                      {has: ".tofurc", binary: "tofu"},
+		"of OpenTofu, but not for another": {has: ".tofurc", own: true},
+		"but not one that does not exist":  {named: "own.rc", own: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, base, want := project(t), []string{MirrorVariable + "=" + dir}, ""
+			t.Setenv("TERRAFORM_BINARY_NAME", test.binary)
+			if test.has != "" {
+				write(t, filepath.Join(os.Getenv("HOME"), test.has), "")
 			}
-		}
-	})
-	t.Run("but not one that does not exist", func(t *testing.T) {
-		p := project(t)
-		got := lookup(environ(t, p, MirrorVariable+"="+dir, "TF_CLI_CONFIG_FILE=/nowhere/.terraformrc"), "TF_CLI_CONFIG_FILE")
-		if got != filepath.Join(p.Local(), "terraform.rc") {
-			t.Errorf("TF_CLI_CONFIG_FILE = %s", got)
-		}
-	})
+			if test.named != "" {
+				want = filepath.Join(os.Getenv("HOME"), test.named)
+				base = append(base, "TF_CLI_CONFIG_FILE="+want)
+			}
+			if test.own {
+				want = filepath.Join(p.Local(), "terraform.rc")
+			}
+			if got := lookup(environ(t, p, base...), "TF_CLI_CONFIG_FILE"); got != want {
+				t.Errorf("TF_CLI_CONFIG_FILE = %q, want %q", got, want)
+			}
+		})
+	}
 }
 
 func TestSynthAllMakesTheStacksReadyForTerraform(t *testing.T) {
