@@ -59,12 +59,6 @@ func TestAChangeOfTheStack(t *testing.T) {
 
 // TestWhatIsReplaced: a review without AWS shows what a plan would replace.
 func TestWhatIsReplaced(t *testing.T) {
-	warnings := func(edit func(string) string) []string {
-		t.Helper()
-		r, err := Stacks("dev", stack(t, "full", nil), stack(t, "full", edit))
-		testtools.NoError(t, err)
-		return r.Warnings
-	}
 	// GIVEN another range of the VPC THEN all that is in it is replaced too
 	r, err := Stacks("dev", stack(t, "dev", nil), stack(t, "dev", func(s string) string {
 		return strings.Replace(s, `"cidr_block": "10.0.0.0/16"`, `"cidr_block": "10.1.0.0/16"`, 1)
@@ -73,37 +67,28 @@ func TestWhatIsReplaced(t *testing.T) {
 		t.Errorf("%s, %v", r.Summary(), err)
 	}
 	for name, test := range map[string]struct {
-		edit func(string) string
-		want string
+		file    string
+		changes []string // before and after, by turns, each once
+		want    []string // how the warnings begin
 	}{
-		"the service's name": {func(s string) string { return strings.Replace(s, `"name": "dev-worker"`, `"name": "other"`, 1) }, "aws_ecs_service.worker is destroyed and created again: its tasks stop"},
-		"the region": {func(s string) string {
-			return strings.ReplaceAll(s, `"default": "us-east-1"`, `"default": "eu-west-1"`)
-		}, "the region changes from us-east-1 to eu-west-1: "},
+		"the service's name": {"dev", []string{`"name": "dev-worker"`, `"name": "other"`}, []string{"aws_ecs_service.worker is destroyed and created again: its tasks stop"}},
+		"the region":         {"dev", []string{`"default": "us-east-1"`, `"default": "eu-west-1"`}, []string{"the region changes from us-east-1 to eu-west-1: "}},
+		"no task":            {"full", []string{`"desired_count": `, `"desired_count": 0, "was": `}, []string{"aws_ecs_service.worker runs no task any more: desired_count is 0"}},
+		// The number of the service's creation is then no risk.
+		"a number of tasks that is scaled": {"full", []string{"\"aws_appautoscaling_target\": {\n      \"worker\"", "\"aws_appautoscaling_target\": {\n      \"scaled\"", `"desired_count": `, `"desired_count": 0, "was": `}, []string{
+			"aws_appautoscaling_target.worker is destroyed: the number of worker tasks stays as it is",
+			"aws_appautoscaling_target.scaled sets the number of worker tasks from now on: no plan shows a change of it"}},
+		"a longer retention": {"full", []string{`"retention_in_days": `, `"retention_in_days": 1`}, nil},
 	} {
-		r, err := Stacks("dev", stack(t, "dev", nil), stack(t, "dev", test.edit))
-		if err != nil || !slices.ContainsFunc(r.Warnings, func(w string) bool { return strings.HasPrefix(w, test.want) }) {
+		r, err := Stacks("dev", stack(t, test.file, nil), stack(t, test.file, func(s string) string {
+			for pair := range slices.Chunk(test.changes, 2) {
+				s = strings.Replace(s, pair[0], pair[1], 1)
+			}
+			return s
+		}))
+		if err != nil || !slices.EqualFunc(r.Warnings, test.want, strings.HasPrefix) {
 			t.Errorf("%s: %q, %v", name, r.Warnings, err)
 		}
-	}
-	if got := warnings(func(s string) string {
-		return strings.Replace(s, `"desired_count": `, `"desired_count": 0, "was": `, 1)
-	}); !slices.ContainsFunc(got, func(w string) bool { return strings.HasSuffix(w, "runs no task any more: desired_count is 0") }) {
-		t.Errorf("no task: %q", got)
-	}
-	// WHEN the number of tasks is scaled THEN that is said, and the one of the service's creation is no risk
-	got := warnings(func(s string) string {
-		return strings.Replace(strings.Replace(s, `"aws_appautoscaling_target": {
-      "worker": {`, `"aws_appautoscaling_target": {
-      "scaled": {`, 1), `"desired_count": `, `"desired_count": 0, "was": `, 1)
-	})
-	want := []string{"aws_appautoscaling_target.worker is destroyed: the number of worker tasks stays as it is", "aws_appautoscaling_target.scaled sets the number of worker tasks from now on: no plan shows a change of it"}
-	if !slices.Equal(got, want) {
-		t.Errorf("scaled: %q", got)
-	}
-	// AND a larger image has no warning
-	if got := warnings(func(s string) string { return strings.Replace(s, `"retention_in_days": `, `"retention_in_days": 1`, 1) }); len(got) != 0 {
-		t.Errorf("a longer retention: %q", got)
 	}
 }
 
