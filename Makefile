@@ -103,7 +103,7 @@ generate: ## Regenerate what is made from the options: docs/configuration.md and
 GOTEST := go test -vet=off -count=1 -p 4 -parallel 4 -timeout 40m
 .PHONY: test
 test: ## Run all tests
-	$(GOTEST) -skip '^TestScaling$$' ./internal/local/run ./internal/test/lifecycle ./cmd/workerctl $$(go list ./... | grep -v /ops/verify)
+	$(GOTEST) -skip '^TestScaling$$' ./internal/local/run ./internal/test/lifecycle ./cmd/workerctl ./internal/local/prefectserver $$(go list ./... | grep -v /ops/verify)
 	@$(MAKE) --no-print-directory -j 2 test-verify test-scaling
 
 # These two wait more than they calculate, and would slow down all others: TestScaling has up to eight workers.

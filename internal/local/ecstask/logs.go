@@ -44,6 +44,9 @@ func newLogSink(ctx context.Context, client *cloudwatchlogs.Client, c types.Cont
 	return s, nil
 }
 
+// sendEvery is how long lines wait for others: the emulator answers one call at a time.
+const sendEvery = 100 * time.Millisecond
+
 // copy reads output until its end, and writes and sends what is there each time. The client's
 // failures do not stop it (the driver's mode is non-blocking): they go to the file.
 func (s *logSink) copy(output io.Reader) {
@@ -63,9 +66,10 @@ func (s *logSink) copy(output io.Reader) {
 		if err != nil || !bytes.Contains(rest, []byte("\n")) {
 			s.send(batch)
 			batch = nil
-		}
-		if err != nil {
-			return
+			if err != nil {
+				return
+			}
+			time.Sleep(sendEvery)
 		}
 	}
 }
