@@ -476,31 +476,9 @@ func (h *harness) prefectCases() []testCase {
 		{"another queue paused", closedQueue, well},
 		{"runs that nobody takes", both(closedQueue, lateAs("Scheduled")), failing(checkRuns, "1 late in the queue low, which is paused")},
 		{"a retry that nobody takes", both(closedQueue, lateAs("AwaitingRetry")), failing(checkRuns, "1 late in the queue low, which is paused").fixedBy("prefect work-queue resume")},
-		{"runs that wait for the one slot", h.backlog, well},
 		{"a proxy whose clock is an hour ahead", ahead, well},
 		{"a queue that is missing", queues("high"), failing(checkPool, "good has no queue high").fixedBy("workerctl pool apply dev")},
 		{"a queue that is there", queues("default"), well},
-	}
-}
-
-// backlog has the worker run one flow, and lets two others wait that are due for two minutes.
-func (h *harness) backlog(t *testing.T, _ *Options) func() {
-	dir, client := t.TempDir(), h.client(t, h.two)
-	flow := h.flow(t, h.two, "good", dir)
-	first := flow(time.Now())
-	eventually(t, "a run", func() bool {
-		run, err := client.FlowRun(t.Context(), first)
-		return err == nil && run.State == "RUNNING"
-	})
-	for range 2 {
-		flow(time.Now().Add(-2 * time.Minute))
-	}
-	return func() {
-		testtools.NoError(t, os.Remove(filepath.Join(dir, "f.py")), client.DeleteFlow(t.Context(), filepath.Base(dir)))
-		eventually(t, "no run", func() bool {
-			runs, err := client.Underway(t.Context(), "good")
-			return err == nil && len(runs) == 0
-		})
 	}
 }
 

@@ -176,7 +176,7 @@ func (l *life) goes(t *testing.T) {
 	// WHEN it runs one flow and another is due
 	lost := submit(time.Now())
 	l.until(map[string]float64{"WorkersOnline": 1, "TasksRunning": 1, "FlowRunsRunning": 1, "FlowRunsDue": 0, "FlowRunsLost": 0})
-	waiting := submit(time.Now())
+	waiting := submit(time.Now().Add(-2 * time.Minute))
 	// THEN a deployment that stops its task says which run ends with it, also one to another pool
 	moved := l.opt
 	env := *l.opt.Environment
@@ -190,10 +190,13 @@ func (l *life) goes(t *testing.T) {
 	})(t, &protected)
 	interrupts(protected, true, "")
 	interrupts(protected, false, "the tasks of the worker are stopped")
-	// AND the run that waits becomes late
+	// AND the run that waits becomes late, which is a backlog
 	if late := l.until(map[string]float64{"FlowRunsDue": 1, "FlowRunsLate": 1}); late["OldestDueSeconds"] < 10 {
 		t.Errorf("the oldest run is due for %.0f s", late["OldestDueSeconds"])
 	}
+	backlog := l.opt
+	backlog.only = withNeeds([]string{checkRuns})
+	want{check: checkRuns, status: OK, details: []string{"a backlog, they wait for one of the worker's 1 slots"}}.judge(t, Run(ctx, backlog))
 	// AND the other is not rescheduled
 	refused(lost, "is RUNNING: the run would run twice; if it hangs, stop the task first: aws ecs stop-task --cluster prefect-cluster --task ")
 
