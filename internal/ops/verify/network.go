@@ -27,13 +27,11 @@ func (c *checklist) network(ctx context.Context) finding {
 	place := configuration.AwsvpcConfiguration
 	var f findings
 	subnets, err := query.Subnets(ctx, c.aws.Client, query.Params{"SubnetId": place.Subnets})
-	switch {
+	switch err = orEmpty(err, len(subnets) < len(place.Subnets)); {
 	case is(err, "InvalidSubnetID.NotFound"):
 		f.failed("a subnet of the service does not exist any more: "+Reason(err), c.networkFix())
 	case err != nil:
 		f.unreadable("the subnets", err)
-	case len(subnets) < len(place.Subnets):
-		f.unreadable("the subnets", errEmpty)
 	default:
 		vpc := subnets[0].VPCID
 		f.sideBySide(
@@ -47,13 +45,11 @@ func (c *checklist) network(ctx context.Context) finding {
 		)
 	}
 	groups, err := query.SecurityGroups(ctx, c.aws.Client, query.Params{"GroupId": place.SecurityGroups})
-	switch {
+	switch err = orEmpty(err, len(groups) < len(place.SecurityGroups)); {
 	case is(err, "InvalidGroup.NotFound"):
 		f.failed("a security group of the service does not exist any more: "+Reason(err), c.deploy())
 	case err != nil:
 		f.unreadable("the security groups", err)
-	case len(groups) < len(place.SecurityGroups):
-		f.unreadable("the security groups", errEmpty)
 	}
 	egress := "a working default route"
 	if c.env.Network.Isolated() {

@@ -302,11 +302,9 @@ func (c *checklist) image(ctx context.Context, f *findings, image string, in con
 		id.Tag = in.Tag
 	}
 	found, err := c.aws.In(in.Region).Image(ctx, in.Account, in.Repository, id)
-	switch {
+	switch err = orEmpty(err, found == 0); {
 	case is(err, "RepositoryNotFoundException", "ImageNotFoundException"):
 		f.failed(fmt.Sprintf("the image %s is not in ECR, so that no task can start with it", image), "push it, or name another one (worker.image, work_pool.job.image, or that of the deployment)")
-	case err == nil && found == 0:
-		f.unreadable("the image "+image, errEmpty)
 	case err != nil:
 		f.unreadable("the image "+image, err)
 	}
