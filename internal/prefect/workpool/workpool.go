@@ -59,7 +59,10 @@ func Read(ctx context.Context, cfg aws.Config, env *config.Environment) (Wanted,
 	service := services.Services[0]
 	place := *service.NetworkConfiguration.AwsvpcConfiguration
 	subnets, err := query.Subnets(ctx, query.New(cfg), query.Params{"SubnetId": place.Subnets})
-	if err != nil || len(subnets) == 0 {
+	if err == nil && len(subnets) == 0 {
+		err = errors.New("AWS has none of them")
+	}
+	if err != nil {
 		return Wanted{}, fmt.Errorf("read the subnets of the service %s: %w", env.Worker.ServiceName, err)
 	}
 	definition, err := client.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: service.TaskDefinition})
