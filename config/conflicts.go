@@ -22,54 +22,48 @@ func (c uniqueName) id() string {
 // uniqueNames returns the names that the environment takes. Those of a region carry it; roles
 // belong to the whole account.
 func (e *Environment) uniqueNames() []uniqueName {
-	regional := func(kind, key, value string) uniqueName { return uniqueName{kind + " in " + e.Region, key, value} }
-	uniqueNames := []uniqueName{regional("service of the cluster "+e.Cluster.Name, "worker.service_name", e.Worker.ServiceName)}
-	add := func(made bool, c uniqueName) {
+	var names []uniqueName
+	add := func(made bool, kind, key, value string) {
 		if made {
-			uniqueNames = append(uniqueNames, c)
+			names = append(names, uniqueName{kind, key, value})
 		}
 	}
-	add(!e.Cluster.Existing, regional("cluster", "cluster.name", e.Cluster.Name))
-	add(!e.Logs.Existing, regional("log group", "logs.group", e.Logs.Group))
-	add(e.IAM.Existing.ExecutionRole == "", uniqueName{"role", "iam.execution_role_name", e.IAM.ExecutionRoleName})
-	add(e.IAM.Existing.TaskRole == "", uniqueName{"role", "iam.task_role_name", e.IAM.TaskRoleName})
+	regional := func(made bool, kind, key, name string) { add(made, kind+" in "+e.Region, key, name) }
+	role := func(made bool, key, name string) { add(made, "role", key, name) }
 	vpc := cmp.Or(e.Network.Existing.VPCID, "the VPC of "+e.Name)
-	group := func(made bool, key, name string) { add(made, uniqueName{"security group in " + vpc, key, name}) }
-	group(e.Server.Enabled, "server.enabled", e.SecurityGroup(ServerSecurityGroup))
-	group(e.Server.Enabled && e.Server.OwnDatabase(), "server.enabled", e.SecurityGroup(DatabaseSecurityGroup))
+	group := func(made bool, key, name string) { add(made, "security group in "+vpc, key, name) }
+	server, flowLogs, flows, queue := e.Server.Enabled, e.Network.FlowLogs != FlowLogsNone, e.WorkPool.FlowsAreTasks(), e.EventQueue()
+	database := server && e.Server.OwnDatabase()
+	service := "service of the cluster " + e.Cluster.Name
+
+	regional(true, service, "worker.service_name", e.Worker.ServiceName)
+	regional(!e.Cluster.Existing, "cluster", "cluster.name", e.Cluster.Name)
+	regional(!e.Logs.Existing, "log group", "logs.group", e.Logs.Group)
+	role(e.IAM.Existing.ExecutionRole == "", "iam.execution_role_name", e.IAM.ExecutionRoleName)
+	role(e.IAM.Existing.TaskRole == "", "iam.task_role_name", e.IAM.TaskRoleName)
+	group(server, "server.enabled", e.SecurityGroup(ServerSecurityGroup))
+	group(database, "server.enabled", e.SecurityGroup(DatabaseSecurityGroup))
 	group(len(e.Network.Endpoints) > 0 && !e.Network.Exists(), "network.endpoints", EndpointsSecurityGroup)
 	group(true, "network.security_group_name", e.WorkerSecurityGroup())
 	// By them the deployer's policy distinguishes what is whose.
-	add(true, uniqueName{"pair of the tags Project and Environment", "tags.Environment", e.Tags["Project"] + " and " + e.Tags["Environment"]})
-	add(e.Network.Exists() && e.Cluster.Namespaced(), uniqueName{"namespace in " + e.Network.Existing.VPCID, "cluster.namespace", e.Cluster.Namespace})
-	if e.Network.FlowLogs != FlowLogsNone {
-		uniqueNames = append(uniqueNames,
-			regional("log group", "network.name", e.FlowLogGroup()),
-			uniqueName{"role", "network.name", e.FlowLogRole()})
-	}
-	if e.Secret.ExistingARN == "" && e.Prefect.Authentication != AuthNone {
-		uniqueNames = append(uniqueNames, regional("secret", "secret.name", e.Secret.Name))
-	}
-	if e.WorkPool.FlowsAreTasks() {
-		add(e.IAM.Existing.FlowExecutionRole == "", uniqueName{"role", "iam.flow_execution_role_name", e.IAM.FlowExecutionRoleName})
-		add(e.IAM.FlowTaskRole.Enabled(), uniqueName{"role", "iam.flow_task_role.name", e.IAM.FlowTaskRole.Name})
-	}
-	if e.Server.Enabled {
-		uniqueNames = append(uniqueNames,
-			regional("service of the cluster "+e.Cluster.Name, "server.name", e.Server.Name),
-			uniqueName{"role", "server.name", e.Server.ExecutionRole()}, uniqueName{"role", "server.name", e.Server.TaskRole()})
-		if e.Server.OwnDatabase() {
-			uniqueNames = append(uniqueNames, regional("database", "server.name", e.Server.Name), regional("secret", "server.name", e.Server.DatabaseSecret()))
-		}
-	}
-	if e.HasProbe() {
-		uniqueNames = append(uniqueNames, uniqueName{"role", "worker.service_name", e.ProbeRole()}, uniqueName{"role", "worker.service_name", e.ScheduleRole()},
-			regional("function", "worker.service_name", e.Probe()), regional("log group", "worker.service_name", e.ProbeLogGroup()))
-	}
-	if queue := e.EventQueue(); queue != "" {
-		uniqueNames = append(uniqueNames, regional("queue", "worker.service_name", queue))
-	}
-	return uniqueNames
+	add(true, "pair of the tags Project and Environment", "tags.Environment", e.Tags["Project"]+" and "+e.Tags["Environment"])
+	add(e.Network.Exists() && e.Cluster.Namespaced(), "namespace in "+e.Network.Existing.VPCID, "cluster.namespace", e.Cluster.Namespace)
+	regional(flowLogs, "log group", "network.name", e.FlowLogGroup())
+	role(flowLogs, "network.name", e.FlowLogRole())
+	regional(e.Secret.ExistingARN == "" && e.Prefect.Authentication != AuthNone, "secret", "secret.name", e.Secret.Name)
+	role(flows && e.IAM.Existing.FlowExecutionRole == "", "iam.flow_execution_role_name", e.IAM.FlowExecutionRoleName)
+	role(flows && e.IAM.FlowTaskRole.Enabled(), "iam.flow_task_role.name", e.IAM.FlowTaskRole.Name)
+	regional(server, service, "server.name", e.Server.Name)
+	role(server, "server.name", e.Server.ExecutionRole())
+	role(server, "server.name", e.Server.TaskRole())
+	regional(database, "database", "server.name", e.Server.Name)
+	regional(database, "secret", "server.name", e.Server.DatabaseSecret())
+	role(e.HasProbe(), "worker.service_name", e.ProbeRole())
+	role(e.HasProbe(), "worker.service_name", e.ScheduleRole())
+	regional(e.HasProbe(), "function", "worker.service_name", e.Probe())
+	regional(e.HasProbe(), "log group", "worker.service_name", e.ProbeLogGroup())
+	regional(queue != "", "queue", "worker.service_name", queue)
+	return names
 }
 
 // account returns the account that the environment is deployed to, if it says so.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"path/filepath"
 
 	"prefect-worker-ecs/internal/base/atomicfile"
@@ -38,7 +37,7 @@ func Create(dir, name string) (file string, err error) {
 		return "", fmt.Errorf("%q cannot be the name of an environment: %s; choose one such as prod", redact.Text(name), environmentNameRule)
 	}
 	envs, err := Load(dir)
-	if none := (noEnvironmentError{}); err != nil && !errors.As(err, &none) {
+	if err != nil && !errors.Is(err, errNoEnvironment) {
 		return "", err
 	}
 	for _, env := range envs {
@@ -51,9 +50,6 @@ func Create(dir, name string) (file string, err error) {
 		return "", err
 	}
 	file = filepath.Join(dir, name+".yaml")
-	if _, err := os.Lstat(file); err == nil {
-		return "", fmt.Errorf("%s exists already; choose another name", file)
-	}
 	if err := atomicfile.Write(file, []byte(text), 0o644); err != nil { // whole or not at all
 		return "", fmt.Errorf("write the environment: %w", err)
 	}

@@ -62,13 +62,9 @@ func (e *Environment) complete() {
 		}
 	}
 	e.useOwnServer()
-	tags := defaultTags(e.Name)
+	tags := map[string]string{"Project": "prefect-worker", "Environment": e.Name, "ManagedBy": "cdktf"}
 	maps.Copy(tags, e.Tags)
 	e.Tags = tags
-}
-
-func defaultTags(environment string) map[string]string {
-	return map[string]string{"Project": "prefect-worker", "Environment": environment, "ManagedBy": "cdktf"}
 }
 
 // normalize accepts what is right but written otherwise: UUIDs in upper case, and URLs with

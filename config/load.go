@@ -114,7 +114,7 @@ func environmentFiles(dir string) ([]string, Problems, error) {
 		}
 	}
 	if len(files)+len(problems) == 0 {
-		return nil, nil, noEnvironmentError{dir}
+		return nil, nil, fmt.Errorf("%w in %s; add a file such as dev.yaml, which may be empty", errNoEnvironment, dir)
 	}
 	return files, problems, nil
 }
@@ -144,12 +144,8 @@ func decode(file string, data []byte) (*Environment, Problems) {
 	return env, problems
 }
 
-// noEnvironmentError says that a folder is there and holds no environment.
-type noEnvironmentError struct{ dir string }
-
-func (e noEnvironmentError) Error() string {
-	return fmt.Sprintf("there is no environment in %s; add a file such as dev.yaml, which may be empty", e.dir)
-}
+// errNoEnvironment says that a folder is there and holds no environment.
+var errNoEnvironment = errors.New("there is no environment")
 
 // source is where the values of an environment come from.
 type source struct {

@@ -102,14 +102,10 @@ func (o Option) Variable() string { return o.extra("x-variable") }
 
 // Default returns the default in words: the value, what it is calculated from, or nothing.
 func (o Option) Default() string {
-	switch def := o.Schema.Default.(type) {
-	case nil:
+	if o.Schema.Default == nil {
 		return o.extra("x-default")
-	case []any:
-		return fmt.Sprint(def...)
-	default:
-		return fmt.Sprint(def)
 	}
+	return fmt.Sprint(o.Schema.Default)
 }
 
 // in returns the option's field in an environment.
@@ -154,10 +150,6 @@ func (o Option) setDefault(e *Environment) {
 		field.SetInt(n)
 	case bool:
 		field.SetBool(def)
-	case []any:
-		for _, item := range def {
-			field.Set(reflect.Append(field, reflect.ValueOf(item).Convert(field.Type().Elem())))
-		}
 	}
 }
 

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -97,7 +98,7 @@ func (v *validator) server() {
 			v.reject(key, n, "RDS requires subnets in at least two availability zones", fix, "server.enabled")
 		}
 		for key, name := range map[string]string{"server.database.user": d.User, "server.database.name": d.Name} {
-			if reservedWords[name] || strings.HasPrefix(name, "pg_") || strings.HasPrefix(name, "rds") {
+			if slices.Contains(reservedWords, name) || strings.HasPrefix(name, "pg_") || strings.HasPrefix(name, "rds") {
 				v.reject(key, name, "RDS or PostgreSQL reserves this name", "choose another name")
 			}
 		}
@@ -126,19 +127,13 @@ var oldClass = regexp.MustCompile(`^db\.(m[1-4]|t[12]|r[34]|cr1|cg1|x1e?|x2iezn|
 
 // reservedWords are names that the master user or the database cannot have: the reserved words of SQL
 // in PostgreSQL ("SQL Key Words" in its documentation), the roles of RDS, and databases that exist.
-var reservedWords = func() map[string]bool {
-	words := map[string]bool{}
-	for word := range strings.FieldsSeq("admin rdsadmin user template0 template1 public none " +
-		"all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate collation column concurrently " +
-		"constraint create cross current_catalog current_date current_role current_schema current_time current_timestamp current_user default " +
-		"deferrable desc distinct do else end except false fetch for foreign freeze from full grant group having ilike in initially inner " +
-		"intersect into is isnull join lateral leading left like limit localtime localtimestamp natural not notnull null offset on only or " +
-		"order outer overlaps placing primary references returning right select session_user similar some symmetric system_user table " +
-		"tablesample then to trailing true union unique using variadic verbose when where window with") {
-		words[word] = true
-	}
-	return words
-}()
+var reservedWords = strings.Fields("admin rdsadmin user template0 template1 public none " +
+	"all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate collation column concurrently " +
+	"constraint create cross current_catalog current_date current_role current_schema current_time current_timestamp current_user default " +
+	"deferrable desc distinct do else end except false fetch for foreign freeze from full grant group having ilike in initially inner " +
+	"intersect into is isnull join lateral leading left like limit localtime localtimestamp natural not notnull null offset on only or " +
+	"order outer overlaps placing primary references returning right select session_user similar some symmetric system_user table " +
+	"tablesample then to trailing true union unique using variadic verbose when where window with")
 
 // sectionKeys returns the keys of all options that begin so.
 func sectionKeys(prefix string) []string {

@@ -201,14 +201,14 @@ func (v *validator) taskSize() {
 	}
 }
 
-// mostPolicy is how many characters IAM takes in a role's inline policies together ("IAM and AWS
-// STS quotas"), and ownPolicy what is kept for what the program itself needs, below 3000.
-const mostPolicy, ownPolicy = 10240, 4000
-
-// policySizes refuses lists that make a role's inline policies larger than IAM takes. An ARN of
-// ECS that the program makes of a family has some 160 characters beside the family's name.
+// policySizes refuses lists that make a role's inline policies larger than IAM takes ("IAM and AWS STS quotas").
+// What the program itself needs is below 3000 characters. An ARN of ECS that it makes of a family has some 160
+// beside the family's name.
 func (v *validator) policySizes() {
-	const most, own, made = mostPolicy, ownPolicy, 160
+	const most, own, made = 10240, 4000, 160
+	reject := func(key string, count int, noun, what, fix string, related ...string) {
+		v.reject(key, fmt.Sprintf("%d %s", count, noun), fmt.Sprintf("the inline policies of a role have at most %d characters, and %s longer", most, what), fix, related...)
+	}
 	i := v.env.IAM
 	for _, of := range v.env.taskVariables() {
 		size := own
@@ -216,12 +216,11 @@ func (v *validator) policySizes() {
 			size += len(SecretARN(from)) + len(`"",`)
 		}
 		if size > most {
-			v.reject(of.block+".secrets", fmt.Sprintf("%d secrets", len(of.secrets)), "the inline policies of a role have at most 10240 characters, and the ARNs of so many secrets are longer",
-				"put several values into one secret and take them by JSON key")
+			reject(of.block+".secrets", len(of.secrets), "secrets", "the ARNs of so many secrets are", "put several values into one secret and take them by JSON key")
 		}
 	}
 	if size := statementsSize(i.FlowTaskRole.Statements); size > most {
-		v.reject("iam.flow_task_role.statements", fmt.Sprintf("%d statements", len(i.FlowTaskRole.Statements)), "the inline policies of a role have at most 10240 characters, and these are longer", "put them into a managed policy (iam.flow_task_role.policy_arns)")
+		reject("iam.flow_task_role.statements", len(i.FlowTaskRole.Statements), "statements", "these are", "put them into a managed policy (iam.flow_task_role.policy_arns)")
 	}
 	statements, size := statementsSize(i.TaskStatements), own
 	for _, role := range i.FlowRoleARNs {
@@ -231,10 +230,9 @@ func (v *validator) policySizes() {
 		size += 2 * (len(family) + made) // to register and to run
 	}
 	if size += statements; size > most && statements > size/2 {
-		v.reject("iam.task_statements", fmt.Sprintf("%d statements", len(i.TaskStatements)), "the inline policies of a role have at most 10240 characters, and these with the program's own are longer", "put them into a managed policy (iam.task_policy_arns)")
+		reject("iam.task_statements", len(i.TaskStatements), "statements", "these with the program's own are", "put them into a managed policy (iam.task_policy_arns)")
 	} else if size > most {
-		v.reject("iam.flow_task_families", fmt.Sprintf("%d families", len(i.FlowTaskFamilies)), "the inline policies of a role have at most 10240 characters, and the ARNs of so many families and roles are longer",
-			"give the families a common prefix", "iam.flow_role_arns")
+		reject("iam.flow_task_families", len(i.FlowTaskFamilies), "families", "the ARNs of so many families and roles are", "give the families a common prefix", "iam.flow_role_arns")
 	}
 }
 
@@ -269,7 +267,7 @@ func (v *validator) flows() {
 			"iam.flow_role_arns", "iam.flow_task_families", "worker.prefect_aws_included", "iam.flow_execution_role_name",
 			"iam.flow_task_role.name", "iam.flow_task_role.policy_arns", "iam.flow_task_role.statements", "iam.existing.flow_execution_role", "iam.existing.flow_task_role")
 		v.rejectIgnored("only the worker of an ecs pool starts tasks for flow runs", "remove it; flows of a process pool run in the worker's task, with its image, CPU and memory",
-			"work_pool.job.image", "work_pool.job.cpu", "work_pool.job.memory", "work_pool.job.ephemeral_storage", "work_pool.job.spot", "work_pool.job.deregister", "work_pool.job.environment", "work_pool.job.secrets", "work_pool.job.variables")
+			sectionKeys("work_pool.job.")...)
 		return
 	}
 	// Nothing in prefect-aws makes a valid family of another name.
