@@ -55,22 +55,16 @@ func synthesize(t *testing.T, envs ...*config.Environment) map[string]string {
 			t.Fatal(problems)
 		}
 	}
-	if err := synth(envs, &cdktf.AppConfig{Outdir: &out}); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, synth(envs, &cdktf.AppConfig{Outdir: &out}))
 	files := map[string]string{}
 	for _, env := range envs {
 		file, err := os.ReadFile(filepath.Join(out, "stacks", env.Name, "cdk.tf.json"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, err)
 		files[env.Name] = string(file)
 		packed(t, parse(t, string(file)), filepath.Join(out, "stacks", env.Name))
 		everyReferenceLeads(t, string(file))
 		findings, err := stackrules.Check(file, env)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, err)
 		for _, f := range findings {
 			t.Errorf("%s: %s", env.Name, f)
 		}
@@ -86,9 +80,7 @@ func packed(t *testing.T, s stack, dir string) {
 		return
 	}
 	archive, err := os.ReadFile(filepath.Join(dir, name))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	sum := sha256.Sum256(archive)
 	if got := base64.StdEncoding.EncodeToString(sum[:]); got != s.text("resource.aws_lambda_function.probe.source_code_hash") {
 		t.Errorf("%s has the hash %s, and the stack names another", name, got)
@@ -115,13 +107,9 @@ func everyReferenceLeads(t *testing.T, file string) {
 func goldenEnvironments(t *testing.T) []*config.Environment {
 	t.Helper()
 	shipped, err := config.Load(config.Dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	more, err := config.Load("testdata/environments")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	return append(shipped, more...)
 }
 
@@ -146,9 +134,9 @@ func TestGolden(t *testing.T) {
 // TestGeneratedAlarms: the table of alarms in the documentation is that of the stacks.
 func TestGeneratedAlarms(t *testing.T) {
 	rows := map[string]string{}
-	files := synthesize(t, goldenEnvironments(t)...)
+	files := golden.Stacks(t)
 	for _, name := range slices.Sorted(maps.Keys(files)) {
-		s := parse(t, files[name])
+		s := parse(t, string(files[name]))
 		for _, address := range s.addresses() {
 			alarm, ok := strings.CutPrefix(address, "aws_cloudwatch_metric_alarm.")
 			if !ok || rows[alarm] != "" {
@@ -194,20 +182,14 @@ type stack map[string]any
 func parse(t *testing.T, file string) stack {
 	t.Helper()
 	var s stack
-	if err := json.Unmarshal([]byte(file), &s); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, json.Unmarshal([]byte(file), &s))
 	return s
 }
 
-// build synthesizes the default environment with changes.
-func build(t *testing.T, change func(*config.Environment)) stack {
+// build synthesizes the default environment.
+func build(t *testing.T) stack {
 	t.Helper()
-	env := config.Default("dev")
-	if change != nil {
-		change(env)
-	}
-	return parse(t, synthesize(t, env)["dev"])
+	return parse(t, synthesize(t, config.Default("dev"))["dev"])
 }
 
 // addresses are those of all resources and data sources, sorted.
@@ -273,17 +255,6 @@ func (s stack) container(t *testing.T) stack {
 	return all[0]
 }
 
-// variables are the container's environment.
-func (s stack) variables(t *testing.T) map[string]string {
-	t.Helper()
-	all := map[string]string{}
-	for _, v := range s.container(t)["environment"].([]any) {
-		v := v.(map[string]any)
-		all[v["name"].(string)] = v["value"].(string)
-	}
-	return all
-}
-
 // statements are those of an inline policy by Sid.
 func (s stack) statements(t *testing.T, policy string) stack {
 	t.Helper()
@@ -296,90 +267,6 @@ func (s stack) statements(t *testing.T, policy string) stack {
 		all[statement["Sid"].(string)] = statement
 	}
 	return all
-}
-
-func TestDefaultsAreTheOriginalDesign(t *testing.T) {
-	s := build(t, nil)
-	for path, want := range map[string]string{
-		"resource.aws_vpc.main.cidr_block":                                           `"10.0.0.0/16"`,
-		"resource.aws_vpc.main.enable_dns_support":                                   `true`,
-		"resource.aws_vpc.main.enable_dns_hostnames":                                 `true`,
-		"resource.aws_vpc.main.tags.Name":                                            `"prefect-ecs"`,
-		"resource.aws_subnet.public_1.cidr_block":                                    `"10.0.1.0/24"`,
-		"resource.aws_subnet.public_2.cidr_block":                                    `"10.0.2.0/24"`,
-		"resource.aws_subnet.public_3.cidr_block":                                    `"10.0.3.0/24"`,
-		"resource.aws_subnet.private_1.cidr_block":                                   `"10.0.4.0/24"`,
-		"resource.aws_subnet.private_2.cidr_block":                                   `"10.0.5.0/24"`,
-		"resource.aws_subnet.private_3.cidr_block":                                   `"10.0.6.0/24"`,
-		"resource.aws_subnet.private_3.tags.Name":                                    `"prefect-ecs"`,
-		"resource.aws_subnet.private_3.availability_zone":                            `"${data.aws_availability_zones.available.names[2]}"`,
-		"resource.aws_eip.nat_1.domain":                                              `"vpc"`,
-		"resource.aws_nat_gateway.nat_1.subnet_id":                                   `"${aws_subnet.public_1.id}"`,
-		"resource.aws_nat_gateway.nat_1.tags.Name":                                   `"prefect-ecs"`,
-		"resource.aws_route.private_1.nat_gateway_id":                                `"${aws_nat_gateway.nat_1.id}"`,
-		"resource.aws_route.public.gateway_id":                                       `"${aws_internet_gateway.main.id}"`,
-		"resource.aws_ecs_cluster.main.name":                                         `"prefect-cluster"`,
-		"resource.aws_service_discovery_private_dns_namespace.main.name":             `"default.prefect.local"`,
-		"resource.aws_ecs_service.worker.name":                                       `"dev-worker"`,
-		"resource.aws_ecs_service.worker.launch_type":                                `"FARGATE"`,
-		"resource.aws_ecs_service.worker.network_configuration.assign_public_ip":     `false`,
-		"resource.aws_ecs_service.worker.network_configuration.subnets":              `["${aws_subnet.private_1.id}","${aws_subnet.private_2.id}","${aws_subnet.private_3.id}"]`,
-		"resource.aws_ecs_service.worker.deployment_circuit_breaker":                 `{"enable":true,"rollback":true}`,
-		"resource.aws_ecs_service.worker.wait_for_steady_state":                      `true`,
-		"resource.aws_ecs_task_definition.worker.cpu":                                `"256"`,
-		"resource.aws_ecs_task_definition.worker.memory":                             `"512"`,
-		"resource.aws_iam_role.execution.name":                                       `"prefect-task-execution-role"`,
-		"resource.aws_iam_role_policy_attachment.execution.policy_arn":               `"arn:${data.aws_partition.current.partition}:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"`,
-		"resource.aws_secretsmanager_secret.prefect_api_key.name":                    `"prefect-api-key-new-2"`,
-		"resource.aws_secretsmanager_secret.prefect_api_key.recovery_window_in_days": `0`,
-		"resource.aws_cloudwatch_log_group.worker.name":                              `"/ecs/prefect-worker"`,
-		"resource.aws_security_group.prefect_worker_sg.name":                         `"prefect_worker_sg"`,
-		"output.ecs_cluster_arn.value":                                               `"${aws_ecs_cluster.main.arn}"`,
-		"provider.aws.0.default_tags.0.tags":                                         `{"Environment":"dev","ManagedBy":"cdktf","Project":"prefect-worker"}`,
-		"provider.aws.0.region":                                                      `"${var.aws_region}"`,
-		"terraform.required_version":                                                 `">= 1.11"`,
-		"terraform.required_providers.aws":                                           `{"source":"hashicorp/aws","version":"~> 5.99"}`,
-		"terraform.backend.local.path":                                               `"../../../terraform.dev.tfstate"`,
-	} {
-		if got := s.get(path); got != want {
-			t.Errorf("%s = %s, want %s", path, got, want)
-		}
-	}
-
-	c := s.container(t)
-	for path, want := range map[string]string{
-		"image": `"prefecthq/prefect:2-latest"`,
-		"command": `["/bin/sh","-c","task=${ECS_CONTAINER_METADATA_URI_V4##*/}; exec \"$@\" --name \"dev-worker-${task%%-*}\"","worker",` +
-			`"prefect","worker","start","--pool","ecs-work-pool","--type","process","--limit","1","--with-healthcheck"]`,
-		"entryPoint":                    `["/usr/bin/tini","--","/opt/prefect/entrypoint.sh"]`,
-		"stopTimeout":                   `120`,
-		"secrets":                       `[{"name":"PREFECT_API_KEY","valueFrom":"${aws_secretsmanager_secret.prefect_api_key.arn}"}]`,
-		"logConfiguration.logDriver":    `"awslogs"`,
-		"healthCheck.command.0":         `"CMD"`,
-		"healthCheck.command.1":         `"python"`,
-		"healthCheck.startPeriod":       `120`,
-		"dockerLabels":                  `{"prefect-api-key-version":"1"}`,
-		"logConfiguration.options.mode": `"non-blocking"`,
-	} {
-		if got := c.get(path); got != want {
-			t.Errorf("container %s = %s, want %s", path, got, want)
-		}
-	}
-	want := map[string]string{
-		"PREFECT_API_URL":             "${local.prefect_api_url}",
-		"PREFECT_WORK_POOL_NAME":      "ecs-work-pool",
-		"PREFECT_CLI_WRAP_LINES":      "false",
-		"PREFECT_LOGGING_COLORS":      "false",
-		"PREFECT_API_REQUEST_TIMEOUT": "120",
-		"DO_NOT_TRACK":                "1",
-
-		"PREFECT_CLIENT_MAX_RETRIES":        "7",
-		"PREFECT_CLIENT_RETRY_EXTRA_CODES":  "500,502,503,504",
-		"PREFECT_LOGGING_TO_API_BATCH_SIZE": "2000000",
-	}
-	if got := s.variables(t); !maps.Equal(got, want) {
-		t.Errorf("environment = %v, want %v", got, want)
-	}
 }
 
 // option is a row of testdata/options.yaml.
@@ -397,13 +284,9 @@ type option struct {
 func optionRows(t *testing.T) map[string]option {
 	t.Helper()
 	file, err := os.ReadFile("testdata/options.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	var rows map[string]option
-	if err := yaml.Unmarshal(file, &rows); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, yaml.Unmarshal(file, &rows))
 	return rows
 }
 
@@ -411,13 +294,9 @@ func optionRows(t *testing.T) map[string]option {
 func load(t *testing.T, content []byte) *config.Environment {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "dev.yaml"), content, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, os.WriteFile(filepath.Join(dir, "dev.yaml"), content, 0o644))
 	envs, err := config.LoadLocal(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	return envs[0]
 }
 
@@ -430,15 +309,13 @@ func TestEachOption(t *testing.T) {
 			t.Errorf("the option %s has no row in testdata/options.yaml", o.Key)
 		}
 	}
-	defaults := build(t, nil)
+	defaults := build(t)
 	ecsPool := parse(t, synthesize(t, load(t, []byte("work_pool: {type: ecs}\nworker: {cpu: 512, memory: 1024}\n")))["dev"])
 	for name, row := range rows {
 		t.Run(name, func(t *testing.T) {
 			key, _, _ := strings.Cut(name, ",")
 			content, err := yaml.Marshal(&row.Set)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testtools.NoError(t, err)
 			// WHEN the option is set
 			env := load(t, content)
 			if o := config.Options(); !slices.ContainsFunc(o, func(o config.Option) bool {
@@ -500,24 +377,16 @@ func TestTheRulesHoldWhereOptionsMeet(t *testing.T) {
 	const together = 6
 	rows := optionRows(t)
 	files, err := filepath.Glob("testdata/environments/*.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	// with adds an option to settings, or returns nil where they exclude each other.
 	with := func(settings []byte, name, key string) (*config.Environment, []byte) {
 		var before, option map[string]any
 		row := rows[key]
-		if err := errors.Join(yaml.Unmarshal(settings, &before), row.Set.Decode(&option)); err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, yaml.Unmarshal(settings, &before), row.Set.Decode(&option))
 		both, err := yaml.Marshal(merged(before, option))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, err)
 		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, name+".yaml"), both, 0o644); err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, os.WriteFile(filepath.Join(dir, name+".yaml"), both, 0o644))
 		loaded, err := config.LoadLocal(dir)
 		if problems := (config.Problems{}); errors.As(err, &problems) {
 			return nil, nil
@@ -527,15 +396,13 @@ func TestTheRulesHoldWhereOptionsMeet(t *testing.T) {
 		return loaded[0], both
 	}
 	reviewed := map[string]bool{}
-	for _, file := range synthesize(t, goldenEnvironments(t)...) {
-		maps.Copy(reviewed, parse(t, file).arguments())
+	for _, file := range golden.Stacks(t) {
+		maps.Copy(reviewed, parse(t, string(file)).arguments())
 	}
 	set := 0
 	for _, file := range files {
 		plain, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, err)
 		var envs []*config.Environment // an app for each file: the time of one grows faster than its size
 		settings, count := plain, together
 		for i, key := range slices.Sorted(maps.Keys(rows)) {
@@ -590,7 +457,7 @@ func TestEveryOptionIsInAGoldenStack(t *testing.T) {
 }
 
 func TestVariables(t *testing.T) {
-	s := build(t, nil)
+	s := build(t)
 	variables := slices.Sorted(maps.Keys(s["variable"].(map[string]any)))
 	want := []string{"aws_region", "prefect_account_id", "prefect_api_key", "prefect_api_url", "prefect_workspace_id"}
 	if !slices.Equal(variables, want) {
@@ -615,12 +482,8 @@ func TestAWrongConfigurationLeavesNothing(t *testing.T) {
 	// GIVEN a project with a wrong configuration
 	project, tmp := t.TempDir(), t.TempDir()
 	file := filepath.Join(project, filepath.FromSlash(config.Dir), "dev.yaml")
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, []byte("network: {nat: two}\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
+	testtools.NoError(t, os.WriteFile(file, []byte("network: {nat: two}\n"), 0o644))
 
 	// WHEN the program runs
 	program := exec.Command(os.Args[0])

@@ -60,9 +60,7 @@ func TestGuard(t *testing.T) {
 
 	// GIVEN a guard that releases the task after two seconds, and an agent that refuses the first request
 	code, err := os.ReadFile("guard.py")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	process := func(command []string, environ ...string) (*exec.Cmd, *bufio.Reader) {
 		cmd := exec.Command(command[0], command[1:]...)
 		cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, environ...)
@@ -70,9 +68,7 @@ func TestGuard(t *testing.T) {
 		if err == nil {
 			err = cmd.Start()
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, err)
 		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 		return cmd, bufio.NewReader(out)
 	}

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"prefect-worker-ecs/internal/test/testtools"
 )
 
 // BenchmarkSynth runs the program of this repository without and with the fast start, alternately,
@@ -41,13 +43,9 @@ func BenchmarkSynth(b *testing.B) {
 func benchWorkspace(b *testing.B, environments int) string {
 	dir := b.TempDir()
 	config := filepath.Join(dir, "config", "environments")
-	if err := os.MkdirAll(config, 0o700); err != nil {
-		b.Fatal(err)
-	}
+	testtools.NoError(b, os.MkdirAll(config, 0o700))
 	for i := range environments {
-		if err := os.WriteFile(filepath.Join(config, fmt.Sprintf("e%02d.yaml", i)), fmt.Appendf(nil, "name_suffix: -e%02d\n", i), 0o600); err != nil {
-			b.Fatal(err)
-		}
+		testtools.NoError(b, os.WriteFile(filepath.Join(config, fmt.Sprintf("e%02d.yaml", i)), fmt.Appendf(nil, "name_suffix: -e%02d\n", i), 0o600))
 	}
 	return dir
 }
@@ -101,14 +99,10 @@ func benchSynth(b *testing.B, program, dir string, on bool, env ...string) map[s
 // phases adds the times, in milliseconds, at which the trace of a run cuts it.
 func phases(b *testing.B, trace string, begin, end time.Time, values map[string]float64) {
 	text, err := os.ReadFile(trace)
-	if err != nil {
-		b.Fatal(err)
-	}
+	testtools.NoError(b, err)
 	var entry struct{ Times [][2]any }
 	for line := range bytes.Lines(text) {
-		if err := json.Unmarshal(line, &entry); err != nil {
-			b.Fatal(err)
-		}
+		testtools.NoError(b, json.Unmarshal(line, &entry))
 	}
 	at := map[string]float64{"end": float64(end.UnixMicro()) / 1000}
 	for _, t := range entry.Times {

@@ -116,15 +116,11 @@ type options struct {
 // of cdktf or jsii: it replaces the jsii client, which so far has done nothing.
 // Where the fast way is not available it does nothing, silently; a second call
 // does nothing either.
-func Enable() {
-	once.Do(func() {
-		if err := enable(); err != nil {
-			trace(err)
-		}
-	})
-}
-
-var once sync.Once
+var Enable = sync.OnceFunc(func() {
+	if err := enable(); err != nil {
+		trace(err)
+	}
+})
 
 func enable() error {
 	if os.Getenv(switchVariable) == "off" {

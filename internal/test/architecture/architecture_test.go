@@ -2,12 +2,13 @@
 package architecture
 
 import (
+	"bytes"
 	"encoding/json"
-	"errors"
-	"io"
+	"fmt"
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -41,25 +42,21 @@ type listed struct {
 	Deps       []string
 }
 
-func packages(t *testing.T) []listed {
-	t.Helper()
-	list := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports,Deps", "./...")
+// packages returns the packages of this module.
+var packages = sync.OnceValue(func() (all []listed) {
+	list := exec.Command("go", "list", "-json=ImportPath,Imports,Deps", "./...")
 	list.Dir = "../../.."
 	out, err := list.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []listed
-	for decoder := json.NewDecoder(strings.NewReader(string(out))); ; {
+	for decoder := json.NewDecoder(bytes.NewReader(out)); err == nil && decoder.More(); {
 		var p listed
-		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
-			return all
-		} else if err != nil {
-			t.Fatal(err)
-		}
+		err = decoder.Decode(&p)
 		all = append(all, p)
 	}
-}
+	if err != nil {
+		panic(fmt.Sprintf("go list: %v", err))
+	}
+	return all
+})
 
 // below returns the path of a package of this module below its root.
 func below(path string) (string, bool) {
@@ -100,7 +97,7 @@ func forbidden(from, to string) string {
 
 func TestImportsGoOneWay(t *testing.T) {
 	checked := 0
-	for _, p := range packages(t) {
+	for _, p := range packages() {
 		from, _ := below(p.ImportPath)
 		for _, path := range p.Imports {
 			to, ours := below(path)
@@ -132,7 +129,7 @@ func TestImportsGoOneWay(t *testing.T) {
 func TestOnlyTheProgramNeedsJsii(t *testing.T) {
 	const jsii = "github.com/aws/jsii-runtime-go"
 	reached := 0
-	for _, p := range packages(t) {
+	for _, p := range packages() {
 		name, _ := below(p.ImportPath)
 		floor, _ := floorOf(name)
 		needs := slices.ContainsFunc(p.Deps, func(path string) bool { return within(path, jsii) })
@@ -153,7 +150,7 @@ func TestOnlyTheProgramNeedsJsii(t *testing.T) {
 func TestTheLargestServicesAreNotCompiled(t *testing.T) {
 	const services = "github.com/aws/aws-sdk-go-v2/service/"
 	found := 0
-	for _, p := range packages(t) {
+	for _, p := range packages() {
 		if name, _ := below(p.ImportPath); name != "" && name != "cmd/workerctl" {
 			continue
 		}

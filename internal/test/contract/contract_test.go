@@ -6,7 +6,6 @@ package contract
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,14 +27,8 @@ func TestMain(m *testing.M) {
 // put writes a golden stack, changed by edit, to a folder.
 func put(t *testing.T, dir, name string, edit func(stack map[string]any)) {
 	t.Helper()
-	file, there := golden.Stacks(t)[name]
-	if !there {
-		t.Fatalf("there is no golden stack %s", name)
-	}
 	var stack map[string]any
-	if err := json.Unmarshal(file, &stack); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, json.Unmarshal(golden.Stacks(t)[name], &stack))
 	// Neither validate nor test keeps a state, but both would look for its backend.
 	delete(stack["terraform"].(map[string]any), "backend")
 	if edit != nil {
@@ -47,27 +40,14 @@ func put(t *testing.T, dir, name string, edit func(stack map[string]any)) {
 func write(t *testing.T, path string, content any) {
 	t.Helper()
 	file, err := json.Marshal(content)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, file, 0o644)); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func initialize(t *testing.T, dir string) {
-	t.Helper()
-	if err := stack(t, dir).Init(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
+	testtools.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, file, 0o644))
 }
 
 func stack(t *testing.T, dir string) terraform.Stack {
 	t.Helper()
 	environ, err := testtools.Project(t).Environ(os.Environ())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	return terraform.Stack{Dir: dir, Environ: environ, TrustProvider: true}
 }
 
@@ -98,7 +78,7 @@ func TestStacksAreValid(t *testing.T) {
 	})
 	modules["stored"] = map[string]string{"source": "./stored"}
 	write(t, filepath.Join(dir, "cdk.tf.json"), map[string]any{"module": modules})
-	initialize(t, dir)
+	testtools.NoError(t, stack(t, dir).Init(t.Context()))
 	out, _ := run(t, dir, "validate", "-json")
 	// THEN Terraform refuses just that, because the variable is ephemeral
 	var found struct {
@@ -122,9 +102,7 @@ func TestStacks(t *testing.T) {
 	testtools.Require(t, testtools.Terraform)
 	dir := t.TempDir()
 	mock, err := os.ReadFile(filepath.Join("testdata", "mock.tftest.hcl"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	block := regexp.MustCompile(`(?m)^run .*\{$`)
 	runs := 0
 	for _, name := range []string{"dev", "full", "ecs", "existing"} {
@@ -133,17 +111,13 @@ func TestStacks(t *testing.T) {
 		})
 		file := name + ".tftest.hcl"
 		tests, err := os.ReadFile(filepath.Join("testdata", file))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, err)
 		runs += len(block.FindAll(tests, -1))
 		tests = block.ReplaceAll(tests, []byte("$0\nmodule {\n source = \"./"+name+"\"\n}"))
-		if err := os.WriteFile(filepath.Join(dir, file), append(tests, mock...), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, os.WriteFile(filepath.Join(dir, file), append(tests, mock...), 0o644))
 	}
 	write(t, filepath.Join(dir, "cdk.tf.json"), map[string]any{})
-	initialize(t, dir)
+	testtools.NoError(t, stack(t, dir).Init(t.Context()))
 	out, err := run(t, dir, "test")
 	if err != nil || !strings.Contains(out, fmt.Sprintf("Success! %d passed, 0 failed.", runs)) {
 		t.Errorf("terraform test: %v\n%s", err, out)

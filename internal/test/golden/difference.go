@@ -103,7 +103,10 @@ func compare(path string, a, b any, lines *[]string) {
 	switch {
 	case reflect.DeepEqual(a, b):
 	case bIsMap && (aIsMap || a == nil):
-		for _, key := range slices.Sorted(maps.Keys(merge(ma, mb))) {
+		both := map[string]any{}
+		maps.Copy(both, ma)
+		maps.Copy(both, mb)
+		for _, key := range slices.Sorted(maps.Keys(both)) {
 			at := strings.TrimPrefix(path+"."+strings.ReplaceAll(key, ".", `\.`), ".")
 			if _, there := mb[key]; !there {
 				*lines = append(*lines, "- "+at)
@@ -125,15 +128,6 @@ func compare(path string, a, b any, lines *[]string) {
 	default:
 		*lines = append(*lines, fmt.Sprintf("%s: %s -> %s", path, text(a), text(b)))
 	}
-}
-
-func merge(a, b map[string]any) map[string]any {
-	all := maps.Clone(a)
-	if all == nil {
-		all = map[string]any{}
-	}
-	maps.Copy(all, b)
-	return all
 }
 
 func text(value any) string {

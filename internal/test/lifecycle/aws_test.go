@@ -1,7 +1,6 @@
 package lifecycle
 
 import (
-	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -21,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
 
 	"prefect-worker-ecs/internal/local/emulator"
+	"prefect-worker-ecs/internal/test/testtools"
 )
 
 // reader reads back what is deployed, through the AWS API.
@@ -47,16 +47,6 @@ func newReader(t *testing.T, e *emulator.Emulator) *reader {
 		cloudwatch.NewFromConfig(cfg), lambda.NewFromConfig(cfg), scheduler.NewFromConfig(cfg), applicationautoscaling.NewFromConfig(cfg)}
 }
 
-// call makes a request that must succeed.
-func call[In, Out, Options any](r *reader, f func(context.Context, *In, ...func(*Options)) (*Out, error), in *In) *Out {
-	r.t.Helper()
-	out, err := f(r.t.Context(), in)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return out
-}
-
 // inventory lists all that exists, but for what a new account has (the default VPC).
 func (r *reader) inventory() []string {
 	var all []string
@@ -66,88 +56,88 @@ func (r *reader) inventory() []string {
 		}
 	}
 	defaultVPC := ""
-	for _, v := range call(r, r.ec2.DescribeVpcs, &ec2.DescribeVpcsInput{}).Vpcs {
+	for _, v := range testtools.Call(r.t, r.ec2.DescribeVpcs, &ec2.DescribeVpcsInput{}).Vpcs {
 		if aws.ToBool(v.IsDefault) {
 			defaultVPC = aws.ToString(v.VpcId)
 			continue
 		}
 		add("vpc", v.VpcId)
 	}
-	for _, s := range call(r, r.ec2.DescribeSubnets, &ec2.DescribeSubnetsInput{}).Subnets {
+	for _, s := range testtools.Call(r.t, r.ec2.DescribeSubnets, &ec2.DescribeSubnetsInput{}).Subnets {
 		if aws.ToString(s.VpcId) != defaultVPC {
 			add("subnet", s.SubnetId)
 		}
 	}
-	for _, t := range call(r, r.ec2.DescribeRouteTables, &ec2.DescribeRouteTablesInput{}).RouteTables {
+	for _, t := range testtools.Call(r.t, r.ec2.DescribeRouteTables, &ec2.DescribeRouteTablesInput{}).RouteTables {
 		if aws.ToString(t.VpcId) != defaultVPC {
 			add("route table", t.RouteTableId)
 		}
 	}
-	for _, g := range call(r, r.ec2.DescribeSecurityGroups, &ec2.DescribeSecurityGroupsInput{}).SecurityGroups {
+	for _, g := range testtools.Call(r.t, r.ec2.DescribeSecurityGroups, &ec2.DescribeSecurityGroupsInput{}).SecurityGroups {
 		if aws.ToString(g.VpcId) != defaultVPC {
 			add("security group", g.GroupId)
 		}
 	}
-	for _, g := range call(r, r.ec2.DescribeInternetGateways, &ec2.DescribeInternetGatewaysInput{}).InternetGateways {
+	for _, g := range testtools.Call(r.t, r.ec2.DescribeInternetGateways, &ec2.DescribeInternetGatewaysInput{}).InternetGateways {
 		add("internet gateway", g.InternetGatewayId)
 	}
-	for _, g := range call(r, r.ec2.DescribeNatGateways, &ec2.DescribeNatGatewaysInput{}).NatGateways {
+	for _, g := range testtools.Call(r.t, r.ec2.DescribeNatGateways, &ec2.DescribeNatGatewaysInput{}).NatGateways {
 		if g.State != ec2types.NatGatewayStateDeleted {
 			add("NAT gateway", g.NatGatewayId)
 		}
 	}
-	for _, a := range call(r, r.ec2.DescribeAddresses, &ec2.DescribeAddressesInput{}).Addresses {
+	for _, a := range testtools.Call(r.t, r.ec2.DescribeAddresses, &ec2.DescribeAddressesInput{}).Addresses {
 		add("address", a.AllocationId)
 	}
-	for _, i := range call(r, r.ec2.DescribeNetworkInterfaces, &ec2.DescribeNetworkInterfacesInput{}).NetworkInterfaces {
+	for _, i := range testtools.Call(r.t, r.ec2.DescribeNetworkInterfaces, &ec2.DescribeNetworkInterfacesInput{}).NetworkInterfaces {
 		add("network interface", i.NetworkInterfaceId)
 	}
-	for _, e := range call(r, r.ec2.DescribeVpcEndpoints, &ec2.DescribeVpcEndpointsInput{}).VpcEndpoints {
+	for _, e := range testtools.Call(r.t, r.ec2.DescribeVpcEndpoints, &ec2.DescribeVpcEndpointsInput{}).VpcEndpoints {
 		if !strings.EqualFold(string(e.State), "deleted") {
 			add("VPC endpoint", e.VpcEndpointId)
 		}
 	}
-	for _, f := range call(r, r.ec2.DescribeFlowLogs, &ec2.DescribeFlowLogsInput{}).FlowLogs {
+	for _, f := range testtools.Call(r.t, r.ec2.DescribeFlowLogs, &ec2.DescribeFlowLogsInput{}).FlowLogs {
 		add("flow log", f.FlowLogId)
 	}
-	for _, arn := range call(r, r.ecs.ListClusters, &ecs.ListClustersInput{}).ClusterArns {
-		for _, c := range call(r, r.ecs.DescribeClusters, &ecs.DescribeClustersInput{Clusters: []string{arn}}).Clusters {
+	for _, arn := range testtools.Call(r.t, r.ecs.ListClusters, &ecs.ListClustersInput{}).ClusterArns {
+		for _, c := range testtools.Call(r.t, r.ecs.DescribeClusters, &ecs.DescribeClustersInput{Clusters: []string{arn}}).Clusters {
 			if aws.ToString(c.Status) == "ACTIVE" {
 				add("cluster", c.ClusterName)
 			}
 		}
 	}
-	for _, arn := range call(r, r.ecs.ListTaskDefinitions, &ecs.ListTaskDefinitionsInput{Status: "ACTIVE"}).TaskDefinitionArns {
+	for _, arn := range testtools.Call(r.t, r.ecs.ListTaskDefinitions, &ecs.ListTaskDefinitionsInput{Status: "ACTIVE"}).TaskDefinitionArns {
 		add("task definition", &arn)
 	}
-	for _, role := range call(r, r.iam.ListRoles, &iam.ListRolesInput{}).Roles {
+	for _, role := range testtools.Call(r.t, r.iam.ListRoles, &iam.ListRolesInput{}).Roles {
 		add("role", role.RoleName)
 	}
-	for _, s := range call(r, r.secrets.ListSecrets, &secretsmanager.ListSecretsInput{IncludePlannedDeletion: aws.Bool(true)}).SecretList {
+	for _, s := range testtools.Call(r.t, r.secrets.ListSecrets, &secretsmanager.ListSecretsInput{IncludePlannedDeletion: aws.Bool(true)}).SecretList {
 		add("secret", s.Name)
 	}
-	for _, g := range call(r, r.logs.DescribeLogGroups, &cloudwatchlogs.DescribeLogGroupsInput{}).LogGroups {
+	for _, g := range testtools.Call(r.t, r.logs.DescribeLogGroups, &cloudwatchlogs.DescribeLogGroupsInput{}).LogGroups {
 		add("log group", g.LogGroupName)
 	}
-	for _, n := range call(r, r.cloud.ListNamespaces, &servicediscovery.ListNamespacesInput{}).Namespaces {
+	for _, n := range testtools.Call(r.t, r.cloud.ListNamespaces, &servicediscovery.ListNamespacesInput{}).Namespaces {
 		add("namespace", n.Name)
 	}
-	for _, a := range call(r, r.cloudwatch.DescribeAlarms, &cloudwatch.DescribeAlarmsInput{}).MetricAlarms {
+	for _, a := range testtools.Call(r.t, r.cloudwatch.DescribeAlarms, &cloudwatch.DescribeAlarmsInput{}).MetricAlarms {
 		add("alarm", a.AlarmName)
 	}
-	for _, d := range call(r, r.cloudwatch.ListDashboards, &cloudwatch.ListDashboardsInput{}).DashboardEntries {
+	for _, d := range testtools.Call(r.t, r.cloudwatch.ListDashboards, &cloudwatch.ListDashboardsInput{}).DashboardEntries {
 		add("dashboard", d.DashboardName)
 	}
-	for _, f := range call(r, r.lambda.ListFunctions, &lambda.ListFunctionsInput{}).Functions {
+	for _, f := range testtools.Call(r.t, r.lambda.ListFunctions, &lambda.ListFunctionsInput{}).Functions {
 		add("function", f.FunctionName)
 	}
-	for _, s := range call(r, r.scheduler.ListSchedules, &scheduler.ListSchedulesInput{}).Schedules {
+	for _, s := range testtools.Call(r.t, r.scheduler.ListSchedules, &scheduler.ListSchedulesInput{}).Schedules {
 		add("schedule", s.Name)
 	}
-	for _, t := range call(r, r.scaling.DescribeScalableTargets, &applicationautoscaling.DescribeScalableTargetsInput{ServiceNamespace: "ecs"}).ScalableTargets {
+	for _, t := range testtools.Call(r.t, r.scaling.DescribeScalableTargets, &applicationautoscaling.DescribeScalableTargetsInput{ServiceNamespace: "ecs"}).ScalableTargets {
 		add("scalable target", t.ResourceId)
 	}
-	for _, p := range call(r, r.scaling.DescribeScalingPolicies, &applicationautoscaling.DescribeScalingPoliciesInput{ServiceNamespace: "ecs"}).ScalingPolicies {
+	for _, p := range testtools.Call(r.t, r.scaling.DescribeScalingPolicies, &applicationautoscaling.DescribeScalingPoliciesInput{ServiceNamespace: "ecs"}).ScalingPolicies {
 		add("scaling policy", p.PolicyName)
 	}
 	slices.Sort(all)
@@ -157,12 +147,12 @@ func (r *reader) inventory() []string {
 // definition is the task definition of the service that is deployed.
 func (r *reader) definition() *ecstypes.TaskDefinition {
 	r.t.Helper()
-	service := call(r, r.ecs.DescribeServices, &ecs.DescribeServicesInput{Cluster: aws.String("prefect-cluster"), Services: []string{"dev-worker"}}).Services[0]
-	return call(r, r.ecs.DescribeTaskDefinition, &ecs.DescribeTaskDefinitionInput{TaskDefinition: service.TaskDefinition}).TaskDefinition
+	service := testtools.Call(r.t, r.ecs.DescribeServices, &ecs.DescribeServicesInput{Cluster: aws.String("prefect-cluster"), Services: []string{"dev-worker"}}).Services[0]
+	return testtools.Call(r.t, r.ecs.DescribeTaskDefinition, &ecs.DescribeTaskDefinitionInput{TaskDefinition: service.TaskDefinition}).TaskDefinition
 }
 
 // secret is the value that a task would get.
 func (r *reader) secret(name string) string {
 	r.t.Helper()
-	return aws.ToString(call(r, r.secrets.GetSecretValue, &secretsmanager.GetSecretValueInput{SecretId: &name}).SecretString)
+	return aws.ToString(testtools.Call(r.t, r.secrets.GetSecretValue, &secretsmanager.GetSecretValueInput{SecretId: &name}).SecretString)
 }

@@ -21,9 +21,7 @@ import (
 func BenchmarkPlan(b *testing.B) {
 	testtools.Require(b, testtools.Node, testtools.Terraform)
 	aws, err := emulator.Start(b.Context(), emulator.Options{Python: testtools.Environment(b, pyenv.Moto), Dir: b.TempDir()})
-	if err != nil {
-		b.Fatal(err)
-	}
+	testtools.NoError(b, err)
 	b.Cleanup(func() {
 		if err := aws.Stop(context.Background()); err != nil {
 			b.Error(err)
@@ -35,9 +33,7 @@ func BenchmarkPlan(b *testing.B) {
 	marker := filepath.Join(dir, "cmd", "workerctl") // by which workerctl finds the project
 	err = errors.Join(os.MkdirAll(bin, 0o755), os.MkdirAll(environments, 0o755), os.MkdirAll(marker, 0o755),
 		os.WriteFile(filepath.Join(marker, "main.go"), nil, 0o644), os.WriteFile(filepath.Join(environments, "dev.yaml"), nil, 0o644))
-	if err != nil {
-		b.Fatal(err)
-	}
+	testtools.NoError(b, err)
 	run := func(dir, name string, args ...string) time.Duration {
 		b.Helper()
 		cmd := exec.CommandContext(b.Context(), name, args...)

@@ -9,6 +9,7 @@ import (
 	"prefect-worker-ecs/internal/ops/deployer"
 	"prefect-worker-ecs/internal/terraform/stackjson"
 	"prefect-worker-ecs/internal/test/deployment"
+	"prefect-worker-ecs/internal/test/testtools"
 )
 
 // may gives the tools the policy of the environment only, without some actions.
@@ -20,13 +21,9 @@ func (d *life) may(purpose deployer.Purpose, but ...string) {
 func (d *life) policy(purpose deployer.Purpose, but ...string) iam.Document {
 	d.t.Helper()
 	stack, err := stackjson.Parse(d.synthesized(), iam.Account{Partition: "aws", Region: "us-east-1", ID: "123456789012"}, nil)
-	if err != nil {
-		d.t.Fatal(err)
-	}
+	testtools.NoError(d.t, err)
 	document, err := deployer.Policy(stack, purpose)
-	if err != nil {
-		d.t.Fatal(err)
-	}
+	testtools.NoError(d.t, err)
 	return without(document, but...)
 }
 

@@ -64,6 +64,8 @@ type life struct {
 	proxy *enforce.Proxy
 	// deployer is the access key that the tools have.
 	deployer string
+	// secrets are what nothing that is written may hold.
+	secrets []string
 
 	journal *journal
 }
@@ -77,16 +79,14 @@ type journal struct {
 func newLife(t *testing.T) *life {
 	t.Helper()
 	aws, err := emulator.Start(t.Context(), emulator.Options{Python: testtools.Environment(t, pyenv.Moto), Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	t.Cleanup(func() {
 		if err := aws.Stop(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})
 	// The path has a space and a quote, as a user's may.
-	d := &life{t: t, stack: "dev", clone: testtools.Clone(t, filepath.Join(t.TempDir(), "work o'space")), emulator: aws, output: new(bytes.Buffer), journal: new(journal)}
+	d := &life{t: t, stack: "dev", secrets: []string{firstKey, secondKey}, clone: testtools.Clone(t, filepath.Join(t.TempDir(), "work o'space")), emulator: aws, output: new(bytes.Buffer), journal: new(journal)}
 	if d.program, err = testtools.Project(t).Build(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -96,9 +96,7 @@ func newLife(t *testing.T) *life {
 		defer d.journal.mu.Unlock()
 		d.journal.calls = append(d.journal.calls, call)
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	t.Cleanup(d.proxy.Close)
 	return d
 }
@@ -106,21 +104,15 @@ func newLife(t *testing.T) *life {
 // environment sets the YAML of the environment and synthesizes.
 func (d *life) environment(yaml string) {
 	d.t.Helper()
-	if err := os.WriteFile(filepath.Join(d.clone.Root, "config", "environments", d.stack+".yaml"), []byte(yaml), 0o644); err != nil {
-		d.t.Fatal(err)
-	}
-	if err := d.clone.SynthAll(d.t.Context(), d.program); err != nil {
-		d.t.Fatal(err)
-	}
+	testtools.NoError(d.t, os.WriteFile(filepath.Join(d.clone.Root, "config", "environments", d.stack+".yaml"), []byte(yaml), 0o644))
+	testtools.NoError(d.t, d.clone.SynthAll(d.t.Context(), d.program))
 }
 
 // synthesized is the stack of the environment.
 func (d *life) synthesized() []byte {
 	d.t.Helper()
 	file, err := os.ReadFile(project.StackFile(d.clone.Out(), d.stack))
-	if err != nil {
-		d.t.Fatal(err)
-	}
+	testtools.NoError(d.t, err)
 	return file
 }
 
@@ -140,9 +132,7 @@ func (d *life) environ(key string) []string {
 	d.t.Helper()
 	// Of the checkout that is tested, whose provider cache is used.
 	environ, err := testtools.Project(d.t).Environ(append(os.Environ(), d.env(key)...))
-	if err != nil {
-		d.t.Fatal(err)
-	}
+	testtools.NoError(d.t, err)
 	return environ
 }
 
@@ -176,9 +166,7 @@ func (d *life) terraform(key string, args ...string) ([]byte, error) {
 func (d *life) terraformWatched(ctx context.Context, watch io.Writer, key string, args ...string) ([]byte, error) {
 	d.t.Helper()
 	stack := terraform.Stack{Dir: d.clone.StackDir(d.stack), Environ: d.environ(key), TrustProvider: true}
-	if err := stack.Init(ctx); err != nil {
-		d.t.Fatal(err)
-	}
+	testtools.NoError(d.t, stack.Init(ctx))
 	var out bytes.Buffer
 	err := stack.Run(ctx, io.MultiWriter(&out, watch), &out, args...)
 	d.output.Write(out.Bytes())
@@ -192,9 +180,7 @@ func (d *life) without(addresses ...string) int {
 	var stack struct {
 		Resource map[string]map[string]json.RawMessage
 	}
-	if err := json.Unmarshal(d.synthesized(), &stack); err != nil {
-		d.t.Fatal(err)
-	}
+	testtools.NoError(d.t, json.Unmarshal(d.synthesized(), &stack))
 	waits := map[string]bool{}
 	for _, address := range addresses {
 		waits[address] = true
@@ -379,13 +365,9 @@ func unwrapped(text string) string {
 func (d *life) outputs() {
 	d.t.Helper()
 	file, err := os.ReadFile(filepath.Join(d.clone.Root, "outputs.json"))
-	if err != nil {
-		d.t.Fatal(err)
-	}
+	testtools.NoError(d.t, err)
 	var outputs map[string]map[string]any
-	if err := json.Unmarshal(file, &outputs); err != nil {
-		d.t.Fatal(err)
-	}
+	testtools.NoError(d.t, json.Unmarshal(file, &outputs))
 	for name, want := range map[string]any{
 		"ecs_cluster_arn":     "arn:aws:ecs:us-east-1:123456789012:cluster/prefect-cluster",
 		"ecs_cluster_name":    "prefect-cluster",
@@ -413,7 +395,7 @@ func (d *life) outputs() {
 	}
 }
 
-// searchWorkspace looks for the keys in every file of the workspace, in all that the tools
+// searchWorkspace looks for the secrets in every file of the workspace, in all that the tools
 // printed and in the emulator's log. To show that it would find them, it also looks
 // for a value that must be there.
 func (d *life) searchWorkspace() {
@@ -434,20 +416,18 @@ func (d *life) searchWorkspace() {
 			}
 			return err
 		})
-		if err != nil {
-			d.t.Fatal(err)
-		}
+		testtools.NoError(d.t, err)
 	}
 	if !found {
 		d.t.Error("the search found nothing at all, not even the account id: it is broken")
 	}
 }
 
-// search reports a key in content, and returns whether content holds the account id.
+// search reports a secret in content, and returns whether content holds the account id.
 func (d *life) search(name string, content []byte) bool {
-	for _, key := range []string{firstKey, secondKey} {
-		if bytes.Contains(content, []byte(key)) {
-			d.t.Errorf("the API key is in %s", name)
+	for _, secret := range d.secrets {
+		if bytes.Contains(content, []byte(secret)) {
+			d.t.Errorf("a key or a password is in %s", name)
 		}
 	}
 	return bytes.Contains(content, []byte(accountID))
@@ -457,20 +437,14 @@ func (d *life) search(name string, content []byte) bool {
 func (d *life) searchArchive(path string) {
 	d.t.Helper()
 	archive, err := zip.OpenReader(path)
-	if err != nil {
-		d.t.Fatal(err)
-	}
+	testtools.NoError(d.t, err)
 	defer archive.Close()
 	found := false
 	for _, file := range archive.File {
 		r, err := file.Open()
-		if err != nil {
-			d.t.Fatal(err)
-		}
+		testtools.NoError(d.t, err)
 		content, err := io.ReadAll(r)
-		if err != nil {
-			d.t.Fatal(err)
-		}
+		testtools.NoError(d.t, err)
 		found = d.search(path+"/"+file.Name, content) || found
 	}
 	if !found {

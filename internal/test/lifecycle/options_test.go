@@ -17,9 +17,7 @@ func TestOptionsLifeCycle(t *testing.T) {
 	t.Parallel()
 	d := newLife(t)
 	file, err := os.ReadFile(testtools.Project(t).Root + "/testdata/environments/full.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, err)
 	full, _, _ := strings.Cut(string(file), "backend:\n")
 	full = strings.NewReplacer("eu-central-1", "us-east-1", "assume_role_arn: arn:aws:iam::123456789012:role/deployer\n", "",
 		"  permissions_boundary_arn: arn:aws:iam::123456789012:policy/boundary\n", "",

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"prefect-worker-ecs/internal/ops/deployer"
+	"prefect-worker-ecs/internal/test/testtools"
 )
 
 // second deploys an environment in which everything exists but the service: network, cluster,
@@ -22,9 +23,7 @@ import (
 func (d *life) second(r *reader) {
 	d.t.Helper()
 	file, err := os.ReadFile(filepath.Join(d.clone.Root, "outputs.json"))
-	if err != nil {
-		d.t.Fatal(err)
-	}
+	testtools.NoError(d.t, err)
 	var outputs struct {
 		Dev struct {
 			VPC           string   `json:"vpc_id"`
@@ -36,9 +35,7 @@ func (d *life) second(r *reader) {
 			SecurityGroup string   `json:"security_group_id"`
 		}
 	}
-	if err := json.Unmarshal(file, &outputs); err != nil {
-		d.t.Fatal(err)
-	}
+	testtools.NoError(d.t, json.Unmarshal(file, &outputs))
 	dev := outputs.Dev
 	two := *d
 	two.stack = "two"
@@ -81,18 +78,18 @@ iam: {existing: {execution_role: %q, task_role: %q}}
 	if diff := cmp.Diff(want, fresh); diff != "" {
 		d.t.Errorf("new are (- want, + got)\n%s", diff)
 	}
-	service := call(r, r.ecs.DescribeServices, &ecs.DescribeServicesInput{Cluster: aws.String("prefect-cluster"), Services: []string{"two-worker"}}).Services[0]
+	service := testtools.Call(r.t, r.ecs.DescribeServices, &ecs.DescribeServicesInput{Cluster: aws.String("prefect-cluster"), Services: []string{"two-worker"}}).Services[0]
 	place := service.NetworkConfiguration.AwsvpcConfiguration
 	if !slices.Equal(slices.Sorted(slices.Values(place.Subnets)), slices.Sorted(slices.Values(dev.Subnets))) || len(place.SecurityGroups) != 2 {
 		d.t.Errorf("the service runs in %v with %v", place.Subnets, place.SecurityGroups)
 	}
-	for _, group := range call(r, r.ec2.DescribeSecurityGroups, &ec2.DescribeSecurityGroupsInput{Filters: []ec2types.Filter{{Name: aws.String("group-name"), Values: []string{"prefect_worker_sg-two"}}}}).SecurityGroups {
+	for _, group := range testtools.Call(r.t, r.ec2.DescribeSecurityGroups, &ec2.DescribeSecurityGroupsInput{Filters: []ec2types.Filter{{Name: aws.String("group-name"), Values: []string{"prefect_worker_sg-two"}}}}).SecurityGroups {
 		if len(group.IpPermissions) != 0 || len(group.IpPermissionsEgress) != 2 {
 			d.t.Errorf("the group lets in %v and out %v", group.IpPermissions, group.IpPermissionsEgress)
 		}
 	}
 	// AND it has nothing more to do, also when it was scaled out
-	call(r, r.ecs.UpdateService, &ecs.UpdateServiceInput{Cluster: aws.String("prefect-cluster"), Service: aws.String("two-worker"), DesiredCount: aws.Int32(3)})
+	testtools.Call(r.t, r.ecs.UpdateService, &ecs.UpdateServiceInput{Cluster: aws.String("prefect-cluster"), Service: aws.String("two-worker"), DesiredCount: aws.Int32(3)})
 	two.noChanges("")
 
 	// WHEN it is destroyed, though its subnets are not as they should be any more THEN all of the
@@ -102,7 +99,5 @@ iam: {existing: {execution_role: %q, task_role: %q}}
 	if diff := cmp.Diff(before, r.inventory()); diff != "" {
 		d.t.Errorf("(- before the second environment, + after it)\n%s", diff)
 	}
-	if err := os.Remove(filepath.Join(d.clone.Root, "config", "environments", "two.yaml")); err != nil {
-		d.t.Fatal(err)
-	}
+	testtools.NoError(d.t, os.Remove(filepath.Join(d.clone.Root, "config", "environments", "two.yaml")))
 }

@@ -9,6 +9,7 @@ import (
 
 	"prefect-worker-ecs/config"
 	"prefect-worker-ecs/internal/test/golden"
+	"prefect-worker-ecs/internal/test/testtools"
 )
 
 // fault is something that must not be in a stack: a value, or nothing (nil), at a path of the
@@ -311,9 +312,7 @@ func environments(t *testing.T) map[string]*config.Environment {
 	all := map[string]*config.Environment{}
 	for _, dir := range []string{"../../../" + config.Dir, "../../../testdata/environments"} {
 		envs, err := config.Load(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, err)
 		for _, env := range envs {
 			all[env.Name] = env
 		}
@@ -325,9 +324,7 @@ func environments(t *testing.T) map[string]*config.Environment {
 func planted(t *testing.T, stacks map[string][]byte, f fault) object {
 	t.Helper()
 	var stack any
-	if err := json.Unmarshal(stacks[f.in], &stack); err != nil {
-		t.Fatal(err)
-	}
+	testtools.NoError(t, json.Unmarshal(stacks[f.in], &stack))
 	before := encode(stack)
 	stack = plant(stack, strings.Split(f.path, "."), f.value)
 	if encode(stack) == before {
@@ -351,14 +348,10 @@ func TestEachRuleFindsItsFaults(t *testing.T) {
 			t.Run(r.name+"/"+f.in+"/"+f.path, func(t *testing.T) {
 				// GIVEN a golden stack with one fault
 				file, err := json.Marshal(planted(t, stacks, f))
-				if err != nil {
-					t.Fatal(err)
-				}
+				testtools.NoError(t, err)
 				// WHEN it is judged
 				findings, err := Check(file, all[f.in])
-				if err != nil {
-					t.Fatal(err)
-				}
+				testtools.NoError(t, err)
 				// THEN the rule finds it
 				if !slices.ContainsFunc(findings, func(found Finding) bool { return found.Rule == r.name && found.Reason == r.reason }) {
 					t.Errorf("%v: found %v", f.value, findings)
@@ -380,13 +373,9 @@ func TestEndpointsOfAnExistingVPCAreChecked(t *testing.T) {
 	checked := func(postconditions list) bool {
 		stack := planted(t, stacks, fault{"existing", "data.aws_vpc_endpoint.existing_ecr_api.lifecycle.postcondition", postconditions})
 		file, err := json.Marshal(stack)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, err)
 		findings, err := Check(file, &env)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, err)
 		return !slices.ContainsFunc(findings, func(f Finding) bool { return f.Address == "data.aws_vpc_endpoint.existing_ecr_api" })
 	}
 	// THEN its private DNS must be checked

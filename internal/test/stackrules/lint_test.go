@@ -97,12 +97,8 @@ func lint(t *testing.T, stacks map[string]object) map[string][]string {
 	args := []string{"-c", "from cfnlint.runner import main; main()", "--format", "json", "--regions", "us-east-1", "--non-zero-exit-code", "none", "--"}
 	for name, stack := range stacks {
 		file, err := json.Marshal(template(stack))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, name+".json"), file, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, err)
+		testtools.NoError(t, os.WriteFile(filepath.Join(dir, name+".json"), file, 0o600))
 		args = append(args, name+".json")
 	}
 	cmd := exec.CommandContext(t.Context(), env.Python(), args...)
@@ -140,9 +136,7 @@ func TestActionsAndFieldsAreThoseThatAWSHas(t *testing.T) {
 	stacks, want := map[string]object{}, map[string][]string{}
 	for name, file := range files {
 		var stack object
-		if err := json.Unmarshal(file, &stack); err != nil {
-			t.Fatal(err)
-		}
+		testtools.NoError(t, json.Unmarshal(file, &stack))
 		stacks[name] = stack
 	}
 	for name, misspelt := range map[string]struct {

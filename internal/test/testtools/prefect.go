@@ -13,22 +13,16 @@ import (
 func PostPrefect(t *testing.T, method, url string, body any, auth func(*http.Request)) {
 	t.Helper()
 	content, err := json.Marshal(body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	NoError(t, err)
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Second) {
 		request, err := http.NewRequestWithContext(t.Context(), method, url, bytes.NewReader(content))
-		if err != nil {
-			t.Fatal(err)
-		}
+		NoError(t, err)
 		request.Header.Set("Content-Type", "application/json")
 		if auth != nil {
 			auth(request)
 		}
 		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			t.Fatal(err)
-		}
+		NoError(t, err)
 		response.Body.Close()
 		switch {
 		case response.StatusCode < 300:

@@ -3,7 +3,6 @@ package testtools
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"os"
 	"os/exec"
@@ -58,9 +57,7 @@ func Environment(t testing.TB, spec pyenv.Spec) pyenv.Env {
 		Root: checkout(t).Local(),
 		Step: func(what string, do func() error) error { t.Log(what); return do() },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	NoError(t, err)
 	return env
 }
 
@@ -74,18 +71,14 @@ func Project(t testing.TB) project.Project {
 func checkout(t testing.TB) project.Project {
 	t.Helper()
 	p, err := project.Find(".")
-	if err != nil {
-		t.Fatal(err)
-	}
+	NoError(t, err)
 	return p
 }
 
 // Clone copies the files of this checkout that git has, or would have, to dir.
 func Clone(t testing.TB, dir string) project.Project {
 	t.Helper()
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	NoError(t, os.MkdirAll(dir, 0o755))
 	const copies = `git -C "$0" ls-files -z --cached --others --exclude-standard | (cd "$0" && tar --null --files-from=- --ignore-failed-read -cf - 2>/dev/null) | tar -xf - -C "$1"`
 	if out, err := exec.CommandContext(t.Context(), "sh", "-c", copies, checkout(t).Root, dir).CombinedOutput(); err != nil {
 		t.Fatalf("copy the checkout: %v\n%s", err, out)
@@ -108,16 +101,12 @@ func CDKTF(t testing.TB) string {
 	}
 	// Installed beside and then renamed, so that an interrupted installation is not used.
 	partial := dir + ".partial"
-	if err := errors.Join(os.RemoveAll(partial), os.MkdirAll(partial, 0o755)); err != nil {
-		t.Fatal(err)
-	}
+	NoError(t, os.RemoveAll(partial), os.MkdirAll(partial, 0o755))
 	install := exec.CommandContext(t.Context(), "npm", "install", "--prefix", partial, "--prefer-offline", "--no-audit", "--no-fund", "--loglevel=error", "cdktf-cli@"+cdktfRelease)
 	if out, err := install.CombinedOutput(); err != nil {
 		t.Fatalf("npm install cdktf-cli: %v\n%s", err, out)
 	}
-	if err := os.Rename(partial, dir); err != nil {
-		t.Fatal(err)
-	}
+	NoError(t, os.Rename(partial, dir))
 	return binary
 }
 
@@ -128,9 +117,7 @@ func AWS(t testing.TB, variables []string) aws.Config {
 	for _, variable := range os.Environ() {
 		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "AWS_") {
 			t.Setenv(name, "") // so that it comes back
-			if err := os.Unsetenv(name); err != nil {
-				t.Fatal(err)
-			}
+			NoError(t, os.Unsetenv(name))
 		}
 	}
 	for _, variable := range variables {
@@ -140,8 +127,6 @@ func AWS(t testing.TB, variables []string) aws.Config {
 	// One client for all: each of the SDK would keep connections of its own. And many attempts: under
 	// load an answer is aborted now and then ("use of closed network connection").
 	cfg, err := config.LoadDefaultConfig(t.Context(), config.WithHTTPClient(http.DefaultClient), config.WithRetryMaxAttempts(6))
-	if err != nil {
-		t.Fatal(err)
-	}
+	NoError(t, err)
 	return cfg
 }
