@@ -207,7 +207,7 @@ var reservedRanges = []struct {
 // subnets refuses ranges that do not fit into the VPC, overlap, or are too small.
 func (v *validator) subnets() {
 	n := v.env.Network
-	vpc, ok := v.cidr("network.vpc_cidr", n.VPCCIDR)
+	vpc, ok := v.cidr("network.vpc_cidr", n.VPCCIDR, 16, 28)
 	if !ok || n.Exists() {
 		return
 	}
@@ -237,7 +237,7 @@ func (v *validator) subnets() {
 	} {
 		for i, text := range list.cidrs {
 			key := fmt.Sprintf("%s[%d]", list.key, i)
-			prefix, ok := v.cidr(key, text)
+			prefix, ok := v.cidr(key, text, 16, 28)
 			if !ok {
 				continue
 			}
@@ -269,16 +269,16 @@ func (v *validator) subnets() {
 	}
 }
 
-// cidr parses an IPv4 range of a size that AWS accepts for VPCs and subnets.
-func (v *validator) cidr(key, text string) (netip.Prefix, bool) {
+// cidr parses an IPv4 range, for VPCs and subnets from /16 to /28.
+func (v *validator) cidr(key, text string, largest, smallest int) (netip.Prefix, bool) {
 	prefix, err := netip.ParsePrefix(text)
 	switch {
 	case err != nil || !prefix.Addr().Is4():
 		v.reject(key, text, formats["cidr"].rule, formats["cidr"].fix)
 	case prefix.Masked() != prefix:
 		v.reject(key, text, "a range begins at its first address", "write "+prefix.Masked().String())
-	case prefix.Bits() < 16 || prefix.Bits() > 28:
-		v.reject(key, text, "AWS takes ranges from /16 to /28", "choose a size between them")
+	case prefix.Bits() < largest || prefix.Bits() > smallest:
+		v.reject(key, text, fmt.Sprintf("AWS takes ranges from /%d to /%d", largest, smallest), "choose a size between them")
 	default:
 		return prefix, true
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 
 	"prefect-worker-ecs/internal/base/atomicfile"
 	"prefect-worker-ecs/internal/base/redact"
@@ -86,13 +87,11 @@ func beside(envs []*Environment, name string) (string, error) {
 func freeRange(envs []*Environment) string {
 	for n := range 256 {
 		candidate := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(n)}), 16)
-		free := true
-		for _, env := range envs {
-			if vpc, err := netip.ParsePrefix(env.Network.VPCCIDR); err == nil && vpc.Overlaps(candidate) {
-				free = false
-			}
-		}
-		if free {
+		taken := slices.ContainsFunc(envs, func(env *Environment) bool {
+			vpc, err := netip.ParsePrefix(env.Network.VPCCIDR)
+			return err == nil && vpc.Overlaps(candidate)
+		})
+		if !taken {
 			return candidate.String()
 		}
 	}

@@ -3,7 +3,6 @@ package config
 import (
 	"cmp"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -172,10 +171,8 @@ func (v *validator) egress() {
 		if r.ToPort < r.FromPort {
 			v.reject(key("to_port"), r.ToPort, fmt.Sprintf("the last port is not below the first, here %d", r.FromPort), "write the larger one, or remove it for a single port", key("from_port"))
 		}
-		if prefix, err := netip.ParsePrefix(r.CIDR); r.CIDR != "" && (err != nil || !prefix.Addr().Is4()) {
-			v.reject(key("cidr"), r.CIDR, formats["cidr"].rule, formats["cidr"].fix)
-		} else if r.CIDR != "" && prefix.Masked() != prefix {
-			v.reject(key("cidr"), r.CIDR, "a range begins at its first address", "write "+prefix.Masked().String())
+		if r.CIDR != "" {
+			v.cidr(key("cidr"), r.CIDR, 0, 32)
 		}
 		rule := fmt.Sprintf("%s %d %d %s", r.Protocol, r.FromPort, r.ToPort, r.CIDR+r.PrefixListID+r.SecurityGroupID)
 		if other, twice := seen[rule]; twice {

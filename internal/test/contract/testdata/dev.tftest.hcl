@@ -10,6 +10,10 @@ run "apply" {
     error_message = "the URL is not derived from the ids: ${output.prefect_api_url}"
   }
   assert {
+    condition     = output.console_logs_url == "https://us-east-1.console.aws.amazon.com/cloudwatch/home?region=us-east-1#logsV2:log-groups/log-group/$252Fecs$252Fprefect-worker"
+    error_message = output.console_logs_url
+  }
+  assert {
     condition     = aws_secretsmanager_secret_version.prefect_api_key.secret_string_wo == null
     error_message = "the key is kept"
   }
