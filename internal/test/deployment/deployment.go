@@ -341,9 +341,7 @@ func (c call) deploy(ctx context.Context, resources string) ([]enforce.Permissio
 			all = append(all, c.On(c.Action, arn, tags))
 			if len(tags) > 0 {
 				create := map[string][]string{c.Service + ":createaction": {strings.TrimPrefix(c.Action, c.Service+":")}}
-				for key, values := range tags {
-					create[key] = values
-				}
+				maps.Copy(create, tags)
 				all = append(all, c.On(tagging[c.Service], arn, create))
 			}
 		}
@@ -509,18 +507,16 @@ func (c call) roleKeys(ctx context.Context, all []enforce.Permission) {
 // resourceTags returns the condition keys of the tags that a resource of EC2, Application Auto Scaling or Cloud Map has: no
 // policy asks for those of others.
 func (c call) resourceTags(ctx context.Context, arn string) (map[string][]string, error) {
-	context := map[string][]string{}
-	if c.Action == "ec2:CreateTags" {
-		context = c.requestTags()
-	}
+	tags := map[string]string{}
 	switch c.Service {
 	case "ec2":
-		tags, err := c.aws.tags(ctx, c.associated(ctx, path.Base(arn)))
+		id := c.associated(ctx, path.Base(arn))
+		out, err := c.aws.ec2.DescribeTags(ctx, &ec2.DescribeTagsInput{Filters: []ec2types.Filter{{Name: aws.String("resource-id"), Values: []string{id}}}})
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("the tags of %s cannot be read: %w", id, err)
 		}
-		for key, value := range tags {
-			context["aws:resourcetag/"+strings.ToLower(key)] = []string{value}
+		for _, tag := range out.Tags {
+			tags[aws.ToString(tag.Key)] = aws.ToString(tag.Value)
 		}
 	case "application-autoscaling":
 		targets, err := c.aws.scaling.DescribeScalableTargets(ctx, &applicationautoscaling.DescribeScalableTargetsInput{ServiceNamespace: "ecs", ResourceIds: c.values("ResourceId")})
@@ -532,9 +528,7 @@ func (c call) resourceTags(ctx context.Context, arn string) (map[string][]string
 			if err != nil {
 				return nil, fmt.Errorf("the tags of the scalable target cannot be read: %w", err)
 			}
-			for key, value := range out.Tags {
-				context["aws:resourcetag/"+strings.ToLower(key)] = []string{value}
-			}
+			maps.Copy(tags, out.Tags)
 		}
 	case "servicediscovery":
 		out, err := c.aws.cloudMap.ListTagsForResource(ctx, &servicediscovery.ListTagsForResourceInput{ResourceARN: &arn})
@@ -542,8 +536,15 @@ func (c call) resourceTags(ctx context.Context, arn string) (map[string][]string
 			return nil, fmt.Errorf("the tags of %s cannot be read: %w", arn, err)
 		}
 		for _, tag := range out.Tags {
-			context["aws:resourcetag/"+strings.ToLower(aws.ToString(tag.Key))] = []string{aws.ToString(tag.Value)}
+			tags[aws.ToString(tag.Key)] = aws.ToString(tag.Value)
 		}
+	}
+	context := map[string][]string{}
+	if c.Action == "ec2:CreateTags" {
+		context = c.requestTags()
+	}
+	for key, value := range tags {
+		context["aws:resourcetag/"+strings.ToLower(key)] = []string{value}
 	}
 	return context, nil
 }
@@ -563,17 +564,4 @@ func (c call) associated(ctx context.Context, id string) string {
 		}
 	}
 	return id
-}
-
-// tags returns the tags of a resource of EC2.
-func (a clients) tags(ctx context.Context, id string) (map[string]string, error) {
-	out, err := a.ec2.DescribeTags(ctx, &ec2.DescribeTagsInput{Filters: []ec2types.Filter{{Name: aws.String("resource-id"), Values: []string{id}}}})
-	if err != nil {
-		return nil, fmt.Errorf("the tags of %s cannot be read: %w", id, err)
-	}
-	tags := map[string]string{}
-	for _, tag := range out.Tags {
-		tags[aws.ToString(tag.Key)] = aws.ToString(tag.Value)
-	}
-	return tags, nil
 }
