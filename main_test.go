@@ -186,12 +186,6 @@ func parse(t *testing.T, file string) stack {
 	return s
 }
 
-// build synthesizes the default environment.
-func build(t *testing.T) stack {
-	t.Helper()
-	return parse(t, synthesize(t, config.Default("dev"))["dev"])
-}
-
 // addresses are those of all resources and data sources, sorted.
 func (s stack) addresses() []string {
 	var all []string
@@ -309,7 +303,7 @@ func TestEachOption(t *testing.T) {
 			t.Errorf("the option %s has no row in testdata/options.yaml", o.Key)
 		}
 	}
-	defaults := build(t)
+	defaults := parse(t, synthesize(t, config.Default("dev"))["dev"])
 	ecsPool := parse(t, synthesize(t, load(t, []byte("work_pool: {type: ecs}\nworker: {cpu: 512, memory: 1024}\n")))["dev"])
 	for name, row := range rows {
 		t.Run(name, func(t *testing.T) {
@@ -452,28 +446,6 @@ func TestEveryOptionIsInAGoldenStack(t *testing.T) {
 		})
 		if !set && o.Key != "local_run" { // is refused there
 			t.Errorf("no environment in testdata/environments sets %s", o.Key)
-		}
-	}
-}
-
-func TestVariables(t *testing.T) {
-	s := build(t)
-	variables := slices.Sorted(maps.Keys(s["variable"].(map[string]any)))
-	want := []string{"aws_region", "prefect_account_id", "prefect_api_key", "prefect_api_url", "prefect_workspace_id"}
-	if !slices.Equal(variables, want) {
-		t.Fatalf("variables %v, want %v", variables, want)
-	}
-	for _, name := range variables {
-		at := "variable." + name + "."
-		if s.get(at+"type") != `"string"` || s.text(at+"description") == "" || s.get(at+"validation.0.condition") == "" || s.get(at+"nullable") != "false" {
-			t.Errorf("%s lacks a type, description or validation: %s", name, s.get("variable."+name))
-		}
-		// Without a default the CDKTF CLI hangs when the value is missing.
-		if s.get(at+"default") == "" {
-			t.Errorf("%s has no default", name)
-		}
-		if sensitive := s.get(at+"sensitive") == "true"; sensitive != (name == "prefect_api_key") {
-			t.Errorf("%s: sensitive = %t", name, sensitive)
 		}
 	}
 }

@@ -255,7 +255,7 @@ var faults = map[string][]fault{
 		{"full", "terraform.backend.s3.use_lockfile", nil}, {"full", "terraform.backend.s3.assume_role", nil}, {"own", "terraform.backend.s3.kms_key_id", nil},
 	},
 	"variables-as-known": {
-		{"dev", "variable.prefect_api_key.default", "pnu_x"}, {"dev", "variable.prefect_api_key.sensitive", false}, {"dev", "variable.prefect_api_key.ephemeral", nil}, {"dev", "variable.x", object{"nullable": false}},
+		{"dev", "variable.prefect_api_key.default", "pnu_x"}, {"dev", "variable.prefect_api_key.default", nil}, {"dev", "variable.prefect_api_key.sensitive", false}, {"dev", "variable.prefect_api_key.ephemeral", nil}, {"dev", "variable.x", object{"nullable": false}},
 		{"full", "variable.prefect_api_url.default", "https://example.com/api"}, {"dev", "variable.aws_region.nullable", nil},
 	},
 	"credential-goes-to-the-api": {{"dev", "locals.prefect_api_url", "https://example.com/api"}, {"dev", "locals.x", "y"}},

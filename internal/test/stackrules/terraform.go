@@ -52,7 +52,8 @@ var terraformRules = []rule{
 		credential := p.Authentication.TerraformVariable()
 		defaults := map[string]string{"aws_region": s.env.Region, "prefect_api_url": literal(p.APIURL), "prefect_account_id": literal(p.AccountID), "prefect_workspace_id": literal(p.WorkspaceID), credential: ""}
 		s.each("variable", func(e element) {
-			if want, known := defaults[e.name]; !known || e.text("default") != want { // which is not shown
+			// Which is not shown. Without a default the CDKTF CLI hangs when the value is missing.
+			if want, known := defaults[e.name]; !known || e.get("default") != any(want) {
 				s.report(e.address(), "is unknown, or its default is not the configured one")
 			}
 			s.want(e, "nullable", false)
