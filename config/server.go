@@ -16,11 +16,6 @@ const ServerUser = "prefect"
 // ServerRecord is the name of the server in the cluster's namespace.
 const ServerRecord = "prefect"
 
-// ownAPIURL returns the address of the in-stack Prefect server.
-func (e *Environment) ownAPIURL() string {
-	return fmt.Sprintf("http://%s.%s:%d/api", ServerRecord, e.Cluster.Namespace, ServerPort)
-}
-
 // useOwnServer makes the worker talk to the in-stack server, if there is one. An address
 // that is given all the same is refused later, but for a local run, in which the server is on
 // this machine.
@@ -29,7 +24,7 @@ func (e *Environment) useOwnServer() {
 		return
 	}
 	if e.Prefect.APIURL == "" && e.Prefect.AccountID == "" && e.Prefect.WorkspaceID == "" {
-		e.Prefect.APIURL = e.ownAPIURL()
+		e.Prefect.APIURL = fmt.Sprintf("http://%s.%s:%d/api", ServerRecord, e.Cluster.Namespace, ServerPort)
 	}
 	if !e.given("prefect.authentication") {
 		e.Prefect.Authentication = AuthBasic
