@@ -249,6 +249,17 @@ func (s stack) container(t *testing.T) stack {
 	return all[0]
 }
 
+// variables are the container's environment.
+func (s stack) variables(t *testing.T) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, v := range s.container(t)["environment"].([]any) {
+		v := v.(map[string]any)
+		all[v["name"].(string)] = v["value"].(string)
+	}
+	return all
+}
+
 // statements are those of an inline policy by Sid.
 func (s stack) statements(t *testing.T, policy string) stack {
 	t.Helper()
@@ -261,6 +272,90 @@ func (s stack) statements(t *testing.T, policy string) stack {
 		all[statement["Sid"].(string)] = statement
 	}
 	return all
+}
+
+func TestDefaultsAreTheOriginalDesign(t *testing.T) {
+	s := parse(t, synthesize(t, config.Default("dev"))["dev"])
+	for path, want := range map[string]string{
+		"resource.aws_vpc.main.cidr_block":                                           `"10.0.0.0/16"`,
+		"resource.aws_vpc.main.enable_dns_support":                                   `true`,
+		"resource.aws_vpc.main.enable_dns_hostnames":                                 `true`,
+		"resource.aws_vpc.main.tags.Name":                                            `"prefect-ecs"`,
+		"resource.aws_subnet.public_1.cidr_block":                                    `"10.0.1.0/24"`,
+		"resource.aws_subnet.public_2.cidr_block":                                    `"10.0.2.0/24"`,
+		"resource.aws_subnet.public_3.cidr_block":                                    `"10.0.3.0/24"`,
+		"resource.aws_subnet.private_1.cidr_block":                                   `"10.0.4.0/24"`,
+		"resource.aws_subnet.private_2.cidr_block":                                   `"10.0.5.0/24"`,
+		"resource.aws_subnet.private_3.cidr_block":                                   `"10.0.6.0/24"`,
+		"resource.aws_subnet.private_3.tags.Name":                                    `"prefect-ecs"`,
+		"resource.aws_subnet.private_3.availability_zone":                            `"${data.aws_availability_zones.available.names[2]}"`,
+		"resource.aws_eip.nat_1.domain":                                              `"vpc"`,
+		"resource.aws_nat_gateway.nat_1.subnet_id":                                   `"${aws_subnet.public_1.id}"`,
+		"resource.aws_nat_gateway.nat_1.tags.Name":                                   `"prefect-ecs"`,
+		"resource.aws_route.private_1.nat_gateway_id":                                `"${aws_nat_gateway.nat_1.id}"`,
+		"resource.aws_route.public.gateway_id":                                       `"${aws_internet_gateway.main.id}"`,
+		"resource.aws_ecs_cluster.main.name":                                         `"prefect-cluster"`,
+		"resource.aws_service_discovery_private_dns_namespace.main.name":             `"default.prefect.local"`,
+		"resource.aws_ecs_service.worker.name":                                       `"dev-worker"`,
+		"resource.aws_ecs_service.worker.launch_type":                                `"FARGATE"`,
+		"resource.aws_ecs_service.worker.network_configuration.assign_public_ip":     `false`,
+		"resource.aws_ecs_service.worker.network_configuration.subnets":              `["${aws_subnet.private_1.id}","${aws_subnet.private_2.id}","${aws_subnet.private_3.id}"]`,
+		"resource.aws_ecs_service.worker.deployment_circuit_breaker":                 `{"enable":true,"rollback":true}`,
+		"resource.aws_ecs_service.worker.wait_for_steady_state":                      `true`,
+		"resource.aws_ecs_task_definition.worker.cpu":                                `"256"`,
+		"resource.aws_ecs_task_definition.worker.memory":                             `"512"`,
+		"resource.aws_iam_role.execution.name":                                       `"prefect-task-execution-role"`,
+		"resource.aws_iam_role_policy_attachment.execution.policy_arn":               `"arn:${data.aws_partition.current.partition}:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"`,
+		"resource.aws_secretsmanager_secret.prefect_api_key.name":                    `"prefect-api-key-new-2"`,
+		"resource.aws_secretsmanager_secret.prefect_api_key.recovery_window_in_days": `0`,
+		"resource.aws_cloudwatch_log_group.worker.name":                              `"/ecs/prefect-worker"`,
+		"resource.aws_security_group.prefect_worker_sg.name":                         `"prefect_worker_sg"`,
+		"output.ecs_cluster_arn.value":                                               `"${aws_ecs_cluster.main.arn}"`,
+		"provider.aws.0.default_tags.0.tags":                                         `{"Environment":"dev","ManagedBy":"cdktf","Project":"prefect-worker"}`,
+		"provider.aws.0.region":                                                      `"${var.aws_region}"`,
+		"terraform.required_version":                                                 `">= 1.11"`,
+		"terraform.required_providers.aws":                                           `{"source":"hashicorp/aws","version":"~> 5.99"}`,
+		"terraform.backend.local.path":                                               `"../../../terraform.dev.tfstate"`,
+	} {
+		if got := s.get(path); got != want {
+			t.Errorf("%s = %s, want %s", path, got, want)
+		}
+	}
+
+	c := s.container(t)
+	for path, want := range map[string]string{
+		"image": `"prefecthq/prefect:2-latest"`,
+		"command": `["/bin/sh","-c","task=${ECS_CONTAINER_METADATA_URI_V4##*/}; exec \"$@\" --name \"dev-worker-${task%%-*}\"","worker",` +
+			`"prefect","worker","start","--pool","ecs-work-pool","--type","process","--limit","1","--with-healthcheck"]`,
+		"entryPoint":                    `["/usr/bin/tini","--","/opt/prefect/entrypoint.sh"]`,
+		"stopTimeout":                   `120`,
+		"secrets":                       `[{"name":"PREFECT_API_KEY","valueFrom":"${aws_secretsmanager_secret.prefect_api_key.arn}"}]`,
+		"logConfiguration.logDriver":    `"awslogs"`,
+		"healthCheck.command.0":         `"CMD"`,
+		"healthCheck.command.1":         `"python"`,
+		"healthCheck.startPeriod":       `120`,
+		"dockerLabels":                  `{"prefect-api-key-version":"1"}`,
+		"logConfiguration.options.mode": `"non-blocking"`,
+	} {
+		if got := c.get(path); got != want {
+			t.Errorf("container %s = %s, want %s", path, got, want)
+		}
+	}
+	want := map[string]string{
+		"PREFECT_API_URL":             "${local.prefect_api_url}",
+		"PREFECT_WORK_POOL_NAME":      "ecs-work-pool",
+		"PREFECT_CLI_WRAP_LINES":      "false",
+		"PREFECT_LOGGING_COLORS":      "false",
+		"PREFECT_API_REQUEST_TIMEOUT": "120",
+		"DO_NOT_TRACK":                "1",
+
+		"PREFECT_CLIENT_MAX_RETRIES":        "7",
+		"PREFECT_CLIENT_RETRY_EXTRA_CODES":  "500,502,503,504",
+		"PREFECT_LOGGING_TO_API_BATCH_SIZE": "2000000",
+	}
+	if got := s.variables(t); !maps.Equal(got, want) {
+		t.Errorf("environment = %v, want %v", got, want)
+	}
 }
 
 // option is a row of testdata/options.yaml.
