@@ -60,7 +60,7 @@ def pending():
         with urllib.request.urlopen(request, timeout=10, context=tls) as answer:
             return json.load(answer) > 0
     except urllib.error.HTTPError as error:
-        return error.code >= 500  # a worker whose requests are refused takes no runs
+        return error.code >= 500 or error.code == 429  # a worker whose requests are refused takes no runs
     except Exception:
         return True
 

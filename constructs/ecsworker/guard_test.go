@@ -93,8 +93,8 @@ func TestGuard(t *testing.T) {
 	}
 	for _, sequence := range [][]func(http.ResponseWriter){
 		{count("0")},
-		// A run that a worker has taken, an API that does not answer, another one than Prefect's
-		{count("1"), status(http.StatusBadGateway), count("<html>"), count("0")},
+		// A run that a worker has taken, an API that does not answer, one with too many requests, another one than Prefect's
+		{count("1"), status(http.StatusBadGateway), status(http.StatusTooManyRequests), count("<html>"), count("0")},
 		{status(http.StatusUnauthorized)}, // with another key the worker takes no run
 	} {
 		// WHEN a flow run begins

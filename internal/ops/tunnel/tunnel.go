@@ -44,7 +44,7 @@ type Options struct {
 // timeout is how long a tunnel may take to open.
 const timeout = 30 * time.Second
 
-// Tunnel is an open way.
+// Tunnel is an open port forwarding session.
 type Tunnel struct {
 	// URL is this end of it, such as http://127.0.0.1:4200.
 	URL     string

@@ -163,7 +163,7 @@ var taskRules = []rule{
 // task's role, and a change of it is reviewed.
 const (
 	startGuard = `guard=$1; shift; while :; do python -c "$guard"; echo "task protection: flow runs of this task may be stopped: the guard ended with status $?"; sleep 10; done & `
-	guardSum   = "e4a2a9dd276399d0363c28bba4e6b84cb0d8cde196399062ec89c9fbf34bb7f0"
+	guardSum   = "75534acebd1ad24842b63ec354c851245e794a384f93629294c9910878d940db"
 )
 
 // workerOptions are the options that may follow the pool and its type.
